@@ -1,0 +1,74 @@
+"""The words that connectors and rules share: what a CRM record says, and what Recotap gets."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+Kind = Literal["call", "email"]
+Direction = Literal["inbound", "outbound", "internal"]
+Status = Literal["done", "unfinished", "not_sent"]
+
+
+@dataclass(frozen=True, slots=True)
+class Company:
+    """A company or account as the CRM holds it, uncleaned."""
+
+    crm_id: str
+    name: str | None = None
+    domains: tuple[str | None, ...] = ()  # candidates in order: domain, then website, then others
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A contact, lead or bare address as the CRM holds it, uncleaned."""
+
+    email: str | None
+    crm_id: str | None = None  # None: a bare address, no CRM record behind it
+    name: str | None = None
+    title: str | None = None
+    department: str | None = None
+    seniority: str | None = None
+    phone: str | None = None
+    linkedin_url: str | None = None
+    company: Company | None = None  # the contact's own company or account
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A person of our side as the CRM holds it, uncleaned."""
+
+    crm_id: str | None
+    email: str | None
+    name: str | None = None
+    active: bool = True  # False: has left; still the owner of what they did
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What one CRM record says, in our words but uncleaned; `rules.assess` decides what becomes of it."""
+
+    kind: Kind
+    occurred_at: datetime  # aware UTC; when it happened
+    created_at: datetime  # aware UTC; when it entered the CRM
+    status: Status = "done"
+    direction: Direction | None = None  # None: not known
+    title: str | None = None  # call title or email subject
+    duration_minutes: float | None = None
+    outcome: str | None = None
+    open_count: int | None = None
+    click_count: int | None = None
+    owner: Owner | None = None
+    sender: Person | None = None  # of an email: who it is from
+    contacts: tuple[Person, ...] = ()  # the CRM's own associations
+    others: tuple[Person, ...] = ()  # stand-ins where those yield nobody: header addresses, a callee
+    companies: tuple[Company, ...] = ()  # of the activity itself
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """One activity as Recotap takes it: clean, complete and valid."""
+
+    external_activity_id: str
+    kind: Kind
+    occurred_at: datetime
+    payload: dict[str, Any] = field(repr=False)  # the JSON object of `POST /sales-activities`

@@ -1,0 +1,64 @@
+"""The last defence of promise 10: nothing that looks like a secret or an address leaves in text.
+
+The first defence is that nobody logs such a thing; what gets here by mistake is replaced.
+"""
+
+import re
+import sqlite3
+from typing import Any
+
+from syncd.errors import SyncdError
+
+REDACTED = "[redacted]"
+SHORTEST = 6  # characters; a shorter value would blot out ordinary words, and no key is that short
+
+# Each pattern begins only where a word begins, or is bounded: no text makes one backtrack for long.
+_WORD = r"[^\s@<>\"'(),:;=/?&]"
+PRIVATE = (
+    r"\b(?:bearer|basic)\s+[\w.~+/=-]{6,}",  # an Authorization header
+    r"\bpat-[a-z]{2,4}\d{0,3}-[\w-]{8,}",  # HubSpot's private-app tokens and service keys
+    r"\b00D\w{9,15}![\w.]{8,}",  # a Salesforce session
+    r"\beyJ[\w-]{8,}\.[\w.-]{8,}",  # a JWT
+    rf"(?<!{_WORD}){_WORD}+@{_WORD}+\.{_WORD}{{2,}}",  # an address
+    r"[\w.+~-]{1,64}%40[\w.-]+",  # one in a URL
+)
+_LOOKS_PRIVATE = re.compile("|".join(PRIVATE), re.IGNORECASE)
+
+# Messages of these name code, files and tables; those of any other foreign exception may quote
+# a record (KeyError, ValueError) or a URL with an address in it, and are withheld.
+_TELLABLE = (SyncdError, OSError, sqlite3.Error, TypeError, AttributeError, NameError, ImportError)
+
+_secrets: set[str] = set()
+
+
+def register_secret(value: str) -> None:
+    """Have `value` replaced wherever it turns up from now on; too short a value is ignored."""
+    if len(value) >= SHORTEST:
+        _secrets.add(value)
+
+
+def redact(text: str) -> str:
+    """Return `text` with known secrets, tokens and e-mail addresses replaced by "[redacted]"."""
+    # The longest first: a secret may begin with another one.
+    for secret in sorted(_secrets, key=len, reverse=True):
+        text = text.replace(secret, REDACTED)
+    return _LOOKS_PRIVATE.sub(REDACTED, text)
+
+
+def redact_value(value: Any) -> Any:
+    """Return `value` with every text in it redacted; what JSON does not know becomes redacted text."""
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    if isinstance(value, BaseException):
+        return redact(describe(value))
+    if isinstance(value, dict):
+        return {redact(str(key)): redact_value(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [redact_value(item) for item in value]
+    return redact(str(value))
+
+
+def describe(error: BaseException) -> str:
+    """Return an exception's type and, unless it may quote a record, its message."""
+    name = type(error).__name__
+    return f"{name}: {error}" if isinstance(error, _TELLABLE) and str(error) else name

@@ -1,0 +1,82 @@
+"""Secrets are references, never literals: env:NAME, file:PATH, credential:NAME."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+from syncd.redaction import register_secret
+
+SCHEMES = ("env", "file", "credential")
+EXPECTED = "expected env:NAME, file:PATH or credential:NAME (systemd), never the secret itself"
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """Where a secret stands; `read` fetches it, and neither repr nor str ever shows it."""
+
+    scheme: str
+    name: str
+
+    @classmethod
+    def parse(cls, text: Any) -> "Secret":
+        """Read a reference; ValueError, which does not repeat `text`, for anything else."""
+        if isinstance(text, Secret):
+            return text
+        scheme, colon, name = text.partition(":") if isinstance(text, str) else ("", "", "")
+        if not colon or scheme not in SCHEMES or not name.strip():
+            raise ValueError(EXPECTED)
+        return cls(scheme, name.strip())
+
+    def read(self) -> str:
+        """Return the secret, stripped of white space; ValueError says what is missing where.
+
+        From then on no log line can show it.
+        """
+        if self.scheme == "env":
+            value, where = os.environ.get(self.name, ""), f"the environment variable {self.name}"
+        else:
+            path = self._path()
+            where = f"the file {path}"
+            try:
+                value = path.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise ValueError(f"{where} cannot be read ({type(error).__name__})") from None
+        value = value.strip()
+        if not value:
+            raise ValueError(f"{where} is not set or empty")
+        if not (value.isascii() and value.isprintable()) and "\n" not in value:
+            raise ValueError(f"{where} holds characters that no key has")
+        register_secret(value)
+        return value
+
+    def read_line(self) -> str:
+        """Return a secret that goes into a header; ValueError also for one of several lines."""
+        value = self.read()
+        if "\n" in value:
+            raise ValueError(f"{self} holds several lines: copy the key alone, in one line")
+        return value
+
+    def _path(self) -> Path:
+        if self.scheme == "file":
+            return Path(self.name)
+        directory = os.environ.get("CREDENTIALS_DIRECTORY")
+        if not directory:
+            raise ValueError(
+                f"credential:{self.name} needs systemd's LoadCredential (CREDENTIALS_DIRECTORY is not set)"
+            )
+        return Path(directory) / self.name
+
+    def __str__(self) -> str:
+        return f"{self.scheme}:{self.name}"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(cls.parse, serialization=core_schema.to_string_ser_schema())
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: Any) -> dict[str, Any]:
+        return {"type": "string", "pattern": "^(env|file|credential):.+$", "examples": ["env:RECOTAP_API_KEY"]}
