@@ -1,0 +1,35 @@
+"""Stand-ins for HubSpot and Recotap on loopback, which demo, drill and tests share.
+
+    with Sandbox() as box:
+        call = box.hubspot.put("calls", {"hs_call_title": "Demo"})
+        … point syncd at box.hubspot_url (box.token) and box.recotap_url (box.key) …
+        assert box.recotap.stored
+
+They obey what they are asked and import none of syncd's own rules: they are here to contradict them.
+"""
+
+from syncd.sandbox.box import Sandbox, serve
+from syncd.sandbox.clock import Clock
+from syncd.sandbox.faults import Fault, Faults, preset, sample
+from syncd.sandbox.hubspot import HubSpot
+from syncd.sandbox.portal import SCOPES, TOKEN
+from syncd.sandbox.recotap import KEY, Recotap, Rule
+from syncd.sandbox.world import World, fill
+
+__all__ = [
+    "KEY",
+    "SCOPES",
+    "TOKEN",
+    "Clock",
+    "Fault",
+    "Faults",
+    "HubSpot",
+    "Recotap",
+    "Rule",
+    "Sandbox",
+    "World",
+    "fill",
+    "preset",
+    "sample",
+    "serve",
+]

@@ -1,0 +1,128 @@
+"""Bad days on order: which requests to either stand-in go wrong, how, and how often."""
+
+import json
+import random
+import threading
+from dataclasses import dataclass, field, replace
+from importlib.resources import files
+from typing import Any
+
+# answer: `status`, `headers` and `body` instead of the real answer
+# cut_json: the first half of the real body, its length declared right (broken JSON over healthy HTTP)
+# cut: the first half of the real body under the whole one's Content-Length, then the end of the connection
+# close, reset: no answer, a FIN or an RST · hang: no answer for `seconds` or until released, then a FIN
+# slow: the real answer after `seconds`
+ACTIONS = ("answer", "cut_json", "cut", "close", "reset", "hang", "slow")
+
+
+@dataclass
+class Fault:
+    """One rule; requests that match it are counted, and the chosen ones go wrong."""
+
+    action: str = "answer"  # one of ACTIONS
+    match: str = ""  # a part of the path; empty: any
+    method: str = ""  # empty: any
+    count: int | None = 1  # how many requests go wrong; None: no end
+    skip: int = 0  # matching requests let through first
+    every: int = 1  # of the others, each nth
+    probability: float = 1.0  # of those, this share (seeded)
+    after: bool = False  # the work is done first and only its answer is lost
+    status: int = 503
+    headers: dict[str, str] = field(default_factory=dict)
+    body: Any = ""  # text as it is, anything else as JSON
+    seconds: float = 0.0
+    seen: int = 0  # matching requests so far
+    hits: int = 0  # requests gone wrong so far
+
+    def __post_init__(self) -> None:
+        if self.action not in ACTIONS:
+            raise ValueError(f"no such fault: {self.action!r}, expected one of {', '.join(ACTIONS)}")
+
+    @property
+    def works_first(self) -> bool:
+        """Whether the request does its work before it goes wrong."""
+        return self.after or self.action in ("cut_json", "cut", "slow")
+
+
+class Faults:
+    """The queue of rules; the first that chooses a request decides, and rules that are used up leave."""
+
+    def __init__(self, seed: int = 1) -> None:
+        self._random = random.Random(seed)
+        self._lock = threading.Lock()
+        self._rules: list[Fault] = []
+        self._released = threading.Event()
+
+    def add(self, fault: "Fault | str", **changes: Any) -> Fault:
+        """Queue a rule, or a preset by name with `changes`; the rule is returned for its counters."""
+        rule = preset(fault, **changes) if isinstance(fault, str) else replace(fault, **changes)
+        with self._lock:
+            self._rules.append(rule)
+        return rule
+
+    def clear(self) -> None:
+        """Forget all rules and release whoever hangs."""
+        with self._lock:
+            self._rules.clear()
+        self.release()
+
+    def release(self) -> None:
+        """End every hang that is under way."""
+        with self._lock:
+            released, self._released = self._released, threading.Event()
+        released.set()
+
+    def wait(self, seconds: float) -> None:
+        self._released.wait(seconds)
+
+    def choose(self, method: str, path: str) -> Fault | None:
+        """Say what goes wrong with this request; None: nothing."""
+        if not self._rules:
+            return None
+        with self._lock:
+            return next((rule for rule in list(self._rules) if self._hits(rule, method, path)), None)
+
+    def _hits(self, rule: Fault, method: str, path: str) -> bool:
+        if rule.match not in path or rule.method not in ("", method):
+            return False
+        rule.seen += 1
+        turn = rule.seen - rule.skip
+        if turn <= 0 or turn % rule.every or self._random.random() >= rule.probability:
+            return False
+        rule.hits += 1
+        if rule.count is not None and rule.hits >= rule.count:
+            self._rules.remove(rule)
+        return True
+
+
+HTML = {"Content-Type": "text/html"}
+PRESETS: dict[str, dict[str, Any]] = {
+    "unavailable": {"status": 503, "body": {"status": "error", "message": "Service Unavailable"}},
+    "server_error": {"status": 500, "body": {"statusCode": 500, "message": "Internal server error"}},
+    "html": {"status": 502, "headers": HTML, "body": "<html><body><h1>502 Bad Gateway</h1></body></html>"},
+    "html_200": {"status": 200, "headers": HTML, "body": "<html><body>Scheduled maintenance</body></html>"},
+    "garbage": {"status": 200, "body": "\x00\x01{]not json"},
+    "empty": {"status": 200, "body": ""},
+    "locked": {"status": 423, "body": {"status": "error", "message": "Locked", "category": "LOCKED"}},
+    # HubSpot usage guidelines: 477 while a portal moves between data centres, Retry-After in seconds, up to a day
+    "migrating": {"status": 477, "headers": {"Retry-After": "86400"}, "body": ""},
+    # Seen by Airbyte: a malformed token does not even reach HubSpot, Cloudflare answers 530
+    "malformed_token": {"status": 530, "headers": HTML, "body": "<html><body>error code: 1016</body></html>"},
+    "too_many": {"status": 429, "headers": {"Retry-After": "1"}, "body": '{"message":"Too Many Requests"}'},
+    "secondly": {"status": 429, "body": "sample:error_429_secondly_search.json"},
+    "ten_secondly": {"status": 429, "body": "sample:error_429_ten_secondly.json"},
+    "daily": {"status": 429, "body": "sample:error_429_daily.json"},
+}
+
+
+def preset(name: str, **changes: Any) -> Fault:
+    """Build a fault from a preset or an action's bare name; ValueError when there is none of that name."""
+    rule = Fault(**({**PRESETS[name], **changes} if name in PRESETS else {"action": name, **changes}))
+    if isinstance(rule.body, str) and rule.body.startswith("sample:"):
+        rule.body = sample(rule.body.removeprefix("sample:"))
+    return rule
+
+
+def sample(name: str) -> Any:
+    """Return a recorded HubSpot body (samples/README.md says where each comes from)."""
+    return json.loads(files("syncd.sandbox").joinpath("samples", name).read_text(encoding="utf-8"))

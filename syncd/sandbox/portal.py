@@ -1,0 +1,170 @@
+"""The invented HubSpot portal itself: its settings, and how tests and worlds write to it."""
+
+import random
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from syncd.sandbox.clock import Clock, iso, millis
+from syncd.sandbox.faults import sample
+from syncd.sandbox.limits import Window
+from syncd.sandbox.properties import SINGULAR, TYPES, PropertyKind
+from syncd.sandbox.records import Links, Row, Table, new_id, texts
+from syncd.sandbox.recotap import Recotap
+from syncd.sandbox.server import StandIn
+
+TOKEN = "sandbox-token"  # noqa: S105 - opens nothing but a stand-in
+SCOPES = frozenset(
+    {"crm.objects.contacts.read", "crm.objects.companies.read", "crm.objects.owners.read", "sales-email-read"}
+)
+SENIORITY = (
+    ("executive", "Executive"), ("vp", "VP"), ("director", "Director"), ("manager", "Manager"), ("entry", "Entry"),
+)  # fmt: skip
+
+Moment = datetime | int | str
+
+
+class Portal(StandIn):
+    """Records, people and settings; every attribute without an underscore may be changed while it serves."""
+
+    def __init__(self, *, clock: Clock | None = None, latency_s: float = 0.0, seed: int = 1, **settings: Any) -> None:
+        super().__init__(clock=clock, latency_s=latency_s, seed=seed)
+        self.portal_id = 12_345_678
+        self.time_zone = "UTC"  # the daily limit starts anew at its midnight
+        self.tokens: dict[str, frozenset[str]] = {TOKEN: SCOPES}  # token -> scopes
+        self.search_per_second = 5  # 0: no limit (docs: 5 a second per account)
+        self.per_ten_seconds = 100  # 0: no limit; search and associations are exempt (spec)
+        self.daily_limit = 250_000  # 0: no limit
+        self.index_delay = 0.0  # seconds until search sees a write
+        self.fresh_properties = False  # True: search shows properties newer than the index it filtered and sorted by
+        self.association_page = 500  # `to` entries an input and answer
+        self.drop_missing = False  # batch read: say nothing about ids it did not find (seen by others)
+        self.archived_owners_only = True  # False: archived=true returns all owners, as in November 2023
+        self.schema_scope = False  # whether labels want crm.schemas.contacts.read (believed, not known)
+        self.tables = {name: Table(name) for name in SINGULAR}
+        self.links = Links()
+        self.owners: dict[int, dict[str, Any]] = {}
+        self.dispositions: list[dict[str, Any]] = sample("call_dispositions.200.json")
+        self.options: dict[tuple[str, str], list[tuple[str, str]]] = {("contacts", "hs_seniority"): list(SENIORITY)}
+        self.recotap: Recotap | None = None  # whom a world ordered through the control endpoint poisons
+        self._draw = random.Random(seed)
+        self._turn = seed
+        self._version = 0
+        self._searches, self._others = Window(1000), Window(10_000)
+        self._today, self._used = "", 0
+        self.set(**settings)
+
+    def put(
+        self, type_name: str, properties: Mapping[str, Any], *, id: int | str | None = None,
+        modified_at: Moment | None = None, created_at: Moment | None = None, late_by: float | None = None,
+        archived: bool = False,
+    ) -> str:  # fmt: skip
+        """Write a whole record and return its id; search sees it `late_by` seconds (else `index_delay`) from now."""
+        with self.lock:
+            table, now = self.tables[TYPES[type_name]], self.clock.ms()
+            crm_id = new_id(self._draw, table.rows) if id is None else int(id)
+            modified = now if modified_at is None else millis(modified_at)
+            created = modified if created_at is None else millis(created_at)
+            values = dict(texts(properties))
+            self._write(table, Row(crm_id, created, modified, values, 0, archived), late_by)
+            return str(crm_id)
+
+    def edit(
+        self, type_name: str, id: int | str, *, touch: bool = True, modified_at: Moment | None = None,
+        late_by: float | None = None, **properties: Any,
+    ) -> None:  # fmt: skip
+        """Change properties (None clears one); moves the modification time to now unless `touch` is False."""
+        with self.lock:
+            table = self.tables[TYPES[type_name]]
+            row = table.rows[int(id)]
+            modified = self.clock.ms() if touch else row.modified
+            modified = modified if modified_at is None else millis(modified_at)
+            values = {**row.values, **dict(texts(properties))}
+            for name in [name for name, value in properties.items() if value is None]:
+                values.pop(name, None)
+            self._write(table, Row(row.id, row.created, modified, values, 0, row.archived), late_by)
+
+    def archive(self, type_name: str, id: int | str) -> None:
+        """Move a record to the recycle bin: gone from search and reads at once, there with archived=true."""
+        with self.lock:
+            table = self.tables[TYPES[type_name]]
+            row = table.rows[int(id)]
+            self._write(table, Row(row.id, row.created, self.clock.ms(), row.values, 0, True), None)
+
+    def delete(self, type_name: str, id: int | str) -> None:
+        """Remove a record without trace."""
+        with self.lock:
+            self.tables[TYPES[type_name]].remove(int(id))
+
+    def merge(self, type_name: str, winner: int | str, loser: int | str) -> None:
+        """Merge two records: the loser's id leads to the winner, who takes its associations over."""
+        with self.lock:
+            table = self.tables[TYPES[type_name]]
+            table.remove(int(loser))
+            table.merged[int(loser)] = int(winner)
+            self.links.move(table.name, int(loser), int(winner), self.clock.ms())
+            before = table.rows[int(winner)].values.get("hs_merged_object_ids")
+            self.edit(type_name, winner, hs_merged_object_ids=f"{before};{loser}" if before else str(loser))
+
+    def associate(
+        self, from_type: str, from_id: int | str, to_type: str, to_id: int | str, *, late_by: float = 0.0
+    ) -> None:
+        """Associate two records, `late_by` seconds from now; moves no timestamp."""
+        with self.lock:
+            now = self.clock.ms()
+            ends = (TYPES[from_type], int(from_id), TYPES[to_type], int(to_id))
+            self.links.add(*ends, now=now, visible_at=now + round(late_by * 1000))
+
+    def owner(
+        self, email: str | None, first: str = "", last: str = "", *, id: int | None = None, archived: bool = False
+    ) -> str:
+        """Add or replace an owner and return the id; an archived one keeps only its email (probo#1594)."""
+        with self.lock:
+            owner_id = 70_000_000 + 17 * len(self.owners) if id is None else id
+            now = iso(self.clock.ms())
+            names = {"firstName": "", "lastName": ""} if archived else {"firstName": first, "lastName": last}
+            user = {"userId": None if archived else owner_id + 5, "userIdIncludingInactive": owner_id + 5}
+            self.owners[owner_id] = {
+                "id": str(owner_id), "email": email, "type": "PERSON", **names, **user,
+                "createdAt": now, "updatedAt": now, "archived": archived,
+            }  # fmt: skip
+            return str(owner_id)
+
+    def property(
+        self, type_name: str, name: str, *, kind: PropertyKind = "string", options: Iterable[tuple[str, str]] = ()
+    ) -> None:
+        """Define a custom property, or the options (value, label) of a known one."""
+        with self.lock:
+            chosen = list(options)
+            self.tables[TYPES[type_name]].kinds[name] = "enum" if chosen else kind
+            self.options[TYPES[type_name], name] = [(value, label) for value, label in chosen]
+
+    def token(self, token: str, scopes: Iterable[str] | None = None) -> None:
+        """Accept a token, with all four scopes unless told which."""
+        self.tokens[token] = SCOPES if scopes is None else frozenset(scopes)
+
+    def set(self, **settings: Any) -> None:
+        """Change settings by name; a tokens table may hold lists of scopes."""
+        for name, value in settings.items():
+            if name.startswith("_") or not hasattr(self, name) or callable(getattr(self, name)):
+                raise ValueError(f"no such setting: {name!r}")
+            if name == "tokens":
+                value = {token: frozenset(scopes) for token, scopes in value.items()}
+            setattr(self, name, value)
+
+    def state(self) -> dict[str, Any]:
+        """Count what the portal holds and what search shows of it."""
+        with self.lock:
+            counts = {}
+            for name, table in self.tables.items():
+                table.catch_up(self.clock.ms())
+                archived = sum(row.archived for row in table.rows.values())
+                counts[name] = {"all": len(table.rows), "archived": archived, "searchable": len(table.shown)}
+            return {**counts, "owners": len(self.owners), "now": iso(self.clock.ms()), "used_today": self._used}
+
+    def _write(self, table: Table, row: Row, late_by: float | None) -> None:
+        now = self.clock.ms()
+        self._version += 1
+        row.version = self._version
+        delay = self.index_delay if late_by is None else late_by
+        table.write(row, now=now, visible_at=now + round(delay * 1000))

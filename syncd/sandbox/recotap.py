@@ -1,0 +1,282 @@
+"""A stand-in for Recotap: create-only sales activities, accounts, and the ways in which it may misbehave."""
+
+import json
+from collections import Counter, deque
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+from syncd.sandbox.clock import Clock, iso
+from syncd.sandbox.server import Answer, Request, StandIn
+from syncd.sandbox.validator import flat, validate
+
+KEY = "sandbox-key"
+BASES = ("/api/v1", "/api/v1/crm")  # current docs; older docs
+MAX_DOMAINS = 100  # domains one accounts request may name (docs)
+UNSUPPORTED = "Only call and email activity types are supported"
+MAX_POSTS = 100_000  # kept of `posts`
+
+Item = dict[str, Any]
+
+# What a rule does with the items it matches.
+PER_ITEM = ("fail", "skip", "omit", "double")  # omit: stored, but missing from the results · double: twice in them
+PER_BODY = (
+    "refuse",  # 400 that names the item
+    "error",  # 500, nothing stored
+    "store_then_error",  # 500, all stored
+    "store_then_drop",  # all stored, the connection reset
+    "unknown_id",  # an item nobody sent stands in the results
+    "wrong_summary",  # the summary counts something else
+    "bare",  # {results, summary} without the envelope
+    "html",  # 200 with a page of HTML; all stored
+)
+
+
+@dataclass
+class Rule:
+    """One misbehaviour; it applies to the items named by `ids` and `when`, else to all."""
+
+    do: str  # one of PER_ITEM or PER_BODY
+    ids: Collection[str] | None = None  # externalActivityIds
+    when: Callable[[Item], bool] | None = None
+    count: int | None = None  # how many times; None: always
+    text: str = "Internal processing error"  # error or reason in the answer
+    hits: int = field(default=0)
+
+    def __post_init__(self) -> None:
+        if self.do not in PER_ITEM + PER_BODY:
+            raise ValueError(f"no such rule: {self.do!r}, expected one of {', '.join(PER_ITEM + PER_BODY)}")
+        self.ids = None if self.ids is None else frozenset(self.ids)
+
+    def matches(self, item: Item) -> bool:
+        """Say whether the rule names an item, whatever its count."""
+        named = self.ids is None or item.get("externalActivityId") in self.ids
+        return named and (self.when is None or self.when(item))
+
+    def take(self, item: Item) -> bool:
+        """Apply the rule once when it matches and is not used up."""
+        if (self.count is not None and self.hits >= self.count) or not self.matches(item):
+            return False
+        self.hits += 1
+        return True
+
+
+class Recotap(StandIn):
+    """An invented Recotap; every attribute below may be changed while it serves."""
+
+    def __init__(self, *, clock: Clock | None = None, latency_s: float = 0.0, seed: int = 1, **settings: Any) -> None:
+        super().__init__(clock=clock, latency_s=latency_s, seed=seed)
+        self.keys = {KEY}
+        self.style = "nested"  # of a 400: nested, flat, opaque, bare
+        self.whitelist = False  # refuse unknown keys
+        self.max_body = 1_048_576  # bytes; more is a 413
+        self.dedupe = True  # False: an id that is there already is stored again (and counted in `doubled`)
+        self.keep_payloads = True  # False: only ids and counts, for benches
+        self.stored: dict[str, tuple[Item, int]] = {}  # id -> payload, how many times created
+        self.received: Counter[str] = Counter()  # id -> how many times it arrived in a POST that passed the key
+        self.posts: deque[tuple[tuple[str, ...], int]] = deque(maxlen=MAX_POSTS)  # ids, status (0: no answer sent)
+        self.accounts: dict[str, Item] = {}  # domain -> account
+        self.rules: list[Rule] = []
+        self.set(**settings)
+
+    @property
+    def doubled(self) -> int:
+        """How many ids were created more than once."""
+        return sum(times > 1 for _, times in self.stored.values())
+
+    def rule(self, do: str, **how: Any) -> Rule:
+        """Add a misbehaviour (see Rule); returned for its counter."""
+        rule = Rule(do, **how)
+        with self.lock:
+            self.rules = [*self.rules, rule]
+        return rule
+
+    def clear_rules(self) -> None:
+        with self.lock:
+            self.rules = []
+
+    def account(self, domain: str, name: str | None = None) -> None:
+        """Let Recotap hold an account; it cleans the domain as the docs say."""
+        with self.lock:
+            clean = clean_domain(domain)
+            aid = f"rtp-{len(self.accounts) + 1}"
+            self.accounts[clean] = {"domain": clean, "rtp_aid": aid, "externalId": None, "name": name or clean}
+
+    def set(self, **settings: Any) -> None:
+        """Change settings by name."""
+        for name, value in settings.items():
+            if name.startswith("_") or not hasattr(self, name) or callable(getattr(self, name)) or name == "doubled":
+                raise ValueError(f"no such setting: {name!r}")
+            setattr(self, name, set(value) if name == "keys" else value)
+
+    def state(self) -> dict[str, Any]:
+        """Count what was stored and received."""
+        with self.lock:
+            return {
+                "stored": len(self.stored), "doubled": self.doubled, "received": self.received.total(),
+                "posts": self.requests["post"], "accounts": len(self.accounts), "now": iso(self.clock.ms()),
+            }  # fmt: skip
+
+    def forget(self) -> None:
+        """Empty the stand-in: nothing was ever stored or received."""
+        with self.lock:
+            self.stored, self.received = {}, Counter()
+            self.posts.clear()
+
+    def orders(self) -> dict[str, Callable[..., Any]]:
+        own: dict[str, Callable[..., Any]] = {
+            "rule": lambda rule, **how: self.rule(rule, **how) and None,
+            "stored": lambda: {name: times for name, (_, times) in self.stored.items()},
+            "payloads": lambda ids: {name: self.stored[name][0] for name in ids if name in self.stored},
+            "received": lambda: dict(self.received),
+            "posts": lambda: [[list(ids), status] for ids, status in self.posts],
+        }
+        mine = {name: getattr(self, name) for name in ("clear_rules", "account", "set", "state", "forget")}
+        return {**super().orders(), **own, **mine}
+
+    def kind(self, request: Request) -> str:
+        base, _, name = request.path.rpartition("/")
+        wanted = {"sales-activities": ("POST", "post"), "accounts": ("GET", "accounts")}.get(name)
+        return wanted[1] if base in BASES and wanted is not None and wanted[0] == request.method else "other"
+
+    def answer(self, request: Request) -> Answer:
+        """Judge in the order of an Express and NestJS server: body parser, route, key, validation, work."""
+        if len(request.body) > self.max_body:
+            return self._error(request, 413, "request entity too large")
+        body: Any = {}  # what a body parser hands on when the content type is not JSON
+        if request.headers.get_content_type() == "application/json" and request.body:
+            try:
+                body = json.loads(request.body)
+            except ValueError:
+                return self._error(request, 400, "Unexpected token in JSON")
+        kind = self.kind(request)
+        if kind == "other":
+            return self._error(request, 404, f"Cannot {request.method} {request.path}")
+        key = request.headers.get("X-Api-Key", "")
+        if key not in self.keys:
+            return self._error(request, 401, "Invalid API key" if key else "X-Api-Key header is required")
+        return self._accounts(request) if kind == "accounts" else self._post(request, body)
+
+    def _post(self, request: Request, body: Any) -> Answer:
+        with self.lock:  # creation is atomic: two requests with one id cannot both create it
+            items = _items(body)
+            ids = tuple(str(item.get("externalActivityId")) for item in items)
+            self.received.update(ids)
+            answer = self._refusal(request, body, items) or self._create(request, items)
+            self.posts.append((ids, 0 if answer.deliver == "reset" else answer.status))
+            return answer
+
+    def _refusal(self, request: Request, body: Any, items: list[Item]) -> Answer | None:
+        """Refuse the whole body, nothing stored, for one bad item."""
+        errors = validate(body if isinstance(body, dict) else {}, whitelist=self.whitelist)
+        if errors:
+            return self._invalid(request, errors)
+        refused = [
+            {"property": str(index), "children": [
+                {"property": "domain", "children": [], "constraints": {"isAcceptable": "domain is not acceptable"}}]}
+            for index, item in enumerate(items) if self._taken("refuse", item)
+        ]  # fmt: skip
+        if refused:
+            return self._invalid(request, [{"property": "activities", "children": refused}])
+        if any(self._taken("error", item) for item in items):
+            return self._error(request, 500, "Internal server error")
+        return None
+
+    def _create(self, request: Request, items: list[Item]) -> Answer:
+        results: list[Item] = []
+        for item in items:
+            result = self._store(item)
+            omitted, doubled = self._taken("omit", item), self._taken("double", item)
+            results += [] if omitted else [result, result] if doubled else [result]
+        statuses = Counter(result["status"] for result in results)
+        summary = {"total": len(items), **{status: statuses[status] for status in ("created", "failed", "skipped")}}
+        if self._any("wrong_summary", items):
+            summary = {"total": 999, "created": 999, "failed": 0, "skipped": 0}
+        if self._any("unknown_id", items):
+            results = [{"externalActivityId": "never-sent", "status": "created"}, *results]
+        data: Item = {"results": results, "summary": summary}
+        if not self._any("bare", items):
+            data = self._envelope(request, 200, data=data)
+        return self._misdelivered(request, items) or Answer(200, data)
+
+    def _misdelivered(self, request: Request, items: list[Item]) -> Answer | None:
+        """Lose the answer to work that is done."""
+        if self._any("store_then_drop", items):
+            return Answer(200, deliver="reset")
+        if self._any("store_then_error", items):
+            return self._error(request, 500, "Internal server error")
+        if self._any("html", items):
+            return Answer(200, "<html><body>Welcome</body></html>", {"Content-Type": "text/html"})
+        return None
+
+    def _store(self, item: Item) -> Item:
+        name = item["externalActivityId"]
+        if item["activityType"] not in ("call", "email"):
+            return {"externalActivityId": name, "status": "skipped", "reason": UNSUPPORTED}
+        if rule := self._taken("skip", item):
+            return {"externalActivityId": name, "status": "skipped", "reason": rule.text}
+        times = self.stored[name][1] if name in self.stored else 0
+        if times and self.dedupe:
+            error = f"Activity with externalActivityId '{name}' already exists."
+            return {"externalActivityId": name, "status": "failed", "error": error}
+        if rule := self._taken("fail", item):
+            return {"externalActivityId": name, "status": "failed", "error": rule.text}
+        self.stored[name] = (item if self.keep_payloads else {}, times + 1)
+        return {"externalActivityId": name, "status": "created"}
+
+    def _taken(self, do: str, item: Item) -> Rule | None:
+        for rule in self.rules:
+            if rule.do == do and rule.take(item):
+                return rule
+        return None
+
+    def _any(self, do: str, items: list[Item]) -> bool:
+        """Apply a rule for a whole body: once, when it matches any item."""
+        return any(self._taken(do, item) for item in items)
+
+    def _accounts(self, request: Request) -> Answer:
+        with self.lock:
+            accounts = list(self.accounts.values())
+        if "domains" in request.query:
+            try:
+                wanted = [clean_domain(str(domain)) for domain in json.loads(request.first("domains"))]
+            except (ValueError, TypeError):
+                return self._error(request, 400, "domains must be a JSON array")
+            if len(wanted) > MAX_DOMAINS:
+                return self._error(request, 400, f"domains must contain no more than {MAX_DOMAINS} elements")
+            accounts = [account for account in accounts if account["domain"] in wanted]
+        limit, start = request.first("limit", "100"), request.first("cursor", "0")
+        if not (limit.isdecimal() and 1 <= int(limit) <= 100 and start.isdecimal()):
+            return self._error(request, 400, "limit must not be less than 1 nor greater than 100")
+        end = int(start) + int(limit)
+        # nextCursor stays filled on the last page (seen); hasNextPage tells
+        page = {"data": accounts[int(start) : end], "nextCursor": str(end), "hasNextPage": end < len(accounts)}
+        return Answer(200, self._envelope(request, 200, data={**page, "syncTimestamp": iso(self.clock.ms())}))
+
+    def _invalid(self, request: Request, errors: list[Item]) -> Answer:
+        """Answer 400 in the configured style; the docs promise none of them."""
+        envelope = self._envelope(request, 400, message="Bad Request")
+        styles = {
+            "nested": {**envelope, "data": errors},
+            "flat": {"statusCode": 400, "message": flat(errors), "error": "Bad Request"},
+            "opaque": {**envelope, "customMessage": "Validation failed", "data": None},
+            "bare": envelope,
+        }
+        return Answer(400, styles[self.style])
+
+    def _error(self, request: Request, status: int, message: str) -> Answer:
+        return Answer(status, self._envelope(request, status, message=message))
+
+    def _envelope(self, request: Request, status: int, **more: Any) -> Item:
+        return {"statusCode": status, "timestamp": iso(self.clock.ms()), "path": request.path, **more}
+
+
+def clean_domain(domain: str) -> str:
+    """Clean a domain as Recotap does: lower case, no scheme, no www., no path (docs)."""
+    bare = domain.strip().lower().partition("://")[2] or domain.strip().lower()
+    return bare.partition("/")[0].removeprefix("www.")
+
+
+def _items(body: Any) -> list[Item]:
+    activities = body.get("activities") if isinstance(body, dict) else None
+    return [item for item in activities if isinstance(item, dict)] if isinstance(activities, list) else []

@@ -1,0 +1,272 @@
+"""HubSpot's search over one table: its limits, operators, order and its disorder among equals."""
+
+import operator
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from math import gcd, inf
+from typing import Any
+
+from syncd.sandbox.clock import millis
+from syncd.sandbox.properties import UNFILTERABLE, PropertyKind
+from syncd.sandbox.records import Entry, Index, Row, Table
+
+MAX_GROUPS, MAX_FILTERS, MAX_FILTERS_IN_ALL = 5, 6, 18  # HubSpot search (docs, 2026-03)
+DEFAULT_LIMIT, MAX_LIMIT = 10, 200  # rows a page (docs, 2026-03)
+MAX_RESULTS = 10_000  # a query pages no further (docs, 2026-03)
+
+Json = dict[str, Any]
+Test = Callable[[Row], bool]
+Bound = tuple[float, float]
+
+
+class Refused(Exception):
+    """HubSpot would not run this search."""
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(slots=True)
+class Found:
+    """One page of ids and where the next begins."""
+
+    total: int
+    ids: list[int]
+    next_after: int | None  # given even where the next page would be refused, as HubSpot does
+
+
+@dataclass(slots=True)
+class Span:
+    """A stretch of an index that holds every match."""
+
+    entries: list[Entry]
+    low: int
+    high: int
+    order: tuple[str, ...]  # the properties by which the entries are sorted
+    rest: Test | None  # what is still to be tested of each row; None: nothing
+
+
+def search(table: Table, body: Json, *, turn: int) -> Found:
+    """Run one search; `turn` decides the order among equals, so another turn brings another order."""
+    limit, after = _page_bounds(body)
+    groups = _groups(table, body.get("filterGroups") or [])
+    name, descending = _sort(table, body.get("sorts") or [])
+    entries, low, high = _ordered(table, groups, name)
+    total = high - low
+    last = min(after + limit, total)
+    ranks = [high - 1 - i for i in range(after, last)] if descending else list(range(low + after, low + last))
+    by_id = name == "hs_object_id"
+    ids = [entries[rank][1] for rank in ranks] if by_id else _shuffled(entries, low, high, ranks, turn)
+    return Found(total, ids, after + limit if after + limit < total else None)
+
+
+def _page_bounds(body: Json) -> tuple[int, int]:
+    limit = body.get("limit", DEFAULT_LIMIT)
+    if not isinstance(limit, int) or not 1 <= limit <= MAX_LIMIT:
+        raise Refused(f"limit must be between 1 and {MAX_LIMIT}, was {limit!r}")
+    after = str(body.get("after") or "0")
+    if not after.isdecimal():
+        raise Refused(f"after must be an integer, was {after!r}")
+    if int(after) + limit > MAX_RESULTS:
+        raise Refused(f"after + limit must not exceed {MAX_RESULTS}")
+    return limit, int(after)
+
+
+def _groups(table: Table, groups: Sequence[Json]) -> list[list[Json]]:
+    filters = [group.get("filters") or [] for group in groups]
+    if len(groups) > MAX_GROUPS:
+        raise Refused(f"at most {MAX_GROUPS} filterGroups, got {len(groups)}")
+    if any(len(group) > MAX_FILTERS for group in filters) or sum(map(len, filters)) > MAX_FILTERS_IN_ALL:
+        raise Refused(f"at most {MAX_FILTERS} filters a group and {MAX_FILTERS_IN_ALL} in all")
+    for condition in (condition for group in filters for condition in group):
+        _check(table, condition)
+    return filters
+
+
+def _check(table: Table, condition: Json) -> None:
+    name, how = condition.get("propertyName"), condition.get("operator")
+    if name not in table.kinds or name in UNFILTERABLE.get(table.name, ()):
+        raise Refused(f"There was a problem with the request: no filter on {name!r}")
+    if how not in NEEDS:
+        raise Refused(f"operator {how!r} is not one of {', '.join(NEEDS)}")
+    for needed in NEEDS[how]:
+        if condition.get(needed) in (None, "", []):
+            raise Refused(f"operator {how} needs {needed}")
+    if name == table.modified and how in ("GT", "GTE", "BETWEEN") and _value(table, condition) == 0:
+        raise Refused("internal error", status=500)  # seen by Estuary: a lower bound of epoch 0 breaks the search
+
+
+def _sort(table: Table, sorts: Sequence[Any]) -> tuple[str, bool]:
+    """Return property and direction; without a sort HubSpot goes by creation, oldest first."""
+    if len(sorts) > 1:
+        raise Refused("only one sort is allowed")
+    rule = sorts[0] if sorts else {"propertyName": table.created}
+    if isinstance(rule, str):
+        rule = {"propertyName": rule.lstrip("-"), "direction": "DESCENDING" if rule.startswith("-") else "ASCENDING"}
+    name, direction = rule.get("propertyName"), rule.get("direction", "ASCENDING")
+    if name not in table.kinds:
+        raise Refused(f"There was a problem with the request: no sort by {name!r}")
+    if direction not in ("ASCENDING", "DESCENDING"):
+        raise Refused(f"direction {direction!r} is neither ASCENDING nor DESCENDING")
+    return str(name), direction == "DESCENDING"
+
+
+def _ordered(table: Table, groups: list[list[Json]], name: str) -> tuple[list[Entry], int, int]:
+    """Return entries in the order of `name` and the part of them that matches."""
+    span = _span(table, groups, name)
+    if span.rest is None and name in span.order:
+        return span.entries, span.low, span.high
+    rows = (table.shown[crm_id] for _, crm_id in span.entries[span.low : span.high])
+    read = _reader(table, name)
+    keyed = [((read(row) is None, read(row)), row.id) for row in rows if span.rest is None or span.rest(row)]
+    if name not in span.order:
+        keyed.sort()
+    return keyed, 0, len(keyed)
+
+
+def _span(table: Table, groups: list[list[Json]], name: str) -> Span:
+    """Choose the index and the stretch of it that holds every match."""
+    conditions = groups[0] if len(groups) == 1 else []
+    several = _any(table, groups) if len(groups) > 1 else None
+    times, others = _range(table, conditions, table.modified)
+    ids, rest = _range(table, others, "hs_object_id")
+    first, last = ids or (0, inf)
+    since, until = times or (-inf, inf)
+    if times is None and (ids is not None or name != table.modified):
+        return _cut(table.by_id, (first, -1), (last, inf), ("hs_object_id",), _all(table, rest) or several)
+    if since == until:  # within one instant the index goes by id
+        return _cut(table.by_time, (since, first), (since, last), (table.modified, "hs_object_id"), _all(table, rest))
+    return _cut(table.by_time, (since, -1), (until, inf), (table.modified,), _all(table, others) or several)
+
+
+def _cut(index: Index, first: Bound, last: Bound, order: tuple[str, ...], rest: Test | None) -> Span:
+    entries = index.entries
+    low, high = bisect_left(entries, first), bisect_right(entries, last)
+    return Span(entries, low, max(low, high), order, rest)
+
+
+def _range(table: Table, conditions: list[Json], name: str) -> tuple[tuple[float, float] | None, list[Json]]:
+    """Take the bounds on `name` out of the conditions: (first, last), both inclusive, and the others."""
+    first, last, rest = -inf, inf, []
+    for condition in conditions:
+        how = condition["operator"]
+        if condition["propertyName"] != name or how not in ("EQ", "GT", "GTE", "LT", "LTE", "BETWEEN"):
+            rest.append(condition)
+            continue
+        value = _value(table, condition)
+        if how in ("EQ", "GT", "GTE", "BETWEEN"):
+            first = max(first, value + (how == "GT"))
+        if how in ("EQ", "LT", "LTE", "BETWEEN"):
+            last = min(last, _value(table, condition, "highValue") if how == "BETWEEN" else value - (how == "LT"))
+    return (None if (first, last) == (-inf, inf) else (first, last)), rest
+
+
+def _any(table: Table, groups: list[list[Json]]) -> Test:
+    tests = [_all(table, group) or (lambda row: True) for group in groups]
+    return lambda row: any(test(row) for test in tests)
+
+
+def _all(table: Table, conditions: list[Json]) -> Test | None:
+    if not conditions:
+        return None
+    tests = [_test(table, condition) for condition in conditions]
+    return lambda row: all(test(row) for test in tests)
+
+
+# What each operator needs beside the property, and what it asks of a value (which is never None there).
+NEEDS: dict[str, tuple[str, ...]] = {
+    "EQ": ("value",), "NEQ": ("value",), "LT": ("value",), "LTE": ("value",), "GT": ("value",), "GTE": ("value",),
+    "BETWEEN": ("value", "highValue"),
+    "IN": ("values",),
+    "NOT_IN": ("values",),
+    "HAS_PROPERTY": (),
+    "NOT_HAS_PROPERTY": (),
+}  # fmt: skip
+COMPARE: dict[str, Callable[[Any, Any], bool]] = {
+    "EQ": operator.eq, "NEQ": operator.ne, "LT": operator.lt, "LTE": operator.le, "GT": operator.gt, "GTE": operator.ge,
+}  # fmt: skip
+
+
+def _test(table: Table, condition: Json) -> Test:
+    """Compile one condition. A property without a value satisfies NOT_HAS_PROPERTY and nothing else."""
+    how, read = condition["operator"], _reader(table, condition["propertyName"])
+    if how in ("HAS_PROPERTY", "NOT_HAS_PROPERTY"):
+        return lambda row: (read(row) is None) == (how == "NOT_HAS_PROPERTY")
+    if how in ("IN", "NOT_IN"):
+        # HubSpot search: IN on strings needs lower-case values (docs), so these are taken as they come.
+        kind = table.kinds[condition["propertyName"]]
+        values = {str(value) if kind == "string" else _convert(kind, value) for value in condition["values"]}
+        return lambda row: (value := read(row)) is not None and (value in values) == (how == "IN")
+    wanted = _value(table, condition)
+    if how == "BETWEEN":
+        high = _value(table, condition, "highValue")
+        return lambda row: (value := read(row)) is not None and bool(wanted <= value <= high)
+    compare = COMPARE[how]
+    return lambda row: (value := read(row)) is not None and compare(value, wanted)
+
+
+def _reader(table: Table, name: str) -> Callable[[Row], Any]:
+    """Return what reads a property off a row, typed; None: no value."""
+    if name == table.modified:
+        return lambda row: row.modified
+    if name == table.created:
+        return lambda row: row.created
+    if name == "hs_object_id":
+        return lambda row: row.id
+    kind = table.kinds[name]
+    return lambda row: _typed(kind, row.values.get(name))
+
+
+def _value(table: Table, condition: Json, key: str = "value") -> Any:
+    return _convert(table.kinds[condition["propertyName"]], condition[key])
+
+
+def _convert(kind: PropertyKind, value: Any) -> Any:
+    try:
+        return CONVERT[kind](str(value))
+    except ValueError:
+        raise Refused(f"{value!r} is not a valid {kind}") from None
+
+
+def _typed(kind: PropertyKind, raw: str | None) -> Any:
+    if raw is None or raw == "":
+        return None
+    try:
+        return CONVERT[kind](raw)
+    except ValueError:
+        return None
+
+
+# HubSpot search: enumerations are case-sensitive, other text is not (docs, 2026-03)
+CONVERT: dict[PropertyKind, Callable[[str], Any]] = {
+    "datetime": lru_cache(4096)(millis), "number": float, "id": int, "enum": str, "string": str.lower,
+}  # fmt: skip
+
+
+def _shuffled(entries: list[Entry], low: int, high: int, ranks: list[int], turn: int) -> list[int]:
+    """Read ids by rank, equals in an order that `turn` decides, without touching the whole of a big tie.
+
+    HubSpot takes one sort rule, so within one millisecond its order is nobody's promise.
+    """
+    ids, first, end, step = [], 0, 0, 1
+    for rank in ranks:
+        if not first <= rank < end:  # another tie begins
+            key = entries[rank][0]
+            if (rank + 1 == high or entries[rank + 1][0] != key) and (rank == low or entries[rank - 1][0] != key):
+                ids.append(entries[rank][1])  # the ordinary case, spared the bisection
+                continue
+            first, end = max(low, bisect_left(entries, (key, -1))), min(high, bisect_right(entries, (key, inf)))
+            step = _step(end - first, turn)
+        ids.append(entries[first + ((rank - first) * step + turn) % (end - first)][1])
+    return ids
+
+
+def _step(size: int, turn: int) -> int:
+    """Return a stride through `size` places that visits each once."""
+    step = 1 + turn * 7919 % size
+    while gcd(step, size) != 1:
+        step += 1
+    return step

@@ -1,0 +1,235 @@
+"""An invented but lifelike portal: people, companies, calls and emails with the oddities that real ones have.
+
+Everybody and everything here is made up; a company's domain carries a number so that nobody owns it.
+"""
+
+import json
+import random
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from syncd.sandbox.clock import iso, millis
+from syncd.sandbox.hubspot import HubSpot
+from syncd.sandbox.recotap import Recotap
+
+OWN_DOMAIN = "lanternfield-sales.com"
+FIRST = "Ada Bram Cleo Dario Edda Finn Greta Hanno Ines Jonas Kaya Levin Mira Nils Oda Pavel Quinn Runa Sven".split()
+LAST = "Aldermoor Birkenhain Copperwell Dunmere Eschenfeld Fennbrook Gallowmead Hollisgrave Ivorstone".split()
+ALPHA = "amber birch cinder delta ember fable garnet hazel indigo juniper kestrel larch maple nimbus onyx".split()
+OMEGA = "bolts cranes dairy engines freight gears hinges inks joints kilns looms mills parts tools valves".split()
+SUFFIXES = ("com", "com", "de", "co.uk", "io", "fr")
+FREE_MAIL = ("gmail.com", "outlook.com", "yahoo.com")
+PROSE = ("inferred - {}", "not available", "n/a", "{} (assistant)")
+TITLES = ("Head of Purchasing", "Plant Manager", "VP Operations", "Buyer", None)
+SUBJECTS = ("Your quote", "Next steps", "Follow up on our call", "Meeting notes", "Prices for spring", "Introduction")
+CALL_TITLES = ("Discovery call", "Check in", "Demo", "Renewal", "Cold call", "Support call", None)
+STATUSES = ("COMPLETED",) * 7 + ("NO_ANSWER",) * 2 + ("BUSY", "FAILED", "CANCELED")
+DIRECTIONS = ("OUTBOUND",) * 6 + ("INBOUND",) * 3 + (None,)
+
+
+@dataclass
+class World:
+    """What was invented: ids by nature."""
+
+    own_domain: str
+    ids: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # e.g. calls, calls.late_association
+    domains: dict[str, str | None] = field(default_factory=dict)  # company id -> domain
+    addresses: dict[str, str | None] = field(default_factory=dict)  # contact id -> what stands in its email field
+    employers: dict[str, str] = field(default_factory=dict)  # contact id -> company id
+
+    def summary(self) -> dict[str, int]:
+        return {nature: len(ids) for nature, ids in sorted(self.ids.items())}
+
+
+def fill(
+    hubspot: HubSpot, recotap: Recotap | None = None, *, calls: int = 0, emails: int = 0, contacts: int = 0,
+    companies: int = 0, owners: int = 12, seed: int = 1, now: datetime | str | None = None, days: float = 90.0,
+    messy: bool = True, poison: float = 0.001, external_id: str = "hubspot-{kind}-{id}",
+) -> World:  # fmt: skip
+    """Invent a portal, spread over the `days` before `now` (else the stand-in's clock); same seed, same world.
+
+    Without `messy` every call and email is complete. `poison` is the share of calls that Recotap refuses with a 400,
+    and the same share again that it fails one by one; `external_id` says how they will be named there.
+    """
+    end = hubspot.clock.ms() if now is None else millis(now)
+    inventor = _Inventor(hubspot, random.Random(seed), end=end, days=days, messy=messy)
+    with hubspot.lock:
+        inventor.owners(owners)
+        inventor.companies(companies or max(1, (calls + emails) // 20))
+        inventor.contacts(contacts or max(2, (calls + emails) // 7))
+        inventor.calls(calls)
+        inventor.emails(emails)
+    if recotap is not None:
+        _poison(recotap, inventor.world, share=poison if messy else 0.0, external_id=external_id)
+        for company in inventor.world.ids["companies"][::2]:
+            if domain := inventor.world.domains[company]:
+                recotap.account(domain)
+    return inventor.world
+
+
+class _Inventor:
+    def __init__(self, hubspot: HubSpot, draw: random.Random, *, end: int, days: float, messy: bool) -> None:
+        self.hubspot, self.draw, self.world, self.messy = hubspot, draw, World(OWN_DOMAIN), messy
+        self.end, self.span = end, round(timedelta(days=days) / timedelta(milliseconds=1))
+        self.own: list[tuple[str, str]] = []  # owner id, address
+
+    def owners(self, count: int) -> None:
+        for number in range(max(2, count)):
+            first, last = FIRST[number % len(FIRST)], LAST[number % len(LAST)]
+            address = f"{first}.{last}@{OWN_DOMAIN}".lower() if number < 19 else f"rep{number}@{OWN_DOMAIN}"
+            gone = self.messy and number % 5 == 4
+            owner = self.hubspot.owner(address, first, last, archived=gone)
+            self.own.append((owner, address))
+            self._note(owner, "owners", "archived" if gone else "")
+
+    def companies(self, count: int) -> None:
+        for number in range(count):
+            alpha, omega = self.draw.choice(ALPHA), self.draw.choice(OMEGA)
+            domain: str | None = f"{alpha}-{omega}-{number}.{self.draw.choice(SUFFIXES)}"
+            nature = ""
+            if self._odd(0.03):
+                domain, nature = None, "no_domain"
+            elif self._odd(0.02):
+                domain, nature = f"{alpha}{number}.unknown", "placeholder_domain"
+            values = {"name": f"{alpha} {omega} {number}".title(), "domain": domain}
+            company = self.hubspot.put("companies", values, modified_at=self.end - self.span)
+            self.world.domains[company] = domain
+            self._note(company, "companies", nature)
+
+    def contacts(self, count: int) -> None:
+        for number in range(count):
+            first, last = self.draw.choice(FIRST), self.draw.choice(LAST)
+            company = self.draw.choice(self.world.ids["companies"])
+            address, nature = self._address(first, last, number, self.world.domains[company])
+            values = {
+                "email": address, "firstname": first, "lastname": last, "jobtitle": self.draw.choice(TITLES),
+                "phone": f"+1 555 01{number % 100:02}", "associatedcompanyid": company,
+                "hs_seniority": self.draw.choice(("vp", "director", "manager", None)),
+            }  # fmt: skip
+            contact = self.hubspot.put("contacts", values, modified_at=self.end - self.span)
+            self.hubspot.associate("contacts", contact, "companies", company)
+            self.world.addresses[contact], self.world.employers[contact] = address, company
+            self._note(contact, "contacts", nature)
+
+    def _address(self, first: str, last: str, number: int, domain: str | None) -> tuple[str | None, str]:
+        address = f"{first}.{last}.{number}@{domain or f'{last}-{number}.com'}".lower()
+        if self._odd(0.06):
+            return None, "no_email"
+        if self._odd(0.02):
+            return self.draw.choice(PROSE).format(address), "prose_email"
+        if self._odd(0.05):
+            return f"{first}.{last}.invented{number}@{self.draw.choice(FREE_MAIL)}".lower(), "free_mail"
+        return address, ""
+
+    def calls(self, count: int) -> None:
+        dispositions = [item["id"] for item in self.hubspot.dispositions]
+        for at, modified in self._moments(count):
+            status, nature = self.draw.choice(STATUSES), self._nature(CALL_NATURES)
+            values: dict[str, Any] = {
+                "hs_timestamp": iso(at), "hs_call_title": self.draw.choice(CALL_TITLES), "hs_call_status": status,
+                "hs_call_direction": self.draw.choice(DIRECTIONS), "hubspot_owner_id": self._owner(nature),
+            }  # fmt: skip
+            if nature == "in_progress":
+                values["hs_call_status"] = "IN_PROGRESS"
+            elif status == "COMPLETED":
+                values["hs_call_duration"] = str(self.draw.randrange(20_000, 3_600_000))
+                values["hs_call_disposition"] = self.draw.choice(dispositions)
+            call = self.hubspot.put("calls", values, created_at=at, modified_at=modified)
+            self._associate("calls", call, nature)
+            self._note(call, "calls", nature)
+
+    def emails(self, count: int) -> None:
+        for at, modified in self._moments(count):
+            nature = self._nature(EMAIL_NATURES)
+            (owner, ours), (_, colleague) = self.draw.sample(self.own, 2)
+            contact = self._contact() if nature != "internal" else ""
+            theirs = self.world.addresses.get(contact, colleague)
+            incoming = nature == "" and self.draw.random() < 0.35
+            sender, receiver = (theirs, ours) if incoming else (ours, theirs)
+            values = {
+                "hs_timestamp": iso(self.end + 86_400_000 if nature == "scheduled" else at),
+                "hs_email_subject": self.draw.choice(SUBJECTS), "hubspot_owner_id": owner,
+                "hs_email_direction": "INCOMING_EMAIL" if incoming else "EMAIL",
+                "hs_email_status": {"bounced": "BOUNCED", "scheduled": "SCHEDULED"}.get(nature, "SENT"),
+                "hs_email_headers": _headers(sender, receiver),
+                "hs_email_open_count": None if incoming else str(self.draw.randrange(4)),
+                "hs_email_click_count": None if incoming else str(self.draw.randrange(2)),
+            }  # fmt: skip
+            email = self.hubspot.put("emails", values, created_at=at, modified_at=modified)
+            if nature != "internal":
+                self._associate("emails", email, nature, contact)
+            self._note(email, "emails", nature)
+
+    def _moments(self, count: int) -> Iterator[tuple[int, int]]:
+        """Yield when each happened and was modified, ascending; one record in fifty shares a bulk edit's instant."""
+        bulk = self.end - self.span // 10
+        for number in range(count):
+            at = self.end - self.span + self.span * number // max(1, count)
+            # HubSpot touches a fresh record again 150 to 300 ms after its creation (recorded, 2025-02)
+            modified = at + self.draw.randrange(150, 300)
+            if self.messy and number % 50 == 0 and at < bulk:
+                modified = bulk
+            yield at, min(modified, self.end)
+
+    def _associate(self, type_name: str, crm_id: str, nature: str, contact: str | None = None) -> None:
+        if nature == "no_association":
+            return
+        late_by = self.draw.uniform(300, 7200) if nature == "late_association" else 0.0
+        people = [contact] if contact else [self._contact() for _ in range(self.draw.choice((1, 1, 1, 2, 3)))]
+        for person in people:
+            self.hubspot.associate(type_name, crm_id, "contacts", person, late_by=late_by)
+        if self.draw.random() < 0.85:
+            self.hubspot.associate(type_name, crm_id, "companies", self.world.employers[people[0]], late_by=late_by)
+
+    def _contact(self) -> str:
+        return self.draw.choice(self.world.ids["contacts"])
+
+    def _owner(self, nature: str) -> str | None:
+        return None if nature == "no_owner" else self.draw.choice(self.own)[0]
+
+    def _nature(self, natures: dict[str, float]) -> str:
+        if not self.messy:
+            return ""
+        left = self.draw.random()
+        for nature, share in natures.items():
+            left -= share
+            if left < 0:
+                return nature
+        return ""
+
+    def _odd(self, share: float) -> bool:
+        return self.messy and self.draw.random() < share
+
+    def _note(self, crm_id: str, kind: str, nature: str) -> None:
+        self.world.ids[kind].append(crm_id)
+        if nature:
+            self.world.ids[f"{kind}.{nature}"].append(crm_id)
+
+
+CALL_NATURES = {"no_association": 0.02, "late_association": 0.02, "in_progress": 0.01, "no_owner": 0.02}
+EMAIL_NATURES = {
+    "no_association": 0.03, "late_association": 0.02, "internal": 0.02, "bounced": 0.02, "scheduled": 0.01,
+}  # fmt: skip
+
+
+def _headers(sender: str | None, receiver: str | None) -> str:
+    """Write the JSON text that HubSpot keeps in hs_email_headers."""
+    to = [{"email": receiver, "firstName": None, "lastName": None}] if receiver else []
+    return json.dumps({"from": {"email": sender, "firstName": None, "lastName": None}, "to": to, "cc": [], "bcc": []})
+
+
+def _poison(recotap: Recotap, world: World, *, share: float, external_id: str) -> None:
+    """Choose ordinary calls that Recotap will not take, some by refusing the batch, some by failing the item."""
+    odd = {crm_id for nature, ids in world.ids.items() if nature.startswith("calls.") for crm_id in ids}
+    plain = [crm_id for crm_id in world.ids["calls"] if crm_id not in odd]
+    count = round(len(plain) * share)
+    if not count:
+        return
+    chosen = random.Random(count).sample(plain, 2 * count)
+    world.ids["calls.refused"], world.ids["calls.failed"] = chosen[:count], chosen[count:]
+    names = [external_id.format(kind="call", id=crm_id, source="hubspot") for crm_id in chosen]
+    recotap.rule("refuse", ids=names[:count])
+    recotap.rule("fail", ids=names[count:], text="Account could not be resolved")
