@@ -1,0 +1,120 @@
+"""HubSpot: calls and emails of one portal, by search on modification time.
+
+    search ──► gather ──► Related.hydrate ──► Page          what the engine reads
+    (keyset)   (1,000s)   (associations, contacts, companies, owners, labels)
+
+The SDK is imported when the first request is made, not here: `wire` alone knows it.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+from connectors.hubspot import mapping
+from connectors.hubspot.check import check
+from connectors.hubspot.client import Client
+from connectors.hubspot.config import HubSpotConfig
+from connectors.hubspot.portal import Portal, zone_of
+from connectors.hubspot.related import Related
+from connectors.hubspot.search import TIME, Found, between, found, gather, read_ref, search_body, walk
+from connectors.hubspot.values import from_ms, to_ms
+from syncd.activity import Draft, Owner
+from syncd.connector import Context, Finding, Page, Record, Ref, SourceConfig, Stream, Window
+from syncd.errors import Malformed
+
+PROPERTIES = {"calls": mapping.CALLS, "emails": mapping.EMAILS}
+MEANING = {"calls": mapping.call, "emails": mapping.email}
+
+
+class HubSpot:
+    """Read one portal."""
+
+    Config: ClassVar[type[SourceConfig]] = HubSpotConfig
+    streams: tuple[Stream, ...] = (Stream("calls", "call"), Stream("emails", "email"))
+
+    def __init__(self, config: HubSpotConfig, context: Context) -> None:
+        self._config = config
+        self._client = Client(config, context, zone=lambda: zone_of(context.store))
+        self._portal = Portal(self._client, context.store, base_url=config.base_url)
+        self._related = self._new_related()
+        self._paged = False
+
+    def identity(self) -> str | None:
+        """Return the portal's id; None when the token may not know it."""
+        return self._portal.identity()
+
+    def fetch(self, stream: str, window: Window) -> Iterator[Page]:
+        """Yield what was modified within `window`; at least one page, which tells the window's end."""
+        since = to_ms(window.since)
+        pages = 0
+        steps = walk(lambda *query: self._search(stream, *query), since=since, until=lambda: self._until(window))
+        for group in gather(steps, window.needed):
+            self._paged = True
+            yield self._page(stream, group.refs, group.rows, window)
+            pages += 1
+        if not pages:
+            self._paged = True
+            yield self._page(stream, (), (), window)
+
+    def fetch_ids(self, stream: str, ids: Sequence[str]) -> Iterator[Page]:
+        """Yield the records of `ids` in one page; contacts, companies and associations are asked anew each time."""
+        wanted = list(dict.fromkeys(ids))
+        if not wanted:
+            return
+        self._portal.renew()
+        related = self._new_related()
+        kept = related.read(stream, wanted, PROPERTIES[stream])
+        rows = [(read_ref(row, otherwise=self._client.server_now()), row) for row in kept.values()]
+        records = related.hydrate(stream, rows) if rows else ()
+        self._paged = True
+        yield Page([ref for ref, _ in rows], records, missing=[crm_id for crm_id in wanted if crm_id not in kept])
+
+    def normalize(self, stream: str, record: Record) -> Draft | None:
+        """Say what a call or email means; every one of them is an activity."""
+        return MEANING[stream](record)
+
+    def owners(self) -> Sequence[Owner]:
+        """Return the portal's owners as last read; they are asked for only when nothing was read at all."""
+        known = self._portal.owners.known()
+        if known is None and not self._paged:
+            self._portal.owners.refresh()
+            known = self._portal.owners.known()
+        return tuple((known or {}).values())
+
+    def count(self, stream: str, window: Window) -> int:
+        """Return how many were modified within `window`: `total` counts beyond the 10,000 that one could page."""
+        filters = between(to_ms(window.since), self._until(window))
+        total = self._client.search(stream, search_body(filters, TIME, 1, (TIME,))).get("total")
+        if not isinstance(total, int):
+            raise Malformed(f"HubSpot, {stream} search: no total")
+        return total
+
+    def check(self) -> list[Finding]:
+        """Try token, scopes and portal."""
+        return check(self._client, self._config)
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._client.close()
+
+    def _new_related(self) -> Related:
+        return Related(self._client, self._portal, department=self._config.department_property)
+
+    def _search(self, stream: str, filters: Sequence[dict[str, str]], sort: str, limit: int) -> Found:
+        answer = self._client.search(stream, search_body(filters, sort, limit, PROPERTIES[stream]))
+        return found(answer, otherwise=from_ms(int(filters[0]["value"])))
+
+    def _until(self, window: Window) -> int | None:
+        """Return the window's upper end: as given, else the pass's start, which its first answer tells."""
+        until = window.until or self._client.started_at
+        return None if until is None else to_ms(until)
+
+    def _page(self, stream: str, refs: Sequence[Ref], rows: Sequence[Any], window: Window) -> Page:
+        until = self._until(window)
+        return Page(
+            refs,
+            self._related.hydrate(stream, rows) if rows else (),
+            None if until is None else from_ms(until),
+        )
+
+
+__all__ = ["HubSpot", "HubSpotConfig"]

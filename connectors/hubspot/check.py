@@ -1,0 +1,105 @@
+"""Try a token against the portal, scope by scope; what fails is a finding, not an exception."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from connectors.hubspot.client import COMPANIES_READ, CONTACTS_READ, EMAIL_READ, OWNERS_READ, Client
+from connectors.hubspot.config import HubSpotConfig
+from connectors.hubspot.search import TIME, search_body
+from connectors.hubspot.values import count, dig, text
+from syncd.connector import Finding
+from syncd.errors import Exit, SyncdError, Unauthorized, Unavailable
+
+SAMPLE = 20  # emails looked at for redaction
+QUOTA_LOW = 0.8  # used share of the daily quota from which one should know
+ADD_SCOPE = "add this scope to the service key or private app in HubSpot"
+
+
+def check(client: Client, config: HubSpotConfig) -> list[Finding]:
+    """Return findings in order; the first failure to reach HubSpot or a refused token ends the list."""
+    findings: list[Finding] = []
+    for trial in (_token, _scopes, _quota):
+        try:
+            findings.extend(trial(client))
+        except Unauthorized as error:
+            findings.append(_failed("access token", error, Exit.UNAUTHORIZED))
+            break
+        except Unavailable as error:
+            findings.append(_failed(f"HubSpot at {config.base_url}", error, Exit.UNAVAILABLE))
+            break
+    return findings
+
+
+def _token(client: Client) -> Iterator[Finding]:
+    portal = text(dig(client.account(), "portalId"))
+    if portal:
+        yield Finding("access token", True, f"accepted by portal {portal}")
+    else:
+        yield Finding(
+            "portal id",
+            False,
+            "HubSpot does not tell which portal the token belongs to",
+            hint="syncd works, but cannot notice a token of another portal under the same source name",
+            warning=True,
+        )
+
+
+def _scopes(client: Client) -> Iterator[Finding]:
+    yield _scope(CONTACTS_READ, lambda: client.search("contacts", search_body([], "", 1, ())))
+    yield _scope(f"{CONTACTS_READ} (calls)", lambda: client.search("calls", search_body([], "", 1, ())))
+    yield _scope(COMPANIES_READ, lambda: client.search("companies", search_body([], "", 1, ())))
+    yield _scope(OWNERS_READ, lambda: client.owners(archived=False, limit=1))
+    emails: list[Any] = []
+    finding = _scope(EMAIL_READ, lambda: emails.extend(_sample(client)))
+    yield _redacted() if finding.ok and emails and not any(map(_is_readable, emails)) else finding
+
+
+def _scope(scope: str, ask: Callable[[], object]) -> Finding:
+    try:
+        ask()
+    except Unauthorized as error:
+        if "(403)" not in error.message:  # the token itself is refused: one finding says it all
+            raise
+        return Finding(f"scope {scope}", False, error.message, hint=error.hint, exit_code=Exit.UNAUTHORIZED)
+    return Finding(f"scope {scope}", True, "granted")
+
+
+def _sample(client: Client) -> list[Any]:
+    properties = ("hs_email_subject", "hs_email_headers")
+    rows: list[Any] = client.search("emails", search_body([], TIME, SAMPLE, properties, direction="DESCENDING"))[
+        "results"
+    ]
+    return rows
+
+
+def _is_readable(row: Any) -> bool:
+    return any(text(dig(row, "properties", name)) for name in ("hs_email_subject", "hs_email_headers"))
+
+
+def _redacted() -> Finding:
+    """HubSpot redacts in a 200 what the scope would show (changelog, 2019)."""
+    return Finding(
+        f"scope {EMAIL_READ}",
+        False,
+        f"none of the latest emails ({SAMPLE} at most) has a subject or headers: HubSpot redacts them",
+        hint=ADD_SCOPE,
+        warning=True,
+    )
+
+
+def _quota(client: Client) -> Iterator[Finding]:
+    rows = dig(client.daily_usage(), "results") or ()
+    for used, limit in ((count(row.get("currentUsage")), count(row.get("usageLimit"))) for row in rows):
+        if used is not None and limit:
+            low = used >= QUOTA_LOW * limit
+            yield Finding(
+                "daily quota",
+                not low,
+                f"{used:,} of {limit:,} calls used today",
+                hint="other integrations share it; an idle pass of syncd costs 2 calls" if low else "",
+                warning=low,
+            )
+
+
+def _failed(what: str, error: SyncdError, code: Exit) -> Finding:
+    return Finding(what, False, error.message, hint=error.hint, exit_code=code)

@@ -1,0 +1,220 @@
+"""Ask HubSpot, politely and with patience; the connector's one way to it.
+
+Each method is one endpoint. It paces itself, tries again where that helps (retry.py),
+learns HubSpot's clock, and returns parsed JSON or raises Unavailable, Unauthorized or
+Stopped, nothing else.
+"""
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+from connectors.hubspot.config import HubSpotConfig
+from connectors.hubspot.pace import Rolling, Spacing
+from connectors.hubspot.retry import TRIES, Answer, Call, Fault, Lost, Moment, judge
+from syncd.connector import Context
+from syncd.errors import Unauthorized, Unavailable
+
+if TYPE_CHECKING:
+    from connectors.hubspot.wire import Wire
+
+FAILING_MAX_S = 60.0  # a minute of failures in a row ends the pass for this source (design, promise 8)
+CONTACTS_READ = "crm.objects.contacts.read"
+COMPANIES_READ = "crm.objects.companies.read"
+OWNERS_READ = "crm.objects.owners.read"
+EMAIL_READ = "sales-email-read"
+SCOPES = {
+    "calls": CONTACTS_READ,
+    "contacts": CONTACTS_READ,
+    "companies": COMPANIES_READ,
+    "emails": EMAIL_READ,
+}
+
+# Labels are a courtesy: a portal, or one kind of token, that may not read them is no error. The portal's id is
+# one too, but a 401 there is the token's.
+UNLABELLED = frozenset({400, 401, 403, 404, 405, 410})
+UNTOLD = frozenset({403, 404, 410})
+
+Send = Callable[["Wire"], Answer]
+
+
+class Client:
+    """One pass's conversation with one portal."""
+
+    def __init__(
+        self,
+        config: HubSpotConfig,
+        context: Context,
+        *,
+        zone: Callable[[], str | None] = lambda: None,  # the portal's time zone, where known
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._config = config
+        self._context = context
+        self._zone = zone
+        self._monotonic = monotonic
+        self._wire: Wire | None = None
+        self._spacing = Spacing(config.search_per_second)
+        self._rolling = Rolling()
+        self._ahead: timedelta | None = None  # of the local clock, HubSpot's is so much; None: not known
+        self._failing_since: float | None = None
+        self.started_at: datetime | None = (
+            None  # when the pass began, by HubSpot's clock; known from its first answer on
+        )
+
+    def token(self) -> str:
+        """Read the access token; Unauthorized when it is not there or cannot be one."""
+        where = self._config.access_token
+        try:
+            token = where.read()
+        except ValueError as error:
+            raise Unauthorized(f"HubSpot's access_token: {error}", hint=f"access_token points to {where}") from None
+        if not (token.isascii() and token.isprintable()) or " " in token:
+            raise Unauthorized(
+                f"HubSpot's access_token ({where}) holds characters that no token has",
+                hint="copy it whole, in one line",
+            )
+        return token
+
+    def server_now(self) -> datetime:
+        """Return the time by HubSpot's clock; the local one as long as HubSpot's is not known."""
+        return self._context.now() + (self._ahead or timedelta(0))
+
+    def search(self, object_type: str, body: dict[str, Any]) -> Any:
+        """Return {total, results, paging}; at most 200 rows (HubSpot search, 2026-03)."""
+        call = Call(f"{object_type} search", scope=SCOPES[object_type], search=True, exempt=True)
+        return self._ask(call, lambda wire: wire.search(object_type, body))
+
+    def batch_read(self, object_type: str, ids: Sequence[str], properties: Sequence[str]) -> Any:
+        """Return the rows of at most 100 ids; what HubSpot does not find is not among them (207)."""
+        body = {"properties": list(properties), "inputs": [{"id": each} for each in ids]}
+        call = Call(f"{object_type} batch read", scope=SCOPES[object_type])
+        return self._ask(call, lambda wire: wire.batch_read(object_type, body))["results"]
+
+    def associations(self, from_type: str, to_type: str, inputs: Sequence[dict[str, str]]) -> Any:
+        """Return {from, to, paging} rows of at most 1,000 inputs; an input without any is not among them (207)."""
+        call = Call(f"associations {from_type} to {to_type}", scope=SCOPES[to_type], exempt=True)
+        return self._ask(call, lambda wire: wire.associations(from_type, to_type, {"inputs": list(inputs)}))["results"]
+
+    def owners(self, *, archived: bool, after: str | None = None, limit: int = 500) -> Any:
+        """Return one page {results, paging} of active or of archived owners."""
+        query = {"archived": "true" if archived else "false", "limit": limit} | ({"after": after} if after else {})
+        return self._ask(Call("owners", scope=OWNERS_READ), lambda wire: wire.owners(**query))
+
+    def dispositions(self) -> Any:
+        """Return [{id, label}], or None when the portal refuses (v1: unsupported after September 2027)."""
+        return self._get(Call("dispositions", expects="list", shrugs=UNLABELLED), "/calling/v1/dispositions")
+
+    def options(self, object_type: str, name: str) -> Any:
+        """Return a property's {options}, or None when the portal refuses."""
+        call = Call(f"property {name}", expects="object", shrugs=UNLABELLED)
+        return self._get(call, f"/crm/properties/{{version}}/{object_type}/{name}")
+
+    def account(self) -> Any:
+        """Return the portal's {portalId, timeZone}, or None when it refuses."""
+        return self._get(Call("account-info", expects="object", shrugs=UNTOLD), "/account-info/{version}/details")
+
+    def daily_usage(self) -> Any:
+        """Return {results} of today's use of private apps, or None when the portal refuses."""
+        path = "/account-info/{version}/api-usage/daily/private-apps"
+        return self._get(Call("daily usage", shrugs=UNTOLD), path)
+
+    def close(self) -> None:
+        if self._wire is not None:
+            self._wire.close()
+            self._wire = None
+
+    def _get(self, call: Call, path: str) -> Any:
+        return self._ask(call, lambda wire: wire.get(path))
+
+    def _ask(self, call: Call, send: Send) -> Any:
+        attempt = 0
+        while True:
+            attempt += 1
+            self._pace(call)
+            began = self._monotonic()
+            answer = self._send(send)
+            outcome = judge(call, answer, self._moment(attempt))
+            if not isinstance(outcome, Fault):
+                self._failing_since = None
+                return outcome
+            if outcome.refusal and isinstance(answer, Answer) and answer.status in call.shrugs:
+                self._failing_since = None
+                return None
+            self._failing_since = began if self._failing_since is None else self._failing_since
+            if outcome.wait_s is None or attempt == TRIES or self._monotonic() - self._failing_since >= FAILING_MAX_S:
+                raise self._given_up(outcome)
+            self._context.sleep(outcome.wait_s)
+
+    def _pace(self, call: Call) -> None:
+        limiter = self._spacing if call.search else None if call.exempt else self._rolling
+        wait_s = limiter.wait_s(self._monotonic()) if limiter else 0.0
+        if wait_s > 0:
+            self._context.sleep(wait_s)
+
+    def _send(self, send: Send) -> Answer | Lost:
+        wire = self._connected()
+        local_start, began = self._context.now(), self._monotonic()
+        try:
+            answer = send(wire)
+        except Lost as lost:
+            return lost
+        self._learn(answer, local_start=local_start, elapsed_s=self._monotonic() - began)
+        return answer
+
+    def _connected(self) -> "Wire":
+        if self._wire is None:
+            token = self.token()
+            from connectors.hubspot.wire import Wire  # the SDK costs 0.2 s and 20 MB: only who reads pays
+
+            self._wire = Wire(
+                base_url=self._config.base_url,
+                token=token,
+                api_version=self._config.api_version,
+                timeout_s=self._config.timeout.total_seconds(),
+            )
+        return self._wire
+
+    def _learn(self, answer: Answer, *, local_start: datetime, elapsed_s: float) -> None:
+        """Take HubSpot's clock and limit from an answer's headers.
+
+        The pass began before the first request left. `Date` is whole seconds and the
+        answer's time: less the request's duration, but a second of it at most, it is at
+        most two seconds early (design 1, window), and only ever late for a slow request.
+        """
+        server = _date(answer.headers.get("date"))
+        if server is not None:
+            self._ahead = server - self._context.now()
+        if self.started_at is None:
+            self.started_at = local_start if server is None else server - timedelta(seconds=min(elapsed_s, 1.0))
+        maximum, interval = (
+            answer.headers.get(f"x-hubspot-ratelimit-{name}", "") for name in ("max", "interval-milliseconds")
+        )
+        if maximum.isdecimal() and interval in ("", "10000"):
+            self._rolling.learn(int(maximum))
+
+    def _moment(self, attempt: int) -> Moment:
+        return Moment(
+            attempt=attempt,
+            now=self.server_now(),
+            zone=self._zone(),
+            jitter=random.random(),  # spreads retries, guards nothing
+            version=self._config.api_version,
+            token=str(self._config.access_token),
+        )
+
+    def _given_up(self, fault: Fault) -> Exception:
+        if fault.pause_s is not None and isinstance(fault.error, Unavailable):
+            fault.error.pause_until = self._context.now() + timedelta(seconds=fault.pause_s)
+        return fault.error
+
+
+def _date(written: str | None) -> datetime | None:
+    try:
+        found = parsedate_to_datetime(written or "")
+    except (ValueError, TypeError):
+        return None
+    return found if found.tzinfo is not None else None

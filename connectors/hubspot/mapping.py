@@ -1,0 +1,187 @@
+"""What a HubSpot record says, in syncd's words (design section 5); pure.
+
+`properties` are those that the connector asks for, and no others: no bodies, no
+recordings, no phone numbers of calls.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from connectors.hubspot.values import addresses, count, full_name, ids, moment, number, text
+from syncd.activity import Company, Direction, Draft, Owner, Person, Status
+from syncd.connector import Record
+
+Properties = Mapping[str, Any]
+
+CALLS = (
+    "hs_timestamp", "hs_createdate", "hs_lastmodifieddate", "hs_call_title", "hs_call_duration", "hs_call_direction",
+    "hs_call_disposition", "hs_call_status", "hs_call_callee_object_id", "hs_call_callee_object_type_id",
+    "hubspot_owner_id",
+)  # fmt: skip
+EMAILS = (
+    "hs_timestamp", "hs_createdate", "hs_lastmodifieddate", "hs_email_subject", "hs_email_direction",
+    "hs_email_status", "hs_email_headers", "hs_email_from_email", "hs_email_from_firstname", "hs_email_from_lastname",
+    "hs_email_sender_email", "hs_email_to_email", "hs_email_cc_email", "hs_email_open_count", "hs_email_click_count",
+    "hubspot_owner_id",
+)  # fmt: skip
+CONTACTS = (
+    "email", "firstname", "lastname", "jobtitle", "phone", "mobilephone", "hs_linkedin_url", "hs_seniority",
+    "associatedcompanyid", "hs_merged_object_ids",
+)  # fmt: skip
+COMPANIES = ("domain", "name", "website", "hs_additional_domains", "hs_merged_object_ids")
+
+CONTACT_TYPE = "0-1"  # HubSpot's object type id of contacts
+
+# hs_call_status (docs guide and the calling extensions' model, 2026-03)
+RUNNING = frozenset({"CALLING_CRM_USER", "CONNECTING", "IN_PROGRESS", "QUEUED", "RINGING", "HOLD"})
+CALL_OUTCOMES = {
+    "NO_ANSWER": "No answer",
+    "BUSY": "Busy",
+    "FAILED": "Failed",
+    "CANCELED": "Canceled",
+    "MISSED": "Missed",
+}
+CALL_DIRECTIONS: dict[str | None, Direction] = {"INBOUND": "inbound", "OUTBOUND": "outbound"}
+
+# hs_email_status and hs_email_direction (docs guide, 2026-03); FORWARDED_EMAIL hides its true direction
+EMAIL_STATUSES: dict[str | None, Status] = {
+    "SCHEDULED": "unfinished", "SENDING": "unfinished", "BOUNCED": "not_sent", "FAILED": "not_sent",
+}  # fmt: skip
+EMAIL_DIRECTIONS: dict[str | None, Direction] = {"EMAIL": "outbound", "INCOMING_EMAIL": "inbound"}
+
+
+def call(record: Record) -> Draft:
+    """Say what a call means."""
+    properties: Properties = record.row["properties"]
+    related = record.related
+    created_at = _created_at(record)
+    status = text(properties.get("hs_call_status")) or ""
+    callee = related.get("callee")
+    return Draft(
+        kind="call",
+        occurred_at=moment(properties.get("hs_timestamp")) or created_at,
+        created_at=created_at,
+        status="unfinished" if status in RUNNING else "done",
+        direction=CALL_DIRECTIONS.get(text(properties.get("hs_call_direction"))),
+        title=text(properties.get("hs_call_title")),
+        duration_minutes=_minutes(properties.get("hs_call_duration")),
+        outcome=related.get("disposition") or CALL_OUTCOMES.get(status),
+        owner=related.get("owner"),
+        contacts=related.get("contacts", ()),
+        others=(callee,) if callee is not None else (),
+        companies=related.get("companies", ()),
+    )
+
+
+def email(record: Record) -> Draft:
+    """Say what an email means."""
+    properties: Properties = record.row["properties"]
+    related = record.related
+    created_at = _created_at(record)
+    headers = _headers(properties.get("hs_email_headers"))
+    direction = EMAIL_DIRECTIONS.get(text(properties.get("hs_email_direction")))
+    sender = _sender(headers, properties)
+    receivers = _receivers(headers, properties)
+    return Draft(
+        kind="email",
+        occurred_at=moment(properties.get("hs_timestamp")) or created_at,
+        created_at=created_at,
+        status=EMAIL_STATUSES.get(text(properties.get("hs_email_status")), "done"),
+        direction=direction,
+        title=text(properties.get("hs_email_subject")),
+        open_count=count(properties.get("hs_email_open_count")),
+        click_count=count(properties.get("hs_email_click_count")),
+        owner=related.get("owner"),
+        sender=sender,
+        contacts=related.get("contacts", ()),
+        others=(*receivers, *((sender,) if sender else ())),
+        companies=related.get("companies", ()),
+    )
+
+
+def contact(row: Mapping[str, Any], *, department: str, seniority: str | None) -> tuple[Person, str | None]:
+    """Return a contact without its company, and that company's id; `department` is a property's name or ""."""
+    properties: Properties = row["properties"] if isinstance(row.get("properties"), dict) else {}
+    person = Person(
+        email=text(properties.get("email")),
+        crm_id=str(row["id"]),
+        name=full_name(properties.get("firstname"), properties.get("lastname")),
+        title=text(properties.get("jobtitle")),
+        department=text(properties.get(department)) if department else None,
+        seniority=seniority,
+        phone=text(properties.get("phone")) or text(properties.get("mobilephone")),
+        linkedin_url=text(properties.get("hs_linkedin_url")),
+    )
+    return person, text(properties.get("associatedcompanyid"))
+
+
+def company(row: Mapping[str, Any]) -> Company:
+    """Return a company; its domains are candidates in order."""
+    properties: Properties = row["properties"] if isinstance(row.get("properties"), dict) else {}
+    domains = (
+        text(properties.get("domain")),
+        text(properties.get("website")),
+        *ids(properties.get("hs_additional_domains")),
+    )
+    return Company(crm_id=str(row["id"]), name=text(properties.get("name")), domains=tuple(filter(None, domains)))
+
+
+def owner(row: Mapping[str, Any]) -> Owner:
+    """Return an owner; names are cleared when one leaves, the address is kept (seen)."""
+    return Owner(
+        crm_id=str(row["id"]),
+        email=text(row.get("email")),
+        name=full_name(row.get("firstName"), row.get("lastName")),
+        active=not row.get("archived"),
+    )
+
+
+def _created_at(record: Record) -> datetime:
+    created = moment(record.row["properties"].get("hs_createdate"))
+    return created or moment(record.row.get("createdAt")) or record.ref.modified_at
+
+
+def _minutes(milliseconds: Any) -> float | None:
+    duration = number(milliseconds)
+    return None if duration is None or duration < 0 else round(duration / 60_000, 2)
+
+
+def _headers(written: Any) -> Mapping[str, Any]:
+    """Read the JSON of hs_email_headers; nothing where it is missing, redacted or broken."""
+    try:
+        found = json.loads(written) if isinstance(written, str) else written
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _sender(headers: Mapping[str, Any], properties: Properties) -> Person | None:
+    """Return who an email is from: `from.email` of the headers may be null, then `sender` is who submitted it."""
+    person = _person(headers.get("from")) or _person(headers.get("sender"))
+    if person is not None:
+        return person
+    name = full_name(properties.get("hs_email_from_firstname"), properties.get("hs_email_from_lastname"))
+    for address_name, address in addresses(properties.get("hs_email_from_email")):
+        return Person(email=address, name=name or address_name)
+    for address_name, address in addresses(properties.get("hs_email_sender_email")):
+        return Person(email=address, name=address_name)
+    return None
+
+
+def _receivers(headers: Mapping[str, Any], properties: Properties) -> list[Person]:
+    lists = (headers.get(part) for part in ("to", "cc", "bcc"))
+    people = [person for each in lists if isinstance(each, list) for person in map(_person, each) if person]
+    if people:
+        return people
+    written = (properties.get("hs_email_to_email"), properties.get("hs_email_cc_email"))
+    return [Person(email=address, name=name) for each in written for name, address in addresses(each)]
+
+
+def _person(entry: Any) -> Person | None:
+    """Return a person of the headers; None where there is no address."""
+    if not isinstance(entry, dict):
+        return None
+    address = text(entry.get("email"))
+    return Person(email=address, name=full_name(entry.get("firstName"), entry.get("lastName"))) if address else None

@@ -1,0 +1,49 @@
+"""Stay within HubSpot's limits by ourselves; pure but for the slots it remembers.
+
+Both limiters hand out the instant at which a request may go. They count with that
+instant, not with the clock after the sleep, so an early waker cannot overrun them.
+"""
+
+from collections import deque
+
+INTERVAL_S = 10.0  # HubSpot's rolling limit
+MARGIN = 0.1  # share of it left to others of the same token
+DEFAULT_MAX = 100  # of a free portal, until the first answer tells (usage guidelines, 2026-03)
+
+
+class Spacing:
+    """At most `per_second` requests a second, evenly; 0: no limit."""
+
+    def __init__(self, per_second: float) -> None:
+        self._gap_s = 1 / per_second if per_second else 0.0
+        self._free_at = float("-inf")
+
+    def wait_s(self, now: float) -> float:
+        """Take the next slot, and say how long it is until then."""
+        at = max(now, self._free_at)
+        self._free_at = at + self._gap_s
+        return at - now
+
+
+class Rolling:
+    """At most `maximum` requests, less the margin, in any ten seconds."""
+
+    def __init__(self, maximum: int = DEFAULT_MAX) -> None:
+        self._taken: deque[float] = deque()
+        self._limit = 1
+        self.learn(maximum)
+
+    def learn(self, maximum: int) -> None:
+        """Take over the limit that an answer's X-HubSpot-RateLimit-Max names."""
+        if maximum > 0:
+            self._limit = max(1, int(maximum * (1 - MARGIN)))
+
+    def wait_s(self, now: float) -> float:
+        """Take the next slot, and say how long it is until then."""
+        while self._taken and self._taken[0] <= now - INTERVAL_S:
+            self._taken.popleft()
+        at = now
+        if len(self._taken) >= self._limit:
+            at = max(now, self._taken[-self._limit] + INTERVAL_S)
+        self._taken.append(at)
+        return at - now

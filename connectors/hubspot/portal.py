@@ -1,0 +1,166 @@
+"""What belongs to the portal as a whole and changes seldom: its id, its people, its labels.
+
+All of it is kept in the store, because a pass by cron is a new process: an idle pass
+asks for none of it.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Generic, TypeVar
+
+from connectors.hubspot.client import Client
+from connectors.hubspot.mapping import owner as to_owner
+from connectors.hubspot.values import dig, text
+from syncd.activity import Owner
+from syncd.connector import Store
+from syncd.errors import Malformed
+
+KEEP = timedelta(hours=24)
+# The defaults of a portal that has not edited them (HubSpot docs; the same six pairs in three public codebases)
+DISPOSITIONS = {
+    "9d9162e7-6cf3-4944-bf63-4dff82258764": "Busy",
+    "f240bbac-87c9-4f6e-bf70-924b57d47db7": "Connected",
+    "a4c4c377-d246-4b32-a13b-75a56a4cd0ff": "Left live message",
+    "b2cf5968-551e-4856-9783-52b3da59a7d0": "Left voicemail",
+    "73a0d17f-1163-4015-bdd5-ec830791da20": "No answer",
+    "17b47fee-58de-441e-a44c-c6300d46f273": "Wrong number",
+}
+
+T = TypeVar("T")
+
+
+class Kept(Generic[T]):
+    """A table of the portal: from the store while it is fresh, asked once a pass at most."""
+
+    def __init__(
+        self,
+        store: Store,
+        key: str,
+        ask: Callable[[], dict[str, T]],
+        pack: Callable[[T], Any],
+        unpack: Callable[[Any], T],
+        *,
+        refusable: bool = False,
+    ) -> None:
+        self._store = store
+        self._key = key
+        self._ask = ask
+        self._pack = pack
+        self._unpack = unpack
+        self._table: dict[str, T] | None = None
+        self._asked = False  # in this pass
+        self._expired = False
+        self._refusable = refusable  # an empty table means that the portal refuses it
+
+    def get(self, crm_id: str) -> T | None:
+        """Return an entry; an unknown one is asked for, once a pass."""
+        if self._table is None:
+            self._table = self._load(max_age=KEEP)
+        refused = self._refusable and not self._table  # and believed as long as it is kept
+        if self._table is None or self._expired or (crm_id not in self._table and not refused):
+            self.refresh()
+        return (self._table or {}).get(crm_id)
+
+    def expire(self) -> None:
+        """Believe nothing that was not asked for in this pass."""
+        self._expired = True
+
+    def refresh(self) -> None:
+        """Ask anew, unless that was done in this pass."""
+        if self._asked:
+            return
+        self._table = self._ask()
+        self._asked = True
+        self._store.put(self._key, {crm_id: self._pack(entry) for crm_id, entry in self._table.items()})
+
+    def known(self) -> Mapping[str, T] | None:
+        """Return the table as far as it is known, however old; None: it was never asked for."""
+        return self._table if self._table is not None else self._load(max_age=None)
+
+    def _load(self, *, max_age: timedelta | None) -> dict[str, T] | None:
+        kept = self._store.get(self._key, max_age=max_age)
+        return {crm_id: self._unpack(entry) for crm_id, entry in kept.items()} if isinstance(kept, dict) else None
+
+
+class Portal:
+    """One portal's identity, owners and labels."""
+
+    def __init__(self, client: Client, store: Store, *, base_url: str) -> None:
+        self._client = client
+        self._store = store
+        self._base_url = base_url
+        self.owners = Kept[Owner](store, "owners", self._ask_owners, _pack_owner, _unpack_owner)
+        self.dispositions = Kept[str](store, "dispositions", self._ask_dispositions, str, str)
+        self.seniorities = Kept[str](store, "seniorities", self._ask_seniorities, str, str, refusable=True)
+
+    def identity(self) -> str | None:
+        """Return the portal's id, from the store where the token is the one that it was asked with."""
+        key = hashlib.sha256(f"{self._base_url}\n{self._client.token()}".encode()).hexdigest()[:16]
+        for max_age in (None, KEEP):  # a refusal is believed for a day: the key may be granted more tomorrow
+            kept = self._store.get("identity", max_age=max_age)
+            if isinstance(kept, dict) and kept.get("key") == key and (kept.get("portal") or max_age):
+                return text(kept.get("portal"))
+        account = self._client.account()
+        portal = text(dig(account, "portalId"))
+        self._store.put("identity", {"key": key, "portal": portal, "zone": text(dig(account, "timeZone"))})
+        return portal
+
+    def owner(self, crm_id: str) -> Owner:
+        """Return an owner, active or gone; one that HubSpot does not list has no address."""
+        return self.owners.get(crm_id) or Owner(crm_id=crm_id, email=None)
+
+    def renew(self) -> None:
+        """Have owners and labels asked anew, once a pass, when next they are needed."""
+        for kept in (self.owners, self.dispositions, self.seniorities):
+            kept.expire()
+
+    def _ask_owners(self) -> dict[str, Owner]:
+        """Read active and archived owners; whoever is in both is active."""
+        everyone = [*self._owners(archived=True), *self._owners(archived=False)]
+        return {str(owner.crm_id): owner for owner in everyone}
+
+    def _owners(self, *, archived: bool) -> list[Owner]:
+        owners: list[Owner] = []
+        after: str | None = None
+        while True:
+            page = self._client.owners(archived=archived, after=after)
+            owners.extend(to_owner({"archived": archived, **row}) for row in page["results"] if text(row.get("id")))
+            following = text(dig(page, "paging", "next", "after"))
+            if following is None:
+                return owners
+            if following == after:
+                raise Malformed("HubSpot, owners: the same page comes again")
+            after = following
+
+    def _ask_dispositions(self) -> dict[str, str]:
+        """Read the portal's labels of call outcomes: from their own endpoint, else from the property's options."""
+        rows = self._client.dispositions()
+        labels = _labels(rows, "id") if rows is not None else {}
+        return labels or self._options("calls", "hs_call_disposition") or dict(DISPOSITIONS)
+
+    def _ask_seniorities(self) -> dict[str, str]:
+        return self._options("contacts", "hs_seniority")
+
+    def _options(self, object_type: str, name: str) -> dict[str, str]:
+        rows = dig(self._client.options(object_type, name), "options")
+        return _labels(rows, "value") if isinstance(rows, list) else {}
+
+
+def zone_of(store: Store) -> str | None:
+    """Return the portal's time zone, where an earlier identity told it."""
+    return text(dig(store.get("identity"), "zone"))
+
+
+def _labels(rows: Sequence[Any], key: str) -> dict[str, str]:
+    pairs = ((text(row.get(key)), text(row.get("label"))) for row in rows if isinstance(row, dict))
+    return {value: label for value, label in pairs if value and label}
+
+
+def _pack_owner(owner: Owner) -> list[Any]:
+    return [owner.crm_id, owner.email, owner.name, owner.active]
+
+
+def _unpack_owner(kept: Sequence[Any]) -> Owner:
+    crm_id, email, name, active = kept
+    return Owner(crm_id=crm_id, email=email, name=name, active=active)

@@ -1,0 +1,329 @@
+"""What an answer of HubSpot's means for what is done next; pure.
+
+answer ──► content    2xx with the JSON that was expected
+       └─► Fault      wait and try again · give up for this pass · stay away for longer
+
+Messages name the endpoint, the status and HubSpot's category: never an id, a value,
+a token or a text of HubSpot's, which may quote what was asked.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, time, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from syncd.errors import Malformed, SyncdError, Unauthorized, Unavailable
+
+TRIES = 3  # per request, the first included
+BACKOFF_S = 0.5  # doubles with each try, jittered by half
+PAUSE_S = 60  # a wait this long is not waited out: the source rests till then
+RETRY_AFTER_MAX_S = 120  # of a 429 or 5xx: larger values were milliseconds or mistakes (HubSpot forum, Airbyte)
+MIGRATION_MAX_S = 86_400  # 477: typically up to a day (HubSpot error handling page)
+HOUR_S = 3_600  # a daily limit in a portal of unknown time zone
+
+Shape = Literal["results", "list", "object"]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is asked, as far as pace and messages care."""
+
+    name: str  # e.g. calls search; stands in messages
+    expects: Shape = "results"
+    scope: str = ""  # what it needs, where HubSpot's refusal names none
+    search: bool = False  # has the per-second limit
+    exempt: bool = False  # outside the ten-second limit: search and associations (HubSpot's spec, 2026-03)
+    shrugs: frozenset[int] = frozenset()  # refusals that mean "not for you", and are no error
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str]  # names in lower case
+    body: bytes = field(repr=False)
+
+
+class Lost(Exception):
+    """No answer came: a time-out, a refused or broken connection; the message is ours and says which."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with an answer."""
+
+    error: SyncdError  # raised when no further try is made
+    wait_s: float | None = None  # before the next try; None: another try is of no use
+    pause_s: float | None = None  # how long to stay away altogether
+    refusal: bool = False  # HubSpot itself says "not for you": what some calls shrug off
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """The circumstances of an answer."""
+
+    attempt: int  # from 1
+    now: datetime  # aware UTC, HubSpot's clock
+    zone: str | None = None  # the portal's time zone, where known
+    jitter: float = 0.0  # from 0 up to 1
+    version: str = ""  # of the API, for messages
+    token: str = ""  # where the token stands: its reference, never itself
+
+
+def judge(call: Call, answer: Answer | Lost, moment: Moment) -> Any | Fault:
+    """Return the content of a good answer, else what is wrong with it."""
+    if isinstance(answer, Lost):
+        return Fault(Unavailable(f"HubSpot, {call.name}: {answer}", hint=answer.hint), wait_s=_backoff(moment))
+    if 200 <= answer.status < 300:  # 207 is the normal answer of a batch in which something was not found
+        return _content(call, answer, moment)
+    error = parse_error(answer.body)
+    if answer.status == 429:
+        return _too_many(call, answer, error, moment)
+    rule = _RULES.get(answer.status)
+    if rule is not None:
+        return rule(call, answer, error, moment)
+    return _outage(call, answer, error, moment) if answer.status >= 500 else _refused(call, answer, error, moment)
+
+
+def parse_error(body: bytes) -> Mapping[str, Any] | None:
+    """Return HubSpot's error object; None for HTML and other strangers'. Every field of it is optional."""
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _content(call: Call, answer: Answer, moment: Moment) -> Any | Fault:
+    try:
+        content = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return Fault(
+            Malformed(
+                f"HubSpot, {call.name}: the answer ({answer.status}) is not JSON",
+                hint="maintenance, or a proxy in between that answers instead of HubSpot",
+            ),
+            wait_s=_backoff(moment),
+        )
+    if call.expects == "list":
+        good = isinstance(content, list)
+    else:
+        good = isinstance(content, dict)
+        if good and call.expects == "results":
+            rows = content.get("results")
+            good = isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
+    if good:
+        return content
+    return Fault(
+        Malformed(f"HubSpot, {call.name}: the answer ({answer.status}) has another shape than documented"),
+        wait_s=_backoff(moment),
+    )
+
+
+def _too_many(call: Call, answer: Answer, error: Mapping[str, Any] | None, moment: Moment) -> Fault:
+    """Tell the three limits apart: a search's 429 comes without policyName (recorded), so its message counts too."""
+    said = f"{(error or {}).get('policyName')} {(error or {}).get('message')}".lower()
+    if "daily" in said:
+        return Fault(
+            Unavailable(
+                f"HubSpot, {call.name}: the portal's daily limit of API calls is used up",
+                hint="it starts anew at midnight in the portal's time zone; other integrations share it",
+            ),
+            pause_s=until_midnight(moment.now, moment.zone),
+        )
+    if "secondly" in said and "ten_secondly" not in said:
+        default_s, which = 1.0 * moment.attempt, "per-second limit of searches"
+    elif "secondly" in said or not call.search:
+        default_s, which = 10.0, "ten-second limit"
+    else:
+        default_s, which = 1.0 * moment.attempt, "limit of searches"
+    return _later(
+        Unavailable(
+            f"HubSpot, {call.name}: the {which} was reached (429)",
+            hint="another integration uses it up; lower search_per_second if it is this one",
+        ),
+        answer,
+        moment,
+        default_s=default_s,
+    )
+
+
+def _outage(call: Call, answer: Answer, _error: Mapping[str, Any] | None, moment: Moment) -> Fault:
+    return _later(
+        Unavailable(f"HubSpot, {call.name}: answered {answer.status}", hint="see https://status.hubspot.com"),
+        answer,
+        moment,
+        default_s=_backoff(moment),
+    )
+
+
+def _locked(call: Call, answer: Answer, _error: Mapping[str, Any] | None, moment: Moment) -> Fault:
+    return _later(Unavailable(f"HubSpot, {call.name}: locked (423)"), answer, moment, default_s=2.0)
+
+
+def _migrating(call: Call, answer: Answer, _error: Mapping[str, Any] | None, moment: Moment) -> Fault:
+    wait_s = min(retry_after(answer.headers, now=moment.now) or 0.0, MIGRATION_MAX_S)
+    error = Unavailable(
+        f"HubSpot, {call.name}: the portal is being moved to another data centre (477)",
+        hint="nothing to do: it goes on when HubSpot is done",
+    )
+    return Fault(error, pause_s=wait_s) if wait_s >= PAUSE_S else Fault(error, wait_s=wait_s or _backoff(moment))
+
+
+def _unauthorized(call: Call, _answer: Answer, error: Mapping[str, Any] | None, moment: Moment) -> Fault:
+    expired = (error or {}).get("category") == "EXPIRED_AUTHENTICATION"
+    return Fault(
+        Unauthorized(
+            f"HubSpot, {call.name}: the access token {'has expired' if expired else 'was refused'} (401)",
+            hint="make a new key in HubSpot under Development > Keys > Service keys (or rotate the private app's "
+            f"token) and put it where access_token points, {moment.token}",
+        ),
+        refusal=True,
+    )
+
+
+def _malformed_token(call: Call, _answer: Answer, _error: Mapping[str, Any] | None, moment: Moment) -> Fault:
+    return Fault(
+        Unauthorized(
+            f"HubSpot, {call.name}: the access token is malformed (530)",
+            hint=f"copy it whole, without quotes: it begins with pat-; access_token points to {moment.token}",
+        )
+    )
+
+
+def _forbidden(call: Call, answer: Answer, error: Mapping[str, Any] | None, moment: Moment) -> Fault:
+    if error is None:  # HubSpot's refusals are JSON: this one is a proxy's or a firewall's
+        return Fault(
+            Unavailable(
+                f"HubSpot, {call.name}: answered {answer.status} without HubSpot's JSON",
+                hint="is a proxy in between?",
+            ),
+            wait_s=_backoff(moment),
+        )
+    if "USER_DOES_NOT_HAVE_PERMISSIONS" in answer.body.decode("utf-8", "replace"):
+        return Fault(
+            Unauthorized(
+                f"HubSpot, {call.name}: the token's creator may not do this any more (403)",
+                hint="a private app's token loses its rights when its creator leaves or is no longer a super admin: "
+                "make a service key, or have a super admin rotate the token",
+            ),
+            refusal=True,
+        )
+    scopes = missing_scopes(error) or ([call.scope] if call.scope else [])
+    named = " or ".join(scopes) if scopes else "HubSpot does not say which"
+    return Fault(
+        Unauthorized(
+            f"HubSpot, {call.name}: the token lacks a scope (403): {named}",
+            hint="add it to the service key or private app in HubSpot, then rotate or reinstall where asked",
+        ),
+        refusal=True,
+    )
+
+
+def _not_found(call: Call, answer: Answer, error: Mapping[str, Any] | None, moment: Moment) -> Fault:
+    return Fault(
+        Unavailable(
+            f"HubSpot, {call.name}: no such address ({answer.status})",
+            hint=f"api_version ({moment.version}) or base_url may be wrong, or HubSpot has retired that version",
+        ),
+        refusal=True,
+    )
+
+
+def _refused(call: Call, answer: Answer, error: Mapping[str, Any] | None, moment: Moment) -> Fault:
+    if answer.status < 400:
+        return Fault(
+            Unavailable(
+                f"HubSpot, {call.name}: sent elsewhere ({answer.status})",
+                hint="base_url is not HubSpot's API address",
+            )
+        )
+    category = _only(r"[A-Z_]{1,60}", (error or {}).get("category"))
+    correlation = _only(r"[0-9a-f]{8}(-[0-9a-f]{4,12}){4}", (error or {}).get("correlationId"))
+    return Fault(
+        Unavailable(
+            f"HubSpot refused a query: {call.name} ({answer.status}{f', {category}' if category else ''})",
+            hint="please report this" + (f"; HubSpot's support knows it as {correlation}" if correlation else ""),
+        ),
+        refusal=True,
+    )
+
+
+def _only(pattern: str, value: Any) -> str:
+    """Return a text that can be nothing but what `pattern` says."""
+    return value if isinstance(value, str) and re.fullmatch(pattern, value) else ""
+
+
+_RULES = {
+    401: _unauthorized,
+    403: _forbidden,
+    404: _not_found,
+    408: _outage,
+    410: _not_found,
+    423: _locked,
+    477: _migrating,
+    530: _malformed_token,
+}
+
+
+def missing_scopes(error: Mapping[str, Any]) -> list[str]:
+    """Return the scopes that a 403 names, wherever in the body they stand."""
+    found: list[str] = []
+    waiting: list[Any] = [error]
+    while waiting:
+        here = waiting.pop(0)
+        if isinstance(here, dict):
+            for key, value in here.items():
+                if "scope" in key.lower() and isinstance(value, list):
+                    found.extend(
+                        scope for scope in value if isinstance(scope, str) and re.fullmatch(r"[a-z0-9._-]{1,80}", scope)
+                    )
+                else:
+                    waiting.append(value)
+        elif isinstance(here, list):
+            waiting.extend(here)
+    return list(dict.fromkeys(found))
+
+
+def retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
+    """Return Retry-After in seconds, given as seconds or as a date."""
+    written = headers.get("retry-after", "").strip()
+    if not written:
+        return None
+    try:
+        return (
+            max(0.0, float(written))
+            if written[0].isdigit()
+            else max(0.0, (parsedate_to_datetime(written) - now).total_seconds())
+        )
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def until_midnight(now: datetime, zone: str | None) -> float:
+    """Return the seconds to the next midnight in `zone`; an hour where that is not known."""
+    try:
+        local = now.astimezone(ZoneInfo(zone or ""))
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        return float(HOUR_S)
+    midnight = datetime.combine(local.date() + timedelta(days=1), time.min, local.tzinfo)
+    return (midnight - now).total_seconds()
+
+
+def _later(error: SyncdError, answer: Answer, moment: Moment, *, default_s: float) -> Fault:
+    """Wait as long as told, at least as long as is sensible; a minute or more is not waited out."""
+    told_s = min(retry_after(answer.headers, now=moment.now) or 0.0, RETRY_AFTER_MAX_S)
+    return Fault(error, pause_s=told_s) if told_s >= PAUSE_S else Fault(error, wait_s=max(default_s, told_s))
+
+
+def _backoff(moment: Moment) -> float:
+    return float(BACKOFF_S * 2 ** (moment.attempt - 1) * (1 + moment.jitter / 2))

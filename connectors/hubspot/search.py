@@ -1,0 +1,210 @@
+"""Read a window of modification time by keyset, whatever moves in it meanwhile; pure but for `ask`.
+
+    page: GTE lo [LTE hi], ascending by hs_lastmodifieddate ─► next lo ─► …
+    instant: EQ lo, hs_object_id GT last, ascending by id   ─► … ─► lo + 1 ms
+
+`after` is never used: a record edited between two pages leaves its place, and whoever
+pages by offset skips its neighbour. So the 10,000 results that a query can page through
+do not matter either (HubSpot, Search the CRM, 2026-03). Repeats are dropped here.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from connectors.hubspot.values import from_ms, moment, to_ms
+from syncd.connector import Needed, Ref
+from syncd.errors import Malformed
+
+Row = Mapping[str, Any]
+
+LIMIT = 200  # rows a search page, the most there is
+LAST = 5  # rows at a page's end of which the earliest is where the next begins
+FLOOR_MS = 1_000  # a bound of exactly 0 made HubSpot answer 500 (Estuary)
+GROUP = 1_000  # records hydrated at once: one association request takes 1,000 inputs
+GROUP_REFS = 5_000  # refs a page carries at most, when most are known as they stand
+TIME = "hs_lastmodifieddate"  # of calls, emails and companies; contacts have another
+ID = "hs_object_id"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One answer to a search."""
+
+    rows: Sequence[tuple[Ref, Row]]
+    more: bool  # there are rows beyond these
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one search brought that was not there before."""
+
+    rows: Sequence[tuple[Ref, Row]]
+    safe_ms: int  # everything modified before this has been read
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Some refs, ascending, and the rows that must be read whole."""
+
+    refs: Sequence[Ref]
+    rows: Sequence[tuple[Ref, Row]]
+
+
+Ask = Callable[[Sequence[dict[str, str]], str, int], Found]  # filters, sort (ascending), limit
+
+
+def search_body(
+    filters: Sequence[dict[str, str]], sort: str, limit: int, properties: Sequence[str], *, direction: str = "ASCENDING"
+) -> dict[str, Any]:
+    """Write a search; at most 3,000 characters are taken (docs, 2026-03), this stays under 1,200."""
+    return {
+        "filterGroups": [{"filters": list(filters)}] if filters else [],
+        "sorts": [{"propertyName": sort, "direction": direction}] if sort else [],
+        "properties": list(properties),
+        "limit": limit,
+    }
+
+
+def between(lo: int, hi: int | None) -> list[dict[str, str]]:
+    """Filter by modification time, both ends inclusive, epoch milliseconds."""
+    bounds = [{"propertyName": TIME, "operator": "GTE", "value": str(max(lo, FLOOR_MS))}]
+    return bounds if hi is None else [*bounds, {"propertyName": TIME, "operator": "LTE", "value": str(hi)}]
+
+
+def found(answer: Mapping[str, Any], *, otherwise: datetime) -> Found:
+    """Read a search's answer; Malformed when a row has no id. A row without a time gets `otherwise`."""
+    rows = [(read_ref(row, otherwise=otherwise), row) for row in answer["results"]]
+    total, paging = answer.get("total"), answer.get("paging")
+    more = bool(rows) and isinstance(paging, dict) and bool(paging.get("next"))
+    return Found(rows, more and not (isinstance(total, int) and total <= len(rows)))
+
+
+def read_ref(row: Row, *, otherwise: datetime) -> Ref:
+    """Return a row's id and modification time, whole milliseconds."""
+    crm_id, properties = row.get("id"), row.get("properties")
+    if not isinstance(crm_id, str | int) or not str(crm_id):
+        raise Malformed("HubSpot answered with a row without an id")
+    shown = properties.get(TIME) if isinstance(properties, dict) else None
+    at = moment(shown) or moment(row.get("updatedAt")) or otherwise
+    return Ref(str(crm_id), at.replace(microsecond=at.microsecond // 1000 * 1000))
+
+
+def walk(ask: Ask, *, since: int, until: Callable[[], int | None], limit: int = LIMIT) -> Iterator[Step]:
+    """Yield what was modified from `since` to `until`, epoch milliseconds, in steps of a page.
+
+    `until` may be None before the first answer: that first query has no upper bound.
+    Rows beyond it are dropped, the next pass reads them.
+    """
+    lo, hi = since, until()
+    seen: set[tuple[str, int]] = set()
+    while hi is None or lo <= hi:
+        page = ask(between(lo, hi), TIME, limit)
+        end = until()
+        assert end is not None, "the first answer fixes the pass's start"
+        bounded, hi = hi is not None, end if hi is None else hi
+        fresh = _fresh(page.rows, seen, since=since, until=end)
+        lo, hi, drained = _advance(page, lo=lo, hi=hi, end=end, bounded=bounded)
+        seen = {key for key in seen | {(ref.crm_id, to_ms(ref.modified_at)) for ref, _ in fresh} if key[1] >= lo}
+        yield Step(fresh, lo)
+        if drained:
+            for rows in _drain(ask, lo, limit):
+                yield Step(_fresh(rows, seen, since=since, until=end), lo)
+            lo, hi = lo + 1, end
+
+
+def _advance(page: Found, *, lo: int, hi: int, end: int, bounded: bool) -> tuple[int, int, bool]:
+    """Return the next lo and hi, and whether the instant lo must be drained by id.
+
+    The next page begins not at the last row's time but at the earliest of the last
+    five: an answer may show a property newer than the index it was sorted by, and a row
+    edited just now must not make us jump over its neighbours. Where not one row shows a
+    time within reach (a bulk edit under way), the stretch is halved until it is drained.
+    """
+    if not page.more:
+        return hi + 1, end, False
+    times = [at for at in (to_ms(ref.modified_at) for ref, _ in page.rows) if lo <= at <= hi][-LAST:]
+    if times and min(times) > lo:
+        return min(times), hi, False
+    if times or lo == hi:
+        return lo, hi, True
+    return (lo, lo + (hi - lo) // 2, False) if bounded else (lo, hi, False)
+
+
+def _drain(ask: Ask, at: int, limit: int) -> Iterator[Sequence[tuple[Ref, Row]]]:
+    """Yield every row of one instant by ascending id: bulk jobs touch tens of thousands at once (airbyte#43317)."""
+    last = 0
+    while True:
+        filters = [
+            {"propertyName": TIME, "operator": "EQ", "value": str(max(at, FLOOR_MS))},
+            {"propertyName": ID, "operator": "GT", "value": str(last)},
+        ]
+        page = ask(filters, ID, limit)
+        yield page.rows
+        if not page.more:
+            return
+        newest = max(int(ref.crm_id) if ref.crm_id.isdecimal() else 0 for ref, _ in page.rows)
+        if newest <= last:
+            raise Malformed("HubSpot, search: rows come back that the filter excludes")
+        last = newest
+
+
+def _fresh(
+    rows: Sequence[tuple[Ref, Row]], seen: Collection[tuple[str, int]], *, since: int, until: int
+) -> list[tuple[Ref, Row]]:
+    timed = ((ref, row, to_ms(ref.modified_at)) for ref, row in rows)
+    return [(ref, row) for ref, row, at in timed if since <= at <= until and (ref.crm_id, at) not in seen]
+
+
+def gather(steps: Iterator[Step], needed: Needed, *, group: int = GROUP, refs: int = GROUP_REFS) -> Iterator[Group]:
+    """Collect steps into groups of exactly `group` rows that are needed, as long as there are so many.
+
+    A group holds no ref that is newer than what is not yet read, and the rows that
+    `needed` waves off leave only their ref behind.
+    """
+    pool: dict[str, tuple[Ref, Row | None]] = {}
+    wanted = 0
+    for step in steps:
+        ids = frozenset(needed([ref for ref, _ in step.rows])) if step.rows else frozenset()
+        for ref, row in step.rows:
+            kept = row if ref.crm_id in ids else None
+            _, before = pool.pop(ref.crm_id, (None, None))
+            wanted += (kept is not None) - (before is not None)
+            pool[ref.crm_id] = (ref, kept)
+        while wanted >= group or len(pool) >= refs:
+            cut = _cut(pool, safe_ms=step.safe_ms, group=group, refs=refs)
+            if cut is None:
+                break
+            wanted -= len(cut.rows)
+            for ref in cut.refs:
+                del pool[ref.crm_id]
+            yield cut
+    if pool:
+        yield _group(sorted(pool.values(), key=_by_time))
+
+
+def _cut(pool: Mapping[str, tuple[Ref, Row | None]], *, safe_ms: int, group: int, refs: int) -> Group | None:
+    """Take a full group off the pool's early end; None when what is safe does not fill one yet.
+
+    Refs of the safe instant itself may go: whoever resumes begins at it, not after it.
+    """
+    taken: list[tuple[Ref, Row | None]] = []
+    wanted = 0
+    safe_at = from_ms(safe_ms)
+    for entry in sorted(pool.values(), key=_by_time):
+        if entry[0].modified_at > safe_at:
+            break
+        taken.append(entry)
+        wanted += entry[1] is not None
+        if wanted == group or len(taken) == refs:
+            return _group(taken)
+    return None
+
+
+def _group(entries: Sequence[tuple[Ref, Row | None]]) -> Group:
+    return Group([ref for ref, _ in entries], [(ref, row) for ref, row in entries if row is not None])
+
+
+def _by_time(entry: tuple[Ref, Row | None]) -> Any:
+    return entry[0].modified_at

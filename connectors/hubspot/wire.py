@@ -1,0 +1,192 @@
+"""HubSpot's SDK, steered: the one module that imports it and urllib3, when the first request is made.
+
+Four things that hubspot-api-client 12.0.0 (its newest, 2025-05) does not do are done here:
+- dated paths: it knows /crm/v3 and /crm/v4 only, which end in 2027 (HubSpot changelog, 2026);
+- one connection pool: each `client.crm.…` access builds another (api_factory shares ours);
+- raw bodies: its models cost 20 times the CPU of json.loads (measured, 200 rows);
+- a deadline over the whole answer: urllib3's read timeout starts anew with every byte.
+
+urllib3 2.6.0 breaks the SDK (no getheader; issue HubSpot/hubspot-api-python#460): >=2.6.1,<3.
+"""
+
+import io
+import re
+import time
+from collections.abc import Callable
+from functools import cached_property
+from http.client import HTTPResponse
+from importlib.metadata import version
+from typing import Any
+
+import urllib3
+from hubspot import HubSpot as Sdk
+from hubspot.crm import objects
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    MaxRetryError,
+    NameResolutionError,
+    NewConnectionError,
+    ReadTimeoutError,
+    SSLError,
+)
+
+from connectors.hubspot.retry import Answer, Lost
+
+UNDATED = re.compile(r"^/crm/v\d/(objects|associations|owners)(?=/|$)")
+
+
+class Wire:
+    """Requests to one portal over one connection; every method returns an Answer or raises Lost."""
+
+    def __init__(self, *, base_url: str, token: str, api_version: str, timeout_s: float) -> None:
+        configuration = objects.Configuration()
+        configuration.host = base_url
+        configuration.access_token = token
+        configuration.connection_pool_maxsize = 1
+        # Our policy decides (retry.py). A redirect is never followed: it would carry the token elsewhere.
+        configuration.retries = urllib3.Retry(0, redirect=False)
+        self._version = api_version
+        self._timeout_s = timeout_s
+        self._client = _Client(configuration, api_version=api_version, timeout_s=timeout_s)
+        self._sdk = Sdk(access_token=token, api_factory=lambda package, name, _: getattr(package, name)(self._client))
+
+    def search(self, object_type: str, body: dict[str, Any]) -> Answer:
+        return self._send(lambda: self._search.do_search(object_type, body))
+
+    def batch_read(self, object_type: str, body: dict[str, Any]) -> Answer:
+        return self._send(lambda: self._batch.read(object_type, body))
+
+    def associations(self, from_type: str, to_type: str, body: dict[str, Any]) -> Answer:
+        return self._send(lambda: self._associations.get_page(from_type, to_type, body))
+
+    def owners(self, **query: Any) -> Answer:
+        return self._send(lambda: self._owners.get_page(**query))
+
+    def get(self, path: str) -> Answer:
+        """Ask for what the SDK has no method for; over the same pool, unlike its api_request."""
+        path = path.format(version=self._version)
+        header = {"Accept": "application/json"}
+        return self._send(lambda: self._client.call_api(path, "GET", None, [], header, auth_settings=["oauth2"]))
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._client.rest_client.pool_manager.clear()
+        self._client.close()
+
+    @cached_property
+    def _search(self) -> Any:
+        return self._sdk.crm.objects.search_api
+
+    @cached_property
+    def _batch(self) -> Any:
+        return self._sdk.crm.objects.batch_api
+
+    @cached_property
+    def _associations(self) -> Any:
+        return self._sdk.crm.associations.v4.batch_api
+
+    @cached_property
+    def _owners(self) -> Any:
+        return self._sdk.crm.owners.owners_api
+
+    def _send(self, request: Callable[[], Any]) -> Answer:
+        try:
+            answer: Answer = request()
+        except (HTTPError, OSError) as error:
+            raise self._lost(error) from None  # its text holds the whole address
+        return answer
+
+    def _lost(self, error: Exception) -> Lost:
+        cause = error.reason if isinstance(error, MaxRetryError) and error.reason else error
+        if isinstance(cause, NameResolutionError):
+            return Lost("the name of base_url cannot be resolved", hint="check base_url, DNS and the network")
+        if isinstance(cause, NewConnectionError):
+            return Lost("no connection", hint="check base_url, the network and firewalls")
+        if isinstance(cause, ConnectTimeoutError | ReadTimeoutError | TimeoutError):
+            return Lost(f"no whole answer within {self._timeout_s:g} s", hint="see https://status.hubspot.com")
+        if isinstance(cause, SSLError):
+            return Lost("the TLS connection failed", hint="is a proxy in between whose certificate is not trusted?")
+        return Lost(
+            f"the connection broke ({type(cause).__name__})", hint="see https://status.hubspot.com, and the network"
+        )
+
+
+def dated(path: str, api_version: str) -> str:
+    """Turn the SDK's path into that of a dated version, without the trailing slash of its owners path."""
+    return UNDATED.sub(rf"/crm/\1/{api_version}", path).rstrip("/")
+
+
+class _Client(objects.ApiClient):  # type: ignore[misc]  # the SDK is published without types
+    """The SDK's client with dated paths, a deadline, and answers as they come, whatever their status."""
+
+    def __init__(self, configuration: Any, *, api_version: str, timeout_s: float) -> None:
+        super().__init__(configuration)
+        self._api_version = api_version
+        self._timeout_s = timeout_s
+        self.user_agent = f"syncd hubspot-api-client-python; {version('hubspot-api-client')}"
+        self.set_default_header("Accept-Encoding", "gzip")
+        self.rest_client.pool_manager.pool_classes_by_scheme = {"http": _Http, "https": _Https}
+
+    def call_api(self, resource_path: str, method: str, *args: Any, **kwargs: Any) -> Any:
+        kwargs.update(_preload_content=False, _request_timeout=self._timeout_s)
+        return super().call_api(dated(resource_path, self._api_version), method, *args, **kwargs)
+
+    def request(self, *args: Any, **kwargs: Any) -> Answer:
+        try:
+            response = super().request(*args, **kwargs)
+        except objects.ApiException as error:
+            return _answer(error.status, error.headers, error.body)
+        return _answer(response.status, response.headers, response.data)
+
+
+def _answer(status: int, headers: Any, body: bytes | None) -> Answer:
+    return Answer(status, {name.lower(): value for name, value in headers.items()}, body or b"")
+
+
+class _Deadline(io.RawIOBase):
+    """A socket's bytes, all of which must come before the deadline, however they trickle."""
+
+    def __init__(self, sock: Any, raw: Any) -> None:
+        self._sock = sock
+        self._raw = raw
+        self._ends_at = time.monotonic() + sock.gettimeout()  # what urllib3 has left of the request's total
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left_s = self._ends_at - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError
+        self._sock.settimeout(left_s)
+        read: int | None = self._raw.readinto(buffer)
+        return read
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Response(HTTPResponse):
+    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp = io.BufferedReader(_Deadline(sock, self.fp.detach()))
+
+
+class _HttpConnection(HTTPConnection):
+    response_class = _Response
+
+
+class _HttpsConnection(HTTPSConnection):
+    response_class = _Response
+
+
+class _Http(HTTPConnectionPool):
+    ConnectionCls = _HttpConnection
+
+
+class _Https(HTTPSConnectionPool):
+    ConnectionCls = _HttpsConnection
