@@ -624,8 +624,30 @@ def test_what_was_read_before_an_outage_is_kept(rig):
     rig.portal.faults.add("unavailable", match="/search", count=None, skip=7)
     pages = rig.connect().fetch("calls", window())
     assert len(next(pages).records) == 1_000
+    rest = next(pages)
+    assert 300 < len(rest.records) < 400, "what the searches before the failing one brought"
     with pytest.raises(Unavailable):
         next(pages)
+
+
+def test_what_was_read_before_an_outage_costs_one_more_try_at_most(rig):
+    for number in range(700):
+        rig.call(at=1_772_000_000_000 + number)
+    rig.portal.faults.add("unavailable", count=None, skip=3)
+    with pytest.raises(Unavailable):
+        list(rig.connect().fetch("calls", window()))
+    assert rig.portal.requests["search"] == 3 + 3
+    assert rig.portal.requests["associations"] == 1
+
+
+def test_a_pause_that_hubspot_asked_for_is_kept_at_once(rig):
+    for number in range(700):
+        rig.call(at=1_772_000_000_000 + number)
+    rig.portal.faults.add("daily", count=None, skip=3)
+    with pytest.raises(Unavailable) as caught:
+        list(rig.connect().fetch("calls", window()))
+    assert caught.value.pause_until is not None
+    assert rig.portal.requests["associations"] == 0
 
 
 def test_a_hang_ends_with_the_timeout(rig):

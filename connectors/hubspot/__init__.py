@@ -7,6 +7,7 @@ The SDK is imported when the first request is made, not here: `wire` alone knows
 """
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, ClassVar
 
 from connectors.hubspot import mapping
@@ -15,11 +16,11 @@ from connectors.hubspot.client import Client
 from connectors.hubspot.config import HubSpotConfig
 from connectors.hubspot.portal import Portal, zone_of
 from connectors.hubspot.related import Related
-from connectors.hubspot.search import TIME, Found, between, found, gather, read_ref, search_body, walk
+from connectors.hubspot.search import TIME, Found, Step, between, found, gather, read_ref, search_body, walk
 from connectors.hubspot.values import from_ms, to_ms
 from syncd.activity import Draft, Owner
 from syncd.connector import Context, Finding, Page, Record, Ref, SourceConfig, Stream, Window
-from syncd.errors import Malformed
+from syncd.errors import Malformed, Unavailable
 
 PROPERTIES = {"calls": mapping.CALLS, "emails": mapping.EMAILS}
 MEANING = {"calls": mapping.call, "emails": mapping.email}
@@ -43,17 +44,45 @@ class HubSpot:
         return self._portal.identity()
 
     def fetch(self, stream: str, window: Window) -> Iterator[Page]:
-        """Yield what was modified within `window`; at least one page, which tells the window's end."""
-        since = to_ms(window.since)
-        pages = 0
-        steps = walk(lambda *query: self._search(stream, *query), since=since, until=lambda: self._until(window))
-        for group in gather(steps, window.needed):
-            self._paged = True
-            yield self._page(stream, group.refs, group.rows, window)
-            pages += 1
-        if not pages:
-            self._paged = True
-            yield self._page(stream, (), (), window)
+        """Yield what was modified within `window`; at least one page, which tells the window's end.
+
+        The next group is searched for while one is hydrated. A search that fails ends
+        the window, but what was read before is not thrown away: it may be the same
+        search that fails in every pass.
+        """
+        failures: list[Unavailable] = []
+        steps = walk(
+            lambda *query: self._search(stream, *query),
+            since=to_ms(window.since),
+            until=lambda: self._until(window),
+        )
+        with ThreadPoolExecutor(1, thread_name_prefix="hydrate") as hydrating:
+            page: Future[Page] | None = None
+            for group in gather(self._as_far_as_possible(steps, failures), window.needed):
+                ready, page = page, hydrating.submit(self._page, stream, group.refs, group.rows, window)
+                if ready is not None:
+                    yield self._read(ready)
+            if page is not None:
+                yield self._read(page)
+            elif not failures:
+                self._paged = True
+                yield self._page(stream, (), (), window)
+        if failures:
+            raise failures[0]
+
+    def _as_far_as_possible(self, steps: Iterator[Step], failures: list[Unavailable]) -> Iterator[Step]:
+        try:
+            yield from steps
+        except Unavailable as error:
+            if error.pause_until is not None:
+                raise  # HubSpot asked to be left alone
+            failures.append(error)
+            self._client.lose_patience()
+
+    def _read(self, page: "Future[Page]") -> Page:
+        found = page.result()
+        self._paged = True
+        return found
 
     def fetch_ids(self, stream: str, ids: Sequence[str]) -> Iterator[Page]:
         """Yield the records of `ids` in one page; contacts, companies and associations are asked anew each time."""

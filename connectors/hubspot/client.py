@@ -6,6 +6,7 @@ Stopped, nothing else.
 """
 
 import random
+import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -42,7 +43,7 @@ Send = Callable[["Wire"], Answer]
 
 
 class Client:
-    """One pass's conversation with one portal."""
+    """One pass's conversation with one portal, from a thread that searches and one that hydrates."""
 
     def __init__(
         self,
@@ -61,9 +62,10 @@ class Client:
         self._rolling = Rolling()
         self._ahead: timedelta | None = None  # of the local clock, HubSpot's is so much; None: not known
         self._failing_since: float | None = None
-        self.started_at: datetime | None = (
-            None  # when the pass began, by HubSpot's clock; known from its first answer on
-        )
+        self._tries = TRIES
+        self._lock = threading.Lock()  # over the limiters, the clock and the connection
+        # When the pass began, by HubSpot's clock; known from its first answer on.
+        self.started_at: datetime | None = None
 
     def token(self) -> str:
         """Read the access token; Unauthorized when it is not there or cannot be one."""
@@ -78,6 +80,10 @@ class Client:
                 hint="copy it whole, in one line",
             )
         return token
+
+    def lose_patience(self) -> None:
+        """From now on try each request once: one has been given up already."""
+        self._tries = 1
 
     def server_now(self) -> datetime:
         """Return the time by HubSpot's clock; the local one as long as HubSpot's is not known."""
@@ -145,13 +151,18 @@ class Client:
                 self._failing_since = None
                 return None
             self._failing_since = began if self._failing_since is None else self._failing_since
-            if outcome.wait_s is None or attempt == TRIES or self._monotonic() - self._failing_since >= FAILING_MAX_S:
+            if (
+                outcome.wait_s is None
+                or attempt >= self._tries
+                or self._monotonic() - self._failing_since >= FAILING_MAX_S
+            ):
                 raise self._given_up(outcome)
             self._context.sleep(outcome.wait_s)
 
     def _pace(self, call: Call) -> None:
         limiter = self._spacing if call.search else None if call.exempt else self._rolling
-        wait_s = limiter.wait_s(self._monotonic()) if limiter else 0.0
+        with self._lock:
+            wait_s = limiter.wait_s(self._monotonic()) if limiter else 0.0
         if wait_s > 0:
             self._context.sleep(wait_s)
 
@@ -162,21 +173,23 @@ class Client:
             answer = send(wire)
         except Lost as lost:
             return lost
-        self._learn(answer, local_start=local_start, elapsed_s=self._monotonic() - began)
+        with self._lock:
+            self._learn(answer, local_start=local_start, elapsed_s=self._monotonic() - began)
         return answer
 
     def _connected(self) -> "Wire":
-        if self._wire is None:
-            token = self.token()
-            from connectors.hubspot.wire import Wire  # the SDK costs 0.2 s and 20 MB: only who reads pays
+        with self._lock:
+            if self._wire is None:
+                token = self.token()
+                from connectors.hubspot.wire import Wire  # the SDK costs 0.2 s and 20 MB: only who reads pays
 
-            self._wire = Wire(
-                base_url=self._config.base_url,
-                token=token,
-                api_version=self._config.api_version,
-                timeout_s=self._config.timeout.total_seconds(),
-            )
-        return self._wire
+                self._wire = Wire(
+                    base_url=self._config.base_url,
+                    token=token,
+                    api_version=self._config.api_version,
+                    timeout_s=self._config.timeout.total_seconds(),
+                )
+            return self._wire
 
     def _learn(self, answer: Answer, *, local_start: datetime, elapsed_s: float) -> None:
         """Take HubSpot's clock and limit from an answer's headers.

@@ -160,12 +160,13 @@ def _fresh(
 def gather(steps: Iterator[Step], needed: Needed, *, group: int = GROUP, refs: int = GROUP_REFS) -> Iterator[Group]:
     """Collect steps into groups of exactly `group` rows that are needed, as long as there are so many.
 
-    A group holds no ref that is newer than what is not yet read, and the rows that
-    `needed` waves off leave only their ref behind.
+    A group holds no ref that is newer than what is not yet read, not even the last one,
+    should the steps end early; the rows that `needed` waves off leave only their ref behind.
     """
     pool: dict[str, tuple[Ref, Row | None]] = {}
-    wanted = 0
+    wanted = safe_ms = 0
     for step in steps:
+        safe_ms = step.safe_ms
         ids = frozenset(needed([ref for ref, _ in step.rows])) if step.rows else frozenset()
         for ref, row in step.rows:
             kept = row if ref.crm_id in ids else None
@@ -180,8 +181,9 @@ def gather(steps: Iterator[Step], needed: Needed, *, group: int = GROUP, refs: i
             for ref in cut.refs:
                 del pool[ref.crm_id]
             yield cut
-    if pool:
-        yield _group(sorted(pool.values(), key=_by_time))
+    rest = [entry for entry in sorted(pool.values(), key=_by_time) if entry[0].modified_at <= from_ms(safe_ms)]
+    if rest:
+        yield _group(rest)
 
 
 def _cut(pool: Mapping[str, tuple[Ref, Row | None]], *, safe_ms: int, group: int, refs: int) -> Group | None:

@@ -39,13 +39,13 @@ UNDATED = re.compile(r"^/crm/v\d/(objects|associations|owners)(?=/|$)")
 
 
 class Wire:
-    """Requests to one portal over one connection; every method returns an Answer or raises Lost."""
+    """Requests to one portal over one pool; every method returns an Answer or raises Lost."""
 
     def __init__(self, *, base_url: str, token: str, api_version: str, timeout_s: float) -> None:
         configuration = objects.Configuration()
         configuration.host = base_url
         configuration.access_token = token
-        configuration.connection_pool_maxsize = 1
+        configuration.connection_pool_maxsize = 2  # one searches while one hydrates
         # Our policy decides (retry.py). A redirect is never followed: it would carry the token elsewhere.
         configuration.retries = urllib3.Retry(0, redirect=False)
         self._version = api_version
