@@ -1,0 +1,37 @@
+"""Try whether every secret that the configuration refers to can be read."""
+
+import re
+from collections.abc import Iterator
+
+from pydantic import BaseModel
+
+from syncd.config.reading import Reading
+from syncd.secret import Secret
+
+# What may be named in a message; anything else after env: or file: may be a secret put there by mistake.
+NAMES = {"env": r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+", "file": r"[~.]{0,2}/.*", "credential": r"[a-z][a-z._-]{0,31}"}
+
+
+def read_all(reading: Reading, key: tuple[str, ...], model: BaseModel) -> None:
+    """Read each secret of `model`, so that logs never show it; note those that cannot be read."""
+    for place, secret in _secrets(key, model):
+        _read(reading, place, secret)
+
+
+def _secrets(key: tuple[str, ...], model: BaseModel) -> Iterator[tuple[tuple[str, ...], Secret]]:
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        if isinstance(value, Secret):
+            yield (*key, name), value
+        elif isinstance(value, BaseModel):
+            yield from _secrets((*key, name), value)
+
+
+def _read(reading: Reading, key: tuple[str, ...], secret: Secret) -> None:
+    try:
+        secret.read()
+    except ValueError as error:
+        why = str(error)
+        if not re.fullmatch(NAMES[secret.scheme], secret.name):
+            why = why.replace(secret.name, "that it names")
+        reading.wrong(key, why, "set it, or name where it stands: env:NAME, file:PATH or credential:NAME")

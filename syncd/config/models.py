@@ -1,0 +1,160 @@
+"""The tables of the configuration that belong to syncd itself, and what each key may hold."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from zoneinfo import ZoneInfo
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
+
+from syncd.config import cron, urls
+from syncd.durations import Duration
+from syncd.secret import Secret
+
+if TYPE_CHECKING:
+    from syncd.rules import Rules
+
+EVERY = timedelta(minutes=5)  # without a [schedule]
+A_TIME = "expected a time with a zone, e.g. 2026-01-01T00:00:00Z"
+A_DOMAIN = 'expected a domain, e.g. "yourcompany.com", without @ or https://'
+DOMAIN = re.compile(r"(?=.{1,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")
+
+
+def _positive(duration: timedelta) -> timedelta:
+    if not duration:
+        raise ValueError('expected a duration above zero, e.g. "30s"')
+    return duration
+
+
+def _domain(text: str) -> str:
+    name = text.strip().lower()
+    if not name.isascii():
+        from syncd.addresses import host  # 50 ms, for the few who need it
+
+        name = host(name) or ""
+    if not DOMAIN.fullmatch(name):
+        raise ValueError(A_DOMAIN)
+    return name
+
+
+def _address(text: str) -> str:
+    if not text:
+        return ""
+    from syncd.addresses import email  # 50 ms, for those who set one
+
+    address = email(text)
+    if address is None:
+        raise ValueError('expected an e-mail address, e.g. "sales@yourcompany.com", or ""')
+    return address
+
+
+def _time(value: Any) -> Any:
+    if value == "":
+        return None
+    if not isinstance(value, (str, datetime)):  # pydantic would take a number for seconds since 1970
+        raise ValueError(A_TIME)
+    return value
+
+
+def _url(text: str) -> str:
+    mistake = urls.mistake_in(text)
+    if mistake:
+        raise ValueError(mistake)
+    return text.rstrip("/")
+
+
+def _path(path: Any) -> Any:
+    if path == "":
+        raise ValueError('expected a path, e.g. "/var/lib/syncd/ledger.db"')
+    return Path(path).expanduser() if isinstance(path, str) else path
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (OSError, ValueError, KeyError):  # a directory, not a key, not found
+        raise ValueError('expected a time zone, e.g. "Europe/Berlin"') from None
+    return name
+
+
+Domain = Annotated[str, AfterValidator(_domain), Field(examples=["yourcompany.com"])]
+Cron = Annotated[str, AfterValidator(cron.checked), Field(examples=["*/5 * * * *"])]
+Positive = Annotated[Duration, AfterValidator(_positive)]
+
+
+class Table(BaseModel):
+    """A table of the file; what it does not know is a mistake."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RecotapConfig(Table):
+    """Where Recotap is, and how hard to knock."""
+
+    base_url: Annotated[str, AfterValidator(_url)] = "https://eapi.recotap.com/api/v1"
+    api_key: Annotated[Secret, Field(examples=["env:RECOTAP_API_KEY"])]
+    concurrency: Annotated[int, Field(ge=1, le=16)] = 4  # POSTs in flight
+    timeout: Positive = timedelta(seconds=30)
+    max_age: Positive = timedelta(days=7)  # after its first refusal an activity is tried this long
+    allow_insecure_http: bool = False
+
+
+class LedgerConfig(Table):
+    """Where the ledger is."""
+
+    path: Annotated[Path, BeforeValidator(_path)] = Path("/var/lib/syncd/ledger.db")
+
+
+class ScheduleConfig(Table):
+    """When the daemon makes a pass: every so often, or by cron."""
+
+    every: Positive | None = None  # EVERY when there is no cron either
+    cron: Cron | None = None
+    timezone: Annotated[str, AfterValidator(_zone), Field(examples=["Europe/Berlin"])] = "UTC"  # of cron
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_of_two(cls, table: dict[str, Any]) -> dict[str, Any]:
+        table = {name: value for name, value in table.items() if value != "" or name not in ("every", "cron")}
+        if {"every", "cron"} <= table.keys():
+            raise ValueError('expected either every = "5m" or cron = "*/5 * * * *"; the other one left out or ""')
+        return table if "cron" in table else {"every": EVERY, **table}
+
+
+class RulesConfig(Table):
+    """Whose side an address is on, and what stays out."""
+
+    own_domains: list[Domain] = []
+    domain_aliases: dict[Domain, Domain] = {}
+    exclude_domains: list[Domain] = []
+    not_before: Annotated[AwareDatetime | None, BeforeValidator(_time)] = None
+    default_owner_email: Annotated[str, AfterValidator(_address)] = ""
+
+    def to_rules(self) -> "Rules":
+        """Return the same as the rules of `syncd.rules` take it."""
+        from syncd.rules import Rules
+
+        return Rules(
+            own_domains=frozenset(self.own_domains),
+            domain_aliases=dict(self.domain_aliases),
+            exclude_domains=frozenset(self.exclude_domains),
+            not_before=self.not_before.astimezone(UTC) if self.not_before else None,
+            default_owner_email=self.default_owner_email,
+        )
+
+
+TABLES: dict[str, type[Table]] = {
+    "recotap": RecotapConfig,
+    "ledger": LedgerConfig,
+    "schedule": ScheduleConfig,
+    "rules": RulesConfig,
+}

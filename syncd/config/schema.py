@@ -1,0 +1,58 @@
+"""Write the JSON Schema of the configuration file, for editors: `python -m syncd.config.schema`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from syncd.config.models import TABLES
+from syncd.config.sources import BUILT_IN, SOURCE_NAME, load_connector
+from syncd.connector import SourceConfig
+
+FILE = Path("config/syncd.schema.json")
+
+
+def schema() -> dict[str, Any]:
+    """Return the schema of a file that uses the connectors of this repository or any other's."""
+    configs: dict[str, type[SourceConfig]] = {name: load_connector(at).Config for name, at in BUILT_IN.items()}
+    models: list[type[BaseModel]] = [*TABLES.values(), SourceConfig, *configs.values()]
+    refs, document = models_json_schema([(model, "validation") for model in models])
+    # Somebody else's connector: what every source has, and whatever its own model adds.
+    document["$defs"]["SourceConfig"]["additionalProperties"] = True
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "The configuration of syncd",
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["recotap", "sources"],
+        "properties": {
+            **{name: refs[model, "validation"] for name, model in TABLES.items()},
+            "sources": {
+                "type": "object",
+                "minProperties": 1,
+                "propertyNames": {"pattern": f"^{SOURCE_NAME.pattern}$"},
+                "additionalProperties": _by_connector({n: refs[c, "validation"] for n, c in configs.items()}),
+            },
+        },
+        "$defs": document["$defs"],
+    }
+
+
+def _by_connector(refs: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of one source's table: its connector's own, where that is one of ours."""
+    choice: dict[str, Any] = {"$ref": "#/$defs/SourceConfig"}
+    for name, ref in refs.items():
+        condition = {"properties": {"connector": {"const": name}}, "required": ["connector"]}
+        choice = {"if": condition, "then": ref, "else": choice}
+    return choice
+
+
+def text() -> str:
+    """Return the schema as it stands in config/syncd.schema.json."""
+    return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    FILE.write_text(text(), encoding="utf-8")

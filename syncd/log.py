@@ -1,0 +1,114 @@
+"""Logs on stderr: pretty on a terminal, JSON lines otherwise, with priorities under journald.
+
+    log = structlog.get_logger()
+    log.info("pull.finished", source="hubspot", stream="calls", seen=12)
+
+Events are `noun.verb`, facts are keys. Every line, also one of a library's, passes `redact_value`.
+"""
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import MutableMapping
+from typing import Any, TextIO
+
+import structlog
+from structlog.dev import ConsoleRenderer, plain_traceback
+from structlog.processors import JSONRenderer, TimeStamper, add_log_level
+
+from syncd.redaction import describe, redact_value, register_secret
+
+Event = MutableMapping[str, Any]
+
+# The numbers of syslog(3), which journald reads from the start of a line.
+PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
+
+
+def configure(verbose: bool = False, stream: TextIO | None = None) -> None:
+    """Send all logs, libraries' warnings included, to `stream` (stderr); `verbose` adds debug lines.
+
+    May be called again: the last call holds.
+    """
+    stream = stream or sys.stderr
+    level = logging.DEBUG if verbose else logging.INFO
+    structlog.configure(
+        processors=[structlog.contextvars.merge_contextvars, add_log_level, *_dress(stream)],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(file=stream),
+        cache_logger_on_first_use=False,  # a module's logger must follow a later configure
+    )
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if isinstance(handler, _Foreign)]:
+        root.removeHandler(handler)
+    root.addHandler(_Foreign())
+    root.setLevel(logging.WARNING)  # what urllib3 and httpx say below that holds URLs, not news
+
+
+def _dress(stream: TextIO) -> list[structlog.typing.Processor]:
+    """Return the processors that turn an event into a line of text fit for `stream`."""
+    if stream.isatty():
+        clock = TimeStamper(fmt="%H:%M:%S", utc=False)
+        colors = "NO_COLOR" not in os.environ
+        pretty = ConsoleRenderer(colors=colors, exception_formatter=plain_traceback)
+        return [clock, _render_exception, _redact, pretty]
+    if _is_journal(stream):
+        return [_render_exception, _redact, _prefix_priority]
+    return [TimeStamper(fmt="iso"), _render_exception, _redact, JSONRenderer()]
+
+
+def _is_journal(stream: TextIO) -> bool:
+    """Say whether `stream` is the one that systemd connected, not a file it was redirected to since."""
+    device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return (device, inode) == (str(status.st_dev), str(status.st_ino))
+
+
+def _prefix_priority(logger: Any, method: str, event: Event) -> str:
+    line = JSONRenderer()(logger, method, event)
+    return f"<{PRIORITIES.get(event.get('level', ''), 6)}>{line!s}"
+
+
+def _redact(_logger: Any, _method: str, event: Event) -> Event:
+    return {key: redact_value(value) for key, value in event.items()}
+
+
+def _render_exception(_logger: Any, _method: str, event: Event) -> Event:
+    error = event.pop("exc_info", None)
+    if isinstance(error, tuple):
+        error = error[1]
+    elif error and not isinstance(error, BaseException):
+        error = sys.exc_info()[1]
+    if error:
+        event["exception"] = render(error)
+    return event
+
+
+def render(error: BaseException) -> str:
+    """Return the traceback of `error` and of what caused it: code lines, never a value of a variable.
+
+    The message of an exception that may quote a record is left out.
+    """
+    earlier = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    before = f"{render(earlier)}\n\nwhich led to\n\n" if earlier else ""
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    return f"{before}{frames}{describe(error)}"
+
+
+class _Foreign(logging.Handler):
+    """Pass on what libraries say through the standard library's logging."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            message = record.getMessage()
+        except Exception:  # noqa: BLE001 - a library's broken format string must not break a pass
+            message = "a message that cannot be formatted"
+        level = min(record.levelno // 10 * 10, logging.CRITICAL)
+        facts = {"logger": record.name, "message": message, "exc_info": record.exc_info}
+        structlog.get_logger().log(level, "library.said", **facts)
+
+
+__all__ = ["configure", "register_secret", "render"]
