@@ -1,0 +1,30 @@
+"""Instants as text: fixed-width UTC, so that text order is time order."""
+
+from datetime import UTC, datetime
+
+WIDTH = len("2026-01-01T00:00:00.000Z")
+
+
+def now() -> datetime:
+    """Return the local clock's time, aware UTC."""
+    return datetime.now(UTC)
+
+
+def text(at: datetime) -> str:
+    """Write `at` (aware) as `2026-01-01T00:00:00.000Z`; fractions of a millisecond are cut off."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds")[:23] + "Z"
+
+
+def optional_text(at: datetime | None) -> str | None:
+    """Write `at` as `text` does; None stays None."""
+    return None if at is None else text(at)
+
+
+def instant(written: str) -> datetime:
+    """Read what `text` wrote."""
+    return datetime.fromisoformat(written)
+
+
+def optional_instant(written: str | None) -> datetime | None:
+    """Read what `optional_text` wrote."""
+    return None if written is None else datetime.fromisoformat(written)

@@ -1,0 +1,206 @@
+"""The ledger as a file: who may open it, who holds it, and what its faults mean."""
+
+import errno
+import fcntl
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlite_utils import Database
+
+from syncd.errors import LedgerError, LedgerHeld
+from syncd.ledger.schema import MIGRATIONS, VERSION
+
+BUSY_MS = 5000  # `retry` and `forget` of another process write for milliseconds
+CACHE_KIB = 8 * 1024  # pages of the file kept in memory, whatever its size
+
+
+def create(path: Path) -> Database:
+    """Open the ledger for writing, made and migrated as needed; LedgerError when that cannot be."""
+    with explained(path):
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            path.chmod(0o600)  # the ledger may hold payloads: its owner's alone
+        except OSError as error:
+            raise _os_error(path, error) from error
+        db = _connect(path)
+        try:
+            _set_up(db, path)
+        except BaseException:
+            db.close()
+            raise
+    return db
+
+
+def view(path: Path) -> Database:
+    """Open an existing ledger of this schema for reading and short writes; never makes one."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        hint = "the first `syncd sync` makes it; see [ledger] path"
+        raise LedgerError(f"there is no ledger at {path}", hint=hint) from None
+    except OSError as error:
+        raise _os_error(path, error) from error
+    with explained(path):
+        db = _connect(path)
+        try:
+            _refuse_newer(db, path)
+            _refuse_foreign(db, path)
+            if _version(db) < VERSION:
+                raise LedgerError(
+                    f"the ledger at {path} is of an older syncd", hint="the next `syncd sync` brings it up to date"
+                )
+        except BaseException:
+            db.close()
+            raise
+    return db
+
+
+def _connect(path: Path) -> Database:
+    connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_MS / 1000)
+    try:
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA secure_delete = ON")  # an erased payload leaves no trace in the file
+        connection.execute("PRAGMA synchronous = FULL")
+        return Database(connection, execute_plugins=False)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _set_up(db: Database, path: Path) -> None:
+    _refuse_newer(db, path)
+    _refuse_foreign(db, path)
+    if _version(db) == 0:
+        db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # must stand before the first table
+    db.execute("PRAGMA journal_mode = WAL").fetchone()
+    for version in range(_version(db), VERSION):
+        with writing(db, path):
+            MIGRATIONS[version](db)
+            db.execute(f"PRAGMA user_version = {version + 1}")
+
+
+def _version(db: Database) -> int:
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _refuse_newer(db: Database, path: Path) -> None:
+    found = _version(db)
+    if found > VERSION:
+        raise LedgerError(
+            f"the ledger at {path} has schema {found}, newer than this syncd's {VERSION}",
+            hint="install the syncd that wrote it, or a later one; nothing was changed",
+        )
+
+
+def _refuse_foreign(db: Database, path: Path) -> None:
+    """Leave another program's database alone: a wrong [ledger] path must not put our tables into it."""
+    tables = {name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    if ("activities" in tables) if _version(db) else not tables:
+        return
+    what, hint = _HINTS["SQLITE_NOTADB"]
+    raise LedgerError(f"the ledger at {path} cannot be used: {what}", hint=hint)
+
+
+@contextmanager
+def writing(db: Database, path: Path) -> Iterator[None]:
+    """One transaction, committed whole or not at all."""
+    with explained(path):
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            db.execute("COMMIT")
+        except BaseException:
+            if db.conn.in_transaction:
+                db.conn.execute("ROLLBACK")
+            raise
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into LedgerError with what to do; IntegrityError stays: it is a bug of ours."""
+    try:
+        yield
+    except sqlite3.IntegrityError:
+        raise
+    except sqlite3.Error as error:
+        raise _sqlite_error(path, error) from error
+
+
+_HINTS = {
+    "SQLITE_FULL": ("the disk is full", "make room; nothing booked is lost, and the next pass goes on"),
+    "SQLITE_IOERR_SHMSIZE": ("the disk is full", "make room; nothing booked is lost, and the next pass goes on"),
+    "SQLITE_READONLY": ("it is read-only", "let syncd's user write the file and its directory"),
+    "SQLITE_CANTOPEN": ("it cannot be opened", "let syncd's user write the directory and the file in it"),
+    "SQLITE_PERM": ("it may not be opened", "let syncd's user write the directory and the file in it"),
+    "SQLITE_CORRUPT": ("it is damaged", "keep the file, restore a backup, and let `syncd check` look at it"),
+    "SQLITE_NOTADB": ("it is not a ledger", "set [ledger] path to the ledger, or move that file away"),
+    "SQLITE_BUSY": ("another program holds it locked", "find out who has it open (lsof), then run again"),
+    "SQLITE_LOCKED": ("another program holds it locked", "find out who has it open (lsof), then run again"),
+    "SQLITE_IOERR": ("the disk answers with errors", "look at the disk and the kernel's log; then run again"),
+}
+
+
+def _sqlite_error(path: Path, error: sqlite3.Error) -> LedgerError:
+    name = str(getattr(error, "sqlite_errorname", ""))
+    found = next((pair for code, pair in _HINTS.items() if name.startswith(code)), None)
+    what, hint = found or (f"SQLite says {name or type(error).__name__}", "run `syncd check`")
+    return LedgerError(f"the ledger at {path} cannot be used: {what}", hint=hint)
+
+
+def _os_error(path: Path, error: OSError) -> LedgerError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        what, hint = _HINTS["SQLITE_FULL"]
+    else:
+        what = f"{error.strerror or type(error).__name__} ({error.filename or path})"
+        hint = "let syncd's user write there, or set [ledger] path to a place where it can"
+    return LedgerError(f"the ledger at {path} cannot be used: {what}", hint=hint)
+
+
+@contextmanager
+def held(path: Path, command: str) -> Iterator[None]:
+    """Hold the ledger for `command`; LedgerHeld at once, naming the holder, when another has it.
+
+    The lock is the kernel's (flock on `<ledger>.lock`): a killed holder leaves nothing behind.
+    """
+    lock = path.with_name(path.name + ".lock")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _os_error(path, error) from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _held_by(path, handle) from None
+        except OSError as error:
+            raise _os_error(path, error) from error
+        _sign(handle, command)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _sign(handle: int, command: str) -> None:
+    try:
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, json.dumps({"pid": os.getpid(), "command": command}).encode(), 0)
+    except OSError:
+        pass  # a full disk: the lock holds all the same, only the name is missing
+
+
+def _held_by(path: Path, handle: int) -> LedgerHeld:
+    try:
+        holder = json.loads(os.pread(handle, 500, 0))
+        who = f"`syncd {holder['command']}`, process {holder['pid']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        who = "another syncd"
+    return LedgerHeld(
+        f"the ledger at {path} is held by {who}", hint="let it finish, or stop it; two at once would not be safe"
+    )

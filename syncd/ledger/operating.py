@@ -1,0 +1,41 @@
+"""The short writes that an operator may make beside a running syncd."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from syncd import clock
+from syncd.ledger import file
+from syncd.ledger.reading import Glance
+
+
+class Operator(Glance):
+    """Write one short transaction that moves no state; needs no hold on the ledger."""
+
+    @classmethod
+    @contextmanager
+    def at(cls, path: Path) -> Iterator["Operator"]:
+        """Open the ledger at `path`; LedgerError when there is none, or it is unusable."""
+        db = file.view(path)
+        try:
+            with file.explained(path):
+                yield cls(db, path)
+        finally:
+            db.close()
+
+    def retry(self, ids: Sequence[str], *, state: str | None, reason: str | None, now: datetime) -> int:
+        """Make what is named due at once; return how many. NoSuchActivity when an id is not held."""
+        names = sorted({name for wanted in ids for name in self.find(wanted)})
+        sql = """
+            UPDATE activities SET next_attempt_at = :now
+            WHERE state <> 'delivered'
+              AND (:ids IS NULL OR external_activity_id IN (SELECT value FROM json_each(:ids)))
+              AND (:state IS NULL OR state = :state)
+              AND (:reason IS NULL OR reason = :reason)
+        """
+        named = json.dumps(names) if ids else None
+        values = {"now": clock.text(now), "state": state, "reason": reason, "ids": named}
+        with file.writing(self._db, self.path):
+            return self._db.execute(sql, values).rowcount

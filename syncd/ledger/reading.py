@@ -1,0 +1,237 @@
+"""What can be asked of the ledger. Nothing here writes."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlite_utils import Database
+
+from syncd import clock
+from syncd.errors import NoSuchActivity
+from syncd.ledger import file
+from syncd.ledger.schema import VERSION
+
+STATES = ("pending", "incomplete", "delivered", "skipped", "excluded", "dead")
+VERDICTS = ("created", "duplicate", "foreign_duplicate")
+
+
+@dataclass(frozen=True, slots=True)
+class StreamState:
+    """How far a stream has been read."""
+
+    watermark: datetime | None = None
+    swept_at: datetime | None = None
+
+
+class Glance:
+    """Read a ledger."""
+
+    def __init__(self, db: Database, path: Path) -> None:
+        self._db = db
+        self.path = path
+
+    @classmethod
+    @contextmanager
+    def at(cls, path: Path) -> Iterator["Glance"]:
+        """Open the ledger at `path` for reading; LedgerError when there is none, or it is unusable."""
+        db = file.view(path)
+        try:
+            with file.explained(path):
+                yield cls(db, path)
+        finally:
+            db.close()
+
+    def stream(self, source: str, stream: str) -> StreamState:
+        """Return how far `stream` was read; nothing yet for one never met."""
+        sql = "SELECT watermark, swept_at FROM streams WHERE source = :source AND stream = :stream"
+        row = self._db.execute(sql, {"source": source, "stream": stream}).fetchone()
+        return StreamState() if row is None else StreamState(*map(clock.optional_instant, row))
+
+    def known(self, source: str, stream: str, crm_ids: Iterable[str]) -> dict[str, tuple[str, bool]]:
+        """Return, for those of `crm_ids` that the ledger holds, modification time (as text) and whether delivered."""
+        sql = """
+            SELECT crm_id, modified_at, state = 'delivered' FROM activities
+            WHERE stream_id = (SELECT id FROM streams WHERE source = :source AND stream = :stream)
+              AND crm_id IN (SELECT value FROM json_each(:ids))
+        """
+        rows = self._db.execute(sql, {"source": source, "stream": stream, "ids": json.dumps(list(crm_ids))})
+        return {crm_id: (modified_at, bool(delivered)) for crm_id, modified_at, delivered in rows}
+
+    def due_look_ups(
+        self, source: str, stream: str, *, now: datetime, after_id: int, limit: int
+    ) -> list[tuple[int, str]]:
+        """Return (row id, crm_id) of what is to be looked up by `now`, by row id, beyond `after_id`."""
+        sql = """
+            SELECT id, crm_id FROM activities
+            WHERE stream_id = (SELECT id FROM streams WHERE source = :source AND stream = :stream)
+              AND state <> 'pending' AND next_attempt_at IS NOT NULL AND next_attempt_at <= :now
+              AND id > :after_id
+            ORDER BY id LIMIT :limit
+        """
+        values = {"source": source, "stream": stream, "now": clock.text(now), "after_id": after_id, "limit": limit}
+        return self._db.execute(sql, values).fetchall()
+
+    def sources(self) -> dict[str, tuple[str | None, str]]:
+        """Return each known source's identity and template of externalActivityId."""
+        rows = self._db.execute("SELECT source, identity, external_id FROM sources")
+        return {source: (identity, template) for source, identity, template in rows}
+
+    def has_rows(self, source: str) -> bool:
+        """Tell whether any activity of `source` is booked."""
+        sql = """
+            SELECT EXISTS (SELECT 1 FROM streams JOIN activities ON stream_id = streams.id WHERE source = :source)
+        """
+        return bool(self._db.execute(sql, {"source": source}).fetchone()[0])
+
+    def store(self, source: str) -> dict[str, tuple[Any, datetime]]:
+        """Return what the connector of `source` keeps: key to value and when it was put."""
+        rows = self._db.execute("SELECT key, value, at FROM store WHERE source = :source", {"source": source})
+        return {key: (json.loads(value), clock.instant(at)) for key, value, at in rows}
+
+    def pause(self, name: str, now: datetime) -> tuple[datetime, str] | None:
+        """Return until when and why `name` pauses, or None."""
+        sql = "SELECT until, reason FROM pauses WHERE name = :name AND until > :now"
+        row = self._db.execute(sql, {"name": name, "now": clock.text(now)}).fetchone()
+        return None if row is None else (clock.instant(row[0]), row[1])
+
+    def sound(self) -> bool:
+        """Tell whether SQLite finds the file whole; reads all of it."""
+        return bool(self._db.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
+
+    def balanced(self) -> bool:
+        """Tell whether each stream's rows are as many as were counted when they were booked."""
+        sql = """
+            SELECT NOT EXISTS (
+                SELECT 1 FROM streams LEFT JOIN (SELECT stream_id, count(*) AS rows FROM activities GROUP BY stream_id)
+                    ON stream_id = streams.id
+                WHERE seen <> coalesce(rows, 0))
+        """
+        return bool(self._db.execute(sql).fetchone()[0])
+
+    def counts(self) -> dict[str, int]:
+        """Return how many activities stand in each state."""
+        found = dict(self._db.execute("SELECT state, count(*) FROM activities GROUP BY state").fetchall())
+        return {state: found.get(state, 0) for state in STATES}
+
+    def status(self, *, version: str) -> dict[str, Any]:
+        """Return the document of `syncd status --json` (design 4.4)."""
+        with self._at_one_moment():
+            return self._status(version)
+
+    def _status(self, version: str) -> dict[str, Any]:
+        return {
+            "version": version,
+            "ledger": {"path": str(self.path), "schema": VERSION, "bytes": self._bytes()},
+            "activities": self.counts(),
+            "verdicts": self._verdicts(),
+            "changed_after_delivery": self._number("SELECT count(*) FROM activities WHERE changed_after_delivery"),
+            "seen": self._number("SELECT coalesce(sum(seen), 0) FROM streams"),
+            "balanced": self.balanced(),
+            "reasons": self._reasons(),
+            "sources": self._sources(),
+            "oldest_pending_at": self._one("SELECT min(first_seen_at) FROM activities WHERE state = 'pending'"),
+            "next_attempt_at": self._one("SELECT min(next_attempt_at) FROM activities WHERE state <> 'delivered'"),
+            "pauses": self._pauses(),
+            "last_pass": self._last_pass(),
+        }
+
+    def find(self, wanted: str) -> list[str]:
+        """Return the externalActivityIds that `wanted` names, itself or by the CRM's id; NoSuchActivity for none."""
+        sql = """
+            SELECT external_activity_id FROM activities WHERE external_activity_id = :id
+            UNION SELECT external_activity_id FROM activities WHERE crm_id = :id
+        """
+        found = [row[0] for row in self._db.execute(sql, {"id": wanted})]
+        if not found:
+            raise NoSuchActivity(
+                f"the ledger holds no activity {wanted!r}",
+                hint="give the externalActivityId or the CRM's id; a draft, and what was last changed before "
+                "`start`, is not read; a record of the last minutes comes with the next pass",
+            )
+        return found
+
+    def sample(self, state: str, limit: int) -> list[str]:
+        """Return up to `limit` externalActivityIds that stand in `state`, the latest first."""
+        sql = "SELECT external_activity_id FROM activities WHERE state = :state ORDER BY id DESC LIMIT :limit"
+        return [row[0] for row in self._db.execute(sql, {"state": state, "limit": limit})]
+
+    def explain(self, external_activity_id: str) -> dict[str, Any]:
+        """Return the document of `syncd explain --json` (design 4.4) for one that `find` named."""
+        sql = """
+            SELECT external_activity_id, source, stream, crm_id, kind, occurred_at, state, reason, verdict,
+                first_seen_at, coalesce(updated_at, iif(state = 'delivered', finished_at, NULL), first_seen_at)
+                AS updated_at, iif(state = 'delivered', coalesce(updated_at, finished_at), NULL) AS delivered_at,
+                next_attempt_at, modified_at, detail, changed_after_delivery, activities.id
+            FROM activities JOIN streams ON streams.id = stream_id LEFT JOIN posts ON posts.id = last_post
+            WHERE external_activity_id = :id
+        """
+        (row,) = self._rows(sql, {"id": external_activity_id})
+        row["changed_after_delivery"] = bool(row["changed_after_delivery"])
+        attempts = """
+            SELECT at, coalesce(verdict, 'under_way') AS verdict, detail
+            FROM attempts JOIN posts ON posts.id = post_id WHERE activity_id = :id ORDER BY post_id
+        """
+        return row | {"attempts": list(self._rows(attempts, {"id": row.pop("id")}))}
+
+    @contextmanager
+    def _at_one_moment(self) -> Iterator[None]:
+        """Let what is read within agree, whatever another process commits in between."""
+        if self._db.conn.in_transaction:
+            yield
+            return
+        self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._db.execute("COMMIT")
+
+    def _rows(self, sql: str, values: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
+        cursor = self._db.execute(sql, values or {})
+        names: Sequence[str] = [column[0] for column in cursor.description]
+        return (dict(zip(names, row, strict=True)) for row in cursor)
+
+    def _one(self, sql: str) -> Any:
+        return self._db.execute(sql).fetchone()[0]
+
+    def _number(self, sql: str) -> int:
+        return int(self._one(sql))
+
+    def _bytes(self) -> int:
+        return sum(
+            part.stat().st_size for part in (self.path, self.path.with_name(self.path.name + "-wal")) if part.exists()
+        )
+
+    def _verdicts(self) -> dict[str, int]:
+        sql = "SELECT verdict, count(*) FROM activities WHERE state = 'delivered' GROUP BY verdict"
+        found = dict(self._db.execute(sql).fetchall())
+        return {verdict: found.get(verdict, 0) for verdict in VERDICTS}
+
+    def _reasons(self) -> dict[str, dict[str, int]]:
+        sql = """
+            SELECT state, coalesce(reason, 'unknown') AS reason, count(*) AS rows FROM activities
+            WHERE state IN ('incomplete', 'excluded', 'dead') GROUP BY 1, 2
+        """
+        reasons: dict[str, dict[str, int]] = {"incomplete": {}, "excluded": {}, "dead": {}}
+        for state, reason, rows in self._db.execute(sql):
+            reasons[state][reason] = rows
+        return reasons
+
+    def _sources(self) -> list[dict[str, Any]]:
+        sql = """
+            SELECT source, stream, watermark, last_success_at, last_error, seen, swept_at,
+                (SELECT until FROM pauses WHERE name = source) AS paused_until
+            FROM streams ORDER BY source, stream
+        """
+        return list(self._rows(sql))
+
+    def _pauses(self) -> dict[str, dict[str, str]]:
+        rows = self._rows("SELECT name, until, reason FROM pauses")
+        return {row["name"]: {"until": row["until"], "reason": row["reason"]} for row in rows}
+
+    def _last_pass(self) -> dict[str, Any] | None:
+        sql = "SELECT started_at, finished_at, exit_code FROM passes ORDER BY id DESC LIMIT 1"
+        return next(self._rows(sql), None)

@@ -1,0 +1,135 @@
+"""The ledger's tables, and how an older ledger becomes a current one."""
+
+from collections.abc import Callable
+
+from sqlite_utils import Database
+
+# The guard on `state` stands in SQL too: whoever writes, an illegal move fails.
+# The pairs are those of states.MOVES; a test holds them equal.
+V1 = (
+    """
+    CREATE TABLE sources (
+        source      TEXT PRIMARY KEY,
+        identity    TEXT,          -- the CRM's own id of the portal or org; NULL where it would not tell
+        external_id TEXT NOT NULL  -- the template of externalActivityId; fixed once a row stands
+    ) STRICT
+    """,
+    """
+    CREATE TABLE streams (
+        id              INTEGER PRIMARY KEY,
+        source          TEXT NOT NULL,
+        stream          TEXT NOT NULL,
+        seen            INTEGER NOT NULL DEFAULT 0, -- activities ever booked, counted apart from the rows
+        watermark       TEXT,                       -- greatest modification time booked, the CRM's clock
+        swept_at        TEXT,                       -- start of the last finished sweep
+        last_success_at TEXT,                       -- when its window was last read to the end
+        last_error      TEXT,
+        UNIQUE (source, stream)
+    ) STRICT
+    """,
+    """
+    CREATE TABLE activities (
+        id                     INTEGER PRIMARY KEY,
+        stream_id              INTEGER NOT NULL REFERENCES streams,
+        crm_id                 TEXT NOT NULL,
+        external_activity_id   TEXT NOT NULL UNIQUE,
+        kind                   TEXT NOT NULL CHECK (kind IN ('call', 'email')),
+        state                  TEXT NOT NULL
+            CHECK (state IN ('incomplete', 'pending', 'delivered', 'skipped', 'excluded', 'dead')),
+        reason                 TEXT,    -- why it is incomplete, excluded or dead
+        verdict                TEXT,    -- the last one
+        detail                 TEXT,    -- its text, without personal data
+        modified_at            TEXT NOT NULL, -- the CRM's clock
+        occurred_at            TEXT,    -- NULL: the record could not be read
+        first_seen_at          TEXT NOT NULL,
+        updated_at             TEXT,    -- NULL: not since first_seen_at; delivered: when its last post finished
+        next_attempt_at        TEXT,    -- pending: goes out; any other state: is looked up by id
+        waiting_since          TEXT,    -- incomplete: since when
+        missing_since          TEXT,    -- the first look-up that did not find it
+        refused_since          TEXT,    -- the first verdict about the item itself
+        refusals               INTEGER NOT NULL DEFAULT 0,
+        unknown                INTEGER NOT NULL DEFAULT 0, -- 1: an earlier attempt may have stored it
+        isolated               INTEGER NOT NULL DEFAULT 0, -- 1: travels only with its like
+        last_post              INTEGER NOT NULL DEFAULT 0, -- the last POST it was in; 0: none yet
+        changed_after_delivery INTEGER NOT NULL DEFAULT 0,
+        CHECK (state <> 'delivered' OR coalesce(verdict, '') IN ('created', 'duplicate', 'foreign_duplicate')),
+        UNIQUE (stream_id, crm_id)
+    ) STRICT
+    """,
+    "CREATE INDEX fresh ON activities (occurred_at) WHERE state = 'pending' AND last_post = 0",
+    "CREATE INDEX retries ON activities (isolated, next_attempt_at) WHERE state = 'pending' AND last_post > 0",
+    """
+    CREATE INDEX look_ups ON activities (stream_id, id, next_attempt_at)
+        WHERE state <> 'pending' AND next_attempt_at IS NOT NULL
+    """,
+    """
+    CREATE TRIGGER legal_moves BEFORE UPDATE OF state ON activities
+        WHEN OLD.state <> NEW.state AND OLD.state || '>' || NEW.state NOT IN (
+            'incomplete>pending', 'incomplete>excluded', 'incomplete>dead',
+            'pending>delivered', 'pending>skipped', 'pending>dead', 'pending>incomplete', 'pending>excluded',
+            'skipped>pending',
+            'excluded>pending', 'excluded>incomplete',
+            'dead>pending', 'dead>incomplete'
+        )
+    BEGIN
+        SELECT RAISE(ABORT, 'illegal move of an activity');
+    END
+    """,
+    """
+    CREATE TABLE payloads (        -- of pending rows alone; the only personal data in this file
+        activity_id INTEGER PRIMARY KEY REFERENCES activities ON DELETE CASCADE,
+        body        TEXT NOT NULL  -- one JSON object of POST /sales-activities
+    ) STRICT
+    """,
+    """
+    CREATE TABLE posts (
+        id          INTEGER PRIMARY KEY,
+        at          TEXT NOT NULL, -- the intent, committed before the request leaves
+        finished_at TEXT           -- NULL: under way, or syncd ended before the verdicts
+    ) STRICT
+    """,
+    """
+    CREATE TABLE attempts (
+        activity_id INTEGER NOT NULL REFERENCES activities ON DELETE CASCADE,
+        post_id     INTEGER NOT NULL REFERENCES posts,
+        verdict     TEXT,          -- NULL: as posts.finished_at
+        detail      TEXT,
+        PRIMARY KEY (activity_id, post_id)
+    ) STRICT, WITHOUT ROWID
+    """,
+    "CREATE INDEX open_attempts ON attempts (post_id) WHERE verdict IS NULL",
+    """
+    CREATE TABLE pauses (
+        name   TEXT PRIMARY KEY,   -- a source, or '@recotap'
+        until  TEXT NOT NULL,
+        reason TEXT NOT NULL
+    ) STRICT
+    """,
+    """
+    CREATE TABLE store (           -- what connectors keep from pass to pass
+        source TEXT NOT NULL,
+        key    TEXT NOT NULL,
+        value  TEXT NOT NULL,      -- JSON
+        at     TEXT NOT NULL,
+        PRIMARY KEY (source, key)
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE passes (
+        id          INTEGER PRIMARY KEY,
+        started_at  TEXT NOT NULL,
+        finished_at TEXT,
+        exit_code   INTEGER
+    ) STRICT
+    """,
+)
+
+
+def _first(db: Database) -> None:
+    for statement in V1:
+        db.execute(statement)
+
+
+# A migration is never edited after its release; the schema version is its place in this list, from 1.
+MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first,)
+VERSION = len(MIGRATIONS)

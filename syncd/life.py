@@ -1,0 +1,165 @@
+"""How one ledger row changes: born, read again, not found, judged. Pure; `ledger` writes what these return."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from syncd import schedule
+from syncd.activity import Kind
+from syncd.states import MEANINGS, Cause, State, Verdict, follow, move
+
+DELETED = "deleted"  # excluded: a look-up by id did not find the record twice, an hour apart
+UNREADABLE = "unreadable"  # dead: the connector could not make sense of the record
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one look at a CRM record says, judged by the rules."""
+
+    crm_id: str
+    modified_at: datetime  # the CRM's clock
+    external_activity_id: str
+    kind: Kind
+    occurred_at: datetime | None  # None: unreadable
+    wanted: State  # pending, incomplete, excluded, or dead when unreadable
+    reason: str | None = None
+    detail: str | None = None
+    payload: str | None = None  # JSON text; only with pending
+    due_at: datetime | None = None  # when time alone may complete it: it settles, or it happens
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The part of a ledger row that changes in the course of its life."""
+
+    state: State
+    modified_at: datetime
+    occurred_at: datetime | None
+    reason: str | None = None
+    verdict: Verdict | None = None  # the last one
+    detail: str | None = None  # its text, or why it is unreadable
+    next_attempt_at: datetime | None = None  # pending: goes out; otherwise: is looked up
+    waiting_since: datetime | None = None  # incomplete: since when
+    missing_since: datetime | None = None  # the first look-up that did not find it
+    refused_since: datetime | None = None  # the first verdict about the item itself
+    refusals: int = 0  # how many of those
+    unknown: bool = False  # an earlier attempt may have stored it
+    isolated: bool = False  # travels only with its like
+    changed_after_delivery: bool = False
+
+
+def born(reading: Reading, now: datetime) -> Row:
+    """Return the row of an activity seen for the first time."""
+    row = Row(
+        state=reading.wanted,
+        modified_at=reading.modified_at,
+        occurred_at=reading.occurred_at,
+        reason=reading.reason,
+        detail=reading.detail,
+        next_attempt_at=now if reading.wanted is State.PENDING else None,
+    )
+    return _wait(row, reading.due_at, now) if row.state is State.INCOMPLETE else row
+
+
+def read_again(row: Row, reading: Reading, now: datetime, *, same_payload: bool) -> Row:
+    """Return `row` after another look at its record.
+
+    Delivered and skipped rows only note the change. A row that had been asked for by
+    `retry` (not waiting by itself, yet due) moves by that cause.
+    """
+    asked_for = row.state not in (State.INCOMPLETE, State.PENDING) and row.next_attempt_at is not None
+    cause = Cause.RETRY if asked_for else Cause.READ
+    if row.state is State.DELIVERED:
+        changed = row.changed_after_delivery or reading.modified_at != row.modified_at
+        return replace(row, modified_at=reading.modified_at, changed_after_delivery=changed)
+    state = follow(row.state, reading.wanted, cause)
+    seen = replace(row, modified_at=reading.modified_at, occurred_at=reading.occurred_at or row.occurred_at)
+    if state is not reading.wanted:  # the table keeps it where it is
+        return _stay(seen, now)
+    if state is State.PENDING and row.state is State.PENDING and same_payload:
+        return seen
+    return _arrive(replace(seen, state=state), reading, now)
+
+
+def _stay(row: Row, now: datetime) -> Row:
+    match row.state:
+        case State.PENDING:
+            return row
+        case State.INCOMPLETE:
+            return _wait(replace(row, missing_since=None), None, now)
+        case _:
+            return replace(row, next_attempt_at=None)
+
+
+def _arrive(row: Row, reading: Reading, now: datetime) -> Row:
+    """Fill what belongs to the state that `row` has just reached, or reached anew."""
+    clean = replace(
+        row, reason=reading.reason, detail=reading.detail, missing_since=None, next_attempt_at=None,
+        refused_since=None, refusals=0,
+    )  # fmt: skip
+    match clean.state:
+        case State.PENDING:
+            return replace(clean, waiting_since=None, next_attempt_at=now, detail=None)
+        case State.INCOMPLETE:
+            return _wait(clean, reading.due_at, now)
+        case _:
+            return replace(clean, waiting_since=None)
+
+
+def _wait(row: Row, due_at: datetime | None, now: datetime) -> Row:
+    since = row.waiting_since or now
+    if now >= schedule.gives_up_at(waiting_since=since, occurred_at=row.occurred_at):
+        dead = move(State.INCOMPLETE, State.DEAD, Cause.AGE)
+        return replace(row, state=dead, waiting_since=None, next_attempt_at=None)
+    at = schedule.look_up_at(waiting_since=since, occurred_at=row.occurred_at, due_at=due_at, now=now)
+    return replace(row, waiting_since=since, next_attempt_at=at)
+
+
+def not_found(row: Row, now: datetime) -> Row:
+    """Return `row` after a look-up by id that the CRM answered with nothing."""
+    if row.state is State.PENDING:  # a page that was read meanwhile completed it: it is not looked up any more
+        return row
+    if row.state is not State.INCOMPLETE:  # asked for by `retry`, and gone: it stays what it is
+        return replace(row, next_attempt_at=None)
+    if row.missing_since is None:
+        again = now + schedule.MISSING_AGAIN_AFTER
+        return replace(row, missing_since=now, next_attempt_at=again)
+    if now - row.missing_since < schedule.MISSING_AGAIN_AFTER:
+        return replace(row, next_attempt_at=row.missing_since + schedule.MISSING_AGAIN_AFTER)
+    gone = move(row.state, State.EXCLUDED, Cause.READ)
+    return replace(row, state=gone, reason=DELETED, waiting_since=None, missing_since=None, next_attempt_at=None)
+
+
+def judged(
+    row: Row,
+    verdict: Verdict,
+    detail: str | None,
+    *,
+    now: datetime,
+    max_age: timedelta,
+    random: Callable[[], float],
+) -> Row:
+    """Return a pending `row` after one attempt's verdict.
+
+    An outage costs it nothing: it stays due at once. A verdict about the item itself
+    backs it off, and makes it dead `max_age` after the first of them.
+    """
+    meaning = MEANINGS[verdict]
+    judged = replace(
+        row,
+        verdict=verdict,
+        detail=detail,
+        unknown=row.unknown or meaning.unknown,
+        isolated=row.isolated or meaning.isolates,
+    )
+    if meaning.state is not State.PENDING:
+        return replace(judged, state=move(row.state, meaning.state, Cause.VERDICT), next_attempt_at=None)
+    if not meaning.fault:
+        return replace(judged, next_attempt_at=now)
+    since = row.refused_since or now
+    if now - since >= max_age:
+        dead = move(row.state, State.DEAD, Cause.VERDICT)
+        return replace(judged, state=dead, reason=verdict.value, next_attempt_at=None)
+    refusals = row.refusals + 1
+    at = min(now + schedule.back_off(refusals=refusals, random=random), since + max_age)
+    return replace(judged, refused_since=since, refusals=refusals, next_attempt_at=at)

@@ -1,0 +1,120 @@
+"""The life of an activity: which state may follow which, for which cause, and what a verdict means.
+
+              ┌──────────────► excluded ◄─────────────┐
+              │                 │   │                 │
+ (new) ──► incomplete ◄─────────┘   └──────────► pending ──► delivered
+              │    └──────────────────────────────►│ └─────► skipped
+              └──────────────► dead ◄──────────────┘
+
+excluded and dead come back when the CRM record changes or by `retry`, skipped by
+`retry` alone, delivered never: Recotap takes no update. Pure.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """Where an activity stands."""
+
+    INCOMPLETE = "incomplete"  # Recotap would refuse it, or it may still change
+    PENDING = "pending"  # complete; goes out when its time has come
+    DELIVERED = "delivered"  # Recotap has it
+    SKIPPED = "skipped"  # Recotap says that it will never take it
+    EXCLUDED = "excluded"  # a rule of the operator, or not an engagement with the other side
+    DEAD = "dead"  # given up
+
+
+class Cause(StrEnum):
+    """Why an activity moves."""
+
+    READ = "read"  # its record was read: new, changed, or looked up while incomplete
+    VERDICT = "verdict"  # Recotap answered
+    AGE = "age"  # it waited too long
+    RETRY = "retry"  # the operator asked for another look
+
+
+_I, _P, _D = State.INCOMPLETE, State.PENDING, State.DELIVERED
+_S, _E, _X = State.SKIPPED, State.EXCLUDED, State.DEAD
+_READ, _VERDICT, _AGE, _RETRY = Cause.READ, Cause.VERDICT, Cause.AGE, Cause.RETRY
+
+MOVES: dict[tuple[State, State], frozenset[Cause]] = {
+    (_I, _P): frozenset({_READ, _RETRY}),
+    (_I, _E): frozenset({_READ, _RETRY}),
+    (_I, _X): frozenset({_AGE}),
+    (_P, _D): frozenset({_VERDICT}),
+    (_P, _S): frozenset({_VERDICT}),
+    (_P, _X): frozenset({_VERDICT}),
+    (_P, _I): frozenset({_READ}),
+    (_P, _E): frozenset({_READ}),
+    (_S, _P): frozenset({_RETRY}),
+    (_E, _P): frozenset({_READ, _RETRY}),
+    (_E, _I): frozenset({_READ, _RETRY}),
+    (_X, _P): frozenset({_READ, _RETRY}),
+    (_X, _I): frozenset({_READ, _RETRY}),
+}
+
+
+class IllegalMove(Exception):
+    """A move that the table does not know: a bug."""
+
+
+def move(old: State, new: State, cause: Cause) -> State:
+    """Return `new`; IllegalMove when an activity in `old` may not go there for `cause`."""
+    if cause not in MOVES.get((old, new), ()):
+        raise IllegalMove(f"{old} may not become {new} by {cause}")
+    return new
+
+
+def follow(old: State, wanted: State, cause: Cause) -> State:
+    """Return `wanted` where the table allows it, else `old`: what a fresh look at the record leads to."""
+    return wanted if cause in MOVES.get((old, wanted), ()) else old
+
+
+class Verdict(StrEnum):
+    """What Recotap, or the network, said of one activity in one attempt."""
+
+    CREATED = "created"
+    DUPLICATE = "duplicate"  # already there, and an earlier attempt of ours explains it
+    FOREIGN_DUPLICATE = "foreign_duplicate"  # already there, and no attempt of ours explains it
+    SKIPPED = "skipped"
+    FAILED = "failed"  # 200, and this item failed
+    REFUSED = "refused"  # 400, and this item is why
+    TOO_LARGE = "too_large"  # 413 for this item alone
+    BYSTANDER = "bystander"  # 400 or 413 because of another item: nothing was stored
+    THROTTLED = "throttled"  # 429
+    UNAUTHORIZED = "unauthorized"  # 401 or 403
+    WRONG_URL = "wrong_url"  # 404 or a redirect
+    UNREACHABLE = "unreachable"  # no connection: the request never left
+    UNANSWERED = "unanswered"  # a time-out, a 5xx, an unreadable answer, or one without this item
+    SUSPECT = "suspect"  # a time-out or 5xx for it alone, while others got through
+    CRASHED = "crashed"  # syncd ended between the intent and the verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What follows from a verdict."""
+
+    state: State = State.PENDING  # where the activity stands afterwards
+    unknown: bool = False  # Recotap may have stored it: a later "already exists" proves our delivery
+    fault: bool = False  # it speaks about the item itself: back-off, and death after max_age
+    isolates: bool = False  # it travels only with its like from now on
+
+
+MEANINGS: dict[Verdict, Meaning] = {
+    Verdict.CREATED: Meaning(State.DELIVERED),
+    Verdict.DUPLICATE: Meaning(State.DELIVERED),
+    Verdict.FOREIGN_DUPLICATE: Meaning(State.DELIVERED),
+    Verdict.SKIPPED: Meaning(State.SKIPPED),
+    Verdict.FAILED: Meaning(fault=True),
+    Verdict.REFUSED: Meaning(fault=True, isolates=True),
+    Verdict.TOO_LARGE: Meaning(fault=True, isolates=True),
+    Verdict.BYSTANDER: Meaning(),
+    Verdict.THROTTLED: Meaning(),
+    Verdict.UNAUTHORIZED: Meaning(),
+    Verdict.WRONG_URL: Meaning(),
+    Verdict.UNREACHABLE: Meaning(),
+    Verdict.UNANSWERED: Meaning(unknown=True),
+    Verdict.SUSPECT: Meaning(unknown=True, isolates=True),
+    Verdict.CRASHED: Meaning(unknown=True),
+}

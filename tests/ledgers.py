@@ -1,0 +1,141 @@
+"""Small builders for the tests of the ledger: readings, refs, rows as a stranger sees them, a clock that ticks."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from syncd.activity import Kind
+from syncd.connector import Ref
+from syncd.ledger import Booked, Claimed, Judgement, Ledger
+from syncd.life import Reading
+from syncd.states import State, Verdict
+
+NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
+WEEK = timedelta(days=7)
+SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+
+
+class Ticking:
+    """A clock that stands until it is told to tick."""
+
+    def __init__(self, at: datetime = NOW) -> None:
+        self.now = at
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def tick(self, by: timedelta) -> datetime:
+        self.now += by
+        return self.now
+
+
+def half() -> float:
+    """Throw a die that shows its middle."""
+    return 0.5
+
+
+def payload(crm_id: str, **more: Any) -> str:
+    """Return a JSON object as the rules make them, in little."""
+    return json.dumps({"externalActivityId": f"hubspot-call-{crm_id}", "activityType": "call"} | more)
+
+
+def ref(crm_id: str | int, *, modified_at: datetime = NOW) -> Ref:
+    """Return the ref of a record."""
+    return Ref(str(crm_id), modified_at)
+
+
+def reading(
+    crm_id: str | int,
+    wanted: State = State.PENDING,
+    reason: str | None = None,
+    *,
+    modified_at: datetime = NOW,
+    occurred_at: datetime | None = NOW - DAY,
+    due_at: datetime | None = None,
+    kind: Kind = "call",
+    source: str = "hubspot",
+    detail: str | None = None,
+    **more: Any,
+) -> Reading:
+    """Return what a look at record `crm_id` says; `more` goes into its payload."""
+    crm_id = str(crm_id)
+    return Reading(
+        crm_id=crm_id, modified_at=modified_at, external_activity_id=f"{source}-{kind}-{crm_id}", kind=kind,
+        occurred_at=occurred_at, wanted=wanted, reason=reason, detail=detail, due_at=due_at,
+        payload=payload(crm_id, **more) if wanted is State.PENDING else None,
+    )  # fmt: skip
+
+
+def book(ledger: Ledger, *readings: Reading, now: datetime = NOW, stream: str = "calls", **more: Any) -> Booked:
+    """Book one page of HubSpot."""
+    refs = [ref(each.crm_id, modified_at=each.modified_at) for each in readings]
+    return ledger.book(ledger.stream_id("hubspot", stream), more.pop("refs", refs), readings, now=now, **more)
+
+
+def due(ledger: Ledger, *, now: datetime = NOW, first_post: int | None = None, limit: int = 50) -> list[Claimed]:
+    """Return what a pass that begins now would send next."""
+    return ledger.due(limit, first_post=ledger.first_post() if first_post is None else first_post, now=now)
+
+
+def send(
+    ledger: Ledger,
+    verdict: Verdict = Verdict.CREATED,
+    detail: str | None = None,
+    *,
+    now: datetime = NOW,
+    max_age: timedelta = WEEK,
+    **more: Any,
+) -> list[str]:
+    """Send what is due in one POST that meets one verdict; return the CRM's ids of what was sent."""
+    claim = ledger.intend(due(ledger, now=now, **more), now=now)
+    judgements = [Judgement(each.id, verdict, detail) for each in claim.activities]
+    ledger.judge(claim.post_id, judgements, now=now, max_age=max_age, random=half)
+    return names(claim.activities)
+
+
+def names(activities: Any) -> list[str]:
+    """Return the CRM's ids, in order."""
+    return [each.external_activity_id.rsplit("-", 1)[1] for each in activities]
+
+
+@contextmanager
+def stranger(ledger: Ledger | Path) -> Iterator[sqlite3.Connection]:
+    """Open the file as another process would: only what is committed is seen."""
+    connection = sqlite3.connect(ledger if isinstance(ledger, Path) else ledger.path, isolation_level=None)
+    connection.row_factory = sqlite3.Row
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def ask(ledger: Ledger | Path, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+    """Return what a stranger's query yields."""
+    with stranger(ledger) as db:
+        return [tuple(row) for row in db.execute(sql, values)]
+
+
+def row(ledger: Ledger | Path, crm_id: str | int = "1") -> dict[str, Any]:
+    """Return an activity's committed row, and its payload as `body`."""
+    sql = "SELECT activities.*, body FROM activities LEFT JOIN payloads ON activity_id = id WHERE crm_id = ?"
+    with stranger(ledger) as db:
+        (found,) = db.execute(sql, (str(crm_id),)).fetchall()
+        return dict(found)
+
+
+def attempts(ledger: Ledger | Path, crm_id: str | int = "1") -> list[str | None]:
+    """Return the verdicts of an activity's attempts, oldest first; None for one that is open."""
+    sql = """
+        SELECT attempts.verdict FROM attempts JOIN activities ON activities.id = activity_id
+        WHERE crm_id = ? ORDER BY post_id
+    """
+    return [verdict for (verdict,) in ask(ledger, sql, str(crm_id))]
+
+
+def files(path: Path) -> list[Path]:
+    """Return the ledger's files: the database, its WAL and its shared memory, as far as they stand."""
+    return [part for part in (path, Path(f"{path}-wal"), Path(f"{path}-shm")) if part.exists()]

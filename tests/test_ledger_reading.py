@@ -1,0 +1,311 @@
+"""What the ledger tells: status and explain exactly as the contract says, ids found, and what `retry` makes due."""
+
+import json
+from itertools import product
+
+import pytest
+
+from syncd.errors import NoSuchActivity
+from syncd.ledger import Glance, Ledger, Operator, schema
+from syncd.states import State, Verdict
+from tests.ledgers import DAY, HOUR, MINUTE, NOW, SECOND, ask, book, due, names, ref, row, send
+from tests.ledgers import reading as look
+
+I, P, E, X = State.INCOMPLETE, State.PENDING, State.EXCLUDED, State.DEAD  # noqa: E741 - the letters of states.py
+LATER = NOW + HOUR
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    with Ledger.open(tmp_path / "ledger.db") as ledger:
+        yield ledger
+
+
+@pytest.fixture
+def varied(ledger):
+    """A ledger with an activity in every state, named after it."""
+    book(ledger, look("skipped"))
+    send(ledger, Verdict.SKIPPED, "not a target account")
+    book(ledger, look("delivered"))
+    send(ledger)
+    book(ledger, look("pending"))
+    send(ledger, Verdict.FAILED, "its word")
+    book(ledger, look("incomplete", I, "no_contact"), look("excluded", E, "internal"), look("dead", X, "unreadable"))
+    return ledger
+
+
+def status(ledger):
+    return ledger.status(version="1.2.3")
+
+
+class TestStatus:
+    def test_of_an_empty_ledger_it_is_the_document_of_the_contract(self, ledger):
+        assert status(ledger) == {
+            "version": "1.2.3",
+            "ledger": {"path": str(ledger.path), "schema": schema.VERSION, "bytes": ledger._bytes()},
+            "activities": {
+                "pending": 0, "incomplete": 0, "delivered": 0, "skipped": 0, "excluded": 0, "dead": 0
+            },
+            "verdicts": {"created": 0, "duplicate": 0, "foreign_duplicate": 0},
+            "changed_after_delivery": 0, "seen": 0, "balanced": True,
+            "reasons": {"incomplete": {}, "excluded": {}, "dead": {}},
+            "sources": [], "oldest_pending_at": None, "next_attempt_at": None, "pauses": {}, "last_pass": None,
+        }  # fmt: skip
+
+    def test_it_is_one_json_document(self, varied):
+        assert json.loads(json.dumps(status(varied))) == status(varied)
+
+    def test_it_counts_each_state(self, varied):
+        assert status(varied)["activities"] == dict.fromkeys(State, 1) == varied.counts()
+        assert status(varied)["seen"] == 6
+        assert status(varied)["balanced"] is True
+
+    def test_a_row_deleted_by_hand_shows(self, varied):
+        varied._db.execute("DELETE FROM activities WHERE state = 'dead'")
+        assert status(varied)["balanced"] is False
+        assert status(varied)["seen"] == 6
+
+    def test_it_counts_the_verdicts_of_what_is_delivered_and_they_add_up(self, ledger):
+        book(ledger, *(look(crm_id) for crm_id in range(6)), look("failed"))
+        for verdict, count in [(Verdict.CREATED, 3), (Verdict.DUPLICATE, 2), (Verdict.FOREIGN_DUPLICATE, 1)]:
+            send(ledger, verdict, limit=count)
+        send(ledger, Verdict.FAILED)
+        assert status(ledger)["verdicts"] == {"created": 3, "duplicate": 2, "foreign_duplicate": 1}
+        assert sum(status(ledger)["verdicts"].values()) == status(ledger)["activities"]["delivered"]
+
+    def test_it_counts_reasons_where_there_are_some(self, ledger):
+        book(ledger, look(1, I, "no_contact"), look(2, I, "no_contact"), look(3, I, "settling"))
+        book(ledger, look(4, E, "internal"), look(5, X, "unreadable"), look(6, X), look(7))
+        assert status(ledger)["reasons"] == {
+            "incomplete": {"no_contact": 2, "settling": 1}, "excluded": {"internal": 1},
+            "dead": {"unreadable": 1, "unknown": 1},
+        }  # fmt: skip
+
+    def test_it_says_how_far_each_stream_was_read(self, ledger):
+        book(ledger, look(1, kind="email"), stream="emails", watermark=NOW)
+        stream = ledger.stream_id("hubspot", "calls")
+        ledger.window_finished(stream, now=LATER, swept_at=NOW)
+        ledger.window_failed(stream, "no connection")
+        ledger.pause_until("hubspot", LATER, "quota")
+        calls, emails = status(ledger)["sources"]
+        assert calls == {
+            "source": "hubspot", "stream": "calls", "watermark": None, "seen": 0,
+            "last_success_at": "2026-06-01T13:00:00.000Z", "last_error": "no connection",
+            "swept_at": "2026-06-01T12:00:00.000Z", "paused_until": "2026-06-01T13:00:00.000Z",
+        }  # fmt: skip
+        assert (emails["stream"], emails["watermark"], emails["seen"]) == ("emails", "2026-06-01T12:00:00.000Z", 1)
+
+    def test_sources_and_streams_are_in_order(self, ledger):
+        for source, stream in product("ba", "zy"):
+            ledger.stream_id(source, stream)
+        assert [(each["source"], each["stream"]) for each in status(ledger)["sources"]] == [
+            ("a", "y"), ("a", "z"), ("b", "y"), ("b", "z")
+        ]  # fmt: skip
+
+    def test_it_names_the_pauses(self, ledger):
+        ledger.pause_until("@recotap", LATER, "HTTP 429")
+        assert status(ledger)["pauses"] == {"@recotap": {"until": "2026-06-01T13:00:00.000Z", "reason": "HTTP 429"}}
+
+    def test_it_says_since_when_the_oldest_waits_and_when_the_next_thing_happens(self, ledger):
+        book(ledger, look(1, I, "no_contact"), now=NOW - DAY)
+        book(ledger, look(2), now=NOW)
+        book(ledger, look(3), now=LATER)
+        assert status(ledger)["oldest_pending_at"] == "2026-06-01T12:00:00.000Z"
+        assert status(ledger)["next_attempt_at"] == "2026-05-31T12:15:00.000Z"
+        send(ledger)
+        book(ledger, look(1, E, "internal"))
+        assert status(ledger)["oldest_pending_at"] is None
+        assert status(ledger)["next_attempt_at"] is None
+
+    def test_it_says_how_the_last_pass_ended(self, ledger):
+        ledger.end_pass(ledger.begin_pass(NOW), exit_code=69, now=LATER)
+        number = ledger.begin_pass(LATER)
+        assert status(ledger)["last_pass"] == {
+            "started_at": "2026-06-01T13:00:00.000Z", "finished_at": None, "exit_code": None
+        }  # fmt: skip
+        ledger.end_pass(number, exit_code=0, now=LATER + SECOND)
+        assert status(ledger)["last_pass"] == {
+            "started_at": "2026-06-01T13:00:00.000Z", "finished_at": "2026-06-01T13:00:01.000Z", "exit_code": 0
+        }  # fmt: skip
+
+    def test_its_size_is_that_of_the_file_and_its_wal(self, ledger):
+        before = status(ledger)["ledger"]["bytes"]
+        book(ledger, look(1, note="x" * 100_000))
+        assert status(ledger)["ledger"]["bytes"] > before + 100_000
+
+    def test_its_figures_are_of_one_moment_though_a_pass_books_meanwhile(self, ledger):
+        """Else a script that adds them up would see books that do not balance."""
+        book(ledger, look(0))
+        count = iter(range(1, 1000))
+        with Glance.at(ledger.path) as glance:
+            glance._db.conn.set_trace_callback(lambda sql: book(ledger, look(next(count))))
+            document = status(glance)
+            glance._db.conn.set_trace_callback(None)
+        assert next(count) > 5
+        assert document["seen"] == sum(document["activities"].values())
+
+    def test_it_can_be_asked_within_a_transaction_too(self, ledger):
+        with ledger.transaction():
+            book(ledger, look(1))
+            assert status(ledger)["seen"] == 1
+        assert status(ledger)["seen"] == 1
+
+
+class TestExplain:
+    def test_it_is_the_document_of_the_contract(self, ledger):
+        book(ledger, look(1, I, "no_contact", modified_at=NOW - SECOND))
+        assert ledger.explain("hubspot-call-1") == {
+            "external_activity_id": "hubspot-call-1", "source": "hubspot", "stream": "calls", "crm_id": "1",
+            "kind": "call", "occurred_at": "2026-05-31T12:00:00.000Z", "state": "incomplete", "reason": "no_contact",
+            "verdict": None, "first_seen_at": "2026-06-01T12:00:00.000Z", "updated_at": "2026-06-01T12:00:00.000Z",
+            "delivered_at": None, "next_attempt_at": "2026-06-01T12:15:00.000Z",
+            "modified_at": "2026-06-01T11:59:59.000Z", "detail": None, "changed_after_delivery": False, "attempts": [],
+        }  # fmt: skip
+
+    def test_it_tells_each_attempt_in_order_and_the_one_under_way(self, ledger):
+        book(ledger, look(1), look(2))
+        send(ledger, Verdict.UNANSWERED, "HTTP 502")
+        send(ledger, Verdict.FAILED, "account unknown", now=LATER)
+        ledger.intend(due(ledger, now=NOW + DAY), now=NOW + DAY)
+        assert ledger.explain("hubspot-call-1")["attempts"] == [
+            {"at": "2026-06-01T12:00:00.000Z", "verdict": "unanswered", "detail": "HTTP 502"},
+            {"at": "2026-06-01T13:00:00.000Z", "verdict": "failed", "detail": "account unknown"},
+            {"at": "2026-06-02T12:00:00.000Z", "verdict": "under_way", "detail": None},
+        ]
+
+    def test_it_tells_what_came_of_it_and_when(self, ledger):
+        book(ledger, look(1))
+        send(ledger, Verdict.UNANSWERED, now=NOW + MINUTE)
+        assert ledger.explain("hubspot-call-1")["updated_at"] == "2026-06-01T12:01:00.000Z"
+        send(ledger, Verdict.DUPLICATE, "already exists", now=LATER)
+        book(ledger, refs=[ref(1, modified_at=LATER)], now=NOW + DAY)
+        found = ledger.explain("hubspot-call-1")
+        assert (found["state"], found["verdict"], found["changed_after_delivery"]) == ("delivered", "duplicate", True)
+        assert found["delivered_at"] == found["updated_at"] == "2026-06-01T13:00:00.000Z"
+        assert found["next_attempt_at"] is None
+
+    def test_a_post_that_did_not_deliver_dates_no_delivery(self, varied):
+        for crm_id in ("pending", "skipped"):
+            assert varied.explain(f"hubspot-call-{crm_id}")["delivered_at"] is None
+
+    def test_what_never_moved_was_last_moved_when_it_was_first_seen(self, ledger):
+        book(ledger, look(1))
+        ledger.intend(due(ledger), now=LATER)
+        found = ledger.explain("hubspot-call-1")
+        assert found["updated_at"] == found["first_seen_at"]
+
+
+class TestFind:
+    def test_by_external_id_and_by_the_crm_s(self, ledger):
+        book(ledger, look(1), look(11))
+        assert ledger.find("hubspot-call-1") == ledger.find("1") == ["hubspot-call-1"]
+
+    def test_one_crm_id_may_name_several(self, ledger):
+        book(ledger, look(1))
+        book(ledger, look(1, kind="email"), stream="emails")
+        assert sorted(ledger.find("1")) == ["hubspot-call-1", "hubspot-email-1"]
+
+    def test_an_id_that_is_both_names_its_activity_once(self, ledger):
+        book(ledger, look("a", source="x", kind="call"))
+        with ledger.transaction():
+            ledger._db.execute("UPDATE activities SET crm_id = external_activity_id")
+        assert ledger.find("x-call-a") == ["x-call-a"]
+
+    @pytest.mark.parametrize("wanted", ["2", "", "hubspot-call-", "%", "1' OR '1"])
+    def test_an_id_that_is_not_held_says_what_may_be_the_reason(self, ledger, wanted):
+        book(ledger, look(1))
+        with pytest.raises(NoSuchActivity) as caught:
+            ledger.find(wanted)
+        assert caught.value.message == f"the ledger holds no activity {wanted!r}"
+        assert "next pass" in caught.value.hint
+        assert caught.value.exit_code == 66
+
+
+class TestSample:
+    def test_it_names_the_latest_few_of_a_state(self, ledger):
+        book(ledger, *(look(crm_id) for crm_id in range(5)), look(9, X))
+        assert ledger.sample("pending", 2) == ["hubspot-call-4", "hubspot-call-3"]
+        assert ledger.sample("dead", 2) == ["hubspot-call-9"]
+        assert ledger.sample("excluded", 2) == []
+
+
+class TestRetry:
+    @pytest.fixture
+    def retry(self, varied):
+        def retry(*ids, state=None, reason=None, now=LATER):
+            with Operator.at(varied.path) as operator:
+                return operator.retry(ids, state=state, reason=reason, now=now)
+
+        return retry
+
+    def due(self, ledger, now=LATER):
+        looked_up = ledger.due_look_ups("hubspot", "calls", now=now, after_id=0, limit=100)
+        return {crm_id for _, crm_id in looked_up} | set(names(due(ledger, now=now)))
+
+    @pytest.mark.parametrize("name", ["pending", "incomplete", "excluded", "dead", "skipped"])
+    def test_what_it_names_is_due_at_once_whatever_its_state(self, varied, retry, name):
+        assert retry(name, now=NOW + SECOND) == 1
+        assert self.due(varied, NOW + SECOND) == {name}
+        assert row(varied, name)["state"] == name
+
+    def test_what_is_delivered_is_never_sent_again(self, varied, retry):
+        assert retry("delivered") == 0
+        assert retry(state="delivered") == 0
+        assert "delivered" not in self.due(varied)
+
+    def test_by_state_by_reason_or_by_both(self, varied, retry):
+        assert retry(state="dead", now=NOW) == 1
+        assert self.due(varied, NOW) == {"dead"}
+        assert retry(reason="internal", now=NOW) == 1
+        assert self.due(varied, NOW) == {"dead", "excluded"}
+        assert retry(state="incomplete", reason="internal") == 0
+        assert retry(state="incomplete", reason="no_contact", now=NOW) == 1
+        assert self.due(varied, NOW) == {"dead", "excluded", "incomplete"}
+
+    def test_several_ids_of_either_kind_and_twice_the_same(self, varied, retry):
+        assert retry("dead", "hubspot-call-dead", "hubspot-call-skipped") == 2
+        assert retry("dead", "skipped", state="dead") == 1
+
+    def test_everything_but_what_is_delivered_where_nothing_is_named(self, varied, retry):
+        assert retry() == 5
+
+    def test_one_id_that_is_not_held_and_nothing_is_made_due(self, varied, retry):
+        before = self.due(varied, NOW)
+        with pytest.raises(NoSuchActivity, match="'missing'"):
+            retry("dead", "missing", now=NOW)
+        assert self.due(varied, NOW) == before
+
+    def test_it_moves_no_state_and_touches_no_books(self, varied, retry):
+        before = status(varied)
+        retry()
+        after = status(varied)
+        assert {key for key in after if after[key] != before[key]} <= {"next_attempt_at", "ledger"}
+
+    def test_what_it_brought_up_and_was_seen_to_be_no_different_rests_again(self, varied, retry):
+        retry("dead", "excluded", "skipped")
+        book(varied, look("dead", X, "unreadable"), look("excluded", E, "internal"), look("skipped", I, "no_contact"))
+        assert self.due(varied, LATER + DAY) == {"pending", "incomplete"}
+        assert varied.counts() == dict.fromkeys(State, 1)
+
+    def test_what_it_brought_up_and_is_complete_now_goes_out(self, varied, retry):
+        retry("dead", "excluded", "skipped", "incomplete")
+        book(varied, look("dead"), look("excluded"), look("skipped"), look("incomplete"), now=LATER)
+        sent = send(varied, Verdict.CREATED, now=LATER) + send(varied, Verdict.CREATED, now=LATER)
+        assert sorted(sent) == ["dead", "excluded", "incomplete", "pending", "skipped"]
+
+    def test_without_it_a_skipped_one_stays_though_its_record_changed(self, varied):
+        book(varied, look("skipped", modified_at=LATER))
+        assert row(varied, "skipped")["state"] == "skipped"
+
+    def test_what_it_brought_up_and_is_gone_rests_again_as_it_was(self, varied, retry):
+        retry("dead", "excluded", "skipped")
+        varied.book_missing(varied.stream_id("hubspot", "calls"), ["dead", "excluded", "skipped"], now=LATER)
+        assert varied.counts() == dict.fromkeys(State, 1)
+        assert self.due(varied, LATER) == {"pending", "incomplete"}
+
+    def test_it_waits_for_a_daemon_s_short_transactions_and_works_beside_an_open_ledger(self, varied, retry):
+        book(varied, look("new"))
+        assert retry("new") == 1
+        assert ask(varied, "SELECT next_attempt_at FROM activities WHERE crm_id = 'new'") == [
+            ("2026-06-01T13:00:00.000Z",)
+        ]

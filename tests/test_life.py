@@ -1,0 +1,376 @@
+"""The life of one row: born, read again, not found, judged, over every state."""
+
+from dataclasses import replace
+from datetime import timedelta
+from itertools import pairwise, product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syncd import life, schedule
+from syncd.life import DELETED, UNREADABLE, Row, born, not_found, read_again
+from syncd.states import MEANINGS, MOVES, Cause, IllegalMove, State, Verdict
+from tests.ledgers import DAY, HOUR, MINUTE, NOW, SECOND, WEEK, Ticking, half
+from tests.ledgers import reading as look
+
+I, P, D = State.INCOMPLETE, State.PENDING, State.DELIVERED  # noqa: E741 - the letters of states.py
+S, E, X = State.SKIPPED, State.EXCLUDED, State.DEAD
+WANTED = {P: None, I: "no_contact", E: "internal", X: UNREADABLE}  # what a reading may ask for, and why
+LATER = NOW + HOUR
+FAULTS = [verdict for verdict, meaning in MEANINGS.items() if meaning.fault]
+OUTAGES = [verdict for verdict, meaning in MEANINGS.items() if meaning.state is P and not meaning.fault]
+
+
+def standing(state, **more):
+    """Return a row that has stood in `state` for a day."""
+    facts = {"next_attempt_at": None}
+    if state is I:
+        facts = {"reason": "no_owner_email", "waiting_since": NOW - DAY, "next_attempt_at": NOW}
+    elif state is P:
+        facts = {"next_attempt_at": NOW - DAY}
+    elif state is not D:
+        facts = {"reason": "because"}
+    return Row(state, modified_at=NOW - DAY, occurred_at=NOW - 2 * DAY, **(facts | more))
+
+
+def again(row, wanted, reason=None, *, same=False, now=NOW, **more):
+    return read_again(row, look(1, wanted, reason or WANTED[wanted], **more), now, same_payload=same)
+
+
+def judged(row, verdict, detail=None, *, now=NOW, max_age=WEEK, random=half):
+    return life.judged(row, verdict, detail, now=now, max_age=max_age, random=random)
+
+
+class TestBorn:
+    def test_complete_it_is_pending_and_due_at_once(self):
+        row = born(look(1, occurred_at=NOW - HOUR, modified_at=NOW - MINUTE), NOW)
+        assert row == Row(P, modified_at=NOW - MINUTE, occurred_at=NOW - HOUR, next_attempt_at=NOW)
+
+    def test_incomplete_it_waits_from_now_on_and_is_looked_up_in_a_quarter_of_an_hour(self):
+        row = born(look(1, I, "no_contact"), NOW)
+        assert (row.state, row.reason, row.waiting_since) == (I, "no_contact", NOW)
+        assert row.next_attempt_at == NOW + 15 * MINUTE
+
+    def test_settling_it_is_looked_up_when_it_has_settled(self):
+        row = born(look(1, I, "settling", due_at=NOW + 3 * MINUTE), NOW)
+        assert row.next_attempt_at == NOW + 3 * MINUTE
+
+    def test_old_and_incomplete_it_gets_its_thirty_days_all_the_same(self):
+        assert born(look(1, I, "no_contact", occurred_at=NOW - 400 * DAY), NOW).state is I
+
+    @pytest.mark.parametrize("state", [E, X])
+    def test_excluded_or_unreadable_it_keeps_its_reason_and_waits_for_nothing(self, state):
+        row = born(look(1, state, "why", detail="a word", occurred_at=None), NOW)
+        assert row == Row(state, modified_at=NOW, occurred_at=None, reason="why", detail="a word")
+
+
+def comes_to(state, wanted, asked):
+    """Say, in the design's words, where a fresh look brings an activity."""
+    if state is D:
+        return D  # create-only
+    if state is S:
+        return P if asked and wanted is P else S  # Recotap said that it will never take it: `retry` alone
+    if wanted is X:
+        return state  # unreadable now: it stays what it was
+    if state in (E, X) and wanted is E:
+        return state  # what is dead cannot become excluded
+    return wanted
+
+
+EVERY_LOOK = list(product(State, WANTED, (False, True)))
+
+
+class TestReadAgain:
+    @pytest.mark.parametrize(("state", "wanted", "asked"), EVERY_LOOK)
+    def test_a_fresh_look_brings_it_where_the_design_says(self, state, wanted, asked):
+        row = standing(state)
+        if asked and state is not D:
+            row = replace(row, next_attempt_at=NOW)
+        assert again(row, wanted).state is comes_to(state, wanted, asked)
+
+    @pytest.mark.parametrize(("state", "wanted", "asked"), EVERY_LOOK)
+    def test_a_fresh_look_makes_no_move_that_the_table_does_not_know(self, state, wanted, asked):
+        row = replace(standing(state), next_attempt_at=NOW if asked else None)
+        after = again(row, wanted)
+        causes = {Cause.RETRY if asked and state not in (I, P) else Cause.READ}
+        assert after.state is state or causes & MOVES[state, after.state]
+
+    @pytest.mark.parametrize(("state", "wanted", "asked"), EVERY_LOOK)
+    def test_only_what_waits_is_due_again(self, state, wanted, asked):
+        row = standing(state)
+        if asked and state is not D:
+            row = replace(row, next_attempt_at=NOW)
+        after = again(row, wanted)
+        assert (after.next_attempt_at is not None) == (after.state in (P, I))
+        assert (after.waiting_since is not None) == (after.state is I)
+
+    @pytest.mark.parametrize(("state", "wanted"), list(product(State, WANTED)))
+    def test_the_crm_s_latest_modification_time_is_kept_whatever_else_happens(self, state, wanted):
+        assert again(standing(state), wanted, modified_at=LATER).modified_at == LATER
+
+    def test_an_event_that_was_moved_is_known_by_its_new_time(self):
+        assert again(standing(P), P, occurred_at=LATER).occurred_at == LATER
+
+    def test_a_record_that_cannot_be_read_any_more_keeps_the_time_that_was_known(self):
+        assert again(standing(E), X, occurred_at=None).occurred_at == NOW - 2 * DAY
+
+
+class TestReadAgainPending:
+    def test_the_same_payload_leaves_the_back_off_as_it_is(self):
+        row = standing(P, next_attempt_at=LATER, refused_since=NOW - DAY, refusals=3, verdict=Verdict.REFUSED)
+        assert again(row, P, same=True, modified_at=LATER) == replace(row, modified_at=LATER, occurred_at=NOW - DAY)
+
+    def test_another_payload_is_due_at_once_and_begins_its_back_off_anew(self):
+        row = standing(P, next_attempt_at=LATER, refused_since=NOW - DAY, refusals=3, detail="refused: title")
+        after = again(row, P)
+        assert (after.next_attempt_at, after.refused_since, after.refusals, after.detail) == (NOW, None, 0, None)
+
+    def test_another_payload_still_travels_with_its_like_and_may_still_be_there_already(self):
+        after = again(standing(P, isolated=True, unknown=True), P)
+        assert after.isolated
+        assert after.unknown
+
+    def test_it_waits_anew_when_the_record_lost_what_made_it_complete(self):
+        after = again(standing(P), I)
+        assert (after.state, after.reason, after.waiting_since) == (I, "no_contact", NOW)
+        assert after.next_attempt_at == NOW + 15 * MINUTE
+
+    def test_a_record_that_cannot_be_read_now_is_sent_as_it_was(self):
+        row = standing(P)
+        assert again(row, X, modified_at=row.modified_at, occurred_at=None) == row
+
+
+class TestReadAgainIncomplete:
+    def test_completion_makes_it_pending_and_due_at_once(self):
+        after = again(standing(I), P)
+        assert (after.state, after.reason, after.next_attempt_at) == (P, None, NOW)
+
+    def test_what_has_settled_is_pending(self):
+        row = born(look(1, I, "settling", due_at=NOW + 10 * MINUTE), NOW)
+        assert again(row, P, now=NOW + 10 * MINUTE).state is P
+
+    def test_another_reason_does_not_begin_the_wait_anew(self):
+        after = again(standing(I), I, "no_domain")
+        assert (after.reason, after.waiting_since, after.next_attempt_at) == ("no_domain", NOW - DAY, NOW + DAY)
+
+    def test_a_record_that_settles_meanwhile_is_looked_up_when_it_has(self):
+        assert again(standing(I), I, "settling", due_at=NOW + MINUTE).next_attempt_at == NOW + MINUTE
+
+    def test_being_found_again_takes_the_first_miss_back(self):
+        assert again(standing(I, missing_since=NOW - MINUTE), I).missing_since is None
+        assert again(standing(I, missing_since=NOW - MINUTE), X).missing_since is None
+
+    def test_what_cannot_be_read_now_keeps_its_reason_and_waits_on(self):
+        after = again(standing(I), X)
+        assert (after.state, after.reason, after.waiting_since) == (I, "no_owner_email", NOW - DAY)
+        assert after.next_attempt_at == NOW + DAY
+
+    @pytest.mark.parametrize("wanted", [I, X])
+    @pytest.mark.parametrize(
+        ("waited", "happened_ago"), [(30 * DAY, 30 * DAY), (30 * DAY, 90 * DAY), (44 * DAY, 30 * DAY)]
+    )
+    def test_it_is_dead_thirty_days_after_first_sight_or_the_event_the_later(self, wanted, waited, happened_ago):
+        row = standing(I, waiting_since=NOW - waited)
+        after = again(row, wanted, occurred_at=NOW - happened_ago)
+        assert (after.state, after.waiting_since, after.next_attempt_at) == (X, None, None)
+        assert after.reason == ("no_contact" if wanted is I else "no_owner_email")
+
+    @pytest.mark.parametrize(
+        ("waited", "happened_ago"), [(30 * DAY, 29 * DAY), (30 * DAY - SECOND, 90 * DAY), (60 * DAY, -DAY)]
+    )
+    def test_it_is_not_given_up_before(self, waited, happened_ago):
+        row = standing(I, waiting_since=NOW - waited)
+        assert again(row, I, occurred_at=NOW - happened_ago).state is I
+
+    def test_completion_on_the_last_day_still_counts(self):
+        assert again(standing(I, waiting_since=NOW - 31 * DAY), P).state is P
+
+    def test_a_life_of_look_ups_ends_on_the_thirtieth_day(self):
+        clock = Ticking()
+        row = born(look(1, I, "no_contact"), clock())
+        while row.state is I:
+            clock.now = row.next_attempt_at
+            row = again(row, I, now=clock())
+        assert (row.state, row.reason, clock()) == (X, "no_contact", NOW + 30 * DAY)
+
+    def test_that_of_an_event_ahead_ends_thirty_days_after_the_event_to_the_hour(self):
+        ahead, clock = NOW + 10 * DAY + 6 * HOUR, Ticking()
+        row = born(look(1, I, "in_future", occurred_at=ahead, due_at=ahead), clock())
+        looks = []
+        while row.state is I:
+            clock.now = row.next_attempt_at
+            looks.append(clock())
+            row = again(row, I, occurred_at=ahead, due_at=ahead, now=clock())
+        assert ahead in looks
+        assert clock() == ahead + 30 * DAY
+
+
+class TestReadAgainAtRest:
+    @pytest.mark.parametrize("state", [X, E])
+    @pytest.mark.parametrize("asked", [False, True])
+    def test_what_comes_back_incomplete_has_thirty_days_again(self, state, asked):
+        row = standing(state, next_attempt_at=NOW if asked else None, refusals=9, refused_since=NOW - WEEK)
+        after = again(row, I, occurred_at=NOW - 90 * DAY)
+        assert (after.state, after.waiting_since, after.refusals, after.refused_since) == (I, NOW, 0, None)
+
+    def test_what_was_dead_of_refusals_comes_back_with_a_new_week(self):
+        row = standing(X, reason="refused", verdict=Verdict.REFUSED, refusals=9, refused_since=NOW - WEEK)
+        after = again(row, P)
+        assert (after.state, after.reason, after.refusals, after.refused_since) == (P, None, 0, None)
+        assert judged(after, Verdict.REFUSED).state is P
+
+    def test_what_stays_excluded_takes_the_new_reason(self):
+        assert again(standing(E), E, "too_old").reason == "too_old"
+
+    def test_what_is_dead_and_would_be_excluded_stays_as_it_is(self):
+        row = standing(X, next_attempt_at=NOW)
+        assert again(row, E, modified_at=row.modified_at) == replace(row, next_attempt_at=None, occurred_at=NOW - DAY)
+
+    def test_what_was_dead_of_age_keeps_nothing_of_its_wait(self):
+        assert again(standing(X), E).waiting_since is None
+
+    def test_a_skipped_one_is_not_woken_by_a_change(self):
+        row = standing(S, verdict=Verdict.SKIPPED)
+        after = again(row, P, modified_at=LATER)
+        assert after == replace(row, modified_at=LATER, occurred_at=NOW - DAY)
+
+    @pytest.mark.parametrize("wanted", [I, E, X])
+    def test_a_skipped_one_that_retry_asked_for_and_is_not_complete_rests_again(self, wanted):
+        assert again(standing(S, next_attempt_at=NOW), wanted).next_attempt_at is None
+
+
+class TestReadAgainDelivered:
+    @pytest.mark.parametrize("wanted", WANTED)
+    def test_a_change_is_noted_and_nothing_else(self, wanted):
+        row = standing(D, verdict=Verdict.CREATED)
+        assert again(row, wanted, modified_at=LATER) == replace(row, modified_at=LATER, changed_after_delivery=True)
+
+    def test_the_same_modification_time_is_no_change(self):
+        row = standing(D, verdict=Verdict.CREATED)
+        assert again(row, P, modified_at=row.modified_at) == row
+
+    def test_a_noted_change_stays_noted(self):
+        row = standing(D, changed_after_delivery=True)
+        assert again(row, P, modified_at=row.modified_at).changed_after_delivery
+
+
+class TestNotFound:
+    def test_the_first_miss_asks_for_another_look_an_hour_later(self):
+        row = standing(I)
+        assert not_found(row, NOW) == replace(row, missing_since=NOW, next_attempt_at=LATER)
+
+    def test_a_second_miss_within_the_hour_proves_nothing(self):
+        row = not_found(standing(I), NOW)
+        assert not_found(row, LATER - SECOND) == row
+
+    def test_nor_when_retry_asked_for_it_early(self):
+        row = not_found(standing(I), NOW)
+        assert not_found(replace(row, next_attempt_at=NOW + MINUTE), NOW + MINUTE) == row
+
+    def test_a_second_miss_an_hour_later_means_deleted(self):
+        after = not_found(not_found(standing(I), NOW), LATER)
+        assert (after.state, after.reason, after.next_attempt_at) == (E, DELETED, None)
+        assert (after.waiting_since, after.missing_since) == (None, None)
+
+    def test_a_look_that_found_it_in_between_begins_the_count_anew(self):
+        found = again(not_found(standing(I), NOW), I)
+        assert not_found(found, LATER).state is I
+
+    @pytest.mark.parametrize("state", [S, E, X])
+    def test_what_retry_asked_for_and_is_gone_stays_what_it_is_and_is_not_asked_for_again(self, state):
+        row = standing(state)
+        assert not_found(replace(row, next_attempt_at=NOW), NOW) == row
+
+    def test_what_became_pending_meanwhile_stays_due(self):
+        """A look-up asked before, and answered after, the page that completed it: it must not fall out of the queue."""
+        row = standing(P, verdict=Verdict.REFUSED, refusals=1)
+        assert not_found(row, NOW) == row
+
+    def test_what_was_delivered_meanwhile_stays_delivered(self):
+        row = standing(D, verdict=Verdict.CREATED)
+        assert not_found(row, NOW) == row
+
+
+class TestJudged:
+    @pytest.mark.parametrize("verdict", Verdict)
+    def test_it_stands_where_the_verdict_s_meaning_puts_it(self, verdict):
+        after = judged(standing(P), verdict, "a word")
+        assert (after.state, after.verdict, after.detail) == (MEANINGS[verdict].state, verdict, "a word")
+
+    @pytest.mark.parametrize(
+        "verdict", [Verdict.CREATED, Verdict.DUPLICATE, Verdict.FOREIGN_DUPLICATE, Verdict.SKIPPED]
+    )
+    def test_what_is_over_is_not_due_any_more(self, verdict):
+        assert judged(standing(P), verdict).next_attempt_at is None
+
+    @pytest.mark.parametrize("verdict", OUTAGES)
+    @pytest.mark.parametrize("since", [None, NOW - 30 * DAY])
+    def test_an_outage_costs_it_nothing_however_long_it_lasts(self, verdict, since):
+        row = standing(P, refused_since=since, refusals=2)
+        after = judged(row, verdict, now=LATER)
+        assert (after.state, after.next_attempt_at) == (P, LATER)
+        assert (after.refused_since, after.refusals) == (since, 2)
+
+    @pytest.mark.parametrize("verdict", FAULTS)
+    def test_a_word_about_the_item_backs_it_off_and_starts_its_week(self, verdict):
+        after = judged(standing(P), verdict)
+        assert (after.refused_since, after.refusals) == (NOW, 1)
+        assert after.next_attempt_at == NOW + 5 * MINUTE * 1.05
+
+    def test_each_further_one_doubles_the_wait(self):
+        row = standing(P, refused_since=NOW - HOUR, refusals=3)
+        after = judged(row, Verdict.FAILED)
+        assert (after.refused_since, after.refusals) == (NOW - HOUR, 4)
+        assert after.next_attempt_at == NOW + 40 * MINUTE * 1.05
+
+    def test_the_wait_never_reaches_beyond_the_end_of_its_week(self):
+        row = standing(P, refused_since=NOW - WEEK + HOUR, refusals=20)
+        assert judged(row, Verdict.FAILED).next_attempt_at == LATER
+
+    @pytest.mark.parametrize("verdict", FAULTS)
+    def test_it_is_dead_max_age_after_the_first_such_word(self, verdict):
+        row = standing(P, refused_since=NOW - WEEK, refusals=20)
+        after = judged(row, verdict, "its last word")
+        assert (after.state, after.reason, after.verdict) == (X, verdict, verdict)
+        assert (after.detail, after.next_attempt_at) == ("its last word", None)
+
+    def test_it_is_not_dead_a_moment_before(self):
+        assert judged(standing(P, refused_since=NOW - WEEK + SECOND), Verdict.FAILED).state is P
+
+    def test_a_max_age_of_nothing_makes_the_first_word_the_last(self):
+        assert judged(standing(P), Verdict.FAILED, max_age=timedelta(0)).state is X
+
+    @pytest.mark.parametrize(("verdict", "before"), list(product(Verdict, (False, True))))
+    def test_that_it_may_be_there_already_is_never_forgotten(self, verdict, before):
+        assert judged(standing(P, unknown=before), verdict).unknown is (before or MEANINGS[verdict].unknown)
+
+    @pytest.mark.parametrize(("verdict", "before"), list(product(Verdict, (False, True))))
+    def test_what_was_isolated_once_stays_so(self, verdict, before):
+        assert judged(standing(P, isolated=before), verdict).isolated is (before or MEANINGS[verdict].isolates)
+
+    @pytest.mark.parametrize("state", [I, D, S, E, X])
+    @pytest.mark.parametrize("verdict", [Verdict.CREATED, Verdict.SKIPPED])
+    def test_a_verdict_moves_nothing_that_was_not_pending(self, state, verdict):
+        with pytest.raises(IllegalMove):
+            judged(standing(state), verdict)
+
+    @given(st.randoms(use_true_random=False))
+    def test_a_week_of_refusals_ends_in_death_after_some_thirty_attempts_none_sooner_than_five_minutes(self, rng):
+        clock = Ticking()
+        row = born(look(1), NOW)
+        at = [clock()]
+        while (row := judged(row, Verdict.REFUSED, now=clock(), random=rng.random)).state is P:
+            clock.now = row.next_attempt_at
+            at.append(clock())
+        assert row.state is X
+        assert at[-1] == NOW + WEEK
+        steps = [after - before for before, after in pairwise(at)]
+        assert all(5 * MINUTE <= step <= 6 * HOUR * 1.1 for step in steps[:-1])
+        assert 30 <= len(at) <= 36
+
+
+def test_giving_up_and_back_off_are_those_of_the_design():
+    assert schedule.GIVE_UP_AFTER == 30 * DAY
+    assert (schedule.BACK_OFF_FIRST, schedule.BACK_OFF_MOST) == (5 * MINUTE, 6 * HOUR)
+    assert (schedule.SWEEP_REACH, schedule.FIRST_SWEEP_REACH) == (DAY, 2 * DAY)
