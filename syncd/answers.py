@@ -1,0 +1,217 @@
+"""What an answer of `POST /sales-activities` says of each activity in it. Pure.
+
+Facts: the vendor's page and facts gathered in 2026-06 from its sandbox. HTTP is 200
+though every item failed; validation refuses the whole body for one bad item with a
+class-validator tree, whose nesting is a habit and not promised.
+"""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Literal
+
+from syncd.states import Verdict
+
+Outcome = Literal[
+    "answered",  # 200: `verdicts` holds what is proven
+    "refused",  # 400 by the validation: nothing was stored
+    "too_large",  # 413
+    "unauthorized",  # 401, 403
+    "wrong_url",  # 404, 405, a redirect
+    "throttled",  # 429
+    "unreachable",  # no connection
+    "down",  # a time-out, a reset, 5xx, a 200 or 4xx nobody can read
+]
+
+# Of the activity itself: "contact … already exists" is a failure, and would be a loss if it passed for a delivery.
+EXISTS = re.compile(r"\b(?:activity|externalActivityId)\b.*\balready exists", re.IGNORECASE | re.DOTALL)
+FLAT_INDEX = re.compile(r"\bactivities[.\[](\d+)\b\]?\.?([\w.\[\]]*)", re.ASCII)
+INDEX = re.compile(r"\d+", re.ASCII)
+NAME = re.compile(r"[A-Za-z]\w{0,39}|\d{1,4}", re.ASCII)  # of a field or a rule; anything else may be a value
+DEEPEST = 8  # levels below an activity that are read: contacts.0.email is 3
+MOST_RULES = 10  # of one activity that are told
+LONGEST_WAIT_S = 86_400.0  # a Retry-After beyond a day is not believed
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The verdict on one activity, and its text."""
+
+    verdict: Verdict
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one POST came to."""
+
+    outcome: Outcome
+    detail: str = ""  # for the operator; names statuses and rules, never values
+    verdicts: Mapping[str, Judged] = field(default_factory=dict)  # answered: by externalActivityId
+    culprits: Mapping[int, str] = field(default_factory=dict)  # refused: index in the batch to broken rules
+    retry_after: float | None = None  # seconds
+    stored: bool = False  # down: Recotap may have stored what was sent
+
+
+def read(status: int, headers: Mapping[str, str], body: str, sent: Sequence[str], *, now: datetime) -> Answer:
+    """Say what an answer means for the externalActivityIds `sent`, in their order."""
+    wait = retry_after(headers.get("retry-after"), now)
+    document = _json(body)
+    if status in (200, 201):
+        return _answered(document, sent)
+    if status == 400:
+        return _refused(document, len(sent))
+    if status == 413:
+        return Answer("too_large", "HTTP 413: the batch is too large")
+    if status in (401, 403):
+        return Answer("unauthorized", f"HTTP {status}")
+    if status in (404, 405) or 300 <= status < 400:
+        return Answer("wrong_url", f"HTTP {status}")
+    if status == 429:
+        return Answer("throttled", "HTTP 429", retry_after=wait)
+    if status == 422 and isinstance(document, dict):
+        return _refused(document, len(sent))
+    stored = status >= 500 or status == 408 or 200 <= status < 300
+    return Answer("down", f"HTTP {status}", retry_after=wait, stored=stored)
+
+
+def retry_after(value: str | None, now: datetime) -> float | None:
+    """Return the seconds that a Retry-After header, in seconds or as a date, asks for; None where it has none."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            at = parsedate_to_datetime(value)
+        except (ValueError, OverflowError):
+            return None
+        seconds = ((at if at.tzinfo else at.replace(tzinfo=UTC)) - now).total_seconds()
+    return min(max(seconds, 0.0), LONGEST_WAIT_S) if seconds == seconds else None
+
+
+def _json(body: str) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+# -- 200 ----------------------------------------------------------------------------------
+
+
+def _answered(document: Any, sent: Sequence[str]) -> Answer:
+    """Believe an item only by its own externalActivityId; what is not there stays unknown."""
+    inner = document.get("data", document) if isinstance(document, dict) else None
+    data = inner if isinstance(inner, dict) else {}
+    results = data.get("results")
+    if not isinstance(results, list):
+        return Answer("down", "HTTP 200 with a body that is not Recotap's", stored=True)
+    said: dict[str, list[Judged]] = defaultdict(list)
+    for item in results:
+        if isinstance(item, dict) and isinstance(item.get("externalActivityId"), str):
+            said[item["externalActivityId"]].append(_item(item))
+    verdicts = {name: _agreed(said[name]) for name in sent if name in said}
+    return Answer("answered", verdicts=_within_summary(verdicts, data.get("summary")))
+
+
+def _item(item: Mapping[str, Any]) -> Judged:
+    status, error = item.get("status"), str(item.get("error") or item.get("reason") or "")
+    if status == "created":
+        return Judged(Verdict.CREATED)
+    if status == "skipped":
+        return Judged(Verdict.SKIPPED, error or "no reason given")
+    if status == "failed" and EXISTS.search(error):
+        return Judged(Verdict.DUPLICATE)
+    if status == "failed":
+        return Judged(Verdict.FAILED, error or "no error given")
+    return Judged(Verdict.UNANSWERED, "a status that is not Recotap's")
+
+
+def _agreed(said: Sequence[Judged]) -> Judged:
+    """One verdict of several for the same id: created beside "already exists" is created; else they must agree."""
+    kinds = {judged.verdict for judged in said}
+    if kinds == {Verdict.CREATED, Verdict.DUPLICATE}:
+        return Judged(Verdict.CREATED)
+    return said[0] if len(kinds) == 1 else Judged(Verdict.UNANSWERED, "several results that disagree")
+
+
+def _within_summary(verdicts: Mapping[str, Judged], summary: Any) -> Mapping[str, Judged]:
+    """Doubt every `created` where the summary counts fewer: the next attempt's "already exists" will tell."""
+    created = [name for name, judged in verdicts.items() if judged.verdict is Verdict.CREATED]
+    counted = summary.get("created") if isinstance(summary, dict) else None
+    if not isinstance(counted, int) or counted >= len(created):
+        return verdicts
+    doubt = Judged(Verdict.UNANSWERED, f"the summary counts {counted} created, the results {len(created)}")
+    return {name: doubt if name in created else judged for name, judged in verdicts.items()}
+
+
+# -- 400 ----------------------------------------------------------------------------------
+
+
+def _refused(document: Any, count: int) -> Answer:
+    if not isinstance(document, dict):
+        return Answer("down", "HTTP 400 with a body that is not Recotap's")
+    culprits: dict[int, list[str]] = defaultdict(list)
+    for index, rule in (*_nested(document.get("data")), *_flat(document)):
+        culprits[index].append(rule)
+    if any(index >= count for index in culprits):
+        culprits.clear()
+    named = {index: "; ".join(list(dict.fromkeys(rules))[:MOST_RULES]) for index, rules in culprits.items()}
+    return Answer("refused", "HTTP 400", culprits=named)
+
+
+def _nested(errors: Any) -> Iterator[tuple[int, str]]:
+    """Walk class-validator's tree: activities → index → field → constraints."""
+    for error in _dicts(errors):
+        if error.get("property") != "activities":
+            continue
+        for item in _dicts(error.get("children")):
+            index = str(item.get("property", ""))
+            if INDEX.fullmatch(index):
+                rules = list(_rules(item, ""))
+                yield from ((_index(index), rule) for rule in rules or ["refused"])
+
+
+def _rules(error: Mapping[str, Any], path: str, depth: int = 0) -> Iterator[str]:
+    constraints = error.get("constraints")
+    if isinstance(constraints, dict):
+        for rule in constraints:
+            yield f"{path or 'activity'}: {_name(rule)}"
+    for child in _dicts(error.get("children")) if depth < DEEPEST else ():
+        name = _name(child.get("property"))
+        yield from _rules(child, f"{path}.{name}" if path else name, depth + 1)
+
+
+def _flat(document: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
+    """Read NestJS's other habit: strings such as `activities.3.ownerEmail must be an email`."""
+    for key in ("message", "data", "errors", "customMessage"):
+        texts = document.get(key)
+        for text in texts if isinstance(texts, list) else [texts]:
+            if isinstance(text, str):
+                for match in FLAT_INDEX.finditer(text):
+                    path = ".".join(_name(part) for part in re.split(r"[.\[\]]+", match[2])[:DEEPEST] if part)
+                    yield _index(match[1]), f"{path or 'activity'}: refused"
+
+
+def _index(digits: str) -> int:
+    return int(digits[:10])  # longer ones are out of range in any case, and int() refuses to read the longest
+
+
+def _name(text: Any) -> str:
+    return text if isinstance(text, str) and NAME.fullmatch(text) else "?"
+
+
+def _dicts(errors: Any) -> Iterator[Mapping[str, Any]]:
+    if isinstance(errors, list):
+        yield from (error for error in errors if isinstance(error, dict))
+
+
+def is_envelope(body: str) -> bool:
+    """Tell whether `body` is an answer of Recotap's API and not some page in its place."""
+    document = _json(body)
+    return isinstance(document, dict) and "data" in document

@@ -1,0 +1,347 @@
+"""Send what is due: which batch goes next, and what its answer means for the rest of the pass.
+
+    first POST      its answer           an outage          once what was in flight is back:
+    goes alone ───► open ─────────────► closed ──────────► one probe ──── an outage ──► stopped
+                    `concurrency` POSTs   ▲  its answer: open ◄──┘
+
+What a batch leaves behind waits in two heaps: `again` (nothing of it was stored: the
+bystanders of a 400, the halves of a batch that is too large) goes out before anything
+else; `suspect` (it met a time-out or a 5xx) goes last and one at a time, is halved
+when it fails once more, and so gives its innocents free in the same pass. What stood
+alone in the end, this time or in an earlier pass, comes after everything else, one by
+one until it fails again: it never serves as a probe, for its failure proves no outage.
+
+Nothing here knows HTTP or SQL, and no decision is made anywhere else.
+"""
+
+import json
+import random
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from syncd import clock
+from syncd.answers import Answer, Judged
+from syncd.errors import Exit
+from syncd.ledger import RECOTAP, Claimed, Judgement, Ledger
+from syncd.private import scrub
+from syncd.redaction import redact, redact_value
+from syncd.sender import BATCH, KEY_HINT, URL_HINT
+from syncd.states import Verdict
+
+PROBE_AFTER_S = 1.0  # first wait before the probe, jittered; Retry-After goes before it
+NOTHING_LOST = "nothing is lost and nothing to do: the next pass goes on by itself"
+LONGEST_WAIT_S = 60.0  # a longer pause outlives the pass: the ledger keeps it
+MOST_REFUSALS_IN_A_ROW = 2 * BATCH  # 400s without one acceptance: it is not the items' fault
+
+
+class Poster(Protocol):
+    """What sends one batch; `sender.Sender` in earnest."""
+
+    def post(self, sent: Sequence[tuple[str, str]]) -> Answer:
+        """POST (externalActivityId, JSON object) pairs and say what came of it; never raises."""
+
+
+@dataclass(slots=True)
+class Totals:
+    """What a pass sent."""
+
+    posts: int = 0
+    sent: int = 0
+    verdicts: Counter[Verdict] = field(default_factory=Counter)
+    died: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Why nothing more is sent in this pass; nothing of it is the activities' fault."""
+
+    exit_code: Exit
+    message: str
+    hint: str
+    pause_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    post_id: int
+    activities: tuple[Claimed, ...]
+    probe: bool
+    suspect: bool
+
+
+class Push:
+    """One pass's sending. `pump` and `settle` are called in the ledger's thread; POSTs run in threads of their own.
+
+    `answered(token)` is called in those threads when a POST has come back: pass the token to `settle`.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        poster: Poster,
+        *,
+        concurrency: int,
+        max_age: timedelta,
+        now: Callable[[], datetime],
+        monotonic: Callable[[], float],
+        answered: Callable[[tuple[_Job, Answer]], None],
+        rng: random.Random | None = None,
+    ) -> None:
+        self._ledger = ledger
+        self._poster = poster
+        self._most = concurrency
+        self._max_age = max_age
+        self._now = now
+        self._monotonic = monotonic
+        self._answered = answered
+        self._random = rng or random.Random()
+        self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="post")
+        self._first_post = ledger.first_post()
+        self._again: deque[tuple[Claimed, ...]] = deque()
+        self._suspect: deque[tuple[Claimed, ...]] = deque()
+        self._open = False  # True: Recotap has answered, and no outage since
+        self._failed = False  # True: an outage, and no answer to a probe since
+        self._got_through = False  # True: Recotap has answered in this pass
+        self._refusals = 0  # 400s in a row
+        self._batch = BATCH
+        self._wait_until = 0.0  # monotonic: no POST before
+        self.in_flight = 0
+        self.stop: Stop | None = None
+        self.totals = Totals()
+
+    # -- what goes out ------------------------------------------------------------------
+
+    def pump(self) -> None:
+        """Send as many batches as may be in flight now; each intent is committed first."""
+        while self._may_send():
+            batch, suspect = self._next()
+            if not batch:
+                return
+            claim = self._ledger.intend(batch, now=self._now())
+            if not claim.activities:  # what waited in a heap was read again meanwhile, and is pending no more
+                continue
+            job = _Job(claim.post_id, claim.activities, probe=not self._open, suspect=suspect)
+            self.in_flight += 1
+            self.totals.posts += 1
+            self.totals.sent += len(claim.activities)
+            self._threads.submit(self._run, job)
+
+    def _run(self, job: _Job) -> None:
+        try:
+            answer = self._poster.post([(a.external_activity_id, a.body) for a in job.activities])
+        except Exception as error:  # noqa: BLE001 - a bug: the verdict is unknown, and the pass must not hang for it
+            answer = Answer("down", f"a bug in the sender ({type(error).__name__})", stored=True)
+        self._answered((job, answer))
+
+    def _may_send(self) -> bool:
+        if self.stop or self.wait_s() > 0:
+            return False
+        return self.in_flight < (self._most if self._open and not self._only_suspects() else 1)
+
+    def wait_s(self) -> float:
+        """Return how many seconds from now nothing may be sent; 0 when something may."""
+        return max(0.0, self._wait_until - self._monotonic())
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is under way, and nothing is left to send in this pass."""
+        if self.in_flight:
+            return False
+        return self.stop is not None or not (self._again or self._suspect or self._due(1))
+
+    def _only_suspects(self) -> bool:
+        if self._again:
+            return False
+        due = self._due(1)
+        return due[0].isolated if due else bool(self._suspect)
+
+    def _due(self, limit: int) -> list[Claimed]:
+        due = self._ledger.due(limit, first_post=self._first_post, now=self._now())
+        return [activity for activity in due if not (self._failed and activity.felled)]
+
+    def _next(self) -> tuple[Sequence[Claimed], bool]:
+        """Choose the next batch, and say whether it is under suspicion."""
+        if self._failed:
+            return self._probe()
+        if self._again:
+            return self._again.popleft(), False
+        due = self._due(self._batch)
+        if due and not due[0].isolated:
+            return due, False
+        refused = [activity for activity in due if not activity.felled]
+        if refused:
+            return refused, True
+        return (self._suspect.popleft(), True) if self._suspect else (due[:1], True)
+
+    def _probe(self) -> tuple[Sequence[Claimed], bool]:
+        """Choose a single activity to try an outage with, one that has not just failed where there is one.
+
+        So a request that the server may still be working on is not repeated at once,
+        and an activity that fells the server on its own does not pass for an outage.
+        """
+        if self._again:
+            first, *rest = self._again.popleft()
+            if rest:
+                self._again.appendleft(tuple(rest))
+            return (first,), False
+        due = self._due(1)
+        if due or not self._suspect:
+            return due, False
+        batch = self._suspect.pop()
+        chosen = self._random.randrange(len(batch))
+        rest = [*batch[:chosen], *batch[chosen + 1 :]]
+        if rest:
+            self._suspect.append(tuple(rest))
+        return (batch[chosen],), True
+
+    # -- what came back -----------------------------------------------------------------
+
+    def settle(self, returned: tuple[_Job, Answer]) -> None:
+        """Book the verdicts of one POST, and decide what becomes of the rest."""
+        job, answer = returned
+        self.in_flight -= 1
+        match answer.outcome:
+            case "answered":
+                self._alive(job)
+                self._refusals = 0
+                self._book(job, [_of_item(activity, answer.verdicts) for activity in job.activities])
+            case "refused":
+                self._alive(job)
+                self._sort_out(job, answer)
+            case "too_large":
+                self._alive(job)
+                self._shrink(job, answer)
+            case "unauthorized":
+                self._book_all(job, Verdict.UNAUTHORIZED, answer)
+                self._end(Exit.UNAUTHORIZED, f"Recotap refuses the key ({answer.detail})", KEY_HINT)
+            case "wrong_url":
+                self._book_all(job, Verdict.WRONG_URL, answer)
+                self._end(Exit.CONFIG, f"Recotap's base URL is wrong ({answer.detail})", URL_HINT)
+            case "throttled":
+                self._book_all(job, Verdict.THROTTLED, answer)
+                self._again.append(job.activities)
+                self._most = max(1, self._most // 2)
+                self._outage(job, answer)
+            case "unreachable":
+                self._book_all(job, Verdict.UNREACHABLE, answer)
+                self._again.append(job.activities)
+                self._outage(job, answer)
+            case "down":
+                self._suspend(job, answer)
+                self._outage(job, answer)
+
+    def hold_back(self, until: datetime, reason: str) -> None:
+        """Send nothing in this pass: an earlier one was told to stay away until then."""
+        self.stop = Stop(Exit.UNAVAILABLE, f"Recotap pauses until {clock.text(until)}: {reason}", NOTHING_LOST)
+
+    def close(self) -> None:
+        """End the threads; call when nothing is in flight."""
+        self._threads.shutdown(wait=True)
+
+    def _alive(self, job: _Job) -> None:
+        """Open up; an answer to what left before the outage proves nothing about now."""
+        self._got_through = True
+        if job.probe:
+            self._open, self._failed = True, False
+
+    def _sort_out(self, job: _Job, answer: Answer) -> None:
+        """Part the culprits of a 400 from the rest: by the indexes it names, else by halving."""
+        self._refusals += 1
+        if len(job.activities) == 1:
+            rules = answer.culprits.get(0, "refused by Recotap's validation without a word why")
+            self._book(job, [Judgement(job.activities[0].id, Verdict.REFUSED, rules)])
+        elif answer.culprits:
+            named = answer.culprits
+            verdicts = [
+                Judgement(activity.id, Verdict.REFUSED, named[index])
+                if index in named
+                else Judgement(activity.id, Verdict.BYSTANDER, answer.detail)
+                for index, activity in enumerate(job.activities)
+            ]
+            self._book(job, verdicts)
+            innocents = tuple(a for index, a in enumerate(job.activities) if index not in named)
+            if innocents:
+                self._again.append(innocents)
+        else:
+            self._book_all(job, Verdict.BYSTANDER, answer)
+            self._again.extend(_halves(job.activities))
+        if self._refusals >= MOST_REFUSALS_IN_A_ROW:
+            message = f"Recotap refused {self._refusals} requests in a row (HTTP 400)"
+            hint = "its validation may have changed: `syncd explain ID` shows what it says; look for a newer syncd"
+            self._end(Exit.UNAVAILABLE, message, hint)
+
+    def _shrink(self, job: _Job, answer: Answer) -> None:
+        if len(job.activities) == 1:
+            self._batch = BATCH  # it was why: the others may travel in full batches again
+            self._book_all(job, Verdict.TOO_LARGE, answer)
+            return
+        self._batch = max(1, min(self._batch, len(job.activities) // 2))
+        self._book_all(job, Verdict.BYSTANDER, answer)
+        self._again.extend(_halves(job.activities))
+
+    def _suspend(self, job: _Job, answer: Answer) -> None:
+        """Put aside what met an outage; in halves what was under suspicion already.
+
+        What stands alone by then, and others got through, is why: it travels alone from now on.
+        """
+        verdict = Verdict.UNANSWERED if answer.stored else Verdict.UNREACHABLE
+        if not job.suspect:
+            self._suspect.append(job.activities)
+        elif len(job.activities) > 1:
+            self._suspect.extendleft(reversed(_halves(job.activities)))
+        elif self._got_through or job.activities[0].felled:
+            verdict = Verdict.SUSPECT
+        self._book_all(job, verdict, answer)
+
+    def _outage(self, job: _Job, answer: Answer) -> None:
+        """Stop after a failed probe or when told to stay away for long; else close until a probe is answered."""
+        wait = answer.retry_after or 0.0
+        if wait >= LONGEST_WAIT_S:
+            until = self._now() + timedelta(seconds=wait)
+            self._end(Exit.UNAVAILABLE, f"Recotap asks for a pause ({answer.detail})", NOTHING_LOST, until)
+        elif job.probe and self._failed:
+            self._end(Exit.UNAVAILABLE, f"Recotap cannot be reached ({answer.detail})", NOTHING_LOST)
+        self._open, self._failed = False, True
+        wait = (wait or PROBE_AFTER_S) + PROBE_AFTER_S * self._random.random()
+        self._wait_until = max(self._wait_until, self._monotonic() + wait)
+
+    def _end(self, exit_code: Exit, message: str, hint: str, pause_until: datetime | None = None) -> None:
+        if self.stop is None:
+            self.stop = Stop(exit_code, message, hint, pause_until)
+            if pause_until is not None:
+                self._ledger.pause_until(RECOTAP, pause_until, message)
+
+    def _book_all(self, job: _Job, verdict: Verdict, answer: Answer) -> None:
+        self._book(job, [Judgement(activity.id, verdict, answer.detail) for activity in job.activities])
+
+    def _book(self, job: _Job, judgements: Sequence[Judgement]) -> None:
+        self.totals.died += self._ledger.judge(
+            job.post_id, judgements, now=self._now(), max_age=self._max_age, random=self._random.random
+        )
+        self.totals.verdicts.update(judgement.verdict for judgement in judgements)
+
+
+def _halves(activities: tuple[Claimed, ...]) -> tuple[tuple[Claimed, ...], tuple[Claimed, ...]]:
+    middle = (len(activities) + 1) // 2
+    return activities[:middle], activities[middle:]
+
+
+def _of_item(activity: Claimed, verdicts: Mapping[str, Judged]) -> Judgement:
+    """Judge one activity of a 200: what it does not name is unknown, and a duplicate is ours if we may have sent it."""
+    judged = verdicts.get(activity.external_activity_id)
+    if judged is None:
+        return Judgement(activity.id, Verdict.UNANSWERED, "the answer does not name it")
+    verdict = judged.verdict
+    if verdict is Verdict.DUPLICATE and not activity.unknown:
+        verdict = Verdict.FOREIGN_DUPLICATE
+    return Judgement(activity.id, verdict, None if judged.detail is None else _told(judged.detail, activity))
+
+
+def _told(text: str, activity: Claimed) -> str:
+    """Strip what is private; a subject with an address in it is known in both its forms, or its rest would stay."""
+    payload = json.loads(activity.body)
+    return scrub(redact(text), [payload, redact_value(payload)])

@@ -1,0 +1,114 @@
+"""All HTTP to Recotap: one POST of a batch, and one look at whether the key is taken."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from types import TracebackType
+
+import httpx
+
+from syncd import __version__, answers, deadline
+from syncd.answers import Answer
+from syncd.connector import Finding
+from syncd.errors import Exit
+
+BATCH = 50  # activities in one POST at most (vendor's page, 2026-04)
+PATH = "/sales-activities"
+URL_HINT = "recotap.base_url should end in /api/v1, e.g. https://eapi.recotap.com/api/v1"
+KEY_HINT = (
+    "Recotap refuses the key: it dies when its user generates another; put the new one where recotap.api_key points"
+)
+MOST_BYTES = 4 * 1024 * 1024  # of an answer; 50 results are a few KiB
+
+
+class Sender:
+    """POST batches to Recotap. Safe for several threads; makes no retries of its own."""
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        api_key: str,
+        timeout_s: float,
+        concurrency: int,
+        now: Callable[[], datetime],
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
+        self._timeout_s = timeout_s
+        self._now = now
+        self._base_url = base_url.rstrip("/")
+        self._client = httpx.Client(
+            headers={"X-Api-Key": api_key, "User-Agent": f"syncd/{__version__}", "Accept": "application/json"},
+            timeout=timeout_s,
+            limits=limits,
+            transport=transport or deadline.Transport(limits=limits),
+        )
+
+    def post(self, sent: Sequence[tuple[str, str]]) -> Answer:
+        """POST (externalActivityId, JSON object) pairs, at most BATCH; say what came of it, whatever came."""
+        content = '{"activities":[' + ",".join(body for _, body in sent) + "]}"
+        try:
+            response, body = self._exchange("POST", PATH, content.encode())
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol) as error:
+            return Answer("unreachable", _reason(error))
+        except httpx.HTTPError as error:
+            return Answer("down", _reason(error), stored=True)
+        ids = [name for name, _ in sent]
+        return answers.read(response.status_code, response.headers, body, ids, now=self._now())
+
+    def check(self) -> Finding:
+        """Try the key and the base URL the vendor's own way: `GET /accounts?limit=1`."""
+        what = "recotap key"
+        try:
+            response, body = self._exchange("GET", "/accounts?limit=1", None)
+        except httpx.HTTPError as error:
+            hint = "is recotap.base_url right, and does this machine reach it (DNS, proxy, firewall)?"
+            return Finding(
+                what, False, f"Recotap cannot be reached: {_reason(error)}", hint, exit_code=Exit.UNAVAILABLE
+            )
+        status = response.status_code
+        if status in (401, 403):
+            return Finding(what, False, f"refused (HTTP {status})", KEY_HINT, exit_code=Exit.UNAUTHORIZED)
+        if status in (404, 405) or 300 <= status < 400:
+            return Finding(what, False, f"wrong base URL (HTTP {status})", URL_HINT, exit_code=Exit.CONFIG)
+        if status != 200 or not answers.is_envelope(body):
+            message = f"HTTP {status}, and not Recotap's answer"
+            return Finding(what, False, message, "look again later", exit_code=Exit.UNAVAILABLE)
+        return Finding(what, True, "accepted")
+
+    def _exchange(self, method: str, path: str, content: bytes | None) -> tuple[httpx.Response, str]:
+        headers = {"Content-Type": "application/json"} if content is not None else {}
+        with (
+            deadline.within(self._timeout_s),
+            self._client.stream(method, self._base_url + path, content=content, headers=headers) as response,
+        ):
+            body = bytearray()
+            for chunk in response.iter_bytes():
+                body += chunk
+                if len(body) > MOST_BYTES:
+                    raise httpx.DecodingError("an answer of more than 4 MiB")
+            return response, body.decode("utf-8", "replace")
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._client.close()
+
+    def __enter__(self) -> "Sender":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+def _reason(error: httpx.HTTPError) -> str:
+    """Name a transport error without its text, which may repeat what was sent."""
+    names = {
+        httpx.ConnectTimeout: "no connection within the deadline",
+        httpx.ReadTimeout: "no answer within the deadline",
+        httpx.WriteTimeout: "the request was not taken within the deadline",
+        httpx.ConnectError: "no connection",
+        httpx.RemoteProtocolError: "the connection was cut",
+        httpx.ReadError: "the connection was cut",
+        httpx.WriteError: "the connection was cut",
+    }
+    return next((text for kind, text in names.items() if isinstance(error, kind)), type(error).__name__)

@@ -1,0 +1,295 @@
+"""Recotaps in memory for the tests of sending, and a desk that makes passes over a real ledger with them.
+
+`Recotap` obeys what it is sent and answers as the vendor's does: its answers are bodies that `answers.read` has to
+understand. `Hand` answers when and what the test says. Neither sleeps; `Clock` moves when the desk has to wait.
+"""
+
+import json
+import sqlite3
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from queue import SimpleQueue
+from random import Random
+from typing import Any
+
+from syncd import answers
+from syncd.answers import Answer
+from syncd.connector import Ref
+from syncd.ledger import RECOTAP, Ledger
+from syncd.life import Reading
+from syncd.push import Poster, Push, Stop, Totals
+from syncd.states import State, Verdict
+
+START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+PATIENCE_S = 20.0  # after which a test that waits for a thread fails instead
+
+
+class Clock:
+    """Wall clock and monotonic clock in one; it moves when told to."""
+
+    def __init__(self) -> None:
+        self.at = START
+        self.waited = 0.0
+
+    def now(self) -> datetime:
+        return self.at
+
+    def monotonic(self) -> float:
+        return (self.at - START).total_seconds()
+
+    def tick(self, seconds: float) -> None:
+        self.at += timedelta(seconds=seconds, milliseconds=1)
+        self.waited += seconds
+
+
+@dataclass
+class AfterWork:
+    """Do what the POST asks, then let this stand in for the answer."""
+
+    then: Any
+
+
+@dataclass
+class Recotap:
+    """A create-only store: validates whole bodies first, then each item has its own outcome."""
+
+    concurrency: int = 4
+    style: str = "nested"  # of a 400: nested, flat or opaque
+    poison: set[str] = field(default_factory=set)  # refuse the whole body
+    fells: set[str] = field(default_factory=set)  # 500 whenever one is in the body, nothing stored
+    fails: dict[str, str] = field(default_factory=dict)  # id to error text
+    skips: set[str] = field(default_factory=set)
+    omits: Counter[str] = field(default_factory=Counter)  # stored, but missing from the results, so many times
+    most: int = 50  # items in one body; more is a 413
+    too_large: set[str] = field(default_factory=set)  # 413 whenever one is in the body
+    script: list[Any] = field(default_factory=list)  # answers to the next POSTs: (status, headers, body), None: work
+    when: Callable[[int], Any] = lambda number: None  # the same, by the number of the POST
+    watch: Callable[[Sequence[str]], None] = lambda ids: None  # called before anything is done
+    stored: Counter[str] = field(default_factory=Counter)
+    bodies: dict[str, str] = field(default_factory=dict)
+    posts: list[list[str]] = field(default_factory=list)
+    statuses: list[int] = field(default_factory=list)
+    in_flight: int = 0
+    most_in_flight: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def post(self, sent: Sequence[tuple[str, str]]) -> Answer:
+        ids = [name for name, _ in sent]
+        with self._lock:
+            self.in_flight += 1
+            self.most_in_flight = max(self.most_in_flight, self.in_flight)
+            self.posts.append(ids)
+            ordered = self.script.pop(0) if self.script else self.when(len(self.posts))
+        try:
+            self.watch(ids)
+            with self._lock:
+                return self._answer(sent, ids, ordered)
+        finally:
+            with self._lock:
+                self.in_flight -= 1
+
+    def _answer(self, sent: Sequence[tuple[str, str]], ids: list[str], ordered: Any) -> Answer:
+        if isinstance(ordered, AfterWork):
+            self._work(sent)
+            ordered = ordered.then
+        if isinstance(ordered, Answer):
+            self.statuses.append(0)
+            return ordered
+        status, headers, body = ordered or self._work(sent)
+        self.statuses.append(status)
+        text = body if isinstance(body, str) else json.dumps(body)
+        return answers.read(status, headers, text, ids, now=START)
+
+    def _work(self, sent: Sequence[tuple[str, str]]) -> tuple[int, dict[str, str], Any]:
+        ids = [name for name, _ in sent]
+        assert 1 <= len(ids) <= 50, "the vendor takes 1 to 50"
+        assert len(set(ids)) == len(ids)
+        if len(ids) > self.most or self.too_large & set(ids):
+            return 413, {}, {"statusCode": 413, "message": "request entity too large"}
+        culprits = [index for index, name in enumerate(ids) if name in self.poison]
+        if culprits:
+            return 400, {}, self._refusal(culprits)
+        if self.fells & set(ids):
+            return 500, {}, {"statusCode": 500, "message": "Internal server error"}
+        results = [result for name, body in sent if (result := self._store(name, body))]
+        statuses = Counter(result["status"] for result in results)
+        summary = {"total": len(ids), **{status: statuses[status] for status in ("created", "failed", "skipped")}}
+        return 200, {}, {"statusCode": 200, "data": {"results": results, "summary": summary}}
+
+    def _refusal(self, culprits: list[int]) -> Any:
+        if self.style == "opaque":
+            return {"statusCode": 400, "message": "Bad Request", "customMessage": "Validation failed", "data": None}
+        if self.style == "flat":
+            return {"statusCode": 400, "message": [f"activities.{i}.domain should not be empty" for i in culprits]}
+        rule = {"property": "domain", "children": [], "constraints": {"isNotEmpty": "domain should not be empty"}}
+        children = [{"property": str(index), "children": [rule]} for index in culprits]
+        return {"statusCode": 400, "message": "Bad Request", "data": [{"property": "activities", "children": children}]}
+
+    def _store(self, name: str, body: str) -> dict[str, Any] | None:
+        if name in self.skips:
+            return {"externalActivityId": name, "status": "skipped", "reason": "Only call and email are supported"}
+        if self.stored[name]:
+            error = f"Activity with externalActivityId '{name}' already exists."
+            return {"externalActivityId": name, "status": "failed", "error": error}
+        if name in self.fails:
+            return {"externalActivityId": name, "status": "failed", "error": self.fails[name]}
+        self.stored[name] += 1
+        self.bodies[name] = body
+        if self.omits[name] > 0:
+            self.omits[name] -= 1
+            return None
+        return {"externalActivityId": name, "status": "created"}
+
+
+class Held:
+    """One POST that waits for the test's answer."""
+
+    def __init__(self, ids: list[str]) -> None:
+        self.ids = ids
+        self._answer: SimpleQueue[Answer] = SimpleQueue()
+
+    def answer(self, answer: Answer) -> None:
+        self._answer.put(answer)
+
+    def wait(self) -> Answer:
+        return self._answer.get(timeout=PATIENCE_S)
+
+
+class Hand:
+    """A poster in the test's hand: each POST waits until the test answers it."""
+
+    def __init__(self) -> None:
+        self._held: SimpleQueue[Held] = SimpleQueue()
+        self._all: list[Held] = []
+
+    def post(self, sent: Sequence[tuple[str, str]]) -> Answer:
+        held = Held([name for name, _ in sent])
+        self._all.append(held)
+        self._held.put(held)
+        return held.wait()
+
+    def next(self) -> Held:
+        return self._held.get(timeout=PATIENCE_S)
+
+    def let_go(self) -> None:
+        """Answer whatever still waits, so that no thread outlives its test."""
+        for held in self._all:
+            held.answer(LOST)
+
+    def none(self) -> bool:
+        return self._held.empty()
+
+
+Http = tuple[int, dict[str, str], Any]  # status, headers in lower case, body
+DOWN: Http = (503, {}, {"statusCode": 503, "message": "Service Unavailable"})
+LOST = Answer("down", "no answer within the deadline", stored=True)
+NO_CONNECTION = Answer("unreachable", "no connection")
+
+
+def all_created(ids: Iterable[str]) -> Answer:
+    """Answer 200: all stored."""
+    return Answer("answered", verdicts={name: answers.Judged(Verdict.CREATED) for name in ids})
+
+
+class Desk:
+    """A ledger on disk and passes over it, as the engine makes them, without a CRM."""
+
+    def __init__(self, ledger: Ledger, poster: Poster, *, concurrency: int = 4, seed: int = 1) -> None:
+        self.ledger = ledger
+        self.poster = poster
+        self.concurrency = concurrency
+        self.clock = Clock()
+        self.random = Random(seed)
+        self.returned: SimpleQueue[Any] = SimpleQueue()
+        self.stream = ledger.stream_id("hubspot", "calls")
+        self.max_age = timedelta(days=7)
+
+    def book(self, *names: str, at: datetime | None = None) -> list[str]:
+        """Book pending activities by name, the first the oldest."""
+        first = at or START - timedelta(days=1)
+        readings = [
+            Reading(
+                crm_id=name, modified_at=START, external_activity_id=name, kind="call",
+                occurred_at=first + timedelta(seconds=index), wanted=State.PENDING, payload=payload(name),
+            )
+            for index, name in enumerate(names)
+        ]  # fmt: skip
+        self.ledger.book(self.stream, [Ref(name, START) for name in names], readings, now=self.clock.now())
+        return list(names)
+
+    def book_many(self, count: int, prefix: str = "a", *, at: datetime | None = None) -> list[str]:
+        """Book `count` activities, named in the order of their age."""
+        return self.book(*(f"{prefix}-{number:04}" for number in range(count)), at=at)
+
+    def push(self, poster: Poster | None = None) -> Push:
+        """Begin a pass's sending."""
+        return Push(
+            self.ledger, poster or self.poster, concurrency=self.concurrency, max_age=self.max_age,
+            now=self.clock.now, monotonic=self.clock.monotonic, answered=self.returned.put, rng=self.random,
+        )  # fmt: skip
+
+    def settle(self, push: Push) -> None:
+        """Settle the next POST that comes back."""
+        push.settle(self.returned.get(timeout=PATIENCE_S))
+
+    def run(self, push: Push, *, most_posts: int = 10_000) -> Push:
+        """Send and settle until nothing is left, as the engine does; waits move the clock."""
+        while True:
+            push.pump()
+            assert push.totals.posts <= most_posts, "a pass without an end"
+            if push.in_flight:
+                self.settle(push)
+            elif push.idle:
+                break
+            else:
+                assert push.wait_s() > 0, "something is left, nothing is on its way and nothing holds it up"
+                self.clock.tick(push.wait_s())
+        push.close()
+        return push
+
+    def sync(self) -> tuple[Totals, Stop | None]:
+        """Make one pass."""
+        push = self.run(self.push())
+        return push.totals, push.stop
+
+    def row(self, name: str) -> dict[str, Any]:
+        """Return an activity's row as a stranger reads it."""
+        return self.rows(f"SELECT * FROM activities WHERE external_activity_id = '{name}'")[0]
+
+    def rows(self, sql: str) -> list[dict[str, Any]]:
+        """Ask through a connection of its own: only what is committed."""
+        with closing(sqlite3.connect(self.ledger.path)) as connection:
+            connection.row_factory = sqlite3.Row
+            return [dict(row) for row in connection.execute(sql)]
+
+    def states(self) -> Counter[str]:
+        return Counter(row["state"] for row in self.rows("SELECT state FROM activities"))
+
+    def verdicts(self, state: str = "delivered") -> Counter[str]:
+        return Counter(row["verdict"] for row in self.rows(f"SELECT verdict FROM activities WHERE state = '{state}'"))
+
+    def attempts(self, name: str) -> list[str]:
+        """Return the verdicts on one activity, the oldest first."""
+        return [attempt["verdict"] for attempt in self.ledger.explain(name)["attempts"]]
+
+    def paused_until(self) -> datetime | None:
+        pause = self.ledger.pause(RECOTAP, self.clock.now())
+        return None if pause is None else pause[0]
+
+
+def payload(name: str) -> str:
+    """Return the JSON object of an invented activity."""
+    person = {"email": f"{name}@amber-bolts.example", "name": "Kaya Ivorstone", "phone": "+1 415 555 0101"}
+    return json.dumps({"externalActivityId": name, "activityType": "call", "callTitle": "Roof", "contacts": [person]})
+
+
+@contextmanager
+def opened(path: Path, poster: Poster, **how: Any) -> Iterator[Desk]:
+    """Open a ledger with a desk over it."""
+    with Ledger.open(path / "ledger.db") as ledger:
+        yield Desk(ledger, poster, **how)

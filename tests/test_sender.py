@@ -1,0 +1,348 @@
+"""All HTTP to Recotap: what goes over the wire, and what each way of failing comes to."""
+
+import json
+import socket
+import threading
+import traceback
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+
+from syncd import __version__
+from syncd.answers import Answer, Judged
+from syncd.errors import Exit
+from syncd.sandbox import Sandbox
+from syncd.sender import BATCH, KEY_HINT, MOST_BYTES, URL_HINT, Sender
+from syncd.states import Verdict
+from tests.loopback import request, served
+
+NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+KEY = "canary-key-0123456789"
+CREATED = Judged(Verdict.CREATED)
+
+
+def activity(name: str, **more) -> tuple[str, str]:
+    body = {
+        "externalActivityId": name, "activityType": "call", "occurredAt": "2026-03-02T08:00:00Z",
+        "domain": "amber-bolts.example", "ownerEmail": "ada@lanternfield.example",
+        "contacts": [{"email": "zoe@amber-bolts.example", "name": "Zoë Fennbrook"}],
+    }  # fmt: skip
+    return name, json.dumps(body | more, ensure_ascii=False, separators=(",", ":"))
+
+
+@pytest.fixture
+def box():
+    with Sandbox() as box:
+        yield box
+
+
+def sender_to(box, *, timeout_s: float = 5.0, key: str | None = None, url: str | None = None) -> Sender:
+    return Sender(
+        base_url=url or box.recotap_url, api_key=key or box.key, timeout_s=timeout_s, concurrency=2, now=lambda: NOW
+    )
+
+
+def answering(handler) -> Sender:
+    return Sender(
+        base_url="https://recotap.example/api/v1/", api_key=KEY, timeout_s=5.0, concurrency=2, now=lambda: NOW,
+        transport=httpx.MockTransport(handler),
+    )  # fmt: skip
+
+
+class TestWire:
+    def test_a_batch_goes_out_as_one_json_object_with_the_bodies_byte_for_byte(self):
+        seen = []
+
+        def handler(request):
+            seen.append(request)
+            return httpx.Response(200, json={"data": {"results": []}})
+
+        (_, first), (_, second) = sent = [activity("a"), activity("b", callTitle="Grüße 🎉")]
+        with answering(handler) as to:
+            to.post(sent)
+        (request,) = seen
+        assert request.method == "POST"
+        assert str(request.url) == "https://recotap.example/api/v1/sales-activities"
+        assert request.content == f'{{"activities":[{first},{second}]}}'.encode()
+        assert json.loads(request.content) == {"activities": [json.loads(first), json.loads(second)]}
+
+    def test_the_key_the_content_type_and_who_asks_are_in_the_headers(self):
+        seen = []
+
+        def handler(request):
+            seen.append(request.headers)
+            return httpx.Response(200, json={"data": {}})
+
+        with answering(handler) as to:
+            to.post([activity("a")])
+            to.check()
+        for headers in seen:
+            assert headers["X-Api-Key"] == KEY
+            assert headers["User-Agent"] == f"syncd/{__version__}"
+            assert headers["Accept"] == "application/json"
+        assert [headers.get("Content-Type") for headers in seen] == ["application/json", None]
+        assert seen[0]["Content-Length"] == str(len(f'{{"activities":[{activity("a")[1]}]}}'.encode()))
+
+    def test_fifty_is_the_vendors_bound(self):
+        assert BATCH == 50
+
+    def test_a_redirect_is_not_followed_for_the_key_would_travel_along(self):
+        seen = []
+
+        def handler(request):
+            seen.append(request.url)
+            return httpx.Response(307, headers={"Location": "https://elsewhere.example/"})
+
+        with answering(handler) as to:
+            assert to.post([activity("a")]) == Answer("wrong_url", "HTTP 307")
+            assert to.check().exit_code is Exit.CONFIG
+        assert {url.host for url in seen} == {"recotap.example"}
+
+    def test_requests_in_a_row_share_a_connection_and_requests_at_once_have_their_own(self):
+        inside = threading.Barrier(2, timeout=5.0)
+
+        def serve(connection):
+            while request(connection):
+                inside.wait()
+                connection.sendall(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
+
+        with served(serve) as server, sender_to(None, key=KEY, url=server.url) as to:
+            for _ in range(3):
+                threads = [threading.Thread(target=to.post, args=([activity("a")],)) for _ in range(2)]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+            assert server.connections == 2
+
+
+class TestAnswers:
+    def test_a_stand_in_stores_a_batch_and_each_activity_is_created(self, box):
+        with sender_to(box) as to:
+            answer = to.post([activity("a"), activity("b")])
+        assert answer == Answer("answered", verdicts={"a": CREATED, "b": CREATED})
+        assert box.recotap.stored["a"][0] == json.loads(activity("a")[1])
+
+    def test_a_duplicate_and_a_failure_and_an_item_left_out_are_told_apart(self, box):
+        with sender_to(box) as to:
+            to.post([activity("a")])
+            box.recotap.rule("fail", ids=["b"], text="boom")
+            box.recotap.rule("omit", ids=["c"])
+            box.recotap.rule("unknown_id")
+            answer = to.post([activity(name) for name in "abcd"])
+        assert answer.verdicts == {
+            "a": Judged(Verdict.DUPLICATE), "b": Judged(Verdict.FAILED, "boom"), "d": CREATED,
+        }  # fmt: skip
+
+    def test_a_bare_body_is_taken(self, box):
+        box.recotap.rule("bare")
+        with sender_to(box) as to:
+            assert to.post([activity("a")]).verdicts == {"a": CREATED}
+
+    @pytest.mark.parametrize(("style", "culprits"), [
+        ("nested", {1: "ownerEmail: isEmail"}), ("flat", {1: "ownerEmail: refused"}), ("opaque", {}), ("bare", {}),
+    ])  # fmt: skip
+    def test_a_refusal_names_its_culprit_in_each_style_that_has_one(self, box, style, culprits):
+        box.recotap.style = style
+        with sender_to(box) as to:
+            answer = to.post([activity("a"), activity("b", ownerEmail="not available"), activity("c")])
+        assert answer == Answer("refused", "HTTP 400", culprits=culprits)
+        assert not box.recotap.stored
+
+    def test_a_culprit_among_the_contacts_is_named(self, box):
+        people = [{"email": "a@amber-bolts.example"}, {"email": "inferred - a@b.com"}]
+        with sender_to(box) as to:
+            assert to.post([activity("a", contacts=people)]).culprits == {0: "contacts.1.email: isEmail"}
+
+    def test_a_wrong_key_and_a_wrong_path_are_told_apart(self, box):
+        with sender_to(box, key=KEY) as to:
+            assert to.post([activity("a")]) == Answer("unauthorized", "HTTP 401")
+        with sender_to(box, url=box.recotap_url.replace("/v1", "/v9")) as to:
+            assert to.post([activity("a")]) == Answer("wrong_url", "HTTP 404")
+
+    def test_a_body_beyond_the_servers_limit_is_too_large(self, box):
+        box.recotap.max_body = 400
+        with sender_to(box) as to:
+            assert to.post([activity("a"), activity("b")]).outcome == "too_large"
+            assert to.post([activity("a")]).outcome == "answered"
+
+    @pytest.mark.parametrize(("fault", "answer"), [
+        ("too_many", Answer("throttled", "HTTP 429", retry_after=1.0)),
+        ("server_error", Answer("down", "HTTP 500", stored=True)),
+        ("html", Answer("down", "HTTP 502", stored=True)),
+        ("html_200", Answer("down", "HTTP 200 with a body that is not Recotap's", stored=True)),
+        ("empty", Answer("down", "HTTP 200 with a body that is not Recotap's", stored=True)),
+        ("garbage", Answer("down", "HTTP 200 with a body that is not Recotap's", stored=True)),
+        ("cut_json", Answer("down", "HTTP 200 with a body that is not Recotap's", stored=True)),
+        ("cut", Answer("down", "the connection was cut", stored=True)),
+        ("close", Answer("down", "the connection was cut", stored=True)),
+        ("reset", Answer("down", "the connection was cut", stored=True)),
+        ("hang", Answer("down", "no answer within the deadline", stored=True)),
+    ])  # fmt: skip
+    def test_each_bad_day_has_its_outcome(self, box, fault, answer):
+        more = {"seconds": 2.0} if fault == "hang" else {}
+        box.recotap.faults.add(fault, **more)
+        with sender_to(box, timeout_s=0.4 if fault == "hang" else 5.0) as to:
+            assert to.post([activity("a")]) == answer
+
+    def test_a_reset_after_storing_is_unknown_and_the_next_answer_tells(self, box):
+        box.recotap.rule("store_then_drop", count=1)
+        with sender_to(box) as to:
+            assert to.post([activity("a")]) == Answer("down", "the connection was cut", stored=True)
+            assert to.post([activity("a")]).verdicts == {"a": Judged(Verdict.DUPLICATE)}
+        assert box.recotap.doubled == 0
+
+    def test_a_port_that_refuses_is_unreachable_and_nothing_was_stored(self):
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            with sender_to(None, key=KEY, url=f"http://127.0.0.1:{unused.getsockname()[1]}") as to:
+                assert to.post([activity("a")]) == Answer("unreachable", "no connection")
+
+    @pytest.mark.parametrize(("error", "answer"), [
+        (httpx.ConnectError, Answer("unreachable", "no connection")),
+        (httpx.ConnectTimeout, Answer("unreachable", "no connection within the deadline")),
+        (httpx.PoolTimeout, Answer("unreachable", "PoolTimeout")),
+        (httpx.UnsupportedProtocol, Answer("unreachable", "UnsupportedProtocol")),
+        (httpx.ReadTimeout, Answer("down", "no answer within the deadline", stored=True)),
+        (httpx.WriteTimeout, Answer("down", "the request was not taken within the deadline", stored=True)),
+        (httpx.ReadError, Answer("down", "the connection was cut", stored=True)),
+        (httpx.WriteError, Answer("down", "the connection was cut", stored=True)),
+        (httpx.RemoteProtocolError, Answer("down", "the connection was cut", stored=True)),
+        (httpx.CloseError, Answer("down", "CloseError", stored=True)),
+        (httpx.ProxyError, Answer("down", "ProxyError", stored=True)),
+        (httpx.DecodingError, Answer("down", "DecodingError", stored=True)),
+        (httpx.TooManyRedirects, Answer("down", "TooManyRedirects", stored=True)),
+    ])  # fmt: skip
+    def test_each_transport_error_has_its_outcome_without_its_text(self, error, answer):
+        def handler(request):
+            raise error(f"{KEY} {request.content!r}")
+
+        with answering(handler) as to:
+            assert to.post([activity("a")]) == answer
+
+    @pytest.mark.parametrize("body", [b"\xff\xfe{", b'{"data": {"results": [\xff]}}'])
+    def test_an_answer_that_is_not_utf8_is_not_recotaps(self, body):
+        with answering(lambda request: httpx.Response(200, content=body)) as to:
+            assert to.post([activity("a")]) == Answer("down", "HTTP 200 with a body that is not Recotap's", stored=True)
+
+    def test_an_answer_that_says_gzip_and_is_none_is_unknown(self):
+        def handler(request):
+            return httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=httpx.ByteStream(b"no gzip"))
+
+        with answering(handler) as to:
+            assert to.post([activity("a")]) == Answer("down", "DecodingError", stored=True)
+
+    def test_an_answer_of_four_mib_is_read_and_a_larger_one_is_left_unread(self):
+        text = json.dumps({"data": {"results": [{"externalActivityId": "a", "status": "created"}]}}).encode()
+
+        class Chunks(httpx.SyncByteStream):
+            def __init__(self, length):
+                self.length, self.given = length, 0
+
+            def __iter__(self):
+                yield text
+                self.given = len(text)
+                while self.given < self.length:
+                    chunk = b" " * min(65_536, self.length - self.given)
+                    self.given += len(chunk)
+                    yield chunk
+
+        whole, endless = Chunks(MOST_BYTES), Chunks(100 * MOST_BYTES)
+        with answering(lambda request: httpx.Response(200, stream=whole)) as to:
+            assert to.post([activity("a")]).verdicts == {"a": CREATED}
+        with answering(lambda request: httpx.Response(200, stream=endless)) as to:
+            assert to.post([activity("a")]) == Answer("down", "DecodingError", stored=True)
+        assert endless.given <= MOST_BYTES + 2 * 65_536
+
+    def test_retry_after_as_a_date_is_counted_by_the_senders_clock(self):
+        headers = {"Retry-After": "Mon, 02 Mar 2026 09:00:30 GMT"}
+        with answering(lambda request: httpx.Response(503, headers=headers)) as to:
+            assert to.post([activity("a")]).retry_after == 30.0
+
+
+class TestCheck:
+    def test_a_key_that_works_is_accepted_by_the_vendors_own_way_to_try_it(self, box):
+        with sender_to(box) as to:
+            finding = to.check()
+        assert (finding.ok, finding.what, finding.message) == (True, "recotap key", "accepted")
+        assert box.recotap.log[-1][1:3] == ("accounts", "/api/v1/accounts")
+        assert not box.recotap.requests["post"]
+
+    def test_it_asks_for_one_account(self):
+        seen = []
+
+        def handler(request):
+            seen.append((request.method, str(request.url)))
+            return httpx.Response(200, json={"data": {}})
+
+        with answering(handler) as to:
+            assert to.check().ok
+        assert seen == [("GET", "https://recotap.example/api/v1/accounts?limit=1")]
+
+    @pytest.mark.parametrize("status", [401, 403])
+    def test_a_key_that_is_refused_says_what_to_do(self, status):
+        with answering(lambda request: httpx.Response(status, json={"message": "Invalid API key"})) as to:
+            finding = to.check()
+        assert (finding.ok, finding.exit_code, finding.hint) == (False, Exit.UNAUTHORIZED, KEY_HINT)
+        assert (finding.what, finding.message) == ("recotap key", f"refused (HTTP {status})")
+
+    @pytest.mark.parametrize("status", [404, 405, 300, 301, 399])
+    def test_a_wrong_base_url_says_what_it_should_look_like(self, status):
+        with answering(lambda request: httpx.Response(status, text="<html>")) as to:
+            finding = to.check()
+        assert (finding.ok, finding.exit_code, finding.hint) == (False, Exit.CONFIG, URL_HINT)
+        assert (finding.what, finding.message) == ("recotap key", f"wrong base URL (HTTP {status})")
+        assert "/api/v1" in finding.hint
+
+    @pytest.mark.parametrize(
+        ("status", "body"), [(200, "<html>"), (200, ""), (500, '{"data": 1}'), (429, "{}"), (400, "{}")]
+    )
+    def test_an_answer_that_is_not_recotaps_is_not_its_acceptance(self, status, body):
+        with answering(lambda request: httpx.Response(status, text=body)) as to:
+            finding = to.check()
+        assert (finding.ok, finding.exit_code) == (False, Exit.UNAVAILABLE)
+        assert finding.message == f"HTTP {status}, and not Recotap's answer"
+        assert (finding.what, finding.hint) == ("recotap key", "look again later")
+
+    def test_no_connection_says_what_to_look_at(self):
+        def handler(request):
+            raise httpx.ConnectError(KEY)
+
+        with answering(handler) as to:
+            finding = to.check()
+        assert (finding.ok, finding.exit_code) == (False, Exit.UNAVAILABLE)
+        assert (finding.what, finding.message) == ("recotap key", "Recotap cannot be reached: no connection")
+        assert "recotap.base_url" in finding.hint
+
+    def test_a_server_that_hangs_is_left_at_the_deadline(self, box):
+        box.recotap.faults.add("hang", seconds=2.0)
+        with sender_to(box, timeout_s=0.3) as to:
+            assert to.check().message == "Recotap cannot be reached: no answer within the deadline"
+
+
+class TestPrivate:
+    def test_the_key_is_in_no_repr_and_in_no_answer(self):
+        def handler(request):
+            return httpx.Response(500, text=f"{request.headers} {request.content!r}")
+
+        with answering(handler) as to:
+            told = f"{to!r} {to} {to.post([activity('a')])!r} {to.check()!r} {to._client!r}"
+        assert KEY not in told
+        assert "amber-bolts" not in told
+
+    @pytest.mark.parametrize("key", ["canary-key\nX-Evil: 1", "canary-key-\xe9"])
+    def test_a_key_that_no_header_can_carry_is_in_no_error(self, box, key):
+        """The configuration refuses such a key; should one get here, what is raised or said does not repeat it."""
+        try:
+            with sender_to(box, key=key) as to:
+                told = repr(to.post([activity("a")]))
+        except ValueError as error:
+            told = "".join(traceback.format_exception(error))
+        assert "canary-key" not in told
+
+    def test_after_close_the_connections_are_gone(self, box):
+        to = sender_to(box)
+        to.post([activity("a")])
+        to.close()
+        assert to._client.is_closed
