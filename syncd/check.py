@@ -1,0 +1,92 @@
+"""`syncd check`: try everything that a pass depends on, and say what to do about what fails."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from syncd import clock, wiring
+from syncd.config import Config
+from syncd.connector import Context, Finding, Source
+from syncd.errors import Exit, SyncdError
+from syncd.ledger import Glance
+from syncd.pull import PassStore, refuse_stranger
+
+
+def findings(config: Config, sources: tuple[Source, ...]) -> Iterator[Finding]:
+    """Yield one finding after another, each as soon as it is known; pauses are ignored."""
+    yield Finding("configuration", True, f"{config.path}: {len(sources)} source(s)")
+    yield from _ledger(config)
+    for source in sources:
+        for finding in _source(config, source):
+            yield Finding(
+                f"{source.name}: {finding.what}", finding.ok, finding.message, finding.hint, finding.warning,
+                finding.exit_code,
+            )  # fmt: skip
+    with wiring.sender(config) as to:
+        yield to.check()
+
+
+def _ledger(config: Config) -> Iterator[Finding]:
+    path = config.ledger.path
+    if not path.exists():
+        yield from _new_ledger(config)
+        return
+    try:
+        with Glance.at(path) as glance:
+            sound, balanced = glance.sound(), glance.balanced()
+            seen = sum(glance.counts().values())
+    except SyncdError as error:
+        yield Finding("ledger", False, error.message, error.hint, exit_code=error.exit_code)
+        return
+    if not sound:
+        hint = "keep the file, restore a backup, then run `syncd sync`: what the backup lacks is read again"
+        yield Finding("ledger", False, f"{path} is damaged", hint, exit_code=Exit.LEDGER)
+    elif not balanced:
+        hint = "rows were removed by hand: restore a backup"
+        yield Finding("ledger", False, f"{path}: the books do not balance", hint, exit_code=Exit.UNBALANCED)
+    else:
+        yield Finding("ledger", True, f"{path}: {seen} activities, the books balance")
+
+
+def _new_ledger(config: Config) -> Iterator[Finding]:
+    """Say whether the first pass could make the ledger, without making it."""
+    import os
+
+    path = config.ledger.path
+    parent = next(each for each in path.absolute().parents if each.exists())
+    if parent.is_dir() and os.access(parent, os.W_OK | os.X_OK):
+        yield Finding("ledger", True, f"{path}: the first pass makes it")
+    else:
+        hint = "let syncd's user write there, or set [ledger] path to a place where it can"
+        yield Finding("ledger", False, f"{path} cannot be made: {parent} is not writable", hint, exit_code=Exit.LEDGER)
+
+
+def _source(config: Config, source: Source) -> Iterator[Finding]:
+    now = datetime.now(UTC)
+    try:
+        if config.ledger.path.exists():
+            with Glance.at(config.ledger.path) as glance:
+                pause = glance.pause(source.name, now)
+                if pause is not None:
+                    message = f"passes leave it alone until {clock.text(pause[0])}: {pause[1]}"
+                    yield Finding("pause", False, message, "nothing to do", warning=True)
+        context = Context(
+            source.name, PassStore({}, clock.now), clock.now, _no_sleep, config.rules.to_rules().own_domains
+        )
+        connector = source.connector(source.config, context)
+        try:
+            yield from connector.check()
+            identity = connector.identity()
+        finally:
+            connector.close()
+        if config.ledger.path.exists():
+            with Glance.at(config.ledger.path) as glance:
+                refuse_stranger(glance, source, identity)
+    except SyncdError as error:
+        problems = getattr(error, "problems", ())
+        message = "; ".join(f"{p.path} {p.message}" for p in problems) or error.message
+        hint = "; ".join(p.hint for p in problems) or error.hint
+        yield Finding("source", False, message, hint, exit_code=error.exit_code)
+
+
+def _no_sleep(seconds: float) -> None:
+    """Check asks once: what is busy now is said, not waited for."""

@@ -1,0 +1,245 @@
+"""The commands: results to stdout, logs to stderr, exit codes as in `errors.Exit`.
+
+Each imports what it needs when it runs: `syncd status` does not wait for a CRM's client.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from syncd import __version__
+from syncd.cli import say
+from syncd.errors import ConfigError, Exit
+
+if TYPE_CHECKING:
+    from syncd.config import Config
+    from syncd.connector import Source
+    from syncd.engine import Outcome, Watcher
+
+app = typer.Typer(
+    name="syncd",
+    help="Bring the calls and emails of a CRM into Recotap, each exactly once.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("-c", "--config", help="Else SYNCD_CONFIG, else config/syncd.toml, else /etc/syncd/syncd.toml."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+class _Given:
+    config: Path | None = None  # -c before the command
+
+
+@app.callback()
+def _common(
+    config: ConfigFile = None,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    if version:
+        print(f"syncd {__version__}")
+        raise typer.Exit
+    _Given.config = config
+
+
+@app.command()
+def sync(
+    config: ConfigFile = None,
+    source: Annotated[str | None, typer.Option(help="Read this source alone.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be sent; write and send nothing.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")] = False,
+) -> None:
+    """Make one pass over every source: read what is new, send what is due, then leave."""
+    loaded = _load(config, secrets=True, verbose=verbose)
+    sources = _sources(loaded, source)
+    code = _dry_run(loaded, sources) if dry_run else _sync(loaded, sources, verbose=verbose)
+    raise typer.Exit(code)
+
+
+def _sync(config: "Config", sources: "Sequence[Source]", *, verbose: bool) -> int:
+    from syncd import wiring
+    from syncd.engine import Halt
+
+    halt = Halt()
+    with wiring.listening(halt), _watcher(verbose) as watcher:
+        outcome = wiring.sync(config, sources=sources, command="sync", halt=halt, watcher=watcher)
+    _say_errors(outcome)
+    return int(outcome.exit_code)
+
+
+@contextmanager
+def _watcher(verbose: bool) -> "Iterator[Watcher | None]":
+    """Show progress bars where somebody looks, with the logs above them."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+
+    from syncd import log
+    from syncd.progress import Bars
+
+    with Bars(Console(stderr=True)) as bars:
+        log.configure(verbose)  # to the stderr that the bars have taken over
+        yield bars
+    log.configure(verbose)
+
+
+def _say_errors(outcome: "Outcome") -> None:
+    """Report the mistakes of the configuration in full: the log names only their number."""
+    for error in outcome.errors:
+        if isinstance(error, ConfigError):
+            say(error)
+
+
+def _dry_run(config: "Config", sources: "Sequence[Source]") -> int:
+    from syncd import clock, wiring
+    from syncd.dry_run import DryRun
+    from syncd.engine import Halt
+    from syncd.errors import worst
+
+    halt = Halt()
+    with wiring.listening(halt):
+        run = DryRun(sources, config.rules.to_rules(), ledger=config.ledger.path, halt=halt)
+        for reading in run.readings():
+            at = clock.text(reading.occurred_at) if reading.occurred_at else "?"
+            print(f"{reading.external_activity_id}\t{at}\t{reading.wanted.value}\t{reading.reason or ''}")
+    for (state, reason), count in sorted(run.counts.items()):
+        print(f"would be {state}{f' ({reason})' if reason else ''}: {count}", file=sys.stderr)
+    print(f"pending in the ledger already: {run.waiting}", file=sys.stderr)
+    print("a dry run: nothing was written, nothing was sent", file=sys.stderr)
+    for error in run.errors:
+        say(error)
+    return int(worst([*(error.exit_code for error in run.errors), *([halt.exit_code] if halt.asked else [])]))
+
+
+@app.command()
+def check(config: ConfigFile = None) -> None:
+    """Try configuration, ledger, credentials and scopes; say what to do about each that fails."""
+    loaded = _load(config, secrets=True)
+    from syncd import check as checks
+    from syncd.errors import worst
+
+    codes = []
+    for finding in checks.findings(loaded, _sources(loaded, None)):
+        mark = "ok   " if finding.ok else "warn " if finding.warning else "error"
+        print(f"{mark} {finding.what}: {finding.message}", flush=True)
+        if finding.hint and not finding.ok:
+            print(f"      → {finding.hint}", flush=True)
+        if not finding.ok and not finding.warning:
+            codes.append(finding.exit_code or Exit.UNAVAILABLE)
+    raise typer.Exit(int(worst(codes)))
+
+
+@app.command()
+def status(config: ConfigFile = None, as_json: AsJson = False) -> None:
+    """Show the books: states, verdicts, reasons, watermarks, the last pass."""
+    from syncd import show
+    from syncd.ledger import Glance
+
+    with Glance.at(_load(config).ledger.path) as glance:
+        document = glance.status(version=__version__)
+    _print_json(document) if as_json else show.status(document)
+    raise typer.Exit(0 if document["balanced"] else int(Exit.UNBALANCED))
+
+
+@app.command()
+def explain(
+    activity: Annotated[str, typer.Argument(metavar="ID", help="externalActivityId or the CRM's id.")],
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say where an activity came from, why it stands where it stands, and what happens next."""
+    from syncd import show
+    from syncd.ledger import Glance
+
+    with Glance.at(_load(config).ledger.path) as glance:
+        names = glance.find(activity)
+        if len(names) > 1:
+            raise typer.BadParameter(f"{activity!r} names several: {', '.join(names)}; give one of these")
+        document = glance.explain(names[0])
+    _print_json(document) if as_json else show.explanation(document)
+
+
+@app.command()
+def retry(
+    ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]...", help="externalActivityId or the CRM's id.")
+    ] = None,
+    state: Annotated[str | None, typer.Option(help="Everything in this state.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Everything with this reason.")] = None,
+    config: ConfigFile = None,
+) -> None:
+    """Make activities due at once: the next pass sends what is pending and looks the others up again."""
+    from syncd import clock
+    from syncd.ledger import Operator
+    from syncd.states import State
+
+    if not ids and state is None and reason is None:
+        raise typer.BadParameter("name ids, --state or --reason, e.g. `syncd retry --state dead`")
+    if state is not None and state not in set(State) - {State.DELIVERED}:
+        choices = ", ".join(each.value for each in State if each is not State.DELIVERED)
+        raise typer.BadParameter(f"--state is one of {choices}; what is delivered is never sent again")
+    with Operator.at(_load(config).ledger.path) as operator:
+        count = operator.retry(ids or (), state=state, reason=reason, now=clock.now())
+    print(
+        f"{count} due in the next pass" if count else "nothing to retry: what was named is delivered, or nothing is so"
+    )
+
+
+@app.command()
+def sandbox(
+    hubspot_port: Annotated[int, typer.Option(help="0: a free one.")] = 0,
+    recotap_port: Annotated[int, typer.Option(help="0: a free one.")] = 0,
+    calls: Annotated[int, typer.Option(help="How many to invent.")] = 300,
+    emails: Annotated[int, typer.Option(help="How many to invent.")] = 200,
+    contacts: Annotated[int, typer.Option(help="How many to invent.")] = 120,
+    companies: Annotated[int, typer.Option(help="How many to invent.")] = 50,
+) -> None:
+    """Serve stand-ins for HubSpot and Recotap on loopback until Ctrl-C, to try syncd without either."""
+    from syncd.sandbox import serve
+
+    world = {"calls": calls, "emails": emails, "contacts": contacts, "companies": companies}
+    serve(world=world if any(world.values()) else None, hubspot_port=hubspot_port, recotap_port=recotap_port)
+
+
+@app.command()
+def demo(
+    calls: Annotated[int, typer.Option(help="How many to invent.")] = 2400,
+    emails: Annotated[int, typer.Option(help="How many to invent.")] = 1600,
+) -> None:
+    """Run the real thing against stand-ins for HubSpot and Recotap, and show what became of every record."""
+    from syncd.demo import run
+
+    raise typer.Exit(run(calls=calls, emails=emails))
+
+
+def _load(config: Path | None, *, secrets: bool = False, verbose: bool = False) -> "Config":
+    from syncd import log
+    from syncd.config import load
+
+    log.configure(verbose)
+    return load(config or _Given.config, secrets=secrets)
+
+
+def _sources(config: "Config", only: str | None) -> "tuple[Source, ...]":
+    names = [source.name for source in config.sources]
+    if only is not None and only not in names:
+        raise typer.BadParameter(f"--source {only!r} is not configured; there is {', '.join(names)}")
+    return tuple(source for source in config.sources if only in (None, source.name))
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    import json
+
+    print(json.dumps(document, ensure_ascii=False, indent=2))

@@ -1,0 +1,150 @@
+"""`syncd demo`: the real thing from end to end, against stand-ins for HubSpot and Recotap on this machine."""
+
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from syncd import __version__, clock, log, show, wiring
+from syncd.config import Config, load
+from syncd.engine import Halt, Outcome
+from syncd.errors import SyncdError
+from syncd.ledger import Glance
+from syncd.progress import Bars
+
+LATER = timedelta(hours=5)  # by then everything has settled, and late associations have come
+READY_WITHIN_S = 60
+
+INTRODUCTION = """\
+[bold]syncd {version}, a demonstration.[/] HubSpot and Recotap are stand-ins on 127.0.0.1, the people in them are
+invented, and nothing leaves this machine. syncd itself is the real thing: its connector, its ledger, its sender.
+"""
+
+CLOSING = """\
+[bold]With the real services:[/]
+  1. cp config/syncd.example.toml config/syncd.toml     and set the four lines marked <--
+  2. export HUBSPOT_ACCESS_TOKEN=… RECOTAP_API_KEY=…    HubSpot: Development > Keys > Service keys
+  3. syncd check && syncd sync --dry-run                and when you like what it would send: syncd sync
+"""
+
+
+@dataclass(frozen=True)
+class _Box:
+    """The stand-ins, in a process of their own."""
+
+    place: dict[str, Any]
+
+    def order(self, which: str, **order: Any) -> Any:
+        """Give a stand-in an order through its control endpoint."""
+        body = json.dumps(order).encode()
+        url = self.place[f"{which}_control"]  # our own, on loopback
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310
+        with urllib.request.urlopen(request, timeout=READY_WITHIN_S) as answer:  # noqa: S310
+            return json.load(answer)
+
+
+def run(*, calls: int, emails: int) -> int:
+    """Show two passes and what became of every record; return the exit code of the second pass."""
+    console = Console(highlight=False)
+    console.print(INTRODUCTION.format(version=__version__))
+    halt = Halt()
+    with ExitStack() as stack:
+        stack.enter_context(wiring.listening(halt))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="syncd-demo-")))
+        console.print(f"Inventing a portal with {calls} calls and {emails} emails …")
+        box = stack.enter_context(_stand_ins(calls, emails))
+        config = _configuration(folder, box)
+
+        console.print("\n[bold]First pass[/]: everything that HubSpot has, oldest change first.")
+        outcome = _pass(config, halt, clock.now)
+        if halt.asked:
+            return int(outcome.exit_code)
+        console.print(f"\n[bold]Second pass[/], {LATER.seconds // 3600} hours later (the stand-ins' clock moves, yours")
+        console.print("does not): what was incomplete is looked up again by id, what was refused is tried again.")
+        for which in ("hubspot", "recotap"):
+            box.order(which, do="clock", offset_s=LATER.total_seconds())
+        outcome = _pass(config, halt, lambda: clock.now() + LATER)
+        _show_books(console, config, box)
+    console.print(CLOSING)
+    return int(outcome.exit_code)
+
+
+def _pass(config: Config, halt: Halt, now: Any) -> Outcome:
+    with ExitStack() as stack:
+        bars = stack.enter_context(Bars(Console(stderr=True))) if sys.stderr.isatty() else None
+        log.configure()
+        outcome = wiring.sync(config, sources=config.sources, command="demo", halt=halt, watcher=bars, now=now)
+    log.configure()
+    return outcome
+
+
+def _show_books(console: Console, config: Config, box: _Box) -> None:
+    with Glance.at(config.ledger.path) as glance:
+        document = glance.status(version=__version__)
+        show.activities(document, console)
+        stored = {name: times for name, times in box.order("recotap", do="stored").items() if times}
+        doubled = sum(times > 1 for times in stored.values())
+        console.print(
+            f"Recotap's own count: {len(stored)} activities, {doubled} of them doubled; "
+            f"the ledger's: {document['activities']['delivered']} delivered.\n"
+        )
+        for state in ("incomplete", "pending"):
+            example = next(iter(glance.sample(state, 1)), None)
+            if example:
+                console.print(f"[bold]Why is {example} not in Recotap?[/] [dim]syncd explain {example}[/]")
+                show.explanation(glance.explain(example), console)
+                console.print()
+
+
+def _configuration(folder: Path, box: _Box) -> Config:
+    """Write the configuration that a user would write, with the stand-ins' addresses, and load it."""
+    for name in ("hubspot_token", "recotap_key"):
+        (folder / name).write_text(box.place[name])
+    start = (clock.now() - timedelta(days=365)).replace(microsecond=0)
+    file = folder / "syncd.toml"
+    file.write_text(
+        f"""
+        [recotap]
+        base_url = "{box.place["recotap_url"]}"
+        api_key = "file:{folder / "recotap_key"}"
+
+        [ledger]
+        path = "{folder / "ledger.db"}"
+
+        [sources.hubspot]
+        connector = "hubspot"
+        base_url = "{box.place["hubspot_url"]}"
+        access_token = "file:{folder / "hubspot_token"}"
+        start = {_toml_time(start)}
+        """
+    )
+    return load(file, environ={})
+
+
+def _toml_time(at: datetime) -> str:
+    return at.isoformat().replace("+00:00", "Z")
+
+
+@contextmanager
+def _stand_ins(calls: int, emails: int) -> Iterator[_Box]:
+    command = [sys.executable, "-m", "syncd.sandbox", f"--calls={calls}", f"--emails={emails}"]
+    command += [f"--contacts={max(40, (calls + emails) // 8)}", f"--companies={max(20, (calls + emails) // 25)}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own module
+        assert process.stdout is not None
+        try:
+            line = process.stdout.readline()
+            if not line:
+                raise SyncdError("the stand-ins did not start", hint="run `syncd sandbox` to see why")
+            yield _Box(json.loads(line))
+        finally:
+            process.send_signal(signal.SIGTERM)

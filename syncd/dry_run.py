@@ -1,0 +1,81 @@
+"""`syncd sync --dry-run`: read, judge and show; write nothing, send nothing."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from queue import SimpleQueue
+
+from syncd import clock
+from syncd.connector import Source
+from syncd.engine import Halt, Judge
+from syncd.errors import SyncdError, Unavailable
+from syncd.ledger import Glance
+from syncd.life import Reading
+from syncd.pull import Event, Failed, Finished, Met, Read, Reader
+from syncd.rules import Rules
+
+
+class DryRun:
+    """What a pass would do. `counts` and `errors` are complete once `readings` is exhausted."""
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        rules: Rules,
+        *,
+        ledger: Path,
+        halt: Halt,
+        now: Callable[[], datetime] = clock.now,
+    ) -> None:
+        self.counts: Counter[tuple[str, str]] = Counter()  # (state, reason) of what was read
+        self.errors: list[SyncdError] = []
+        self.waiting = 0  # pending in the ledger already: they would go out too
+        self._sources = sources
+        self._rules = rules
+        self._ledger = ledger if ledger.exists() else None
+        self._now = now
+        self._ending = threading.Event()
+        halt.heard = self._ending.set
+
+    def readings(self) -> Iterator[Reading]:
+        """Yield what is new or changed in the CRM, judged, source by source."""
+        for source in self._sources:
+            if not self._ending.is_set() and not self._paused(source):
+                yield from self._of(source)
+        if self._ledger:
+            with Glance.at(self._ledger) as glance:
+                self.waiting = glance.counts()["pending"]
+
+    def _paused(self, source: Source) -> bool:
+        if self._ledger is None:
+            return False
+        with Glance.at(self._ledger) as glance:
+            pause = glance.pause(source.name, self._now())
+        if pause:
+            self.errors.append(Unavailable(f"{source.name} pauses until {clock.text(pause[0])}: {pause[1]}"))
+        return pause is not None
+
+    def _of(self, source: Source) -> Iterator[Reading]:
+        events: SimpleQueue[Event] = SimpleQueue()
+        judge = Judge(self._rules, self._now)
+        reader = Reader(
+            source, ledger=self._ledger, now=self._now, stopping=self._ending,
+            emit=lambda _, event: events.put(event), own_domains=self._rules.own_domains,
+        )  # fmt: skip
+        reader.start()
+        while not isinstance(event := events.get(), Finished):
+            match event:
+                case Met(connector, _):
+                    judge.meet(source, connector)
+                case Read(stream, page, owners):
+                    for reading in judge.readings(stream, page.records, owners):
+                        self.counts[reading.wanted.value, reading.reason or ""] += 1
+                        yield reading
+                    reader.booked()
+                case Failed(_, error):
+                    if not isinstance(error, SyncdError):
+                        raise error
+                    self.errors.append(error)
+        reader.join()

@@ -1,0 +1,410 @@
+"""One pass: every source is read while what is due is sent; then the books are checked.
+
+        reader thread ──Read──►┐                      ┌──POST──► thread ─┐
+                               ├─► this thread: book ─┤                  │
+        POST threads ──answer─►┘    judge, intend     └◄────── answer ───┘
+
+The thread that calls `run` is the only one that writes the ledger.
+"""
+
+import json
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from queue import Empty, SimpleQueue
+from typing import Any, Protocol
+
+import structlog
+
+from syncd import clock
+from syncd.activity import Draft, Owner
+from syncd.connector import Connector, Record, Source
+from syncd.errors import Exit, LedgerError, Stopped, SyncdError, Unavailable, worst
+from syncd.ledger import RECOTAP, Booked, Ledger
+from syncd.life import UNREADABLE, Reading
+from syncd.pull import Event, Failed, Finished, Met, Read, Reader, WindowRead
+from syncd.push import Poster, Push, Totals
+from syncd.rules import Assessment, OurSide, Rules, assess
+from syncd.states import State, Verdict
+
+log = structlog.get_logger()
+
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
+NO_HINT = "nothing is lost, and the next pass tries again; where it lasts, report it"
+WAKE_S = 0.5  # the longest nap between two looks at the clock
+
+
+_Arrival = tuple[Reader | None, Any]  # of a reader: an Event; of None: a POST that came back, or None to look up
+
+
+class Watcher(Protocol):
+    """What wants to see a pass go on, e.g. progress bars; called in the ledger's thread."""
+
+    def read(self, source: str, stream: str, booked: Booked, count: int) -> None:
+        """One page was booked: what it changed, and how many records it held."""
+
+    def sent(self, totals: Totals) -> None:
+        """Verdicts of one POST were booked."""
+
+
+class NoWatcher:
+    """Look away."""
+
+    def read(self, source: str, stream: str, booked: Booked, count: int) -> None:
+        """Do nothing."""
+
+    def sent(self, totals: Totals) -> None:
+        """Do nothing."""
+
+
+@dataclass(slots=True)
+class StreamTotals:
+    """What a pass read of one stream."""
+
+    read: int = 0
+    new: int = 0
+    changed: int = 0
+    changed_after_delivery: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a pass ended."""
+
+    exit_code: Exit
+    totals: Totals
+    streams: dict[tuple[str, str], StreamTotals] = field(default_factory=dict)
+    errors: tuple[SyncdError, ...] = ()
+
+
+class Halt:
+    """A request to end, made by a signal."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.exit_code = Exit.SIGTERM
+        self.heard: Callable[[], None] = lambda: None
+
+    def ask(self, number: int) -> None:
+        """Ask for the end because of signal `number`; safe in a signal handler."""
+        self.asked = True
+        self.exit_code = Exit.SIGINT if number == signal.SIGINT else Exit.SIGTERM
+        self.heard()
+
+
+class Pass:
+    """One pass over `sources` and the outbox. Use once."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        sources: Sequence[Source],
+        poster: Poster,
+        rules: Rules,
+        *,
+        concurrency: int,
+        max_age: timedelta,
+        halt: Halt | None = None,
+        watcher: Watcher | None = None,
+        now: Callable[[], datetime] = clock.now,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ledger = ledger
+        self._waiting = list(sources)
+        self._rules = rules
+        self._halt = halt or Halt()
+        self._watcher = watcher or NoWatcher()
+        self._now = now
+        self._events: SimpleQueue[_Arrival] = SimpleQueue()
+        self._deferred: deque[tuple[Reader, Event]] = deque()
+        self._ending = threading.Event()
+        self._halt.heard = self._end_soon
+        self._push = Push(
+            ledger, poster, concurrency=concurrency, max_age=max_age, now=now, monotonic=monotonic,
+            answered=lambda returned: self._events.put((None, returned)),
+        )  # fmt: skip
+        self._reader: Reader | None = None
+        self._judge = Judge(rules, now)
+        self._streams: dict[tuple[str, str], StreamTotals] = {}
+        self._errors: list[SyncdError] = []
+        self._codes: set[int] = set()
+
+    def run(self) -> Outcome:
+        """Read, book, send and settle until nothing is left to do in this pass.
+
+        LedgerError when the ledger fails: then nothing more is read or sent.
+        """
+        started = self._now()
+        pass_id = self._ledger.begin_pass(started)
+        crashed = self._ledger.recover(now=started)
+        if crashed:
+            log.warning("pass.recovered", activities=crashed, hint="the last pass was cut short; nothing is lost")
+        self._ledger.unpause(started)
+        self._pause_recotap(started)
+        if self._halt.asked:
+            self._ending.set()
+        try:
+            self._loop()
+        finally:
+            self._ending.set()  # when the ledger failed: the reader is to end too
+            self._push.close()
+            if self._reader:
+                self._reader.join()
+        return self._finish(pass_id)
+
+    def _end_soon(self) -> None:
+        self._ending.set()
+        self._events.put((None, None))
+
+    def _loop(self) -> None:
+        while True:
+            if not self._ending.is_set():
+                self._next_source()
+                self._push.pump()
+            elif self._reader is None and not self._push.in_flight:
+                return
+            if self._reader is None and not self._waiting and self._push.idle:
+                return
+            self._handle_next()
+
+    def _handle_next(self) -> None:
+        """Wait for something to arrive; book all answers that have come with it in one transaction."""
+        reader, event = self._arrival()
+        if reader is not None:
+            self._handle(reader, event)
+            return
+        with self._ledger.transaction():
+            while event is not None:
+                self._settle(event)
+                if self._deferred or self._events.empty():
+                    break
+                reader, event = self._arrival()
+                if reader is not None:
+                    self._deferred.append((reader, event))
+                    break
+
+    def _arrival(self) -> _Arrival:
+        if self._deferred:
+            return self._deferred.popleft()
+        try:
+            return self._events.get(timeout=min(self._push.wait_s() or WAKE_S, WAKE_S))
+        except Empty:
+            return None, None
+
+    def _settle(self, returned: Any) -> None:
+        self._push.settle(returned)
+        self._watcher.sent(self._push.totals)
+
+    def _handle(self, reader: Reader, event: Event) -> None:
+        match event:
+            case Met(connector, identity):
+                self._judge.meet(reader.source, connector)
+                self._ledger.introduce(
+                    reader.source.name, identity=identity, external_id=reader.source.config.external_id
+                )
+            case Read():
+                self._book(reader, event)
+                reader.booked()
+            case WindowRead(stream, until, sweep):
+                stream_id = self._ledger.stream_id(reader.source.name, stream)
+                now = self._now()
+                self._ledger.window_finished(stream_id, now=now, swept_at=(until or now) if sweep else None)
+            case Failed(stream, error):
+                self._fail(reader.source, stream, error)
+            case Finished():
+                self._ledger.keep(reader.source.name, reader.store.take_changes(), self._now())
+                self._log_streams(reader.source)
+                self._reader = None
+
+    # -- reading ------------------------------------------------------------------------
+
+    def _next_source(self) -> None:
+        while self._reader is None and self._waiting:
+            source = self._waiting.pop(0)
+            pause = self._ledger.pause(source.name, self._now())
+            if pause is not None:
+                until, reason = pause
+                error = Unavailable(f"{source.name} pauses until {clock.text(until)}: {reason}", hint="nothing to do")
+                self._note(error, "pull.paused", source=source.name)
+                continue
+            for stream in source.connector.streams:
+                self._ledger.stream_id(source.name, stream.name)
+            self._reader = Reader(
+                source, ledger=self._ledger.path, now=self._now, stopping=self._ending,
+                emit=lambda reader, event: self._events.put((reader, event)), own_domains=self._rules.own_domains,
+            )  # fmt: skip
+            self._reader.start()
+
+    def _book(self, reader: Reader, event: Read) -> None:
+        source, page = reader.source, event.page
+        stream_id = self._ledger.stream_id(source.name, event.stream)
+        readings = self._judge.readings(event.stream, page.records, event.owners)
+        self._let_land(stream_id, [reading.crm_id for reading in readings])
+        now = self._now()
+        watermark = None if event.look_up else max((ref.modified_at for ref in page.refs), default=None)
+        if watermark is not None and page.until is not None:
+            watermark = min(watermark, page.until)
+        booked = self._ledger.book(stream_id, page.refs, readings, now=now, watermark=watermark)
+        self._ledger.book_missing(stream_id, page.missing, now=now)
+        self._ledger.keep(source.name, reader.store.take_changes(), now)
+        totals = self._streams.setdefault((source.name, event.stream), StreamTotals())
+        totals.read += len(page.refs)
+        totals.new += booked.new
+        totals.changed += booked.changed
+        totals.changed_after_delivery += booked.changed_after_delivery
+        self._watcher.read(source.name, event.stream, booked, len(page.refs))
+
+    def _let_land(self, stream_id: int, crm_ids: Sequence[str]) -> None:
+        """Wait for the verdict on a record that is on its way before its row is touched.
+
+        Else a row could be on its way to Recotap and, by a fresh look, out of `pending`:
+        the verdict would find no place to go. Rare; bounded by the POST's deadline.
+        """
+        while self._push.in_flight and self._ledger.in_flight(stream_id, crm_ids):
+            reader, event = self._events.get()
+            if reader is not None:
+                self._deferred.append((reader, event))
+            elif event is not None:
+                self._settle(event)
+
+    def _fail(self, source: Source, stream: str | None, error: BaseException) -> None:
+        if isinstance(error, Stopped):
+            return
+        if isinstance(error, LedgerError):
+            raise error
+        if not isinstance(error, SyncdError):
+            log.error("pull.bug", source=source.name, stream=stream, exc_info=error)
+            error = SyncdError(f"a bug in the connector of {source.name}: {type(error).__name__}", hint="report it")
+        for each in source.connector.streams:
+            if stream in (None, each.name):
+                self._ledger.window_failed(self._ledger.stream_id(source.name, each.name), error.message)
+        if isinstance(error, Unavailable) and error.pause_until is not None:
+            self._ledger.pause_until(source.name, error.pause_until, error.message)
+        self._note(error, "pull.failed", source=source.name, stream=stream)
+
+    def _log_streams(self, source: Source) -> None:
+        for (name, stream), totals in self._streams.items():
+            if name == source.name:
+                log.info(
+                    "pull.finished", source=name, stream=stream, read=totals.read, new=totals.new,
+                    changed=totals.changed, changed_after_delivery=totals.changed_after_delivery,
+                )  # fmt: skip
+
+    # -- sending and the end ------------------------------------------------------------
+
+    def _pause_recotap(self, now: datetime) -> None:
+        pause = self._ledger.pause(RECOTAP, now)
+        if pause is not None:
+            self._push.hold_back(*pause)
+
+    def _finish(self, pass_id: int) -> Outcome:
+        self._log_push()
+        stop = self._push.stop
+        if stop is not None:
+            self._note(_error(stop.exit_code, stop.message, stop.hint), "push.failed")
+        if self._push.totals.died:
+            self._codes.add(Exit.DIED)
+        if not self._ledger.balanced():
+            self._codes.add(Exit.UNBALANCED)
+            hint = (
+                "rows were removed by hand, or the file was changed: restore a backup; `syncd status` shows the books"
+            )
+            log.error("books.unbalanced", hint=hint)
+        if self._halt.asked:
+            self._codes.add(self._halt.exit_code)
+        code = worst(self._codes)
+        self._ledger.end_pass(pass_id, exit_code=code, now=self._now())
+        log.info("pass.finished", exit_code=int(code), **self._ledger.counts())
+        return Outcome(code, self._push.totals, self._streams, tuple(self._errors))
+
+    def _log_push(self) -> None:
+        totals = self._push.totals
+        if totals.posts:
+            verdicts = {verdict.value: count for verdict, count in sorted(totals.verdicts.items())}
+            log.info("push.finished", posts=totals.posts, sent=totals.sent, died=totals.died, **verdicts)
+
+    def _note(self, error: SyncdError, event: str, **facts: Any) -> None:
+        self._errors.append(error)
+        self._codes.add(error.exit_code)
+        log.error(event, error=error.message, hint=error.hint or NO_HINT, **facts)
+
+
+class Judge:
+    """Turn records into readings: what the connector says of them, assessed by the rules."""
+
+    def __init__(self, rules: Rules, now: Callable[[], datetime]) -> None:
+        self._rules = rules
+        self._now = now
+        self._source: Source | None = None
+        self._connector: Connector | None = None
+        self._owners: Sequence[Owner] | None = None
+        self._our_side = OurSide.of(rules, ())
+
+    def meet(self, source: Source, connector: Connector) -> None:
+        """Judge the records of `source` from now on."""
+        self._source, self._connector, self._owners = source, connector, None
+
+    def readings(self, stream: str, records: Sequence[Record], owners: Sequence[Owner]) -> list[Reading]:
+        """Return one reading for each record that is an activity; an unreadable one is dead, not lost."""
+        if owners is not self._owners:
+            self._owners, self._our_side = owners, OurSide.of(self._rules, owners)
+        found = (self._reading(stream, record) for record in records)
+        return [reading for reading in found if reading is not None]
+
+    def _reading(self, stream: str, record: Record) -> Reading | None:
+        assert self._source is not None
+        assert self._connector is not None
+        try:
+            draft = self._connector.normalize(stream, record)
+        except Exception as error:  # noqa: BLE001 - the connector's own, and any record may cause it
+            return self._unreadable(stream, record, error)
+        if draft is None:
+            return None
+        config = self._source.config
+        name = config.external_id.format(source=self._source.name, kind=draft.kind, id=record.ref.crm_id)
+        settle: timedelta = getattr(config.settle, draft.kind)
+        assessed = assess(
+            draft, external_activity_id=name, rules=self._rules, our_side=self._our_side, settle=settle,
+            now=self._now(),
+        )  # fmt: skip
+        return _reading(record, draft, name, assessed, settle)
+
+    def _unreadable(self, stream: str, record: Record, error: Exception) -> Reading:
+        assert self._source is not None
+        kind = next(each.kind for each in self._source.connector.streams if each.name == stream)
+        name = self._source.config.external_id.format(source=self._source.name, kind=kind, id=record.ref.crm_id)
+        return Reading(
+            crm_id=record.ref.crm_id, modified_at=record.ref.modified_at, external_activity_id=name, kind=kind,
+            occurred_at=None, wanted=State.DEAD, reason=UNREADABLE,
+            detail=f"the connector cannot read this record ({type(error).__name__})",
+        )  # fmt: skip
+
+
+def _reading(record: Record, draft: Draft, name: str, assessed: Assessment, settle: timedelta) -> Reading:
+    if assessed.activity is not None:
+        wanted = State.PENDING
+        payload = _COMPACT(assessed.activity.payload)
+    else:
+        wanted, payload = (State.EXCLUDED if assessed.excluded else State.INCOMPLETE), None
+    due_at = None
+    if assessed.reason == "settling":
+        due_at = max(draft.occurred_at, draft.created_at) + settle
+    elif assessed.reason == "in_future":
+        due_at = draft.occurred_at
+    return Reading(
+        crm_id=record.ref.crm_id, modified_at=record.ref.modified_at, external_activity_id=name, kind=draft.kind,
+        occurred_at=draft.occurred_at, wanted=wanted, reason=assessed.reason, payload=payload, due_at=due_at,
+    )  # fmt: skip
+
+
+def _error(code: Exit, message: str, hint: str) -> SyncdError:
+    error = SyncdError(message, hint=hint)
+    error.exit_code = code
+    return error
+
+
+__all__ = ["Halt", "Outcome", "Pass", "StreamTotals", "Verdict", "Watcher"]

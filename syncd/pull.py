@@ -1,0 +1,241 @@
+"""Read one source in a thread that runs ahead of the ledger's by a bounded number of pages.
+
+The thread reads the ledger through a connection of its own and writes nothing: what it
+read, learned and met travels as events to the thread that books.
+"""
+
+import json
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from syncd import clock, schedule
+from syncd.activity import Owner
+from syncd.connector import Connector, Context, Page, Ref, Source, Window
+from syncd.errors import ConfigError, Problem, Stopped
+from syncd.ledger import Glance
+
+PAGES_AHEAD = 2  # read and not yet booked: bounds memory
+LOOK_UPS_AT_ONCE = 1000  # ids in one fetch_ids
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """The CRM told who it is; `connector` may be asked to normalize from now on."""
+
+    connector: Connector
+    identity: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One page, to be booked."""
+
+    stream: str
+    page: Page
+    owners: Sequence[Owner]
+    look_up: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRead:
+    """A stream was read to its window's end."""
+
+    stream: str
+    until: datetime | None
+    sweep: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The source is done for this pass."""
+
+    stream: str | None
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The thread has ended; nothing follows."""
+
+
+Event = Met | Read | WindowRead | Failed | Finished
+
+
+class PassStore:
+    """A connector's store for one pass: loaded at its start, changes handed over for the ledger to keep."""
+
+    def __init__(self, kept: Mapping[str, tuple[Any, datetime]], now: Callable[[], datetime]) -> None:
+        self._kept = dict(kept)
+        self._now = now
+        self._changes: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    def get(self, key: str, *, max_age: timedelta | None = None) -> Any:
+        """Return what was put under `key`, or None when there is nothing or it is older than `max_age`."""
+        value, at = self._kept.get(key, (None, None))
+        if at is None or (max_age is not None and not timedelta(0) <= self._now() - at <= max_age):
+            return None
+        return value
+
+    def put(self, key: str, value: Any) -> None:
+        """Keep `value`; TypeError now, not at the commit, for what JSON cannot hold."""
+        json.dumps(value)
+        with self._lock:
+            self._kept[key] = (value, self._now())
+            self._changes[key] = value
+
+    def take_changes(self) -> dict[str, Any]:
+        """Return what was put since the last call."""
+        with self._lock:
+            changes, self._changes = self._changes, {}
+        return changes
+
+
+class Reader:
+    """Read `source` once: every stream's window, then what is to be looked up by id."""
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        ledger: Path | None,
+        now: Callable[[], datetime],
+        stopping: threading.Event,
+        emit: Callable[["Reader", Event], None],
+        own_domains: frozenset[str] = frozenset(),
+    ) -> None:
+        self.source = source
+        self.store = PassStore({}, now)
+        self._ledger = ledger
+        self._now = now
+        self._stopping = stopping
+        self._emit = emit
+        self._own_domains = own_domains
+        self._room = threading.Semaphore(PAGES_AHEAD)
+        self._thread = threading.Thread(target=self._run, name=f"read {source.name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin reading."""
+        self._thread.start()
+
+    def booked(self) -> None:
+        """Make room for another page."""
+        self._room.release()
+
+    def join(self) -> None:
+        """Wait for the thread's end."""
+        self._thread.join()
+
+    def _run(self) -> None:
+        stream: str | None = None
+        try:
+            with Glance.at(self._ledger) if self._ledger else nullcontext() as glance:
+                self.store = PassStore(glance.store(self.source.name) if glance else {}, self._now)
+                context = Context(self.source.name, self.store, self._now, self._sleep, self._own_domains)
+                connector = self.source.connector(self.source.config, context)
+                try:
+                    identity = connector.identity()
+                    if glance:
+                        refuse_stranger(glance, self.source, identity)
+                    self._send(Met(connector, identity))
+                    until: datetime | None = None
+                    for each in connector.streams:
+                        stream = each.name
+                        until = self._read_window(glance, connector, stream, until)
+                    for each in connector.streams:
+                        stream = each.name
+                        self._look_up(glance, connector, stream)
+                finally:
+                    connector.close()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the pass must hear of it and not wait for ever
+            self._send(Failed(stream, error))
+        finally:
+            self._send(Finished())
+
+    def _read_window(
+        self, glance: Glance | None, connector: Connector, stream: str, until: datetime | None
+    ) -> datetime | None:
+        state = glance.stream(self.source.name, stream) if glance else None
+        watermark, swept_at = (state.watermark, state.swept_at) if state else (None, None)
+        now = self._now()
+        sweep = schedule.sweep_due(swept_at=swept_at, now=now)
+        since = schedule.window_since(
+            start=self.source.config.start, overlap=self.source.config.overlap, watermark=watermark,
+            swept_at=swept_at, sweep=sweep, now=now,
+        )  # fmt: skip
+
+        def needed(refs: Sequence[Ref]) -> Collection[str]:
+            return _unknown(glance, self.source.name, stream, refs)
+
+        for page in connector.fetch(stream, Window(since, until, needed)):
+            until = page.until or until
+            self._page(Read(stream, page, connector.owners()))
+        self._send(WindowRead(stream, until, sweep))
+        return until
+
+    def _look_up(self, glance: Glance | None, connector: Connector, stream: str) -> None:
+        if glance is None:
+            return
+        now, after_id = self._now(), 0
+        while due := glance.due_look_ups(self.source.name, stream, now=now, after_id=after_id, limit=LOOK_UPS_AT_ONCE):
+            after_id = due[-1][0]
+            for page in connector.fetch_ids(stream, [crm_id for _, crm_id in due]):
+                self._page(Read(stream, page, connector.owners(), look_up=True))
+
+    def _page(self, event: Read) -> None:
+        while not self._room.acquire(timeout=0.2):
+            self._leave_if_stopping()
+        self._leave_if_stopping()
+        self._send(event)
+
+    def _send(self, event: Event) -> None:
+        self._emit(self, event)
+
+    def _sleep(self, seconds: float) -> None:
+        if self._stopping.wait(seconds):
+            raise Stopped("stopped by a signal")
+
+    def _leave_if_stopping(self) -> None:
+        if self._stopping.is_set():
+            raise Stopped("stopped by a signal")
+
+
+def _unknown(glance: Glance | None, source: str, stream: str, refs: Sequence[Ref]) -> set[str]:
+    """Return the ids that must be read whole: new ones, and changed ones that are not delivered."""
+    known = glance.known(source, stream, (ref.crm_id for ref in refs)) if glance else {}
+    return {
+        ref.crm_id
+        for ref in refs
+        if (held := known.get(ref.crm_id)) is None or (held[0] != clock.text(ref.modified_at) and not held[1])
+    }
+
+
+def refuse_stranger(glance: Glance, source: Source, identity: str | None) -> None:
+    """Raise ConfigError where a name and a portal do not belong together: reading on would double everything."""
+    known = glance.sources()
+    path = f"sources.{source.name}"
+    before, template = known.get(source.name, (None, source.config.external_id))
+    if template != source.config.external_id and glance.has_rows(source.name):
+        message = (
+            f"is {source.config.external_id!r}, but the ledger's activities of this source were sent as {template!r}"
+        )
+        raise ConfigError([Problem(f"{path}.external_id", message, f"put {template!r} back")])
+    if identity is None:
+        return
+    if before is not None and before != identity:
+        message = f"these credentials lead to portal or org {identity}, the ledger knows this source as {before}"
+        hint = "use the credentials of the portal it was, or give the new portal a source name of its own"
+        raise ConfigError([Problem(path, message, hint)])
+    other = next((name for name, (theirs, _) in known.items() if theirs == identity and name != source.name), None)
+    if other is not None and before is None:
+        message = f"portal or org {identity} stands in the ledger as the source {other!r}"
+        hint = f"call the table [sources.{other}] again: under a new name everything would be sent twice"
+        raise ConfigError([Problem(path, message, hint)])
+
+
+__all__ = ["Event", "Failed", "Finished", "Met", "Read", "Reader", "WindowRead", "refuse_stranger"]

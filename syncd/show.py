@@ -1,0 +1,147 @@
+"""Tables for people: the books, and one activity's story."""
+
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+MEANING = {
+    "pending": "goes out in the next pass, or when its back-off is over",
+    "incomplete": "waits for the CRM: looked up again by itself",
+    "delivered": "Recotap has it",
+    "skipped": "Recotap says that it will never take it",
+    "excluded": "a rule of yours, or nobody of the other side in it",
+    "dead": "given up; `syncd retry --state dead` gives another chance",
+}
+
+REASONS = {
+    "not_sent": "the email bounced or failed: nothing happened that could be scored",
+    "internal": "everybody in it is on our side",
+    "excluded_domain": "rules.exclude_domains names its domain",
+    "too_old": "it happened before rules.not_before",
+    "deleted": "the CRM no longer has the record",
+    "unfinished": "the call still runs, or the email is not sent yet",
+    "in_future": "it has not happened yet",
+    "no_contact": "nobody of the other side is associated with it: associate a contact in the CRM",
+    "no_contact_email": "none of its contacts has a usable e-mail address: add one in the CRM",
+    "no_domain": "neither company nor contact has a usable domain: add one to the company in the CRM",
+    "no_owner_email": "no owner with an e-mail address: assign one, or set rules.default_owner_email",
+    "settling": "it may still change (outcome, opens): it goes out as it stands when settle has passed",
+    "unreadable": "the connector cannot read this record",
+    "failed": "Recotap failed it again and again",
+    "refused": "Recotap's validation refuses it",
+    "too_large": "it is too large for Recotap",
+}
+
+VERDICTS = {
+    "created": "Recotap stored it",
+    "duplicate": "it was there already, from an attempt of ours whose answer was lost",
+    "foreign_duplicate": "it was there already, and not from this ledger",
+    "skipped": "Recotap will never take it",
+    "failed": "Recotap answered that this one failed",
+    "refused": "Recotap's validation refuses this one",
+    "too_large": "this one is too large",
+    "bystander": "refused because of another activity in its batch: sent again at once",
+    "throttled": "Recotap asked for fewer requests",
+    "unauthorized": "Recotap refused the key",
+    "wrong_url": "no Recotap at that base URL",
+    "unreachable": "the request did not reach Recotap",
+    "unanswered": "no readable answer: Recotap may have it, the next attempt will tell",
+    "suspect": "no readable answer for it alone, while others got through: it travels alone",
+    "crashed": "syncd ended before the answer: Recotap may have it, the next attempt will tell",
+    "under_way": "being sent",
+}
+
+
+def status(document: dict[str, Any], console: Console | None = None) -> None:
+    """Print the document of `syncd status`."""
+    console = console or Console()
+    activities(document, console)
+    console.print(_streams(document))
+    last = document["last_pass"]
+    if last:
+        ended = (
+            f"ended {last['finished_at']} with exit code {last['exit_code']}"
+            if last["finished_at"]
+            else "was cut short, or runs"
+        )
+        console.print(f"last pass: began {last['started_at']}, {ended}")
+    for name, pause in document["pauses"].items():
+        console.print(f"pause: {name} until {pause['until']}: {pause['reason']}", markup=False)
+    if document["next_attempt_at"]:
+        console.print(f"next attempt or look-up: {document['next_attempt_at']}")
+    if not document["balanced"]:
+        console.print("[bold red]the books do not balance[/]: rows were removed by hand; restore a backup")
+
+
+def activities(document: dict[str, Any], console: Console) -> None:
+    """Print states with their verdicts and reasons, and whether the books balance."""
+    table = Table(box=box.SIMPLE, title=f"{document['seen']} activities seen", title_justify="left")
+    table.add_column("state")
+    table.add_column("activities", justify="right")
+    table.add_column("what it means", overflow="fold")
+    for state, count in document["activities"].items():
+        table.add_row(f"[bold]{state}[/]", str(count), MEANING[state])
+        for name, number, meaning in _parts(document, state):
+            table.add_row(f"  {name}", f"[dim]{number}[/]", f"[dim]{meaning}[/]")
+    table.add_section()
+    books = "the books balance" if document["balanced"] else "[bold red]the books do not balance[/]"
+    table.add_row("seen", str(document["seen"]), books)
+    console.print(table)
+
+
+def _parts(document: dict[str, Any], state: str) -> list[tuple[str, int, str]]:
+    if state == "delivered":
+        return [(name, count, VERDICTS[name]) for name, count in document["verdicts"].items() if count]
+    reasons = document["reasons"].get(state, {})
+    return [(name, count, REASONS.get(name, "")) for name, count in sorted(reasons.items())]
+
+
+def _streams(document: dict[str, Any]) -> Table:
+    table = Table(box=box.SIMPLE, title="sources", title_justify="left")
+    for column in ("source", "stream", "read up to", "last success", "last error"):
+        table.add_column(column, overflow="fold")
+    for each in document["sources"]:
+        error = each["last_error"] or ""
+        table.add_row(each["source"], each["stream"], each["watermark"] or "-", each["last_success_at"] or "-", error)
+    return table
+
+
+def explanation(document: dict[str, Any], console: Console | None = None) -> None:
+    """Print the document of `syncd explain`."""
+    console = console or Console()
+
+    def line(what: str, value: str) -> None:
+        console.print(f"{what:<13} {value}", markup=False, highlight=False, soft_wrap=True)
+
+    line("activity", document["external_activity_id"])
+    line("from", f"{document['source']} {document['stream']}, record {document['crm_id']} ({document['kind']})")
+    line("happened", document["occurred_at"] or "unknown")
+    line("first seen", f"{document['first_seen_at']}, last moved {document['updated_at']}")
+    line("state", f"{document['state']}: {MEANING[document['state']]}")
+    if document["reason"]:
+        line("reason", f"{document['reason']}: {REASONS.get(document['reason'], '')}")
+    if document["verdict"]:
+        line("last verdict", f"{document['verdict']}: {VERDICTS[document['verdict']]}")
+    if document["detail"]:
+        line("detail", document["detail"])
+    line("next", _next(document))
+    if document["changed_after_delivery"]:
+        line("note", "the record changed in the CRM after delivery; Recotap takes no update")
+    for attempt in document["attempts"]:
+        detail = f" ({attempt['detail']})" if attempt["detail"] else ""
+        line("attempt", f"{attempt['at']} {attempt['verdict']}: {VERDICTS[attempt['verdict']]}{detail}")
+
+
+def _next(document: dict[str, Any]) -> str:
+    state, at = document["state"], document["next_attempt_at"]
+    if state == "delivered":
+        return "nothing: it is done"
+    if state == "pending":
+        return f"sent in the first pass after {at}"
+    if at:
+        return f"looked up in the CRM in the first pass after {at}"
+    if state == "skipped":
+        return "nothing, unless `syncd retry` asks for it"
+    return "nothing, unless its record changes in the CRM or `syncd retry` asks for it"

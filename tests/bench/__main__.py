@@ -1,0 +1,148 @@
+"""Measure syncd as its user runs it: `python tests/bench`.
+
+Each figure is of a `syncd sync` process of its own against stand-ins in another process:
+wall clock, CPU of the syncd process alone, its peak memory, and what it asked of HubSpot.
+Machines are noisy: compare figures of one run, or give `--repeat 3` and read the best.
+"""
+
+import argparse
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SYNCD = [sys.executable, "-m", "syncd"]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One process, measured."""
+
+    wall_s: float
+    cpu_s: float
+    peak_mib: float
+    exit_code: int
+
+
+@contextmanager
+def stand_ins(**options: Any) -> Iterator[dict[str, Any]]:
+    """Serve HubSpot and Recotap in a process of their own."""
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in options.items() if value is not True]
+    flags += [f"--{name.replace('_', '-')}" for name, value in options.items() if value is True]
+    command = [sys.executable, "-m", "syncd.sandbox", *flags]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield json.loads(process.stdout.readline())
+        finally:
+            process.send_signal(signal.SIGTERM)
+
+
+def control(url: str, **command: Any) -> Any:
+    """Ask a stand-in's control endpoint."""
+    request = urllib.request.Request(url, json.dumps(command).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)
+
+
+def configured(folder: Path, box: dict[str, Any]) -> dict[str, str]:
+    """Write a configuration for the stand-ins; return the environment that leads to it."""
+    file = folder / "syncd.toml"
+    file.write_text(
+        f"""
+        [recotap]
+        base_url = "{box["recotap_url"]}"
+        api_key = "env:BENCH_KEY"
+        [ledger]
+        path = "{folder / "ledger.db"}"
+        [sources.hubspot]
+        connector = "hubspot"
+        access_token = "env:BENCH_TOKEN"
+        start = 2020-01-01T00:00:00Z
+        base_url = "{box["hubspot_url"]}"
+        search_per_second = 0
+        """
+    )
+    keys = {"BENCH_KEY": box["recotap_key"], "BENCH_TOKEN": box["hubspot_token"]}
+    return {**os.environ, **keys, "SYNCD_CONFIG": str(file)}
+
+
+def measure(environ: dict[str, str], *arguments: str) -> Figure:
+    """Run syncd and wait for it."""
+    began = time.perf_counter()
+    process = subprocess.Popen([*SYNCD, *arguments], env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    wall = time.perf_counter() - began
+    return Figure(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, process.returncode)
+
+
+def status(environ: dict[str, str]) -> dict[str, Any]:
+    """Return the document of `syncd status --json`."""
+    done = subprocess.run([*SYNCD, "status", "--json"], env=environ, capture_output=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def show(what: str, figure: Figure, bounds: str, note: str = "") -> None:
+    """Print one line of the table."""
+    print(
+        f"{what:<46} {figure.wall_s:6.2f} s wall {figure.cpu_s:6.2f} s CPU {figure.peak_mib:6.1f} MiB"
+        f"   bound: {bounds:<32} {note}",
+        flush=True,
+    )
+
+
+def passes(calls: int, *, what: str, bounds: str, idle_bounds: str = "", **options: Any) -> float:
+    """Measure a first pass over `calls` new calls, and one with nothing new; return the first's peak in MiB."""
+    world = {"calls": calls, "contacts": 3000, "companies": 1000, "clean": True, "no_limits": True}
+    with stand_ins(**world, **options) as box, tempfile.TemporaryDirectory() as folder:
+        environ = configured(Path(folder), box)
+        first = measure(environ, "sync")
+        books = status(environ)
+        size = books["ledger"]["bytes"] / 1e6
+        delivered = books["activities"]["delivered"]
+        asked = control(box["hubspot_control"], do="requests")["by_kind"]
+        note = f"delivered {delivered}/{calls}, exit {first.exit_code}, ledger {size:.1f} MB, HubSpot asked {asked}"
+        show(what, first, bounds, note)
+        if idle_bounds:
+            show("  a pass with nothing new", measure(environ, "sync"), idle_bounds)
+    return first.peak_mib
+
+
+def main() -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeat", type=int, default=1)
+    parser.add_argument("--calls", type=int, default=20_000)
+    parser.add_argument("--skip-large", action="store_true", help="without the ten times larger run")
+    chosen = parser.parse_args()
+    load = os.getloadavg()[0]
+    print(f"{os.cpu_count()} cores, load {load:.1f}, Python {sys.version.split()[0]}, {resource.getpagesize()} B pages")
+    for _ in range(chosen.repeat):
+        peak = passes(
+            chosen.calls, what=f"{chosen.calls} new calls, no latency", bounds="6 s wall, 5 s CPU, 110 MiB",
+            idle_bounds="1.2 s wall",
+        )  # fmt: skip
+        passes(
+            chosen.calls, what=f"{chosen.calls} new calls, 50 ms and 100 ms", bounds="15 s wall",
+            latency_hubspot=0.05, latency_recotap=0.1,
+        )  # fmt: skip
+        if not chosen.skip_large:
+            what = f"{chosen.calls * 10} new calls, no latency"
+            large = passes(chosen.calls * 10, what=what, bounds="memory within 15 %")
+            print(f"  memory against the smaller run: {large / peak:.2f}")
+
+
+if __name__ == "__main__":
+    main()

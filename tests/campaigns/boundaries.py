@@ -1,0 +1,66 @@
+"""Run syncd's command line and die by SIGKILL at one exact boundary. For tests alone; the product knows no such hook.
+
+    KILL_AT=commit-before:7 python tests/campaigns/boundaries.py sync -c syncd.toml
+
+Boundaries: commit-before and commit-after (of a transaction of the ledger), post-before (the intent is committed,
+nothing has left) and post-after (Recotap has answered, nothing is booked). Without KILL_AT it runs to its end; with
+BOUNDARIES=FILE it then writes how many there were of each.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from syncd import cli, sender
+from syncd.answers import Answer
+from syncd.ledger import file
+
+KINDS = ("commit-before", "commit-after", "post-before", "post-after")
+
+_passed: Counter[str] = Counter()
+_lock = threading.Lock()
+_writing = file.writing
+_post = sender.Sender.post
+
+
+def reach(kind: str) -> None:
+    """Count a boundary; the chosen one is the last thing that this process does."""
+    with _lock:
+        _passed[kind] += 1
+        if os.environ.get("KILL_AT") == f"{kind}:{_passed[kind]}":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+@contextmanager
+def writing(db: Any, path: Path) -> Iterator[None]:
+    """A transaction of the ledger with a boundary on either side of its COMMIT."""
+    with _writing(db, path):
+        yield
+        reach("commit-before")
+    reach("commit-after")
+
+
+def post(self: sender.Sender, sent: Sequence[tuple[str, str]]) -> Answer:
+    """A POST with a boundary on either side."""
+    reach("post-before")
+    answer = _post(self, sent)
+    reach("post-after")
+    return answer
+
+
+if __name__ == "__main__":
+    file.writing = writing
+    sender.Sender.post = post  # type: ignore[method-assign]
+    try:
+        cli.main()
+    finally:
+        if where := os.environ.get("BOUNDARIES"):
+            Path(where).write_text(json.dumps(_passed))
+        sys.stderr.flush()

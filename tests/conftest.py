@@ -1,0 +1,75 @@
+"""What the end-to-end tests share."""
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import structlog
+
+from syncd import cli, engine
+from tests.world import World
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Ran]
+
+
+@pytest.fixture(autouse=True)
+def logs_end_with_the_test() -> Iterator[None]:
+    """Leave nobody a logger that writes to the captured stderr of a test that is over."""
+    before = list(logging.getLogger().handlers)
+    yield
+    structlog.reset_defaults()
+    for handler in [each for each in logging.getLogger().handlers if each not in before]:
+        if type(handler).__module__ == "syncd.log":
+            logging.getLogger().removeHandler(handler)
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """Stand-ins, a ledger to be made, and one clock that only the test moves."""
+    monkeypatch.setattr(engine, "WAKE_S", 0.02)  # or each wait before a probe would take half a second
+    with World(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """The same by the machine's clock, for the command line and for other processes."""
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.delenv("SYNCD_CONFIG", raising=False)
+    with World(tmp_path, real_time=True) as made:
+        made.write_config()
+        yield made
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run a command line in this process, as the user's shell would."""
+
+    def run(*arguments: object) -> Ran:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["syncd", *map(str, arguments)])
+        code: object = 0
+        try:
+            cli.main()
+        except SystemExit as left:
+            code = left.code or 0
+        sys.stderr.flush()
+        said = capsys.readouterr()
+        assert isinstance(code, int)
+        return Ran(code, said.out, said.err)
+
+    return run
