@@ -124,7 +124,10 @@ def _content(call: Call, answer: Answer, moment: Moment) -> Any | Fault:
     if good:
         return content
     return Fault(
-        Malformed(f"HubSpot, {call.name}: the answer ({answer.status}) has another shape than documented"),
+        Malformed(
+            f"HubSpot, {call.name}: the answer ({answer.status}) has another shape than documented",
+            hint="a proxy in between, or HubSpot has changed it: look for a newer syncd, or report it",
+        ),
         wait_s=_backoff(moment),
     )
 
@@ -167,7 +170,8 @@ def _outage(call: Call, answer: Answer, _error: Mapping[str, Any] | None, moment
 
 
 def _locked(call: Call, answer: Answer, _error: Mapping[str, Any] | None, moment: Moment) -> Fault:
-    return _later(Unavailable(f"HubSpot, {call.name}: locked (423)"), answer, moment, default_s=2.0)
+    error = Unavailable(f"HubSpot, {call.name}: locked (423)", hint="nothing to do: HubSpot works on the portal itself")
+    return _later(error, answer, moment, default_s=2.0)
 
 
 def _migrating(call: Call, answer: Answer, _error: Mapping[str, Any] | None, moment: Moment) -> Fault:

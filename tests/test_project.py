@@ -1,0 +1,227 @@
+"""The repository itself: who may import what, and that files which must agree do."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from importlib.metadata import entry_points, packages_distributions, requires, version
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from pydantic import BaseModel
+
+import syncd
+from syncd.config import load
+from syncd.config.models import TABLES
+from syncd.config.sources import BUILT_IN, load_connector
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+EXAMPLE = ROOT / "config" / "syncd.example.toml"
+LOCKS = ("requirements.txt", "requirements-dev.txt")
+
+# Design 6, from the middle outward: what each part of syncd may import of syncd. "pure" parts do no IO.
+PURE = "activity addresses answers clock durations errors life payload private redaction rules schedule states text"
+MIDDLE = f"{PURE} connector secret"
+MAY_IMPORT = {
+    **dict.fromkeys(PURE.split(), PURE),
+    "connector": "activity durations secret",
+    "secret": "redaction",
+    "deadline": "",
+    "log": "redaction",
+    "config": f"config {MIDDLE}",
+    "ledger": f"ledger {MIDDLE}",
+    "sender": f"deadline __version__ {MIDDLE}",
+    "pull": f"ledger {MIDDLE}",
+    "push": f"ledger sender {MIDDLE}",
+    "engine": f"ledger pull push {MIDDLE}",
+    "sandbox": "sandbox",
+}
+# Whoever is not named is at the rim (cli, commands, daemon, web …) and may import all of syncd.
+
+# Who alone may import what of others; the rest of what a distribution needs is free.
+ALONE = {
+    "sqlite3": ("syncd.ledger*", "syncd.redaction", "syncd.sandbox*"),
+    "sqlite_utils": ("syncd.ledger*",),
+    "httpx": ("syncd.sender", "syncd.deadline"),
+    "httpcore": ("syncd.deadline",),
+    "apscheduler": ("syncd.daemon*",),
+    "hubspot": ("connectors.hubspot*",),
+    "simple_salesforce": ("connectors.salesforce*",),
+    "urllib3": ("connectors.*",),
+    "requests": ("connectors.*",),
+    "connectors": ("connectors.*",),  # syncd finds them by their entry points, never by name
+}
+FOR_CONNECTORS = {f"syncd.{part}" for part in f"__version__ {MIDDLE}".split()}
+
+
+def modules(*packages: str) -> dict[str, Path]:
+    files = sorted(file for package in packages for file in (ROOT / package).rglob("*.py"))
+    return {".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file for file in files}
+
+
+MODULES = modules("syncd", "connectors")
+
+
+def imports(file: Path) -> Iterator[str]:
+    """Yield what a file imports anywhere in it, types included; of syncd down to the module or name."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def parts_of_syncd(file: Path) -> set[str]:
+    return {name.split(".")[1] for name in imports(file) if name.startswith("syncd.")}
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("syncd.")])
+def test_arrows_point_inward(module):
+    part = module.split(".")[1]
+    if part in MAY_IMPORT:
+        assert parts_of_syncd(MODULES[module]) <= set(MAY_IMPORT[part].split())
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("connectors.")])
+def test_a_connector_knows_the_contract_the_pure_parts_and_itself(module):
+    own = ".".join(module.split(".")[:2])
+    for name in imports(MODULES[module]):
+        top = name.split(".")[0]
+        if top == "syncd":
+            assert ".".join(name.split(".")[:2]) in FOR_CONNECTORS, f"{module} imports {name}"
+        elif top == "connectors":
+            assert name.startswith(own), f"{module} imports {name}"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_each_outside_thing_has_one_owner(module):
+    for name in imports(MODULES[module]):
+        owners = ALONE.get(name.split(".")[0])
+        assert owners is None or any(fnmatchcase(module, owner) for owner in owners), f"{module} imports {name}"
+
+
+def test_the_table_of_imports_names_parts_that_exist_or_are_to_come():
+    parts = {name.split(".")[1] for name in MODULES if name.startswith("syncd.")}
+    assert set(MAY_IMPORT) <= parts
+
+
+def test_what_is_imported_is_a_declared_dependency_and_the_other_way_round():
+    distributions = {top: {name.lower().replace("_", "-") for name in names}
+                     for top, names in packages_distributions().items()}  # fmt: skip
+    declared = {Requirement(line).name for line in PROJECT["project"]["dependencies"]}
+    ours = {"syncd", "connectors", *sys.stdlib_module_names}
+    tops = {name.split(".")[0] for file in MODULES.values() for name in imports(file)} - ours
+    used = {top: distributions.get(top, set()) for top in tops}
+    assert {top for top, names in used.items() if not names & (declared | {"pydantic-core"})} == set()
+    # apscheduler and simple-salesforce wait for their issues (daemon, Salesforce); tzdata is data for zoneinfo.
+    waiting = {"apscheduler", "simple-salesforce", "tzdata"}
+    assert declared - set().union(*used.values()) <= waiting
+
+
+def test_versions_agree():
+    assert version("syncd") == syncd.__version__
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    assert "## Unreleased" in changelog or f"## {syncd.__version__}" in changelog
+
+
+@pytest.mark.parametrize("start", [[str(Path(sys.executable).parent / "syncd")], [sys.executable, "-m", "syncd"]])
+def test_the_command_tells_its_version(start):
+    done = subprocess.run([*start, "--version"], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == f"syncd {syncd.__version__}\n"
+
+
+def test_the_built_in_connectors_are_the_entry_points():
+    declared = PROJECT["project"]["entry-points"]["syncd.connectors"]
+    assert declared == BUILT_IN
+    installed = {point.name: point.value for point in entry_points(group="syncd.connectors")}
+    assert declared.items() <= installed.items()
+
+
+def test_the_metadata_of_the_installed_package_is_current():
+    """If it is not, install again: pip install --no-deps --no-build-isolation -e ."""
+    installed = {str(Requirement(line)) for line in requires("syncd") or () if "extra ==" not in line}
+    assert installed == {str(Requirement(line)) for line in PROJECT["project"]["dependencies"]}
+
+
+def keys(model: type[BaseModel]) -> Iterator[str]:
+    for name, known in model.model_fields.items():
+        inner = known.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from (f"{name}.{key}" for key in keys(inner))
+        else:
+            yield name
+
+
+def flat(table: dict, prefix: str = "") -> dict[str, object]:
+    found: dict[str, object] = {}
+    for name, value in table.items():
+        inner = flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {}
+        found.update(inner or {f"{prefix}{name}": value})
+    return found
+
+
+def uncommented() -> str:
+    """Return the example with every commented key in force."""
+    return re.sub(r"(?m)^# (?=[a-z_]+ = )", "", EXAMPLE.read_text(encoding="utf-8"))
+
+
+def test_the_example_has_every_key_there_is():
+    tables: dict[str, type[BaseModel]] = {name: load_connector(at).Config for name, at in BUILT_IN.items()}
+    expected = {f"{name}.{key}" for name, model in TABLES.items() for key in keys(model)}
+    expected |= {f"sources.{name}.{key}" for name, model in tables.items() for key in keys(model)}
+    assert set(flat(tomllib.loads(uncommented()))) == expected
+
+
+def test_what_is_commented_in_the_example_is_the_default(tmp_path, monkeypatch):
+    whole = tmp_path / "whole.toml"
+    whole.write_text(uncommented(), encoding="utf-8")
+    as_it_is, all_in_force = (load(file, environ={}, secrets=False) for file in (EXAMPLE, whole))
+    for table in ("recotap", "ledger", "schedule", "rules", "sources"):
+        assert getattr(as_it_is, table) == getattr(all_in_force, table)
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_file_has_a_hash_for_everything_and_names_no_host_or_path(lock):
+    text = (ROOT / lock).read_text(encoding="utf-8")
+    assert not re.search(r"://|--(extra-)?index|--find-links|--trusted-host|(?<![\w-])/|@ ", text)
+    entries = re.split(r"(?m)^(?=[a-z0-9])", text)[1:]
+    assert entries
+    for entry in entries:
+        assert re.match(r"[a-z0-9._-]+==\S+", entry)
+        assert "--hash=sha256:" in entry
+
+
+def test_the_lock_files_hold_what_the_project_asks_for():
+    project = PROJECT["project"]
+    extras = [line for extra in project["optional-dependencies"].values() for line in extra]
+    for lock, lines in (("requirements.txt", project["dependencies"]), ("requirements-dev.txt", extras)):
+        pinned = dict(re.findall(r"(?m)^([a-z0-9._-]+)==(\S+)", (ROOT / lock).read_text(encoding="utf-8")))
+        for wanted in map(Requirement, lines):
+            assert wanted.name == "syncd" or wanted.specifier.contains(pinned[wanted.name]), wanted
+
+
+def test_both_lock_files_pin_the_same_versions():
+    run, dev = (set(re.findall(r"(?m)^\S+==\S+", (ROOT / lock).read_text(encoding="utf-8"))) for lock in LOCKS)
+    assert run <= dev
+
+
+def test_ci_runs_the_very_command_of_the_readme():
+    (command,) = re.findall(r"(?m)^tests='(.*)'$", (ROOT / ".ci" / "run").read_text(encoding="utf-8"))
+    assert command in (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+
+
+def test_the_top_level_is_the_missions():
+    """What git does not know yet counts too; what it ignores does not."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    top = {name.split("/")[0] for name in listed}
+    allowed = {"pyproject.toml", "README.md", "syncd", "connectors", "config", "tests", "deploy"}
+    assert {name for name in top - allowed if not name.startswith(".")} <= {"LICENSE", "CHANGELOG.md", *LOCKS}
