@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Protocol
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, field_validator
 
 from syncd.activity import Draft, Kind, Owner
 from syncd.durations import Duration
@@ -92,7 +92,6 @@ class Context:
     store: Store
     now: Callable[[], datetime]  # aware UTC, the local clock
     sleep: Callable[[float], None]  # seconds; raises Stopped when the pass is to end
-    own_domains: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +192,6 @@ class Source:
 __all__ = [
     "Connector",
     "Context",
-    "Field",
     "Finding",
     "Needed",
     "Page",

@@ -4,29 +4,41 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonSchema
 
 UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 PATTERN = r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\s*$"
+ABOVE_ZERO = 'expected a duration above zero, e.g. "30s"'
+MOST = timedelta(days=3650)  # ten years: more is a slip of the pen, and soon no date can be reckoned with it
 
 
 def parse(text: Any) -> timedelta:
-    """Read `text`, e.g. "15m"; ValueError, which says what is expected, for anything else."""
+    """Read `text`, e.g. "15m", at most `MOST`; ValueError, which says what is expected, for anything else."""
     if isinstance(text, timedelta):
         return text
-    match = re.match(PATTERN, text) if isinstance(text, str) else None
+    match = re.match(PATTERN, text, re.ASCII) if isinstance(text, str) else None
     if match is None:
         raise ValueError('expected a duration such as "30s", "15m", "4h" or "7d"')
-    return timedelta(seconds=float(match[1]) * UNITS[match[2]])
+    seconds = float(match[1]) * UNITS[match[2]]
+    if seconds > MOST.total_seconds():  # so many digits are infinity
+        raise ValueError(f"expected a duration of at most {show(MOST)}")
+    return timedelta(seconds=seconds)
+
+
+def positive(duration: timedelta) -> timedelta:
+    """Return `duration`; ValueError when it is zero."""
+    if not duration:
+        raise ValueError(ABOVE_ZERO)
+    return duration
 
 
 def show(duration: timedelta) -> str:
-    """Write `duration` as `parse` reads it, in the largest unit that divides it."""
+    """Write `duration` as `parse` reads it, to the microsecond, in the largest unit that divides it."""
     seconds = duration.total_seconds()
     for unit in ("d", "h", "m", "s"):
         if seconds >= UNITS[unit] and seconds % UNITS[unit] == 0:
             return f"{int(seconds // UNITS[unit])}{unit}"
-    return f"{seconds:g}s"
+    return f"{seconds:.6f}".rstrip("0").rstrip(".") + "s"
 
 
 Duration = Annotated[
@@ -35,3 +47,4 @@ Duration = Annotated[
     PlainSerializer(show, return_type=str),
     WithJsonSchema({"type": "string", "pattern": PATTERN, "examples": ["30s", "15m", "4h", "7d"]}),
 ]
+Positive = Annotated[Duration, AfterValidator(positive)]

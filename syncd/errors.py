@@ -45,17 +45,22 @@ PRECEDENCE = (
     Exit.BUG,
     Exit.CONFIG,
     Exit.LEDGER,
+    Exit.HELD,
     Exit.UNBALANCED,
     Exit.UNAUTHORIZED,
     Exit.UNAVAILABLE,
     Exit.DIED,
+    Exit.NO_SUCH_ACTIVITY,
 )
 
 
 def worst(codes: Iterable[int]) -> Exit:
-    """Return the one exit code that stands for all `codes`; OK when there are none."""
-    found = set(codes)
-    return next((code for code in PRECEDENCE if code in found), Exit.OK)
+    """Return the one exit code that stands for all `codes`; OK when there are none.
+
+    A code that has no place in the order, a connector's own, counts as a bug: never as OK.
+    """
+    found = set(codes) - {Exit.OK}
+    return next((code for code in PRECEDENCE if code in found), Exit.BUG if found else Exit.OK)
 
 
 class SyncdError(Exception):
@@ -121,16 +126,16 @@ class Problem:
 
 
 class ConfigError(SyncdError):
-    """The configuration is wrong; `problems` lists every mistake."""
+    """The configuration is wrong; `problems` lists every mistake. None is listed where there is no configuration."""
 
     exit_code = Exit.CONFIG
 
-    def __init__(self, problems: Iterable[Problem], *, where: str = "", hint: str = "") -> None:
+    def __init__(self, problems: Iterable[Problem] = (), *, message: str = "", where: str = "", hint: str = "") -> None:
         self.problems = tuple(problems)
         self.where = where
         count = len(self.problems)
         what = "1 mistake" if count == 1 else f"{count} mistakes"
-        super().__init__(f"{what} in {where or 'the configuration'}", hint=hint)
+        super().__init__(message or f"{what} in {where or 'the configuration'}", hint=hint)
 
 
 class Stopped(SyncdError):

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import model_validator
 
-from syncd import redaction
-from syncd.config import Config, cron, load, schema, sources, urls
+from syncd import cli, redaction, urls
+from syncd.config import Config, cron, load, reading, schema, sources
 from syncd.connector import SourceConfig
 from syncd.errors import ConfigError, Problem
 from syncd.secret import Secret
@@ -37,6 +38,28 @@ class FakeConfig(SourceConfig):
     per_second: float = 4
 
 
+class PickyConfig(FakeConfig):
+    user: str = ""
+
+    @model_validator(mode="after")
+    def _one_of_two(self):
+        assert self.user == self.user.strip()
+        if not self.user:
+            raise ValueError("expected one of two")
+        return self
+
+
+class BrittleConfig(FakeConfig):
+    user: str = ""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _trimmed(cls, table, read):
+        made = read(table)
+        assert made.user == made.user.strip()
+        return made
+
+
 class Fake:
     """A connector as far as the configuration looks at one."""
 
@@ -47,10 +70,12 @@ class Fake:
 def _a_fake_crm(monkeypatch):
     module = types.ModuleType("fake_crm")
     module.Fake = Fake
+    module.Picky = types.SimpleNamespace(Config=PickyConfig)
+    module.Brittle = types.SimpleNamespace(Config=BrittleConfig)
     module.Other = types.SimpleNamespace(Config=dict)
     monkeypatch.setitem(sys.modules, "fake_crm", module)
-    known = {"fake": "fake_crm:Fake", "other": "fake_crm:Other", "gone": "fake_crm_gone:X"}
-    monkeypatch.setattr(sources, "BUILT_IN", {**sources.BUILT_IN, **known})
+    known = {name.lower(): f"fake_crm:{name}" for name in ("Fake", "Picky", "Brittle", "Other")}
+    monkeypatch.setattr(sources, "BUILT_IN", {**sources.BUILT_IN, **known, "gone": "fake_crm_gone:X"})
     monkeypatch.setattr(redaction, "_secrets", set())
     monkeypatch.setenv("TEST_RECOTAP_KEY", "recotap-key")
     monkeypatch.setenv("TEST_CRM_TOKEN", "crm-token")
@@ -115,19 +140,25 @@ class TestWhereTheFileIsFound:
         Path("config/syncd.toml").unlink()
         assert load(environ={}, now=NOW).path == Path("etc.toml")
 
-    def test_without_one_it_says_where_was_looked_and_how_to_begin(self):
+    def test_without_one_it_says_where_was_looked_and_how_to_begin_once(self, capsys):
         Path("config/syncd.toml").unlink()
         Path("etc.toml").unlink()
         with pytest.raises(ConfigError) as caught:
             load(environ={})
-        assert "config/syncd.toml, etc.toml" in caught.value.problems[0].message
-        assert "config/syncd.example.toml" in caught.value.hint
+        cli.say(caught.value)
+        assert capsys.readouterr().err.splitlines() == [
+            "syncd: no configuration found: looked for config/syncd.toml and etc.toml",
+            f"  → to begin, {reading.BEGIN}",
+        ]
+        assert "config/syncd.example.toml" in reading.BEGIN
 
     @pytest.mark.parametrize("environ", [{}, {"SYNCD_CONFIG": "absent.toml"}])
     def test_a_file_that_was_named_has_no_substitute(self, environ):
         with pytest.raises(ConfigError) as caught:
             load(None if environ else Path("absent.toml"), environ=environ)
         assert caught.value.where == "absent.toml"
+        assert ("SYNCD_CONFIG" in caught.value.message) == bool(environ)
+        assert "correct the path" in caught.value.hint
 
     def test_the_process_environment_counts_when_none_is_given(self, monkeypatch):
         monkeypatch.setenv("SYNCD_CONFIG", "variable.toml")
@@ -279,6 +310,11 @@ WRONG = [
     (recotap("concurrency = 2.5"), "recotap.concurrency", "expected a whole number"),
     (recotap("timeout = 30"), "recotap.timeout", "expected a duration"),
     (recotap('timeout = "0s"'), "recotap.timeout", "above zero"),
+    (recotap('timeout = "99999999999999d"'), "recotap.timeout", "at most 3650d"),
+    (recotap('max_age = "3651d"'), "recotap.max_age", "at most 3650d"),
+    (source('overlap = "99999999999999d"'), "sources.crm.overlap", "at most 3650d"),
+    (source('settle = { email = "99999999999999d" }'), "sources.crm.settle.email", "at most 3650d"),
+    (source('[schedule]\nevery = "99999999999999d"'), "schedule.every", "at most 3650d"),
     (recotap('max_age = "1w"'), "recotap.max_age", "expected a duration"),
     (recotap("base_url = 4"), "recotap.base_url", "expected text in quotes"),
     (recotap('base_url = "ftp://x.example"'), "recotap.base_url", "expected an address"),
@@ -302,9 +338,16 @@ WRONG = [
     (source('[rules]\nown_domains = ["https://a.example"]'), "rules.own_domains.0", "expected a domain"),
     (source('[rules]\nown_domains = ["ü ü"]'), "rules.own_domains.0", "expected a domain"),
     (source('[rules]\ndomain_aliases = ["a.example"]'), "rules.domain_aliases", "expected a table"),
-    (source('[rules]\ndomain_aliases = { "x" = "a.example" }'), "rules.domain_aliases.x", "expected a domain"),
+    (
+        source('[rules]\ndomain_aliases = { "x" = "a.example" }'),
+        "rules.domain_aliases.x",
+        "left of the =: expected a domain",
+    ),
     (source("[rules]\nnot_before = 2026-01-01T00:00:00"), "rules.not_before", "time with a zone"),
     (source("[rules]\nnot_before = 2026-01-01"), "rules.not_before", "time with a zone"),
+    (source("[rules]\nnot_before = 0001-01-01T00:00:00+14:00"), "rules.not_before", "time with a zone"),
+    (source("[rules]\nnot_before = 9999-12-31T23:59:59-12:00"), "rules.not_before", "time with a zone"),
+    (MINIMAL.replace("2026-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00"), "sources.crm.start", "time with a zone"),
     (source("[rules]\nnot_before = 20260101"), "rules.not_before", "time with a zone"),
     (source('[rules]\ndefault_owner_email = "Sales Team"'), "rules.default_owner_email", "expected an e-mail address"),
     (MINIMAL.replace("00Z", "00"), "sources.crm.start", "time with a zone"),
@@ -345,9 +388,52 @@ class TestWhatIsWrong:
         with pytest.raises(ConfigError) as caught:
             read(text, SYNCD_RULES__OWN="x")
         assert {problem.path for problem in caught.value.problems} == {
-            "ledgr", "recotap.concurrency", "recotap.timeoot", "rules.own", "sources.crm.colour"
+            "ledgr", "recotap.concurrency", "recotap.timeoot", "rules.own", "sources.crm.colour", "sources.crm.start"
         }  # fmt: skip
-        assert caught.value.message == f"5 mistakes in {tmp_path / 'syncd.toml'}"
+        assert caught.value.message == f"6 mistakes in {tmp_path / 'syncd.toml'}"
+
+    def test_one_mistake_in_a_table_hides_no_other(self, problems, monkeypatch):
+        monkeypatch.delenv("TEST_RECOTAP_KEY")
+        monkeypatch.delenv("TEST_CRM_TOKEN")
+        text = recotap('concurrency = 0\nbase_url = "http://recotap.example"').replace("2026-01-01", "2027-01-01")
+        text += 'colour = 1\noverlap = "soon"\nbase_url = "http://crm.example"\nexternal_id = "{kind}-{id}"\n'
+        text += '[sources.second]\nconnector = "fake"\nexternal_id = "{kind}-{id}"\ntimeout = "0s"\n'
+        assert problems(text).keys() == {
+            "recotap.api_key", "recotap.base_url", "recotap.concurrency",
+            "sources.crm.base_url", "sources.crm.colour", "sources.crm.overlap", "sources.crm.start",
+            "sources.crm.token", "sources.second.external_id", "sources.second.start", "sources.second.timeout",
+            "sources.second.token",
+        }  # fmt: skip
+
+    def test_what_every_source_has_is_checked_where_the_connector_is_unknown(self, problems):
+        text = MINIMAL.replace('"fake"', '"fade"').replace("2026-01-01", "2027-01-01") + 'timeout = "0s"\n'
+        text += '[sources.second]\nsettle = 4\nstart = "soon"\n'
+        assert problems(text).keys() == {
+            "sources.crm.connector", "sources.crm.start", "sources.crm.timeout",
+            "sources.second.connector", "sources.second.settle", "sources.second.start",
+        }  # fmt: skip
+
+    def test_both_every_and_cron_hide_no_mistake_in_the_schedule(self, problems):
+        found = problems(source('[schedule]\nevery = "soon"\ncron = "*/5 * * * *"\ntimezone = "nowhere"'))
+        assert found.keys() == {"schedule", "schedule.every", "schedule.timezone"}
+
+    @pytest.mark.parametrize("wrong", ["allow_insecure_http = 5", "allow_insecure_http = 5\ncolour = 1"])
+    def test_what_hangs_on_a_wrong_value_is_not_guessed(self, problems, wrong):
+        found = problems(recotap(f'base_url = "http://recotap.example"\n{wrong}'))
+        assert "recotap.base_url" not in found
+
+    def test_what_a_connector_checks_across_fields_waits_for_them_and_hides_nothing(self, problems):
+        found = problems(MINIMAL.replace('"fake"', '"picky"') + "colour = 1")
+        assert found.keys() == {"sources.crm", "sources.crm.colour"}
+        assert found["sources.crm"].message == "expected one of two"
+        text = (
+            MINIMAL.replace('"fake"', '"picky"').replace("2026-01-01", "2027-01-01")
+            + 'user = 4\nbase_url = "http://crm.example"'
+        )
+        assert problems(text).keys() == {"sources.crm.start", "sources.crm.user", "sources.crm.base_url"}
+
+    def test_a_connectors_model_that_cannot_take_half_a_table_costs_no_more_than_its_own_checks(self, problems):
+        assert problems(MINIMAL.replace('"fake"', '"brittle"') + "user = 4").keys() == {"sources.crm.user"}
 
     def test_an_unknown_key_brings_the_nearest_one_or_all_there_are(self, problems):
         found = problems(recotap("time_out = 1\nzzz = 1") + 'settle = { calls = "1h" }\n')
@@ -356,7 +442,9 @@ class TestWhatIsWrong:
         assert found["sources.crm.settle.calls"].hint == "did you mean call?"
 
     def test_an_unknown_connector_brings_the_known_ones(self, problems):
-        assert problems(MINIMAL.replace('"fake"', '"zzz"'))["sources.crm.connector"].hint.endswith("hubspot, other")
+        assert problems(MINIMAL.replace('"fake"', '"zzz"'))["sources.crm.connector"].hint.endswith(
+            "hubspot, other, picky"
+        )
         assert "hubspot" in problems(MINIMAL.replace('connector = "fake"', ""))["sources.crm.connector"].hint
 
     def test_what_is_missing_or_wrong_comes_with_an_example(self, problems):
@@ -411,6 +499,11 @@ class TestWhatIsWrong:
     def test_two_sources_that_could_give_the_same_ids_are_refused(self, problems, template):
         found = problems(other_source("second", template))
         assert "the same ids as sources.crm" in found["sources.second.external_id"].message
+
+    def test_a_source_that_meets_several_is_told_once(self, problems):
+        text = other_source("second", "{kind}-{id}")
+        text += text.partition("[sources.second]")[2].join(["[sources.third]", ""])
+        assert "sources.crm and sources.second" in problems(text)["sources.third.external_id"].message
 
     def test_one_form_that_continues_with_digits_meets_the_other(self, problems):
         text = other_source("second", "{kind}-{id}").replace('"{kind}-{id}"', '"{kind}-7{id}"', 1)

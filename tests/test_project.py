@@ -25,7 +25,9 @@ EXAMPLE = ROOT / "config" / "syncd.example.toml"
 LOCKS = ("requirements.txt", "requirements-dev.txt")
 
 # Design 6, from the middle outward: what each part of syncd may import of syncd. "pure" parts do no IO.
-PURE = "activity addresses answers clock durations errors life payload private redaction rules schedule states text"
+PURE = (
+    "activity addresses answers clock durations errors life payload private redaction rules schedule states text urls"
+)
 MIDDLE = f"{PURE} connector secret"
 MAY_IMPORT = {
     **dict.fromkeys(PURE.split(), PURE),
@@ -184,6 +186,31 @@ def test_what_is_commented_in_the_example_is_the_default(tmp_path, monkeypatch):
     as_it_is, all_in_force = (load(file, environ={}, secrets=False) for file in (EXAMPLE, whole))
     for table in ("recotap", "ledger", "schedule", "rules", "sources"):
         assert getattr(as_it_is, table) == getattr(all_in_force, table)
+
+
+def test_every_document_names_the_number_of_lines_that_the_example_marks():
+    words = "no one two three four five six seven".split()
+    count = words[len(re.findall(r"(?m)^[a-z_]+ = .*# <--", EXAMPLE.read_text(encoding="utf-8")))]
+    for name in ("config/syncd.example.toml", "README.md", "deploy/README.md", "syncd/demo.py"):
+        text = " ".join((ROOT / name).read_text(encoding="utf-8").split())
+        assert re.findall(r"(\w+) lines marked `?<--", text) == [count], name
+
+
+def test_the_cron_line_starts_syncd_and_logs_what_it_says_whoever_runs_it(tmp_path):
+    """Stand-ins take the place of /opt/syncd and logger; sh is the shell that cron uses."""
+    line = re.search(
+        r"(?m)^\*/5 \* \* \* \*  syncd  (.*)$", (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
+    )
+    assert line
+    assert "%" not in line[1], "cron takes it for a line's end"
+    for name, does in (("syncd", 'echo "started: $*" >&2'), ("logger", 'cat >"$TMP_LOG"')):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / name).chmod(0o755)
+    command = line[1].replace("/opt/syncd/bin/syncd", str(tmp_path / "syncd"))
+    environ = {"PATH": f"{tmp_path}:/usr/bin:/bin", "TMP_LOG": str(tmp_path / "log")}
+    done = subprocess.run(["sh", "-c", command], env=environ, capture_output=True, text=True, check=True, cwd="/")
+    assert (done.stdout, done.stderr) == ("", "")
+    assert (tmp_path / "log").read_text() == "started: sync -c /etc/syncd/syncd.toml\n"
 
 
 @pytest.mark.parametrize("lock", LOCKS)

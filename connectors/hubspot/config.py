@@ -1,13 +1,9 @@
 """What a HubSpot source's table may hold."""
 
-from datetime import timedelta
-from ipaddress import ip_address
-from urllib.parse import urlsplit
-
 from pydantic import Field, field_validator
 
+from syncd import durations, urls
 from syncd.connector import SourceConfig
-from syncd.durations import Duration
 from syncd.secret import Secret
 
 
@@ -24,30 +20,14 @@ class HubSpotConfig(SourceConfig):
     @field_validator("base_url")
     @classmethod
     def _carries_a_token_safely(cls, url: str) -> str:
-        parts = urlsplit(url.strip())
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            raise ValueError("expected an address such as https://api.hubapi.com")
-        if parts.username is not None or parts.password is not None:
-            raise ValueError("expected an address without user or password")
-        if parts.scheme == "http" and not _is_loopback(parts.hostname):
-            raise ValueError("plain http only to loopback: the token travels in a header; use https")
-        return url.strip().rstrip("/")
+        url = urls.checked(url)
+        if urls.is_insecure(url):
+            raise ValueError(urls.INSECURE)
+        return url
 
     @field_validator("department_property")
     @classmethod
     def _is_a_name(cls, name: str) -> str:
         return name.strip()
 
-    @field_validator("timeout")
-    @classmethod
-    def _leaves_time(cls, timeout: Duration) -> Duration:
-        if timeout <= timedelta(0):
-            raise ValueError('expected more than nothing, e.g. "30s"')
-        return timeout
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    _leaves_time = field_validator("timeout")(durations.positive)

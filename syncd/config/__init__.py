@@ -19,10 +19,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from syncd.config import credentials, mistakes, reading, sources, urls
+from syncd import urls
+from syncd.config import credentials, mistakes, reading, sources
 from syncd.config.models import TABLES, LedgerConfig, RecotapConfig, RulesConfig, ScheduleConfig
 from syncd.connector import Source
 from syncd.errors import ConfigError
+
+EITHER = 'expected either every = "5m" or cron = "*/5 * * * *"; the other one left out or ""'
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,26 +58,28 @@ def load(
     found = reading.Reading(reading.parse(file), now=now or datetime.now(UTC))
     reading.overlay(found, environ)
     tables = _tables(found)
-    specs = sources.specs(found)
+    configs = sources.configs(found)
     if secrets:
         for name, table in tables.items():
             credentials.read_all(found, (name,), table)
-        for spec in specs:
-            credentials.read_all(found, ("sources", spec.name), spec.config)
+        for name, (config, _) in configs.items():
+            credentials.read_all(found, ("sources", name), config)
     if found.problems:
         raise ConfigError(found.problems, where=str(file))
-    return Config(path=file, sources=specs, **tables)
+    return Config(path=file, sources=sources.specs(configs), **tables)
 
 
 def _tables(found: reading.Reading) -> dict[str, Any]:
-    """Return syncd's own tables as models, those without a mistake."""
+    """Return syncd's own tables as models, as far as they can be read."""
     for name in sorted(found.tree.keys() - TABLES.keys() - {"sources"}):
         found.wrong((name,), "unknown table", mistakes.nearest(name, [*TABLES, "sources"]))
     models = {name: mistakes.model(found, (name,), kind, found.tree.get(name, {})) for name, kind in TABLES.items()}
-    recotap = models["recotap"]
-    if recotap and not recotap.allow_insecure_http and urls.is_insecure(recotap.base_url):
+    recotap, schedule = models["recotap"], found.tree.get("schedule")
+    if recotap and recotap.base_url and recotap.allow_insecure_http is False and urls.is_insecure(recotap.base_url):
         hint = "use https://, or set allow_insecure_http = true beside it"
         found.wrong(("recotap", "base_url"), urls.INSECURE, hint)
+    if isinstance(schedule, dict) and all(schedule.get(name, "") != "" for name in ("every", "cron")):
+        found.wrong(("schedule",), EITHER)
     return {name: model for name, model in models.items() if model}
 
 

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, create_model, model_validator
 from pydantic.fields import FieldInfo
 
 from syncd.config.models import A_TIME
@@ -33,16 +33,39 @@ EXPECTED = {  # what pydantic's error types begin with; the first that fits
 
 
 def model(reading: Reading, key: tuple[str, ...], kind: type[BaseModel], table: Any) -> Any:
-    """Return `table` as a `kind`, or None with its mistakes noted."""
+    """Return `table` as a `kind` with its mistakes noted, so that what else is checked can go on.
+
+    A field that is wrong or missing is None then, whatever its type; the whole is None where nothing can be read.
+    """
     if not isinstance(table, dict):
         reading.wrong(key, f"expected a table, [{'.'.join(key)}]")
         return None
     try:
         return kind.model_validate(table)
     except ValidationError as error:
-        for detail in error.errors(include_input=False, include_url=False):
-            place = tuple(str(part) for part in detail["loc"] if part != "[key]")
-            reading.wrong(key + place, *_explain(kind, place, detail))
+        details = error.errors(include_input=False, include_url=False)
+    for detail in details:
+        place = tuple(str(part) for part in detail["loc"] if part != "[key]")
+        reading.wrong(key + place, *_explain(kind, place, detail))
+    at_fault = {str(detail["loc"][0]) for detail in details if detail["loc"]}
+    rest = {name: value for name, value in table.items() if name not in at_fault}
+    if all(detail["type"] == "extra_forbidden" and len(detail["loc"]) == 1 for detail in details):
+        return model(reading, key, kind, rest)  # with every field there: what the model checks across them comes too
+    return _what_is_readable(kind, rest, at_fault & kind.model_fields.keys())
+
+
+def _what_is_readable(kind: type[BaseModel], table: dict[str, Any], unreadable: set[str]) -> BaseModel | None:
+    """Return a `kind` in which the `unreadable` fields are None, and what it checks across fields is off."""
+    fields: dict[str, Any] = dict.fromkeys(unreadable, (Any, None))
+    checks = kind.__pydantic_decorators__.model_validators
+    off: dict[str, Any] = {
+        name: model_validator(mode="after")(lambda self: self)
+        for name, check in checks.items()
+        if check.info.mode == "after"
+    }
+    try:
+        return create_model(kind.__name__, __base__=kind, __validators__=off, **fields).model_validate(table)
+    except Exception:  # noqa: BLE001 - a connector's own code, which was never meant to see half a table
         return None
 
 
@@ -57,7 +80,8 @@ def _explain(kind: type[BaseModel], place: tuple[str, ...], detail: Any) -> tupl
     """Return message and hint for one of pydantic's errors."""
     found, context = detail["type"], detail.get("ctx", {})
     if found == "value_error":
-        return str(context["error"]), ""
+        left = "left of the =: " if "[key]" in detail["loc"] else ""
+        return f"{left}{context['error']}", ""
     table, last = _follow(kind, place)
     if found == "extra_forbidden":
         return "unknown key", nearest(place[-1], table.model_fields if table else ())

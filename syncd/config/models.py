@@ -16,8 +16,9 @@ from pydantic import (
     model_validator,
 )
 
-from syncd.config import cron, urls
-from syncd.durations import Duration
+from syncd import urls
+from syncd.config import cron
+from syncd.durations import Positive
 from syncd.secret import Secret
 
 if TYPE_CHECKING:
@@ -27,12 +28,6 @@ EVERY = timedelta(minutes=5)  # without a [schedule]
 A_TIME = "expected a time with a zone, e.g. 2026-01-01T00:00:00Z"
 A_DOMAIN = 'expected a domain, e.g. "yourcompany.com", without @ or https://'
 DOMAIN = re.compile(r"(?=.{1,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")
-
-
-def _positive(duration: timedelta) -> timedelta:
-    if not duration:
-        raise ValueError('expected a duration above zero, e.g. "30s"')
-    return duration
 
 
 def _domain(text: str) -> str:
@@ -65,11 +60,11 @@ def _time(value: Any) -> Any:
     return value
 
 
-def _url(text: str) -> str:
-    mistake = urls.mistake_in(text)
-    if mistake:
-        raise ValueError(mistake)
-    return text.rstrip("/")
+def _in_calendar(at: datetime | None) -> datetime | None:
+    """Return `at`; ValueError for the first and last year there is, where another zone's time can be none."""
+    if at and not 1 < at.year < 9999:
+        raise ValueError(A_TIME)
+    return at
 
 
 def _path(path: Any) -> Any:
@@ -88,7 +83,6 @@ def _zone(name: str) -> str:
 
 Domain = Annotated[str, AfterValidator(_domain), Field(examples=["yourcompany.com"])]
 Cron = Annotated[str, AfterValidator(cron.checked), Field(examples=["*/5 * * * *"])]
-Positive = Annotated[Duration, AfterValidator(_positive)]
 
 
 class Table(BaseModel):
@@ -100,7 +94,7 @@ class Table(BaseModel):
 class RecotapConfig(Table):
     """Where Recotap is, and how hard to knock."""
 
-    base_url: Annotated[str, AfterValidator(_url)] = "https://eapi.recotap.com/api/v1"
+    base_url: Annotated[str, AfterValidator(urls.checked)] = "https://eapi.recotap.com/api/v1"
     api_key: Annotated[Secret, Field(examples=["env:RECOTAP_API_KEY"])]
     concurrency: Annotated[int, Field(ge=1, le=16)] = 4  # POSTs in flight
     timeout: Positive = timedelta(seconds=30)
@@ -123,10 +117,8 @@ class ScheduleConfig(Table):
 
     @model_validator(mode="before")
     @classmethod
-    def _one_of_two(cls, table: dict[str, Any]) -> dict[str, Any]:
+    def _empty_is_left_out(cls, table: dict[str, Any]) -> dict[str, Any]:
         table = {name: value for name, value in table.items() if value != "" or name not in ("every", "cron")}
-        if {"every", "cron"} <= table.keys():
-            raise ValueError('expected either every = "5m" or cron = "*/5 * * * *"; the other one left out or ""')
         return table if "cron" in table else {"every": EVERY, **table}
 
 
@@ -136,7 +128,7 @@ class RulesConfig(Table):
     own_domains: list[Domain] = []
     domain_aliases: dict[Domain, Domain] = {}
     exclude_domains: list[Domain] = []
-    not_before: Annotated[AwareDatetime | None, BeforeValidator(_time)] = None
+    not_before: Annotated[AwareDatetime | None, BeforeValidator(_time), AfterValidator(_in_calendar)] = None
     default_owner_email: Annotated[str, AfterValidator(_address)] = ""
 
     def to_rules(self) -> "Rules":

@@ -17,7 +17,7 @@ SEARCHED = (Path("config/syncd.toml"), Path("/etc/syncd/syncd.toml"))
 FILE_VARIABLE = "SYNCD_CONFIG"
 PREFIX = "SYNCD_"
 
-BEGIN = "copy config/syncd.example.toml to config/syncd.toml and fill it in"
+BEGIN = "copy config/syncd.example.toml to config/syncd.toml, set the lines marked <--, then run: syncd check"
 
 
 @dataclass
@@ -40,13 +40,16 @@ class Reading:
 
 def find(path: Path | None, environ: Mapping[str, str]) -> Path:
     """Return the first file there is; ConfigError, which says where was looked, when there is none."""
-    named = path or (Path(environ[FILE_VARIABLE]) if environ.get(FILE_VARIABLE) else None)
+    variable = environ.get(FILE_VARIABLE)
+    named = path or (Path(variable) if variable else None)
     candidates = (named,) if named else SEARCHED
     for candidate in candidates:
         if os.path.lexists(candidate):  # unreadable is not absent: parse says so
             return candidate
-    looked = ", ".join(map(str, candidates))
-    raise ConfigError([Problem("", f"no configuration file: looked for {looked}", BEGIN)], where=looked, hint=BEGIN)
+    looked = " and ".join(map(str, candidates))
+    origin = f", which {FILE_VARIABLE} names" if named and not path else ""
+    hint = f"correct the path, or begin: {BEGIN}" if named else f"to begin, {BEGIN}"
+    raise ConfigError(message=f"no configuration found: looked for {looked}{origin}", where=looked, hint=hint)
 
 
 def parse(file: Path) -> dict[str, Any]:

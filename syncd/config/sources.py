@@ -2,29 +2,46 @@
 
 import importlib
 import re
+from collections.abc import Mapping
+from datetime import timedelta
 from importlib.metadata import entry_points
-from itertools import combinations, product
+from itertools import product
 from typing import Any
 
-from syncd.config import mistakes, urls
-from syncd.config.reading import BEGIN, Reading
+from syncd import durations, urls
+from syncd.config import mistakes
+from syncd.config.models import A_TIME
+from syncd.config.reading import Reading
 from syncd.connector import Connector, Source, SourceConfig
 
 GROUP = "syncd.connectors"  # the entry-point group that connectors are found by
 BUILT_IN = {"hubspot": "connectors.hubspot:HubSpot"}  # for a source tree that was never installed
 SOURCE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+COMMON = [field for field in SourceConfig.model_fields if field != "connector"]
 NAME_EXPECTED = "expected a name of up to 40 lower-case letters, digits, - and _, e.g. [sources.hubspot]"
 
+# Of each source its table and its connector: None where nobody can tell it.
+Configs = dict[str, tuple[SourceConfig, type[Connector] | None]]
 
-def specs(reading: Reading) -> tuple[Source, ...]:
-    """Return the sources without a mistake, in the file's order; the others' mistakes are noted."""
+
+def configs(reading: Reading) -> Configs:
+    """Return each source's table as far as it can be read, in the file's order; every mistake is noted.
+
+    A field that is wrong is None, as `mistakes.model` says.
+    """
     tables = reading.tree.get("sources", {})
     if not isinstance(tables, dict) or not tables:
-        reading.wrong(("sources",), "expected at least one source, e.g. [sources.hubspot]", BEGIN)
-        return ()
-    found = tuple(spec for name, table in tables.items() if (spec := _source(reading, name, table)))
-    _compare_ids(reading, found)
+        hint = "config/syncd.example.toml shows one whole"
+        reading.wrong(("sources",), "expected at least one source, e.g. [sources.hubspot]", hint)
+        return {}
+    found = {name: read for name, table in tables.items() if (read := _source(reading, name, table))}
+    _compare_ids(reading, {name: config.external_id for name, (config, _) in found.items()})
     return found
+
+
+def specs(configs: Configs) -> tuple[Source, ...]:
+    """Return the sources of `configs` in which there was no mistake."""
+    return tuple(Source(name, config, connector) for name, (config, connector) in configs.items() if connector)
 
 
 def load_connector(at: str) -> type[Connector]:
@@ -34,7 +51,7 @@ def load_connector(at: str) -> type[Connector]:
     return found
 
 
-def _source(reading: Reading, name: str, table: Any) -> Source | None:
+def _source(reading: Reading, name: str, table: Any) -> tuple[SourceConfig, type[Connector] | None] | None:
     key = ("sources", name)
     if not SOURCE_NAME.fullmatch(name):
         reading.wrong(key, NAME_EXPECTED)
@@ -42,15 +59,15 @@ def _source(reading: Reading, name: str, table: Any) -> Source | None:
         reading.wrong(key, f"expected a table, [sources.{name}]")
         return None
     connector = _connector(reading, key, table.get("connector"))
-    if connector is None:
-        return None
     if _is_number(table.get("start")):  # pydantic would take it for seconds since 1970
         table = {**table, "start": ""}
-    config = mistakes.model(reading, key, connector.Config, table)
+    if connector is None:  # what every source has can be checked all the same
+        table = {"connector": "", **{field: table[field] for field in COMMON if field in table}}
+    config = mistakes.model(reading, key, connector.Config if connector else SourceConfig, table)
     if config is None:
         return None
     _check(reading, key, config)
-    return Source(name, config, connector)
+    return config, connector
 
 
 def _is_number(value: Any) -> bool:
@@ -81,10 +98,12 @@ def _connector(reading: Reading, key: tuple[str, ...], name: Any) -> type[Connec
 
 def _check(reading: Reading, key: tuple[str, ...], config: SourceConfig) -> None:
     """Check what holds for every connector's table, whatever its own model checks."""
-    if config.start > reading.now:
+    if config.start and config.start > reading.now:
         reading.wrong((*key, "start"), "lies in the future", "expected a time that has been, or a clock that is right")
-    if not config.timeout:
-        reading.wrong((*key, "timeout"), 'expected a duration above zero, e.g. "30s"')
+    if config.start and config.start.year == 1:  # in another zone it may be no time at all
+        reading.wrong((*key, "start"), A_TIME)
+    if config.timeout == timedelta():
+        reading.wrong((*key, "timeout"), durations.ABOVE_ZERO)
     for name, value in config:
         if name.endswith("_url") and isinstance(value, str) and value:
             mistake = urls.mistake_in(value) or (urls.INSECURE if urls.is_insecure(value) else "")
@@ -92,20 +111,23 @@ def _check(reading: Reading, key: tuple[str, ...], config: SourceConfig) -> None
                 reading.wrong((*key, name), mistake)
 
 
-def _compare_ids(reading: Reading, found: tuple[Source, ...]) -> None:
-    """Note each pair of sources whose activities could get the same externalActivityId."""
-    for earlier, later in combinations(found, 2):
-        if any(_can_meet(one, other) for one, other in product(_around_id(earlier), _around_id(later))):
+def _compare_ids(reading: Reading, forms: Mapping[str, str | None]) -> None:
+    """Note each source whose activities could get the externalActivityId of an earlier one's; name: external_id."""
+    around = {name: _around_id(name, form) for name, form in forms.items() if form}
+    for place, (later, ends) in enumerate(around.items()):
+        earlier = list(around.items())[:place]
+        met = [f"sources.{name}" for name, others in earlier if any(_can_meet(*two) for two in product(others, ends))]
+        if met:
             reading.wrong(
-                ("sources", later.name, "external_id"),
-                f"can give the same ids as sources.{earlier.name}: one activity would pass for the other's",
+                ("sources", later, "external_id"),
+                f"can give the same ids as {' and '.join(met)}: one activity would pass for another",
                 'expected a form that tells them apart, e.g. external_id = "{source}-{kind}-{id}"',
             )
 
 
-def _around_id(spec: Source) -> list[tuple[str, str]]:
+def _around_id(name: str, external_id: str) -> list[tuple[str, str]]:
     """Return what stands before and after the CRM's id in the ids of each kind."""
-    forms = (spec.config.external_id.format(source=spec.name, kind=kind, id="\0") for kind in ("call", "email"))
+    forms = (external_id.format(source=name, kind=kind, id="\0") for kind in ("call", "email"))
     return [(form.partition("\0")[0], form.rpartition("\0")[2]) for form in forms]
 
 

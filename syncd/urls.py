@@ -1,10 +1,22 @@
-"""Judge the addresses of APIs; pure."""
+"""Judge the addresses of APIs; pure. For syncd and for connectors alike."""
 
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 EXPECTED = "expected an address such as https://api.example.com"
 INSECURE = "would send keys and people's data unencrypted: expected https:// (http:// only to this machine)"
+
+
+def checked(text: str) -> str:
+    """Return `text` without spaces around it and slashes at its end; ValueError says what is wrong with it.
+
+    Plain http passes: whether it may be is for the caller to say, who knows `is_insecure`.
+    """
+    url = text.strip()
+    mistake = mistake_in(url)
+    if mistake:
+        raise ValueError(mistake)
+    return url.rstrip("/")
 
 
 def mistake_in(url: str) -> str:
@@ -24,10 +36,12 @@ def mistake_in(url: str) -> str:
 def is_insecure(url: str) -> bool:
     """Say whether `url` is plain http to another machine than this."""
     parts = urlsplit(url)
-    host = parts.hostname or ""
-    if parts.scheme != "http" or host == "localhost":
-        return False
+    return parts.scheme == "http" and not is_loopback(parts.hostname or "")
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether `host`, a name or an address, is this machine."""
     try:
-        return not ip_address(host).is_loopback
+        return ip_address(host).is_loopback
     except ValueError:
-        return True
+        return host == "localhost"
