@@ -93,9 +93,8 @@ def _host(text: str) -> str | None:
     name = re.sub(r":\d*$", "", authority.rpartition("@")[2]).rstrip(".")
     if not name.isascii():
         name = domain_of(_email(f"postmaster@{name[:254]}") or "")  # email_validator knows IDNA
-    without_www = name.removeprefix("www.")
-    if "." in without_www:  # www.com is a domain
-        name = without_www
+    while name.startswith("www.") and name.count(".") > 1:  # www.com is a domain
+        name = name.removeprefix("www.")
     return name if len(name) <= 253 and _HOST.fullmatch(name) and not _is_ip(name) else None
 
 

@@ -20,15 +20,13 @@ Outcome = Literal[
     "answered",  # 200: `verdicts` holds what is proven
     "refused",  # 400 by the validation: nothing was stored
     "too_large",  # 413
-    "unauthorized",  # 401, 403
+    "unauthorized",  # 401, and 403 where it is Recotap's own: a firewall's may be about one activity's text
     "wrong_url",  # 404, 405, a redirect
     "throttled",  # 429
     "unreachable",  # no connection
     "down",  # a time-out, a reset, 5xx, a 200 or 4xx nobody can read
 ]
 
-# Of the activity itself: "contact … already exists" is a failure, and would be a loss if it passed for a delivery.
-EXISTS = re.compile(r"\b(?:activity|externalActivityId)\b.*\balready exists", re.IGNORECASE | re.DOTALL)
 FLAT_INDEX = re.compile(r"\bactivities[.\[](\d+)\b\]?\.?([\w.\[\]]*)", re.ASCII)
 INDEX = re.compile(r"\d+", re.ASCII)
 NAME = re.compile(r"[A-Za-z]\w{0,39}|\d{1,4}", re.ASCII)  # of a field or a rule; anything else may be a value
@@ -67,7 +65,7 @@ def read(status: int, headers: Mapping[str, str], body: str, sent: Sequence[str]
         return _refused(document, len(sent))
     if status == 413:
         return Answer("too_large", "HTTP 413: the batch is too large")
-    if status in (401, 403):
+    if status == 401 or (status == 403 and isinstance(document, dict)):
         return Answer("unauthorized", f"HTTP {status}")
     if status in (404, 405) or 300 <= status < 400:
         return Answer("wrong_url", f"HTTP {status}")
@@ -125,11 +123,17 @@ def _item(item: Mapping[str, Any]) -> Judged:
         return Judged(Verdict.CREATED)
     if status == "skipped":
         return Judged(Verdict.SKIPPED, error or "no reason given")
-    if status == "failed" and EXISTS.search(error):
+    if status == "failed" and _says_that_it_exists(error, item["externalActivityId"]):
         return Judged(Verdict.DUPLICATE)
     if status == "failed":
         return Judged(Verdict.FAILED, error or "no error given")
     return Judged(Verdict.UNANSWERED, "a status that is not Recotap's")
+
+
+def _says_that_it_exists(error: str, name: str) -> bool:
+    """Believe it of "activity" or of this activity's own id: a contact or an account that exists proves nothing."""
+    itself = rf"(?:\bactivity|(?<![\w-]){re.escape(name)}['\"`’]?)\s+already exists\b"
+    return re.search(itself, error, re.IGNORECASE) is not None
 
 
 def _agreed(said: Sequence[Judged]) -> Judged:

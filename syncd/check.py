@@ -1,12 +1,13 @@
 """`syncd check`: try everything that a pass depends on, and say what to do about what fails."""
 
+import os
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from contextlib import suppress
 
 from syncd import clock, wiring
 from syncd.config import Config
 from syncd.connector import Context, Finding, Source
-from syncd.errors import Exit, SyncdError
+from syncd.errors import Exit, LedgerError, SyncdError
 from syncd.ledger import Glance
 from syncd.pull import PassStore, refuse_stranger
 
@@ -49,8 +50,6 @@ def _ledger(config: Config) -> Iterator[Finding]:
 
 def _new_ledger(config: Config) -> Iterator[Finding]:
     """Say whether the first pass could make the ledger, without making it."""
-    import os
-
     path = config.ledger.path
     parent = next(each for each in path.absolute().parents if each.exists())
     if parent.is_dir() and os.access(parent, os.W_OK | os.X_OK):
@@ -61,31 +60,35 @@ def _new_ledger(config: Config) -> Iterator[Finding]:
 
 
 def _source(config: Config, source: Source) -> Iterator[Finding]:
-    now = datetime.now(UTC)
+    yield from _pause(config, source)
+    context = Context(source.name, PassStore({}, clock.now), clock.now, _no_sleep)
     try:
-        if config.ledger.path.exists():
-            with Glance.at(config.ledger.path) as glance:
-                pause = glance.pause(source.name, now)
-                if pause is not None:
-                    message = f"passes leave it alone until {clock.text(pause[0])}: {pause[1]}"
-                    yield Finding("pause", False, message, "nothing to do", warning=True)
-        context = Context(
-            source.name, PassStore({}, clock.now), clock.now, _no_sleep, config.rules.to_rules().own_domains
-        )
         connector = source.connector(source.config, context)
         try:
             yield from connector.check()
             identity = connector.identity()
         finally:
             connector.close()
-        if config.ledger.path.exists():
-            with Glance.at(config.ledger.path) as glance:
-                refuse_stranger(glance, source, identity)
+        _refuse_stranger(config, source, identity)
     except SyncdError as error:
         problems = getattr(error, "problems", ())
         message = "; ".join(f"{p.path} {p.message}" for p in problems) or error.message
         hint = "; ".join(p.hint for p in problems) or error.hint
         yield Finding("source", False, message, hint, exit_code=error.exit_code)
+
+
+def _pause(config: Config, source: Source) -> Iterator[Finding]:
+    """Say that passes leave the source alone for a while; the check goes on all the same."""
+    with suppress(LedgerError), Glance.at(config.ledger.path) as glance:  # the ledger has a line of its own
+        pause = glance.pause(source.name, clock.now())
+        if pause is not None:
+            message = f"passes leave it alone until {clock.text(pause[0])}: {pause[1]}"
+            yield Finding("pause", False, message, "nothing to do", warning=True)
+
+
+def _refuse_stranger(config: Config, source: Source, identity: str | None) -> None:
+    with suppress(LedgerError), Glance.at(config.ledger.path) as glance:
+        refuse_stranger(glance, source, identity)
 
 
 def _no_sleep(seconds: float) -> None:

@@ -1,6 +1,6 @@
 """Instants as text: fixed-width UTC, so that text order is time order."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 WIDTH = len("2026-01-01T00:00:00.000Z")
 
@@ -8,6 +8,14 @@ WIDTH = len("2026-01-01T00:00:00.000Z")
 def now() -> datetime:
     """Return the local clock's time, aware UTC."""
     return datetime.now(UTC)
+
+
+def later(at: datetime, by: timedelta) -> datetime:
+    """Return `at` plus `by`, or the last instant there is: CRMs hold dates such as 9999-12-31."""
+    try:
+        return at + by
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)
 
 
 def text(at: datetime) -> str:

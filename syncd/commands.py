@@ -144,11 +144,11 @@ def check(config: ConfigFile = None) -> None:
 @app.command()
 def status(config: ConfigFile = None, as_json: AsJson = False) -> None:
     """Show the books: states, verdicts, reasons, watermarks, the last pass."""
-    from syncd import show
+    from syncd import clock, show
     from syncd.ledger import Glance
 
     with Glance.at(_load(config).ledger.path) as glance:
-        document = glance.status(version=__version__)
+        document = glance.status(version=__version__, now=clock.now())
     _print_json(document) if as_json else show.status(document)
     raise typer.Exit(0 if document["balanced"] else int(Exit.UNBALANCED))
 
@@ -181,7 +181,7 @@ def retry(
     config: ConfigFile = None,
 ) -> None:
     """Make activities due at once: the next pass sends what is pending and looks the others up again."""
-    from syncd import clock
+    from syncd import clock, show
     from syncd.ledger import Operator
     from syncd.states import State
 
@@ -190,11 +190,11 @@ def retry(
     if state is not None and state not in set(State) - {State.DELIVERED}:
         choices = ", ".join(each.value for each in State if each is not State.DELIVERED)
         raise typer.BadParameter(f"--state is one of {choices}; what is delivered is never sent again")
+    if reason is not None and reason not in show.REASONS:
+        raise typer.BadParameter(f"--reason is one of {', '.join(show.REASONS)}")
     with Operator.at(_load(config).ledger.path) as operator:
         count = operator.retry(ids or (), state=state, reason=reason, now=clock.now())
-    print(
-        f"{count} due in the next pass" if count else "nothing to retry: what was named is delivered, or nothing is so"
-    )
+    print(f"{count} due in the next pass" if count else "nothing to retry: nothing is so, or it is delivered")
 
 
 @app.command()

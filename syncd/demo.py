@@ -32,7 +32,7 @@ invented, and nothing leaves this machine. syncd itself is the real thing: its c
 
 CLOSING = """\
 [bold]With the real services:[/]
-  1. cp config/syncd.example.toml config/syncd.toml     and set the four lines marked <--
+  1. cp config/syncd.example.toml config/syncd.toml     and set the five lines marked <--
   2. export HUBSPOT_ACCESS_TOKEN=… RECOTAP_API_KEY=…    HubSpot: Development > Keys > Service keys
   3. syncd check && syncd sync --dry-run                and when you like what it would send: syncd sync
 """
@@ -90,7 +90,7 @@ def _pass(config: Config, halt: Halt, now: Any) -> Outcome:
 
 def _show_books(console: Console, config: Config, box: _Box) -> None:
     with Glance.at(config.ledger.path) as glance:
-        document = glance.status(version=__version__)
+        document = glance.status(version=__version__, now=clock.now() + LATER)
         show.activities(document, console)
         stored = {name: times for name, times in box.order("recotap", do="stored").items() if times}
         doubled = sum(times > 1 for times in stored.values())

@@ -62,7 +62,7 @@ class DryRun:
         judge = Judge(self._rules, self._now)
         reader = Reader(
             source, ledger=self._ledger, now=self._now, stopping=self._ending,
-            emit=lambda _, event: events.put(event), own_domains=self._rules.own_domains,
+            emit=lambda _, event: events.put(event),
         )  # fmt: skip
         reader.start()
         while not isinstance(event := events.get(), Finished):

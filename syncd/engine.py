@@ -29,7 +29,7 @@ from syncd.life import UNREADABLE, Reading
 from syncd.pull import Event, Failed, Finished, Met, Read, Reader, WindowRead
 from syncd.push import Poster, Push, Totals
 from syncd.rules import Assessment, OurSide, Rules, assess
-from syncd.states import State, Verdict
+from syncd.states import MEANINGS, State, Verdict
 
 log = structlog.get_logger()
 
@@ -176,7 +176,10 @@ class Pass:
         reader, event = self._arrival()
         if reader is not None:
             self._handle(reader, event)
-            return
+        elif event is not None:
+            self._settle_all(event)
+
+    def _settle_all(self, event: Any) -> None:
         with self._ledger.transaction():
             while event is not None:
                 self._settle(event)
@@ -235,7 +238,7 @@ class Pass:
                 self._ledger.stream_id(source.name, stream.name)
             self._reader = Reader(
                 source, ledger=self._ledger.path, now=self._now, stopping=self._ending,
-                emit=lambda reader, event: self._events.put((reader, event)), own_domains=self._rules.own_domains,
+                emit=lambda reader, event: self._events.put((reader, event)),
             )  # fmt: skip
             self._reader.start()
 
@@ -245,11 +248,16 @@ class Pass:
         readings = self._judge.readings(event.stream, page.records, event.owners)
         self._let_land(stream_id, [reading.crm_id for reading in readings])
         now = self._now()
-        watermark = None if event.look_up else max((ref.modified_at for ref in page.refs), default=None)
+        looked_up = event.looked_up_at is not None
+        watermark = None if looked_up else max((ref.modified_at for ref in page.refs), default=None)
         if watermark is not None and page.until is not None:
             watermark = min(watermark, page.until)
-        booked = self._ledger.book(stream_id, page.refs, readings, now=now, watermark=watermark)
-        self._ledger.book_missing(stream_id, page.missing, now=now)
+        booked = self._ledger.book(
+            stream_id, page.refs, readings, now=now, watermark=watermark, looked_up_at=event.looked_up_at
+        )
+        if looked_up:  # what is no activity any more has gone as much as what is not found
+            gone = {record.ref.crm_id for record in page.records} - {reading.crm_id for reading in readings}
+            self._ledger.book_missing(stream_id, [*page.missing, *gone], now=now)
         self._ledger.keep(source.name, reader.store.take_changes(), now)
         totals = self._streams.setdefault((source.name, event.stream), StreamTotals())
         totals.read += len(page.refs)
@@ -306,6 +314,7 @@ class Pass:
         stop = self._push.stop
         if stop is not None:
             self._note(_error(stop.exit_code, stop.message, stop.hint), "push.failed")
+        self._note_silence()
         if self._push.totals.died:
             self._codes.add(Exit.DIED)
         if not self._ledger.balanced():
@@ -320,6 +329,19 @@ class Pass:
         self._ledger.end_pass(pass_id, exit_code=code, now=self._now())
         log.info("pass.finished", exit_code=int(code), **self._ledger.counts())
         return Outcome(code, self._push.totals, self._streams, tuple(self._errors))
+
+    def _note_silence(self) -> None:
+        """Say that Recotap left activities without an answer; where it answered for none, nothing was reached."""
+        verdicts = self._push.totals.verdicts
+        silent = verdicts[Verdict.UNANSWERED] + verdicts[Verdict.SUSPECT]
+        if not silent or self._push.stop is not None:
+            return
+        message = f"Recotap gave no readable answer for {silent} activities"
+        hint = "they stay pending and are sent again; if it goes on, show `syncd explain ID` of one to Recotap"
+        if any(verdicts[verdict] for verdict in Verdict if MEANINGS[verdict].state is State.DELIVERED):
+            log.warning("push.unanswered", error=message, hint=hint)
+        else:
+            self._note(Unavailable(message, hint=hint), "push.failed")
 
     def _log_push(self) -> None:
         totals = self._push.totals
@@ -360,10 +382,12 @@ class Judge:
         assert self._connector is not None
         try:
             draft = self._connector.normalize(stream, record)
-        except Exception as error:  # noqa: BLE001 - the connector's own, and any record may cause it
+            return None if draft is None else self._assessed(record, draft)
+        except Exception as error:  # noqa: BLE001 - any record may cause it, and none may stop the others
             return self._unreadable(stream, record, error)
-        if draft is None:
-            return None
+
+    def _assessed(self, record: Record, draft: Draft) -> Reading:
+        assert self._source is not None
         config = self._source.config
         name = config.external_id.format(source=self._source.name, kind=draft.kind, id=record.ref.crm_id)
         settle: timedelta = getattr(config.settle, draft.kind)
@@ -392,7 +416,7 @@ def _reading(record: Record, draft: Draft, name: str, assessed: Assessment, sett
         wanted, payload = (State.EXCLUDED if assessed.excluded else State.INCOMPLETE), None
     due_at = None
     if assessed.reason == "settling":
-        due_at = max(draft.occurred_at, draft.created_at) + settle
+        due_at = clock.later(max(draft.occurred_at, draft.created_at), settle)
     elif assessed.reason == "in_future":
         due_at = draft.occurred_at
     return Reading(
@@ -407,4 +431,4 @@ def _error(code: Exit, message: str, hint: str) -> SyncdError:
     return error
 
 
-__all__ = ["Halt", "Outcome", "Pass", "StreamTotals", "Verdict", "Watcher"]
+__all__ = ["Halt", "Outcome", "Pass", "StreamTotals", "Watcher"]

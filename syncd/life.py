@@ -65,12 +65,15 @@ def read_again(row: Row, reading: Reading, now: datetime, *, same_payload: bool)
     """Return `row` after another look at its record.
 
     Delivered and skipped rows only note the change. A row that had been asked for by
-    `retry` (not waiting by itself, yet due) moves by that cause.
+    `retry` (not waiting by itself, yet due) moves by that cause. A look that is older than
+    the last one changes nothing: a search may show what a look-up by id has left behind.
     """
     asked_for = row.state not in (State.INCOMPLETE, State.PENDING) and row.next_attempt_at is not None
     cause = Cause.RETRY if asked_for else Cause.READ
+    if reading.modified_at < row.modified_at:
+        return row
     if row.state is State.DELIVERED:
-        changed = row.changed_after_delivery or reading.modified_at != row.modified_at
+        changed = row.changed_after_delivery or reading.modified_at > row.modified_at
         return replace(row, modified_at=reading.modified_at, changed_after_delivery=changed)
     state = follow(row.state, reading.wanted, cause)
     seen = replace(row, modified_at=reading.modified_at, occurred_at=reading.occurred_at or row.occurred_at)
@@ -79,6 +82,14 @@ def read_again(row: Row, reading: Reading, now: datetime, *, same_payload: bool)
     if state is State.PENDING and row.state is State.PENDING and same_payload:
         return seen
     return _arrive(replace(seen, state=state), reading, now)
+
+
+def keep_asked_for(before: Row, after: Row, *, looked_up_at: datetime, now: datetime) -> Row:
+    """Return `after` a look-up, due again where `retry` asked for one while this one was under way."""
+    asked_at = before.next_attempt_at
+    if asked_at is None or not looked_up_at < asked_at <= now or after.state is State.DELIVERED:
+        return after
+    return replace(after, next_attempt_at=asked_at)
 
 
 def _stay(row: Row, now: datetime) -> Row:

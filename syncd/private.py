@@ -10,8 +10,10 @@ SHORTEST = 3  # a payload's string shorter than this is no person's
 
 # It begins where the one before ended: else a long text without an @ would cost the square of its length.
 _ADDRESS = re.compile(r"(?<![^\s@<>\"'(),;:])[^\s@<>\"'(),;:]+@[^\s@<>\"'(),;:]+")
-_PHONE = re.compile(r"\+?\d[\d\s().-]{6,}\d")
+_PHONE = re.compile(r"\+?\d[\d\s()./-]{6,}\d")
 # What an activity says that is nobody's secret: the operator needs it to find the record.
+_NAMES = frozenset({"name", "ownerName"})  # each word of these is personal by itself
+_ADDRESSES = frozenset({"email", "ownerEmail"})  # and what stands before the @ of these
 _OPEN_KEYS = frozenset({"externalActivityId", "activityType", "occurredAt", "domain", "direction", "outcome"})
 
 
@@ -41,6 +43,11 @@ def _strings(payload: Any, key: str = "") -> Iterator[str]:
     if isinstance(payload, str):
         if key not in _OPEN_KEYS:
             yield " ".join(payload.split())
+        if key in _NAMES:
+            yield from payload.split()
+        if key in _ADDRESSES:
+            local = payload.partition("@")[0]
+            yield from (local, *re.split(r"[._+-]", local))
     elif isinstance(payload, dict):
         for name, value in payload.items():
             yield from _strings(value, name)

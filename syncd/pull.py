@@ -5,6 +5,7 @@ read, learned and met travels as events to the thread that books.
 """
 
 import json
+import random
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
@@ -16,7 +17,7 @@ from typing import Any
 from syncd import clock, schedule
 from syncd.activity import Owner
 from syncd.connector import Connector, Context, Page, Ref, Source, Window
-from syncd.errors import ConfigError, Problem, Stopped
+from syncd.errors import ConfigError, Problem, Stopped, Unauthorized
 from syncd.ledger import Glance
 
 PAGES_AHEAD = 2  # read and not yet booked: bounds memory
@@ -38,7 +39,7 @@ class Read:
     stream: str
     page: Page
     owners: Sequence[Owner]
-    look_up: bool = False
+    looked_up_at: datetime | None = None  # by id: when that was asked; None: a window's
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class WindowRead:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The source is done for this pass."""
+    """A stream, or without one the source, is done for this pass."""
 
     stream: str | None
     error: BaseException
@@ -97,7 +98,11 @@ class PassStore:
 
 
 class Reader:
-    """Read `source` once: every stream's window, then what is to be looked up by id."""
+    """Read `source` once: of each stream what is to be looked up by id, then its window.
+
+    A stream that could not be read last time comes last, and a scope that it lacks is
+    its own affair: neither holds the others up. An outage ends the source.
+    """
 
     def __init__(
         self,
@@ -107,7 +112,6 @@ class Reader:
         now: Callable[[], datetime],
         stopping: threading.Event,
         emit: Callable[["Reader", Event], None],
-        own_domains: frozenset[str] = frozenset(),
     ) -> None:
         self.source = source
         self.store = PassStore({}, now)
@@ -115,7 +119,6 @@ class Reader:
         self._now = now
         self._stopping = stopping
         self._emit = emit
-        self._own_domains = own_domains
         self._room = threading.Semaphore(PAGES_AHEAD)
         self._thread = threading.Thread(target=self._run, name=f"read {source.name}", daemon=True)
 
@@ -136,7 +139,7 @@ class Reader:
         try:
             with Glance.at(self._ledger) if self._ledger else nullcontext() as glance:
                 self.store = PassStore(glance.store(self.source.name) if glance else {}, self._now)
-                context = Context(self.source.name, self.store, self._now, self._sleep, self._own_domains)
+                context = Context(self.source.name, self.store, self._now, self._sleep)
                 connector = self.source.connector(self.source.config, context)
                 try:
                     identity = connector.identity()
@@ -144,12 +147,12 @@ class Reader:
                         refuse_stranger(glance, self.source, identity)
                     self._send(Met(connector, identity))
                     until: datetime | None = None
-                    for each in connector.streams:
-                        stream = each.name
-                        until = self._read_window(glance, connector, stream, until)
-                    for each in connector.streams:
-                        stream = each.name
-                        self._look_up(glance, connector, stream)
+                    for stream in self._order(glance, connector):
+                        try:
+                            self._look_up(glance, connector, stream)
+                            until = self._read_window(glance, connector, stream, until)
+                        except Unauthorized as error:
+                            self._send(Failed(stream, error))
                 finally:
                     connector.close()
         except BaseException as error:  # noqa: BLE001 - whatever it is, the pass must hear of it and not wait for ever
@@ -178,14 +181,22 @@ class Reader:
         self._send(WindowRead(stream, until, sweep))
         return until
 
+    def _order(self, glance: Glance | None, connector: Connector) -> list[str]:
+        names = [stream.name for stream in connector.streams]
+        return sorted(names, key=lambda name: glance is not None and glance.stream(self.source.name, name).failed)
+
     def _look_up(self, glance: Glance | None, connector: Connector, stream: str) -> None:
+        """Look up what is due, in another order each time: an id that fails the request it is in meets other ones."""
         if glance is None:
             return
         now, after_id = self._now(), 0
         while due := glance.due_look_ups(self.source.name, stream, now=now, after_id=after_id, limit=LOOK_UPS_AT_ONCE):
             after_id = due[-1][0]
-            for page in connector.fetch_ids(stream, [crm_id for _, crm_id in due]):
-                self._page(Read(stream, page, connector.owners(), look_up=True))
+            ids = [crm_id for _, crm_id in due]
+            random.shuffle(ids)
+            asked_at = self._now()
+            for page in connector.fetch_ids(stream, ids):
+                self._page(Read(stream, page, connector.owners(), looked_up_at=asked_at))
 
     def _page(self, event: Read) -> None:
         while not self._room.acquire(timeout=0.2):
@@ -211,7 +222,7 @@ def _unknown(glance: Glance | None, source: str, stream: str, refs: Sequence[Ref
     return {
         ref.crm_id
         for ref in refs
-        if (held := known.get(ref.crm_id)) is None or (held[0] != clock.text(ref.modified_at) and not held[1])
+        if (held := known.get(ref.crm_id)) is None or (held[0] < clock.text(ref.modified_at) and not held[1])
     }
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from syncd.clock import later
+
 # Ages at which an incomplete activity is looked up; after the last, once a day (design, promise 6).
 LOOK_UPS = (timedelta(minutes=15), timedelta(hours=1), timedelta(hours=6), timedelta(days=1))
 DAY = timedelta(days=1)
@@ -13,6 +15,9 @@ BACK_OFF_FIRST = timedelta(minutes=5)
 BACK_OFF_MOST = timedelta(hours=6)
 JITTER = 0.1  # share added at random, so that a refused crowd does not come back as one
 
+# No wait that is booked is longer than this: a later one was booked by a clock that was wrong since.
+LONGEST_WAIT = timedelta(hours=25)
+
 SWEEP_EVERY = timedelta(days=1)
 SWEEP_REACH = timedelta(hours=24)  # how far a sweep reaches back before the previous one
 FIRST_SWEEP_REACH = timedelta(hours=48)
@@ -20,7 +25,7 @@ FIRST_SWEEP_REACH = timedelta(hours=48)
 
 def gives_up_at(*, waiting_since: datetime, occurred_at: datetime | None) -> datetime:
     """Return when an incomplete activity is dead: 30 days after first sight or the event, the later."""
-    return max(waiting_since, occurred_at or waiting_since) + GIVE_UP_AFTER
+    return later(max(waiting_since, occurred_at or waiting_since), GIVE_UP_AFTER)
 
 
 def look_up_at(
@@ -69,5 +74,8 @@ def window_since(
 
 
 def sweep_due(*, swept_at: datetime | None, now: datetime) -> bool:
-    """Tell whether the daily sweep is due: once a day, and at once where there was none yet."""
-    return swept_at is None or now - swept_at >= SWEEP_EVERY
+    """Tell whether the daily sweep is due: once a day, and at once where there was none yet.
+
+    One booked for tomorrow or later was booked by a clock that was wrong: it is due as well.
+    """
+    return swept_at is None or abs(now - swept_at) >= SWEEP_EVERY

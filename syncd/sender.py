@@ -14,9 +14,7 @@ from syncd.errors import Exit
 BATCH = 50  # activities in one POST at most (vendor's page, 2026-04)
 PATH = "/sales-activities"
 URL_HINT = "recotap.base_url should end in /api/v1, e.g. https://eapi.recotap.com/api/v1"
-KEY_HINT = (
-    "Recotap refuses the key: it dies when its user generates another; put the new one where recotap.api_key points"
-)
+KEY_HINT = "a key dies when its user generates another: put the new one where recotap.api_key points"
 MOST_BYTES = 4 * 1024 * 1024  # of an answer; 50 results are a few KiB
 
 

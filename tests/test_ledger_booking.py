@@ -287,7 +287,7 @@ class TestChangedAfterDelivery:
         assert send(ledger) == ["1"]
 
     def total(self, ledger):
-        return ledger.status(version="1")["changed_after_delivery"]
+        return ledger.status(version="1", now=NOW)["changed_after_delivery"]
 
     def test_a_later_modification_is_counted_by_its_ref_alone(self, ledger):
         booked = book(ledger, refs=[ref(1, modified_at=LATER)], now=LATER)

@@ -35,7 +35,7 @@ def varied(ledger):
 
 
 def status(ledger):
-    return ledger.status(version="1.2.3")
+    return ledger.status(version="1.2.3", now=NOW)
 
 
 class TestStatus:

@@ -220,8 +220,10 @@ class TestReadAgainAtRest:
         assert (after.state, after.reason, after.refusals, after.refused_since) == (P, None, 0, None)
         assert judged(after, Verdict.REFUSED).state is P
 
-    def test_what_stays_excluded_takes_the_new_reason(self):
-        assert again(standing(E), E, "too_old").reason == "too_old"
+    @pytest.mark.parametrize("state", [E, X])
+    def test_what_stays_excluded_or_unreadable_takes_the_new_reason_and_its_detail(self, state):
+        after = again(standing(state, detail="an old word"), state, "why", detail="a word")
+        assert (after.state, after.reason, after.detail) == (state, "why", "a word")
 
     def test_what_is_dead_and_would_be_excluded_stays_as_it_is(self):
         row = standing(X, next_attempt_at=NOW)

@@ -1,5 +1,6 @@
 """When an activity's turn comes again, and which stretch of the CRM's time a pass reads."""
 
+import time
 from datetime import timedelta
 from itertools import pairwise
 
@@ -168,6 +169,16 @@ class TestClock:
         assert timedelta(0) <= one - back < MS
         assert back.tzinfo is not None
         assert (clock.text(one) < clock.text(other)) == (back < clock.instant(clock.text(other)))
+
+    def test_it_is_the_same_wherever_the_machine_stands(self, monkeypatch):
+        monkeypatch.setenv("TZ", "Asia/Kolkata")
+        time.tzset()
+        try:
+            assert clock.text(NOW) == "2026-06-01T12:00:00.000Z"
+            assert clock.now().utcoffset() == timedelta(0)
+        finally:
+            monkeypatch.undo()
+            time.tzset()
 
     def test_fractions_of_a_millisecond_are_cut_off_never_rounded_up(self):
         assert clock.text(NOW + timedelta(microseconds=1999)) == "2026-06-01T12:00:00.001Z"

@@ -207,7 +207,7 @@ class World:
 
     def status(self) -> dict[str, Any]:
         with Glance.at(self.ledger) as glance:
-            return glance.status(version="test")
+            return glance.status(version="test", now=self.now())
 
     def stream(self, name: str = "calls", source: str = "hubspot") -> dict[str, Any]:
         """Return what `status` says of one stream."""

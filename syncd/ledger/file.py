@@ -51,9 +51,8 @@ def view(path: Path) -> Database:
             _refuse_newer(db, path)
             _refuse_foreign(db, path)
             if _version(db) < VERSION:
-                raise LedgerError(
-                    f"the ledger at {path} is of an older syncd", hint="the next `syncd sync` brings it up to date"
-                )
+                older = "is of an older syncd" if _version(db) else "is empty"
+                raise LedgerError(f"the ledger at {path} {older}", hint="the next `syncd sync` brings it up to date")
         except BaseException:
             db.close()
             raise
@@ -138,7 +137,10 @@ _HINTS = {
     "SQLITE_READONLY": ("it is read-only", "let syncd's user write the file and its directory"),
     "SQLITE_CANTOPEN": ("it cannot be opened", "let syncd's user write the directory and the file in it"),
     "SQLITE_PERM": ("it may not be opened", "let syncd's user write the directory and the file in it"),
-    "SQLITE_CORRUPT": ("it is damaged", "keep the file, restore a backup, and let `syncd check` look at it"),
+    "SQLITE_CORRUPT": (
+        "it is damaged",
+        "keep the file, restore a backup, then run `syncd sync`: what it lacks is read again",
+    ),
     "SQLITE_NOTADB": ("it is not a ledger", "set [ledger] path to the ledger, or move that file away"),
     "SQLITE_BUSY": ("another program holds it locked", "find out who has it open (lsof), then run again"),
     "SQLITE_LOCKED": ("another program holds it locked", "find out who has it open (lsof), then run again"),
@@ -168,29 +170,47 @@ def held(path: Path, command: str) -> Iterator[None]:
 
     The lock is the kernel's (flock on `<ledger>.lock`): a killed holder leaves nothing behind.
     """
-    lock = path.with_name(path.name + ".lock")
+    path = path.resolve()  # whatever link led here: it is one file, and has one lock
+    handle = _lock(path)
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise _os_error(path, error) from error
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise _held_by(path, handle) from None
-        except OSError as error:
-            raise _os_error(path, error) from error
-        _sign(handle, command)
+        _sign(handle, json.dumps({"pid": os.getpid(), "command": command}))
         yield
     finally:
+        _sign(handle, "")
         os.close(handle)
 
 
-def _sign(handle: int, command: str) -> None:
+def _lock(path: Path) -> int:
+    """Return a handle that has the lock; LedgerHeld when another one has it."""
+    lock = path.with_name(path.name + ".lock")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        while True:
+            handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _is(handle, lock):
+                    return handle
+            except BlockingIOError:
+                held = _held_by(path, handle)
+                os.close(handle)
+                raise held from None
+            os.close(handle)  # somebody removed the file meanwhile: that lock keeps nobody out
+    except OSError as error:
+        raise _os_error(path, error) from error
+
+
+def _is(handle: int, lock: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), lock.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _sign(handle: int, text: str) -> None:
     try:
         os.ftruncate(handle, 0)
-        os.pwrite(handle, json.dumps({"pid": os.getpid(), "command": command}).encode(), 0)
+        os.pwrite(handle, text.encode(), 0)
     except OSError:
         pass  # a full disk: the lock holds all the same, only the name is missing
 

@@ -1,10 +1,8 @@
 """The short writes that an operator may make beside a running syncd."""
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 
 from syncd import clock
 from syncd.ledger import file
@@ -13,17 +11,6 @@ from syncd.ledger.reading import Glance
 
 class Operator(Glance):
     """Write one short transaction that moves no state; needs no hold on the ledger."""
-
-    @classmethod
-    @contextmanager
-    def at(cls, path: Path) -> Iterator["Operator"]:
-        """Open the ledger at `path`; LedgerError when there is none, or it is unusable."""
-        db = file.view(path)
-        try:
-            with file.explained(path):
-                yield cls(db, path)
-        finally:
-            db.close()
 
     def retry(self, ids: Sequence[str], *, state: str | None, reason: str | None, now: datetime) -> int:
         """Make what is named due at once; return how many. NoSuchActivity when an id is not held."""

@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from sqlite_utils import Database
 
-from syncd import clock
+from syncd import clock, schedule
 from syncd.errors import NoSuchActivity
 from syncd.ledger import file
 from syncd.ledger.schema import VERSION
@@ -25,6 +25,12 @@ class StreamState:
 
     watermark: datetime | None = None
     swept_at: datetime | None = None
+    failed: bool = False  # its last window could not be read to the end
+
+
+def times(now: datetime) -> dict[str, str]:
+    """Return `:now`, and `:nonsense`: what is booked for later was booked by a clock that was wrong."""
+    return {"now": clock.text(now), "nonsense": clock.text(clock.later(now, schedule.LONGEST_WAIT))}
 
 
 class Glance:
@@ -36,8 +42,8 @@ class Glance:
 
     @classmethod
     @contextmanager
-    def at(cls, path: Path) -> Iterator["Glance"]:
-        """Open the ledger at `path` for reading; LedgerError when there is none, or it is unusable."""
+    def at(cls, path: Path) -> Iterator[Self]:
+        """Open the ledger at `path`; LedgerError when there is none, or it is unusable."""
         db = file.view(path)
         try:
             with file.explained(path):
@@ -47,9 +53,11 @@ class Glance:
 
     def stream(self, source: str, stream: str) -> StreamState:
         """Return how far `stream` was read; nothing yet for one never met."""
-        sql = "SELECT watermark, swept_at FROM streams WHERE source = :source AND stream = :stream"
+        sql = "SELECT watermark, swept_at, last_error FROM streams WHERE source = :source AND stream = :stream"
         row = self._db.execute(sql, {"source": source, "stream": stream}).fetchone()
-        return StreamState() if row is None else StreamState(*map(clock.optional_instant, row))
+        if row is None:
+            return StreamState()
+        return StreamState(clock.optional_instant(row[0]), clock.optional_instant(row[1]), row[2] is not None)
 
     def known(self, source: str, stream: str, crm_ids: Iterable[str]) -> dict[str, tuple[str, bool]]:
         """Return, for those of `crm_ids` that the ledger holds, modification time (as text) and whether delivered."""
@@ -68,11 +76,12 @@ class Glance:
         sql = """
             SELECT id, crm_id FROM activities
             WHERE stream_id = (SELECT id FROM streams WHERE source = :source AND stream = :stream)
-              AND state <> 'pending' AND next_attempt_at IS NOT NULL AND next_attempt_at <= :now
+              AND state <> 'pending' AND next_attempt_at IS NOT NULL
+              AND (next_attempt_at <= :now OR next_attempt_at > :nonsense)
               AND id > :after_id
             ORDER BY id LIMIT :limit
         """
-        values = {"source": source, "stream": stream, "now": clock.text(now), "after_id": after_id, "limit": limit}
+        values = {"source": source, "stream": stream, "after_id": after_id, "limit": limit} | times(now)
         return self._db.execute(sql, values).fetchall()
 
     def sources(self) -> dict[str, tuple[str | None, str]]:
@@ -94,8 +103,8 @@ class Glance:
 
     def pause(self, name: str, now: datetime) -> tuple[datetime, str] | None:
         """Return until when and why `name` pauses, or None."""
-        sql = "SELECT until, reason FROM pauses WHERE name = :name AND until > :now"
-        row = self._db.execute(sql, {"name": name, "now": clock.text(now)}).fetchone()
+        sql = "SELECT until, reason FROM pauses WHERE name = :name AND until > :now AND until <= :nonsense"
+        row = self._db.execute(sql, {"name": name} | times(now)).fetchone()
         return None if row is None else (clock.instant(row[0]), row[1])
 
     def sound(self) -> bool:
@@ -117,12 +126,12 @@ class Glance:
         found = dict(self._db.execute("SELECT state, count(*) FROM activities GROUP BY state").fetchall())
         return {state: found.get(state, 0) for state in STATES}
 
-    def status(self, *, version: str) -> dict[str, Any]:
+    def status(self, *, version: str, now: datetime) -> dict[str, Any]:
         """Return the document of `syncd status --json` (design 4.4)."""
         with self._at_one_moment():
-            return self._status(version)
+            return self._status(version, now)
 
-    def _status(self, version: str) -> dict[str, Any]:
+    def _status(self, version: str, now: datetime) -> dict[str, Any]:
         return {
             "version": version,
             "ledger": {"path": str(self.path), "schema": VERSION, "bytes": self._bytes()},
@@ -132,10 +141,10 @@ class Glance:
             "seen": self._number("SELECT coalesce(sum(seen), 0) FROM streams"),
             "balanced": self.balanced(),
             "reasons": self._reasons(),
-            "sources": self._sources(),
+            "sources": self._sources(now),
             "oldest_pending_at": self._one("SELECT min(first_seen_at) FROM activities WHERE state = 'pending'"),
             "next_attempt_at": self._one("SELECT min(next_attempt_at) FROM activities WHERE state <> 'delivered'"),
-            "pauses": self._pauses(),
+            "pauses": self._pauses(now),
             "last_pass": self._last_pass(),
         }
 
@@ -220,16 +229,17 @@ class Glance:
             reasons[state][reason] = rows
         return reasons
 
-    def _sources(self) -> list[dict[str, Any]]:
+    def _sources(self, now: datetime) -> list[dict[str, Any]]:
         sql = """
             SELECT source, stream, watermark, last_success_at, last_error, seen, swept_at,
-                (SELECT until FROM pauses WHERE name = source) AS paused_until
+                (SELECT until FROM pauses WHERE name = source AND until > :now AND until <= :nonsense) AS paused_until
             FROM streams ORDER BY source, stream
         """
-        return list(self._rows(sql))
+        return list(self._rows(sql, times(now)))
 
-    def _pauses(self) -> dict[str, dict[str, str]]:
-        rows = self._rows("SELECT name, until, reason FROM pauses")
+    def _pauses(self, now: datetime) -> dict[str, dict[str, str]]:
+        sql = "SELECT name, until, reason FROM pauses WHERE until > :now AND until <= :nonsense"
+        rows = self._rows(sql, times(now))
         return {row["name"]: {"until": row["until"], "reason": row["reason"]} for row in rows}
 
     def _last_pass(self) -> dict[str, Any] | None:

@@ -76,7 +76,7 @@ V1 = (
     END
     """,
     """
-    CREATE TABLE payloads (        -- of pending rows alone; the only personal data in this file
+    CREATE TABLE payloads (        -- of pending rows alone, and the only data of the other side in this file
         activity_id INTEGER PRIMARY KEY REFERENCES activities ON DELETE CASCADE,
         body        TEXT NOT NULL  -- one JSON object of POST /sales-activities
     ) STRICT

@@ -18,7 +18,7 @@ from sqlite_utils import Database
 from syncd import clock, life
 from syncd.connector import Ref
 from syncd.ledger import file
-from syncd.ledger.reading import Glance
+from syncd.ledger.reading import Glance, times
 from syncd.life import Reading, Row
 from syncd.states import MEANINGS, Cause, IllegalMove, State, Verdict, move
 
@@ -189,11 +189,13 @@ class Ledger(Glance):
         *,
         now: datetime,
         watermark: datetime | None = None,
+        looked_up_at: datetime | None = None,
     ) -> Booked:
         """Book one page: rows, payloads, the stream's counter and its watermark, in one transaction.
 
         `refs` is every record read; those without a reading are known as they stand. The
-        watermark never goes back.
+        watermark never goes back. `looked_up_at` is when a look-up by id began: a `retry`
+        since then asks for another.
         """
         with self.transaction():
             rows = self._existing(stream_id, {ref.crm_id for ref in refs} | {r.crm_id for r in readings})
@@ -201,7 +203,9 @@ class Ledger(Glance):
             new = [reading for crm_id, reading in latest.items() if crm_id not in rows]
             self._insert(stream_id, new, now)
             changed = sum(
-                self._refresh(*rows[crm_id], reading, now) for crm_id, reading in latest.items() if crm_id in rows
+                self._refresh(*rows[crm_id], reading, now, looked_up_at)
+                for crm_id, reading in latest.items()
+                if crm_id in rows
             )
             late = self._note_changes(rows, [ref for ref in refs if ref.crm_id not in latest], now)
             sql = """
@@ -253,8 +257,12 @@ class Ledger(Glance):
         self._db.conn.executemany(_INSERT, rows)
         self._db.conn.executemany("INSERT INTO payloads (activity_id, body) VALUES (?, ?)", payloads)
 
-    def _refresh(self, row_id: int, row: Row, body: str | None, reading: Reading, now: datetime) -> bool:
+    def _refresh(
+        self, row_id: int, row: Row, body: str | None, reading: Reading, now: datetime, looked_up_at: datetime | None
+    ) -> bool:
         after = life.read_again(row, reading, now, same_payload=body == reading.payload)
+        if looked_up_at is not None:
+            after = life.keep_asked_for(row, after, looked_up_at=looked_up_at, now=now)
         self._write(row_id, row, after, now)
         if after.state is State.PENDING and reading.wanted is State.PENDING and body != reading.payload:
             sql = """
@@ -269,7 +277,7 @@ class Ledger(Glance):
         count = 0
         for ref in refs:
             row_id, row, _ = rows.get(ref.crm_id, (0, None, None))
-            if row is not None and row.state is State.DELIVERED and row.modified_at != ref.modified_at:
+            if row is not None and row.state is State.DELIVERED and row.modified_at < ref.modified_at:
                 after = replace(row, modified_at=ref.modified_at, changed_after_delivery=True)
                 self._write(row_id, row, after, now)
                 count += 1
@@ -293,7 +301,8 @@ class Ledger(Glance):
         """Return up to `limit` activities to send next, all fresh, all retried, or all isolated.
 
         Fresh ones come first, oldest first; then the retries; what a 400 named comes
-        last and only with its like. What this pass has tried already is left out.
+        last and only with its like. What this pass has tried already is left out. What no
+        verdict about itself holds back is due whatever the clock said when it was booked.
         """
         fresh = """
             SELECT id, external_activity_id, body, unknown, isolated, verdict IS 'suspect'
@@ -304,10 +313,11 @@ class Ledger(Glance):
             SELECT id, external_activity_id, body, unknown, isolated, verdict IS 'suspect'
             FROM activities JOIN payloads ON activity_id = id
             WHERE state = 'pending' AND last_post > 0 AND isolated = :isolated
-              AND next_attempt_at <= :now AND last_post < :first_post
+              AND (refusals = 0 OR next_attempt_at <= :now OR next_attempt_at > :nonsense)
+              AND last_post < :first_post
             ORDER BY next_attempt_at LIMIT :limit
         """
-        values = {"limit": limit, "now": clock.text(now), "first_post": first_post}
+        values = {"limit": limit, "first_post": first_post} | times(now)
         rows = self._db.execute(fresh, values).fetchall()
         for isolated in (0, 1):
             rows = rows or self._db.execute(retried, values | {"isolated": isolated}).fetchall()
