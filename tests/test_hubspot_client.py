@@ -1,7 +1,9 @@
 """The wire to HubSpot: deadlines against drips, one connection, clocks, limits, and the configuration."""
 
+import base64
 import gzip
 import json
+import os
 import socket
 import socketserver
 import threading
@@ -16,7 +18,7 @@ from pydantic import ValidationError
 from connectors.hubspot import HubSpotConfig
 from connectors.hubspot.client import Client
 from connectors.hubspot.retry import Lost
-from connectors.hubspot.wire import dated
+from connectors.hubspot.wire import dated, proxy_for
 from syncd.connector import Context
 from syncd.errors import Unavailable
 
@@ -96,6 +98,10 @@ class Rig:
         self.clients: list[Client] = []
         self.slept: list[float] = []
 
+    def sleep(self, seconds: float) -> None:
+        if seconds:
+            self.slept.append(seconds)
+
     def serve(self, answering: Answering) -> Scripted:
         server = Scripted(answering)
         self.servers.append(server)
@@ -103,9 +109,10 @@ class Rig:
         return server
 
     def connect(self, url: str, *, monotonic: Callable[[], float] = time.monotonic, **settings: Any) -> Client:
-        table = {"connector": "hubspot", "start": NOW, "access_token": "env:HUBSPOT_TOKEN", "base_url": url}
+        table = {"connector": "hubspot", "start": NOW, "access_token": "env:HUBSPOT_TOKEN"}
         config = HubSpotConfig(**{**table, "search_per_second": 0, "timeout": "5s", **settings})
-        context = Context("hubspot", None, lambda: NOW, self.slept.append)  # type: ignore[arg-type]
+        config = config.model_copy(update={"base_url": url})  # plain http to elsewhere too: tests' proxies speak no TLS
+        context = Context("hubspot", None, lambda: NOW, self.sleep)  # type: ignore[arg-type]
         client = Client(config, context, monotonic=monotonic)
         self.clients.append(client)
         return client
@@ -114,6 +121,9 @@ class Rig:
 @pytest.fixture
 def rig(monkeypatch) -> Iterator[Rig]:
     monkeypatch.setenv("HUBSPOT_TOKEN", "token")
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
     rig = Rig()
     yield rig
     for client in rig.clients:
@@ -293,6 +303,91 @@ def test_a_refused_connection_and_an_unknown_name_are_told_apart(rig, monkeypatc
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     with pytest.raises(Unavailable, match="cannot be resolved"):
         rig.connect("https://hubspot.invalid").search("calls", {})
+
+
+@pytest.mark.parametrize("url", ["https://a..b.example", f"https://{'a' * 70}.example", "https://a b.example"])
+def test_a_base_url_that_is_no_address_says_so_and_is_not_tried_again(rig, url):
+    with pytest.raises(Unavailable, match="base_url is not an address") as raised:
+        rig.connect(url).search("calls", {})
+    assert "base_url" in raised.value.hint
+    assert "status.hubspot.com" not in raised.value.hint
+    assert rig.slept == []
+
+
+def test_requests_go_through_the_proxy_that_the_environment_names(rig, monkeypatch):
+    """Over plain http, which a proxy forwards; https is tunnelled, below."""
+    proxy = rig.serve(whole())
+    monkeypatch.setenv("http_proxy", proxy.url.replace("//", "//user:p%40ss@"))
+    client = rig.connect("http://crm.example/base")
+    client.search("calls", {})
+    client.owners(archived=False)
+    assert [head.splitlines()[0] for head in proxy.heads] == [
+        "POST http://crm.example/base/crm/objects/2026-03/calls/search HTTP/1.1",
+        "GET http://crm.example/base/crm/owners/2026-03?limit=500&archived=false HTTP/1.1",
+    ]
+    assert proxy.connections == 1
+    for head in proxy.heads:
+        assert "Host: crm.example" in head
+        assert f"proxy-authorization: Basic {base64.b64encode(b'user:p@ss').decode()}" in head
+
+
+def test_https_is_tunnelled_and_a_proxy_that_refuses_is_named(rig, monkeypatch):
+    """The tests' proxy speaks no TLS: what is shown is the CONNECT, and that the token is not in it."""
+    proxy = rig.serve(whole("", status="407 Proxy Authentication Required"))
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url.removeprefix("http://"))
+    with pytest.raises(Unavailable, match=r"no way through the proxy \(407\)") as raised:
+        rig.connect("https://api.hubapi.com").search("calls", {})
+    assert "HTTPS_PROXY" in raised.value.hint
+    assert {head.splitlines()[0] for head in proxy.heads} == {"CONNECT api.hubapi.com:443 HTTP/1.0"}
+    assert not [head for head in proxy.heads if "token" in head]
+
+
+@pytest.mark.parametrize("url", ["http://crm.example", "https://crm.example"])
+def test_a_proxy_that_drips_does_not_outlast_the_timeout(rig, monkeypatch, url):
+    proxy = rig.serve(drip(b"HTTP/1.1 200 OK\r\nX: ", b"x"))
+    monkeypatch.setenv("http_proxy", proxy.url)
+    monkeypatch.setenv("https_proxy", proxy.url)
+    began = time.monotonic()
+    with pytest.raises(Unavailable):
+        rig.connect(url, timeout="200ms").search("calls", {})
+    assert time.monotonic() - began < 3 * 0.2 + 0.3
+
+
+@pytest.mark.parametrize("written", ["http://127.0.0.1:9", "socks5://127.0.0.1:9", "http://127.0.0.1:x", "http://a..b"])
+def test_a_proxy_that_cannot_be_used_is_named(rig, monkeypatch, written):
+    monkeypatch.setenv("https_proxy", written)
+    with pytest.raises(Unavailable, match="proxy") as raised:
+        rig.connect("https://api.hubapi.com").search("calls", {})
+    assert "HTTPS_PROXY" in raised.value.hint
+    assert written not in f"{raised.value} {raised.value.hint}"
+
+
+@pytest.mark.parametrize(
+    ("url", "environment", "proxied"),
+    [
+        ("https://api.hubapi.com", {}, False),
+        ("https://api.hubapi.com", {"HTTPS_PROXY": "http://p:1"}, True),
+        ("https://api.hubapi.com", {"HTTP_PROXY": "http://p:1", "ALL_PROXY": "http://p:1"}, False),
+        ("https://api.hubapi.com", {"HTTPS_PROXY": "http://q:1", "https_proxy": "http://p:1"}, True),
+        ("https://api.hubapi.com", {"HTTPS_PROXY": "http://p:1", "https_proxy": ""}, False),
+        ("https://api.hubapi.com", {"HTTPS_PROXY": "http://p:1", "NO_PROXY": ".hubapi.com"}, False),
+        ("https://api.hubapi.com", {"HTTPS_PROXY": "http://p:1", "NO_PROXY": "a, hubapi.com"}, False),
+        ("https://api.hubapi.com", {"HTTPS_PROXY": "http://p:1", "NO_PROXY": "hubapi.org"}, True),
+        ("https://api.hubapi.com", {"HTTPS_PROXY": "http://p:1", "NO_PROXY": "*"}, False),
+        ("https://crm.example:8443", {"HTTPS_PROXY": "http://p:1", "NO_PROXY": "crm.example:8443"}, False),
+        ("http://127.0.0.1:8080", {"HTTP_PROXY": "http://p:1"}, False),
+        ("http://localhost:8080", {"HTTP_PROXY": "http://p:1"}, False),
+        ("https://127.0.0.1:8080", {"HTTPS_PROXY": "http://p:1"}, False),
+        ("https://[::1]", {"HTTPS_PROXY": "http://p:1"}, False),
+    ],
+)
+def test_a_proxy_is_chosen_as_the_standard_library_does_and_never_for_loopback(monkeypatch, url, environment, proxied):
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert proxy_for(url) == ("http://p:1" if proxied else None, None)
 
 
 def test_a_failed_handshake_is_explained(rig):

@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -47,6 +49,7 @@ class Rig:
         self.store = Store(self.now)
         self.slept: list[float] = []
         self.stop_after: int | None = None  # sleeps
+        self.stopping = False
         self.settings: dict[str, Any] = {}
         self.passes: list[HubSpot] = []
 
@@ -54,6 +57,10 @@ class Rig:
         return datetime.now(UTC) + timedelta(seconds=self.box.clock.offset_s)
 
     def sleep(self, seconds: float) -> None:
+        if self.stopping:
+            raise Stopped("stopped")
+        if not seconds:  # asked before each request: the pass goes on
+            return
         self.slept.append(seconds)
         self.box.clock.advance(seconds)
         if self.stop_after is not None and len(self.slept) > self.stop_after:
@@ -272,7 +279,7 @@ def test_count_counts_beyond_what_one_could_page_through(rig):
     assert rig.connect().count("calls", window(since, until)) == 5
     assert rig.connect().count("calls", window()) == 12
     rig.portal.faults.add("answer", status=200, body={"results": []})
-    with pytest.raises(Malformed):
+    with pytest.raises(Malformed, check=lambda error: bool(error.hint)):
         rig.connect().count("calls", window())
 
 
@@ -339,7 +346,7 @@ def test_associations_that_page_for_ever_are_malformed(rig):
     crm_id = rig.call(rig.contact())
     row = {"from": {"id": crm_id}, "to": [{"toObjectId": 1}], "paging": {"next": {"after": "1"}}}
     rig.portal.faults.add("answer", status=200, match="associations", count=None, body={"results": [row]})
-    with pytest.raises(Malformed):
+    with pytest.raises(Malformed, check=lambda error: bool(error.hint)):
         rig.calls()
 
 
@@ -351,7 +358,7 @@ ODD = [None, 7, "x", [], {}, [None], ["x"], {"next": "x"}, {"id": None}]
     ("match", "names"),
     [
         ("/search", ("paging", "total")),
-        ("/associations/", ("from", "to", "paging")),
+        ("/associations/", ("from", "to", "paging", "errors", "numErrors")),
         ("/owners/", ("paging", "email", "firstName")),
         ("/batch/read", ("id", "properties")),
         ("/crm/properties/", ("options",)),
@@ -367,7 +374,7 @@ def test_odd_shapes_are_read_around_or_malformed_and_never_a_bug(rig, odd, match
             "answer", status=200, match=match, count=None, body={"results": rows, "total": 1, name: odd}
         )
         connector = rig.connect()
-        with suppress(Malformed):
+        with suppress(Unavailable):  # of which Malformed is one
             connector.identity()
             drafts(connector, "calls", connector.fetch("calls", window()))
         assert rule.hits
@@ -439,7 +446,7 @@ def test_owners_that_page_for_ever_are_malformed(rig):
     rig.call(hubspot_owner_id="1")
     body = {"results": [], "paging": {"next": {"after": "1"}}}
     rig.portal.faults.add("answer", status=200, match="owners", count=None, body=body)
-    with pytest.raises(Malformed):
+    with pytest.raises(Malformed, check=lambda error: bool(error.hint)):
         rig.calls()
 
 
@@ -486,8 +493,47 @@ def test_a_firewalls_refusal_is_not_the_portals(rig):
     rig.portal.dispositions = [{"id": LEFT_VOICEMAIL, "label": "Mailbox"}]
     rig.portal.faults.add("answer", status=403, body="<html>", match="/calling/v1/")
     crm_id = rig.call(hs_call_disposition=LEFT_VOICEMAIL)
-    assert rig.calls()[crm_id].outcome == "Mailbox"
+    assert rig.calls()[crm_id].outcome == "Left voicemail"
     assert [path for *_, path, status in rig.portal.log if "/properties/" in path] == []
+    assert rig.calls()[crm_id].outcome == "Mailbox"
+
+
+@pytest.mark.parametrize("bad_day", ["unavailable", "html", "html_200", "reset", "secondly", "hang"])
+def test_labels_that_cannot_be_had_hold_nothing_up_and_are_asked_for_again(rig, bad_day):
+    for match in ("/calling/v1/", "/crm/properties/"):
+        rig.portal.faults.add(bad_day, match=match, count=None, **({"seconds": 3} if bad_day == "hang" else {}))
+    contact = rig.contact(hs_seniority="vp")
+    first, second = rig.call(contact, hs_call_disposition=LEFT_VOICEMAIL), rig.call(hs_call_disposition="own-guid")
+    found = rig.calls(rig.connect(timeout="300ms"))
+    assert (found[first].outcome, found[second].outcome) == ("Left voicemail", "own-guid")
+    assert found[first].contacts[0].seniority == "vp"
+    assert rig.asked()["labels"] == 2, "one try each, once a pass"
+    assert not {"dispositions", "seniorities"} & set(rig.store.kept)
+    rig.portal.faults.clear()
+    rig.portal.dispositions = [{"id": "own-guid", "label": "Booked"}]
+    found = rig.calls()
+    assert (found[second].outcome, found[first].contacts[0].seniority) == ("Booked", "VP")
+
+
+def test_labels_that_cannot_be_had_are_those_of_last_week(rig):
+    rig.portal.dispositions = [{"id": LEFT_VOICEMAIL, "label": "Mailbox"}]
+    crm_id = rig.call(hs_call_disposition=LEFT_VOICEMAIL)
+    rig.calls()
+    rig.box.clock.advance(7 * 86_400)
+    rig.portal.faults.add("answer", status=503, headers={"Retry-After": "90"}, match="/calling/v1/", count=None)
+    at = rig.store.kept["dispositions"]
+    assert rig.calls()[crm_id].outcome == "Mailbox"
+    connector = rig.connect()
+    assert drafts(connector, "calls", connector.fetch_ids("calls", [crm_id]))[crm_id].outcome == "Mailbox"
+    assert rig.store.kept["dispositions"] == at
+
+
+def test_a_daily_limit_met_by_labels_is_kept(rig):
+    rig.call(hs_call_disposition=LEFT_VOICEMAIL)
+    rig.portal.faults.add("daily", match="/calling/v1/")
+    with pytest.raises(Unavailable) as raised:
+        rig.calls()
+    assert raised.value.pause_until is not None
 
 
 def test_a_portal_that_refuses_all_labels_has_the_documented_ones(rig):
@@ -543,6 +589,168 @@ def test_what_was_deleted_or_never_was_is_missing(rig):
     assert [record.ref.crm_id for record in page.records] == [here]
     assert set(page.missing) == {archived, deleted, "1"}
     assert page.until is None
+
+
+PASSING = [
+    {"category": "INTERNAL_ERROR", "subCategory": "x.TIMEOUT"},
+    {"category": "RATE_LIMITS"},
+    {"message": "no category"},
+    {"category": None},
+    {"category": ["OBJECT_NOT_FOUND"]},
+    "odd",
+]
+
+
+@pytest.mark.parametrize("entry", PASSING)
+@pytest.mark.parametrize("match", ["/calls/contacts/", "/calls/companies/", "objects/2026-03/contacts", "companies/b"])
+def test_an_answer_in_part_is_tried_again(rig, entry, match):
+    contact = rig.contact(associatedcompanyid=rig.company())
+    crm_id = rig.call(contact)
+    body = {"status": "COMPLETE", "results": [], "numErrors": 1, "errors": [entry]}
+    rule = rig.portal.faults.add("answer", status=207, match=match, body=body)
+    (person,) = rig.calls()[crm_id].contacts
+    assert (person.crm_id, person.company.domains) == (contact, ("northmill.example",))
+    assert (rule.hits, len(rig.slept)) == (1, 1)
+
+
+def test_an_answer_in_part_three_times_falsifies_nothing(rig):
+    crm_id = rig.call(rig.contact())
+    found = {"status": "error", "category": "OBJECT_NOT_FOUND", "context": {"ids": ["1"]}}
+    errors = [found, {"status": "error", "category": "INTERNAL_ERROR", "message": CANARIES[0]}]
+    body = {"results": [{"id": crm_id, "properties": {}}], "numErrors": 2, "errors": errors}
+    rule = rig.portal.faults.add("answer", status=207, match="batch/read", body=body, count=None)
+    connector = rig.connect()
+    with pytest.raises(Unavailable, match="HubSpot answered a part only") as raised:
+        list(connector.fetch_ids("calls", [crm_id]))
+    assert raised.value.hint
+    assert (rule.hits, raised.value.pause_until) == (3, None)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"category": "OBJECT_NOT_FOUND"},
+        {"category": "VALIDATION_ERROR"},
+        {"subCategory": "crm.associations.NO_ASSOCIATIONS_FOUND"},
+    ],
+)
+def test_what_an_answer_says_is_not_there_is_absent(rig, entry):
+    crm_id = rig.call(rig.contact())
+    body = {"results": [], "numErrors": 1, "errors": [entry]}
+    rig.portal.faults.add("answer", status=207, match="/calls/contacts/", body=body, count=None)
+    assert rig.calls()[crm_id].contacts == ()
+    assert rig.slept == []
+
+
+def refuse(rig: Rig, *bad: str, match: str = "/batch/read") -> None:
+    """Have every request that names one of the ids refused, as HubSpot does with what it cannot read."""
+    portal: Any = rig.portal
+    answer = portal.answer
+
+    def choosy(request):
+        named = {str(each.get("id")) for each in json.loads(request.body or b"{}").get("inputs", ())}
+        if match in request.path and named & set(bad):
+            return portal._error(400, f"Invalid input {bad}", "VALIDATION_ERROR")
+        return answer(request)
+
+    portal.answer = choosy
+
+
+@pytest.mark.parametrize("odd", ["12x", "12.5", "abc", "-1", "١٢", "0x1f"])
+def test_what_cannot_be_an_id_is_not_asked_for(rig, odd):
+    contact = rig.contact(associatedcompanyid=odd)
+    first = rig.call(contact)
+    second = rig.call(hs_call_callee_object_id=odd, hs_call_callee_object_type_id="0-1")
+    row = {"from": {"id": first}, "to": [{"toObjectId": odd}, {"toObjectId": int(contact)}]}
+    rig.portal.faults.add("answer", status=200, match="/calls/contacts/", body={"results": [row]})
+    found = rig.calls()
+    assert [person.crm_id for person in found[first].contacts] == [contact]
+    assert (found[first].contacts[0].company, found[second].others) == (None, ())
+    assert {status for *_, status in rig.portal.log} <= {200, 207}
+    (page,) = rig.connect().fetch_ids("calls", [first, odd])
+    assert (len(page.records), page.missing) == (1, [odd])
+
+
+def test_one_contact_that_hubspot_refuses_costs_two_requests_a_halving(rig):
+    contacts = [rig.contact(email=f"p{number}@northmill.example") for number in range(100)]
+    crm_id = rig.call(*contacts)
+    refuse(rig, contacts[37], match="objects/2026-03/contacts/batch/read")
+    rig.asked()
+    found = rig.calls()[crm_id].contacts
+    assert {person.crm_id for person in found} == set(contacts) - {contacts[37]}
+    assert rig.asked()["batch"] <= 2 * 6.65 + 2
+
+
+def test_two_records_that_hubspot_refuses_are_missing_and_hold_up_no_other(rig):
+    ids = [rig.call(rig.contact()) for _ in range(150)]
+    bad = ids[0], ids[120]
+    refuse(rig, *bad)
+    (page,) = rig.connect().fetch_ids("calls", ids)
+    assert page.missing == list(bad)
+    assert [record.ref.crm_id for record in page.records] == [each for each in ids if each not in bad]
+
+
+def test_a_record_whose_associations_hubspot_refuses_has_none(rig):
+    ids = [rig.call(rig.contact()) for _ in range(1_000)]
+    refuse(rig, ids[500], match="/associations/")
+    rig.asked()
+    found = rig.calls()
+    assert [crm_id for crm_id in ids if not found[crm_id].contacts] == [ids[500]]
+    assert rig.asked()["associations"] <= 2 * (2 * 9.97 + 2)
+
+
+def test_a_single_id_that_is_refused_is_absent_where_another_is_taken(rig):
+    contact = rig.contact()
+    crm_id = rig.call(contact)
+    refuse(rig, contact, match="objects/2026-03/contacts/batch/read")
+    rig.asked()
+    assert rig.calls()[crm_id].contacts == ()
+    assert rig.asked()["batch"] == 2
+
+
+def test_a_query_that_is_always_refused_makes_nothing_absent(rig):
+    ids = [rig.call(rig.contact()) for _ in range(60)]
+    for match in ("/batch/read", "/associations/"):
+        rig.portal.faults.clear()
+        rig.portal.faults.add("answer", status=400, match=match, body={"category": "VALIDATION_ERROR"}, count=None)
+        rig.asked()
+        with pytest.raises(Unavailable, match="refused a query"):
+            list(rig.connect().fetch_ids("calls", ids))
+        assert sum(rig.asked().values()) <= 2 * 5.91 + 2
+
+
+def test_a_look_up_that_keeps_failing_holds_up_none_before_it(rig):
+    ids = [rig.call(rig.contact()) for _ in range(350)]
+    rig.asked()
+    rig.portal.faults.add("unavailable", match="calls/batch/read", skip=2, count=None)
+    pages = rig.connect().fetch_ids("calls", [*ids[:199], "1", *ids[199:]])
+    page = next(pages)
+    assert [record.ref.crm_id for record in page.records] == ids[:199]
+    assert all(record.related["contacts"] for record in page.records)
+    assert page.missing == ["1"]
+    with pytest.raises(Unavailable):
+        next(pages)
+    assert rig.asked()["associations"] == 2
+    assert len(rig.slept) == 2
+
+
+def test_a_look_up_during_an_outage_costs_one_more_try_at_most(rig):
+    ids = [rig.call() for _ in range(150)]
+    rig.asked()
+    rig.portal.faults.add("unavailable", skip=1, count=None)
+    with pytest.raises(Unavailable):
+        list(rig.connect().fetch_ids("calls", ids))
+    assert rig.asked() == {"batch": 1 + 3, "associations": 1}
+
+
+def test_a_look_up_that_is_told_to_pause_goes_at_once(rig):
+    ids = [rig.call() for _ in range(150)]
+    rig.asked()
+    rig.portal.faults.add("daily", skip=1, count=None)
+    with pytest.raises(Unavailable) as raised:
+        list(rig.connect().fetch_ids("calls", ids))
+    assert raised.value.pause_until is not None
+    assert rig.asked() == {"batch": 2}
 
 
 def test_what_came_back_from_the_recycle_bin_marked_archived_is_missing(rig):
@@ -741,6 +949,72 @@ def test_a_stop_ends_every_wait(rig):
     rig.portal.faults.add("unavailable", match="/search", count=None)
     with pytest.raises(Stopped):
         rig.calls()
+
+
+def test_a_stop_is_heard_before_each_request(rig):
+    ids = [rig.call(rig.contact()) for _ in range(1_000)]
+    rig.asked()
+
+    def stop(index: int, kind: str) -> None:
+        rig.stopping = kind == "batch"
+
+    rig.portal.on_request = stop
+    with pytest.raises(Stopped):
+        list(rig.connect().fetch_ids("calls", ids))
+    assert rig.asked() == {"batch": 1}
+
+
+def test_a_stop_lets_each_thread_end_its_request_and_ask_no_more(rig):
+    for number in range(3_000):
+        rig.call(rig.contact(), at=1_772_000_000_000 + number)
+    after: list[str] = []
+
+    def stop(index: int, kind: str) -> None:
+        if rig.stopping:
+            after.append(kind)
+        rig.stopping = rig.stopping or kind == "batch"
+
+    rig.portal.on_request = stop
+    rig.portal.latency_s = 0.02
+    rig.asked()
+    with pytest.raises(Stopped):
+        list(rig.connect().fetch("calls", window()))
+    assert rig.portal.requests["batch"] == 1, "of ten for the first thousand"
+    assert len(after) <= 1, "the search under way"
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_closing_waits_for_the_request_under_way_and_no_longer(rig, waits):
+    for number in range(2_400):
+        rig.call(rig.contact(), at=1_772_000_000_000 + number)
+    hydrating, let_go = threading.Event(), threading.Event()
+    connector = rig.connect()
+    pages = connector.fetch("calls", window())
+    batches = [0]
+
+    def slow(index: int, kind: str) -> None:
+        batches[0] += kind == "batch"
+        if batches[0] > 10:  # of the second thousand, searched ahead
+            hydrating.set()
+            let_go.wait(0.2)
+
+    if waits:
+        rig.portal.faults.add("ten_secondly", match="contacts/batch/read", skip=12, count=None)
+        connector._client._context = replace(
+            connector._client._context, sleep=lambda seconds: time.sleep(min(seconds, 3))
+        )
+    rig.portal.on_request = slow
+    next(pages)
+    assert hydrating.wait(5)
+    if waits:
+        time.sleep(0.7)
+    asked, began = rig.portal.requests["batch"], time.monotonic()
+    pages.close()
+    assert time.monotonic() - began < 0.5
+    assert rig.portal.requests["batch"] <= asked + 1
+    rig.portal.on_request = None
+    rig.portal.faults.clear()
+    assert len(next(connector.fetch("calls", window())).records) == 1_000, "the connector can still be used"
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 414, 423, 429, 477, 500, 502, 530])

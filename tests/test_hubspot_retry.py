@@ -13,6 +13,7 @@ from connectors.hubspot.retry import (
     Fault,
     Lost,
     Moment,
+    Refused,
     judge,
     missing_scopes,
     retry_after,
@@ -23,6 +24,7 @@ from syncd.errors import Malformed, Unauthorized, Unavailable
 NOW = datetime(2026, 3, 1, 22, 30, tzinfo=UTC)
 SEARCH = Call("calls search", search=True, exempt=True, scope="crm.objects.contacts.read")
 READ = Call("contacts batch read", scope="crm.objects.contacts.read")
+BATCH = Call("contacts batch read", scope="crm.objects.contacts.read", batch=True)
 CANARIES = ("pat-na1-secret", "ada@northmill.example", "Very private subject", "+49 555 0100")
 
 
@@ -50,6 +52,31 @@ def test_content_is_returned_for_200_and_207():
     assert judge(READ, answer(207, {"results": [{}], "errors": [{}]}), Moment(1, NOW))["results"] == [{}]
     assert judge(Call("x", expects="list"), answer(200, []), Moment(1, NOW)) == []
     assert judge(Call("x", expects="object"), answer(200, {}), Moment(1, NOW)) == {}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"errors": [{}]},
+        {"errors": [None]},
+        {"errors": {"category": "INTERNAL_ERROR"}},
+        {"errors": [{"category": "OBJECT_NOT_FOUND"}, {"category": "INTERNAL_ERROR"}]},
+        {"numErrors": 1},
+        {"numErrors": 1, "errors": []},
+        {"errors": "odd"},
+    ],
+)
+@pytest.mark.parametrize("status", [200, 207])
+def test_a_part_is_no_answer(status, more):
+    found = fault(status, {"results": [{}], **more}, call=BATCH)
+    assert (found.wait_s, found.error.message.split(":")[0]) == (0.5, "HubSpot answered a part only")
+    assert not isinstance(judge(READ, answer(status, {"results": [], **more}), Moment(1, NOW)), Fault)
+    assert fault(status, {"results": [], **more}, call=BATCH, retry_after="70").pause_s == 70
+
+
+@pytest.mark.parametrize("more", [{}, {"errors": []}, {"errors": None, "numErrors": 0}])
+def test_a_whole_answer_is_one(more):
+    assert judge(BATCH, answer(207, {"results": [], **more}), Moment(1, NOW)) == {"results": [], **more}
 
 
 @pytest.mark.parametrize(
@@ -209,6 +236,16 @@ def test_nothing_that_hubspot_quotes_comes_back(status, canary):
     }
     found = fault(status, body, retry_after=canary)
     assert canary.lower() not in f"{found.error.message} {found.error.hint} {found.error!r}".lower()
+
+
+def test_only_a_query_at_fault_is_worth_halving():
+    assert isinstance(fault(400, {"category": "VALIDATION_ERROR"}).error, Refused)
+    for status, body in ((400, {}), (400, {"category": "OTHER"}), (414, {"category": "VALIDATION_ERROR"})):
+        assert type(fault(status, body).error) is Unavailable
+
+
+def test_what_another_try_does_not_mend_is_not_tried_again():
+    assert judge(READ, Lost("no address", again=False), Moment(1, NOW)).wait_s is None
 
 
 def test_retry_after_may_be_a_date():

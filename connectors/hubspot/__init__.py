@@ -15,7 +15,8 @@ from connectors.hubspot.check import check
 from connectors.hubspot.client import Client
 from connectors.hubspot.config import HubSpotConfig
 from connectors.hubspot.portal import Portal, zone_of
-from connectors.hubspot.related import Related
+from connectors.hubspot.related import BATCH_INPUTS, Related, Row
+from connectors.hubspot.retry import CHANGED
 from connectors.hubspot.search import TIME, Found, Step, between, found, gather, read_ref, search_body, walk
 from connectors.hubspot.values import from_ms, to_ms
 from syncd.activity import Draft, Owner
@@ -48,7 +49,8 @@ class HubSpot:
 
         The next group is searched for while one is hydrated. A search that fails ends
         the window, but what was read before is not thrown away: it may be the same
-        search that fails in every pass.
+        search that fails in every pass. Whoever closes this waits for the requests under
+        way, not for those that were to follow.
         """
         failures: list[Unavailable] = []
         steps = walk(
@@ -56,7 +58,9 @@ class HubSpot:
             since=to_ms(window.since),
             until=lambda: self._until(window),
         )
-        with ThreadPoolExecutor(1, thread_name_prefix="hydrate") as hydrating:
+        left: Future[None] = Future()
+        hydrating = ThreadPoolExecutor(1, "hydrate", self._client.heed, (left,))
+        try:
             page: Future[Page] | None = None
             for group in gather(self._as_far_as_possible(steps, failures), window.needed):
                 ready, page = page, hydrating.submit(self._page, stream, group.refs, group.rows, window)
@@ -67,6 +71,9 @@ class HubSpot:
             elif not failures:
                 self._paged = True
                 yield self._page(stream, (), (), window)
+        finally:
+            left.set_result(None)
+            hydrating.shutdown(cancel_futures=True)
         if failures:
             raise failures[0]
 
@@ -85,17 +92,38 @@ class HubSpot:
         return found
 
     def fetch_ids(self, stream: str, ids: Sequence[str]) -> Iterator[Page]:
-        """Yield the records of `ids` in one page; contacts, companies and associations are asked anew each time."""
+        """Yield the records of `ids` in one page; contacts, companies and associations are asked anew each time.
+
+        A batch that cannot be read ends it, but what was read before goes out first: it
+        may be the same batch that fails in every pass.
+        """
         wanted = list(dict.fromkeys(ids))
         if not wanted:
             return
         self._portal.renew()
         related = self._new_related()
-        kept = related.read(stream, wanted, PROPERTIES[stream])
+        kept, told, failure = self._read_ids(related, stream, wanted)
         rows = [(read_ref(row, otherwise=self._client.server_now()), row) for row in kept.values()]
         records = related.hydrate(stream, rows) if rows else ()
         self._paged = True
-        yield Page([ref for ref, _ in rows], records, missing=[crm_id for crm_id in wanted if crm_id not in kept])
+        yield Page([ref for ref, _ in rows], records, missing=[crm_id for crm_id in told if crm_id not in kept])
+        if failure is not None:
+            raise failure
+
+    def _read_ids(
+        self, related: Related, stream: str, wanted: Sequence[str]
+    ) -> tuple[dict[str, Row], Sequence[str], Unavailable | None]:
+        """Return the rows of `wanted`, of which ids HubSpot told, and what kept it from telling of the others."""
+        kept: dict[str, Row] = {}
+        for start in range(0, len(wanted), BATCH_INPUTS):
+            try:
+                kept |= related.read(stream, wanted[start : start + BATCH_INPUTS], PROPERTIES[stream])
+            except Unavailable as error:
+                if not start or error.pause_until is not None:
+                    raise
+                self._client.lose_patience()
+                return kept, wanted[:start], error
+        return kept, wanted, None
 
     def normalize(self, stream: str, record: Record) -> Draft | None:
         """Say what a call or email means; every one of them is an activity."""
@@ -114,7 +142,7 @@ class HubSpot:
         filters = between(to_ms(window.since), self._until(window))
         total = self._client.search(stream, search_body(filters, TIME, 1, (TIME,))).get("total")
         if not isinstance(total, int):
-            raise Malformed(f"HubSpot, {stream} search: no total")
+            raise Malformed(f"HubSpot, {stream} search: no total", hint=CHANGED)
         return total
 
     def check(self) -> list[Finding]:

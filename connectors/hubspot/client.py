@@ -9,6 +9,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
@@ -17,12 +18,13 @@ from connectors.hubspot.config import HubSpotConfig
 from connectors.hubspot.pace import Rolling, Spacing
 from connectors.hubspot.retry import TRIES, Answer, Call, Fault, Lost, Moment, judge
 from syncd.connector import Context
-from syncd.errors import Unauthorized, Unavailable
+from syncd.errors import Stopped, Unauthorized, Unavailable
 
 if TYPE_CHECKING:
     from connectors.hubspot.wire import Wire
 
 FAILING_MAX_S = 60.0  # a minute of failures in a row ends the pass for this source (design, promise 8)
+BRIEF_S = 1.0  # a wait up to this is sat out even by a thread that is left
 CONTACTS_READ = "crm.objects.contacts.read"
 COMPANIES_READ = "crm.objects.companies.read"
 OWNERS_READ = "crm.objects.owners.read"
@@ -63,6 +65,7 @@ class Client:
         self._ahead: timedelta | None = None  # of the local clock, HubSpot's is so much; None: not known
         self._failing_since: float | None = None
         self._tries = TRIES
+        self._thread = threading.local()  # left: done when nobody waits for what this thread asks
         self._lock = threading.Lock()  # over the limiters, the clock and the connection
         # When the pass began, by HubSpot's clock; known from its first answer on.
         self.started_at: datetime | None = None
@@ -85,6 +88,10 @@ class Client:
         """From now on try each request once: one has been given up already."""
         self._tries = 1
 
+    def heed(self, left: "Future[None]") -> None:
+        """Let the calling thread ask and wait no more once `left` is done: then it gets Stopped."""
+        self._thread.left = left
+
     def server_now(self) -> datetime:
         """Return the time by HubSpot's clock; the local one as long as HubSpot's is not known."""
         return self._context.now() + (self._ahead or timedelta(0))
@@ -97,12 +104,12 @@ class Client:
     def batch_read(self, object_type: str, ids: Sequence[str], properties: Sequence[str]) -> Any:
         """Return the rows of at most 100 ids; what HubSpot does not find is not among them (207)."""
         body = {"properties": list(properties), "inputs": [{"id": each} for each in ids]}
-        call = Call(f"{object_type} batch read", scope=SCOPES[object_type])
+        call = Call(f"{object_type} batch read", scope=SCOPES[object_type], batch=True)
         return self._ask(call, lambda wire: wire.batch_read(object_type, body))["results"]
 
     def associations(self, from_type: str, to_type: str, inputs: Sequence[dict[str, str]]) -> Any:
         """Return {from, to, paging} rows of at most 1,000 inputs; an input without any is not among them (207)."""
-        call = Call(f"associations {from_type} to {to_type}", scope=SCOPES[to_type], exempt=True)
+        call = Call(f"associations {from_type} to {to_type}", scope=SCOPES[to_type], exempt=True, batch=True)
         return self._ask(call, lambda wire: wire.associations(from_type, to_type, {"inputs": list(inputs)}))["results"]
 
     def owners(self, *, archived: bool, after: str | None = None, limit: int = 500) -> Any:
@@ -112,11 +119,12 @@ class Client:
 
     def dispositions(self) -> Any:
         """Return [{id, label}], or None when the portal refuses (v1: unsupported after September 2027)."""
-        return self._get(Call("dispositions", expects="list", shrugs=UNLABELLED), "/calling/v1/dispositions")
+        call = Call("dispositions", expects="list", shrugs=UNLABELLED, courtesy=True)
+        return self._get(call, "/calling/v1/dispositions")
 
     def options(self, object_type: str, name: str) -> Any:
         """Return a property's {options}, or None when the portal refuses."""
-        call = Call(f"property {name}", expects="object", shrugs=UNLABELLED)
+        call = Call(f"property {name}", expects="object", shrugs=UNLABELLED, courtesy=True)
         return self._get(call, f"/crm/properties/{{version}}/{object_type}/{name}")
 
     def account(self) -> Any:
@@ -150,6 +158,8 @@ class Client:
             if outcome.refusal and isinstance(answer, Answer) and answer.status in call.shrugs:
                 self._failing_since = None
                 return None
+            if call.courtesy:
+                raise self._given_up(outcome, pauses=isinstance(answer, Answer) and answer.status < 500)
             self._failing_since = began if self._failing_since is None else self._failing_since
             if (
                 outcome.wait_s is None
@@ -157,19 +167,33 @@ class Client:
                 or self._monotonic() - self._failing_since >= FAILING_MAX_S
             ):
                 raise self._given_up(outcome)
-            self._context.sleep(outcome.wait_s)
+            self._sleep(outcome.wait_s)
 
     def _pace(self, call: Call) -> None:
+        """Wait for the request's turn; a pass that is to end hears of it here, before each request."""
         limiter = self._spacing if call.search else None if call.exempt else self._rolling
         with self._lock:
             wait_s = limiter.wait_s(self._monotonic()) if limiter else 0.0
-        if wait_s > 0:
-            self._context.sleep(wait_s)
+        self._sleep(wait_s)
+
+    def _sleep(self, seconds: float) -> None:
+        """Wait; Stopped when the pass is to end or this thread is left: no long wait holds up whoever leaves it."""
+        left: Future[None] | None = getattr(self._thread, "left", None)
+        if left is None or (seconds <= BRIEF_S and not left.done()):
+            self._context.sleep(seconds)
+            return
+        slept: Future[None] = Future()
+        if not left.done():
+            threading.Thread(target=_run, args=(slept, lambda: self._context.sleep(seconds)), daemon=True).start()
+            wait((slept, left), return_when=FIRST_COMPLETED)
+        if left.done():
+            raise Stopped("nobody waits for the answer any more")
+        slept.result()
 
     def _send(self, send: Send) -> Answer | Lost:
-        wire = self._connected()
-        local_start, began = self._context.now(), self._monotonic()
         try:
+            wire = self._connected()
+            local_start, began = self._context.now(), self._monotonic()
             answer = send(wire)
         except Lost as lost:
             return lost
@@ -219,10 +243,19 @@ class Client:
             token=str(self._config.access_token),
         )
 
-    def _given_up(self, fault: Fault) -> Exception:
-        if fault.pause_s is not None and isinstance(fault.error, Unavailable):
+    def _given_up(self, fault: Fault, *, pauses: bool = True) -> Exception:
+        if pauses and fault.pause_s is not None and isinstance(fault.error, Unavailable):
             fault.error.pause_until = self._context.now() + timedelta(seconds=fault.pause_s)
         return fault.error
+
+
+def _run(future: "Future[None]", act: Callable[[], None]) -> None:
+    try:
+        act()
+    except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+        future.set_exception(error)
+    else:
+        future.set_result(None)
 
 
 def _date(written: str | None) -> datetime | None:

@@ -11,10 +11,11 @@ from typing import Any, Generic, TypeVar
 
 from connectors.hubspot.client import Client
 from connectors.hubspot.mapping import owner as to_owner
+from connectors.hubspot.retry import CHANGED
 from connectors.hubspot.values import dig, text
 from syncd.activity import Owner
 from syncd.connector import Store
-from syncd.errors import Malformed
+from syncd.errors import Malformed, Unavailable
 
 KEEP = timedelta(hours=24)
 # The defaults of a portal that has not edited them (HubSpot docs; the same six pairs in three public codebases)
@@ -42,6 +43,7 @@ class Kept(Generic[T]):
         unpack: Callable[[Any], T],
         *,
         refusable: bool = False,
+        otherwise: Mapping[str, T] | None = None,
     ) -> None:
         self._store = store
         self._key = key
@@ -52,6 +54,7 @@ class Kept(Generic[T]):
         self._asked = False  # in this pass
         self._expired = False
         self._refusable = refusable  # an empty table means that the portal refuses it
+        self._otherwise = otherwise  # a courtesy: what holds while it cannot be had; None: the pass cannot do without
 
     def get(self, crm_id: str) -> T | None:
         """Return an entry; an unknown one is asked for, once a pass."""
@@ -67,10 +70,17 @@ class Kept(Generic[T]):
         self._expired = True
 
     def refresh(self) -> None:
-        """Ask anew, unless that was done in this pass."""
+        """Ask anew, unless that was done in this pass; what could not be had is not kept: the next pass asks again."""
         if self._asked:
             return
-        self._table = self._ask()
+        try:
+            self._table = self._ask()
+        except Unavailable as error:
+            if self._otherwise is None or error.pause_until is not None:  # HubSpot asked to be left alone
+                raise
+            known = self.known()
+            self._table, self._asked = dict(self._otherwise if known is None else known), True
+            return
         self._asked = True
         self._store.put(self._key, {crm_id: self._pack(entry) for crm_id, entry in self._table.items()})
 
@@ -91,8 +101,10 @@ class Portal:
         self._store = store
         self._base_url = base_url
         self.owners = Kept[Owner](store, "owners", self._ask_owners, _pack_owner, _unpack_owner)
-        self.dispositions = Kept[str](store, "dispositions", self._ask_dispositions, str, str)
-        self.seniorities = Kept[str](store, "seniorities", self._ask_seniorities, str, str, refusable=True)
+        self.dispositions = Kept[str](store, "dispositions", self._ask_dispositions, str, str, otherwise=DISPOSITIONS)
+        self.seniorities = Kept[str](
+            store, "seniorities", self._ask_seniorities, str, str, refusable=True, otherwise={}
+        )
 
     def identity(self) -> str | None:
         """Return the portal's id, from the store where the token is the one that it was asked with."""
@@ -130,7 +142,7 @@ class Portal:
             if following is None:
                 return owners
             if following == after:
-                raise Malformed("HubSpot, owners: the same page comes again")
+                raise Malformed("HubSpot, owners: the same page comes again", hint=CHANGED)
             after = following
 
     def _ask_dispositions(self) -> dict[str, str]:

@@ -13,7 +13,8 @@ from typing import Any, Generic, TypeVar
 from connectors.hubspot import mapping
 from connectors.hubspot.client import Client
 from connectors.hubspot.portal import Portal
-from connectors.hubspot.values import by_number, dig, ids, text
+from connectors.hubspot.retry import CHANGED, Refused
+from connectors.hubspot.values import by_number, dig, ids, is_id, text
 from syncd.activity import Company, Person
 from syncd.connector import Record, Ref
 from syncd.errors import Malformed
@@ -23,6 +24,7 @@ T = TypeVar("T")
 
 ASSOCIATION_INPUTS = 1_000  # a request (HubSpot changelog, 2025-02-10)
 BATCH_INPUTS = 100  # a batch read (docs, 2026-03)
+SURE = "1"  # an id that HubSpot takes, whether or not there is such a record
 CACHED = 5_000  # entries a cache; a contact takes about 1 kB
 
 
@@ -58,6 +60,7 @@ class Related:
         self._department = department
         self._contacts: Cache[tuple[Person, str | None]] = Cache()
         self._companies: Cache[Company] = Cache()
+        self._taken: set[str] = set()  # queries of which HubSpot has taken one
 
     def hydrate(self, object_type: str, rows: Sequence[tuple[Ref, Row]]) -> list[Record]:
         """Return the records of `rows`, in their order, with everything that normalize needs."""
@@ -91,17 +94,25 @@ class Related:
     def _associated(self, object_type: str, to_type: str, crm_ids: Sequence[str]) -> dict[str, list[str]]:
         """Return each record's associated ids, ascending; a record without any is left out."""
         found: dict[str, set[str]] = {}
+        crm_ids = list(filter(is_id, crm_ids))
         for start in range(0, len(crm_ids), ASSOCIATION_INPUTS):
             inputs = [{"id": crm_id} for crm_id in crm_ids[start : start + ASSOCIATION_INPUTS]]
             while inputs:
-                rows = self._client.associations(object_type, to_type, inputs)
+                rows = self._each(
+                    f"{object_type} to {to_type}",
+                    inputs,
+                    lambda part: self._client.associations(object_type, to_type, part),
+                    sure={"id": SURE},
+                )
                 asked, inputs = {each["id"]: each.get("after") for each in inputs}, []
                 for row in rows:
                     crm_id = text(dig(row, "from", "id")) or ""
                     found.setdefault(crm_id, set()).update(_targets(row))
                     after = text(dig(row, "paging", "next", "after"))
                     if after is not None and after == asked.get(crm_id):
-                        raise Malformed(f"HubSpot, associations {object_type} to {to_type}: the same page comes again")
+                        raise Malformed(
+                            f"HubSpot, associations {object_type} to {to_type}: the same page comes again", hint=CHANGED
+                        )
                     if after is not None:
                         inputs.append({"id": crm_id, "after": after})
         return {crm_id: sorted(targets, key=by_number) for crm_id, targets in found.items() if targets}
@@ -131,12 +142,43 @@ class Related:
         }
 
     def read(self, object_type: str, crm_ids: Sequence[str], properties: Sequence[str]) -> dict[str, Row]:
-        """Return the rows of `crm_ids`, as they stand now; what HubSpot does not find is left out."""
+        """Return the rows of `crm_ids`, as they stand now; what HubSpot does not find is left out.
+
+        A value that is no id (a callee's, a contact's company) is not asked for.
+        """
         found: dict[str, Row] = {}
+        crm_ids = list(filter(is_id, crm_ids))
         for start in range(0, len(crm_ids), BATCH_INPUTS):
             asked = crm_ids[start : start + BATCH_INPUTS]
-            found |= reconcile(asked, self._client.batch_read(object_type, asked, properties))
+            rows = self._each(
+                object_type, asked, lambda part: self._client.batch_read(object_type, part, properties), sure=SURE
+            )
+            found |= reconcile(asked, rows)
         return found
+
+    def _each(self, name: str, inputs: Sequence[T], ask: Callable[[Sequence[T]], list[Row]], *, sure: T) -> list[Row]:
+        """Return the rows of `inputs`; a refused query is halved until the bad ids stand alone: those have none.
+
+        One bad id costs about 2 log2(n) requests more. Before an id is blamed HubSpot must
+        have taken a query of this name in this stretch, `sure` if nothing else: where
+        it refuses them all, the query is at fault and no record is absent.
+        """
+        try:
+            rows = ask(inputs)
+        except Refused:
+            if len(inputs) == 1 and name not in self._taken:
+                ask([sure])
+                self._taken.add(name)
+        else:
+            self._taken.add(name)
+            return rows
+        if len(inputs) == 1:
+            return []
+        middle = len(inputs) // 2
+        return [
+            *self._each(name, inputs[:middle], ask, sure=sure),
+            *self._each(name, inputs[middle:], ask, sure=sure),
+        ]
 
     def _owner(self, row: Row) -> Any:
         owner_id = text(_properties(row).get("hubspot_owner_id"))

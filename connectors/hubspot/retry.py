@@ -24,6 +24,10 @@ PAUSE_S = 60  # a wait this long is not waited out: the source rests till then
 RETRY_AFTER_MAX_S = 120  # of a 429 or 5xx: larger values were milliseconds or mistakes (HubSpot forum, Airbyte)
 MIGRATION_MAX_S = 86_400  # 477: typically up to a day (HubSpot error handling page)
 HOUR_S = 3_600  # a daily limit in a portal of unknown time zone
+# What an entry of a 207's errors says for good: there is no such item (recorded), or its id is none
+ABSENT = frozenset({"OBJECT_NOT_FOUND", "VALIDATION_ERROR"})
+UNASSOCIATED = "NO_ASSOCIATIONS_FOUND"
+CHANGED = "a proxy in between, or HubSpot has changed it: look for a newer syncd, or report it"
 
 Shape = Literal["results", "list", "object"]
 
@@ -37,7 +41,9 @@ class Call:
     scope: str = ""  # what it needs, where HubSpot's refusal names none
     search: bool = False  # has the per-second limit
     exempt: bool = False  # outside the ten-second limit: search and associations (HubSpot's spec, 2026-03)
+    batch: bool = False  # answered item by item: a 207 tells which failed, and why
     shrugs: frozenset[int] = frozenset()  # refusals that mean "not for you", and are no error
+    courtesy: bool = False  # one can do without it: tried once, and its outage keeps nobody away
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +58,14 @@ class Answer:
 class Lost(Exception):
     """No answer came: a time-out, a refused or broken connection; the message is ours and says which."""
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
+    def __init__(self, message: str, *, hint: str = "", again: bool = True) -> None:
         super().__init__(message)
         self.hint = hint
+        self.again = again  # another try may fare better
+
+
+class Refused(Unavailable):
+    """HubSpot finds fault with what was asked (400, VALIDATION_ERROR): with the query, or with one id in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +93,8 @@ class Moment:
 def judge(call: Call, answer: Answer | Lost, moment: Moment) -> Any | Fault:
     """Return the content of a good answer, else what is wrong with it."""
     if isinstance(answer, Lost):
-        return Fault(Unavailable(f"HubSpot, {call.name}: {answer}", hint=answer.hint), wait_s=_backoff(moment))
+        lost = Unavailable(f"HubSpot, {call.name}: {answer}", hint=answer.hint)
+        return Fault(lost, wait_s=_backoff(moment) if answer.again else None)
     if 200 <= answer.status < 300:  # 207 is the normal answer of a batch in which something was not found
         return _content(call, answer, moment)
     error = parse_error(answer.body)
@@ -122,14 +134,41 @@ def _content(call: Call, answer: Answer, moment: Moment) -> Any | Fault:
             rows = content.get("results")
             good = isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
     if good:
-        return content
+        return _partial(call, answer, content, moment) or content
     return Fault(
         Malformed(
             f"HubSpot, {call.name}: the answer ({answer.status}) has another shape than documented",
-            hint="a proxy in between, or HubSpot has changed it: look for a newer syncd, or report it",
+            hint=CHANGED,
         ),
         wait_s=_backoff(moment),
     )
+
+
+def _partial(call: Call, answer: Answer, content: Any, moment: Moment) -> Fault | None:
+    """Tell a 207 that could not read everything from one that read everything there is.
+
+    What is missing for a passing reason is not absent: who took it for that would send
+    an activity without its people, for good.
+    """
+    if not call.batch:
+        return None
+    errors = content.get("errors") or []
+    entries = errors if isinstance(errors, list) else [errors]
+    passing = [entry for entry in entries if not _is_permanent(entry)]
+    if not passing and (entries or not content.get("numErrors")):
+        return None
+    category = next(filter(None, (_category(entry) for entry in passing if isinstance(entry, dict))), "")
+    error = Unavailable(
+        f"HubSpot answered a part only: {call.name} ({answer.status}{f', {category}' if category else ''})",
+        hint="nothing to do where it passes; see https://status.hubspot.com",
+    )
+    return _later(error, answer, moment, default_s=_backoff(moment))
+
+
+def _is_permanent(entry: Any) -> bool:
+    if not isinstance(entry, dict):
+        return False
+    return _category(entry) in ABSENT or str(entry.get("subCategory")).endswith(UNASSOCIATED)
 
 
 def _too_many(call: Call, answer: Answer, error: Mapping[str, Any] | None, moment: Moment) -> Fault:
@@ -251,15 +290,20 @@ def _refused(call: Call, answer: Answer, error: Mapping[str, Any] | None, moment
                 hint="base_url is not HubSpot's API address",
             )
         )
-    category = _only(r"[A-Z_]{1,60}", (error or {}).get("category"))
+    category = _category(error or {})
     correlation = _only(r"[0-9a-f]{8}(-[0-9a-f]{4,12}){4}", (error or {}).get("correlationId"))
+    kind = Refused if answer.status == 400 and category == "VALIDATION_ERROR" else Unavailable
     return Fault(
-        Unavailable(
+        kind(
             f"HubSpot refused a query: {call.name} ({answer.status}{f', {category}' if category else ''})",
             hint="please report this" + (f"; HubSpot's support knows it as {correlation}" if correlation else ""),
         ),
         refusal=True,
     )
+
+
+def _category(error: Mapping[str, Any]) -> str:
+    return _only(r"[A-Z_]{1,60}", error.get("category"))
 
 
 def _only(pattern: str, value: Any) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from connectors.hubspot.retry import CHANGED
 from connectors.hubspot.values import from_ms, moment, to_ms
 from syncd.connector import Needed, Ref
 from syncd.errors import Malformed
@@ -85,7 +86,7 @@ def read_ref(row: Row, *, otherwise: datetime) -> Ref:
     """Return a row's id and modification time, whole milliseconds."""
     crm_id, properties = row.get("id"), row.get("properties")
     if not isinstance(crm_id, str | int) or not str(crm_id):
-        raise Malformed("HubSpot answered with a row without an id")
+        raise Malformed("HubSpot answered with a row without an id", hint=CHANGED)
     shown = properties.get(TIME) if isinstance(properties, dict) else None
     at = moment(shown) or moment(row.get("updatedAt")) or otherwise
     return Ref(str(crm_id), at.replace(microsecond=at.microsecond // 1000 * 1000))
@@ -146,7 +147,7 @@ def _drain(ask: Ask, at: int, limit: int) -> Iterator[Sequence[tuple[Ref, Row]]]
             return
         newest = max(int(ref.crm_id) if ref.crm_id.isdecimal() else 0 for ref, _ in page.rows)
         if newest <= last:
-            raise Malformed("HubSpot, search: rows come back that the filter excludes")
+            raise Malformed("HubSpot, search: rows come back that the filter excludes", hint=CHANGED)
         last = newest
 
 

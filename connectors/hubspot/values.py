@@ -82,6 +82,11 @@ def ids(value: Any) -> list[str]:
     return [part for part in (text(value) or "").replace(" ", "").split(";") if part]
 
 
+def is_id(written: str) -> bool:
+    """Say whether a text can be an id; HubSpot refuses a whole batch for one that cannot."""
+    return written.isascii() and written.isdecimal()
+
+
 def by_number(crm_id: str) -> tuple[int, str]:
     """Order ids as numbers, which they are."""
     return (int(crm_id) if crm_id.isdecimal() else 0, crm_id)

@@ -1,10 +1,11 @@
 """HubSpot's SDK, steered: the one module that imports it and urllib3, when the first request is made.
 
-Four things that hubspot-api-client 12.0.0 (its newest, 2025-05) does not do are done here:
+Five things that hubspot-api-client 12.0.0 (its newest, 2025-05) does not do are done here:
 - dated paths: it knows /crm/v3 and /crm/v4 only, which end in 2027 (HubSpot changelog, 2026);
 - one connection pool: each `client.crm.…` access builds another (api_factory shares ours);
 - raw bodies: its models cost 20 times the CPU of json.loads (measured, 200 rows);
-- a deadline over the whole answer: urllib3's read timeout starts anew with every byte.
+- a deadline over the whole answer: urllib3's read timeout starts anew with every byte;
+- the proxy that the environment names (HTTPS_PROXY, NO_PROXY).
 
 urllib3 2.6.0 breaks the SDK (no getheader; issue HubSpot/hubspot-api-python#460): >=2.6.1,<3.
 """
@@ -17,6 +18,8 @@ from functools import cached_property
 from http.client import HTTPResponse
 from importlib.metadata import version
 from typing import Any
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
 import urllib3
 from hubspot import HubSpot as Sdk
@@ -26,20 +29,24 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
+    LocationValueError,
     MaxRetryError,
     NameResolutionError,
     NewConnectionError,
+    ProxyError,
     ReadTimeoutError,
     SSLError,
 )
 
 from connectors.hubspot.retry import Answer, Lost
+from syncd import urls
 
+PROXY = "the environment's HTTPS_PROXY (http_proxy for plain http) and NO_PROXY"
 UNDATED = re.compile(r"^/crm/v\d/(objects|associations|owners)(?=/|$)")
 
 
 class Wire:
-    """Requests to one portal over one pool; every method returns an Answer or raises Lost."""
+    """Requests to one portal over one pool; to make it and every method may raise Lost."""
 
     def __init__(self, *, base_url: str, token: str, api_version: str, timeout_s: float) -> None:
         configuration = objects.Configuration()
@@ -48,9 +55,14 @@ class Wire:
         configuration.connection_pool_maxsize = 2  # one searches while one hydrates
         # Our policy decides (retry.py). A redirect is never followed: it would carry the token elsewhere.
         configuration.retries = urllib3.Retry(0, redirect=False)
+        try:
+            configuration.proxy, configuration.proxy_headers = proxy_for(base_url)
+            self._client = _Client(configuration, api_version=api_version, timeout_s=timeout_s)
+        except ValueError:  # urllib3's too; without the text, which may hold a password
+            raise Lost("the proxy's address is none that can be used", hint=f"check {PROXY}", again=False) from None
         self._version = api_version
         self._timeout_s = timeout_s
-        self._client = _Client(configuration, api_version=api_version, timeout_s=timeout_s)
+        self._proxied = bool(configuration.proxy)
         self._sdk = Sdk(access_token=token, api_factory=lambda package, name, _: getattr(package, name)(self._client))
 
     def search(self, object_type: str, body: dict[str, Any]) -> Answer:
@@ -101,6 +113,15 @@ class Wire:
 
     def _lost(self, error: Exception) -> Lost:
         cause = error.reason if isinstance(error, MaxRetryError) and error.reason else error
+        if isinstance(cause, LocationValueError):
+            which = "base_url or the proxy" if self._proxied else "base_url"
+            hint = "base_url must be an address such as https://api.hubapi.com"
+            return Lost(
+                f"{which} is not an address", hint=f"{hint}; check {PROXY}" if self._proxied else hint, again=False
+            )
+        if isinstance(cause, ProxyError) or "Tunnel connection failed" in str(cause):
+            status = re.search(r"Tunnel connection failed: (\d{3})", str(cause))
+            return Lost(f"no way through the proxy{f' ({status[1]})' if status else ''}", hint=f"check {PROXY}")
         if isinstance(cause, NameResolutionError):
             return Lost("the name of base_url cannot be resolved", hint="check base_url, DNS and the network")
         if isinstance(cause, NewConnectionError):
@@ -117,6 +138,26 @@ class Wire:
 def dated(path: str, api_version: str) -> str:
     """Turn the SDK's path into that of a dated version, without the trailing slash of its owners path."""
     return UNDATED.sub(rf"/crm/\1/{api_version}", path).rstrip("/")
+
+
+def proxy_for(base_url: str) -> tuple[str | None, dict[str, str] | None]:
+    """Return the proxy that the environment names for `base_url`, and the headers that it wants; ValueError if odd.
+
+    The standard library's rules: small letters win, NO_PROXY lists suffixes, hosts with
+    or without port, or *. Beyond them, loopback is never a proxy's: it would be its own.
+    """
+    parts = urlsplit(base_url)
+    proxies = getproxies_environment()
+    written = proxies.get(parts.scheme)
+    loopback = not urls.is_insecure(f"http://{parts.netloc}")
+    if not written or loopback or proxy_bypass_environment(parts.netloc, proxies):
+        return None, None
+    proxy = urlsplit(written if "://" in written else f"http://{written}")
+    if proxy.username is None:
+        return proxy.geturl(), None
+    login = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+    bare = proxy._replace(netloc=proxy.netloc.rpartition("@")[2])
+    return bare.geturl(), dict(urllib3.make_headers(proxy_basic_auth=login))
 
 
 class _Client(objects.ApiClient):  # type: ignore[misc]  # the SDK is published without types
