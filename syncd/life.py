@@ -61,16 +61,16 @@ def born(reading: Reading, now: datetime) -> Row:
     return _wait(row, reading.due_at, now) if row.state is State.INCOMPLETE else row
 
 
-def read_again(row: Row, reading: Reading, now: datetime, *, same_payload: bool) -> Row:
+def read_again(row: Row, reading: Reading, now: datetime, *, same_payload: bool, by_id: bool = False) -> Row:
     """Return `row` after another look at its record.
 
     Delivered and skipped rows only note the change. A row that had been asked for by
-    `retry` (not waiting by itself, yet due) moves by that cause. A look that is older than
-    the last one changes nothing: a search may show what a look-up by id has left behind.
+    `retry` (not waiting by itself, yet due) moves by that cause. A search that shows
+    an older version than the last look changes nothing: a look-up `by_id` is ahead of it.
     """
     asked_for = row.state not in (State.INCOMPLETE, State.PENDING) and row.next_attempt_at is not None
     cause = Cause.RETRY if asked_for else Cause.READ
-    if reading.modified_at < row.modified_at:
+    if reading.modified_at < row.modified_at and not by_id:
         return row
     if row.state is State.DELIVERED:
         changed = row.changed_after_delivery or reading.modified_at > row.modified_at

@@ -7,7 +7,7 @@ import pytest
 
 from syncd import life
 from syncd.errors import LedgerError
-from syncd.ledger import Booked, Ledger
+from syncd.ledger import RECOTAP, Booked, Ledger
 from syncd.states import State, Verdict
 from tests.ledgers import (
     DAY,
@@ -300,6 +300,12 @@ class TestChangedAfterDelivery:
         assert book(ledger, refs=[ref(1, modified_at=LATER + DAY)]).changed_after_delivery == 1
         assert self.total(ledger) == 1
 
+    def test_each_of_a_page_is_counted(self, ledger):
+        book(ledger, look(2), look(3))
+        send(ledger)
+        refs = [ref(crm_id, modified_at=LATER) for crm_id in (1, 2, 3, 4)]
+        assert book(ledger, refs=refs).changed_after_delivery == 3
+
     def test_the_modification_that_was_delivered_is_no_change(self, ledger):
         assert book(ledger, refs=[ref(1)]) == Booked()
         assert self.total(ledger) == 0
@@ -329,6 +335,10 @@ class TestLookUps:
         assert self.ids(ledger) == []
         assert self.ids(ledger, NOW + MINUTE) == ["2"]
         assert self.ids(ledger, NOW + 15 * MINUTE) == ["1", "2"]
+
+    def test_what_a_wrong_clock_put_off_to_next_year_is_due(self, ledger):
+        book(ledger, look(1, I, "no_contact"), now=NOW + 300 * DAY)
+        assert self.ids(ledger) == ["1"]
 
     def test_nothing_else_is_ever_due_by_itself(self, ledger):
         book(ledger, look(1), look(2), look(3), look(4, E, "internal"), look(5, X))
@@ -422,7 +432,8 @@ class TestSourcesAndStreams:
         ledger.introduce("hubspot", identity=None, external_id="{kind}-{id}")  # it would not tell this time
         assert ledger.sources() == {"hubspot": ("42", "{kind}-{id}"), "other": (None, "{kind}/{id}")}
         ledger.introduce("other", identity="43", external_id="{kind}/{id}")
-        assert ledger.sources()["other"] == ("43", "{kind}/{id}")
+        ledger.introduce("hubspot", identity="44", external_id="{kind}-{id}")
+        assert ledger.sources() == {"hubspot": ("44", "{kind}-{id}"), "other": ("43", "{kind}/{id}")}
 
     def test_a_source_has_rows_once_an_activity_is_booked(self, ledger):
         ledger.stream_id("hubspot", "calls")
@@ -460,10 +471,17 @@ class TestPauses:
         assert ledger.pause("hubspot", LATER) is None
         assert ledger.pause("@recotap", NOW) is None
 
+    def test_recotap_pauses_under_a_name_that_no_source_can_have(self):
+        assert RECOTAP == "@recotap"
+
     def test_a_new_word_replaces_the_old(self, ledger):
         ledger.pause_until("hubspot", NOW + DAY, "a day")
         ledger.pause_until("hubspot", LATER, "an hour")
         assert ledger.pause("hubspot", NOW) == (LATER, "an hour")
+
+    def test_one_that_a_wrong_clock_booked_for_next_year_is_none(self, ledger):
+        ledger.pause_until("hubspot", NOW + 300 * DAY, "a day")
+        assert ledger.pause("hubspot", NOW) is None
 
     def test_what_is_over_is_forgotten_and_nothing_else(self, ledger):
         ledger.pause_until("hubspot", NOW, "over")

@@ -486,6 +486,19 @@ class TestHeld:
         with held(path, "sync"):
             assert json.loads(Path(f"{path}.lock").read_text()) == {"pid": os.getpid(), "command": "sync"}
 
+    def test_a_link_to_it_is_the_same_ledger(self, path, tmp_path):
+        path.touch()
+        link = tmp_path / "link.db"
+        link.symlink_to(path)
+        with held(link, "run"), pytest.raises(LedgerHeld, match="`syncd run`"), held(path, "sync"):
+            pass
+
+    def test_a_lock_file_that_was_removed_under_its_holder_is_made_anew(self, path):
+        with held(path, "run"):
+            Path(f"{path}.lock").unlink()
+        with held(path, "sync"), pytest.raises(LedgerHeld, match="`syncd sync`"), held(path, "run"):
+            pass
+
     def test_a_shorter_name_leaves_nothing_of_a_longer_one(self, path):
         for command in ("backfill --since 2026-01-01", "run"):
             with held(path, command), pytest.raises(LedgerHeld, match=f"`syncd {command}`"), held(path, "sync"):
@@ -524,7 +537,7 @@ class TestHeld:
 
     def test_a_lock_that_is_a_directory_is_explained(self, path):
         Path(f"{path}.lock").mkdir()
-        assert "Is a directory" in refused(path, lambda path: held(path, "sync")).message
+        assert f"Is a directory ({path}.lock)" in refused(path, lambda path: held(path, "sync")).message
 
 
 class TestBusy:
@@ -553,6 +566,14 @@ class TestBusy:
             other.execute("COMMIT")
             assert book(ledger, look(2)).new == 1
             assert ledger.balanced()
+
+    def test_a_transaction_has_the_file_to_itself_from_its_first_moment(self, filled, monkeypatch):
+        """Else a `retry` between its first read and its first write would make it fail instead of wait."""
+        monkeypatch.setattr(file, "BUSY_MS", 50)
+        with Ledger.open(filled) as ledger, Operator.at(filled) as operator, ledger.transaction():
+            with pytest.raises(LedgerError, match="another program holds it locked"):
+                operator.retry([], state=None, reason=None, now=NOW)
+            assert book(ledger, look(2)).new == 1
 
     def test_a_retry_that_is_never_let_in_says_so_too(self, filled, monkeypatch):
         monkeypatch.setattr(file, "BUSY_MS", 50)

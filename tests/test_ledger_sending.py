@@ -124,6 +124,12 @@ class TestDue:
         assert due(ledger, now=NOW + back_off - SECOND) == []
         assert names(due(ledger, now=NOW + back_off)) == ["1"]
 
+    @pytest.mark.parametrize(("verdict", "wrong_by"), [(Verdict.UNREACHABLE, HOUR), (Verdict.FAILED, 300 * DAY)])
+    def test_a_clock_that_was_ahead_for_a_pass_holds_nothing_up(self, ledger, verdict, wrong_by):
+        book(ledger, look(1))
+        send(ledger, verdict, now=NOW + wrong_by)
+        assert names(due(ledger, now=NOW)) == ["1"]
+
     def test_what_felled_recotap_on_its_own_says_so(self, ledger):
         book(ledger, look(1))
         send(ledger, Verdict.SUSPECT)
@@ -165,7 +171,8 @@ def test_nothing_that_a_page_or_a_post_asks_reads_a_table_from_end_to_end(ledger
     }
     assert scans == set()
     assert any("USING INDEX fresh" in step for step, _ in plans)
-    assert any("USING INDEX retries" in step for step, _ in plans)
+    assert any("USING INDEX blameless" in step for step, _ in plans)
+    assert any("USING INDEX backed_off" in step for step, _ in plans)
     assert any("USING INDEX look_ups" in step for step, _ in plans)
 
 

@@ -257,6 +257,42 @@ class TestReadAgainDelivered:
         assert again(row, P, modified_at=row.modified_at).changed_after_delivery
 
 
+class TestAStaleLook:
+    @pytest.mark.parametrize(("state", "wanted", "asked"), EVERY_LOOK)
+    def test_a_look_older_than_the_last_one_changes_nothing(self, state, wanted, asked):
+        row = replace(standing(state), modified_at=NOW)
+        if asked:
+            row = replace(row, next_attempt_at=NOW)
+        assert again(row, wanted, modified_at=NOW - SECOND) == row
+
+
+class TestARetryDuringALookUp:
+    def looked_up(self, row, wanted, **more):
+        after = again(row, wanted, **more)
+        return life.keep_asked_for(row, after, looked_up_at=NOW - MINUTE, now=NOW)
+
+    @pytest.mark.parametrize("state", [I, S, E, X])
+    def test_it_asks_for_another_one(self, state):
+        row = standing(state, next_attempt_at=NOW - SECOND)
+        assert self.looked_up(row, I).next_attempt_at == NOW - SECOND
+
+    @pytest.mark.parametrize("state", [S, E, X])
+    def test_one_from_before_is_answered_by_it(self, state):
+        row = standing(state, next_attempt_at=NOW - MINUTE)
+        assert self.looked_up(row, E) == again(row, E)
+
+    def test_a_row_that_was_not_asked_for_waits_by_the_schedule(self):
+        row = standing(I, next_attempt_at=NOW + SECOND)
+        assert self.looked_up(row, I) == again(row, I)
+        assert self.looked_up(standing(E), E) == again(standing(E), E)
+
+    def test_what_is_delivered_is_not_looked_up_whoever_asked(self):
+        row = standing(D, next_attempt_at=NOW)
+        assert life.keep_asked_for(row, replace(row, next_attempt_at=None), looked_up_at=NOW - DAY, now=NOW) == replace(
+            row, next_attempt_at=None
+        )
+
+
 class TestNotFound:
     def test_the_first_miss_asks_for_another_look_an_hour_later(self):
         row = standing(I)

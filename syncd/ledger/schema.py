@@ -57,7 +57,14 @@ V1 = (
     ) STRICT
     """,
     "CREATE INDEX fresh ON activities (occurred_at) WHERE state = 'pending' AND last_post = 0",
-    "CREATE INDEX retries ON activities (isolated, next_attempt_at) WHERE state = 'pending' AND last_post > 0",
+    """
+    CREATE INDEX blameless ON activities (isolated, next_attempt_at)
+        WHERE state = 'pending' AND last_post > 0 AND refusals = 0
+    """,
+    """
+    CREATE INDEX backed_off ON activities (isolated, next_attempt_at)
+        WHERE state = 'pending' AND last_post > 0 AND refusals > 0
+    """,
     """
     CREATE INDEX look_ups ON activities (stream_id, id, next_attempt_at)
         WHERE state <> 'pending' AND next_attempt_at IS NOT NULL

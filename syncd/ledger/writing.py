@@ -42,6 +42,26 @@ _UPDATE = f"""
     WHERE id = ?
 """
 
+_DUE = """
+    SELECT id, external_activity_id, body, unknown, isolated, verdict IS 'suspect'
+    FROM activities JOIN payloads ON activity_id = id
+    WHERE state = 'pending'
+"""
+_FRESH = " AND last_post = 0 ORDER BY occurred_at LIMIT :limit"
+_BEFORE = " AND last_post > 0 AND last_post < :first_post"
+_BLAMELESS = _BEFORE + " AND refusals = 0 AND isolated = {} ORDER BY next_attempt_at LIMIT :limit"
+_BACKED_OFF = (
+    _BEFORE + " AND refusals > 0 AND isolated = {} AND next_attempt_at {} ORDER BY next_attempt_at LIMIT :limit"
+)
+_OVER, _NONSENSE = "<= :now", "> :nonsense"  # the back-off is over; it was booked by a clock that was wrong
+# In this order. Of the isolated, what a 400 named before what fells the server: that may end the pass.
+_QUEUES = (
+    _FRESH,
+    _BLAMELESS.format(0),
+    *(_BACKED_OFF.format(isolated, when) for isolated in (0, 1) for when in (_OVER, _NONSENSE)),
+    _BLAMELESS.format(1),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Booked:
@@ -260,7 +280,7 @@ class Ledger(Glance):
     def _refresh(
         self, row_id: int, row: Row, body: str | None, reading: Reading, now: datetime, looked_up_at: datetime | None
     ) -> bool:
-        after = life.read_again(row, reading, now, same_payload=body == reading.payload)
+        after = life.read_again(row, reading, now, same_payload=body == reading.payload, by_id=looked_up_at is not None)
         if looked_up_at is not None:
             after = life.keep_asked_for(row, after, looked_up_at=looked_up_at, now=now)
         self._write(row_id, row, after, now)
@@ -304,23 +324,10 @@ class Ledger(Glance):
         last and only with its like. What this pass has tried already is left out. What no
         verdict about itself holds back is due whatever the clock said when it was booked.
         """
-        fresh = """
-            SELECT id, external_activity_id, body, unknown, isolated, verdict IS 'suspect'
-            FROM activities JOIN payloads ON activity_id = id
-            WHERE state = 'pending' AND last_post = 0 ORDER BY occurred_at LIMIT :limit
-        """
-        retried = """
-            SELECT id, external_activity_id, body, unknown, isolated, verdict IS 'suspect'
-            FROM activities JOIN payloads ON activity_id = id
-            WHERE state = 'pending' AND last_post > 0 AND isolated = :isolated
-              AND (refusals = 0 OR next_attempt_at <= :now OR next_attempt_at > :nonsense)
-              AND last_post < :first_post
-            ORDER BY next_attempt_at LIMIT :limit
-        """
         values = {"limit": limit, "first_post": first_post} | times(now)
-        rows = self._db.execute(fresh, values).fetchall()
-        for isolated in (0, 1):
-            rows = rows or self._db.execute(retried, values | {"isolated": isolated}).fetchall()
+        rows: list[Any] = []
+        for queue in _QUEUES:
+            rows = rows or self._db.execute(_DUE + queue, values).fetchall()
         return [
             Claimed(row_id, external_id, body, bool(unknown), bool(isolated), bool(felled))
             for row_id, external_id, body, unknown, isolated, felled in rows
