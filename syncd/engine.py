@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from queue import Empty, SimpleQueue
@@ -35,6 +35,7 @@ log = structlog.get_logger()
 
 _COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 NO_HINT = "nothing is lost, and the next pass tries again; where it lasts, report it"
+JUDGED_AT_ONCE = 100  # records between two looks at what Recotap answered
 WAKE_S = 0.5  # the longest nap between two looks at the clock
 
 
@@ -245,7 +246,10 @@ class Pass:
     def _book(self, reader: Reader, event: Read) -> None:
         source, page = reader.source, event.page
         stream_id = self._ledger.stream_id(source.name, event.stream)
-        readings = self._judge.readings(event.stream, page.records, event.owners)
+        readings: list[Reading] = []
+        for few in _batched(page.records, JUDGED_AT_ONCE):
+            readings += self._judge.readings(event.stream, few, event.owners)
+            self._keep_sending()
         self._let_land(stream_id, [reading.crm_id for reading in readings])
         now = self._now()
         looked_up = event.looked_up_at is not None
@@ -265,6 +269,18 @@ class Pass:
         totals.changed += booked.changed
         totals.changed_after_delivery += booked.changed_after_delivery
         self._watcher.read(source.name, event.stream, booked, len(page.refs))
+
+    def _keep_sending(self) -> None:
+        """Settle what has come back meanwhile and send on: judging a page takes as long as a POST."""
+        while not self._events.empty():
+            reader, event = self._events.get()
+            if reader is not None:
+                self._deferred.append((reader, event))
+            elif event is not None:
+                with self._ledger.transaction():
+                    self._settle(event)
+        if not self._ending.is_set():
+            self._push.pump()
 
     def _let_land(self, stream_id: int, crm_ids: Sequence[str]) -> None:
         """Wait for the verdict on a record that is on its way before its row is touched.
@@ -423,6 +439,10 @@ def _reading(record: Record, draft: Draft, name: str, assessed: Assessment, sett
         crm_id=record.ref.crm_id, modified_at=record.ref.modified_at, external_activity_id=name, kind=draft.kind,
         occurred_at=draft.occurred_at, wanted=wanted, reason=assessed.reason, payload=payload, due_at=due_at,
     )  # fmt: skip
+
+
+def _batched(records: Sequence[Record], size: int) -> Iterator[Sequence[Record]]:
+    return (records[start : start + size] for start in range(0, len(records), size))
 
 
 def _error(code: Exit, message: str, hint: str) -> SyncdError:

@@ -848,6 +848,32 @@ def test_what_was_read_before_an_outage_costs_one_more_try_at_most(rig):
     assert rig.portal.requests["associations"] == 1
 
 
+def test_batches_are_read_abreast_once_the_first_was_answered(rig):
+    call = rig.call(*(rig.contact() for _ in range(900)))
+    under_way, most, before = [], [], rig.portal.requests["batch"]
+
+    def watch(index, kind):
+        if kind == "batch":
+            under_way.append(index)
+            most.append(len(under_way))
+            time.sleep(0.02)
+            under_way.pop()
+
+    rig.portal.on_request = watch
+    assert len(rig.calls()[call].contacts) == 900
+    assert rig.portal.requests["batch"] - before == 9
+    assert most[0] == 1
+    assert max(most) == 3
+
+
+def test_an_outage_in_the_midst_of_batches_costs_what_is_under_way(rig):
+    rig.call(*(rig.contact() for _ in range(2_000)))
+    rule = rig.portal.faults.add("unavailable", match="contacts/batch", count=None, skip=1)
+    with pytest.raises(Unavailable):
+        rig.calls()
+    assert rule.hits <= 3 * 3
+
+
 def test_a_pause_that_hubspot_asked_for_is_kept_at_once(rig):
     for number in range(700):
         rig.call(at=1_772_000_000_000 + number)

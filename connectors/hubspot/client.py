@@ -9,10 +9,10 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from connectors.hubspot.config import HubSpotConfig
 from connectors.hubspot.pace import Rolling, Spacing
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from connectors.hubspot.wire import Wire
 
 FAILING_MAX_S = 60.0  # a minute of failures in a row ends the pass for this source (design, promise 8)
+ABREAST = 3  # batch reads under way at once
 BRIEF_S = 1.0  # a wait up to this is sat out even by a thread that is left
 CONTACTS_READ = "crm.objects.contacts.read"
 COMPANIES_READ = "crm.objects.companies.read"
@@ -42,10 +43,12 @@ UNLABELLED = frozenset({400, 401, 403, 404, 405, 410})
 UNTOLD = frozenset({403, 404, 410})
 
 Send = Callable[["Wire"], Answer]
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Client:
-    """One pass's conversation with one portal, from a thread that searches and one that hydrates."""
+    """One pass's conversation with one portal, from a thread that searches and those that hydrate."""
 
     def __init__(
         self,
@@ -91,6 +94,26 @@ class Client:
     def heed(self, left: "Future[None]") -> None:
         """Let the calling thread ask and wait no more once `left` is done: then it gets Stopped."""
         self._thread.left = left
+
+    def abreast(self, ask: Callable[[T], R], items: Sequence[T]) -> list[R]:
+        """Return `ask` of each item, the first alone, the others a few at a time.
+
+        So an outage costs what it costs one request, or what is under way. Whoever has
+        left the calling thread has left these too.
+        """
+        results = [ask(item) for item in items[:1]]
+        if len(items) < 2:
+            return results
+        left: Future[None] = getattr(self._thread, "left", None) or Future()
+        pool = ThreadPoolExecutor(min(ABREAST, len(items) - 1), "abreast", self.heed, (left,))
+        try:
+            asked = [pool.submit(ask, item) for item in items[1:]]
+            return results + [each.result() for each in asked]
+        except Unavailable:
+            self.lose_patience()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def server_now(self) -> datetime:
         """Return the time by HubSpot's clock; the local one as long as HubSpot's is not known."""

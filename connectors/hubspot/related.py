@@ -146,14 +146,18 @@ class Related:
 
         A value that is no id (a callee's, a contact's company) is not asked for.
         """
-        found: dict[str, Row] = {}
         crm_ids = list(filter(is_id, crm_ids))
-        for start in range(0, len(crm_ids), BATCH_INPUTS):
-            asked = crm_ids[start : start + BATCH_INPUTS]
+        batches = [crm_ids[start : start + BATCH_INPUTS] for start in range(0, len(crm_ids), BATCH_INPUTS)]
+
+        def ask(batch: Sequence[str]) -> dict[str, Row]:
             rows = self._each(
-                object_type, asked, lambda part: self._client.batch_read(object_type, part, properties), sure=SURE
+                object_type, batch, lambda part: self._client.batch_read(object_type, part, properties), sure=SURE
             )
-            found |= reconcile(asked, rows)
+            return reconcile(batch, rows)
+
+        found: dict[str, Row] = {}
+        for rows in self._client.abreast(ask, batches):
+            found |= rows
         return found
 
     def _each(self, name: str, inputs: Sequence[T], ask: Callable[[Sequence[T]], list[Row]], *, sure: T) -> list[Row]:

@@ -52,7 +52,7 @@ class Wire:
         configuration = objects.Configuration()
         configuration.host = base_url
         configuration.access_token = token
-        configuration.connection_pool_maxsize = 2  # one searches while one hydrates
+        configuration.connection_pool_maxsize = 4  # one searches while others hydrate
         # Our policy decides (retry.py). A redirect is never followed: it would carry the token elsewhere.
         configuration.retries = urllib3.Retry(0, redirect=False)
         try:
@@ -170,6 +170,10 @@ class _Client(objects.ApiClient):  # type: ignore[misc]  # the SDK is published 
         self.user_agent = f"syncd hubspot-api-client-python; {version('hubspot-api-client')}"
         self.set_default_header("Accept-Encoding", "gzip")
         self.rest_client.pool_manager.pool_classes_by_scheme = {"http": _Http, "https": _Https}
+
+    def sanitize_for_serialization(self, obj: Any) -> Any:
+        """Leave bodies and queries as they are: ours are plain JSON, and the SDK's walk of 1,000 inputs costs 3 ms."""
+        return obj
 
     def call_api(self, resource_path: str, method: str, *args: Any, **kwargs: Any) -> Any:
         kwargs.update(_preload_content=False, _request_timeout=self._timeout_s)
