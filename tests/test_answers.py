@@ -123,7 +123,9 @@ class TestTwoHundred:
 
     @pytest.mark.parametrize("error", [
         "Contact with email already exists", "An account of that domain already exists.",
-        "already existing reactivity", "Activity with externalActivityId 'a' exists",
+        "already existing reactivity", "Activity with externalActivityId 'other-a' already exists.",
+        "contact-a already exists", "Activity 'a' names a contact that already exists",
+        "Activity with externalActivityId 'a' exists",
     ])  # fmt: skip
     def test_something_else_that_already_exists_is_a_failure_or_the_activity_would_be_lost(self, error):
         assert kinds(ok(item("a", "failed", error=error))) == {"a": FAILED}
@@ -269,6 +271,11 @@ class TestOthers:
     @pytest.mark.parametrize("status", [401, 403])
     def test_401_and_403_are_about_the_key(self, status):
         assert read(status, {"message": "Invalid API key"}) == Answer("unauthorized", f"HTTP {status}")
+
+    @pytest.mark.parametrize("body", [HTML, "", "[]"])
+    def test_a_403_that_is_not_recotaps_may_be_a_firewalls_about_one_text_and_does_not_stop_all(self, body):
+        assert read(403, body) == Answer("down", "HTTP 403")
+        assert read(401, body) == Answer("unauthorized", "HTTP 401")
 
     @pytest.mark.parametrize("status", [300, 301, 302, 304, 307, 308, 399, 404, 405])
     def test_404_405_and_redirects_are_about_the_url(self, status):

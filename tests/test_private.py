@@ -37,6 +37,21 @@ def test_every_string_of_the_payload_is_removed_wherever_it_stands(value):
     assert scrub(f"title '{value}' and {value}!", PAYLOAD) == f"title '{GONE}' and {GONE}!"
 
 
+@pytest.mark.parametrize("part", ["Kaya", "ivorstone", "ESCHENFELD", "kaya"])
+def test_a_part_of_a_name_or_the_user_of_an_address_is_personal_by_itself(part):
+    assert scrub(f"no {part} here", PAYLOAD) == f"no {GONE} here"
+
+
+def test_a_word_of_a_title_is_not_personal_by_itself():
+    assert scrub("the roof is odd", PAYLOAD) == "the roof is odd"
+
+
+@pytest.mark.parametrize("part", ["kaya-lou", "ivorstone", "crm"])
+def test_each_part_of_an_addresss_user_is_personal_by_itself(part):
+    payload = {"contacts": [{"email": "kaya-lou.ivorstone+crm@amber-bolts.example"}]}
+    assert scrub(f"no {part} here", payload).replace(f"{GONE}-{GONE}", GONE) == f"no {GONE} here"
+
+
 def test_case_and_white_space_hide_nothing():
     assert scrub("KAYA\n  ivorstone: QUARTERLY ROOF\treview", PAYLOAD) == f"{GONE}: {GONE}"
 

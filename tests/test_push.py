@@ -17,7 +17,7 @@ from syncd.connector import Ref
 from syncd.errors import Exit
 from syncd.ledger import Ledger
 from syncd.life import Reading
-from syncd.push import NOTHING_LOST
+from syncd.push import NOTHING_LOST, Push
 from syncd.sandbox import Sandbox
 from syncd.sender import KEY_HINT, URL_HINT, Sender
 from syncd.states import State, Verdict
@@ -230,6 +230,21 @@ class TestIntents:
             assert json.loads(recotap.bodies["b"])["callTitle"] == "Edited"
             assert recotap.stored == Counter("bc")
 
+    def test_a_heap_that_turns_out_empty_holds_up_nothing(self, tmp_path, recotap):
+        with opened(tmp_path, recotap, concurrency=1) as desk:
+            desk.book("a", "b")
+            recotap.poison = {"a"}
+            push = desk.push()
+            push.pump()
+            desk.settle(push)
+            gone = replace(_reading("b"), wanted=State.EXCLUDED, reason="internal", payload=None)
+            desk.ledger.book(desk.stream, [Ref("b", START)], [gone], now=START)
+            desk.book("c")
+            push.pump()
+            assert push.in_flight == 1
+            desk.run(push)
+        assert recotap.posts == [["a", "b"], ["c"]]
+
     @pytest.mark.parametrize("wanted", [State.EXCLUDED, State.INCOMPLETE])
     def test_what_waits_in_a_heap_and_is_pending_no_more_is_not_sent(self, tmp_path, recotap, wanted):
         with opened(tmp_path, recotap, concurrency=1) as desk:
@@ -243,7 +258,7 @@ class TestIntents:
                 desk.ledger.book(desk.stream, [Ref(name, START)], [reading], now=START)
             desk.run(push)
             assert sizes(recotap) == [3]
-            assert push.totals.posts == 1
+            assert (push.totals.posts, push.totals.sent) == (1, 3)
             assert desk.row("b")["state"] == wanted.value
             assert not recotap.stored
 
@@ -278,6 +293,7 @@ class TestOutage:
             desk.sync()
             later(desk)
         assert {row["refusals"] for row in desk.rows("SELECT refusals FROM activities")} == {0}
+        assert (desk.row("a-0000")["verdict"], desk.row("a-0000")["detail"]) == ("unanswered", "HTTP 503")
         recotap.when = lambda number: None
         assert desk.sync()[1] is None
         delivered_once(desk, recotap, names)
@@ -306,6 +322,23 @@ class TestOutage:
         assert desk.sync()[1] is None
         assert sizes(recotap) == [50, 1, 49]
         delivered_once(desk, recotap, names)
+
+    def test_innocents_of_a_400_that_meet_an_outage_are_not_parted_for_it(self, desk, recotap):
+        names = desk.book_many(50)
+        recotap.poison = {names[0]}
+        recotap.when = lambda number: DOWN if number == 2 else None
+        desk.sync()
+        assert sizes(recotap) == [50, 49, 1, 48]
+
+    def test_jitter_needs_no_dice_from_outside(self, desk, recotap):
+        desk.book("a")
+        recotap.script = [DOWN]
+        push = Push(
+            desk.ledger, recotap, concurrency=1, max_age=7 * DAY, now=desk.clock.now,
+            monotonic=desk.clock.monotonic, answered=desk.returned.put,
+        )  # fmt: skip
+        desk.run(push)
+        assert recotap.stored == Counter("a")
 
     def test_the_probe_waits_until_all_that_was_in_flight_is_back(self, hand):
         hand.book_many(500)
@@ -419,7 +452,7 @@ class TestRetryAfter:
         push.pump()
         desk.settle(push)
         assert 20.0 <= push.wait_s() <= 21.0
-        desk.clock.tick(19)
+        desk.clock.tick(push.wait_s() - 0.5)
         push.pump()
         assert not push.in_flight
         assert not push.idle
@@ -864,6 +897,14 @@ class TestItems:
         assert desk.sync()[1] is None
         assert desk.states() == {"delivered": 118, "pending": 2}
         assert len(recotap.posts) == 3
+
+    def test_all_that_die_in_a_pass_are_counted(self, desk, recotap):
+        names = desk.book_many(60)
+        recotap.fails = dict.fromkeys(names, "boom")
+        desk.sync()
+        later(desk, 8 * DAY)
+        totals, _ = desk.sync()
+        assert (totals.posts, totals.died) == (2, 60)
 
     def test_it_is_dead_max_age_after_the_first_verdict_and_is_counted_as_died(self, desk, recotap):
         desk.book("a", "b")
