@@ -41,8 +41,8 @@ def _left(timeout: float | None, error: type[Exception]) -> float | None:
 class Transport(httpx.HTTPTransport):
     """httpx's own transport over streams that know the deadline."""
 
-    def __init__(self, *, limits: httpx.Limits) -> None:
-        super().__init__(limits=limits)
+    def __init__(self, *, limits: httpx.Limits, proxy: str | None = None) -> None:
+        super().__init__(limits=limits, proxy=proxy)
         # httpx has no public way to pass a network backend on; httpcore, which it wraps, has.
         self._pool._network_backend = _Backend(httpcore.SyncBackend())
 

@@ -6,7 +6,7 @@ from types import TracebackType
 
 import httpx
 
-from syncd import __version__, answers, deadline
+from syncd import __version__, answers, deadline, proxies
 from syncd.answers import Answer
 from syncd.connector import Finding
 from syncd.errors import Exit
@@ -39,7 +39,7 @@ class Sender:
             headers={"X-Api-Key": api_key, "User-Agent": f"syncd/{__version__}", "Accept": "application/json"},
             timeout=timeout_s,
             limits=limits,
-            transport=transport or deadline.Transport(limits=limits),
+            transport=transport or deadline.Transport(limits=limits, proxy=proxies.proxy_for(base_url)),
         )
 
     def post(self, sent: Sequence[tuple[str, str]]) -> Answer:

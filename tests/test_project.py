@@ -33,11 +33,12 @@ MAY_IMPORT = {
     **dict.fromkeys(PURE.split(), PURE),
     "connector": "activity durations secret",
     "secret": "redaction",
+    "proxies": "urls",
     "deadline": "",
     "log": "redaction",
     "config": f"config {MIDDLE}",
     "ledger": f"ledger {MIDDLE}",
-    "sender": f"deadline __version__ {MIDDLE}",
+    "sender": f"deadline proxies __version__ {MIDDLE}",
     "pull": f"ledger {MIDDLE}",
     "push": f"ledger sender {MIDDLE}",
     "engine": f"ledger pull push {MIDDLE}",
@@ -58,7 +59,7 @@ ALONE = {
     "requests": ("connectors.*",),
     "connectors": ("connectors.*",),  # syncd finds them by their entry points, never by name
 }
-FOR_CONNECTORS = {f"syncd.{part}" for part in f"__version__ {MIDDLE}".split()}
+FOR_CONNECTORS = {f"syncd.{part}" for part in f"__version__ proxies {MIDDLE}".split()}
 
 
 def modules(*packages: str) -> dict[str, Path]:

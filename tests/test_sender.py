@@ -4,12 +4,13 @@ import json
 import socket
 import threading
 import traceback
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import httpx
 import pytest
 
-from syncd import __version__
+from syncd import __version__, clock
 from syncd.answers import Answer, Judged
 from syncd.errors import Exit
 from syncd.sandbox import Sandbox
@@ -346,3 +347,33 @@ class TestPrivate:
         to.post([activity("a")])
         to.close()
         assert to._client.is_closed
+
+
+class TestProxy:
+    """A machine that reaches the world through a proxy alone reads HubSpot and sends to Recotap through it."""
+
+    @staticmethod
+    def forward(heads: list[str]) -> Callable[[socket.socket], None]:
+        body = b'{"data":{"results":[{"externalActivityId":"a","status":"created"}]}}'
+
+        def serve(connection: socket.socket) -> None:
+            heads.append(connection.recv(65536).decode())
+            head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+            connection.sendall(head + body)
+
+        return serve
+
+    @pytest.mark.parametrize(("base_url", "asked"), [
+        ("http://recotap.example/api/v1", "POST http://recotap.example/api/v1/sales-activities"),
+        ("https://recotap.example/api/v1", "CONNECT recotap.example:443"),
+    ])  # fmt: skip
+    def test_the_one_that_the_environment_names_is_taken(self, monkeypatch, base_url, asked):
+        heads: list[str] = []
+        for name in ("http_proxy", "https_proxy", "no_proxy", "NO_PROXY", "HTTP_PROXY", "HTTPS_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        with served(self.forward(heads)) as proxy:
+            monkeypatch.setenv("HTTP_PROXY", proxy.url)
+            monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+            with Sender(base_url=base_url, api_key="k" * 64, timeout_s=2, concurrency=1, now=clock.now) as sender:
+                sender.post([("a", "{}")])
+        assert heads[0].startswith(asked)

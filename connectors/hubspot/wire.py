@@ -19,7 +19,6 @@ from http.client import HTTPResponse
 from importlib.metadata import version
 from typing import Any
 from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
 import urllib3
 from hubspot import HubSpot as Sdk
@@ -39,7 +38,7 @@ from urllib3.exceptions import (
 )
 
 from connectors.hubspot.retry import Answer, Lost
-from syncd import urls
+from syncd import proxies
 
 PROXY = "the environment's HTTPS_PROXY (http_proxy for plain http) and NO_PROXY"
 UNDATED = re.compile(r"^/crm/v\d/(objects|associations|owners)(?=/|$)")
@@ -141,18 +140,11 @@ def dated(path: str, api_version: str) -> str:
 
 
 def proxy_for(base_url: str) -> tuple[str | None, dict[str, str] | None]:
-    """Return the proxy that the environment names for `base_url`, and the headers that it wants; ValueError if odd.
-
-    The standard library's rules: small letters win, NO_PROXY lists suffixes, hosts with
-    or without port, or *. Beyond them, loopback is never a proxy's: it would be its own.
-    """
-    parts = urlsplit(base_url)
-    proxies = getproxies_environment()
-    written = proxies.get(parts.scheme)
-    loopback = not urls.is_insecure(f"http://{parts.netloc}")
-    if not written or loopback or proxy_bypass_environment(parts.netloc, proxies):
+    """Return the proxy that the environment names for `base_url`, and the headers that it wants; ValueError if odd."""
+    written = proxies.proxy_for(base_url)
+    if written is None:
         return None, None
-    proxy = urlsplit(written if "://" in written else f"http://{written}")
+    proxy = urlsplit(written)
     if proxy.username is None:
         return proxy.geturl(), None
     login = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
