@@ -58,7 +58,7 @@ def sync(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be sent; write and send nothing.")
     ] = False,
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Also log each page and each POST.")] = False,
 ) -> None:
     """Make one pass over every source: read what is new, send what is due, then leave."""
     loaded = _load(config, secrets=True, verbose=verbose)

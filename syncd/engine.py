@@ -201,6 +201,7 @@ class Pass:
 
     def _settle(self, returned: Any) -> None:
         self._push.settle(returned)
+        log.debug("post.settled", posts=self._push.totals.posts, in_flight=self._push.in_flight)
         self._watcher.sent(self._push.totals)
 
     def _handle(self, reader: Reader, event: Event) -> None:
@@ -268,6 +269,10 @@ class Pass:
         totals.new += booked.new
         totals.changed += booked.changed
         totals.changed_after_delivery += booked.changed_after_delivery
+        log.debug(
+            "page.booked", source=source.name, stream=event.stream, read=len(page.refs), whole=len(page.records),
+            new=booked.new, changed=booked.changed, looked_up=looked_up,
+        )  # fmt: skip
         self._watcher.read(source.name, event.stream, booked, len(page.refs))
 
     def _keep_sending(self) -> None:

@@ -643,3 +643,16 @@ def test_demo_runs_the_real_thing_against_stand_ins_and_says_so(tmp_path: Path) 
     assert "0 of them doubled" in flat
     assert "the books balance" in flat
     assert not any(tmp_path.rglob("*.db")), "nothing is left behind"
+
+
+def test_verbose_logs_each_page_and_each_post_and_otherwise_a_pass_is_a_few_lines(
+    live: World, command: Command
+) -> None:
+    live.calls(120)
+    said = command("sync", "-v", "-c", live.config_file).err
+    assert said.count("post.settled") == 3
+    assert "page.booked" in said
+    live.calls(120)
+    said = command("sync", "-c", live.config_file).err
+    assert "post.settled" not in said
+    assert len(said.splitlines()) <= 6
