@@ -7,7 +7,6 @@
 The thread that calls `run` is the only one that writes the ledger.
 """
 
-import json
 import signal
 import threading
 import time
@@ -18,6 +17,7 @@ from datetime import datetime, timedelta
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
+import orjson
 import structlog
 
 from syncd import clock
@@ -33,7 +33,6 @@ from syncd.states import MEANINGS, State, Verdict
 
 log = structlog.get_logger()
 
-_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 NO_HINT = "nothing is lost, and the next pass tries again; where it lasts, report it"
 JUDGED_AT_ONCE = 100  # records between two looks at what Recotap answered
 WAKE_S = 0.5  # the longest nap between two looks at the clock
@@ -432,7 +431,7 @@ class Judge:
 def _reading(record: Record, draft: Draft, name: str, assessed: Assessment, settle: timedelta) -> Reading:
     if assessed.activity is not None:
         wanted = State.PENDING
-        payload = _COMPACT(assessed.activity.payload)
+        payload = orjson.dumps(assessed.activity.payload).decode()
     else:
         wanted, payload = (State.EXCLUDED if assessed.excluded else State.INCOMPLETE), None
     due_at = None

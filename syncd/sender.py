@@ -39,7 +39,7 @@ class Sender:
             headers={"X-Api-Key": api_key, "User-Agent": f"syncd/{__version__}", "Accept": "application/json"},
             timeout=timeout_s,
             limits=limits,
-            transport=transport or deadline.Transport(limits=limits, proxy=proxies.proxy_for(base_url)),
+            transport=transport or deadline.transport(base_url, limits=limits, proxy=proxies.proxy_for(base_url)),
         )
 
     def post(self, sent: Sequence[tuple[str, str]]) -> Answer:

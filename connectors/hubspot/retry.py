@@ -16,6 +16,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import orjson
+
 from syncd.errors import Malformed, SyncdError, Unauthorized, Unavailable
 
 TRIES = 3  # per request, the first included
@@ -117,7 +119,7 @@ def parse_error(body: bytes) -> Mapping[str, Any] | None:
 
 def _content(call: Call, answer: Answer, moment: Moment) -> Any | Fault:
     try:
-        content = json.loads(answer.body)
+        content = orjson.loads(answer.body)
     except (ValueError, RecursionError):
         return Fault(
             Malformed(
