@@ -32,9 +32,12 @@ invented, and nothing leaves this machine. syncd itself is the real thing: its c
 
 CLOSING = """\
 [bold]With the real services:[/]
-  1. cp config/syncd.example.toml config/syncd.toml     and set the five lines marked <--
-  2. export HUBSPOT_ACCESS_TOKEN=… RECOTAP_API_KEY=…    HubSpot: Development > Keys > Service keys
-  3. syncd check && syncd sync --dry-run                and when you like what it would send: syncd sync
+  1. cp config/syncd.example.toml config/syncd.toml
+     and set the five lines marked <--
+  2. export HUBSPOT_ACCESS_TOKEN=… RECOTAP_API_KEY=…
+     HubSpot: Development > Keys > Service keys; Recotap: a user's API key
+  3. syncd check && syncd sync --dry-run
+     and when you like what it would send: syncd sync
 """
 
 
