@@ -273,3 +273,19 @@ def test_what_is_remembered_is_bounded(remembering: object) -> None:
     before = _email.cache_info().misses
     email("long " * 10_000)
     assert _email.cache_info().misses == before
+
+
+def test_an_address_may_have_254_characters_and_no_more() -> None:
+    domain = ".".join(["a" * 63, "b" * 63, "c" * 57]) + ".com"
+    assert is_email(f"{'x' * (254 - 1 - len(domain))}@{domain}")
+    assert not is_email(f"{'x' * (255 - 1 - len(domain))}@{domain}")
+
+
+@pytest.mark.parametrize("address", ["JOHN@ACME.COM", "john@A0-9Z.COM", "john@0acme9.com"])
+def test_capitals_and_digits_are_as_good_as_small_letters(address: str) -> None:
+    assert is_email(address)
+
+
+@pytest.mark.parametrize("ip", ["1.2.3.4", "http://1.2.3.4/x", "[::1]", "::1"])
+def test_an_ip_is_no_host_of_anybody(ip: str) -> None:
+    assert host(ip) is None

@@ -771,3 +771,33 @@ def _cost(side: OurSide) -> float:
     for _ in range(500):
         assess(CALL, external_activity_id="crm-1", rules=RULES, our_side=side, settle=SETTLE, now=NOW)
     return (time.process_time() - start) / 500
+
+
+# --- what a mutation run found untested ---
+
+
+def test_a_sender_without_an_address_is_nobody_of_the_other_side() -> None:
+    """An email of ours, whose sender the CRM names without an address, and no contact."""
+    unnamed = replace(JANE_WRITES, email=None)
+    for direction in ("outbound", None):
+        assert reason(replace(EMAIL, direction=direction, sender=unnamed, contacts=())) == "no_contact"
+
+
+def test_owners_at_a_domain_that_nobody_can_register_share_it_all_the_same() -> None:
+    ours = (Owner("1", "a@corp.local"), Owner("2", "b@corp.local"))
+    draft = replace(CALL, owner=ours[0], contacts=people("c@corp.local"))
+    assert reason(draft, owners=ours) == "internal"
+
+
+def test_among_several_companies_a_number_comes_before_what_is_none() -> None:
+    companies = (company("abc", "letters.com"), company("12345", "digits.com"))
+    assert (
+        payload(replace(CALL, contacts=(replace(JOHN, company=None),), companies=companies))["domain"] == "digits.com"
+    )
+
+
+def test_the_greatest_number_that_json_keeps_exact_still_goes_out() -> None:
+    greatest = 2**53 - 1
+    assert payload(replace(CALL, duration_minutes=greatest))["durationMinutes"] == greatest
+    assert payload(replace(EMAIL, open_count=greatest))["openCount"] == greatest
+    assert "openCount" not in payload(replace(EMAIL, open_count=greatest + 1))

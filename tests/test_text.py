@@ -1,5 +1,6 @@
 """Strings and times as they go out."""
 
+import time
 import unicodedata
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -17,6 +18,7 @@ from syncd.text import clean, timestamp
         ("first\tsecond", "first second"),
         ("first\r\nsecond", "first second"),
         ("first\nsecond\rthird", "first second third"),
+        ("first\vsecond\fthird\x85fourth", "first second third fourth"),
         ("first\u2028second\u2029third", "first second third"),
         ("nul\x00bell\x07escape\x1bdel\x7f", "nulbellescapedel"),
         ("lone \ud83d surrogate", "lone  surrogate"),
@@ -59,3 +61,13 @@ def test_whatever_comes_in_what_goes_out_is_clean_and_stays_so(text: str) -> Non
 )
 def test_times_go_out_in_utc_with_milliseconds_only_where_there_are_some(at: datetime, expected: str) -> None:
     assert timestamp(at) == expected
+
+
+def test_times_go_out_in_utc_wherever_the_machine_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        assert timestamp(datetime(2026, 4, 22, 10, 30, tzinfo=UTC)) == "2026-04-22T10:30:00Z"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
