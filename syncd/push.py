@@ -140,7 +140,9 @@ class Push:
     def _may_send(self) -> bool:
         if self.stop or self.wait_s() > 0:
             return False
-        return self.in_flight < (self._most if self._open and not self._only_suspects() else 1)
+        if not self.in_flight or self.in_flight >= self._most:
+            return not self.in_flight  # without a look at the ledger
+        return self._open and not self._only_suspects()
 
     def wait_s(self) -> float:
         """Return how many seconds from now nothing may be sent; 0 when something may."""
