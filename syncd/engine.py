@@ -179,16 +179,21 @@ class Pass:
         elif event is not None:
             self._settle_all(event)
 
-    def _settle_all(self, event: Any) -> None:
+    def _settle_all(self, returned: Any) -> None:
         with self._ledger.transaction():
-            while event is not None:
-                self._settle(event)
-                if self._deferred or self._events.empty():
-                    break
-                reader, event = self._arrival()
-                if reader is not None:
-                    self._deferred.append((reader, event))
-                    break
+            while returned is not None:
+                self._settle(returned)
+                returned = self._next_answer()
+
+    def _next_answer(self) -> Any:
+        """Return a POST that has come back already, if any; what a reader sent before it is kept for its turn."""
+        while not self._events.empty():
+            reader, event = self._events.get()
+            if reader is not None:
+                self._deferred.append((reader, event))
+            elif event is not None:
+                return event
+        return None
 
     def _arrival(self) -> _Arrival:
         if self._deferred:
@@ -276,13 +281,9 @@ class Pass:
 
     def _keep_sending(self) -> None:
         """Settle what has come back meanwhile and send on: judging a page takes as long as a POST."""
-        while not self._events.empty():
-            reader, event = self._events.get()
-            if reader is not None:
-                self._deferred.append((reader, event))
-            elif event is not None:
-                with self._ledger.transaction():
-                    self._settle(event)
+        returned = self._next_answer()
+        if returned is not None:
+            self._settle_all(returned)
         if not self._ending.is_set():
             self._push.pump()
 
