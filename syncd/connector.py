@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Protocol
 from pydantic import AwareDatetime, BaseModel, ConfigDict, field_validator
 
 from syncd.activity import Draft, Kind, Owner
-from syncd.durations import Duration
+from syncd.durations import Duration, Positive
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ class SourceConfig(BaseModel):
     overlap: Duration = timedelta(minutes=15)
     settle: Settle = Settle()
     external_id: str = "{source}-{kind}-{id}"
-    timeout: Duration = timedelta(seconds=30)
+    timeout: Positive = timedelta(seconds=30)
 
     @field_validator("external_id")
     @classmethod

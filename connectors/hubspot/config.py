@@ -2,7 +2,7 @@
 
 from pydantic import Field, field_validator
 
-from syncd import durations, urls
+from syncd import urls
 from syncd.connector import SourceConfig
 from syncd.secret import Secret
 
@@ -29,5 +29,3 @@ class HubSpotConfig(SourceConfig):
     @classmethod
     def _is_a_name(cls, name: str) -> str:
         return name.strip()
-
-    _leaves_time = field_validator("timeout")(durations.positive)

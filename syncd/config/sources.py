@@ -3,12 +3,11 @@
 import importlib
 import re
 from collections.abc import Mapping
-from datetime import timedelta
 from importlib.metadata import entry_points
 from itertools import product
 from typing import Any
 
-from syncd import durations, urls
+from syncd import urls
 from syncd.config import mistakes
 from syncd.config.models import A_TIME
 from syncd.config.reading import Reading
@@ -102,8 +101,6 @@ def _check(reading: Reading, key: tuple[str, ...], config: SourceConfig) -> None
         reading.wrong((*key, "start"), "lies in the future", "expected a time that has been, or a clock that is right")
     if config.start and config.start.year == 1:  # in another zone it may be no time at all
         reading.wrong((*key, "start"), A_TIME)
-    if config.timeout == timedelta():
-        reading.wrong((*key, "timeout"), durations.ABOVE_ZERO)
     for name, value in config:
         if name.endswith("_url") and isinstance(value, str) and value:
             mistake = urls.mistake_in(value) or (urls.INSECURE if urls.is_insecure(value) else "")
