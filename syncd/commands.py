@@ -4,8 +4,7 @@ Each imports what it needs when it runs: `syncd status` does not wait for a CRM'
 """
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +17,7 @@ from syncd.errors import ConfigError, Exit
 if TYPE_CHECKING:
     from syncd.config import Config
     from syncd.connector import Source
-    from syncd.engine import Outcome, Watcher
+    from syncd.engine import Outcome
 
 app = typer.Typer(
     name="syncd",
@@ -72,27 +71,10 @@ def _sync(config: "Config", sources: "Sequence[Source]", *, verbose: bool) -> in
     from syncd.engine import Halt
 
     halt = Halt()
-    with wiring.listening(halt), _watcher(verbose) as watcher:
+    with wiring.listening(halt), wiring.watching(verbose=verbose) as watcher:
         outcome = wiring.sync(config, sources=sources, command="sync", halt=halt, watcher=watcher)
     _say_errors(outcome)
     return int(outcome.exit_code)
-
-
-@contextmanager
-def _watcher(verbose: bool) -> "Iterator[Watcher | None]":
-    """Show progress bars where somebody looks, with the logs above them."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-
-    from syncd import log
-    from syncd.progress import Bars
-
-    with Bars(Console(stderr=True)) as bars:
-        log.configure(verbose)  # to the stderr that the bars have taken over
-        yield bars
-    log.configure(verbose)
 
 
 def _say_errors(outcome: "Outcome") -> None:

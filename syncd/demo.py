@@ -15,12 +15,11 @@ from typing import Any
 
 from rich.console import Console
 
-from syncd import __version__, clock, log, show, wiring
+from syncd import __version__, clock, show, wiring
 from syncd.config import Config, load
 from syncd.engine import Halt, Outcome
 from syncd.errors import SyncdError
 from syncd.ledger import Glance
-from syncd.progress import Bars
 
 LATER = timedelta(hours=5)  # by then everything has settled, and late associations have come
 READY_WITHIN_S = 60
@@ -83,12 +82,8 @@ def run(*, calls: int, emails: int) -> int:
 
 
 def _pass(config: Config, halt: Halt, now: Any) -> Outcome:
-    with ExitStack() as stack:
-        bars = stack.enter_context(Bars(Console(stderr=True))) if sys.stderr.isatty() else None
-        log.configure()
-        outcome = wiring.sync(config, sources=config.sources, command="demo", halt=halt, watcher=bars, now=now)
-    log.configure()
-    return outcome
+    with wiring.watching() as watcher:
+        return wiring.sync(config, sources=config.sources, command="demo", halt=halt, watcher=watcher, now=now)
 
 
 def _show_books(console: Console, config: Config, box: _Box) -> None:

@@ -3,12 +3,13 @@
 import gc
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from types import FrameType
 
-from syncd import clock
+from syncd import clock, log
 from syncd.config import Config
 from syncd.connector import Source
 from syncd.engine import Halt, Outcome, Pass, Watcher
@@ -85,3 +86,20 @@ def listening(halt: Halt) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def watching(*, verbose: bool = False) -> Iterator[Watcher | None]:
+    """Show progress bars where somebody looks, with the logs above them."""
+    if not sys.stderr.isatty():
+        log.configure(verbose)
+        yield None
+        return
+    from rich.console import Console  # 60 ms that a pass by cron does not wait for
+
+    from syncd.progress import Bars
+
+    with Bars(Console(stderr=True)) as bars:
+        log.configure(verbose)  # to the stderr that the bars have taken over
+        yield bars
+    log.configure(verbose)
