@@ -17,10 +17,10 @@ from pydantic import ValidationError
 
 from connectors.hubspot import HubSpotConfig
 from connectors.hubspot.client import Client
-from connectors.hubspot.retry import Lost
 from connectors.hubspot.wire import dated, proxy_for
 from syncd.connector import Context
 from syncd.errors import Unavailable
+from syncd.exchange import Lost
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 EMPTY = json.dumps({"results": [], "total": 0})

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.hubspot import HubSpot, mapping, values
+from connectors.hubspot import HubSpot, mapping
 from syncd.activity import Company, Draft, Owner, Person
 from syncd.connector import Record, Ref
 from syncd.sandbox import sample
@@ -268,51 +268,6 @@ def test_the_recorded_owner_and_one_that_has_left_are_read():
 def test_neither_bodies_nor_numbers_nor_recordings_are_asked_for():
     asked = " ".join((*mapping.CALLS, *mapping.EMAILS))
     assert not [word for word in ("body", "text", "html", "preview", "number", "recording") if word in asked]
-
-
-@pytest.mark.parametrize(
-    ("written", "read"),
-    [
-        ("3800", 3800.0),
-        (" 3800.5 ", 3800.5),
-        ("1,234", 1234.0),
-        ("1,234,567.5", 1234567.5),
-        ("3092;388", None),
-        ("1,23", None),
-        ("NaN", None),
-        ("inf", None),
-        ("", None),
-        (None, None),
-        (True, None),
-        (12, 12.0),
-        ([], None),
-        ("0x10", None),
-    ],
-)
-def test_numbers_in_odd_forms(written, read):
-    assert values.number(written) == read
-
-
-@pytest.mark.parametrize(
-    ("written", "read"),
-    [
-        ("2026-03-01T10:30:00Z", HAPPENED),
-        ("2026-03-01T12:30:00+02:00", HAPPENED),
-        ("2026-03-01T10:30:00", HAPPENED),
-        ("1772361000000", HAPPENED),
-        (1772361000000, HAPPENED),
-        ("1772361000000.0", HAPPENED),
-        ("99999999999999999999", None),
-        ("9" * 400, None),
-        ("2026-03-01", datetime(2026, 3, 1, tzinfo=UTC)),
-        ("yesterday", None),
-        ("0001-01-01T00:00:00+14:00", None),
-        ("", None),
-        ({}, None),
-    ],
-)
-def test_times_in_odd_forms(written, read):
-    assert values.moment(written) == read
 
 
 ODD = st.one_of(st.none(), st.text(), st.integers(), st.floats(), st.booleans(), st.lists(st.text(), max_size=2))

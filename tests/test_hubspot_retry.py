@@ -7,19 +7,9 @@ from typing import Any
 import pytest
 
 from connectors.hubspot.pace import Rolling, Spacing
-from connectors.hubspot.retry import (
-    Answer,
-    Call,
-    Fault,
-    Lost,
-    Moment,
-    Refused,
-    judge,
-    missing_scopes,
-    retry_after,
-    until_midnight,
-)
+from connectors.hubspot.retry import Call, Moment, Refused, judge, missing_scopes, until_midnight
 from syncd.errors import Malformed, Unauthorized, Unavailable
+from syncd.exchange import Answer, Fault, Lost, retry_after
 
 NOW = datetime(2026, 3, 1, 22, 30, tzinfo=UTC)
 SEARCH = Call("calls search", search=True, exempt=True, scope="crm.objects.contacts.read")

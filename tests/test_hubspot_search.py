@@ -21,9 +21,9 @@ from connectors.hubspot.search import (
     search_body,
     walk,
 )
-from connectors.hubspot.values import from_ms, to_ms
 from syncd.connector import Ref
 from syncd.errors import Malformed
+from syncd.values import from_ms, to_ms
 
 START = 1_772_000_000_000
 

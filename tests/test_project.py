@@ -26,7 +26,8 @@ LOCKS = ("requirements.txt", "requirements-dev.txt")
 
 # Design 6, from the middle outward: what each part of syncd may import of syncd. "pure" parts do no IO.
 PURE = (
-    "activity addresses answers clock durations errors life payload private redaction rules schedule states text urls"
+    "activity addresses answers clock durations errors exchange life payload private redaction rules schedule states"
+    " text urls values"
 )
 MIDDLE = f"{PURE} connector secret"
 MAY_IMPORT = {
@@ -34,6 +35,7 @@ MAY_IMPORT = {
     "connector": "activity durations secret",
     "secret": "redaction",
     "proxies": "urls",
+    "pools": "exchange",
     "deadline": "",
     "log": "redaction",
     "config": f"config {MIDDLE}",
@@ -55,11 +57,11 @@ ALONE = {
     "apscheduler": ("syncd.daemon*",),
     "hubspot": ("connectors.hubspot*",),
     "simple_salesforce": ("connectors.salesforce*",),
-    "urllib3": ("connectors.*",),
+    "urllib3": ("connectors.*", "syncd.pools"),
     "requests": ("connectors.*",),
     "connectors": ("connectors.*",),  # syncd finds them by their entry points, never by name
 }
-FOR_CONNECTORS = {f"syncd.{part}" for part in f"__version__ proxies {MIDDLE}".split()}
+FOR_CONNECTORS = {f"syncd.{part}" for part in f"__version__ pools proxies {MIDDLE}".split()}
 
 
 def modules(*packages: str) -> dict[str, Path]:

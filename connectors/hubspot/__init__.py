@@ -18,10 +18,10 @@ from connectors.hubspot.portal import Portal, zone_of
 from connectors.hubspot.related import BATCH_INPUTS, Related, Row
 from connectors.hubspot.retry import CHANGED
 from connectors.hubspot.search import TIME, Found, Step, between, found, gather, read_ref, search_body, walk
-from connectors.hubspot.values import from_ms, to_ms
 from syncd.activity import Draft, Owner
 from syncd.connector import Context, Finding, Page, Record, Ref, SourceConfig, Stream, Window
 from syncd.errors import Malformed, Unavailable
+from syncd.values import from_ms, to_ms
 
 PROPERTIES = {"calls": mapping.CALLS, "emails": mapping.EMAILS}
 MEANING = {"calls": mapping.call, "emails": mapping.email}

@@ -6,9 +6,9 @@ from typing import Any
 from connectors.hubspot.client import COMPANIES_READ, CONTACTS_READ, EMAIL_READ, OWNERS_READ, Client
 from connectors.hubspot.config import HubSpotConfig
 from connectors.hubspot.search import TIME, search_body
-from connectors.hubspot.values import count, dig, text
 from syncd.connector import Finding
 from syncd.errors import Exit, SyncdError, Unauthorized, Unavailable
+from syncd.values import count, dig, text
 
 SAMPLE = 20  # emails looked at for redaction
 QUOTA_LOW = 0.8  # used share of the daily quota from which one should know

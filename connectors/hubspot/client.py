@@ -11,19 +11,18 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from connectors.hubspot.config import HubSpotConfig
 from connectors.hubspot.pace import Rolling, Spacing
-from connectors.hubspot.retry import TRIES, Answer, Call, Fault, Lost, Moment, judge
+from connectors.hubspot.retry import Call, Moment, judge
 from syncd.connector import Context
 from syncd.errors import Stopped, Unauthorized, Unavailable
+from syncd.exchange import FAILING_MAX_S, TRIES, Answer, Fault, Lost, served_at
 
 if TYPE_CHECKING:
     from connectors.hubspot.wire import Wire
 
-FAILING_MAX_S = 60.0  # a minute of failures in a row ends the pass for this source (design, promise 8)
 ABREAST = 3  # batch reads under way at once
 BRIEF_S = 1.0  # a wait up to this is sat out even by a thread that is left
 CONTACTS_READ = "crm.objects.contacts.read"
@@ -245,7 +244,7 @@ class Client:
         answer's time: less the request's duration, but a second of it at most, it is at
         most two seconds early (design 1, window), and only ever late for a slow request.
         """
-        server = _date(answer.headers.get("date"))
+        server = served_at(answer.headers)
         if server is not None:
             self._ahead = server - self._context.now()
         if self.started_at is None:
@@ -279,11 +278,3 @@ def _run(future: "Future[None]", act: Callable[[], None]) -> None:
         future.set_exception(error)
     else:
         future.set_result(None)
-
-
-def _date(written: str | None) -> datetime | None:
-    try:
-        found = parsedate_to_datetime(written or "")
-    except (ValueError, TypeError):
-        return None
-    return found if found.tzinfo is not None else None

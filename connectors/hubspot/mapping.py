@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from connectors.hubspot.values import addresses, count, full_name, ids, moment, number, text
+from connectors.hubspot.values import ids
 from syncd.activity import Company, Direction, Draft, Owner, Person, Status
 from syncd.connector import Record
+from syncd.values import addresses, count, full_name, moment, number, text
 
 Properties = Mapping[str, Any]
 

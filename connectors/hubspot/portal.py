@@ -12,10 +12,10 @@ from typing import Any, Generic, TypeVar
 from connectors.hubspot.client import Client
 from connectors.hubspot.mapping import owner as to_owner
 from connectors.hubspot.retry import CHANGED
-from connectors.hubspot.values import dig, text
 from syncd.activity import Owner
 from syncd.connector import Store
 from syncd.errors import Malformed, Unavailable
+from syncd.values import dig, text
 
 KEEP = timedelta(hours=24)
 # The defaults of a portal that has not edited them (HubSpot docs; the same six pairs in three public codebases)

@@ -14,10 +14,11 @@ from connectors.hubspot import mapping
 from connectors.hubspot.client import Client
 from connectors.hubspot.portal import Portal
 from connectors.hubspot.retry import CHANGED, Refused
-from connectors.hubspot.values import by_number, dig, ids, is_id, text
+from connectors.hubspot.values import by_number, ids, is_id
 from syncd.activity import Company, Person
 from syncd.connector import Record, Ref
 from syncd.errors import Malformed
+from syncd.values import dig, text
 
 Row = Mapping[str, Any]
 T = TypeVar("T")

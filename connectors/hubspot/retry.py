@@ -10,19 +10,16 @@ a token or a text of HubSpot's, which may quote what was asked.
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, time, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import orjson
 
 from syncd.errors import Malformed, SyncdError, Unauthorized, Unavailable
+from syncd.exchange import PAUSE_S, Answer, Fault, Lost, backoff_s, retry_after
 
-TRIES = 3  # per request, the first included
-BACKOFF_S = 0.5  # doubles with each try, jittered by half
-PAUSE_S = 60  # a wait this long is not waited out: the source rests till then
 RETRY_AFTER_MAX_S = 120  # of a 429 or 5xx: larger values were milliseconds or mistakes (HubSpot forum, Airbyte)
 MIGRATION_MAX_S = 86_400  # 477: typically up to a day (HubSpot error handling page)
 HOUR_S = 3_600  # a daily limit in a portal of unknown time zone
@@ -48,36 +45,8 @@ class Call:
     courtesy: bool = False  # one can do without it: tried once, and its outage keeps nobody away
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back."""
-
-    status: int
-    headers: Mapping[str, str]  # names in lower case
-    body: bytes = field(repr=False)
-
-
-class Lost(Exception):
-    """No answer came: a time-out, a refused or broken connection; the message is ours and says which."""
-
-    def __init__(self, message: str, *, hint: str = "", again: bool = True) -> None:
-        super().__init__(message)
-        self.hint = hint
-        self.again = again  # another try may fare better
-
-
 class Refused(Unavailable):
     """HubSpot finds fault with what was asked (400, VALIDATION_ERROR): with the query, or with one id in it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """What is wrong with an answer."""
-
-    error: SyncdError  # raised when no further try is made
-    wait_s: float | None = None  # before the next try; None: another try is of no use
-    pause_s: float | None = None  # how long to stay away altogether
-    refusal: bool = False  # HubSpot itself says "not for you": what some calls shrug off
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +65,7 @@ def judge(call: Call, answer: Answer | Lost, moment: Moment) -> Any | Fault:
     """Return the content of a good answer, else what is wrong with it."""
     if isinstance(answer, Lost):
         lost = Unavailable(f"HubSpot, {call.name}: {answer}", hint=answer.hint)
-        return Fault(lost, wait_s=_backoff(moment) if answer.again else None)
+        return Fault(lost, wait_s=backoff_s(moment.attempt, moment.jitter) if answer.again else None)
     if 200 <= answer.status < 300:  # 207 is the normal answer of a batch in which something was not found
         return _content(call, answer, moment)
     error = parse_error(answer.body)
@@ -126,7 +95,7 @@ def _content(call: Call, answer: Answer, moment: Moment) -> Any | Fault:
                 f"HubSpot, {call.name}: the answer ({answer.status}) is not JSON",
                 hint="maintenance, or a proxy in between that answers instead of HubSpot",
             ),
-            wait_s=_backoff(moment),
+            wait_s=backoff_s(moment.attempt, moment.jitter),
         )
     if call.expects == "list":
         good = isinstance(content, list)
@@ -142,7 +111,7 @@ def _content(call: Call, answer: Answer, moment: Moment) -> Any | Fault:
             f"HubSpot, {call.name}: the answer ({answer.status}) has another shape than documented",
             hint=CHANGED,
         ),
-        wait_s=_backoff(moment),
+        wait_s=backoff_s(moment.attempt, moment.jitter),
     )
 
 
@@ -164,7 +133,7 @@ def _partial(call: Call, answer: Answer, content: Any, moment: Moment) -> Fault 
         f"HubSpot answered a part only: {call.name} ({answer.status}{f', {category}' if category else ''})",
         hint="nothing to do where it passes; see https://status.hubspot.com",
     )
-    return _later(error, answer, moment, default_s=_backoff(moment))
+    return _later(error, answer, moment, default_s=backoff_s(moment.attempt, moment.jitter))
 
 
 def _is_permanent(entry: Any) -> bool:
@@ -206,7 +175,7 @@ def _outage(call: Call, answer: Answer, _error: Mapping[str, Any] | None, moment
         Unavailable(f"HubSpot, {call.name}: answered {answer.status}", hint="see https://status.hubspot.com"),
         answer,
         moment,
-        default_s=_backoff(moment),
+        default_s=backoff_s(moment.attempt, moment.jitter),
     )
 
 
@@ -221,7 +190,9 @@ def _migrating(call: Call, answer: Answer, _error: Mapping[str, Any] | None, mom
         f"HubSpot, {call.name}: the portal is being moved to another data centre (477)",
         hint="nothing to do: it goes on when HubSpot is done",
     )
-    return Fault(error, pause_s=wait_s) if wait_s >= PAUSE_S else Fault(error, wait_s=wait_s or _backoff(moment))
+    if wait_s >= PAUSE_S:
+        return Fault(error, pause_s=wait_s)
+    return Fault(error, wait_s=wait_s or backoff_s(moment.attempt, moment.jitter))
 
 
 def _unauthorized(call: Call, _answer: Answer, error: Mapping[str, Any] | None, moment: Moment) -> Fault:
@@ -252,7 +223,7 @@ def _forbidden(call: Call, answer: Answer, error: Mapping[str, Any] | None, mome
                 f"HubSpot, {call.name}: answered {answer.status} without HubSpot's JSON",
                 hint="is a proxy in between?",
             ),
-            wait_s=_backoff(moment),
+            wait_s=backoff_s(moment.attempt, moment.jitter),
         )
     if "USER_DOES_NOT_HAVE_PERMISSIONS" in answer.body.decode("utf-8", "replace"):
         return Fault(
@@ -344,21 +315,6 @@ def missing_scopes(error: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
-    """Return Retry-After in seconds, given as seconds or as a date."""
-    written = headers.get("retry-after", "").strip()
-    if not written:
-        return None
-    try:
-        return (
-            max(0.0, float(written))
-            if written[0].isdigit()
-            else max(0.0, (parsedate_to_datetime(written) - now).total_seconds())
-        )
-    except (ValueError, TypeError, OverflowError):
-        return None
-
-
 def until_midnight(now: datetime, zone: str | None) -> float:
     """Return the seconds to the next midnight in `zone`; an hour where that is not known."""
     try:
@@ -373,7 +329,3 @@ def _later(error: SyncdError, answer: Answer, moment: Moment, *, default_s: floa
     """Wait as long as told, at least as long as is sensible; a minute or more is not waited out."""
     told_s = min(retry_after(answer.headers, now=moment.now) or 0.0, RETRY_AFTER_MAX_S)
     return Fault(error, pause_s=told_s) if told_s >= PAUSE_S else Fault(error, wait_s=max(default_s, told_s))
-
-
-def _backoff(moment: Moment) -> float:
-    return float(BACKOFF_S * 2 ** (moment.attempt - 1) * (1 + moment.jitter / 2))

@@ -14,9 +14,9 @@ from datetime import datetime
 from typing import Any
 
 from connectors.hubspot.retry import CHANGED
-from connectors.hubspot.values import from_ms, moment, to_ms
 from syncd.connector import Needed, Ref
 from syncd.errors import Malformed
+from syncd.values import from_ms, moment, to_ms
 
 Row = Mapping[str, Any]
 

@@ -1,80 +1,8 @@
-"""HubSpot's property values, all of them strings or null, read with forbearance; pure, and nothing here raises."""
+"""HubSpot's ids and its lists of them; pure, and nothing here raises."""
 
-import math
-import re
-from datetime import UTC, datetime, timedelta
-from email.utils import getaddresses
 from typing import Any
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MILLISECOND = timedelta(milliseconds=1)
-THOUSANDS = re.compile(r"^-?\d{1,3}(,\d{3})+(\.\d+)?$")  # "1,234": seen by Airbyte's users
-IN_BRACKETS = re.compile(r"([^<>;]*)<\s*([^<>\s;]+@[^<>\s;]+)\s*>")
-
-
-def text(value: Any) -> str | None:
-    """Return a trimmed text; None for null, "" (both mean empty) and whatever is no scalar."""
-    if isinstance(value, str):
-        return value.strip() or None
-    if value is None or isinstance(value, bool | dict | list):
-        return None
-    return str(value)
-
-
-def dig(value: Any, *path: str) -> Any:
-    """Return what stands at `path` in nested objects; None where that is not what they are."""
-    for name in path:
-        value = value.get(name) if isinstance(value, dict) else None
-    return value
-
-
-def number(value: Any) -> float | None:
-    """Return a finite number, written as "3800", "3800.0" or "1,234"; None for all else, e.g. "3092;388"."""
-    written = text(value)
-    if written is None:
-        return None
-    if THOUSANDS.match(written):
-        written = written.replace(",", "")
-    try:
-        found = float(written)
-    except ValueError:
-        return None
-    return found if math.isfinite(found) else None
-
-
-def count(value: Any) -> int | None:
-    """Return a whole number from 0 on."""
-    found = number(value)
-    return None if found is None or found < 0 else int(found)
-
-
-def moment(value: Any) -> datetime | None:
-    """Return an instant, written as ISO 8601 (UTC where it names no zone) or as epoch milliseconds."""
-    written = text(value)
-    if written is None:
-        return None
-    try:
-        if written[:5].isdigit() or written[0] == "-":  # five digits at the start are no year
-            return from_ms(int(float(written)))
-        found = datetime.fromisoformat(written)
-        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
-
-
-def to_ms(at: datetime) -> int:
-    """Return epoch milliseconds, rounded down."""
-    return (at - EPOCH) // MILLISECOND
-
-
-def from_ms(ms: int) -> datetime:
-    """Return the instant of epoch milliseconds; OverflowError beyond the calendar."""
-    return EPOCH + timedelta(milliseconds=ms)
-
-
-def full_name(first: Any, last: Any) -> str | None:
-    """Return "first last", as far as there is any."""
-    return " ".join(part for part in (text(first), text(last)) if part) or None
+from syncd.values import text
 
 
 def ids(value: Any) -> list[str]:
@@ -90,15 +18,3 @@ def is_id(written: str) -> bool:
 def by_number(crm_id: str) -> tuple[int, str]:
     """Order ids as numbers, which they are."""
     return (int(crm_id) if crm_id.isdecimal() else 0, crm_id)
-
-
-def addresses(value: Any) -> list[tuple[str | None, str]]:
-    """Return (name, address) of a header-like list.
-
-    Several are separated by `;` or `,`; the sample has the form `ToFirst+ToLast<to@test.com>`.
-    """
-    found: list[tuple[str | None, str]] = []
-    for piece in (text(value) or "").split(";"):
-        pairs = [pair for pair in getaddresses([piece]) if "@" in pair[1]] or IN_BRACKETS.findall(piece)
-        found.extend((text(name.replace("+", " ")), address) for name, address in pairs)
-    return found

@@ -10,12 +10,9 @@ Five things that hubspot-api-client 12.0.0 (its newest, 2025-05) does not do are
 urllib3 2.6.0 breaks the SDK (no getheader; issue HubSpot/hubspot-api-python#460): >=2.6.1,<3.
 """
 
-import io
 import re
-import time
 from collections.abc import Callable
 from functools import cached_property
-from http.client import HTTPResponse
 from importlib.metadata import version
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -23,24 +20,13 @@ from urllib.parse import unquote, urlsplit
 import urllib3
 from hubspot import HubSpot as Sdk
 from hubspot.crm import objects
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    HTTPError,
-    LocationValueError,
-    MaxRetryError,
-    NameResolutionError,
-    NewConnectionError,
-    ProxyError,
-    ReadTimeoutError,
-    SSLError,
-)
+from urllib3.exceptions import HTTPError
 
-from connectors.hubspot.retry import Answer, Lost
 from syncd import proxies
+from syncd.exchange import Answer, Lost
+from syncd.pools import POOLS, PROXY, lost
 
-PROXY = "the environment's HTTPS_PROXY (http_proxy for plain http) and NO_PROXY"
+STATUS_PAGE = "https://status.hubspot.com"
 UNDATED = re.compile(r"^/crm/v\d/(objects|associations|owners)(?=/|$)")
 
 
@@ -107,31 +93,10 @@ class Wire:
         try:
             answer: Answer = request()
         except (HTTPError, OSError) as error:
-            raise self._lost(error) from None  # its text holds the whole address
+            raise lost(
+                error, address="base_url", proxied=self._proxied, timeout_s=self._timeout_s, status_page=STATUS_PAGE
+            ) from None  # its text holds the whole address
         return answer
-
-    def _lost(self, error: Exception) -> Lost:
-        cause = error.reason if isinstance(error, MaxRetryError) and error.reason else error
-        if isinstance(cause, LocationValueError):
-            which = "base_url or the proxy" if self._proxied else "base_url"
-            hint = "base_url must be an address such as https://api.hubapi.com"
-            return Lost(
-                f"{which} is not an address", hint=f"{hint}; check {PROXY}" if self._proxied else hint, again=False
-            )
-        if isinstance(cause, ProxyError) or "Tunnel connection failed" in str(cause):
-            status = re.search(r"Tunnel connection failed: (\d{3})", str(cause))
-            return Lost(f"no way through the proxy{f' ({status[1]})' if status else ''}", hint=f"check {PROXY}")
-        if isinstance(cause, NameResolutionError):
-            return Lost("the name of base_url cannot be resolved", hint="check base_url, DNS and the network")
-        if isinstance(cause, NewConnectionError):
-            return Lost("no connection", hint="check base_url, the network and firewalls")
-        if isinstance(cause, ConnectTimeoutError | ReadTimeoutError | TimeoutError):
-            return Lost(f"no whole answer within {self._timeout_s:g} s", hint="see https://status.hubspot.com")
-        if isinstance(cause, SSLError):
-            return Lost("the TLS connection failed", hint="is a proxy in between whose certificate is not trusted?")
-        return Lost(
-            f"the connection broke ({type(cause).__name__})", hint="see https://status.hubspot.com, and the network"
-        )
 
 
 def dated(path: str, api_version: str) -> str:
@@ -161,7 +126,7 @@ class _Client(objects.ApiClient):  # type: ignore[misc]  # the SDK is published 
         self._timeout_s = timeout_s
         self.user_agent = f"syncd hubspot-api-client-python; {version('hubspot-api-client')}"
         self.set_default_header("Accept-Encoding", "gzip")
-        self.rest_client.pool_manager.pool_classes_by_scheme = {"http": _Http, "https": _Https}
+        self.rest_client.pool_manager.pool_classes_by_scheme = POOLS
 
     def sanitize_for_serialization(self, obj: Any) -> Any:
         """Leave bodies and queries as they are: ours are plain JSON, and the SDK's walk of 1,000 inputs costs 3 ms."""
@@ -181,49 +146,3 @@ class _Client(objects.ApiClient):  # type: ignore[misc]  # the SDK is published 
 
 def _answer(status: int, headers: Any, body: bytes | None) -> Answer:
     return Answer(status, {name.lower(): value for name, value in headers.items()}, body or b"")
-
-
-class _Deadline(io.RawIOBase):
-    """A socket's bytes, all of which must come before the deadline, however they trickle."""
-
-    def __init__(self, sock: Any, raw: Any) -> None:
-        self._sock = sock
-        self._raw = raw
-        self._ends_at = time.monotonic() + sock.gettimeout()  # what urllib3 has left of the request's total
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        left_s = self._ends_at - time.monotonic()
-        if left_s <= 0:
-            raise TimeoutError
-        self._sock.settimeout(left_s)
-        read: int | None = self._raw.readinto(buffer)
-        return read
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-class _Response(HTTPResponse):
-    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
-        super().__init__(sock, *args, **kwargs)
-        self.fp = io.BufferedReader(_Deadline(sock, self.fp.detach()))
-
-
-class _HttpConnection(HTTPConnection):
-    response_class = _Response
-
-
-class _HttpsConnection(HTTPSConnection):
-    response_class = _Response
-
-
-class _Http(HTTPConnectionPool):
-    ConnectionCls = _HttpConnection
-
-
-class _Https(HTTPSConnectionPool):
-    ConnectionCls = _HttpsConnection

@@ -1,0 +1,70 @@
+"""One request to a CRM and what came of it, in words that connectors share; pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+
+from syncd.errors import SyncdError
+
+TRIES = 3  # per request, the first included (design, promise 8)
+FAILING_MAX_S = 60.0  # a minute of failures in a row ends the pass for a source (design, promise 8)
+BACKOFF_S = 0.5  # doubles with each try, jittered by half
+PAUSE_S = 60  # a wait this long is not waited out: the source rests till then
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str]  # names in lower case
+    body: bytes = field(repr=False)
+
+
+class Lost(Exception):
+    """No answer came: a time-out, a refused or broken connection; the message is ours and says which."""
+
+    def __init__(self, message: str, *, hint: str = "", again: bool = True) -> None:
+        super().__init__(message)
+        self.hint = hint
+        self.again = again  # another try may fare better
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with an answer."""
+
+    error: SyncdError  # raised when no further try is made
+    wait_s: float | None = None  # before the next try; None: another try is of no use
+    pause_s: float | None = None  # how long to stay away altogether
+    refusal: bool = False  # HubSpot itself says "not for you": what some calls shrug off
+
+
+def backoff_s(attempt: int, jitter: float) -> float:
+    """Return how long to wait after the `attempt`th try; `jitter` is from 0 up to 1."""
+    return float(BACKOFF_S * 2 ** (attempt - 1) * (1 + jitter / 2))
+
+
+def retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
+    """Return Retry-After in seconds, given as seconds or as a date."""
+    written = headers.get("retry-after", "").strip()
+    if not written:
+        return None
+    try:
+        return (
+            max(0.0, float(written))
+            if written[0].isdigit()
+            else max(0.0, (parsedate_to_datetime(written) - now).total_seconds())
+        )
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def served_at(headers: Mapping[str, str]) -> datetime | None:
+    """Return the instant of the Date header, whole seconds of the server's clock; None where there is none."""
+    try:
+        found = parsedate_to_datetime(headers.get("date", ""))
+    except (ValueError, TypeError):
+        return None
+    return found if found.tzinfo is not None else None

@@ -1,0 +1,54 @@
+"""Values in the odd forms that CRMs write."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from syncd import values
+
+HAPPENED = datetime(2026, 3, 1, 10, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("3800", 3800.0),
+        (" 3800.5 ", 3800.5),
+        ("1,234", 1234.0),
+        ("1,234,567.5", 1234567.5),
+        ("3092;388", None),
+        ("1,23", None),
+        ("NaN", None),
+        ("inf", None),
+        ("", None),
+        (None, None),
+        (True, None),
+        (12, 12.0),
+        ([], None),
+        ("0x10", None),
+    ],
+)
+def test_numbers_in_odd_forms(written, read):
+    assert values.number(written) == read
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("2026-03-01T10:30:00Z", HAPPENED),
+        ("2026-03-01T12:30:00+02:00", HAPPENED),
+        ("2026-03-01T10:30:00", HAPPENED),
+        ("1772361000000", HAPPENED),
+        (1772361000000, HAPPENED),
+        ("1772361000000.0", HAPPENED),
+        ("99999999999999999999", None),
+        ("9" * 400, None),
+        ("2026-03-01", datetime(2026, 3, 1, tzinfo=UTC)),
+        ("yesterday", None),
+        ("0001-01-01T00:00:00+14:00", None),
+        ("", None),
+        ({}, None),
+    ],
+)
+def test_times_in_odd_forms(written, read):
+    assert values.moment(written) == read
