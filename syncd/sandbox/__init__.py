@@ -1,10 +1,11 @@
-"""Stand-ins for HubSpot and Recotap on loopback, which demo, drill and tests share.
+"""Stand-ins for HubSpot, Salesforce and Recotap on loopback, which demo, drill and tests share.
 
     with Sandbox() as box:
         call = box.hubspot.put("calls", {"hs_call_title": "Demo"})
         … point syncd at box.hubspot_url (box.token) and box.recotap_url (box.key) …
         assert box.recotap.stored
 
+Salesforce is there when its settings are: Sandbox(salesforce={}) has box.salesforce, at box.salesforce_url over TLS.
 They obey what they are asked and import none of syncd's own rules: they are here to contradict them.
 """
 

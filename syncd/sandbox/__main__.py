@@ -1,4 +1,4 @@
-"""`python -m syncd.sandbox`: serve both stand-ins on loopback until SIGTERM."""
+"""`python -m syncd.sandbox`: serve the stand-ins on loopback until SIGTERM."""
 
 import argparse
 from collections.abc import Sequence
@@ -9,25 +9,38 @@ from syncd.sandbox.box import serve
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and serve."""
     parser = argparse.ArgumentParser(prog="syncd.sandbox", description=__doc__)
-    for name in ("--hubspot-port", "--recotap-port"):
+    parser.add_argument("--salesforce", action="store_true", help="serve Salesforce too, over TLS")
+    for name in ("--hubspot-port", "--recotap-port", "--salesforce-port"):
         parser.add_argument(name, type=int, default=0, help="0: a free one")
-    for name in ("--latency-hubspot", "--latency-recotap"):
+    for name in ("--latency-hubspot", "--latency-recotap", "--latency-salesforce"):
         parser.add_argument(name, type=float, default=0.0, help="seconds before each answer")
     for name in ("--calls", "--emails", "--contacts", "--companies"):
-        parser.add_argument(name, type=int, default=0, help="how many to invent")
+        parser.add_argument(name, type=int, default=0, help="how many to invent in HubSpot")
+    for name in ("--salesforce-calls", "--salesforce-emails", "--salesforce-contacts"):
+        parser.add_argument(name, type=int, default=0, help="how many to invent in Salesforce")
+    parser.add_argument("--contacts-each", type=int, help="exactly so many contacts a call or email in Salesforce")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--clean", action="store_true", help="invent records without oddities")
     parser.add_argument("--no-limits", action="store_true", help="no rate limits")
     parser.add_argument("--ready-file", help="gets the line with the urls once everything answers")
     chosen = parser.parse_args(arguments)
     counts = {name: getattr(chosen, name) for name in ("calls", "emails", "contacts", "companies")}
+    in_salesforce = {name: getattr(chosen, f"salesforce_{name}") for name in ("calls", "emails", "contacts")}
+    if any(in_salesforce.values()) and not chosen.salesforce:
+        parser.error("--salesforce-calls, -emails and -contacts need --salesforce")
+    manner = {"seed": chosen.seed, "messy": not chosen.clean}
     no_limits = {"search_per_second": 0, "per_ten_seconds": 0, "daily_limit": 0} if chosen.no_limits else {}
+    unlimited = {"daily_limit": 0} if chosen.no_limits else {}
     serve(
-        world={**counts, "seed": chosen.seed, "messy": not chosen.clean} if any(counts.values()) else None,
+        world={**counts, **manner} if any(counts.values()) else None,
+        salesforce_world={**in_salesforce, **manner, "contacts_each": chosen.contacts_each}
+        if any(in_salesforce.values())
+        else None,
         ready_file=chosen.ready_file,
-        hubspot_port=chosen.hubspot_port, recotap_port=chosen.recotap_port,
+        hubspot_port=chosen.hubspot_port, recotap_port=chosen.recotap_port, salesforce_port=chosen.salesforce_port,
         latency_hubspot=chosen.latency_hubspot, latency_recotap=chosen.latency_recotap,
-        seed=chosen.seed, hubspot=no_limits,
+        latency_salesforce=chosen.latency_salesforce,
+        seed=chosen.seed, hubspot=no_limits, salesforce=unlimited if chosen.salesforce else None,
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Bad days on order: which requests to either stand-in go wrong, how, and how often."""
+"""Bad days on order: which requests to a stand-in go wrong, how, and how often."""
 
 import json
 import random
@@ -21,6 +21,7 @@ class Fault:
 
     action: str = "answer"  # one of ACTIONS
     match: str = ""  # a part of the path; empty: any
+    match_query: str = ""  # a part of the query string, decoded; empty: any
     method: str = ""  # empty: any
     count: int | None = 1  # how many requests go wrong; None: no end
     skip: int = 0  # matching requests let through first
@@ -75,15 +76,15 @@ class Faults:
     def wait(self, seconds: float) -> None:
         self._released.wait(seconds)
 
-    def choose(self, method: str, path: str) -> Fault | None:
+    def choose(self, method: str, path: str, query: str = "") -> Fault | None:
         """Say what goes wrong with this request; None: nothing."""
         if not self._rules:
             return None
         with self._lock:
-            return next((rule for rule in list(self._rules) if self._hits(rule, method, path)), None)
+            return next((rule for rule in list(self._rules) if self._hits(rule, method, path, query)), None)
 
-    def _hits(self, rule: Fault, method: str, path: str) -> bool:
-        if rule.match not in path or rule.method not in ("", method):
+    def _hits(self, rule: Fault, method: str, path: str, query: str) -> bool:
+        if rule.match not in path or rule.match_query not in query or rule.method not in ("", method):
             return False
         rule.seen += 1
         turn = rule.seen - rule.skip
@@ -93,6 +94,10 @@ class Faults:
         if rule.count is not None and rule.hits >= rule.count:
             self._rules.remove(rule)
         return True
+
+
+def _salesforce(status: int, code: str, message: str) -> dict[str, Any]:
+    return {"status": status, "body": [{"message": message, "errorCode": code}]}
 
 
 HTML = {"Content-Type": "text/html"}
@@ -112,6 +117,17 @@ PRESETS: dict[str, dict[str, Any]] = {
     "secondly": {"status": 429, "body": "sample:error_429_secondly_search.json"},
     "ten_secondly": {"status": 429, "body": "sample:error_429_ten_secondly.json"},
     "daily": {"status": 429, "body": "sample:error_429_daily.json"},
+    # Salesforce: status codes of the REST guide (v67); 406 and 420 without a body as Airbyte and Singer met them
+    "sf_unavailable": _salesforce(503, "SERVER_UNAVAILABLE", "Server is unavailable, please try again later"),
+    "sf_406": {"status": 406, "body": ""},
+    "sf_420": {"status": 420, "body": ""},
+    "sf_html": {"status": 502, "headers": HTML, "body": "<html><body><h1>502 Bad Gateway</h1></body></html>"},
+    "sf_expired": _salesforce(401, "INVALID_SESSION_ID", "Session expired or invalid"),
+    "sf_limit": _salesforce(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded."),
+    "sf_concurrent": _salesforce(403, "REQUEST_LIMIT_EXCEEDED", "ConcurrentPerOrgLongTxn Limit exceeded."),
+    "sf_timeout": _salesforce(400, "QUERY_TIMEOUT", "Your query request was running for too long"),
+    "sf_locator": _salesforce(400, "INVALID_QUERY_LOCATOR", "invalid query locator"),
+    "sf_lock": _salesforce(500, "UNABLE_TO_LOCK_ROW", "unable to obtain exclusive access to this record"),
 }
 
 

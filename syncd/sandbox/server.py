@@ -1,8 +1,9 @@
-"""The HTTP rim that both stand-ins share: HTTP/1.1 keep-alive on loopback, faults, and the control endpoint."""
+"""The HTTP rim that all stand-ins share: HTTP/1.1 keep-alive on loopback, faults, and the control endpoint."""
 
 import json
 import socket
 import socketserver
+import ssl
 import struct
 import sys
 import threading
@@ -15,7 +16,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote_plus, urlsplit
 
 from syncd.sandbox.clock import Clock
 from syncd.sandbox.faults import Fault, Faults
@@ -24,6 +25,7 @@ CONTROL = "/_sandbox"
 LOG_LINES = 1000  # enough for a test to look back, bounded for a bench
 POLL_S = 0.01  # how long `stop` waits for the accepting loop to notice
 STOP_S = 1.0  # how long `stop` waits for connections to close
+HANDSHAKE_S = 5.0  # how long a client may take over TLS, in its own thread
 
 
 @dataclass(slots=True)
@@ -35,6 +37,7 @@ class Request:
     query: dict[str, list[str]]
     headers: Message
     body: bytes
+    target: str = ""  # path and query as they came
 
     def first(self, name: str, default: str = "") -> str:
         return self.query.get(name, [default])[0]
@@ -57,7 +60,7 @@ class Answer:
 
 
 class StandIn:
-    """What HubSpot's and Recotap's stand-ins have in common; `answer` is theirs."""
+    """What the stand-ins have in common; `answer` is theirs."""
 
     def __init__(self, *, clock: Clock | None = None, latency_s: float = 0.0, seed: int = 1) -> None:
         self.clock = clock or Clock()
@@ -98,7 +101,8 @@ class StandIn:
             self.requests[kind] += 1
         if self.on_request is not None:
             self.on_request(index, kind)
-        fault = self.faults.choose(request.method, request.path)
+        asked = unquote_plus(request.target.partition("?")[2])
+        fault = self.faults.choose(request.method, request.path, asked)
         answer = self.answer(request) if fault is None or fault.works_first else Answer(503)
         if fault is not None:
             answer = self._spoil(answer, fault)
@@ -155,7 +159,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             self._send(Answer(411, "a stand-in reads bodies with a Content-Length only"))
         else:
-            self._send(self.server.stand_in.respond(Request(self.command, split.path, query, self.headers, body)))
+            request = Request(self.command, split.path, query, self.headers, body, self.path)
+            self._send(self.server.stand_in.respond(request))
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve
 
@@ -194,19 +199,20 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """One stand-in on one loopback port."""
+    """One stand-in on one loopback port, over TLS when there is a context for it."""
 
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, stand_in: StandIn, port: int = 0) -> None:
+    def __init__(self, stand_in: StandIn, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self.stand_in = stand_in
+        self.tls = tls
         self._open: set[socket.socket] = set()
         super().__init__(("127.0.0.1", port), _Handler)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
+        return f"{'http' if self.tls is None else 'https'}://127.0.0.1:{self.server_address[1]}"
 
     def start(self) -> None:
         threading.Thread(target=self.serve_forever, args=(POLL_S,), daemon=True).start()
@@ -217,7 +223,7 @@ class Server(ThreadingHTTPServer):
         self.shutdown()
         self.server_close()
         for connection in list(self._open):
-            _quietly(connection.shutdown, socket.SHUT_RDWR)
+            _quietly(socket.socket.shutdown, connection, socket.SHUT_RDWR)  # a TLS socket's own would break its thread
         give_up = time.monotonic() + STOP_S
         while self._open and time.monotonic() < give_up:
             time.sleep(0.001)
@@ -226,6 +232,19 @@ class Server(ThreadingHTTPServer):
         # HTTPServer would ask DNS for its own name here, which can take seconds.
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = "127.0.0.1", self.server_address[1]
+
+    def get_request(self) -> tuple[Any, Any]:
+        connection, address = super().get_request()
+        if self.tls is not None:  # the handshake waits for the connection's own thread: it may take long or never come
+            connection = self.tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        return connection, address
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        if self.tls is not None:
+            request.settimeout(HANDSHAKE_S)
+            request.do_handshake()
+            request.settimeout(None)
+        super().finish_request(request, client_address)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         self._open.add(request)
@@ -236,7 +255,8 @@ class Server(ThreadingHTTPServer):
         self._open.discard(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exception(), ConnectionError):  # a client that went away is no news
+        # A client that went away is no news, nor is one that does not trust the certificate.
+        if not isinstance(sys.exception(), ConnectionError | ssl.SSLError | TimeoutError):
             super().handle_error(request, client_address)
 
 

@@ -1,0 +1,54 @@
+"""Queries that are being paged through: what nextRecordsUrl leads to."""
+
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+from syncd.sandbox.salesforce.ids import new_id
+from syncd.sandbox.salesforce.refusals import Refused
+from syncd.sandbox.salesforce.rows import Row
+
+LIFETIME_MS = 2 * 24 * 3600 * 1000  # results are kept two days (Limits guide v67)
+PREFIX = "01g"
+
+
+@dataclass
+class Locator:
+    """One result with a place to go on from."""
+
+    plan: Any  # how its rows are rendered
+    rows: list[Row]  # in order, as of the query
+    everything: bool  # queryAll
+    page_size: int
+    born: int  # ms
+    id: str = ""  # given when the first page is not all
+    offers: set[int] = field(default_factory=lambda: {0})  # places that were offered; each may be read again
+
+
+class Locators:
+    """The open results by locator."""
+
+    def __init__(self, draw: random.Random) -> None:
+        self._draw = draw
+        self._open: dict[str, Locator] = {}
+
+    def offer(self, locator: Locator, place: int) -> str:
+        """Return what names the rows from `place` on: 01g… and the number of rows before it."""
+        if not locator.id:
+            locator.id = new_id(self._draw, PREFIX)
+            self._open[locator.id] = locator
+        locator.offers.add(place)
+        return f"{locator.id}-{place}"
+
+    def find(self, name: str, now: int) -> tuple[Locator, int]:
+        """Return a result and the place to go on from; Refused when there is none of that name."""
+        for known in [known for known, locator in self._open.items() if now - locator.born > LIFETIME_MS]:
+            del self._open[known]
+        row_id, _, place = name.partition("-")
+        locator = self._open.get(row_id)
+        if locator is None or not place.isdecimal() or int(place) not in locator.offers:
+            raise Refused("INVALID_QUERY_LOCATOR", "invalid query locator")
+        return locator, int(place)
+
+    def clear(self) -> None:
+        self._open.clear()

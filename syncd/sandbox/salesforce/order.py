@@ -1,0 +1,51 @@
+"""ORDER BY: several paths, each up or down, empty ones first or last."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from syncd.sandbox.salesforce.paths import Read, resolve
+from syncd.sandbox.salesforce.refusals import Unparsed
+from syncd.sandbox.salesforce.rows import Row
+from syncd.sandbox.salesforce.schema import ID_TYPES, Field, ObjectKind
+from syncd.sandbox.salesforce.soql import Order
+
+if TYPE_CHECKING:
+    from syncd.sandbox.salesforce.org import Org
+
+
+@dataclass(frozen=True, slots=True)
+class Ordering:
+    field: Field
+    read: Read
+    descending: bool
+    nulls_last: bool
+
+    def sorted(self, rows: Sequence[Row]) -> list[Row]:
+        """Sort; equals stay as they were."""
+        textual = self.field.type not in ID_TYPES
+        keyed = [(self.read(row.values), row) for row in rows]
+        empty = [row for value, row in keyed if value is None]
+        full = [(value.lower() if textual and isinstance(value, str) else value, row) for value, row in keyed
+                if value is not None]  # fmt: skip
+        full.sort(key=lambda pair: pair[0], reverse=self.descending)
+        rest = [row for _, row in full]
+        return rest + empty if self.nulls_last else empty + rest
+
+
+def orderings(org: "Org", kind: ObjectKind, order: tuple[Order, ...]) -> list[Ordering]:
+    """Work an ORDER BY out. Raises Unparsed."""
+    found = []
+    for rule in order:
+        field, read = resolve(org, kind, rule.path)
+        if not field.sortable:
+            raise Unparsed("INVALID_FIELD", rule.path.at, f"field '{field.name}' can not be sorted in a query call")
+        found.append(Ordering(field, read, rule.descending, rule.nulls_last))
+    return found
+
+
+def arrange(rows: list[Row], order: list[Ordering]) -> list[Row]:
+    """Sort rows by several orderings, the first of which weighs most."""
+    for ordering in reversed(order):
+        rows = ordering.sorted(rows)
+    return rows

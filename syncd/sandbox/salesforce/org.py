@@ -1,0 +1,145 @@
+"""The invented org itself: its settings, what its tables hold, and what the acting user sees of them."""
+
+import random
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from syncd.sandbox.clock import Clock, iso
+from syncd.sandbox.recotap import Recotap
+from syncd.sandbox.salesforce.ids import OBJECTS
+from syncd.sandbox.salesforce.locators import Locators
+from syncd.sandbox.salesforce.rows import Row, Table
+from syncd.sandbox.salesforce.schema import ObjectKind, parse, standard
+from syncd.sandbox.salesforce.sessions import Sessions
+from syncd.sandbox.server import StandIn
+
+CLIENT_ID = "sandbox-consumer-key"
+CLIENT_SECRET = "sandbox-consumer-secret"  # noqa: S105 - opens nothing but a stand-in
+USERNAME = "integration@lanternfield-sales.com.crm"
+FEATURES = (
+    "enhanced_email", "shared_activities", "tracking", "bounce_management", "voice_call", "person_accounts",
+    "permissions_readable",
+)  # fmt: skip
+
+
+class Org(StandIn):
+    """Rows, people and settings; every attribute without an underscore may be changed while it serves."""
+
+    def __init__(self, *, clock: Clock | None = None, latency_s: float = 0.0, seed: int = 1, **settings: Any) -> None:
+        super().__init__(clock=clock, latency_s=latency_s, seed=seed)
+        self.enhanced_email = True  # EmailMessage and its relations exist
+        self.shared_activities = True  # TaskWhoRelation exists: several people a task
+        self.tracking = True  # EmailMessage has IsTracked, IsOpened and the dates
+        self.bounce_management = True  # EmailMessage has IsBounced
+        self.voice_call = False
+        self.person_accounts = False
+        self.view_all_data: bool | None = True  # what the permission sets tell of the acting user; None: unreadable
+        self.name_email_of_people = False  # Who.Email without TYPEOF: the docs promise it for users and queues only
+        self.page_size = 2000  # rows a page, children included (REST guide v67); the server may grant fewer
+        self.live_locators = True  # a further page shows its rows as they are then, not as of the query
+        self.query_timeout_rows: int | None = None  # a query that would match more is 400 QUERY_TIMEOUT
+        self.too_large_rows: int | None = None  # the same for queryAll, 400 OPERATION_TOO_LARGE
+        self.versions: Iterable[int] = range(31, 68)  # v31.0 to v67.0; what is older is gone
+        self.daily_limit = 100_000  # 0: no limit
+        self.used = 0  # of the daily limit, so far
+        self.uri_limit = 16_384  # bytes of URI and headers (Limits guide v67)
+        self.gzip = True  # compress for whoever accepts it
+        self.client_id, self.client_secret = CLIENT_ID, CLIENT_SECRET
+        self.username = USERNAME
+        self.public_key = ""  # PEM; verifies JWT assertions
+        self.login_host_is_generic = False  # True: stands for login.salesforce.com, which refuses client credentials
+        self.session_lifetime_s = 7200.0  # without use
+        self.acting_user = ""  # the user who reads; empty: one is made
+        self.org_id = "00DDn0000000001MAA"
+        self.recotap: Recotap | None = None  # whom a world ordered through the control endpoint poisons
+        self.kinds = standard()
+        self.tables = {name: Table(name) for name in self.kinds}
+        self.sessions = Sessions(random.Random(seed))
+        self.locators = Locators(random.Random(seed))
+        self._turn = seed
+        self._hidden: set[tuple[str, str | None]] = set()  # object and field, lower-case field; None: the object
+        self._views: dict[Any, dict[str, ObjectKind | None]] = {}
+        self.set(**settings)
+
+    @property
+    def permissions_readable(self) -> bool:
+        return self.view_all_data is not None
+
+    def field(self, object: str, name: str, type: str = "string") -> None:
+        """Define a custom field; `type` as describe names it."""
+        if not name.endswith("__c"):
+            raise ValueError(f"a custom field ends in __c, got {name!r}")
+        kind = self.kinds[object]
+        self.kinds[object] = replace(kind, fields={**kind.fields, name.lower(): parse(f"{name} {type}")})
+        self._views.clear()
+
+    def hide(self, object: str, field: str | None = None) -> None:
+        """Take a field, or a whole object, from the acting user: gone from describe, unknown to queries."""
+        if field is not None and field.lower() not in self.kinds[object].fields:
+            raise ValueError(f"no such field: {object}.{field}")
+        self._hidden.add((self.kinds[object].name, field and field.lower()))
+        self._views.clear()
+
+    def expire_sessions(self) -> None:
+        """Let every session end at once, as after a password change."""
+        self.sessions.clear()
+
+    def kill_locators(self) -> None:
+        """Forget every query that is being paged through."""
+        self.locators.clear()
+
+    def set(self, **settings: Any) -> None:
+        """Change settings by name."""
+        for name, value in settings.items():
+            if name.startswith("_") or not hasattr(self, name) or callable(getattr(self, name)):
+                raise ValueError(f"no such setting: {name!r}")
+            setattr(self, name, value)
+
+    def state(self) -> dict[str, Any]:
+        """Count what the org holds and what queries see of it."""
+        with self.lock:
+            self.catch_up()
+            counts: dict[str, Any] = {}
+            for name, table in self.tables.items():
+                shown = [row.values for row in table.shown.values()]
+                deleted = sum(bool(values.get("IsDeleted")) for values in shown)
+                archived = sum(bool(values.get("IsArchived")) for values in shown)
+                counts[name] = {"all": len(table.rows), "shown": len(shown), "deleted": deleted, "archived": archived}
+            return {**counts, "now": iso(self.clock.ms()), "used": self.used}
+
+    def view(self, name: str) -> ObjectKind | None:
+        """Return an object as the acting user sees it, looked up without regard to case; None: it does not exist."""
+        features = tuple(bool(getattr(self, feature)) for feature in FEATURES)
+        if features not in self._views:
+            self._views[features] = {kind.name.lower(): self._seen(kind) for kind in self.kinds.values()}
+            for kind in list(self._views[features].values()):
+                if kind is not None:
+                    kind.children = {
+                        name: child
+                        for name, child in kind.children.items()
+                        if self._views[features].get(child.object.lower()) is not None
+                    }
+        return self._views[features].get(name.lower())
+
+    def find(self, row_id: str | None) -> Row | None:
+        """Return a row that queries see by its id; None when it is deleted, unknown or not committed yet."""
+        table = self.tables.get(OBJECTS.get((row_id or "")[:3], ""))
+        row = None if table is None or row_id is None else table.shown.get(row_id)
+        return None if row is None or row.values.get("IsDeleted") else row
+
+    def catch_up(self) -> None:
+        """Let queries see what has committed by now."""
+        now = self.clock.ms()
+        for table in self.tables.values():
+            table.catch_up(now)
+
+    def _seen(self, kind: ObjectKind) -> ObjectKind | None:
+        if (kind.name, None) in self._hidden or (kind.feature and not getattr(self, kind.feature)):
+            return None
+        fields = {
+            name: field
+            for name, field in kind.fields.items()
+            if (kind.name, name) not in self._hidden and (not field.feature or getattr(self, field.feature))
+        }
+        return ObjectKind(kind.name, fields, dict(kind.children), kind.feature)

@@ -1,0 +1,159 @@
+"""Queries answered: which rows match, in which order, and one page of them at a time."""
+
+import random
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from syncd.sandbox.salesforce.locators import Locator
+from syncd.sandbox.salesforce.order import arrange, orderings
+from syncd.sandbox.salesforce.plan import Plan
+from syncd.sandbox.salesforce.refusals import Refused, Unparsed, not_supported
+from syncd.sandbox.salesforce.rows import Row
+from syncd.sandbox.salesforce.schema import ObjectKind
+from syncd.sandbox.salesforce.soql import Both, Compare, Condition, Query, parse
+from syncd.sandbox.salesforce.where import test_of, wanted
+
+if TYPE_CHECKING:
+    from syncd.sandbox.salesforce.org import Org
+
+MAX_OFFSET = 2000  # SOQL guide v67
+
+Json = dict[str, Any]
+
+
+def run(org: "Org", text: str, *, base: str, verb: str, page_size: int, turn: int) -> Json:
+    """Run a query and return its first page; `turn` decides what no ORDER BY does. Raises Refused.
+
+    `base` is the versioned path that urls begin with, `verb` query or queryAll.
+    """
+    try:
+        return _run(org, parse(text), base, verb, page_size, turn)
+    except Unparsed as unparsed:
+        raise unparsed.within(text) from None
+
+
+def _run(org: "Org", query: Query, base: str, verb: str, page_size: int, turn: int) -> Json:
+    kind = org.view(query.source.names[0])
+    if kind is None or len(query.source.names) > 1:
+        raise not_supported(query.source.at, ".".join(query.source.names))
+    if query.offset > MAX_OFFSET:
+        raise Refused("NUMBER_OUTSIDE_VALID_RANGE", f"Maximum SOQL offset allowed is {MAX_OFFSET}")
+    plan = Plan(org, kind, query.items)
+    everything = verb == "queryAll"
+    rows = _matches(org, kind, query, everything=everything, turn=turn)[query.offset :]
+    rows = rows if query.limit is None else rows[: query.limit]
+    if query.count:
+        return {"totalSize": len(rows), "done": True, "records": []}
+    return page(org, Locator(plan, rows, everything, page_size, org.clock.ms()), 0, base=base, verb=verb)
+
+
+def page(org: "Org", locator: Locator, place: int, *, base: str, verb: str) -> Json:
+    """Render the rows from `place` on, as many as fit with their children; at least one."""
+    plan, shown, rows = locator.plan, org.tables[locator.plan.kind.name].shown, locator.rows
+    plan.fresh(base, sum(table.changes for table in org.tables.values()))
+    records: list[Json] = []
+    left = locator.page_size
+    while place < len(rows) and left > 0:
+        row = shown.get(rows[place].id) if org.live_locators else rows[place]
+        if row is not None and (locator.everything or not row.values.get("IsDeleted")):  # else its place stays empty
+            families = [(children, children.of(row.id, place)) for children in plan.children]
+            if records and left == 1 and any(family for _, family in families):
+                break
+            record = plan.render(row.values)
+            left -= 1
+            for children, family in families:
+                taken = min(len(family), max(1, left))
+                left -= taken
+                record[children.child.name] = _family(org, children.plan, family, taken, locator, base, verb)
+            records.append(record)
+        place += 1
+    answer: Json = {"totalSize": len(rows), "done": place >= len(rows)}
+    if place < len(rows):
+        answer["nextRecordsUrl"] = f"{base}/{verb}/{org.locators.offer(locator, place)}"
+    return {**answer, "records": records}
+
+
+def _family(org: "Org", plan: Plan, rows: list[Row], taken: int, parents: Locator, base: str, verb: str) -> Json | None:
+    """Write the children of one row, the first `taken` of them; the others are behind a url of their own."""
+    if not rows:
+        return None
+    answer: Json = {"totalSize": len(rows), "done": taken == len(rows)}
+    if taken < len(rows):
+        rest = Locator(plan, rows, parents.everything, parents.page_size, parents.born)
+        answer["nextRecordsUrl"] = f"{base}/{verb}/{org.locators.offer(rest, taken)}"
+    return {**answer, "records": [plan.render(row.values) for row in rows[:taken]]}
+
+
+def _matches(org: "Org", kind: ObjectKind, query: Query, *, everything: bool, turn: int) -> list[Row]:
+    """Return what matches, in order."""
+    test = None if query.where is None else test_of(org, kind, query.where)
+    order = orderings(org, kind, query.order)
+    rows, by_id = _candidates(org, kind, query.where, everything=everything)
+    if not everything:
+        rows = [row for row in rows if not row.values.get("IsDeleted") and not row.values.get("IsArchived")]
+    if test is not None:
+        rows = [row for row in rows if test(row.values)]
+    if not by_id:
+        _refuse_many(org, len(rows), everything=everything)
+    wished = [(ordering.field.name, ordering.descending) for ordering in order]
+    if not by_id and wished[:2] == [("SystemModstamp", False), ("Id", False)] and _own(query):
+        return rows  # that is how the candidates come
+    random.Random(turn).shuffle(rows)
+    return arrange(rows, order)
+
+
+def _own(query: Query) -> bool:
+    return all(len(rule.path.names) == 1 for rule in query.order[:2])
+
+
+def _refuse_many(org: "Org", count: int, *, everything: bool) -> None:
+    if everything and org.too_large_rows is not None and count > org.too_large_rows:
+        message = f"exceeded {org.too_large_rows} distinct who/what's"
+        raise Refused("OPERATION_TOO_LARGE", message)
+    if org.query_timeout_rows is not None and count > org.query_timeout_rows:
+        raise Refused("QUERY_TIMEOUT", "Your query request was running for too long")
+
+
+def _candidates(org: "Org", kind: ObjectKind, where: Condition | None, *, everything: bool) -> tuple[list[Row], bool]:
+    """Return rows among which all matches are, by (SystemModstamp, Id), or those named by an id; and whether by one.
+
+    The whole test runs over them afterwards, so this may be generous but never narrow.
+    """
+    table = org.tables[kind.name]
+    entries = table.by_stamp
+    low, high = 0, len(entries)
+    for condition in _demands(where):
+        field = kind.fields.get(condition.path.names[0].lower())
+        if len(condition.path.names) > 1 or field is None:
+            continue
+        if field.name == "Id" and condition.operator in ("=", "IN"):
+            ids = dict.fromkeys(wanted(field, literal) for literal in condition.literals)
+            return [table.shown[row_id] for row_id in ids if row_id in table.shown], True
+        if field.type == "reference" and condition.operator in ("=", "IN") and not everything:
+            parents = dict.fromkeys(wanted(field, literal) for literal in condition.literals)
+            if None not in parents:
+                children = table.by_parent(field.name)
+                return [row for parent in parents for row in children.get(parent, ())], True
+        if field.name == "SystemModstamp" and condition.literals[0].kind == "datetime":
+            low, high = _narrowed(entries, condition, low, high)
+    return [table.shown[row_id] for _, row_id in entries[low:high]], False
+
+
+def _demands(where: Condition | None) -> Iterator[Compare]:
+    """Yield the comparisons that every match satisfies."""
+    if isinstance(where, Compare):
+        yield where
+    elif isinstance(where, Both) and where.word == "AND":
+        for part in where.parts:
+            yield from _demands(part)
+
+
+def _narrowed(entries: list[tuple[int, str]], condition: Compare, low: int, high: int) -> tuple[int, int]:
+    bound, how = condition.literals[0].value, condition.operator
+    before, after = bisect_left(entries, (bound, "")), bisect_right(entries, (bound, "~"))
+    if how in ("=", ">", ">="):
+        low = max(low, after if how == ">" else before)
+    if how in ("=", "<", "<="):
+        high = min(high, before if how == "<" else after)
+    return low, max(low, high)

@@ -1,0 +1,60 @@
+"""What Salesforce says when it will not do something."""
+
+from typing import Any
+
+AROUND = 32  # characters that a message shows on each side of what it points at
+
+USE_SUFFIX = (
+    "If you are attempting to use a custom {what}, be sure to append the '{suffix}' after the custom {what} name. "
+    "Please reference your WSDL or the describe call for the appropriate names."
+)
+
+
+class Refused(Exception):
+    """One error of the REST API: its code, its status and the list that is its body."""
+
+    def __init__(self, code: str, message: str, *, status: int = 400, fields: list[str] | None = None) -> None:
+        super().__init__(message)
+        self.code, self.status = code, status
+        self.body: list[dict[str, Any]] = [{"message": message, "errorCode": code}]
+        if fields is not None:
+            self.body[0]["fields"] = fields
+
+
+class Unparsed(Exception):
+    """A refusal of a query before it is known which text it points into."""
+
+    def __init__(self, code: str, at: int, message: str) -> None:
+        super().__init__(message)
+        self.code, self.at = code, at
+
+    def within(self, text: str) -> Refused:
+        """Point at the place in `text` with a caret, as the recorded bodies do."""
+        row = text.count("\n", 0, self.at) + 1
+        column = self.at - (text.rfind("\n", 0, self.at) + 1) + 1
+        start = max(0, self.at - AROUND)
+        shown = text[start : self.at + AROUND].replace("\n", " ")
+        pointer = " " * (self.at - start) + "^"
+        return Refused(self.code, f"\n{shown}\n{pointer}\nERROR at Row:{row}:Column:{column}\n{self}")
+
+
+def malformed(at: int, message: str) -> Unparsed:
+    return Unparsed("MALFORMED_QUERY", at, message)
+
+
+def no_such_column(at: int, name: str, entity: str) -> Unparsed:
+    hint = USE_SUFFIX.format(what="field", suffix="__c")
+    return Unparsed("INVALID_FIELD", at, f"No such column '{name}' on entity '{entity}'. {hint}")
+
+
+def no_such_relationship(at: int, name: str) -> Unparsed:
+    hint = USE_SUFFIX.format(what="relationship", suffix="__r")
+    return Unparsed("INVALID_FIELD", at, f"Didn't understand relationship '{name}' in field path. {hint}")
+
+
+def not_supported(at: int, name: str) -> Unparsed:
+    return Unparsed("INVALID_TYPE", at, f"sObject type '{name}' is not supported.")
+
+
+def not_found() -> Refused:
+    return Refused("NOT_FOUND", "The requested resource does not exist", status=404)

@@ -1,0 +1,80 @@
+"""The rows of an invented org: versions, what queries see of them, and the orders that queries walk along."""
+
+import heapq
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(slots=True)
+class Row:
+    """One version of a row; never changed, a change makes another."""
+
+    id: str
+    values: dict[str, Any]  # by field name; instants are whole seconds since the epoch, days text, None may be left out
+    version: int  # grows with every write to the org
+
+
+class Table:
+    """The rows of one object: as they are, and as queries see them."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.rows: dict[str, Row] = {}  # what was written, committed or not
+        self.shown: dict[str, Row] = {}  # what queries see, deleted and archived rows included
+        self.changes = 0  # grows with every change of `shown`
+        self._due: list[tuple[int, int, Row]] = []  # heap: visible at (ms), version, row
+        self._uncommitted: dict[str, int] = {}  # rows that are not there yet, and when they will be (ms)
+        self._by_stamp: list[tuple[int, str]] | None = None
+        self._by_parent: dict[str, dict[str, list[Row]]] = {}
+
+    def write(self, row: Row, *, now: int, visible_at: int) -> None:
+        """Keep a version; queries see it from `visible_at` on, but never before the row's first one."""
+        if row.id not in self.rows and visible_at > now:
+            self._uncommitted[row.id] = visible_at
+        visible_at = max(visible_at, self._uncommitted.get(row.id, visible_at))
+        self.rows[row.id] = row
+        if visible_at <= now:
+            self._show(row)
+        else:
+            heapq.heappush(self._due, (visible_at, row.version, row))
+
+    def remove(self, row_id: str) -> None:
+        del self.rows[row_id]
+        self.shown.pop(row_id, None)
+        self._changed()
+
+    def catch_up(self, now: int) -> None:
+        """Let queries see every version whose transaction has committed."""
+        while self._due and self._due[0][0] <= now:
+            row = heapq.heappop(self._due)[2]
+            before = self.shown.get(row.id)
+            if row.id in self.rows and (before is None or before.version < row.version):
+                self._show(row)
+
+    @property
+    def by_stamp(self) -> list[tuple[int, str]]:
+        """Every shown row as (SystemModstamp, Id), ascending; not to be changed."""
+        if self._by_stamp is None:
+            self._by_stamp = sorted((row.values["SystemModstamp"], row.id) for row in self.shown.values())
+        return self._by_stamp
+
+    def by_parent(self, field: str) -> dict[str, list[Row]]:
+        """Return the shown and undeleted rows by the parent's id that stands in `field`; not to be changed."""
+        if field not in self._by_parent:
+            found = defaultdict(list)
+            for row in self.shown.values():
+                if (parent := row.values.get(field)) is not None and not row.values.get("IsDeleted"):
+                    found[parent].append(row)
+            self._by_parent[field] = dict(found)
+        return self._by_parent[field]
+
+    def _show(self, row: Row) -> None:
+        self.shown[row.id] = row
+        self._uncommitted.pop(row.id, None)
+        self._changed()
+
+    def _changed(self) -> None:
+        self.changes += 1
+        self._by_stamp = None
+        self._by_parent.clear()

@@ -1,0 +1,115 @@
+"""What an org's objects are made of: the standard fields (objects.py lists them), and how their lines are read."""
+
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from typing import Any
+
+from syncd.sandbox.salesforce.ids import PREFIXES
+from syncd.sandbox.salesforce.objects import CHILDREN, LINES, NEEDED_FOR
+
+LENGTHS = {"id": 18, "reference": 18, "string": 255, "picklist": 255, "email": 80, "phone": 40, "url": 255}
+ID_TYPES = frozenset({"id", "reference"})
+LONG_TYPES = frozenset({"textarea", "address"})  # neither filtered nor sorted
+SYSTEM = """
+Id id required readonly
+IsDeleted boolean readonly
+CreatedDate datetime required readonly
+CreatedById reference to=User as=CreatedBy required readonly
+LastModifiedDate datetime required readonly
+LastModifiedById reference to=User as=LastModifiedBy required readonly
+SystemModstamp datetime required readonly
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One column, with what describe tells of it."""
+
+    name: str
+    type: str  # as describe names it: id, string, reference, datetime …
+    length: int = 0
+    refers_to: tuple[str, ...] = ()
+    relationship: str | None = None  # the name a path uses
+    polymorphic: bool = False
+    filterable: bool = True
+    sortable: bool = True
+    nillable: bool = True
+    readonly: bool = False
+    options: tuple[str, ...] = ()
+    feature: str = ""  # the setting without which the org does not have it
+
+    @property
+    def custom(self) -> bool:
+        return self.name.endswith("__c")
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A relationship read from the parent's end."""
+
+    name: str  # as a sub-query names it
+    object: str
+    field: str  # the child's field that holds the parent's id
+
+
+@dataclass
+class ObjectKind:
+    """One object with its fields by name; names are looked up without regard to case."""
+
+    name: str
+    fields: dict[str, Field]  # lower-case name -> field
+    children: dict[str, Child] = field(default_factory=dict)  # lower-case relationship name -> child
+    feature: str = ""
+
+    @property
+    def prefix(self) -> str:
+        return PREFIXES[self.name]
+
+    @cached_property
+    def relationships(self) -> dict[str, Field]:
+        """Return the fields that lead to a parent, by lower-case relationship name."""
+        return {field.relationship.lower(): field for field in self.fields.values() if field.relationship}
+
+    @cached_property
+    def blank(self) -> dict[str, Any]:
+        """Return what a new row starts with: checkboxes are never empty."""
+        return {field.name: False for field in self.fields.values() if field.type == "boolean"}
+
+
+def standard() -> dict[str, ObjectKind]:
+    """Return the standard objects, to be extended by one org."""
+    return {
+        name: ObjectKind(
+            name,
+            {known.name.lower(): known for known in map(parse, _lines(name, text)) if known.name != "-"},
+            {child.name.lower(): child for child in (Child(*line) for line in CHILDREN.get(name, ()))},
+            NEEDED_FOR.get(name, ""),
+        )
+        for name, text in LINES.items()
+    }
+
+
+@cache  # every org begins with the same lines
+def parse(line: str) -> Field:
+    """Read one line: name, type or type(length), then words: `to` the objects, `as` the relationship, `if` a feature,
+    `in` a picklist's values. `plain` marks a field that is neither filtered nor sorted.
+    """
+    name, kind, *words = line.split()
+    kind, _, length = kind.rstrip(")").partition("(")
+    said = dict(word.partition("=")[::2] for word in words)
+    targets = tuple(said["to"].split("|")) if "to" in said else ()
+    plain = kind in LONG_TYPES or "plain" in said
+    return Field(
+        name, kind, int(length or LENGTHS.get(kind, 0)), targets, said.get("as"), len(targets) > 1,
+        filterable=not plain, sortable=not plain, nillable=kind != "boolean" and "required" not in said,
+        readonly="readonly" in said, options=tuple(said["in"].replace("_", " ").split("|")) if "in" in said else (),
+        feature=said.get("if", ""),
+    )  # fmt: skip
+
+
+def _lines(name: str, text: str) -> list[str]:
+    """Return the lines of one object; a first line of `-` and field names says which system fields it lacks."""
+    lines = [line for line in text.splitlines() if line]
+    missing = lines[0].split()[1:] if lines and lines[0].startswith("- ") else []
+    own = lines[1:] if missing else lines
+    return [line for line in SYSTEM.splitlines() if line and line.split()[0] not in missing] + own

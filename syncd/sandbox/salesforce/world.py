@@ -1,0 +1,296 @@
+"""An invented but lifelike Salesforce org: people, accounts, calls and emails with the oddities that real ones have.
+
+Everybody and everything here is made up; an account's domain carries a number so that nobody owns it.
+"""
+
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from syncd.sandbox.clock import EPOCH, millis
+from syncd.sandbox.recotap import Recotap
+from syncd.sandbox.salesforce.service import Salesforce
+from syncd.sandbox.world import (
+    ALPHA,
+    CALL_TITLES,
+    FIRST,
+    FREE_MAIL,
+    LAST,
+    OMEGA,
+    OWN_DOMAIN,
+    PROSE,
+    SUBJECTS,
+    SUFFIXES,
+    TITLES,
+    World,
+)
+
+DISPOSITIONS = ("Connected", "Connected", "Left voicemail", "No answer", "Busy", None)
+CALL_TYPES = ("Outbound",) * 6 + ("Inbound",) * 3 + ("Internal", None)
+WEBSITES = ("https://www.{}/", "{}", "http://{}/about?lang=en", "WWW.{}")  # as people type them
+CALL_NATURES = {
+    "open": 0.03, "no_contact": 0.03, "lead": 0.08, "queue": 0.02, "no_account": 0.02, "archived": 0.01,
+    "left_owner": 0.02,
+}  # fmt: skip
+EMAIL_NATURES = {
+    "draft": 0.02, "private_draft": 0.01, "bounced": 0.02, "internal": 0.02, "no_relation": 0.03, "lead": 0.05,
+    "no_task": 0.02,
+}  # fmt: skip
+TASKS_EACH = 0.1  # plain to-dos for each call
+DAY_MS = 86_400_000
+
+
+def fill(
+    salesforce: Salesforce, recotap: Recotap | None = None, *, calls: int = 0, emails: int = 0, contacts: int = 0,
+    leads: int = 0, accounts: int = 0, users: int = 12, seed: int = 1, now: datetime | str | None = None,
+    days: float = 90.0, messy: bool = True, poison: float = 0.001, external_id: str = "salesforce-{kind}-{id}",
+    contacts_each: int | None = None,
+) -> World:  # fmt: skip
+    """Invent an org, spread over the `days` before `now` (else the stand-in's clock); same seed, same world.
+
+    Without `messy` every call and email is complete and there are no plain tasks. `contacts_each`: exactly so many
+    contacts a call and email. `poison` is the share of calls that Recotap refuses with a 400, and the same share again
+    that it fails one by one; `external_id` says how they will be named there.
+    """
+    end = salesforce.clock.ms() if now is None else millis(now)
+    inventor = _Inventor(salesforce, random.Random(seed), end=end, days=days, messy=messy, contacts_each=contacts_each)
+    with salesforce.lock:
+        inventor.users(users)
+        inventor.accounts(accounts or max(1, (calls + emails) // 20))
+        inventor.contacts(contacts or max(2, contacts_each or 0, (calls + emails) // 7))
+        inventor.leads(leads or (max(1, (calls + emails) // 40) if messy else 0))
+        inventor.calls(calls)
+        inventor.tasks(round(calls * TASKS_EACH) if messy else 0)
+        if salesforce.enhanced_email:
+            inventor.emails(emails)
+    if recotap is not None:
+        _poison(recotap, inventor.world, share=poison if messy else 0.0, external_id=external_id)
+        for account in inventor.world.ids["accounts"][::2]:
+            if domain := inventor.world.domains[account]:
+                recotap.account(domain)
+    return inventor.world
+
+
+class _Inventor:
+    def __init__(
+        self, salesforce: Salesforce, draw: random.Random, *, end: int, days: float, messy: bool,
+        contacts_each: int | None,
+    ) -> None:  # fmt: skip
+        self.salesforce, self.draw, self.world, self.messy = salesforce, draw, World(OWN_DOMAIN), messy
+        self.end, self.span = end, round(timedelta(days=days) / timedelta(milliseconds=1))
+        self.each = contacts_each
+        self.own: list[tuple[str, str]] = []  # user id, address
+        self.gone: list[str] = []  # users who have left
+        self.queue = ""
+
+    def users(self, count: int) -> None:
+        for number in range(max(2, count)):
+            first, last = FIRST[number % len(FIRST)], LAST[number % len(LAST)]
+            address = f"{first}.{last}@{OWN_DOMAIN}".lower() if number < 19 else f"rep{number}@{OWN_DOMAIN}"
+            left = self.messy and number % 5 == 4
+            user = self.salesforce.user(address, first, last, active=not left)
+            (self.gone.append(user) if left else self.own.append((user, address)))
+            self._note(user, "users", "inactive" if left else "")
+        if self.messy:
+            self.queue = self.salesforce.queue("Inbound calls")
+            self._note(self.queue, "queues", "")
+
+    def accounts(self, count: int) -> None:
+        for number in range(count):
+            alpha, omega = self.draw.choice(ALPHA), self.draw.choice(OMEGA)
+            domain: str | None = f"{alpha}-{omega}-{number}.{self.draw.choice(SUFFIXES)}"
+            website = self.draw.choice(WEBSITES).format(domain)
+            nature = ""
+            if self._odd(0.03):
+                domain, website, nature = None, "", "no_website"
+            elif self._odd(0.02):
+                domain, website, nature = None, "n/a", "placeholder_website"
+            values = {"Name": f"{alpha} {omega} {number}".title(), "Website": website or None, "Type": "Prospect"}
+            account = self.salesforce.put("Account", values, modified_at=self.end - self.span)
+            self.world.domains[account] = domain
+            self._note(account, "accounts", nature)
+
+    def contacts(self, count: int) -> None:
+        for number in range(count):
+            first, last, account = self.draw.choice(FIRST), self.draw.choice(LAST), self._one("accounts")
+            address, nature = self._address(first, last, number, self.world.domains[account])
+            employer = None if self._odd(0.03) else account
+            values = {
+                "FirstName": first, "LastName": last, "Email": address, "Title": self.draw.choice(TITLES),
+                "Department": self.draw.choice(("Purchasing", "Operations", None)), "AccountId": employer,
+                "Phone": f"+1 555 01{number % 100:02}",
+            }  # fmt: skip
+            contact = self.salesforce.put("Contact", values, modified_at=self.end - self.span)
+            self.world.addresses[contact] = address
+            if employer:
+                self.world.employers[contact] = employer
+            self._note(contact, "contacts", nature if employer else nature or "no_account")
+
+    def leads(self, count: int) -> None:
+        for number in range(count):
+            first, last = self.draw.choice(FIRST), self.draw.choice(LAST)
+            domain = f"{self.draw.choice(ALPHA)}-{self.draw.choice(OMEGA)}-lead{number}.com"
+            address, nature = self._address(first, last, number, domain)
+            values = {
+                "FirstName": first, "LastName": last, "Email": address, "Company": domain.split(".")[0].title(),
+                "Website": None if self._odd(0.3) else domain, "Title": self.draw.choice(TITLES),
+            }  # fmt: skip
+            lead = self.salesforce.put("Lead", values, modified_at=self.end - self.span)
+            self.world.addresses[lead] = address
+            self._note(lead, "leads", nature)
+
+    def calls(self, count: int) -> None:
+        for at, modified in self._moments(count):
+            nature = self._nature(CALL_NATURES)
+            values: dict[str, Any] = {
+                "Subject": self.draw.choice(CALL_TITLES), "TaskSubtype": "Call", "Type": "Call", "Status": "Completed",
+                "OwnerId": self._owner(nature), "ActivityDate": _day(at), "CompletedDateTime": modified,
+                "CallType": self.draw.choice(CALL_TYPES) if self.messy else "Outbound",
+                "CallDurationInSeconds": self.draw.randrange(20, 3600) if not self._odd(0.1) else None,
+                "CallDisposition": self.draw.choice(DISPOSITIONS) if self.messy else "Connected",
+            }  # fmt: skip
+            if nature == "open":
+                values |= {"Status": "Not Started", "ActivityDate": _day(self.end + DAY_MS), "CompletedDateTime": None}
+                values |= {"CallDurationInSeconds": None, "CallDisposition": None}
+            call = self._task(values, self._people(nature), at, modified)
+            if nature == "archived":
+                self.salesforce.archive(call)
+            self._note(call, "calls", nature)
+
+    def tasks(self, count: int) -> None:
+        """Invent to-dos that are no calls, done and not done."""
+        for at, modified in self._moments(count):
+            status = self.draw.choice(("Completed", "Not Started", "In Progress"))
+            values = {"Subject": "Send the brochure", "Status": status, "OwnerId": self._owner("")}
+            self._note(self._task(values, self._people(""), at, modified), "tasks", "")
+
+    def emails(self, count: int) -> None:
+        for at, modified in self._moments(count):
+            nature = self._nature(EMAIL_NATURES)
+            email = self._email(at, modified, nature)
+            self._note(email, "emails", nature)
+
+    def _email(self, at: int, modified: int, nature: str) -> str:
+        """Write one email with its relations, and the task that Enhanced Email keeps beside it."""
+        (owner, ours), (colleague, theirs) = self.draw.sample(self.own, 2)
+        people = [] if nature == "internal" else self._people(nature)
+        addresses = [self.world.addresses.get(person) for person in people] or [theirs]
+        incoming = nature == "" and self.messy and self.draw.random() < 0.35
+        sender, receivers = (addresses[0], [ours]) if incoming else (ours, addresses)
+        account = self.world.employers.get(people[0]) if people else None
+        subject = self.draw.choice(SUBJECTS)
+        values: dict[str, Any] = {
+            "Subject": subject, "Incoming": incoming, "FromAddress": sender, "MessageDate": at,
+            "ToAddress": "; ".join(filter(None, receivers)) or None, "RelatedToId": account,
+            "Status": "5" if nature == "draft" else "3", "IsPrivateDraft": nature == "private_draft",
+            "IsBounced": nature == "bounced", "TextBody": f"{subject}\n\nInvented.", "IsTracked": not incoming,
+            "FromId": people[0] if incoming and people else None if incoming else owner, "CreatedById": owner,
+            "MessageIdentifier": f"<{self.draw.getrandbits(64):x}@{OWN_DOMAIN}>",
+        }  # fmt: skip
+        if not incoming and self.draw.random() < 0.4:
+            values |= {"IsOpened": True, "FirstOpenedDate": modified, "LastOpenedDate": modified}
+        if nature not in ("no_task", "private_draft"):
+            twin = {"Subject": f"Email: {subject}", "TaskSubtype": "Email", "Status": "Completed", "OwnerId": owner}
+            values["ActivityId"] = self._task(twin, people, at, modified)
+            self._note(values["ActivityId"], "tasks", "email")
+        email = self.salesforce.put("EmailMessage", values, created_at=at, modified_at=modified)
+        if nature != "no_relation":
+            ends = [(owner, ours)], list(zip(people or [colleague], addresses, strict=True))
+            self._relate(email, *(reversed(ends) if incoming else ends))
+        return email
+
+    def _relate(self, email: str, senders: list[tuple[str, Any]], receivers: list[tuple[str, Any]]) -> None:
+        """Relate who sent and who received; all but the first receiver get a copy."""
+        for person, address in senders[:1]:
+            self.salesforce.relate(email, person, RelationType="FromAddress", RelationAddress=address)
+        for number, (person, address) in enumerate(receivers + senders[1:]):
+            kind = "CcAddress" if number and self.messy else "ToAddress"
+            self.salesforce.relate(email, person, RelationType=kind, RelationAddress=address)
+        if self._odd(0.1):
+            stranger = f"stranger{self.draw.randrange(1000)}@{self.draw.choice(FREE_MAIL)}"
+            self.salesforce.relate(email, None, RelationType="CcAddress", RelationAddress=stranger)
+
+    def _task(self, values: dict[str, Any], people: list[str], at: int, modified: int) -> str:
+        fields = {**values, "WhoId": people[0] if people else None}
+        task = self.salesforce.put("Task", fields, created_at=at, modified_at=modified)
+        for person in people[1:]:
+            self.salesforce.relate(task, person)
+        return task
+
+    def _people(self, nature: str) -> list[str]:
+        """Choose contacts, or the one lead that an activity may have."""
+        if nature == "no_contact":
+            return []
+        if nature == "lead" and self.world.ids["leads"]:
+            return [self._one("leads")]
+        count = self.each or self.draw.choice((1, 1, 1, 2, 3))
+        known = self.world.ids["contacts.no_account"] if nature == "no_account" else []
+        known = known or self.world.ids["contacts"]
+        return self.draw.sample(known, min(count, len(known)))
+
+    def _moments(self, count: int) -> Iterator[tuple[int, int]]:
+        """Yield when each happened and was modified, ascending; one row in fifty shares a bulk edit's second."""
+        bulk = self.end - self.span // 10
+        for number in range(count):
+            at = self.end - self.span + self.span * number // max(1, count)
+            modified = at + (self.draw.randrange(0, 600_000) if self.messy else 0)
+            if self.messy and number % 50 == 0 and at < bulk:
+                modified = bulk
+            yield at, min(modified, self.end)
+
+    def _address(self, first: str, last: str, number: int, domain: str | None) -> tuple[str | None, str]:
+        address = f"{first}.{last}.{number}@{domain or f'{last}-{number}.com'}".lower()
+        if self._odd(0.06):
+            return None, "no_email"
+        if self._odd(0.02):
+            return self.draw.choice(PROSE).format(address), "prose_email"
+        if self._odd(0.05):
+            return f"{first}.{last}.invented{number}@{self.draw.choice(FREE_MAIL)}".lower(), "free_mail"
+        return address, ""
+
+    def _owner(self, nature: str) -> str:
+        if nature == "queue":
+            return self.queue
+        if nature == "left_owner" and self.gone:
+            return self.draw.choice(self.gone)
+        return self.draw.choice(self.own)[0]
+
+    def _one(self, kind: str) -> str:
+        return self.draw.choice(self.world.ids[kind])
+
+    def _nature(self, natures: dict[str, float]) -> str:
+        if not self.messy:
+            return ""
+        left = self.draw.random()
+        for nature, share in natures.items():
+            left -= share
+            if left < 0:
+                return nature
+        return ""
+
+    def _odd(self, share: float) -> bool:
+        return self.messy and self.draw.random() < share
+
+    def _note(self, row_id: str, kind: str, nature: str) -> None:
+        self.world.ids[kind].append(row_id)
+        if nature:
+            self.world.ids[f"{kind}.{nature}"].append(row_id)
+
+
+def _day(ms: int) -> str:
+    return (EPOCH + timedelta(milliseconds=ms)).astimezone(UTC).date().isoformat()
+
+
+def _poison(recotap: Recotap, world: World, *, share: float, external_id: str) -> None:
+    """Choose ordinary calls that Recotap will not take, some by refusing the batch, some by failing the item."""
+    odd = {row_id for nature, ids in world.ids.items() if nature.startswith("calls.") for row_id in ids}
+    plain = [row_id for row_id in world.ids["calls"] if row_id not in odd]
+    count = round(len(plain) * share)
+    if not count:
+        return
+    chosen = random.Random(count).sample(plain, 2 * count)
+    world.ids["calls.refused"], world.ids["calls.failed"] = chosen[:count], chosen[count:]
+    names = [external_id.format(kind="call", id=row_id, source="salesforce") for row_id in chosen]
+    recotap.rule("refuse", ids=names[:count])
+    recotap.rule("fail", ids=names[count:], text="Account could not be resolved")
