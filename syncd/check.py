@@ -3,6 +3,8 @@
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import datetime
+from typing import Any
 
 from syncd import clock, wiring
 from syncd.config import Config
@@ -61,7 +63,7 @@ def _new_ledger(config: Config) -> Iterator[Finding]:
 
 def _source(config: Config, source: Source) -> Iterator[Finding]:
     yield from _pause(config, source)
-    context = Context(source.name, PassStore({}, clock.now), clock.now, _no_sleep)
+    context = Context(source.name, PassStore(_kept(config, source), clock.now), clock.now, _no_sleep)
     try:
         connector = source.connector(source.config, context)
         try:
@@ -75,6 +77,13 @@ def _source(config: Config, source: Source) -> Iterator[Finding]:
         message = "; ".join(f"{p.path} {p.message}" for p in problems) or error.message
         hint = "; ".join(p.hint for p in problems) or error.hint
         yield Finding("source", False, message, hint, exit_code=error.exit_code)
+
+
+def _kept(config: Config, source: Source) -> dict[str, tuple[Any, datetime]]:
+    """Return what the connector keeps in the ledger; a check changes nothing of it."""
+    with suppress(LedgerError), Glance.at(config.ledger.path) as glance:
+        return glance.store(source.name)
+    return {}
 
 
 def _pause(config: Config, source: Source) -> Iterator[Finding]:

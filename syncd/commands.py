@@ -182,25 +182,34 @@ def retry(
 @app.command()
 def sandbox(
     hubspot_port: Annotated[int, typer.Option(help="0: a free one.")] = 0,
+    salesforce_port: Annotated[int, typer.Option(help="0: a free one.")] = 0,
     recotap_port: Annotated[int, typer.Option(help="0: a free one.")] = 0,
-    calls: Annotated[int, typer.Option(help="How many to invent.")] = 300,
-    emails: Annotated[int, typer.Option(help="How many to invent.")] = 200,
-    contacts: Annotated[int, typer.Option(help="How many to invent.")] = 120,
-    companies: Annotated[int, typer.Option(help="How many to invent.")] = 50,
+    calls: Annotated[int, typer.Option(help="How many to invent in each CRM.")] = 300,
+    emails: Annotated[int, typer.Option(help="How many to invent in each CRM.")] = 200,
+    contacts: Annotated[int, typer.Option(help="How many to invent in each CRM.")] = 120,
+    companies: Annotated[int, typer.Option(help="How many to invent in each CRM.")] = 50,
 ) -> None:
-    """Serve stand-ins for HubSpot and Recotap on loopback until Ctrl-C, to try syncd without either."""
+    """Serve stand-ins for HubSpot, Salesforce and Recotap on loopback until Ctrl-C, to try syncd without any of them.
+
+    Prints one line of JSON with their addresses and keys; Salesforce's comes over TLS, with a CA of its own.
+    """
     from syncd.sandbox import serve
 
-    world = {"calls": calls, "emails": emails, "contacts": contacts, "companies": companies}
-    serve(world=world if any(world.values()) else None, hubspot_port=hubspot_port, recotap_port=recotap_port)
+    people = {"calls": calls, "emails": emails, "contacts": contacts}
+    wanted = any((*people.values(), companies))
+    serve(
+        world={**people, "companies": companies} if wanted else None,
+        salesforce_world={**people, "accounts": companies} if wanted else None,
+        hubspot_port=hubspot_port, salesforce_port=salesforce_port, recotap_port=recotap_port, salesforce={},
+    )  # fmt: skip
 
 
 @app.command()
 def demo(
-    calls: Annotated[int, typer.Option(help="How many to invent.")] = 2400,
-    emails: Annotated[int, typer.Option(help="How many to invent.")] = 1600,
+    calls: Annotated[int, typer.Option(help="How many to invent in each CRM.")] = 1200,
+    emails: Annotated[int, typer.Option(help="How many to invent in each CRM.")] = 800,
 ) -> None:
-    """Run the real thing against stand-ins for HubSpot and Recotap, and show what became of every record."""
+    """Run the real thing against stand-ins for both CRMs and Recotap, and show what became of every record."""
     from syncd.demo import run
 
     raise typer.Exit(run(calls=calls, emails=emails))

@@ -1,7 +1,8 @@
-"""`syncd demo`: the real thing from end to end, against stand-ins for HubSpot and Recotap on this machine."""
+"""`syncd demo`: the real thing from end to end, against stand-ins for both CRMs and Recotap on this machine."""
 
 import json
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -25,8 +26,8 @@ LATER = timedelta(hours=5)  # by then everything has settled, and late associati
 READY_WITHIN_S = 60
 
 INTRODUCTION = """\
-[bold]syncd {version}, a demonstration.[/] HubSpot and Recotap are stand-ins on 127.0.0.1, the people in them are
-invented, and nothing leaves this machine. syncd itself is the real thing: its connector, its ledger, its sender.
+[bold]syncd {version}, a demonstration.[/] HubSpot, Salesforce and Recotap are stand-ins on 127.0.0.1, the people in
+them are invented, and nothing leaves this machine. syncd itself is the real thing: connectors, ledger and sender.
 """
 
 CLOSING = """\
@@ -35,6 +36,7 @@ CLOSING = """\
      and set the five lines marked <--
   2. export HUBSPOT_ACCESS_TOKEN=… RECOTAP_API_KEY=…
      HubSpot: Development > Keys > Service keys; Recotap: a user's API key
+     Salesforce: an External Client App, step by step in connectors/README.md
   3. syncd check && syncd sync --dry-run
      and when you like what it would send: syncd sync
 """
@@ -50,8 +52,9 @@ class _Box:
         """Give a stand-in an order through its control endpoint."""
         body = json.dumps(order).encode()
         url = self.place[f"{which}_control"]  # our own, on loopback
+        trust = ssl.create_default_context(cafile=self.place["salesforce_ca"]) if url.startswith("https:") else None
         request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310
-        with urllib.request.urlopen(request, timeout=READY_WITHIN_S) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=READY_WITHIN_S, context=trust) as answer:  # noqa: S310
             return json.load(answer)
 
 
@@ -63,17 +66,17 @@ def run(*, calls: int, emails: int) -> int:
     with ExitStack() as stack:
         stack.enter_context(wiring.listening(halt))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="syncd-demo-")))
-        console.print(f"Inventing a portal with {calls} calls and {emails} emails …")
+        console.print(f"Inventing a portal and an org with {calls} calls and {emails} emails each …")
         box = stack.enter_context(_stand_ins(calls, emails))
         config = _configuration(folder, box)
 
-        console.print("\n[bold]First pass[/]: everything that HubSpot has, oldest change first.")
+        console.print("\n[bold]First pass[/]: everything that the CRMs have, oldest change first.")
         outcome = _pass(config, halt, clock.now)
         if halt.asked:
             return int(outcome.exit_code)
         console.print(f"\n[bold]Second pass[/], {LATER.seconds // 3600} hours later (the stand-ins' clock moves, yours")
         console.print("does not): what was incomplete is looked up again by id, what was refused is tried again.")
-        for which in ("hubspot", "recotap"):
+        for which in ("hubspot", "salesforce", "recotap"):
             box.order(which, do="clock", offset_s=LATER.total_seconds())
         outcome = _pass(config, halt, lambda: clock.now() + LATER)
         _show_books(console, config, box)
@@ -106,7 +109,7 @@ def _show_books(console: Console, config: Config, box: _Box) -> None:
 
 def _configuration(folder: Path, box: _Box) -> Config:
     """Write the configuration that a user would write, with the stand-ins' addresses, and load it."""
-    for name in ("hubspot_token", "recotap_key"):
+    for name in ("hubspot_token", "salesforce_client_id", "salesforce_client_secret", "recotap_key"):
         (folder / name).write_text(box.place[name])
     start = (clock.now() - timedelta(days=365)).replace(microsecond=0)
     file = folder / "syncd.toml"
@@ -124,6 +127,14 @@ def _configuration(folder: Path, box: _Box) -> Config:
         base_url = "{box.place["hubspot_url"]}"
         access_token = "file:{folder / "hubspot_token"}"
         start = {_toml_time(start)}
+
+        [sources.salesforce]
+        connector = "salesforce"
+        login_url = "{box.place["salesforce_url"]}"
+        ca_file = "{box.place["salesforce_ca"]}"
+        client_id = "file:{folder / "salesforce_client_id"}"
+        client_secret = "file:{folder / "salesforce_client_secret"}"
+        start = {_toml_time(start)}
         """
     )
     return load(file, environ={})
@@ -137,6 +148,7 @@ def _toml_time(at: datetime) -> str:
 def _stand_ins(calls: int, emails: int) -> Iterator[_Box]:
     command = [sys.executable, "-m", "syncd.sandbox", f"--calls={calls}", f"--emails={emails}"]
     command += [f"--contacts={max(40, (calls + emails) // 8)}", f"--companies={max(20, (calls + emails) // 25)}"]
+    command += ["--salesforce", f"--salesforce-calls={calls}", f"--salesforce-emails={emails}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own module
         assert process.stdout is not None
         try:

@@ -25,10 +25,11 @@ class Answer:
 class Lost(Exception):
     """No answer came: a time-out, a refused or broken connection; the message is ours and says which."""
 
-    def __init__(self, message: str, *, hint: str = "", again: bool = True) -> None:
+    def __init__(self, message: str, *, hint: str = "", again: bool = True, timed_out: bool = False) -> None:
         super().__init__(message)
         self.hint = hint
         self.again = again  # another try may fare better
+        self.timed_out = timed_out  # the deadline passed: what was asked may have been too much
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Fault:
     error: SyncdError  # raised when no further try is made
     wait_s: float | None = None  # before the next try; None: another try is of no use
     pause_s: float | None = None  # how long to stay away altogether
-    refusal: bool = False  # HubSpot itself says "not for you": what some calls shrug off
+    refusal: bool = False  # the CRM itself says "not for you": what some calls shrug off
 
 
 def backoff_s(attempt: int, jitter: float) -> float:

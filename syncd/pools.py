@@ -49,7 +49,8 @@ def lost(error: Exception, *, address: str, proxied: bool, timeout_s: float, sta
     if isinstance(cause, NewConnectionError):
         return Lost("no connection", hint=f"check {address}, the network and firewalls")
     if isinstance(cause, ConnectTimeoutError | ReadTimeoutError | TimeoutError):
-        return Lost(f"no whole answer within {timeout_s:g} s", hint=f"see {status_page}")
+        timed_out = not isinstance(cause, ConnectTimeoutError)
+        return Lost(f"no whole answer within {timeout_s:g} s", hint=f"see {status_page}", timed_out=timed_out)
     if isinstance(cause, SSLError):
         return Lost("the TLS connection failed", hint="is a proxy in between whose certificate is not trusted?")
     return Lost(f"the connection broke ({type(cause).__name__})", hint=f"see {status_page}, and the network")

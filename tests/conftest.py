@@ -12,6 +12,7 @@ import structlog
 from hypothesis import settings
 
 from syncd import cli, engine
+from tests.orgs import OrgWorld
 from tests.world import World
 
 # The same examples in every run: a suite that fails once a week for no change of yours teaches to look away.
@@ -48,6 +49,14 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """Stand-ins, a ledger to be made, and one clock that only the test moves."""
     monkeypatch.setattr(engine, "WAKE_S", 0.02)  # or each wait before a probe would take half a second
     with World(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def orgs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OrgWorld]:
+    """The same with a Salesforce org, which alone is configured."""
+    monkeypatch.setattr(engine, "WAKE_S", 0.02)
+    with OrgWorld(tmp_path) as made:
         yield made
 
 

@@ -19,9 +19,10 @@ from typing import Any
 
 import pytest
 
+from syncd.config import sources
 from syncd.ledger import held
 from tests.conftest import Command
-from tests.world import World
+from tests.world import START, World
 
 ROOT = Path(__file__).parent.parent
 SYNCD = [sys.executable, "-W", "error", "-m", "syncd"]
@@ -260,6 +261,24 @@ def test_77_for_a_refused_token_a_missing_scope_and_a_refused_key(live: World, c
     live.key_file.write_text(live.box.key)
     assert command("sync", "-c", live.config_file).code == 0
     assert len(live.delivered) == 1
+
+
+def test_a_connector_that_cannot_be_loaded_is_named_and_the_others_run(
+    live: World, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = live.call()
+    monkeypatch.setitem(sources.BUILT_IN, "ours", "a_package_that_is_gone:Ours")
+    live.configure("sources.theirs", connector="ours", start=START)
+    live.configure("sources.hubspot", **live.source())
+    ran = command("sync", "-c", live.write_config())
+    assert ran.code == 78
+    assert "sources.theirs.connector" in ran.err
+    assert "the connector 'ours' cannot be loaded (ModuleNotFoundError)" in ran.err
+    assert live.delivered == {call}
+    ran = command("check", "-c", live.config_file)
+    assert ran.code == 78
+    assert "cannot be loaded" in ran.out
+    assert "accepted by portal" in ran.out, "the others are checked too"
 
 
 def test_of_several_causes_the_first_of_the_contract_is_the_code(live: World, command: Command) -> None:

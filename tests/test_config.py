@@ -70,9 +70,9 @@ class Fake:
 def _a_fake_crm(monkeypatch):
     module = types.ModuleType("fake_crm")
     module.Fake = Fake
-    module.Picky = types.SimpleNamespace(Config=PickyConfig)
-    module.Brittle = types.SimpleNamespace(Config=BrittleConfig)
-    module.Other = types.SimpleNamespace(Config=dict)
+    module.Picky = type("Picky", (), {"Config": PickyConfig})
+    module.Brittle = type("Brittle", (), {"Config": BrittleConfig})
+    module.Other = type("Other", (), {"Config": dict})
     monkeypatch.setitem(sys.modules, "fake_crm", module)
     known = {name.lower(): f"fake_crm:{name}" for name in ("Fake", "Picky", "Brittle", "Other")}
     monkeypatch.setattr(sources, "BUILT_IN", {**sources.BUILT_IN, **known, "gone": "fake_crm_gone:X"})
@@ -366,8 +366,6 @@ WRONG = [
     (MINIMAL.replace('connector = "fake"', ""), "sources.crm.connector", "is missing"),
     (MINIMAL.replace('"fake"', "4"), "sources.crm.connector", "unknown connector"),
     (MINIMAL.replace('"fake"', '"fade"'), "sources.crm.connector", "unknown connector"),
-    (MINIMAL.replace('"fake"', '"gone"'), "sources.crm.connector", "cannot be loaded (ModuleNotFoundError)"),
-    (MINIMAL.replace('"fake"', '"other"'), "sources.crm.connector", "cannot be used"),
     (MINIMAL.partition("[sources")[0], "sources", "at least one source"),
     ("sources = 4" + MINIMAL.partition("[sources")[0], "sources", "at least one source"),
     ("rules = 4" + MINIMAL, "rules", "expected a table, [rules]"),
@@ -441,10 +439,26 @@ class TestWhatIsWrong:
         assert found["recotap.zzz"].hint.startswith("known here: allow_insecure_http, api_key, ")
         assert found["sources.crm.settle.calls"].hint == "did you mean call?"
 
+    @pytest.mark.parametrize(
+        ("name", "what"), [("gone", "cannot be loaded (ModuleNotFoundError)"), ("other", "cannot be used")]
+    )
+    def test_a_connector_that_cannot_be_loaded_is_named_when_its_source_is_read(self, name, what, tmp_path):
+        """It is broken, not the configuration: what every source has is checked, and the other sources are read."""
+        file = tmp_path / "syncd.toml"
+        file.write_text(MINIMAL.replace('"fake"', f'"{name}"'))
+        (source,) = load(file).sources
+        with pytest.raises(ConfigError) as caught:
+            source.connector(source.config, None)
+        (problem,) = caught.value.problems
+        assert problem.path == "sources.crm.connector"
+        assert f"the connector {name!r} {what}" in problem.message
+        file.write_text(MINIMAL.replace('"fake"', f'"{name}"').replace("2026-01-01", "2999-01-01"))
+        with pytest.raises(ConfigError, match="1 mistake"):
+            load(file)
+
     def test_an_unknown_connector_brings_the_known_ones(self, problems):
-        assert problems(MINIMAL.replace('"fake"', '"zzz"'))["sources.crm.connector"].hint.endswith(
-            "hubspot, other, picky"
-        )
+        hint = problems(MINIMAL.replace('"fake"', '"zzz"'))["sources.crm.connector"].hint
+        assert {"fake", "hubspot", "salesforce"} <= set(hint.partition(": ")[2].split(", "))
         assert "hubspot" in problems(MINIMAL.replace('connector = "fake"', ""))["sources.crm.connector"].hint
 
     def test_what_is_missing_or_wrong_comes_with_an_example(self, problems):
@@ -569,8 +583,11 @@ def test_the_schema_knows_every_table_and_each_connector_of_ours():
     document = json.loads((ROOT / schema.FILE).read_text(encoding="utf-8"))
     assert set(document["properties"]) == {"recotap", "ledger", "schedule", "rules", "sources"}
     choice = document["properties"]["sources"]["additionalProperties"]
-    assert choice["if"]["properties"]["connector"] == {"const": "hubspot"}
-    assert "access_token" in document["$defs"][choice["then"]["$ref"].rpartition("/")[2]]["properties"]
+    for name, key in (("hubspot", "access_token"), ("salesforce", "login_url")):
+        own = choice
+        while own["if"]["properties"]["connector"] != {"const": name}:
+            own = own["else"]
+        assert key in document["$defs"][own["then"]["$ref"].rpartition("/")[2]]["properties"]
 
 
 def test_only_the_connectors_that_are_configured_are_loaded(tmp_path):

@@ -172,8 +172,8 @@ def flat(table: dict, prefix: str = "") -> dict[str, object]:
 
 
 def uncommented() -> str:
-    """Return the example with every commented key in force."""
-    return re.sub(r"(?m)^# (?=[a-z_]+ = )", "", EXAMPLE.read_text(encoding="utf-8"))
+    """Return the example with every commented key and table in force."""
+    return re.sub(r"(?m)^# (?=[a-z_]+ = |\[sources)", "", EXAMPLE.read_text(encoding="utf-8"))
 
 
 def test_the_example_has_every_key_there_is():
@@ -187,8 +187,20 @@ def test_what_is_commented_in_the_example_is_the_default(tmp_path, monkeypatch):
     whole = tmp_path / "whole.toml"
     whole.write_text(uncommented(), encoding="utf-8")
     as_it_is, all_in_force = (load(file, environ={}, secrets=False) for file in (EXAMPLE, whole))
-    for table in ("recotap", "ledger", "schedule", "rules", "sources"):
+    for table in ("recotap", "ledger", "schedule", "rules"):
         assert getattr(as_it_is, table) == getattr(all_in_force, table)
+    assert as_it_is.sources == all_in_force.sources[:1]
+
+
+def test_what_a_commented_table_shows_is_the_default_too():
+    """But for what a source cannot do without; its example stands there."""
+    asked_for = {"connector", "start", "login_url", "client_id", "client_secret", "path"}
+    for name, table in tomllib.loads(uncommented())["sources"].items():
+        model = load_connector(BUILT_IN[table["connector"]]).Config
+        shown = {key: value for key, value in table.items() if key not in asked_for}
+        least = {key: value for key, value in table.items() if key in asked_for}
+        if name != "hubspot":
+            assert model.model_validate({**least, **shown}) == model.model_validate(least)
 
 
 def test_every_document_names_the_number_of_lines_that_the_example_marks():

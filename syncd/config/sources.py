@@ -5,16 +5,20 @@ import re
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 from itertools import product
-from typing import Any
+from typing import Any, ClassVar, cast
 
 from syncd import urls
 from syncd.config import mistakes
 from syncd.config.models import A_TIME
 from syncd.config.reading import Reading
-from syncd.connector import Connector, Source, SourceConfig
+from syncd.connector import Connector, Context, Source, SourceConfig, Stream
+from syncd.errors import ConfigError, Problem
 
 GROUP = "syncd.connectors"  # the entry-point group that connectors are found by
-BUILT_IN = {"hubspot": "connectors.hubspot:HubSpot"}  # for a source tree that was never installed
+BUILT_IN = {  # for a source tree that was never installed
+    "hubspot": "connectors.hubspot:HubSpot",
+    "salesforce": "connectors.salesforce:Salesforce",
+}
 SOURCE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 COMMON = [field for field in SourceConfig.model_fields if field != "connector"]
 NAME_EXPECTED = "expected a name of up to 40 lower-case letters, digits, - and _, e.g. [sources.hubspot]"
@@ -60,7 +64,7 @@ def _source(reading: Reading, name: str, table: Any) -> tuple[SourceConfig, type
     connector = _connector(reading, key, table.get("connector"))
     if _is_number(table.get("start")):  # pydantic would take it for seconds since 1970
         table = {**table, "start": ""}
-    if connector is None:  # what every source has can be checked all the same
+    if connector is None or issubclass(connector, Unloadable):  # what every source has can be checked all the same
         table = {"connector": "", **{field: table[field] for field in COMMON if field in table}}
     config = mistakes.model(reading, key, connector.Config if connector else SourceConfig, table)
     if config is None:
@@ -87,12 +91,31 @@ def _connector(reading: Reading, key: tuple[str, ...], name: Any) -> type[Connec
         found = load_connector(known[name])
         usable = issubclass(found.Config, SourceConfig)
     except Exception as error:  # noqa: BLE001 - whatever somebody's module does while it is imported
-        reading.wrong(place, f"cannot be loaded ({type(error).__name__})", "is its package installed whole?")
-        return None
+        what = f"the connector {name!r} cannot be loaded ({type(error).__name__})"
+        return unloadable(Problem(".".join(place), what, "is its package installed whole?"))
     if not usable:
-        reading.wrong(place, "cannot be used: its Config is no SourceConfig", "was it made for this syncd?")
-        return None
+        what = f"the connector {name!r} cannot be used: its Config is no SourceConfig"
+        return unloadable(Problem(".".join(place), what, "was it made for this syncd?"))
     return found
+
+
+class Unloadable:
+    """Stands for a connector that cannot be loaded: that is no mistake of the configuration, and stops no other source.
+
+    A pass that comes to it, and a check, hear of the problem.
+    """
+
+    Config: ClassVar[type[SourceConfig]] = SourceConfig
+    streams: ClassVar[tuple[Stream, ...]] = ()
+    problem: ClassVar[Problem]
+
+    def __init__(self, config: Any, context: Context) -> None:
+        raise ConfigError([self.problem])
+
+
+def unloadable(problem: Problem) -> type[Connector]:
+    """Return a class of its own for each problem."""
+    return cast(type[Connector], type("Unloadable", (Unloadable,), {"problem": problem}))
 
 
 def _check(reading: Reading, key: tuple[str, ...], config: SourceConfig) -> None:

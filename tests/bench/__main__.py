@@ -1,7 +1,7 @@
 """Measure syncd as its user runs it: `python tests/bench`.
 
 Each figure is of a `syncd sync` process of its own against stand-ins in another process:
-wall clock, CPU of the syncd process alone, its peak memory, and what it asked of HubSpot.
+wall clock, CPU of the syncd process alone, its peak memory, and what it asked of the CRM.
 Machines are noisy: compare figures of one run, or give `--repeat 3` and read the best.
 """
 
@@ -10,6 +10,7 @@ import json
 import os
 import resource
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -36,7 +37,7 @@ class Figure:
 
 @contextmanager
 def stand_ins(**options: Any) -> Iterator[dict[str, Any]]:
-    """Serve HubSpot and Recotap in a process of their own."""
+    """Serve the stand-ins in a process of their own."""
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in options.items() if value is not True]
     flags += [f"--{name.replace('_', '-')}" for name, value in options.items() if value is True]
     command = [sys.executable, "-m", "syncd.sandbox", *flags]
@@ -48,14 +49,34 @@ def stand_ins(**options: Any) -> Iterator[dict[str, Any]]:
             process.send_signal(signal.SIGTERM)
 
 
-def control(url: str, **command: Any) -> Any:
+def control(url: str, ca_file: str | None = None, **command: Any) -> Any:
     """Ask a stand-in's control endpoint."""
+    context = ssl.create_default_context(cafile=ca_file) if ca_file else None
     request = urllib.request.Request(url, json.dumps(command).encode(), {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
+    with urllib.request.urlopen(request, timeout=60, context=context) as answer:
         return json.load(answer)
 
 
-def configured(folder: Path, box: dict[str, Any]) -> dict[str, str]:
+HUBSPOT = """
+        [sources.hubspot]
+        connector = "hubspot"
+        access_token = "env:BENCH_TOKEN"
+        start = 2020-01-01T00:00:00Z
+        base_url = "{hubspot_url}"
+        search_per_second = 0
+"""
+SALESFORCE = """
+        [sources.salesforce]
+        connector = "salesforce"
+        login_url = "{salesforce_url}"
+        ca_file = "{salesforce_ca}"
+        client_id = "env:BENCH_CLIENT_ID"
+        client_secret = "env:BENCH_CLIENT_SECRET"
+        start = 2020-01-01T00:00:00Z
+"""
+
+
+def configured(folder: Path, box: dict[str, Any], source: str) -> dict[str, str]:
     """Write a configuration for the stand-ins; return the environment that leads to it."""
     file = folder / "syncd.toml"
     file.write_text(
@@ -65,15 +86,14 @@ def configured(folder: Path, box: dict[str, Any]) -> dict[str, str]:
         api_key = "env:BENCH_KEY"
         [ledger]
         path = "{folder / "ledger.db"}"
-        [sources.hubspot]
-        connector = "hubspot"
-        access_token = "env:BENCH_TOKEN"
-        start = 2020-01-01T00:00:00Z
-        base_url = "{box["hubspot_url"]}"
-        search_per_second = 0
+        {source.format(**box)}
         """
     )
-    keys = {"BENCH_KEY": box["recotap_key"], "BENCH_TOKEN": box["hubspot_token"]}
+    keys = {
+        "BENCH_KEY": box["recotap_key"], "BENCH_TOKEN": box["hubspot_token"],
+        "BENCH_CLIENT_ID": box.get("salesforce_client_id", ""),
+        "BENCH_CLIENT_SECRET": box.get("salesforce_client_secret", ""),
+    }  # fmt: skip
     return {**os.environ, **keys, "SYNCD_CONFIG": str(file)}
 
 
@@ -103,21 +123,34 @@ def show(what: str, figure: Figure, bounds: str, note: str = "") -> None:
     )
 
 
-def passes(calls: int, *, what: str, bounds: str, idle_bounds: str = "", **options: Any) -> float:
+def passes(calls: int, *, what: str, bounds: str, idle_bounds: str = "", crm: str = "hubspot", **options: Any) -> float:
     """Measure a first pass over `calls` new calls, and one with nothing new; return the first's peak in MiB."""
-    world = {"calls": calls, "contacts": 3000, "companies": 1000, "clean": True, "no_limits": True}
-    with stand_ins(**world, **options) as box, tempfile.TemporaryDirectory() as folder:
-        environ = configured(Path(folder), box)
+    source = {"hubspot": HUBSPOT, "salesforce": SALESFORCE}[crm]
+    with stand_ins(**WORLDS[crm](calls), **options) as box, tempfile.TemporaryDirectory() as folder:
+        environ = configured(Path(folder), box, source)
         first = measure(environ, "sync")
         books = status(environ)
         size = books["ledger"]["bytes"] / 1e6
         delivered = books["activities"]["delivered"]
-        asked = control(box["hubspot_control"], do="requests")["by_kind"]
-        note = f"delivered {delivered}/{calls}, exit {first.exit_code}, ledger {size:.1f} MB, HubSpot asked {asked}"
+        asked = control(box[f"{crm}_control"], box.get(f"{crm}_ca"), do="requests")["by_kind"]
+        note = f"delivered {delivered}/{calls}, exit {first.exit_code}, ledger {size:.1f} MB, asked {asked}"
         show(what, first, bounds, note)
         if idle_bounds:
             show("  a pass with nothing new", measure(environ, "sync"), idle_bounds)
     return first.peak_mib
+
+
+def _portal(calls: int) -> dict[str, Any]:
+    return {"calls": calls, "contacts": 3000, "companies": 1000, "clean": True, "no_limits": True}
+
+
+def _org(calls: int) -> dict[str, Any]:
+    return {
+        "salesforce": True, "salesforce_calls": calls, "salesforce_contacts": 3000, "contacts_each": 3, "clean": True,
+    }  # fmt: skip
+
+
+WORLDS = {"hubspot": _portal, "salesforce": _org}
 
 
 def main() -> None:
@@ -125,23 +158,40 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--calls", type=int, default=20_000)
+    parser.add_argument("--crm", choices=("hubspot", "salesforce"), help="this one alone")
     parser.add_argument("--skip-large", action="store_true", help="without the ten times larger run")
     chosen = parser.parse_args()
     load = os.getloadavg()[0]
     print(f"{os.cpu_count()} cores, load {load:.1f}, Python {sys.version.split()[0]}, {resource.getpagesize()} B pages")
     for _ in range(chosen.repeat):
-        peak = passes(
-            chosen.calls, what=f"{chosen.calls} new calls, no latency", bounds="6 s wall, 5 s CPU, 110 MiB",
-            idle_bounds="1.2 s wall",
-        )  # fmt: skip
-        passes(
-            chosen.calls, what=f"{chosen.calls} new calls, 50 ms and 100 ms", bounds="15 s wall",
-            latency_hubspot=0.05, latency_recotap=0.1,
-        )  # fmt: skip
-        if not chosen.skip_large:
-            what = f"{chosen.calls * 10} new calls, no latency"
-            large = passes(chosen.calls * 10, what=what, bounds="memory within 15 %")
-            print(f"  memory against the smaller run: {large / peak:.2f}")
+        if chosen.crm != "salesforce":
+            hubspot(chosen.calls, large=not chosen.skip_large)
+        if chosen.crm != "hubspot":
+            salesforce(chosen.calls)
+
+
+def hubspot(calls: int, *, large: bool) -> None:
+    peak = passes(
+        calls, what=f"{calls} new calls, no latency", bounds="6 s wall, 5 s CPU, 110 MiB", idle_bounds="1.2 s wall"
+    )
+    passes(
+        calls, what=f"{calls} new calls, 50 ms and 100 ms", bounds="15 s wall", latency_hubspot=0.05,
+        latency_recotap=0.1,
+    )  # fmt: skip
+    if large:
+        ten = passes(calls * 10, what=f"{calls * 10} new calls, no latency", bounds="memory within 15 %")
+        print(f"  memory against the smaller run: {ten / peak:.2f}")
+
+
+def salesforce(calls: int) -> None:
+    passes(
+        calls, what=f"{calls} new tasks, three contacts each", bounds="8 s wall, 6 s CPU, 140 MiB",
+        idle_bounds="2 requests", crm="salesforce",
+    )  # fmt: skip
+    passes(
+        calls, what=f"{calls} new tasks, 50 ms and 100 ms", bounds="none", crm="salesforce", latency_salesforce=0.05,
+        latency_recotap=0.1,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

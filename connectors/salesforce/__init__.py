@@ -1,0 +1,213 @@
+"""Salesforce: calls and emails of one org, by SOQL over windows of SystemModstamp.
+
+    reading ──► Related ──► Page                what the engine reads
+    (windows,   (contacts, leads,
+     locators)   accounts, users)
+
+Calls are closed tasks of subtype Call; emails are EmailMessages, or tasks of subtype
+Email where the org has no EmailMessage. The vendor's client is imported when the first
+request is made, not here: `wire` alone knows it.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any, ClassVar, TypeVar
+from zoneinfo import ZoneInfo
+
+from connectors.salesforce import mapping, soql
+from connectors.salesforce.check import check
+from connectors.salesforce.client import Client, QueryTimeout, Refused
+from connectors.salesforce.config import SalesforceConfig
+from connectors.salesforce.org import Org
+from connectors.salesforce.reading import SECOND, Rows, read, read_ref, whole
+from connectors.salesforce.related import Related
+from connectors.salesforce.retry import CHANGED
+from connectors.salesforce.schema import EMAIL, TASK, Schema
+from connectors.salesforce.soql import Select
+from connectors.salesforce.stretch import Stretch
+from syncd.activity import Draft, Owner
+from syncd.connector import Context, Finding, Page, Record, SourceConfig, Stream, Window
+from syncd.errors import Malformed, Unauthorized, Unavailable
+
+CALLS, EMAILS = "calls", "emails"
+
+BAD_ID = "INVALID_QUERY_FILTER_OPERATOR"  # "invalid ID field"
+
+T = TypeVar("T")
+
+
+class BadId(Unavailable):
+    """Salesforce takes one of the ids in a query for none."""
+
+
+class Salesforce:
+    """Read one org."""
+
+    Config: ClassVar[type[SourceConfig]] = SalesforceConfig
+    streams: tuple[Stream, ...] = (Stream(CALLS, "call"), Stream(EMAILS, "email"))
+
+    def __init__(self, config: SalesforceConfig, context: Context) -> None:
+        self._config = config
+        self._context = context
+        self._client = Client(config, context)
+        self._org = Org(self._client, context.store, config)
+        self._zone = ZoneInfo(config.timezone)
+        self._related: Related | None = None  # of windows: whom one page named, the next need not ask for
+
+    def identity(self) -> str | None:
+        """Return the org's id: each pass signs in, and is told then."""
+        return self._client.session().org_id
+
+    def fetch(self, stream: str, window: Window) -> Iterator[Page]:
+        """Yield what was modified within `window`; at least one page, which tells the window's end."""
+        until = self._until(window)
+        self._client.heed_quota()
+        _, select = self._select(stream)
+        stretch = Stretch(self._context.store, stream)
+        pages = read(
+            lambda start, end: self._window(stream, stretch, start, end),
+            lambda url: self._client.more(url, what=stream),
+            since=window.since,
+            until=until,
+            children=select.children,
+            at_most=stretch.at_most,
+        )
+        for found in pages:
+            refs = [ref for ref, _ in found.rows]
+            needed = window.needed(refs) if refs else ()
+            rows = [(ref, row) for ref, row in found.rows if ref.crm_id in needed]
+            yield Page(refs, self._hydrate(stream, rows), found.until)
+            if not found.last:
+                self._client.heed_quota()
+        stretch.was_enough()
+
+    def fetch_ids(self, stream: str, ids: Sequence[str]) -> Iterator[Page]:
+        """Yield the records of `ids`, archived ones too; their people are asked for anew each time."""
+        self._client.heed_quota()
+        wanted = list(dict.fromkeys(ids))
+        readable = [crm_id for crm_id in wanted if soql.is_id(crm_id)]
+        missing = [crm_id for crm_id in wanted if not soql.is_id(crm_id)]
+        for chunk in soql.chunks(readable):
+            rows = self._by_ids(stream, chunk)
+            found = {ref.crm_id for ref, _ in rows}
+            missing += [crm_id for crm_id in chunk if crm_id not in found]
+            yield Page([ref for ref, _ in rows], self._hydrate(stream, rows, anew=True), missing=missing)
+            missing = []
+        if missing:
+            yield Page((), (), missing=missing)
+
+    def normalize(self, stream: str, record: Record) -> Draft | None:
+        """Say what a task or an email message means; None for drafts, open tasks and heads of series."""
+        if stream == CALLS:
+            return mapping.call(record, zone=self._zone, occurred_at_field=self._config.occurred_at_field)
+        if "TaskSubtype" in record.row:
+            return mapping.email_task(record, zone=self._zone)
+        return mapping.email(record)
+
+    def owners(self) -> Sequence[Owner]:
+        """Return the org's own users as last read."""
+        return self._org.everyone()
+
+    def count(self, stream: str, window: Window) -> int:
+        """Return how many rows a window holds."""
+        until = self._until(window)
+        total = self._query(stream, lambda select: select.counted(window.since, until)).get("totalSize")
+        if not isinstance(total, int):
+            raise Malformed(f"Salesforce, {stream}: a count without a total", hint=CHANGED)
+        return total
+
+    def check(self) -> list[Finding]:
+        """Try sign-in, objects, fields and permissions."""
+        return check(self._client, self._org, {stream: partial(self._select, stream) for stream in (CALLS, EMAILS)})
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._client.close()
+
+    def _until(self, window: Window) -> datetime:
+        """Return the window's upper end: as given, else the pass's start by Salesforce's clock, told at sign-in."""
+        self._client.session()
+        return window.until or self._client.started_at or self._context.now()
+
+    def _select(self, stream: str) -> tuple[Schema, Select]:
+        """Return what to read, out of what the org has."""
+        source = TASK if stream == CALLS else self._org.emails_from()
+        schema = self._org.readable(source)
+        if source == EMAIL:
+            return schema, soql.emails(schema)
+        occurred_at = self._config.occurred_at_field if stream == CALLS else ""
+        subtype = "Call" if stream == CALLS else "Email"
+        return schema, soql.tasks(
+            schema, subtype, occurred_at_field=occurred_at, linkedin_field=self._config.linkedin_field
+        )
+
+    def _window(self, stream: str, stretch: Stretch, start: datetime, end: datetime) -> Any:
+        try:
+            return self._query(stream, lambda select: select.window(start, end), divisible=end - start >= SECOND)
+        except QueryTimeout:
+            stretch.was_too_long(end - start)
+            raise
+
+    def _query(self, stream: str, build: Callable[[Select], str], *, divisible: bool = False) -> Any:
+        return self._fitting(
+            stream, lambda: self._client.query(build(self._select(stream)[1]), what=stream, divisible=divisible)
+        )
+
+    def _fitting(self, stream: str, ask: Callable[[], T]) -> T:
+        """Ask; where the org no longer is what it was described as, describe it anew and ask once more."""
+        try:
+            return ask()
+        except Refused as refused:
+            if refused.error_code == BAD_ID:
+                raise BadId(refused.message, hint=refused.hint) from refused
+            if self._org.describe():
+                return self._fitting(stream, ask)
+            hint = "the acting user may need View All Data, or a permission on an object or field; else report it"
+            raise Unauthorized(refused.message, hint=hint) from refused
+
+    def _by_ids(self, stream: str, ids: Sequence[str]) -> Rows:
+        """Return the rows of `ids` that there are.
+
+        What takes Salesforce too long, or holds an id that it takes for none, is asked
+        for in halves: one id never holds up the others.
+        """
+        try:
+            return self._fitting(stream, lambda: self._rows_by_ids(stream, ids))
+        except (QueryTimeout, BadId) as error:
+            if len(ids) < 2:
+                if isinstance(error, BadId):
+                    return []
+                raise
+            middle = len(ids) // 2
+            return self._by_ids(stream, ids[:middle]) + self._by_ids(stream, ids[middle:])
+
+    def _rows_by_ids(self, stream: str, ids: Sequence[str]) -> Rows:
+        _, select = self._select(stream)
+
+        def more(url: str) -> Any:
+            return self._client.more(url, what=stream)
+
+        answer = self._client.query(select.by_ids(ids), what=stream)
+        rows = list(answer["records"])
+        while not answer["done"]:
+            answer = more(answer["nextRecordsUrl"])
+            rows += answer["records"]
+        return [(read_ref(row), whole(row, more, select.children)) for row in rows]
+
+    def _hydrate(self, stream: str, rows: Rows, *, anew: bool = False) -> list[Record]:
+        if not rows:
+            return []
+        self._org.refresh_users()
+        return self._fitting(stream, lambda: self._records(stream, rows, anew=anew))
+
+    def _records(self, stream: str, rows: Rows, *, anew: bool) -> list[Record]:
+        schema, select = self._select(stream)
+        related = self._related
+        if anew or related is None or related.schema is not schema:
+            related = Related(self._client, self._org, schema, linkedin_field=self._config.linkedin_field, anew=anew)
+            self._related = self._related if anew else related
+        return related.of_emails(rows) if select.object_type == EMAIL else related.of_tasks(rows)
+
+
+__all__ = ["Salesforce", "SalesforceConfig"]

@@ -1,0 +1,119 @@
+"""Try an org as a pass would, object by object; what fails is a finding, not an exception."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from connectors.salesforce import soql
+from connectors.salesforce.client import Client, Refused
+from connectors.salesforce.org import Org
+from connectors.salesforce.schema import EMAIL, TASK, VOICE_CALL, Schema
+from connectors.salesforce.soql import Select
+from syncd.connector import Finding
+from syncd.errors import Exit, SyncdError, Unauthorized, Unavailable
+from syncd.values import dig, text
+
+QUOTA_LOW = 0.8  # used share of the day's calls from which one should know
+SEE_ALL = (
+    "give it the permission View All Data, or View All on Account, Contact, Lead and activities: rows that it may not "
+    "see are missing without an error"
+)
+
+Selects = Mapping[str, Callable[[], tuple[Schema, Select]]]  # by stream
+
+
+def check(client: Client, org: Org, selects: Selects) -> list[Finding]:
+    """Return findings in order; a refused sign-in or an outage ends the list."""
+    findings: list[Finding] = []
+    trials: tuple[Callable[[], Iterator[Finding]], ...] = (
+        lambda: _sign_in(client),
+        lambda: _streams(client, org, selects),
+        lambda: _left_out(org),
+        lambda: _sight(client),
+        lambda: _quota(client),
+    )
+    for trial in trials:
+        try:
+            findings.extend(trial())
+        except Unauthorized as error:
+            findings.append(_failed("sign-in", error, Exit.UNAUTHORIZED))
+            break
+        except Unavailable as error:
+            findings.append(_failed("Salesforce", error, Exit.UNAVAILABLE))
+            break
+    return findings
+
+
+def _sign_in(client: Client) -> Iterator[Finding]:
+    yield Finding("sign-in", True, f"accepted by org {client.session().org_id}")
+
+
+def _streams(client: Client, org: Org, selects: Selects) -> Iterator[Finding]:
+    """Ask each stream's own query for one row."""
+    org.describe()
+    for stream, chosen in selects.items():
+        try:
+            _, select = chosen()
+            client.query(select.one(), what=stream)
+        except (Unauthorized, Refused) as error:
+            yield _failed(stream, error, Exit.UNAUTHORIZED)
+            continue
+        yield Finding(stream, True, f"read from {select.object_type}")
+
+
+def _left_out(org: Org) -> Iterator[Finding]:
+    """Say once what this org lacks, and what the user does not see: neither is an error."""
+    schema = org.schema()
+    for feature, consequence in schema.absent():
+        yield Finding(feature, True, f"this org does not show it: {consequence}")
+    if org.emails_from() == TASK and schema.has(EMAIL):
+        yield Finding(
+            "Enhanced Email", False, "the org has EmailMessage now; emails are still read from tasks, as they began",
+            hint="to go over, stop this source and begin a new one under a name of its own, with a later start",
+            warning=True,
+        )  # fmt: skip
+    if schema.has(VOICE_CALL):
+        yield Finding("VoiceCall", True, "not read itself: each voice call is read as the task that it makes")
+    hidden = [
+        *schema.hidden(),
+        *(f"{name}.{field}" for name, field in org.custom_fields() if not schema.has(name, field)),
+    ]
+    if hidden:
+        yield Finding(
+            "fields", False, f"left out, because the acting user does not see them: {', '.join(hidden)}",
+            hint="give it Read on these fields in a permission set, if you miss them in Recotap", warning=True,
+        )  # fmt: skip
+
+
+def _sight(client: Client) -> Iterator[Finding]:
+    """Ask whether the acting user sees all rows; an org that refuses the question is no error."""
+    user_id = client.session().user_id
+    if user_id is None:
+        return
+    try:
+        name = _name(client, user_id)
+        sees = client.query(soql.sees_everything(user_id), what="permissions", deleted_too=False)["records"]
+    except (Refused, Unauthorized):
+        return
+    if sees:
+        yield Finding("permissions", True, f"acts as {name}, who sees all records")
+    else:
+        yield Finding("permissions", False, f"acts as {name}, who has no View All Data", hint=SEE_ALL, warning=True)
+
+
+def _name(client: Client, user_id: str) -> str:
+    rows = client.query(soql.user_name(user_id), what="acting user", deleted_too=False)["records"]
+    return (text(dig(rows[0], "Name")) if rows else None) or f"user {user_id}"
+
+
+def _quota(client: Client) -> Iterator[Finding]:
+    usage = client.usage
+    if usage is None or not usage.total:
+        return
+    low = usage.used >= QUOTA_LOW * usage.total
+    yield Finding(
+        "daily calls", not low, f"{usage.used:,} of {usage.total:,} used in the last 24 hours",
+        hint="other integrations share them; an idle pass of syncd costs 2" if low else "", warning=low,
+    )  # fmt: skip
+
+
+def _failed(what: str, error: SyncdError, code: Exit) -> Finding:
+    return Finding(what, False, error.message, hint=error.hint, exit_code=code)

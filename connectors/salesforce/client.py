@@ -1,0 +1,292 @@
+"""Ask Salesforce, politely and with patience; the connector's one way to it.
+
+Each method is one endpoint. It signs in where needed, once for all threads, tries again
+where that helps (retry.py), learns Salesforce's clock and the org's use of calls, and
+returns parsed JSON or raises Unavailable, Unauthorized or Stopped, nothing else.
+"""
+
+import random
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
+
+from connectors.salesforce import signin
+from connectors.salesforce.config import SalesforceConfig
+from connectors.salesforce.retry import (
+    CHANGED,
+    HOUR_S,
+    Call,
+    Expired,
+    LocatorGone,
+    Moment,
+    QueryTimeout,
+    Refused,
+    TooSlow,
+    is_page,
+    judge,
+)
+from connectors.salesforce.signin import Session
+from syncd.connector import Context
+from syncd.errors import Malformed, Unavailable
+from syncd.exchange import FAILING_MAX_S, TRIES, Answer, Fault, Lost, served_at
+
+if TYPE_CHECKING:
+    from connectors.salesforce.wire import Org, Wire
+
+__all__ = ["Client", "LocatorGone", "QueryTimeout", "Refused", "Session", "Usage", "query_path"]
+
+BATCHED = 25  # subrequests of a batch (REST guide v67)
+UNTOLD = frozenset({403, 404})
+FURTHER = re.compile(r"/services/data/v\d+\.0/(?!.*\.\.)[\w./-]+", re.ASCII)
+USED = re.compile(r"(?<![\w-])api-usage=(\d{1,12})/(\d{1,12})", re.ASCII)  # beside per-app-api-usage, in any order
+
+Send = Callable[["Org"], Answer]
+
+
+class Usage(NamedTuple):
+    """The org's API calls of the last 24 hours, everybody's."""
+
+    used: int
+    total: int
+
+
+class Client:
+    """One pass's conversation with one org, from any number of threads."""
+
+    def __init__(
+        self, config: SalesforceConfig, context: Context, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._config = config
+        self._context = context
+        self._monotonic = monotonic
+        self._wire: Wire | None = None
+        self._org: Org | None = None
+        self._signing: Future[Org] | None = None  # under way: whoever needs the org waits for it
+        self._ahead: timedelta | None = None  # of the local clock, Salesforce's is so much; None: not known
+        self._failing_since: float | None = None
+        self._timeouts = 0  # in a row
+        self._tries = TRIES
+        self._lock = threading.Lock()  # over the connection, the org and what answers teach
+        # When the pass began, by Salesforce's clock; known from its first answer on, the token's included.
+        self.started_at: datetime | None = None
+        self.usage: Usage | None = None  # as the newest answer that tells has it
+
+    def session(self) -> Session:
+        """Return the session in use; sign in where there is none."""
+        return self._signed_in().session
+
+    def server_now(self) -> datetime:
+        """Return the time by Salesforce's clock; the local one as long as Salesforce's is not known."""
+        return self._context.now() + (self._ahead or timedelta(0))
+
+    def query(self, soql: str, *, what: str, deleted_too: bool = True, divisible: bool = False) -> Any:
+        """Return {totalSize, done, records, nextRecordsUrl} of a query, its first page; `what` names it in messages.
+
+        With `deleted_too` deleted and archived rows are among them (queryAll): a call is
+        archived a year after its due date, however late it was logged. `divisible`: a
+        time-out is a QueryTimeout, because less can be asked for; but three of them in a
+        row are an outage.
+        """
+        call = Call(what, "page", divisible=divisible and self._timeouts < TRIES - 1)
+        try:
+            return self._ask(call, lambda org: org.query(soql, deleted_too=deleted_too))
+        except TooSlow:
+            self._timeouts += 1
+            raise
+
+    def more(self, next_records_url: str, *, what: str) -> Any:
+        """Return a further page of a query; LocatorGone when Salesforce has let go of it."""
+        if not FURTHER.fullmatch(next_records_url):  # whoever named a host there would get the session
+            raise Malformed(f"Salesforce, {what}: the address of the next page is none", hint="please report this")
+        return self._ask(Call(what, "page", locator=True), lambda org: org.more(next_records_url))
+
+    def retrieve(self, object_type: str, ids: Sequence[str], fields: Sequence[str]) -> list[Any]:
+        """Return the records of at most 2,000 ids, in their order; None where there is none to be seen."""
+        body = {"ids": list(ids), "fields": list(fields)}
+        call = Call(f"{object_type} by id", "list", count=len(ids))
+        found: list[Any] = self._ask(call, lambda org: org.post(f"composite/sobjects/{object_type}", body))
+        return found
+
+    def batch(self, paths: Sequence[str], *, what: str) -> list[Any | None]:
+        """Get up to 25 paths below the version in one request, each counted as a call; None: no such thing (404)."""
+        parts = [{"method": "GET", "url": f"v{self._config.api_version}/{path}"} for path in paths]
+        call = Call(what, "batch", count=len(parts))
+        found: list[Any | None] = self._ask(call, lambda org: org.post("composite/batch", {"batchRequests": parts}))
+        return found
+
+    def rows(self, queries: Sequence[str], *, what: str) -> Iterator[Any]:
+        """Yield the rows of short queries, many of which go in one request; without deleted and archived ones."""
+        for start in range(0, len(queries), BATCHED):
+            some = queries[start : start + BATCHED]
+            if len(some) == 1:
+                pages = [self.query(some[0], what=what, deleted_too=False)]
+            else:
+                pages = self.batch([query_path(query) for query in some], what=what)
+            for page in pages:
+                yield from self.all(page, what=what)
+
+    def all(self, page: Any, *, what: str) -> Iterator[Any]:
+        """Yield the rows of a query's first page and of all that follow it."""
+        while True:
+            if not is_page(page):
+                raise Malformed(f"Salesforce, {what}: an answer of another shape than documented", hint=CHANGED)
+            yield from page["records"]
+            if page["done"]:
+                return
+            page = self.more(page["nextRecordsUrl"], what=what)
+
+    def limits(self) -> Any | None:
+        """Return the org's limits, {DailyApiRequests: {Max, Remaining}, …}; None when the user may not know them."""
+        return self._ask(Call("limits", shrugs=UNTOLD), lambda org: org.get("limits"))
+
+    def heed_quota(self) -> None:
+        """Raise Unavailable, with a pause of an hour, when only others' share of the day's calls is left."""
+        usage, reserve = self.usage, self._config.quota_reserve
+        if usage is None or usage.total - usage.used >= reserve * usage.total:
+            return
+        raise Unavailable(
+            f"Salesforce: of the org's {usage.total} API calls of 24 hours {usage.used} are used; "
+            f"quota_reserve {reserve:g} leaves the rest to others",
+            hint="it goes on as calls get old; see who uses them (Setup > System Overview), or lower quota_reserve",
+            pause_until=self._context.now() + timedelta(seconds=HOUR_S),
+        )
+
+    def lose_patience(self) -> None:
+        """From now on try each request once: one has been given up already."""
+        self._tries = 1
+
+    def close(self) -> None:
+        with self._lock:
+            wire, self._wire, self._org = self._wire, None, None
+        if wire is not None:
+            wire.close()
+
+    def _ask(self, call: Call, send: Send) -> Any:
+        def once(attempt: int) -> Any | Fault:
+            org = self._signed_in()
+            outcome = self._judged(call, org, send, attempt)
+            if self._config.signs_in and isinstance(outcome, Fault) and isinstance(outcome.error, Expired):
+                self._forget(org)
+                outcome = self._judged(call, self._signed_in(), send, attempt)
+            return outcome
+
+        return self._persist(once)
+
+    def _judged(self, call: Call, org: "Org", send: Send, attempt: int) -> Any | Fault:
+        return judge(call, self._send(lambda: send(org)), self._moment(attempt))
+
+    def _persist(self, once: Callable[[int], Any | Fault]) -> Any:
+        """Return what `once`, told the number of the try, comes to; its error after so many, or so long."""
+        attempt = 0
+        while True:
+            attempt += 1
+            self._context.sleep(0)  # a pass that is to end hears of it here, before each request
+            began = self._monotonic()
+            outcome = once(attempt)
+            if not isinstance(outcome, Fault):
+                self._failing_since, self._timeouts = None, 0
+                return outcome
+            self._failing_since = began if self._failing_since is None else self._failing_since
+            if (
+                outcome.wait_s is None
+                or attempt >= self._tries
+                or self._monotonic() - self._failing_since >= FAILING_MAX_S
+            ):
+                raise self._given_up(outcome)
+            self._context.sleep(outcome.wait_s)
+
+    def _signed_in(self) -> "Org":
+        """Return the org, signed in to; of the threads that come while there is none, the first signs in for all."""
+        with self._lock:
+            if self._org is not None:
+                return self._org
+            mine = self._signing is None
+            signing = self._signing = self._signing or Future()
+        if mine:
+            self._sign_in(signing)
+        return signing.result()
+
+    def _sign_in(self, signing: "Future[Org]") -> None:
+        try:
+            session = signin.configured(self._config) or self._persist(self._ask_for_session)
+            org = self._connected().org(session, self._config.api_version)
+        except BaseException as error:  # noqa: BLE001 - it is raised by each who waits for it
+            with self._lock:
+                self._signing = None
+            signing.set_exception(error)
+        else:
+            with self._lock:
+                self._org, self._signing = org, None
+            signing.set_result(org)
+
+    def _forget(self, org: "Org") -> None:
+        """Let the next request sign in anew, unless somebody has done so since `org` was had."""
+        with self._lock:
+            if self._org is org:
+                self._org = None
+
+    def _ask_for_session(self, attempt: int) -> Session | Fault:
+        asked = signin.token_request(self._config, self.server_now())
+        answer = self._send(lambda: self._connected().token(asked))
+        return signin.judge(self._config, asked, answer, self._moment(attempt))
+
+    def _send(self, send: Callable[[], Answer]) -> Answer | Lost:
+        local_start, began = self._context.now(), self._monotonic()
+        try:
+            answer = send()
+        except Lost as lost:
+            return lost
+        with self._lock:
+            self._learn(answer, local_start=local_start, elapsed_s=self._monotonic() - began)
+        return answer
+
+    def _connected(self) -> "Wire":
+        with self._lock:
+            if self._wire is None:
+                from connectors.salesforce.wire import Wire  # 0.4 s and 48 MB: only who asks pays
+
+                try:
+                    self._wire = Wire(ca_file=self._config.ca_file, timeout_s=self._config.timeout.total_seconds())
+                except Lost as lost:
+                    raise Unavailable(f"Salesforce: {lost}", hint=lost.hint) from None
+            return self._wire
+
+    def _learn(self, answer: Answer, *, local_start: datetime, elapsed_s: float) -> None:
+        """Take Salesforce's clock and the org's use of calls from an answer's headers.
+
+        The pass began before the first request left. `Date` is whole seconds and the
+        answer's time: less the request's duration, but a second of it at most, it is at
+        most two seconds early (design 1, window), and only ever late for a slow request.
+        """
+        server = served_at(answer.headers)
+        if server is not None:
+            self._ahead = server - self._context.now()
+        if self.started_at is None:
+            self.started_at = local_start if server is None else server - timedelta(seconds=min(elapsed_s, 1.0))
+        used = USED.search(answer.headers.get("sforce-limit-info", ""))
+        if used is not None:
+            self.usage = Usage(int(used[1]), int(used[2]))
+
+    def _moment(self, attempt: int) -> Moment:
+        return Moment(
+            attempt=attempt,
+            now=self.server_now(),
+            jitter=random.random(),  # spreads retries, guards nothing
+            version=self._config.api_version,
+            renews=self._config.signs_in,
+        )
+
+    def _given_up(self, fault: Fault) -> Exception:
+        if fault.pause_s is not None and isinstance(fault.error, Unavailable):
+            fault.error.pause_until = self._context.now() + timedelta(seconds=fault.pause_s)
+        return fault.error
+
+
+def query_path(soql: str) -> str:
+    """Return what asks a query as a part of a batch."""
+    return f"query?q={quote(soql)}"

@@ -1,0 +1,169 @@
+"""What a Salesforce source's table may hold, and which ways of signing in there are."""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, WithJsonSchema, model_validator
+from pydantic_core import InitErrorDetails
+
+from syncd import urls
+from syncd.connector import SourceConfig
+from syncd.secret import Secret
+
+WAYS = {
+    "client credentials": ("login_url", "client_id", "client_secret"),
+    "JWT bearer": ("login_url", "client_id", "username", "private_key"),
+    "a session (for tests)": ("session_id", "instance_url"),
+}
+SIGN_IN = tuple(dict.fromkeys(key for keys in WAYS.values() for key in keys))
+# Both take a password; kept in nobody's configuration, they are known here to be refused with a reason.
+RETIRED = ("password", "security_token")
+NO_PASSWORDS = (
+    "passwords sign in no more: Salesforce's SOAP login() is gone from API version 65.0 on and ends with Summer '27, "
+    "OAuth's username-password flow is blocked by default since Summer '23; use an External Client App: "
+    "login_url, client_id and client_secret, or login_url, client_id, username and private_key"
+)
+SHARED_HOSTS = ("login.salesforce.com", "test.salesforce.com")
+MY_DOMAIN = "https://acme.my.salesforce.com"
+# Hosts for browsers, which answer the API with INVALID_SESSION_ID (simple-salesforce #406), and the one for programs.
+FOR_BROWSERS = (".lightning.force.com", ".my.salesforce-setup.com")
+# Salesforce keeps a version for three years at least: in Summer '26 (67.0) 58.0 is the oldest that is sure to answer.
+# It is also above all that we ask for: TYPEOF (46.0), queues as owners (48.0), cursors without a limit (56.0).
+OLDEST = 58
+
+
+def _address(text: str) -> str:
+    """Return `text` as the address of an org; ValueError says what is wrong with it."""
+    if not text.strip():
+        return ""
+    url = urls.checked(text)
+    parts = urlsplit(url)
+    host = (parts.hostname or "").lower()
+    if parts.scheme != "https":  # even on loopback: simple-salesforce throws the scheme away
+        raise ValueError(f"expected https://, Salesforce's client speaks nothing else, e.g. {MY_DOMAIN}")
+    if parts.path:
+        raise ValueError(f"expected a host without a path, e.g. {MY_DOMAIN}")
+    for suffix in FOR_BROWSERS:
+        if host.endswith(suffix):
+            meant = host.removesuffix(suffix)
+            raise ValueError(f"is the host for browsers: expected https://{meant}.my.salesforce.com")
+    return url
+
+
+def _version(text: str) -> str:
+    if not re.fullmatch(r"\d{2,3}\.0", text, re.ASCII):
+        raise ValueError('expected a version such as "66.0"')
+    if int(text[:-2]) < OLDEST:
+        raise ValueError(f'expected "{OLDEST}.0" or newer: Salesforce keeps a version for three years')
+    return text
+
+
+def _zone(name: str) -> str:
+    name = name.strip()
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        raise ValueError('no such time zone: expected e.g. "Europe/Berlin" or "UTC"') from None
+    return name
+
+
+def _field(name: str) -> str:
+    """Return the name of a field; what it is made of cannot change a query that it is put into."""
+    name = name.strip()
+    if name and not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,79}", name):
+        raise ValueError("expected the API name of a field, e.g. Call_Time__c")
+    return name
+
+
+def _user(name: str) -> str:
+    name = name.strip()
+    if any(character.isspace() for character in name):
+        raise ValueError("expected the user name alone, without spaces")
+    return name
+
+
+Address = Annotated[str, AfterValidator(_address)]
+Version = Annotated[str, AfterValidator(_version), WithJsonSchema({"type": "string", "pattern": r"^\d{2,3}\.0$"})]
+FieldName = Annotated[str, AfterValidator(_field)]
+Reference = Annotated[
+    Secret | None,
+    BeforeValidator(lambda value: None if value == "" else value),  # an empty key is none
+    WithJsonSchema({"type": "string", "pattern": "^((env|file|credential):.+)?$", "examples": ["env:NAME"]}),
+]
+
+
+class SalesforceConfig(SourceConfig):
+    """Describe one org, one way of signing in to it, and how to read it."""
+
+    login_url: Address = ""  # where tokens are had: the org's My Domain; for JWT login. or test.salesforce.com too
+    client_id: Reference = None  # of an External Client App: its consumer key
+    client_secret: Reference = None
+    username: Annotated[str, AfterValidator(_user)] = ""  # JWT bearer: the integration user's
+    private_key: Reference = None  # JWT bearer: RSA, PEM; the app holds its certificate
+    session_id: Reference = None
+    instance_url: Address = ""
+    ca_file: str = ""  # PEM, trusted beside the system's; read when the first request is made
+    api_version: Version = "66.0"  # three new ones a year
+    quota_reserve: float = Field(default=0.2, ge=0, lt=1, allow_inf_nan=False)  # of the day's calls, left to others
+    timezone: Annotated[str, AfterValidator(_zone)] = "UTC"  # of activities that have a date only
+    occurred_at_field: FieldName = ""  # on Task: a custom field that knows when a call happened
+    linkedin_field: FieldName = ""  # on Contact and Lead
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _signs_in_one_way(cls, table: Any, read: Callable[[Any], Self]) -> Self:
+        """Report what is wrong with the sign-in, each mistake at its key, beside what is wrong with single keys."""
+        if cls is not SalesforceConfig or not isinstance(table, dict):
+            return read(table)  # syncd.config looks at what is left of a wrong table in a class of its own
+        mistakes = [_detail(key, ValueError(message), table.get(key)) for key, message in _mistakes(table)]
+        if not mistakes:
+            return read(table)
+        try:
+            read({key: value for key, value in table.items() if key not in RETIRED})
+        except ValidationError as error:
+            at_fault = {mistake["loc"] for mistake in mistakes if "loc" in mistake}
+            mistakes += [
+                _again(detail) for detail in error.errors(include_url=False) if tuple(detail["loc"]) not in at_fault
+            ]
+        raise ValidationError.from_exception_data(cls.__name__, mistakes)
+
+    @property
+    def signs_in(self) -> bool:
+        """Say whether a new session can be had when one has expired."""
+        return self.session_id is None
+
+
+def _mistakes(table: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield (key, what is wrong) of the sign-in, measured by the way that comes nearest to what is given."""
+    given = {key for key in SIGN_IN if table.get(key) not in (None, "")}
+    way = max(WAYS, key=lambda name: len(given & set(WAYS[name])))  # of equals the first
+    yield from ((key, NO_PASSWORDS) for key in RETIRED if key in table)
+    keys = WAYS[way]
+    whole = f"to sign in by {way} takes {', '.join(keys[:-1])} and {keys[-1]}"
+    whole += "" if "session_id" in keys else " (either client_secret, or username and private_key)"
+    for key in SIGN_IN:
+        if key in keys and key not in given:
+            yield key, f"is missing: {whole}"
+        elif key in given and key not in keys:
+            yield key, f"is too much: {whole}"
+    if way == "client credentials" and _host(table.get("login_url")) in SHARED_HOSTS:
+        yield "login_url", f"client credentials work at the org's own My Domain only: expected e.g. {MY_DOMAIN}"
+
+
+def _host(url: Any) -> str:
+    try:
+        return (urlsplit(url.strip()).hostname or "").lower() if isinstance(url, str) else ""
+    except ValueError:
+        return ""
+
+
+def _detail(key: str, error: ValueError, value: Any) -> InitErrorDetails:
+    return InitErrorDetails(type="value_error", loc=(key,), input=value, ctx={"error": error})
+
+
+def _again(detail: Any) -> InitErrorDetails:
+    """Return one of pydantic's errors as it wants it back."""
+    return InitErrorDetails(type=detail["type"], loc=detail["loc"], input=detail["input"], ctx=detail.get("ctx", {}))

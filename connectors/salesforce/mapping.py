@@ -1,0 +1,198 @@
+"""What a Salesforce row says, in syncd's words (design section 5); pure.
+
+Rows hold the fields of `soql`, and no others: no bodies, descriptions or recordings.
+`related` holds what `related.py` found out beside the row.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from typing import Any
+
+from syncd.activity import Company, Direction, Draft, Owner, Person
+from syncd.connector import Record
+from syncd.values import addresses, dig, moment, number, text
+
+Row = Mapping[str, Any]
+
+DAY = timedelta(days=1)
+NOON = time(12)
+YEARS = range(1900, 9999)  # that a call can be in: some hours or a zone away must be a time too
+DRAFT = "5"  # EmailMessage.Status (Object Reference v67)
+CALL_TYPES: dict[str | None, Direction] = {"Inbound": "inbound", "Outbound": "outbound", "Internal": "internal"}
+DIRECTIONS: dict[Any, Direction] = {True: "inbound", False: "outbound"}  # EmailMessage.Incoming
+SENDER, RECEIVERS = "FromAddress", ("ToAddress", "CcAddress")  # EmailMessageRelation.RelationType
+USER_PREFIX, CONTACT_PREFIX, LEAD_PREFIX, ACCOUNT_PREFIX = "005", "003", "00Q", "001"  # of ids, in every org
+
+
+def call(record: Record, *, zone: tzinfo, occurred_at_field: str = "") -> Draft | None:
+    """Say what a task of subtype Call means; None: it is open, or the head of a series, and no call yet."""
+    row = record.row
+    if row.get("TaskSubtype") != "Call" or not _is_done(row):
+        return None
+    seconds = number(row.get("CallDurationInSeconds"))
+    duration = timedelta(seconds=seconds) if seconds is not None and 0 <= seconds < 1e8 else None
+    happened = moment(row.get(occurred_at_field)) if occurred_at_field else None
+    return _task(
+        record,
+        kind="call",
+        occurred_at=happened or _task_at(record, zone, less=duration or timedelta(0)),
+        direction=CALL_TYPES.get(text(row.get("CallType"))),
+        duration_minutes=None if duration is None else round(duration / timedelta(minutes=1), 2),
+        outcome=text(row.get("CallDisposition")),
+    )
+
+
+def email_task(record: Record, *, zone: tzinfo) -> Draft | None:
+    """Say what a task of subtype Email means: all that an org without EmailMessage has of an email."""
+    if record.row.get("TaskSubtype") != "Email" or not _is_done(record.row):
+        return None
+    return _task(record, kind="email", occurred_at=_task_at(record, zone), direction="outbound")
+
+
+def email(record: Record) -> Draft | None:
+    """Say what an email message means; None: a draft."""
+    row, related = record.row, record.related
+    if text(row.get("Status")) == DRAFT or row.get("IsPrivateDraft") is True:
+        return None
+    incoming = row.get("Incoming")
+    created_at = _created_at(record)
+    sent_at = moment(row.get("MessageDate"))
+    # The sender's clock tells it of mail that came in: never later than the row's own last change.
+    happened = sent_at if sent_at and sent_at <= record.ref.modified_at else created_at
+    account = related.get("account")
+    return Draft(
+        kind="email",
+        occurred_at=happened,
+        created_at=created_at,
+        status="not_sent" if row.get("IsBounced") is True else "done",
+        direction=DIRECTIONS.get(incoming) if isinstance(incoming, bool) else None,
+        title=text(row.get("Subject")),
+        open_count=int(row.get("IsOpened") is True) if row.get("IsTracked") is True else None,
+        owner=_email_owner(row, related, incoming=incoming is True),
+        sender=_sender(row),
+        contacts=related.get("contacts", ()),
+        others=tuple(_header_people(row)),
+        companies=(account,) if account else (),
+    )
+
+
+def _task(record: Record, **said: Any) -> Draft:
+    row, related = record.row, record.related
+    account = related.get("account")
+    return Draft(
+        created_at=_created_at(record),
+        title=text(row.get("Subject")),
+        owner=_owner(row.get("OwnerId"), row.get("Owner")),
+        contacts=related.get("contacts", ()),
+        companies=(account,) if account else (),
+        **said,
+    )
+
+
+def contact(row: Row, account: Company | None) -> Person:
+    """Return a contact with its account; a person account is nobody's company."""
+    return _person(row, department=text(row.get("Department")), company=None if _is_person(row) else account)
+
+
+def lead(row: Row) -> Person:
+    """Return a lead; what it says of its company stands in for an account."""
+    name, website = text(row.get("Company")), text(row.get("Website"))
+    employer = Company(str(row.get("Id")), name, (website,) if website else ()) if name or website else None
+    return _person(row, company=employer)
+
+
+def company(row: Any) -> Company | None:
+    """Return an account; None where there is none, or where it is a person."""
+    if not isinstance(row, dict) or not row.get("Id") or _is_person(row):
+        return None
+    website = text(row.get("Website"))
+    return Company(str(row["Id"]), text(row.get("Name")), (website,) if website else ())
+
+
+def owner(row: Row) -> Owner:
+    """Return a user, active or gone."""
+    return Owner(text(row.get("Id")), text(row.get("Email")), text(row.get("Name")), row.get("IsActive") is not False)
+
+
+def children(row: Row, relation: str) -> list[Any]:
+    """Return the rows of a child query; null where there are none."""
+    found = dig(row.get(relation), "records")
+    return found if isinstance(found, list) else []
+
+
+def _person(row: Row, **more: Any) -> Person:
+    return Person(
+        email=text(row.get("Email")),
+        crm_id=str(row.get("Id")),
+        name=text(row.get("Name")),
+        title=text(row.get("Title")),
+        phone=text(row.get("Phone")),
+        linkedin_url=text(row.get("linkedin")),
+        **more,
+    )
+
+
+def _is_person(row: Row) -> bool:
+    return row.get("IsPersonAccount") is True
+
+
+def _is_done(row: Row) -> bool:
+    return row.get("IsClosed") is True and row.get("IsRecurrence") is not True
+
+
+def _created_at(record: Record) -> datetime:
+    return moment(record.row.get("CreatedDate")) or record.ref.modified_at
+
+
+def _task_at(record: Record, zone: tzinfo, *, less: timedelta = timedelta(0)) -> datetime:
+    """Return when a task happened: a task has a day and the time of its completion, and none of its own.
+
+    The completion counts when the day is empty or within one of it; else somebody logged
+    it afterwards, and only the day is known.
+    """
+    row = record.row
+    completed_at = moment(row.get("CompletedDateTime"))
+    day = _day(row.get("ActivityDate"))
+    if (
+        completed_at
+        and completed_at.year in YEARS
+        and (day is None or abs(day - completed_at.astimezone(zone).date()) <= DAY)
+    ):
+        return completed_at - less
+    if day is not None:
+        return datetime.combine(day, NOON, zone).astimezone(UTC)
+    return _created_at(record)
+
+
+def _day(written: Any) -> date | None:
+    try:
+        found = date.fromisoformat((text(written) or "")[:10])
+    except ValueError:
+        return None
+    return found if found.year in YEARS else None
+
+
+def _owner(crm_id: Any, row: Any) -> Owner | None:
+    """Return an owner as the row has it: a user, or a queue, whose address is anybody's who works it."""
+    if not isinstance(row, dict):
+        return None
+    return Owner(text(crm_id), text(row.get("Email")), text(row.get("Name")))
+
+
+def _email_owner(row: Row, related: Mapping[str, Any], *, incoming: bool) -> Owner | None:
+    """Return whose an email is, which has no owner: the first of those who may be that has an address."""
+    creator = _owner(row.get("CreatedById"), row.get("CreatedBy"))
+    first = (related.get("receiver"), related.get("task_owner")) if incoming else (related.get("sender"),)
+    return next((each for each in (*first, creator) if each and each.email), None)
+
+
+def _sender(row: Row) -> Person | None:
+    address = text(row.get("FromAddress"))
+    return Person(email=address, name=text(row.get("FromName"))) if address else None
+
+
+def _header_people(row: Row) -> Iterator[Person]:
+    for name in ("FromAddress", "ToAddress", "CcAddress", "BccAddress"):
+        for written_name, address in addresses(row.get(name)):
+            known = text(row.get("FromName")) if name == SENDER else None
+            yield Person(email=address, name=known or written_name)

@@ -1,0 +1,155 @@
+"""What belongs to the org as a whole and changes seldom: what it has, who works there, where its emails are.
+
+All of it is kept in the store for a day, because a pass by cron is a new process: an idle
+pass asks for none of it. One request brings it: describes and users in one batch.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+
+from connectors.salesforce import soql
+from connectors.salesforce.client import Client, query_path
+from connectors.salesforce.config import SalesforceConfig
+from connectors.salesforce.mapping import USER_PREFIX, owner
+from connectors.salesforce.schema import CONTACT, EMAIL, LEAD, TASK, WANTED, Schema
+from syncd.activity import Owner
+from syncd.connector import Store
+from syncd.errors import Unauthorized
+
+KEEP = timedelta(hours=24)
+GRANT = "let the acting user see it: Read on the object, and the field in a permission set"
+
+
+class Org:
+    """One org's schema and users, and where its emails are read from."""
+
+    def __init__(self, client: Client, store: Store, config: SalesforceConfig) -> None:
+        self._client = client
+        self._store = store
+        self._config = config
+        self._schema: Schema | None = None
+        self._users: dict[str, Owner] | None = None
+        self._everyone: tuple[Owner, ...] | None = None
+        self._current = False  # the users are not older than a day
+        self._strangers: dict[str, Owner] = {}  # users of other types, asked for one by one
+        self._asked: set[str] = set()  # users, in this pass
+        self._fresh = False  # described in this pass
+
+    def schema(self) -> Schema:
+        """Return what this org has, as described within the last day."""
+        if self._schema is None:
+            kept = self._store.get("schema", max_age=KEEP)
+            if isinstance(kept, dict) and kept.get("key") == self._key():
+                self._schema = Schema.unpack(kept["schema"])
+            else:
+                self.describe()
+        assert self._schema is not None
+        return self._schema
+
+    def describe(self) -> bool:
+        """Ask anew, once a pass, for the users too; False: that was done already."""
+        if self._fresh:
+            return False
+        paths = [*(f"sobjects/{name}/describe" for name in WANTED), query_path(soql.users())]
+        *describes, users = self._client.batch(paths, what="describe")
+        self._schema = Schema.of(dict(zip(WANTED, describes, strict=True)), self.custom_fields())
+        self._store.put("schema", {"key": self._key(), "schema": self._schema.pack()})
+        self._users = {str(each.crm_id): each for each in map(owner, self._client.all(users, what="users"))}
+        self._keep_users()
+        self._fresh = self._current = True
+        return True
+
+    def custom_fields(self) -> list[tuple[str, str]]:
+        """Return (object, field) of what the configuration names."""
+        linkedin = self._config.linkedin_field
+        return [
+            *([(TASK, self._config.occurred_at_field)] if self._config.occurred_at_field else []),
+            *([(CONTACT, linkedin), (LEAD, linkedin)] if linkedin else []),
+        ]
+
+    def readable(self, object_type: str) -> Schema:
+        """Return the schema; Unauthorized where that object cannot be read with it."""
+        schema = self.schema()
+        lacking = schema.lacking(object_type)
+        if object_type == TASK and self._config.occurred_at_field:
+            field = self._config.occurred_at_field
+            lacking += [] if schema.has(TASK, field) else [f"{TASK}.{field} (occurred_at_field)"]
+        if lacking:
+            raise Unauthorized(f"Salesforce shows the acting user no {', no '.join(lacking)}", hint=GRANT)
+        return schema
+
+    def emails_from(self) -> str:
+        """Return the object that emails are read from, as it was when the first was.
+
+        It is never switched: an org that gains EmailMessage would have each of its emails
+        twice, under another id.
+        """
+        kept = self._store.get("emails_from")
+        if kept not in (EMAIL, TASK):
+            kept = EMAIL if self.schema().has(EMAIL) else TASK
+            self._store.put("emails_from", kept)
+        return str(kept)
+
+    def everyone(self) -> Sequence[Owner]:
+        """Return our side's users as far as known, however old the list; no request."""
+        if self._users is None:
+            self._load_users(max_age=None)
+        if self._everyone is None:  # the same object as long as nothing changed: who is us is worked out from it
+            self._everyone = tuple((self._users or {}).values())
+        return self._everyone
+
+    def refresh_users(self) -> None:
+        """See that the list of users is not older than a day."""
+        if not self._current and not self._load_users(max_age=KEEP):
+            self.describe()
+        self._current = True
+
+    def users(self, ids: Iterable[str], *, anew: bool = False) -> dict[str, Owner]:
+        """Return the users of `ids`; unknown ones, or `anew` all, are asked for once a pass."""
+        self.refresh_users()
+        wanted = [each for each in dict.fromkeys(ids) if each.startswith(USER_PREFIX) and soql.is_id(each)]
+        unknown = [each for each in wanted if each not in self._asked and (anew or self._known(each) is None)]
+        if unknown:
+            self._ask_some(unknown)
+        return {each: found for each in wanted if (found := self._known(each)) is not None}
+
+    def _known(self, crm_id: str) -> Owner | None:
+        return (self._users or {}).get(crm_id) or self._strangers.get(crm_id)
+
+    def _ask_some(self, ids: Sequence[str]) -> None:
+        """Ask for users by id; one of our list stays one, any other is a stranger and no colleague."""
+        self._asked.update(ids)
+        queries = [soql.users_by_ids(chunk) for chunk in soql.chunks(ids)]
+        found = {str(row.get("Id")): owner(row) for row in self._client.rows(queries, what="users")}
+        ours = self._users or {}
+        ours |= {each: user for each, user in found.items() if each in ours}
+        self._strangers |= {each: found.get(each) or Owner(each, None) for each in ids if each not in ours}
+        self._keep_users()
+
+    def _load_users(self, *, max_age: timedelta | None) -> bool:
+        kept = self._store.get("users", max_age=max_age)
+        if not isinstance(kept, list) or len(kept) != 2:
+            return False
+        ours, strangers = ([Owner(*each) for each in some] for some in kept)
+        self._users, self._everyone = {str(each.crm_id): each for each in ours}, None
+        self._strangers = {str(each.crm_id): each for each in strangers}
+        return True
+
+    def _keep_users(self) -> None:
+        self._everyone = None
+        some = ((self._users or {}).values(), self._strangers.values())
+        packed = [[[each.crm_id, each.email, each.name, each.active] for each in people] for people in some]
+        self._store.put("users", packed)
+
+    def _key(self) -> str:
+        """Return what the describes hang on beside the org: the version, and the fields that are configured."""
+        parts = [
+            self._config.api_version,
+            *(".".join(each) for each in self.custom_fields()),
+            *map(str, WANTED.items()),
+        ]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+__all__ = ["Org"]

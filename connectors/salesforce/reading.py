@@ -1,0 +1,139 @@
+"""Read a window to its end: locators, windows that are too large, rows that move while they are read. Pure but
+for the two questions it asks.
+
+    window ─► query ─► page ─► page ─► … ─► end        pages follow by locator
+                 │        └─ the locator dies: begin again behind what is certain, then halve
+                 └─ too large: halve it, read both halves
+
+**How far a page vouches.** Rows come in the order of (SystemModstamp, Id) as of the query,
+but show what they are when the page is made: an edit, or a long transaction that commits,
+makes a row later than its place. Shown times only ever are too late, so everything up to
+the earliest time that is shown *behind* a place has been read at that place. A page is
+held back until the next one is there, and vouches no further than that.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from connectors.salesforce.retry import CHANGED, LocatorGone, QueryTimeout
+from syncd.connector import Ref
+from syncd.errors import Malformed
+from syncd.values import moment, text
+
+SECOND = timedelta(seconds=1)  # what SystemModstamp shows
+AT_ONCE = 1_000  # rows in what is handed on: bounds memory where Salesforce gives 2,000
+
+Row = Mapping[str, Any]
+Rows = list[tuple[Ref, Row]]
+Answer = Mapping[str, Any]  # {records, done, nextRecordsUrl}
+Ask = Callable[[datetime, datetime], Answer]  # a window's query
+More = Callable[[str], Answer]  # what follows a locator
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Rows in order, and how far they vouch: everything up to `until` stands here or before."""
+
+    rows: Sequence[tuple[Ref, Row]]
+    until: datetime
+    last: bool = False  # of the whole window
+
+
+def read(
+    ask: Ask, more: More, *, since: datetime, until: datetime, children: str | None = None,
+    at_most: timedelta | None = None,
+) -> Iterator[Read]:  # fmt: skip
+    """Yield what a window holds, both ends inclusive; at least one Read, the last of which vouches to its end.
+
+    `children` names the child query whose results may have pages of their own; `at_most`
+    is the longest stretch to ask for at once.
+    """
+    since, until = since.replace(microsecond=0), until.replace(microsecond=0)
+    if until < since:  # by a clock that was set back: nothing can be there yet
+        yield Read((), until, last=True)
+        return
+    stretches = [(since, until)]
+    died_at: datetime | None = None
+    while stretches:
+        start, end = stretches.pop()
+        if at_most and end - start >= at_most:
+            stretches.append((start + at_most, end))
+            end = start + at_most - SECOND
+        certain = start
+        try:
+            for found in _vouched(_pages(ask, more, start, end, children), end):
+                yield replace(found, last=not stretches and found.last)
+                certain = max(certain, found.until)
+        except (QueryTimeout, LocatorGone) as error:
+            if isinstance(error, LocatorGone) and died_at != certain:
+                died_at = certain
+                stretches.append((certain, end))
+            elif end - certain < SECOND:
+                raise
+            else:
+                middle = certain + (end - certain) // 2 // SECOND * SECOND
+                stretches += [(middle + SECOND, end), (certain, middle)]
+
+
+def _pages(ask: Ask, more: More, start: datetime, end: datetime, children: str | None) -> Iterator[Rows]:
+    answer = ask(start, end)
+    while True:
+        yield [(read_ref(row), whole(row, more, children)) for row in answer["records"]]
+        following = text(answer.get("nextRecordsUrl"))
+        if answer["done"]:
+            return
+        if following is None:
+            raise Malformed("Salesforce: a page that is not the last names no next one", hint=CHANGED)
+        answer = more(following)
+        if text(answer.get("nextRecordsUrl")) == following:
+            raise Malformed("Salesforce: the same page comes again", hint=CHANGED)
+
+
+def _vouched(pages: Iterator[Rows], end: datetime) -> Iterator[Read]:
+    """Hold each page back until the next is there, and hand it on in parts that say how far they vouch."""
+    held: Rows | None = None
+    for page in filter(None, pages):
+        if held:
+            yield from _parts(held, min(end, *(ref.modified_at for ref, _ in page)))
+        held = page
+    yield from _parts(held or [], end, last=True)
+
+
+def _parts(page: Rows, behind: datetime, *, last: bool = False) -> Iterator[Read]:
+    """Yield a page in parts; `behind` is the earliest time shown behind it, or of the `last` the end."""
+    found: list[Read] = []
+    starts = range(0, len(page), AT_ONCE) or range(1)
+    for start in reversed(starts):
+        part = page[start : start + AT_ONCE]
+        own = part[-1][0].modified_at if part else behind
+        ends = last and not found
+        found.append(Read(part, behind if ends else min(own, behind), ends))
+        behind = min((behind, *(ref.modified_at for ref, _ in part)))
+    return reversed(found)
+
+
+def read_ref(row: Row) -> Ref:
+    """Return a row's id and stamp; Malformed where it has none, which a query that asks for both cannot give."""
+    crm_id, modified_at = text(row.get("Id")), moment(row.get("SystemModstamp"))
+    if crm_id is None or modified_at is None:
+        raise Malformed("Salesforce: a row without Id or SystemModstamp", hint=CHANGED)
+    return Ref(crm_id, modified_at)
+
+
+def whole(row: Row, more: More, children: str | None) -> Row:
+    """Return a row with all of its children: where a page is full, theirs go on behind a locator of their own."""
+    found = row.get(children) if children else None
+    if not isinstance(found, dict) or found.get("done") is not False:
+        return row
+    records = list(found["records"])
+    while found.get("done") is False:
+        following = text(found.get("nextRecordsUrl"))
+        if following is None:
+            raise Malformed("Salesforce: children that are not all name no next page", hint=CHANGED)
+        found = more(following)
+        if text(found.get("nextRecordsUrl")) == following:
+            raise Malformed("Salesforce: the same page of children comes again", hint=CHANGED)
+        records += found["records"]
+    return {**row, str(children): {"totalSize": len(records), "done": True, "records": records}}

@@ -1,0 +1,213 @@
+"""Who took part: contacts, leads, accounts and users beside the rows that name them.
+
+A call's first contact and its account come inline; its others, where it has some, are
+asked for by the tasks' ids, and an email's come with it. Whom a row names by id alone is
+retrieved: up to 2,000 ids of one type in one request (REST guide v67, sObject
+collections), and asked for once in a pass's windows. A look-up by id starts with nothing.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from connectors.salesforce import soql
+from connectors.salesforce.client import Client
+from connectors.salesforce.mapping import (
+    ACCOUNT_PREFIX,
+    CONTACT_PREFIX,
+    LEAD_PREFIX,
+    RECEIVERS,
+    SENDER,
+    USER_PREFIX,
+    children,
+    company,
+    contact,
+    lead,
+)
+from connectors.salesforce.org import Org
+from connectors.salesforce.schema import ACCOUNT, CONTACT, EMAIL, LEAD, TASK, Schema
+from syncd.activity import Company, Owner, Person
+from syncd.connector import Record, Ref
+from syncd.values import number, text
+
+RETRIEVED_AT_ONCE = 2_000  # ids (Limits v67)
+ROLES = ("FromAddress", "ToAddress", "CcAddress", "BccAddress")  # in the order of who is an email's first contact
+
+Row = Mapping[str, Any]
+Rows = Sequence[tuple[Ref, Row]]
+
+
+class Related:
+    """The people and accounts met so far."""
+
+    def __init__(self, client: Client, org: Org, schema: Schema, *, linkedin_field: str, anew: bool = False) -> None:
+        self._client = client
+        self._org = org
+        self.schema = schema
+        self._linkedin = linkedin_field
+        self._anew = anew  # users too: a look-up believes no cache
+        self._people: dict[str, Person] = {}
+        self._converted: dict[str, str] = {}  # lead -> the contact it became
+        self._accounts: dict[str, Company] = {}
+        self._asked: set[str] = set()
+
+    def of_tasks(self, rows: Rows) -> list[Record]:
+        """Return the records of tasks, each with `contacts` and `account`."""
+        for _, row in rows:
+            self._learn_account(row.get("AccountId"), row.get("Account"))
+        others = self._task_people([row for _, row in rows if _is_shared(row)])
+        people = [
+            list(dict.fromkeys(each for each in (self._learn_who(row), *sorted(others.get(ref.crm_id, ()))) if each))
+            for ref, row in rows
+        ]
+        self._retrieve(each for some in people for each in some)
+        return [
+            Record(ref, row, {"contacts": self._found(named), "account": self._account(row.get("AccountId"))})
+            for (ref, row), named in zip(rows, people, strict=True)
+        ]
+
+    def of_emails(self, rows: Rows) -> list[Record]:
+        """Return the records of emails, each with `contacts`, `account`, and the users `sender`, `receiver` and
+        `task_owner`.
+        """
+        relation = self.schema.child(EMAIL) or ""
+        people: list[list[str]] = []
+        users: list[dict[str, str | None]] = []
+        accounts: list[str | None] = []
+        for _, row in rows:
+            roles = _roles(children(row, relation))
+            people.append(list(dict.fromkeys(each for role in ROLES for each in roles.get(role, ()))))
+            sender = next(iter(_users([text(row.get("FromId")), *roles.get(SENDER, ())])), None)
+            receiver = next(iter(_users(each for role in RECEIVERS for each in roles.get(role, ()))), None)
+            users.append({"sender": sender, "receiver": receiver})
+            about = text(row.get("RelatedToId"))
+            accounts.append(about if about and about.startswith(ACCOUNT_PREFIX) else None)
+        self._retrieve((each for some in people for each in some), accounts)
+        self._add_task_owners([row for _, row in rows], users)
+        known = self._org.users([each for some in users for each in some.values() if each], anew=self._anew)
+        return [
+            Record(ref, row, {"contacts": self._found(named), "account": self._account(about), **_owners(some, known)})
+            for (ref, row), named, about, some in zip(rows, people, accounts, users, strict=True)
+        ]
+
+    def _add_task_owners(self, rows: Sequence[Row], users: Sequence[dict[str, str | None]]) -> None:
+        """Learn whose the linked tasks are of emails that came in and name none of our users.
+
+        By the tasks' ids: EmailMessage documents no relationship through ActivityId.
+        """
+        tasks = {
+            at: task
+            for at, (row, some) in enumerate(zip(rows, users, strict=True))
+            if row.get("Incoming") is True and not some["receiver"] and (task := text(row.get("ActivityId")))
+        }
+        owners = {
+            str(row["Id"]): text(row.get("OwnerId"))
+            for row in self._ask(TASK, list(dict.fromkeys(tasks.values())), self.schema.kept(TASK, ("Id", "OwnerId")))
+        }
+        for at, task in tasks.items():
+            users[at]["task_owner"] = owners.get(task)
+
+    def _task_people(self, rows: Sequence[Row]) -> dict[str, list[str]]:
+        """Return the ids of all people of tasks that have more than stand in the task itself."""
+        ids = [str(row["Id"]) for row in rows]
+        queries = [query for some in soql.chunks(ids) if (query := soql.task_people(self.schema, some))]
+        found: dict[str, list[str]] = {}
+        for row in self._client.rows(queries, what="people of calls"):
+            account = row.get("AccountId")
+            if account not in self._accounts:
+                self._learn_account(account, row.get("Account"))
+            task, person = row.get("TaskId"), row.get("RelationId")
+            if isinstance(task, str) and isinstance(person, str):
+                found.setdefault(task, []).append(person)
+        return found
+
+    def _learn_who(self, row: Row) -> str | None:
+        """Take in the contact or lead that stands in the row itself."""
+        who, crm_id = row.get("Who"), text(row.get("WhoId"))
+        if crm_id and isinstance(who, dict) and crm_id not in self._people:
+            kind = (who.get("attributes") or {}).get("type")
+            if kind == CONTACT:
+                self._learn_account(who.get("AccountId"), who.get("Account"))
+                self._learn_contact({**who, "Id": crm_id})
+            elif kind == LEAD:
+                self._learn_lead({**who, "Id": crm_id})
+        return crm_id
+
+    def _learn_account(self, crm_id: Any, row: Any) -> None:
+        if isinstance(crm_id, str) and isinstance(row, dict) and crm_id not in self._accounts:
+            self._asked.add(crm_id)
+            found = company({**row, "Id": crm_id})
+            if found:
+                self._accounts[crm_id] = found
+
+    def _learn_contact(self, row: Row) -> None:
+        row = {**row, "linkedin": row.get(self._linkedin)} if self._linkedin else row
+        self._people[str(row["Id"])] = contact(row, self._account(row.get("AccountId")))
+
+    def _learn_lead(self, row: Row) -> None:
+        crm_id = str(row["Id"])
+        became = text(row.get("ConvertedContactId")) if row.get("IsConverted") is True else None
+        if became:
+            self._converted[crm_id] = became
+        row = {**row, "linkedin": row.get(self._linkedin)} if self._linkedin else row
+        self._people[crm_id] = lead(row)
+
+    def _account(self, crm_id: Any) -> Company | None:
+        return self._accounts.get(crm_id) if isinstance(crm_id, str) else None
+
+    def _found(self, ids: Iterable[str]) -> tuple[Person, ...]:
+        """Return who is known of `ids`; a converted lead is the contact that it became."""
+        whole = dict.fromkeys(
+            became if (became := self._converted.get(each)) in self._people and became else each for each in ids
+        )
+        return tuple(self._people[each] for each in whole if each in self._people)
+
+    def _retrieve(self, named: Iterable[str], about: Iterable[str | None] = ()) -> None:
+        """Ask for whom nothing is known yet: leads first, for the contacts that they became."""
+        unknown = [each for each in dict.fromkeys(named) if each not in self._people and each not in self._asked]
+        for row in self._ask(LEAD, [each for each in unknown if each.startswith(LEAD_PREFIX)],
+                             soql.lead_fields(self.schema, self._linkedin)):  # fmt: skip
+            self._learn_lead(row)
+        became = [each for each in self._converted.values() if each not in self._people and each not in self._asked]
+        contacts = [each for each in unknown if each.startswith(CONTACT_PREFIX)]
+        rows = self._ask(CONTACT, list(dict.fromkeys([*contacts, *became])),
+                         soql.contact_fields(self.schema, self._linkedin))  # fmt: skip
+        accounts = dict.fromkeys(filter(None, (*about, *(text(row.get("AccountId")) for row in rows))))
+        missing = [each for each in accounts if each not in self._accounts and each not in self._asked]
+        for row in self._ask(ACCOUNT, missing, soql.account_fields(self.schema)):
+            self._learn_account(row.get("Id"), row)
+        for row in rows:
+            self._learn_contact(row)
+
+    def _ask(self, object_type: str, ids: Sequence[str], fields: Sequence[str]) -> list[Any]:
+        """Return the rows of `ids` that Salesforce finds; deleted ones and those hidden from the user are not."""
+        if not fields:
+            return []
+        self._asked.update(ids)
+        rows: list[Any] = []
+        for start in range(0, len(ids), RETRIEVED_AT_ONCE):
+            rows += self._client.retrieve(object_type, ids[start : start + RETRIEVED_AT_ONCE], fields)
+        return [row for row in rows if isinstance(row, dict) and text(row.get("Id"))]
+
+
+def _is_shared(row: Row) -> bool:
+    """Say whether a task may have more people than its Who; without WhoCount nobody can tell."""
+    count = number(row.get("WhoCount"))
+    return count is None or count > (1 if row.get("WhoId") else 0)
+
+
+def _roles(relations: Sequence[Any]) -> dict[str, list[str]]:
+    """Return the ids of an email's people by their role."""
+    found: dict[str, list[str]] = {}
+    for each in relations:
+        if isinstance(each, dict) and (crm_id := text(each.get("RelationId"))):
+            role = text(each.get("RelationType"))
+            found.setdefault(role if role in ROLES else ROLES[-1], []).append(crm_id)
+    return found
+
+
+def _users(ids: Iterable[str | None]) -> list[str]:
+    return [each for each in ids if each and each.startswith(USER_PREFIX)]
+
+
+def _owners(ids: Mapping[str, str | None], known: Mapping[str, Owner]) -> dict[str, Owner]:
+    return {role: known[crm_id] for role, crm_id in ids.items() if crm_id in known and crm_id}

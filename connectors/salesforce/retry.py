@@ -1,0 +1,342 @@
+"""What an answer of Salesforce's means for what is done next; pure.
+
+answer ──► content    2xx with the JSON that was expected
+       └─► Fault      wait and try again · give up for this pass · stay away for longer
+
+The errorCode decides, then the status: one status has many meanings (403 is a quota, a
+right, or a proxy), and one code several statuses. Messages name what was asked, the
+status and the code: never a text of Salesforce's, which quotes the query.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+
+import orjson
+
+from syncd.errors import Malformed, SyncdError, Unauthorized, Unavailable
+from syncd.exchange import PAUSE_S, Answer, Fault, Lost, backoff_s, retry_after
+
+HOUR_S = 3_600  # the day's calls are counted over a rolling 24 h: some are free again within the hour
+RETRY_AFTER_MAX_S = 86_400  # a larger one is a mistake
+CONCURRENT_S = 5.0  # at most 25 requests of 20 s and longer at a time (limits guide, v67): theirs must end first
+LIMIT_EXCEEDED = "REQUEST_LIMIT_EXCEEDED"
+STATUS_PAGE = "https://status.salesforce.com"
+CHANGED = "a proxy in between, or Salesforce has changed it: look for a newer syncd, or report it"
+
+Shape = Literal["page", "list", "batch", "object"]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is asked, as far as judgement and messages care."""
+
+    name: str  # e.g. calls; stands in messages
+    expects: Shape = "object"
+    count: int = 0  # of entries that a list or batch must have
+    divisible: bool = False  # less can be asked for: a time-out may be its own fault
+    locator: bool = False  # asks for a further page, which Salesforce may have let go
+    shrugs: frozenset[int] = frozenset()  # refusals that mean "not for you", and are no error
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """The circumstances of an answer."""
+
+    attempt: int  # from 1
+    now: datetime  # aware UTC, Salesforce's clock
+    jitter: float = 0.0  # from 0 up to 1
+    version: str = ""  # of the API, for messages
+    renews: bool = True  # whether a new session can be had; else session_id is configured
+
+
+class QueryTimeout(Unavailable):
+    """The query is too much at once (QUERY_TIMEOUT, OPERATION_TOO_LARGE): ask for less."""
+
+
+class TooSlow(QueryTimeout):
+    """It may be too much: no answer came before our own deadline."""
+
+
+class LocatorGone(Unavailable):
+    """Salesforce has let go of the rest of a query's answer: ask the query anew."""
+
+
+class Refused(Unavailable):
+    """The query and the org do not fit (MALFORMED_QUERY, INVALID_FIELD, INVALID_TYPE …)."""
+
+    def __init__(self, message: str, *, hint: str = "", error_code: str) -> None:
+        super().__init__(message, hint=hint)
+        self.error_code = error_code
+
+
+class Expired(Unauthorized):
+    """The session is over, or is refused."""
+
+
+class Error(NamedTuple):
+    """What an error's body says."""
+
+    code: str  # errorCode, or OAuth's error; empty where it is no such thing
+    text: str  # in lower case; to be looked into, never to be repeated
+
+
+Rule = Callable[[Call, Answer, Error, Moment], Fault]
+
+
+def judge(call: Call, answer: Answer | Lost, moment: Moment) -> Any | Fault:
+    """Return the content of a good answer, None of one that the call shrugs off, else what is wrong with it."""
+    if isinstance(answer, Lost):
+        return _too_slow(call, answer) if call.divisible and answer.timed_out else lost(call.name, answer, moment)
+    if 200 <= answer.status < 300:
+        return _content(call, answer, moment)
+    fault = _fault(call, answer, moment)
+    return None if fault.refusal and answer.status in call.shrugs else fault
+
+
+def _fault(call: Call, answer: Answer, moment: Moment) -> Fault:
+    error = parse_error(answer.body)
+    if error is not None and error.code in _BY_CODE:
+        return _BY_CODE[error.code](call, answer, error, moment)
+    if answer.status in _BY_STATUS:
+        return _BY_STATUS[answer.status](call, answer, error or Error("", ""), moment)
+    if answer.status >= 500:
+        return outage(call.name, answer, moment, code=error.code if error else "")
+    if answer.status < 400:
+        return elsewhere(call.name, answer, "instance_url")
+    if error is None:  # Salesforce's refusals are JSON: this one is its edge's, a proxy's or a firewall's
+        return outage(call.name, answer, moment, hint="without Salesforce's JSON: is a proxy in between?")
+    return (_forbidden if answer.status == 403 else _refused)(call, answer, error, moment)
+
+
+def parse_error(body: bytes) -> Error | None:
+    """Return what an error's body says: of a list the first, else an object; None for HTML and other strangers'."""
+    try:
+        found = orjson.loads(body)
+    except ValueError:
+        return None
+    if isinstance(found, list) and found:
+        found = found[0]
+    if not isinstance(found, dict):
+        return None
+    code = found.get("errorCode") or found.get("error")
+    text = found.get("message") or found.get("error_description")
+    return Error(
+        code if isinstance(code, str) and re.fullmatch(r"[A-Za-z_]{1,60}", code) else "",
+        text.lower() if isinstance(text, str) else "",
+    )
+
+
+def lost(name: str, answer: Lost, moment: Moment) -> Fault:
+    """Say that no answer came."""
+    error = Unavailable(f"Salesforce, {name}: {answer}", hint=answer.hint)
+    return Fault(error, wait_s=backoff_s(moment.attempt, moment.jitter) if answer.again else None)
+
+
+def outage(name: str, answer: Answer, moment: Moment, *, code: str = "", hint: str = "") -> Fault:
+    """Say that it passes: a failing server, its maintenance, one of its moods."""
+    error = Unavailable(f"Salesforce, {name}: answered {_named(answer, code)}", hint=hint or f"see {STATUS_PAGE}")
+    return later(error, answer, moment, default_s=backoff_s(moment.attempt, moment.jitter))
+
+
+def later(error: SyncdError, answer: Answer, moment: Moment, *, default_s: float) -> Fault:
+    """Wait as long as told, at least as long as is sensible; a minute or more is not waited out."""
+    told_s = min(retry_after(answer.headers, now=moment.now) or 0.0, RETRY_AFTER_MAX_S)
+    return Fault(error, pause_s=told_s) if told_s >= PAUSE_S else Fault(error, wait_s=max(default_s, told_s))
+
+
+def unreadable(name: str, answer: Answer, moment: Moment, *, json: bool) -> Fault:
+    """Say that a good answer is no JSON, or another than documented."""
+    what = "has another shape than documented" if json else "is not JSON"
+    hint = "report it" if json else f"maintenance (see {STATUS_PAGE}), or a proxy that answers instead of Salesforce"
+    error = Malformed(f"Salesforce, {name}: the answer ({answer.status}) {what}", hint=hint)
+    return Fault(error, wait_s=backoff_s(moment.attempt, moment.jitter))
+
+
+def elsewhere(name: str, answer: Answer, key: str) -> Fault:
+    """Say that a redirect is not followed: it would carry the credentials elsewhere."""
+    message = f"Salesforce, {name}: sent elsewhere ({answer.status})"
+    return Fault(Unavailable(message, hint=f"{key} is not the org's own address: expected its My Domain"))
+
+
+def _content(call: Call, answer: Answer, moment: Moment) -> Any | Fault:
+    try:
+        content = orjson.loads(answer.body)
+    except ValueError:
+        return unreadable(call.name, answer, moment, json=False)
+    if not _SHAPES[call.expects](content, call.count):
+        return unreadable(call.name, answer, moment, json=True)
+    return _batch(call, content["results"], moment) if call.expects == "batch" else content
+
+
+def _batch(call: Call, results: list[Any], moment: Moment) -> list[Any] | Fault:
+    """Return each part's content, None for what there is not; the first other refusal speaks for the whole."""
+    contents: list[Any] = []
+    for part in results:
+        status, content = part["statusCode"], part.get("result")
+        if 200 <= status < 300 and isinstance(content, dict):
+            contents.append(content)
+        elif status == 404:
+            contents.append(None)
+        else:
+            return judge(Call(call.name), Answer(status, {}, orjson.dumps(content)), moment)
+    return contents
+
+
+def is_page(content: Any, _count: int = 0) -> bool:
+    """Say whether this is a page of a query: {records, done, nextRecordsUrl unless done}."""
+    if not isinstance(content, dict) or not isinstance(content.get("done"), bool):
+        return False
+    records = content.get("records")
+    further = content["done"] or isinstance(content.get("nextRecordsUrl"), str)
+    return further and isinstance(records, list) and all(isinstance(record, dict) for record in records)
+
+
+def _is_list(content: Any, count: int) -> bool:
+    if not isinstance(content, list) or len(content) != count:
+        return False
+    return all(entry is None or isinstance(entry, dict) for entry in content)
+
+
+def _is_batch(content: Any, count: int) -> bool:
+    results = content.get("results") if isinstance(content, dict) else None
+    if not isinstance(results, list) or len(results) != count:
+        return False
+    return all(isinstance(part, dict) and isinstance(part.get("statusCode"), int) for part in results)
+
+
+_SHAPES: dict[Shape, Callable[[Any, int], bool]] = {
+    "page": is_page,
+    "list": _is_list,
+    "batch": _is_batch,
+    "object": lambda content, _: isinstance(content, dict),
+}
+
+
+def _expired(call: Call, answer: Answer, _error: Error, moment: Moment) -> Fault:
+    if not moment.renews:
+        message = f"Salesforce, {call.name}: the session of session_id has expired ({answer.status})"
+        hint = "get a new one; for more than a test use client_id with client_secret or private_key, which renew it"
+    else:
+        message = f"Salesforce, {call.name}: a session just begun was refused ({answer.status})"
+        hint = (
+            "in Salesforce's Setup, look for the user's lost API Enabled permission, API Access Control, "
+            "login IP ranges or sessions locked to an IP address"
+        )
+    return Fault(Expired(message, hint=hint))
+
+
+def limit(call: Call, answer: Answer, error: Error, moment: Moment) -> Fault:
+    """Tell the two limits of one code apart: only the text says which (ConcurrentPerOrgLongTxn, TotalRequests)."""
+    if "concurrent" in error.text:
+        message = f"Salesforce, {call.name}: too many long requests at once ({_named(answer, error.code)})"
+        hint = "other integrations of the org keep it busy; it passes"
+        return later(
+            Unavailable(message, hint=hint), answer, moment, default_s=CONCURRENT_S * (moment.attempt + moment.jitter)
+        )
+    message = f"Salesforce, {call.name}: the org's API calls of 24 hours are used up ({_named(answer, error.code)})"
+    hint = "other integrations share them: see Setup > System Overview; syncd asks again in an hour"
+    told_s = min(retry_after(answer.headers, now=moment.now) or 0.0, RETRY_AFTER_MAX_S)
+    return Fault(Unavailable(message, hint=hint), pause_s=max(HOUR_S, told_s))
+
+
+def _too_much(call: Call, answer: Answer, error: Error, _moment: Moment) -> Fault:
+    message = f"Salesforce, {call.name}: too much for one query ({_named(answer, error.code)})"
+    hint = "syncd asks for less; a user with View All Data is spared Salesforce's costly checks of each row"
+    return Fault(QueryTimeout(message, hint=hint))
+
+
+def _too_slow(call: Call, answer: Lost) -> Fault:
+    return Fault(TooSlow(f"Salesforce, {call.name}: {answer}", hint=answer.hint))
+
+
+def _gone(call: Call, answer: Answer, error: Error, _moment: Moment) -> Fault:
+    message = f"Salesforce, {call.name}: the rest of a query's answer is gone ({_named(answer, error.code)})"
+    return Fault(LocatorGone(message, hint="nothing to do: the next pass asks anew"))
+
+
+def _refused(call: Call, answer: Answer, error: Error, _moment: Moment) -> Fault:
+    message = f"Salesforce refused a query: {call.name} ({_named(answer, error.code)})"
+    hint = "syncd check tells which objects and fields the user may read; if it finds nothing, please report this"
+    return Fault(Refused(message, hint=hint, error_code=error.code), refusal=True)
+
+
+def _passing(call: Call, answer: Answer, error: Error, moment: Moment) -> Fault:
+    return outage(call.name, answer, moment, code=error.code)
+
+
+def _forbidden(call: Call, answer: Answer, error: Error, _moment: Moment) -> Fault:
+    hint = _RIGHTS.get(error.code, "give the integration user the permission, or see its Login History in Setup")
+    message = f"Salesforce, {call.name}: the user may not do this ({_named(answer, error.code)})"
+    return Fault(Unauthorized(message, hint=hint), refusal=True)
+
+
+def _retired(call: Call, answer: Answer, error: Error, moment: Moment) -> Fault:
+    message = f"Salesforce, {call.name}: API version {moment.version} is not served ({_named(answer, error.code)})"
+    hint = f"Salesforce has retired it, or does not know it yet: set another api_version than {moment.version}"
+    return Fault(Unavailable(message, hint=hint), refusal=True)
+
+
+def _not_found(call: Call, answer: Answer, error: Error, moment: Moment) -> Fault:
+    if call.locator:
+        return _gone(call, answer, error, moment)
+    message = f"Salesforce, {call.name}: no such address ({_named(answer, error.code)})"
+    hint = f"api_version {moment.version} may be retired, or not be there yet; or the user may not see the object"
+    return Fault(Unavailable(message, hint=hint), refusal=True)
+
+
+def _too_long(call: Call, answer: Answer, error: Error, _moment: Moment) -> Fault:
+    message = f"Salesforce, {call.name}: the request is too long ({_named(answer, error.code)})"
+    return Fault(Unavailable(message, hint="that is a mistake of syncd's: please report it"))
+
+
+def _named(answer: Answer, code: str) -> str:
+    """Name the status and Salesforce's code: it alone, of all that Salesforce says, quotes nobody."""
+    return f"{answer.status}, {code}" if code else str(answer.status)
+
+
+# What a user, or the org, may not do: the code, and what an admin can do about it.
+_RIGHTS = {
+    "API_DISABLED_FOR_ORG": "the org's edition has no API, or the user lacks the permission API Enabled",
+    "API_CURRENTLY_DISABLED": "the API is switched off for this user: give it the permission API Enabled",
+    "INSUFFICIENT_ACCESS": "give the integration user Read on the object and its fields",
+    "INSUFFICIENT_ACCESS_OR_READONLY": "give the integration user Read on the object and its fields",
+    "INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY": "give the integration user Read on the related object",
+    "FUNCTIONALITY_NOT_ENABLED": "the org lacks a feature: ask the admin, and report it",
+    "TXN_SECURITY_METERING_ERROR": "give the integration user the permission Exempt from Transaction Security",
+    "TXN_SECURITY_NO_ACCESS": "a transaction security policy forbids it: except the integration user from it",
+    "INACTIVE_ORG_OR_USER": "activate the integration user, or see whether the org is locked",
+    "ORG_LOCKED": "the org is locked: its admin or Salesforce's support can say why",
+}
+
+_BY_CODE: dict[str, Rule] = {
+    "INVALID_SESSION_ID": _expired,
+    LIMIT_EXCEEDED: limit,
+    **dict.fromkeys(("QUERY_TIMEOUT", "OPERATION_TOO_LARGE"), _too_much),
+    "INVALID_QUERY_LOCATOR": _gone,
+    **dict.fromkeys(
+        (
+            "MALFORMED_QUERY",
+            "INVALID_FIELD",
+            "INVALID_TYPE",
+            "INVALID_QUERY_FILTER_OPERATOR",
+            "QUERY_TOO_COMPLICATED",
+            "MALFORMED_ID",
+        ),
+        _refused,
+    ),
+    **dict.fromkeys(_RIGHTS, _forbidden),
+    **dict.fromkeys(("SERVER_UNAVAILABLE", "UNABLE_TO_LOCK_ROW", "UNKNOWN_EXCEPTION", "ORG_IN_MAINTENANCE"), _passing),
+    "UNSUPPORTED_API_VERSION": _retired,
+}
+# 406 and 420 come without a body and for no reason (Airbyte, Singer); 420: Salesforce's edge has no route just now.
+_BY_STATUS: dict[int, Rule] = {
+    401: _expired,
+    404: _not_found,
+    410: _retired,
+    414: _too_long,
+    431: _too_long,
+    **dict.fromkeys((406, 408, 420, 429), _passing),
+}

@@ -1,0 +1,136 @@
+"""What this org has of what syncd would read: objects, fields, child relationships.
+
+Every org is another: Enhanced Email, Shared Activities, e-mail tracking and person
+accounts may be off, and what is hidden from the user is missing from a describe as if it
+did not exist (field-level security). So queries are made from what the describes show.
+They are kept in the store for a day, with our side's users: both change seldom.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from syncd.values import text
+
+TASK, EMAIL = "Task", "EmailMessage"
+TASK_PEOPLE, EMAIL_PEOPLE = "TaskWhoRelation", "EmailMessageRelation"
+CONTACT, LEAD, ACCOUNT, USER, VOICE_CALL = "Contact", "Lead", "Account", "User", "VoiceCall"
+
+# Salesforce Object Reference v67. Neither bodies nor descriptions: we do not want to know them.
+WANTED: dict[str, tuple[str, ...]] = {
+    TASK: (
+        "Id", "SystemModstamp", "CreatedDate", "IsDeleted", "TaskSubtype", "IsClosed", "IsRecurrence", "Subject",
+        "ActivityDate", "CompletedDateTime", "CallDurationInSeconds", "CallType", "CallDisposition", "OwnerId",
+        "AccountId", "WhoId", "WhoCount",
+    ),
+    EMAIL: (
+        "Id", "SystemModstamp", "CreatedDate", "IsDeleted", "Status", "Subject", "MessageDate", "Incoming",
+        "FromAddress", "FromName", "FromId", "ToAddress", "CcAddress", "BccAddress", "RelatedToId", "ActivityId",
+        "CreatedById", "IsPrivateDraft", "IsBounced", "IsTracked", "IsOpened",
+    ),
+    TASK_PEOPLE: ("TaskId", "RelationId", "AccountId"),
+    EMAIL_PEOPLE: ("RelationId", "RelationType", "RelationAddress"),
+    CONTACT: ("Id", "Name", "Email", "Title", "Department", "Phone", "AccountId", "IsPersonAccount"),
+    LEAD: ("Id", "Name", "Email", "Title", "Phone", "Company", "Website", "IsConverted", "ConvertedContactId"),
+    ACCOUNT: ("Id", "Name", "Website", "IsPersonAccount"),
+    VOICE_CALL: ("Id",),
+}  # fmt: skip
+# Without these there is no query; those that it filters by must be filterable too (Airbyte, pull 68166).
+NEEDED = {
+    TASK: ("Id", "SystemModstamp", "CreatedDate", "TaskSubtype", "IsClosed"),
+    EMAIL: ("Id", "SystemModstamp", "CreatedDate"),
+}
+FILTERED = frozenset({"Id", "SystemModstamp", "TaskSubtype", "IsClosed", "IsDeleted"})
+CHILDREN = {EMAIL: "EmailMessageRelations"}
+
+# What an org may do without, by what its absence shows, and what follows; of an object that is there, if it names one.
+FEATURES = (
+    ("Enhanced Email", (EMAIL, "Id"), None, "emails are read from tasks of subtype Email"),
+    ("Shared Activities", (TASK_PEOPLE, "RelationId"), None, "a call has one contact, its Name"),
+    ("email tracking", (EMAIL, "IsTracked"), EMAIL, "emails have no open count"),
+    ("bounce management", (EMAIL, "IsBounced"), EMAIL, "a bounced email passes for a sent one"),
+)
+# Missing almost everywhere, and nobody misses it.
+UNREMARKABLE = {(CONTACT, "IsPersonAccount"), (ACCOUNT, "IsPersonAccount"), (TASK, "IsRecurrence"), (TASK, "WhoCount")}
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """What the user sees of what is wanted."""
+
+    fields: Mapping[str, Mapping[str, str | None]]  # object: field: the relationship's name, where it leads somewhere
+    children: Mapping[str, Sequence[str]]  # object: child relationships
+    unfilterable: Sequence[str] = field(default=())  # Object.Field
+
+    @classmethod
+    def of(cls, describes: Mapping[str, Any | None], custom: Iterable[tuple[str, str]] = ()) -> "Schema":
+        """Read describes as Salesforce gives them; None: the user has no such object. `custom` is (object, field)."""
+        asked = {name: set(wanted) for name, wanted in WANTED.items()}
+        for name, own in custom:
+            asked[name].add(own)
+        fields: dict[str, dict[str, str | None]] = {}
+        children: dict[str, list[str]] = {}
+        unfilterable: list[str] = []
+        for name, described in describes.items():
+            if not isinstance(described, dict) or described.get("queryable") is False:
+                continue
+            known = {str(row.get("name")): row for row in _rows(described.get("fields"))}
+            fields[name] = {each: text(known[each].get("relationshipName")) for each in known if each in asked[name]}
+            unfilterable += [f"{name}.{each}" for each in fields[name]
+                             if each in FILTERED and known[each].get("filterable") is False]  # fmt: skip
+            relations = _rows(described.get("childRelationships"))
+            children[name] = [found for row in relations if (found := text(row.get("relationshipName")))
+                              in CHILDREN.values() and found]  # fmt: skip
+        return cls(fields, children, tuple(unfilterable))
+
+    def pack(self) -> Any:
+        """Return it as JSON for the store."""
+        return [self.fields, self.children, self.unfilterable]
+
+    @classmethod
+    def unpack(cls, kept: Any) -> "Schema":
+        fields, children, unfilterable = kept
+        return cls(fields, children, unfilterable)
+
+    def has(self, object_type: str, field_name: str = "Id") -> bool:
+        return field_name in self.fields.get(object_type, {})
+
+    def kept(self, object_type: str, names: Iterable[str]) -> list[str]:
+        """Return those of `names` that the user sees, in their order, each once: a query must not name one twice."""
+        seen = self.fields.get(object_type, {})
+        return [name for name in dict.fromkeys(names) if name in seen]
+
+    def relationship(self, object_type: str, field_name: str) -> str | None:
+        """Return the name by which a query goes through a field to its parent."""
+        return self.fields.get(object_type, {}).get(field_name)
+
+    def child(self, object_type: str) -> str | None:
+        """Return the child relationship to an object's people, where there is one that this org has."""
+        name = CHILDREN.get(object_type)
+        return name if name in self.children.get(object_type, ()) else None
+
+    def lacking(self, object_type: str) -> list[str]:
+        """Return what makes an object unreadable: needed fields that are not seen or cannot be filtered by."""
+        unseen = [name for name in NEEDED[object_type] if not self.has(object_type, name)]
+        needed = {f"{object_type}.{name}" for name in (*NEEDED[object_type], "IsDeleted")}
+        return [f"{object_type}.{name}" for name in unseen] + [name for name in self.unfilterable if name in needed]
+
+    def absent(self) -> Iterator[tuple[str, str]]:
+        """Yield each feature that this org lacks, and what follows."""
+        for feature, place, of, consequence in FEATURES:
+            if not self.has(*place) and (of is None or self.has(of)):
+                yield feature, consequence
+
+    def hidden(self) -> list[str]:
+        """Return Object.Field of what is wanted and not seen, though its object is, and no feature explains it."""
+        explained = {place for _, place, _, _ in FEATURES} | {(EMAIL, "IsOpened")} | UNREMARKABLE
+        return [
+            f"{object_type}.{name}"
+            for object_type, wanted in WANTED.items()
+            for name in wanted
+            if object_type in self.fields and not self.has(object_type, name) and (object_type, name) not in explained
+        ]
+
+
+def _rows(found: Any) -> list[dict[str, Any]]:
+    return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []

@@ -1,0 +1,184 @@
+"""Every SOQL text that syncd sends; pure.
+
+Windows are bounded, inclusive at both ends, and ordered by (SystemModstamp, Id) without a
+LIMIT: pages follow by Salesforce's own locator, so that neither ties nor 15,000 rows of
+one second matter. SystemModstamp alone sees imports with back-dated audit fields, and
+shows whole seconds (Object Reference v67, System Fields).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from connectors.salesforce.schema import ACCOUNT, CONTACT, EMAIL, EMAIL_PEOPLE, LEAD, TASK, TASK_PEOPLE, USER, Schema
+
+# An id takes 27 bytes of a URI that may have 16,384 with its headers (Limits v67); a token may be 2 KB of them.
+IDS_AT_ONCE = 400
+OF_USER = "Id, Name, Email, IsActive"
+OF_ACCOUNT = ("Name", "Website", "IsPersonAccount")
+ORDER = "ORDER BY SystemModstamp ASC, Id ASC"
+
+
+@dataclass(frozen=True, slots=True)
+class Select:
+    """What to read of one object, and of which of its rows."""
+
+    object_type: str
+    fields: tuple[str, ...]  # as they stand in the SELECT list: names, paths, TYPEOF, child queries
+    which: tuple[str, ...] = ()  # conditions that a window's rows fulfil
+    always: tuple[str, ...] = ()  # conditions that hold for look-ups too
+    children: str | None = None  # the relationship of its child query
+
+    def window(self, since: datetime, until: datetime) -> str:
+        """Return the query for what was modified within [since, until], both ends inclusive, whole seconds."""
+        return f"{self._all()} WHERE {self._within(since, until)} {ORDER}"
+
+    def by_ids(self, ids: Sequence[str]) -> str:
+        """Return the query for at most IDS_AT_ONCE ids, each of which `is_id`."""
+        return f"{self._all()} WHERE {' AND '.join((*self.always, f'Id IN ({_listed(ids)})'))}"
+
+    def counted(self, since: datetime, until: datetime) -> str:
+        """Return the query that counts a window's rows."""
+        return f"SELECT COUNT() FROM {self.object_type} WHERE {self._within(since, until)}"
+
+    def one(self) -> str:
+        """Return the query for any one row: whether it can be asked at all."""
+        conditions = " AND ".join((*self.always, *self.which))
+        return f"{self._all()}{f' WHERE {conditions}' if conditions else ''} LIMIT 1"
+
+    def _all(self) -> str:
+        return f"SELECT {', '.join(self.fields)} FROM {self.object_type}"
+
+    def _within(self, since: datetime, until: datetime) -> str:
+        bounds = (f"SystemModstamp >= {literal(since)}", f"SystemModstamp <= {literal(until)}")
+        return " AND ".join((*self.always, *self.which, *bounds))
+
+
+def tasks(schema: Schema, subtype: str, *, occurred_at_field: str = "", linkedin_field: str = "") -> Select:
+    """Return what to read of closed tasks of a subtype, Call or Email."""
+    plain = [
+        "Id", "SystemModstamp", "CreatedDate", "TaskSubtype", "IsClosed", "IsRecurrence", "Subject", "ActivityDate",
+        "CompletedDateTime", "CallDurationInSeconds", "CallType", "CallDisposition", "OwnerId", "AccountId", "WhoId",
+        "WhoCount", *([occurred_at_field] if occurred_at_field else []),
+    ]  # fmt: skip
+    fields = schema.kept(TASK, plain)
+    if schema.has(TASK, "OwnerId"):
+        fields += ["Owner.Name", "Owner.Email"]  # of a user or a queue (Name object, Object Reference v67)
+    fields += _of_account(schema, TASK)
+    fields += _who(schema, linkedin_field) if schema.has(TASK, "WhoId") else []
+    which = (f"TaskSubtype = '{subtype}'", "IsClosed = true")
+    return Select(TASK, tuple(fields), which, _not_deleted(schema, TASK))
+
+
+def task_people(schema: Schema, ids: Sequence[str]) -> str | None:
+    """Return the query for all people of at most IDS_AT_ONCE tasks; None where a task has one alone.
+
+    Not a child query: its rows would count against the page of a query in which most
+    tasks have one contact, and that stands in the task itself.
+    """
+    names = schema.kept(TASK_PEOPLE, ("TaskId", "RelationId", "AccountId"))
+    if not {"TaskId", "RelationId"} <= set(names):
+        return None
+    names += _of_account(schema, TASK_PEOPLE)
+    return f"SELECT {', '.join(names)} FROM {TASK_PEOPLE} WHERE TaskId IN ({_listed(ids)})"
+
+
+def emails(schema: Schema) -> Select:
+    """Return what to read of email messages; drafts are read too and are no activities."""
+    plain = (
+        "Id", "SystemModstamp", "CreatedDate", "Status", "Subject", "MessageDate", "Incoming", "FromAddress",
+        "FromName", "FromId", "ToAddress", "CcAddress", "BccAddress", "RelatedToId", "ActivityId", "CreatedById",
+        "IsPrivateDraft", "IsBounced", "IsTracked", "IsOpened",
+    )  # fmt: skip
+    fields = schema.kept(EMAIL, plain)
+    if schema.has(EMAIL, "CreatedById"):
+        fields += ["CreatedBy.Name", "CreatedBy.Email"]
+    people = schema.kept(EMAIL_PEOPLE, ("RelationId", "RelationType", "RelationAddress"))
+    relation = schema.child(EMAIL) if "RelationId" in people else None
+    fields += [f"(SELECT {', '.join(people)} FROM {relation})"] if relation else []
+    return Select(EMAIL, tuple(fields), always=_not_deleted(schema, EMAIL), children=relation)
+
+
+def users() -> str:
+    """Return the query for our side's users, gone ones too.
+
+    UserType Standard: others are partners' and customers' logins, or machines.
+    """
+    return f"SELECT {OF_USER} FROM {USER} WHERE UserType = 'Standard'"
+
+
+def users_by_ids(ids: Sequence[str]) -> str:
+    """Return the query for users of any type."""
+    return f"SELECT {OF_USER} FROM {USER} WHERE Id IN ({_listed(ids)})"
+
+
+def sees_everything(user_id: str) -> str:
+    """Return the query for a permission set, a profile's own included, that gives the user View All Data."""
+    return (
+        f"SELECT Id FROM PermissionSetAssignment WHERE AssigneeId = '{user_id}'"
+        " AND PermissionSet.PermissionsViewAllData = true LIMIT 1"
+    )
+
+
+def user_name(user_id: str) -> str:
+    """Return the query for a user's name."""
+    return f"SELECT Name FROM {USER} WHERE Id = '{user_id}'"
+
+
+def contact_fields(schema: Schema, linkedin_field: str) -> list[str]:
+    """Return what is asked of a contact, parents aside."""
+    names = ("Id", "Name", "Email", "Title", "Department", "Phone", "AccountId", "IsPersonAccount", linkedin_field)
+    return schema.kept(CONTACT, names)
+
+
+def lead_fields(schema: Schema, linkedin_field: str) -> list[str]:
+    """Return what is asked of a lead."""
+    names = (
+        "Id", "Name", "Email", "Title", "Phone", "Company", "Website", "IsConverted", "ConvertedContactId",
+        linkedin_field,
+    )  # fmt: skip
+    return schema.kept(LEAD, names)
+
+
+def account_fields(schema: Schema) -> list[str]:
+    """Return what is asked of an account."""
+    return schema.kept(ACCOUNT, ("Id", *OF_ACCOUNT))
+
+
+def is_id(written: str) -> bool:
+    """Say whether a text can be an id: Salesforce refuses a whole query for one that cannot."""
+    return len(written) in (15, 18) and written.isascii() and written.isalnum()
+
+
+def literal(at: datetime) -> str:
+    """Write an instant as SOQL does, whole seconds (SOQL date formats, v67)."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Yield `ids`, as many at a time as a query may name."""
+    return (ids[start : start + IDS_AT_ONCE] for start in range(0, len(ids), IDS_AT_ONCE))
+
+
+def _listed(ids: Sequence[str]) -> str:
+    return ", ".join(f"'{each}'" for each in ids)
+
+
+def _not_deleted(schema: Schema, object_type: str) -> tuple[str, ...]:
+    """Return the condition that queries go by: they read archived rows too, and with those come deleted ones."""
+    return ("IsDeleted = false",) if schema.has(object_type, "IsDeleted") else ()
+
+
+def _who(schema: Schema, linkedin_field: str) -> list[str]:
+    """Return Who by its type: dot notation gives a name only, and no address (SOQL v67, TYPEOF)."""
+    contact, lead = contact_fields(schema, linkedin_field), lead_fields(schema, linkedin_field)
+    contact += _of_account(schema, CONTACT)
+    cases = ((CONTACT, contact), (LEAD, lead))
+    whens = " ".join(f"WHEN {name} THEN {', '.join(names)}" for name, names in cases if names)
+    return [f"TYPEOF Who {whens} END"] if whens else []
+
+
+def _of_account(schema: Schema, object_type: str) -> list[str]:
+    """Return the paths to the account that an object's AccountId leads to."""
+    account = schema.relationship(object_type, "AccountId")
+    return [f"{account}.{name}" for name in schema.kept(ACCOUNT, OF_ACCOUNT)] if account else []

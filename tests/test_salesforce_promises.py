@@ -1,0 +1,619 @@
+"""The promises over a Salesforce org: whole passes, on its good and its bad days."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from itertools import chain, combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from syncd import clock
+from tests.orgs import OrgWorld
+from tests.world import OWN, THEIRS
+
+
+@contextmanager
+def asked(world: OrgWorld) -> Iterator[dict[str, int]]:
+    """Count the org's requests by kind while the context lasts, sign-in aside."""
+    before = dict(world.org.requests)
+    counts: dict[str, int] = {}
+    yield counts
+    after = {kind: n - before.get(kind, 0) for kind, n in world.org.requests.items()}
+    counts.update({kind: n for kind, n in after.items() if n and kind != "token"})
+
+
+def at_request(world: OrgWorld, number: int, act: Callable[[], Any], *, kind: str = "more") -> None:
+    """Do something before the `number`th request of a kind is answered."""
+    begun = world.org.requests[kind]
+
+    def told(_: int, what: str) -> None:
+        if what == kind and world.org.requests[kind] - begun == number:
+            act()
+
+    world.org.on_request = told
+
+
+def everything(world: OrgWorld, *, passes: int = 1) -> None:
+    for _ in range(passes):
+        world.sync()
+        world.later(minutes=1)
+
+
+# -- the mapping, end to end ------------------------------------------------------------
+
+
+def test_a_call_and_an_email_arrive_with_all_that_is_known(orgs: OrgWorld) -> None:
+    second = orgs.contact_of("quinn.birkenhain", Title="Buyer", Department="Purchasing", Phone="+1 555 0101")
+    call, email = orgs.task(others=[second]), orgs.mail(RelatedToId=orgs.account)
+    assert orgs.sync().exit_code == 0
+    assert orgs.payload(call) == {
+        "externalActivityId": f"salesforce-call-{call}", "activityType": "call", "occurredAt": "2026-10-05T07:50:00Z",
+        "domain": THEIRS, "accountName": "Amber Bolts", "ownerEmail": f"cleo.hollisgrave@{OWN}",
+        "ownerName": "Cleo Hollisgrave", "ownerId": orgs.rep, "callTitle": "Discovery call", "durationMinutes": 10,
+        "outcome": "Connected", "direction": "outbound",
+        "from": {"name": "Cleo Hollisgrave", "email": f"cleo.hollisgrave@{OWN}"},
+        "contacts": [
+            {"email": f"mira.copperwell@{THEIRS}", "externalContactId": orgs.buyer, "name": "Mira Copperwell"},
+            {
+                "email": f"quinn.birkenhain@{THEIRS}", "externalContactId": second, "name": "Quinn Birkenhain",
+                "title": "Buyer", "department": "Purchasing", "phone": "+1 555 0101",
+            },
+        ],
+    }  # fmt: skip
+    sent = orgs.payload(email)
+    assert (sent["subject"], sent["activityType"], sent["domain"]) == ("Your quote", "email", THEIRS)
+    assert (sent["ownerId"], sent["from"]["email"]) == (orgs.rep, f"cleo.hollisgrave@{OWN}")
+    assert [person["externalContactId"] for person in sent["contacts"]] == [orgs.buyer]
+    assert "openCount" not in sent, "it was not tracked"
+
+
+def test_both_crms_in_one_configuration_deliver_each_record_once(tmp_path: Path) -> None:
+    with OrgWorld(tmp_path, with_hubspot=True) as world:
+        ids = {world.task(), world.mail(), world.call(), world.email()}
+        assert world.sync().exit_code == 0
+        world.later(minutes=5)
+        assert world.sync().exit_code == 0
+        assert world.delivered == ids
+        assert world.recotap.received.total() == len(ids)
+        assert {(each["source"], each["stream"]) for each in world.status()["sources"]} == {
+            (source, stream) for source in ("hubspot", "salesforce") for stream in ("calls", "emails")
+        }
+
+
+def test_the_mapping_of_an_email_that_came_in(orgs: OrgWorld) -> None:
+    email = orgs.mail(
+        to=[], Incoming=True, FromId=None, FromName="Mira C.", FromAddress=f"mira.copperwell@{THEIRS}",
+        ToAddress=f"dario.dunmere@{OWN}", IsTracked=True, IsOpened=True,
+    )  # fmt: skip
+    orgs.org.relate(email, orgs.buyer, RelationType="FromAddress")
+    orgs.org.relate(email, orgs.colleague, RelationType="ToAddress")
+    orgs.sync()
+    sent = orgs.payload(email)
+    assert (sent["ownerId"], sent["ownerEmail"]) == (orgs.colleague, f"dario.dunmere@{OWN}")
+    assert sent["from"] == {"name": "Mira C.", "email": f"mira.copperwell@{THEIRS}"}
+    assert [person["externalContactId"] for person in sent["contacts"]] == [orgs.buyer]
+    assert sent["openCount"] == 1
+
+
+def test_an_email_that_came_in_to_none_of_our_users_is_the_linked_tasks_owners(orgs: OrgWorld) -> None:
+    """Such as one to a shared address: who works it owns the task."""
+    task = orgs.task(TaskSubtype="Email", OwnerId=orgs.colleague)
+    incoming = {"to": [], "Incoming": True, "FromId": None, "FromAddress": f"mira.copperwell@{THEIRS}"}
+    email = orgs.mail(**incoming, ActivityId=task)
+    orphan = orgs.mail(**incoming)
+    orgs.sync()
+    assert orgs.payload(email)["ownerEmail"] == f"dario.dunmere@{OWN}"
+    assert orgs.payload(orphan)["ownerEmail"] == f"integration@{OWN}", "who created it"
+
+
+def test_an_email_without_relations_takes_the_outside_addresses_of_its_headers(orgs: OrgWorld) -> None:
+    email = orgs.mail(to=[], ToAddress=f"someone@{THEIRS}; dario.dunmere@{OWN}", CcAddress=f"else@{THEIRS}")
+    orgs.sync()
+    assert [person["email"] for person in orgs.payload(email)["contacts"]] == [f"someone@{THEIRS}", f"else@{THEIRS}"]
+
+
+def test_drafts_open_tasks_and_other_tasks_are_no_rows_and_bounced_mail_is_excluded(orgs: OrgWorld) -> None:
+    orgs.mail(Status="5")
+    orgs.task(Status="Not Started", CompletedDateTime=None)
+    orgs.task(TaskSubtype="Task")
+    orgs.task(TaskSubtype="Email")  # the twin of an EmailMessage
+    bounced = orgs.mail(IsBounced=True)
+    orgs.sync()
+    assert orgs.status()["seen"] == 1
+    assert orgs.state(bounced) == "excluded not_sent"
+
+
+def test_a_call_that_was_planned_is_read_when_it_is_closed(orgs: OrgWorld) -> None:
+    call = orgs.task(Status="Not Started", CompletedDateTime=None, ago=timedelta(days=3))
+    orgs.sync()
+    assert orgs.status()["seen"] == 0
+    orgs.org.edit("Task", call, Status="Completed", CompletedDateTime=orgs.now() - timedelta(minutes=30))
+    orgs.later(minutes=20)
+    orgs.sync()
+    assert orgs.delivered == {call}
+
+
+# -- people -----------------------------------------------------------------------------
+
+
+def test_leads_converted_leads_and_person_accounts_are_contacts(orgs: OrgWorld) -> None:
+    orgs.org.set(person_accounts=True)
+    values = {"FirstName": "Oda", "LastName": "Gallowmead", "Name": "Oda Gallowmead", "Company": "Cinder Gears"}
+    lead = orgs.org.put("Lead", {**values, "Email": "oda@cinder-gears.de", "Website": "cinder-gears.de"})
+    by_lead = orgs.task(WhoId=lead)
+    converted = orgs.org.put("Lead", {**values, "Email": "old@cinder-gears.de", "Website": "cinder-gears.de"})
+    by_converted = orgs.task(WhoId=converted)
+    orgs.org.edit("Lead", converted, touch=False, IsConverted=True, ConvertedContactId=orgs.buyer)
+    self_employed = orgs.org.put("Account", {"Name": "Runa Birkenhain", "IsPersonAccount": True})
+    person = orgs.contact_of("runa.birkenhain", account=self_employed, IsPersonAccount=True)
+    by_person = orgs.task(WhoId=person, AccountId=self_employed)
+    orgs.sync()
+    sent = orgs.payload(by_lead)
+    assert (sent["domain"], sent["accountName"]) == ("cinder-gears.de", "Cinder Gears")
+    assert [each["externalContactId"] for each in sent["contacts"]] == [lead]
+    assert [each["externalContactId"] for each in orgs.payload(by_converted)["contacts"]] == [orgs.buyer]
+    assert orgs.payload(by_person)["domain"] == THEIRS
+    assert "accountName" not in orgs.payload(by_person), "a person is nobody's company"
+
+
+def test_a_queue_owns_a_call_by_its_address_or_leaves_it_to_the_default_owner(orgs: OrgWorld) -> None:
+    orgs.configure("rules", own_domains=[OWN], default_owner_email=f"bram.fennbrook@{OWN}")
+    with_address = orgs.task(OwnerId=orgs.org.queue("Inside sales", f"inside@{OWN}"))
+    without = orgs.task(OwnerId=orgs.org.queue("Night shift"))
+    orgs.sync()
+    assert orgs.payload(with_address)["ownerEmail"] == f"inside@{OWN}"
+    assert orgs.payload(without)["ownerEmail"] == f"bram.fennbrook@{OWN}"
+
+
+def test_a_merged_contact_is_its_winner_and_a_deleted_one_is_looked_up_until_there_is_another(orgs: OrgWorld) -> None:
+    loser, gone = orgs.contact_of("kaya.dunmere"), orgs.contact_of("finn.hollisgrave")
+    merged, orphaned = orgs.task(WhoId=loser), orgs.task(WhoId=gone)
+    orgs.org.merge("Contact", orgs.buyer, loser)
+    orgs.org.delete("Contact", gone)
+    orgs.sync()
+    assert [each["externalContactId"] for each in orgs.payload(merged)["contacts"]] == [orgs.buyer]
+    assert orgs.state(orphaned) == "incomplete no_contact"
+    orgs.org.edit("Task", orphaned, touch=False, WhoId=orgs.buyer)
+    orgs.later(minutes=16)
+    orgs.sync()
+    assert orgs.state(orphaned) == "delivered"
+
+
+def test_an_address_that_a_contact_gets_later_delivers_the_call_though_no_stamp_moves(orgs: OrgWorld) -> None:
+    contact = orgs.contact_of("nils.aldermoor", Email=None)
+    call, other = orgs.task(WhoId=contact), orgs.task(WhoId=None, others=[contact])
+    orgs.sync()
+    assert orgs.state(call) == orgs.state(other) == "incomplete no_contact_email"
+    orgs.org.edit("Contact", contact, Email=f"nils.aldermoor@{THEIRS}")
+    orgs.later(minutes=16)
+    orgs.sync()
+    assert orgs.delivered == {call, other}
+
+
+def test_our_own_users_are_never_contacts_and_their_shared_domain_is_ours(orgs: OrgWorld) -> None:
+    orgs.configure("rules", own_domains=[])
+    internal = orgs.mail(to=[], ToAddress=f"new.colleague@{OWN}")
+    orgs.sync()
+    assert orgs.state(internal) == "excluded internal"
+
+
+# -- orgs that lack something -----------------------------------------------------------
+
+FEATURES = ("enhanced_email", "shared_activities", "tracking", "bounce_management")
+
+
+@pytest.mark.parametrize(
+    "lacking", list(chain.from_iterable(combinations(FEATURES, n) for n in range(len(FEATURES) + 1))), ids="-".join
+)
+def test_an_org_that_lacks_features_is_read_all_the_same(tmp_path: Path, lacking: tuple[str, ...]) -> None:
+    with OrgWorld(tmp_path, org=dict.fromkeys(lacking, False)) as world:
+        shared, enhanced = "shared_activities" not in lacking, "enhanced_email" not in lacking
+        call = world.task(others=[world.contact_of("quinn.birkenhain")] if shared else [])
+        twin = world.task(TaskSubtype="Email", Subject="Your quote", CallType=None, CallDurationInSeconds=None,
+                          ago=timedelta(hours=5))  # fmt: skip
+        email = world.mail() if enhanced else twin
+        assert world.sync().exit_code == 0
+        world.later(minutes=5)
+        assert world.sync().exit_code == 0
+        assert world.delivered == {call, email}
+        assert world.recotap.received.total() == 2
+        assert len(world.payload(call)["contacts"]) == 1 + shared
+        assert world.payload(email)["activityType"] == "email"
+        said = {finding.what: finding for finding in check(world)}
+        assert all(finding.ok for finding in said.values())
+        names = {"enhanced_email": "Enhanced Email", "shared_activities": "Shared Activities",
+                 "tracking": "email tracking", "bounce_management": "bounce management"}  # fmt: skip
+        expected = {names[each] for each in lacking if enhanced or each not in ("tracking", "bounce_management")}
+        assert set(said) & set(names.values()) == expected
+
+
+def test_an_org_without_emailmessage_delivers_outbound_emails_of_tasks(tmp_path: Path) -> None:
+    with OrgWorld(tmp_path, org={"enhanced_email": False}) as world:
+        email = world.task(TaskSubtype="Email", Subject="Your quote", ago=timedelta(hours=5), CallType=None)
+        world.sync()
+        sent = world.payload(email)
+        assert sent["externalActivityId"] == f"salesforce-email-{email}"
+        assert (sent["subject"], sent["from"]["email"]) == ("Your quote", f"cleo.hollisgrave@{OWN}")
+        assert not {"callTitle", "durationMinutes", "outcome"} & sent.keys()
+
+
+def test_an_org_that_gains_emailmessage_is_told_so_and_not_switched(tmp_path: Path) -> None:
+    with OrgWorld(tmp_path, org={"enhanced_email": False}) as world:
+        first = world.task(TaskSubtype="Email", ago=timedelta(hours=6))
+        world.sync()
+        world.org.set(enhanced_email=True)
+        world.later(hours=25)
+        second = world.task(TaskSubtype="Email", ago=timedelta(hours=5))
+        world.mail()
+        world.sync()
+        assert world.delivered == {first, second}
+        told = next(finding for finding in check(world) if finding.what == "Enhanced Email")
+        assert told.warning
+        assert "still read from tasks" in told.message
+
+
+def test_an_org_that_loses_emailmessage_is_not_switched_either_and_its_calls_go_on(orgs: OrgWorld) -> None:
+    email = orgs.mail()
+    orgs.sync()
+    orgs.org.hide("EmailMessage")
+    orgs.later(hours=1)
+    call = orgs.task()
+    orgs.task(TaskSubtype="Email")
+    outcome = orgs.sync()
+    assert outcome.exit_code == 77
+    assert "EmailMessage" in outcome.errors[0].message
+    assert orgs.delivered == {email, call}
+
+
+@pytest.mark.parametrize(
+    "hidden", ["Task.CallDisposition", "Task.Subject", "Contact.Department", "Account.Website", "EmailMessage.FromName"]
+)
+def test_a_hidden_field_is_left_out_and_said_once_in_check(orgs: OrgWorld, hidden: str) -> None:
+    orgs.org.hide(*hidden.split("."))
+    ids = {orgs.task(), orgs.mail()}
+    assert orgs.sync().exit_code == 0
+    assert orgs.delivered == ids
+    said = [finding for finding in check(orgs) if not finding.ok]
+    assert [finding.what for finding in said] == ["fields"]
+    assert said[0].warning
+    assert hidden in said[0].message
+
+
+def test_a_field_that_is_hidden_overnight_costs_one_describe_and_no_record(orgs: OrgWorld) -> None:
+    first = orgs.task()
+    orgs.sync()
+    orgs.org.hide("Task", "CallDisposition")
+    orgs.org.hide("Contact", "Department")
+    orgs.later(minutes=5)
+    second = orgs.task(ago=timedelta(minutes=20), others=[orgs.contact_of("quinn.birkenhain")])
+    assert orgs.sync().exit_code == 0
+    assert orgs.delivered == {first, second}
+
+
+def test_a_configured_field_that_the_user_does_not_see_is_a_refusal_not_a_wrong_time(orgs: OrgWorld) -> None:
+    orgs.configure("sources.salesforce", occurred_at_field="Call_Start__c")
+    call, email = orgs.task(), orgs.mail()
+    outcome = orgs.sync()
+    assert outcome.exit_code == 77
+    assert "Call_Start__c" in outcome.errors[0].message
+    assert orgs.delivered == {email}
+    orgs.org.field("Task", "Call_Start__c", "datetime")
+    orgs.org.edit("Task", call, touch=False, Call_Start__c="2026-10-05T06:30:00.000+0000")
+    orgs.later(hours=25)
+    orgs.sync()
+    assert orgs.payload(call)["occurredAt"] == "2026-10-05T06:30:00Z"
+
+
+def check(world: OrgWorld) -> list[Any]:
+    """Return the findings of `syncd check` for the org."""
+    from syncd import check as checks
+
+    config = world.config()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clock, "now", world.now)
+        found = list(checks.findings(config, tuple(each for each in config.sources if each.name == "salesforce")))
+    prefix = "salesforce: "
+    return [
+        finding.__class__(finding.what.removeprefix(prefix), finding.ok, finding.message, finding.hint,
+                          finding.warning, finding.exit_code)
+        for finding in found if finding.what.startswith(prefix)
+    ]  # fmt: skip
+
+
+# -- bad days ---------------------------------------------------------------------------
+
+
+def test_a_transaction_that_commits_behind_the_watermark_is_found_by_the_overlap(orgs: OrgWorld) -> None:
+    late = orgs.task(ago=timedelta(minutes=1), late_by=600)
+    first = orgs.task(ago=timedelta(seconds=10), CompletedDateTime=orgs.now() - timedelta(hours=1))
+    orgs.sync()
+    assert orgs.status()["seen"] == 1
+    orgs.later(minutes=11)
+    orgs.sync()
+    orgs.later(minutes=11)
+    orgs.sync()
+    assert orgs.delivered == {first, late}
+
+
+def test_a_transaction_that_commits_hours_late_is_found_by_the_daily_sweep(orgs: OrgWorld) -> None:
+    late = orgs.task(late_by=20 * 3600.0)
+    orgs.task(ago=timedelta(minutes=30))
+    orgs.sync()
+    orgs.later(hours=21)
+    orgs.sync()
+    assert late not in orgs.delivered
+    orgs.later(hours=4)
+    orgs.sync()
+    assert late in orgs.delivered
+
+
+@pytest.mark.parametrize("page", [1, 2, 3])
+@pytest.mark.parametrize("live", [True, False])
+def test_edits_in_mid_page_lose_nobody(orgs: OrgWorld, page: int, live: bool) -> None:
+    orgs.org.set(page_size=10, live_locators=live)
+    ids = [orgs.task(ago=timedelta(hours=3) - timedelta(minutes=n)) for n in range(40)]
+
+    def edit() -> None:
+        orgs.later(seconds=30)
+        for crm_id in (ids[0], ids[page * 10], ids[page * 10 + 1], ids[-1]):
+            orgs.org.edit("Task", crm_id, Subject="Changed")
+
+    at_request(orgs, page, edit)
+    orgs.sync()
+    orgs.org.on_request = None
+    orgs.later(minutes=1)
+    orgs.sync()
+    assert orgs.delivered == set(ids)
+    assert not orgs.recotap.doubled
+
+
+@pytest.mark.parametrize("kind", ["query", "more"])
+def test_a_session_that_expires_in_mid_page_is_renewed_once_and_nothing_is_read_twice(
+    orgs: OrgWorld, kind: str
+) -> None:
+    orgs.org.set(page_size=10)
+    ids = {orgs.task(ago=timedelta(hours=3) - timedelta(minutes=n)) for n in range(40)}
+    at_request(orgs, 1, orgs.org.expire_sessions, kind=kind)
+    assert orgs.sync().exit_code == 0
+    assert orgs.org.requests["token"] == 2
+    assert orgs.delivered == ids
+
+
+@pytest.mark.parametrize("fault", ["sf_unavailable", "sf_406", "sf_420", "sf_html", "reset", "cut", "cut_json"])
+def test_a_passing_fault_in_mid_page_costs_a_retry(orgs: OrgWorld, fault: str) -> None:
+    orgs.org.set(page_size=10)
+    ids = {orgs.task(ago=timedelta(hours=3) - timedelta(minutes=n)) for n in range(40)}
+    orgs.org.faults.add(fault, match="/queryAll/01g", count=2)
+    assert orgs.sync().exit_code == 0
+    assert orgs.delivered == ids
+    assert orgs.slept, "it waited before it tried again"
+
+
+def test_an_outage_in_mid_window_keeps_what_was_read_and_the_next_pass_goes_on(orgs: OrgWorld) -> None:
+    orgs.org.set(page_size=10)
+    ids = [orgs.task(ago=timedelta(days=30) - timedelta(hours=6 * n)) for n in range(40)]
+    orgs.org.faults.add("sf_unavailable", match="/queryAll/01g", skip=2, count=None)
+    assert orgs.sync().exit_code == 69
+    assert 10 <= len(orgs.delivered) < 40
+    orgs.org.faults.clear()
+    with asked(orgs) as requests:
+        assert orgs.sync().exit_code == 0
+    assert orgs.delivered == set(ids)
+    assert requests["more"] <= 3, "what is certain is not read again"
+
+
+def test_a_locator_that_dies_is_begun_anew_behind_what_is_certain(orgs: OrgWorld) -> None:
+    orgs.org.set(page_size=10)
+    ids = {orgs.task(ago=timedelta(hours=3) - timedelta(minutes=n)) for n in range(40)}
+    at_request(orgs, 3, orgs.org.kill_locators)
+    assert orgs.sync().exit_code == 0
+    assert orgs.delivered == ids
+
+
+def test_an_org_whose_locators_never_live_is_read_in_smaller_windows(orgs: OrgWorld) -> None:
+    orgs.org.set(page_size=10)
+    ids = {orgs.task(ago=timedelta(hours=3) - timedelta(minutes=n)) for n in range(40)}
+    orgs.org.faults.add("sf_locator", match="/queryAll/01g", count=None)
+    assert orgs.sync().exit_code == 0
+    assert orgs.delivered == ids
+
+
+@pytest.mark.parametrize("setting", ["query_timeout_rows", "too_large_rows"])
+def test_a_window_that_is_too_much_for_salesforce_is_halved(orgs: OrgWorld, setting: str) -> None:
+    ids = {orgs.task(ago=timedelta(hours=3) - timedelta(seconds=n)) for n in range(40)}
+    orgs.org.set(**{setting: 3})
+    assert orgs.sync().exit_code == 0
+    assert orgs.delivered == ids
+
+
+def test_an_org_that_is_too_slow_for_a_window_is_asked_for_less_from_then_on(orgs: OrgWorld) -> None:
+    """A window that never comes within the deadline must not be begun at its full length in every pass."""
+    orgs.configure("sources.salesforce", timeout="0.3s")
+    ids = {orgs.task(ago=timedelta(days=200) - timedelta(days=n)) for n in range(0, 200, 10)}
+    orgs.org.faults.add("hang", match="/queryAll/", seconds=30, count=2)
+    orgs.org.faults.add("sf_unavailable", match="/queryAll/", count=None)
+    assert orgs.sync().exit_code == 69
+    orgs.org.faults.clear()
+    orgs.configure("sources.salesforce", timeout="30s")
+    with asked(orgs) as requests:
+        assert orgs.sync().exit_code == 0
+    assert requests["query"] > 3, "the calls' window came in parts"
+    assert orgs.delivered == ids
+    kept = dict(orgs.sql("SELECT key, value FROM store WHERE key LIKE 'stretch%'"))
+    assert set(kept) == {"stretch_s.calls"}
+    for _ in range(4):
+        orgs.later(minutes=5)
+        orgs.sync()
+    assert orgs.sql("SELECT value FROM store WHERE key LIKE 'stretch%'") == [("null",)], "it is over"
+
+
+def test_more_rows_in_one_second_than_pages_and_queries_are_used_to(orgs: OrgWorld) -> None:
+    orgs.org.set(page_size=200)
+    at = orgs.now() - timedelta(hours=2)
+    people = {"WhoId": orgs.buyer, "OwnerId": orgs.rep, "AccountId": orgs.account}
+    values = {"TaskSubtype": "Call", "Status": "Completed", "CompletedDateTime": at, **people}
+    ids = {orgs.org.put("Task", values, created_at=at, modified_at=at) for _ in range(1_501)}
+    orgs.sync()
+    assert orgs.delivered == ids
+    assert orgs.recotap.received.total() == len(ids)
+
+
+def test_children_that_do_not_fit_their_page_are_read_to_the_end(orgs: OrgWorld) -> None:
+    orgs.org.set(page_size=20)
+    people = [orgs.contact_of(f"guest{n}.aldermoor") for n in range(49)]
+    call = orgs.task(others=people)
+    mail = orgs.mail(to=people)
+    orgs.sync()
+    assert len(orgs.payload(call)["contacts"]) == 50
+    assert {each["externalContactId"] for each in orgs.payload(mail)["contacts"]} == set(people)
+
+
+def test_a_thousand_look_ups_keep_within_the_uri(orgs: OrgWorld) -> None:
+    contact = orgs.contact_of("sven.aldermoor", Email=None)
+    ids = {orgs.task(WhoId=contact, ago=timedelta(hours=3)) for _ in range(1_001)}
+    orgs.sync()
+    orgs.org.edit("Contact", contact, Email=f"sven.aldermoor@{THEIRS}")
+    orgs.later(minutes=20)
+    assert orgs.sync().exit_code == 0
+    assert orgs.delivered == ids
+
+
+def test_an_id_that_salesforce_takes_for_none_does_not_hold_up_the_others(orgs: OrgWorld) -> None:
+    contact = orgs.contact_of("sven.aldermoor", Email=None)
+    ids = [orgs.task(WhoId=contact) for _ in range(5)]
+    orgs.sync()
+    orgs.org.purge("Task", ids[2])
+    orgs.sql("UPDATE activities SET crm_id = ? WHERE crm_id = ?", "00T000000000000AAA", ids[2])
+    orgs.org.edit("Contact", contact, Email=f"sven.aldermoor@{THEIRS}")
+    orgs.later(minutes=16)
+    orgs.sync()
+    assert orgs.status()["activities"]["delivered"] == 4
+
+
+def test_a_deleted_call_is_excluded_after_two_look_ups_and_an_archived_one_is_not(orgs: OrgWorld) -> None:
+    contact = orgs.contact_of("sven.aldermoor", Email=None)
+    deleted, archived = orgs.task(WhoId=contact), orgs.task(WhoId=contact)
+    orgs.sync()
+    orgs.org.delete("Task", deleted)
+    orgs.org.archive(archived)
+    for minutes in (16, 61, 61):
+        orgs.later(minutes=minutes)
+        orgs.sync()
+    assert orgs.state(deleted) == "excluded deleted"
+    assert orgs.state(archived) == "incomplete no_contact_email"
+
+
+def test_a_call_that_is_archived_at_once_is_read(orgs: OrgWorld) -> None:
+    """A call logged today with an old date may be: windows read archived rows too."""
+    call = orgs.task(ActivityDate="2025-01-07")
+    orgs.org.archive(call)
+    orgs.sync()
+    assert orgs.payload(call)["occurredAt"] == "2025-01-07T12:00:00Z"
+
+
+# -- what it costs ----------------------------------------------------------------------
+
+
+def test_a_thousand_calls_with_two_contacts_each_cost_three_requests_and_an_idle_pass_two(orgs: OrgWorld) -> None:
+    orgs.sync()
+    assert dict(orgs.org.requests) == {"token": 1, "batch": 1, "query": 2}, "the day's describes and users are one"
+    people = [orgs.contact_of(f"person{n}.aldermoor") for n in range(2_000)]
+    for n in range(1_000):
+        orgs.task(ago=timedelta(seconds=9_000 - n), WhoId=people[n], others=[people[-1 - n]])
+    with asked(orgs) as requests:
+        assert orgs.sync().exit_code == 0
+    assert len(orgs.delivered) == 1_000
+    assert requests == {"query": 2, "batch": 1, "retrieve": 1}, "one of the queries is the emails'"
+    orgs.later(minutes=30)
+    with asked(orgs) as requests:
+        orgs.sync()
+    assert requests == {"query": 2}
+
+
+# -- limits -----------------------------------------------------------------------------
+
+
+def test_a_source_that_nears_the_days_quota_pauses_itself_and_says_until_when(orgs: OrgWorld) -> None:
+    call = orgs.task()
+    orgs.org.set(daily_limit=1_000, used=801)
+    outcome = orgs.sync()
+    assert outcome.exit_code == 69
+    assert "quota_reserve" in outcome.errors[0].message
+    assert orgs.delivered == {call}, "what was read is kept"
+    (pause,) = [each["paused_until"] for each in orgs.status()["sources"] if each["stream"] == "emails"]
+    assert pause == "2026-10-05T10:00:00.000Z"
+    before = dict(orgs.org.requests)
+    outcome = orgs.sync()
+    assert outcome.exit_code == 69
+    assert "pauses until" in outcome.errors[0].message
+    assert dict(orgs.org.requests) == before, "without a request"
+    assert any(finding.what == "pause" for finding in check(orgs))
+    assert orgs.org.requests != before, "a check asks all the same"
+    orgs.org.set(used=0)
+    orgs.later(minutes=61)
+    assert orgs.sync().exit_code == 0
+
+
+def test_a_used_up_quota_pauses_the_source_for_an_hour_and_not_the_other(tmp_path: Path) -> None:
+    with OrgWorld(tmp_path, with_hubspot=True) as world:
+        theirs, ours = world.task(), world.call()
+        world.org.faults.add("sf_limit", match="/query", count=None)
+        assert world.sync().exit_code == 69
+        assert world.delivered == {ours}
+        world.org.faults.clear()
+        world.later(minutes=59)
+        assert world.sync().exit_code == 69
+        world.later(minutes=2)
+        assert world.sync().exit_code == 0
+        assert world.delivered == {ours, theirs}
+
+
+def test_a_limit_of_requests_at_a_time_is_waited_out(orgs: OrgWorld) -> None:
+    call = orgs.task()
+    orgs.org.faults.add("sf_concurrent", count=2, match="/query")
+    assert orgs.sync().exit_code == 0
+    assert orgs.delivered == {call}
+
+
+# -- check ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("sees", "findings"), [(True, [True]), (False, [False]), (None, [])])
+def test_check_warns_of_a_user_who_does_not_see_all_by_name(
+    orgs: OrgWorld, sees: bool | None, findings: list[bool]
+) -> None:
+    orgs.org.set(view_all_data=sees)
+    orgs.sync()
+    found = [finding for finding in check(orgs) if finding.what == "permissions"]
+    assert [finding.ok for finding in found] == findings
+    for finding in found:
+        assert "Integration User" in finding.message
+        assert finding.ok or (finding.warning and "View All Data" in finding.hint)
+
+
+def test_check_tells_a_voice_call_object_and_a_quota_that_runs_low(orgs: OrgWorld) -> None:
+    orgs.org.set(voice_call=True, daily_limit=1_000, used=900)
+    found = {finding.what: finding for finding in check(orgs)}
+    assert found["VoiceCall"].ok
+    assert found["daily calls"].warning
+
+
+def test_a_stream_that_the_user_may_not_read_does_not_stop_the_other(orgs: OrgWorld) -> None:
+    orgs.org.hide("Task")
+    email = orgs.mail()
+    assert orgs.sync().exit_code == 77
+    assert orgs.delivered == {email}
+    found = {finding.what: finding for finding in check(orgs)}
+    assert (found["calls"].ok, found["emails"].ok) == (False, True)
+    assert found["calls"].hint
+
+
+def test_another_org_under_the_same_name_is_refused(orgs: OrgWorld) -> None:
+    orgs.task()
+    orgs.sync()
+    orgs.org.set(org_id="00DDn0000000002MAA")
+    orgs.org.expire_sessions()
+    outcome = orgs.sync()
+    assert outcome.exit_code == 78

@@ -1,0 +1,284 @@
+"""What each answer of Salesforce's leads to: the table of refusals, limits, moods and outages."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors.salesforce.retry import (
+    Call,
+    Error,
+    Expired,
+    LocatorGone,
+    Moment,
+    QueryTimeout,
+    Refused,
+    judge,
+    parse_error,
+)
+from syncd.errors import Malformed, Unauthorized, Unavailable
+from syncd.exchange import Answer, Fault, Lost
+
+NOW = datetime(2026, 3, 1, 22, 30, tzinfo=UTC)
+QUERY = Call("calls", "page")
+MORE = Call("calls", "page", locator=True)
+PAGE = {"totalSize": 0, "done": True, "records": []}
+CANARIES = ("00D000000000001!secret", "ada@northmill.example", "Very private subject", "SELECT Id")
+QUOTING = "\nSELECT Id FROM Task WHERE Subject = 'Very private subject' ada@northmill.example 00D000000000001!secret"
+
+
+def answer(status: int, body: Any = "", **headers: str) -> Answer:
+    written = body if isinstance(body, str) else json.dumps(body)
+    return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, written.encode())
+
+
+def fault(status: int, body: Any = "", *, call: Call = QUERY, attempt: int = 1, renews: bool = True, **headers: str):
+    found = judge(call, answer(status, body, **headers), Moment(attempt, NOW, version="66.0", renews=renews))
+    assert isinstance(found, Fault)
+    text = f"{found.error!r} {found.error} {found.error.hint}"
+    assert not [canary for canary in CANARIES if canary in text]
+    return found
+
+
+def said(code: str, text: str = QUOTING) -> list[dict[str, str]]:
+    return [{"message": text, "errorCode": code}]
+
+
+def test_content_is_returned_in_the_shape_that_was_asked_for():
+    moment = Moment(1, NOW)
+    first = {"totalSize": 2, "done": False, "nextRecordsUrl": "/services/data/v66.0/query/01g", "records": [{}]}
+    assert judge(QUERY, answer(200, PAGE), moment) == PAGE
+    assert judge(QUERY, answer(200, first), moment) == first
+    assert judge(Call("x", "list", count=2), answer(200, [{}, None]), moment) == [{}, None]
+    assert judge(Call("x"), answer(200, {}), moment) == {}
+
+
+@pytest.mark.parametrize(
+    ("call", "body"),
+    [
+        (QUERY, ""),
+        (QUERY, "<html>maintenance</html>"),
+        (QUERY, '{"totalSize": 1, "done": tr'),
+        (QUERY, "[]"),
+        (QUERY, {"done": True}),
+        (QUERY, {"done": True, "records": [1]}),
+        (QUERY, {"records": []}),
+        (QUERY, {"done": False, "records": []}),
+        (QUERY, "[" * 99_999),
+        (Call("x"), "[]"),
+        (Call("x", "list", count=1), "[]"),
+        (Call("x", "list", count=1), "[1]"),
+        (Call("x", "list", count=1), "{}"),
+        (Call("x", "batch", count=1), "[]"),
+        (Call("x", "batch", count=1), {"results": []}),
+        (Call("x", "batch", count=1), {"results": [{"result": {}}]}),
+    ],
+)
+def test_what_nobody_can_read_is_tried_again_and_malformed(call, body):
+    found = fault(200, body, call=call)
+    assert isinstance(found.error, Malformed)
+    assert found.wait_s == 0.5
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ('[{"message": "M", "errorCode": "A_B"}]', Error("A_B", "m")),
+        ('{"message": "M", "errorCode": "A_B"}', Error("A_B", "m")),
+        ('{"error": "invalid_grant", "error_description": "Bad"}', Error("invalid_grant", "bad")),
+        ('[{"errorCode": "a@b.example"}]', Error("", "")),
+        ('[{"errorCode": ["A"], "message": 7}]', Error("", "")),
+        ("{}", Error("", "")),
+        ("[]", None),
+        ("[1]", None),
+        ("<html>", None),
+        ("", None),
+    ],
+)
+def test_an_error_is_read_from_a_list_or_an_object_and_strangers_are_none(body, expected):
+    assert parse_error(body.encode()) == expected
+
+
+@pytest.mark.parametrize("status", [400, 500])
+@pytest.mark.parametrize("code", ["QUERY_TIMEOUT", "OPERATION_TOO_LARGE"])
+def test_too_much_at_once_asks_for_less_and_not_again(status, code):
+    found = fault(status, said(code))
+    assert type(found.error) is QueryTimeout
+    assert (found.wait_s, found.pause_s) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(404, said("NOT_FOUND")), (404, ""), (400, said("INVALID_QUERY_LOCATOR"))]
+)
+def test_a_page_that_is_gone_is_told_from_all_else(status, body):
+    found = fault(status, body, call=MORE)
+    assert (type(found.error), found.wait_s) == (LocatorGone, None)
+
+
+@pytest.mark.parametrize(
+    "code",
+    "MALFORMED_QUERY INVALID_FIELD INVALID_TYPE INVALID_QUERY_FILTER_OPERATOR QUERY_TOO_COMPLICATED NEW_CODE".split(),
+)
+def test_a_query_that_does_not_fit_the_org_is_refused_by_its_code(code):
+    found = fault(400, said(code))
+    assert isinstance(found.error, Refused)
+    assert (found.error.error_code, found.wait_s) == (code, None)
+    assert code in found.error.message
+
+
+@pytest.mark.parametrize(
+    ("code", "hint"),
+    [
+        ("API_DISABLED_FOR_ORG", "API Enabled"),
+        ("API_CURRENTLY_DISABLED", "API Enabled"),
+        ("INSUFFICIENT_ACCESS", "Read"),
+        ("TXN_SECURITY_METERING_ERROR", "Exempt from Transaction Security"),
+        ("INACTIVE_ORG_OR_USER", "activate"),
+        ("SOMETHING_NEW", "Login History"),
+    ],
+)
+def test_what_the_user_may_not_do_is_unauthorized_with_a_remedy(code, hint):
+    found = fault(403, said(code))
+    assert isinstance(found.error, Unauthorized)
+    assert hint in found.error.hint
+    assert code in found.error.message
+    assert found.wait_s is None
+
+
+def test_the_code_decides_not_the_status():
+    assert isinstance(fault(400, said("API_DISABLED_FOR_ORG")).error, Unauthorized)
+    assert isinstance(fault(403, said("INVALID_SESSION_ID")).error, Expired)
+    assert fault(400, said("SERVER_UNAVAILABLE")).wait_s == 0.5
+
+
+@pytest.mark.parametrize("body", [said("INVALID_SESSION_ID"), said("INVALID_AUTH_HEADER"), {}, "<html>", ""])
+def test_a_session_that_is_over_is_told_by_status_or_code(body):
+    renewed, configured = fault(401, body), fault(401, body, renews=False)
+    assert type(renewed.error) is type(configured.error) is Expired
+    assert "just begun" in renewed.error.message
+    assert "IP" in renewed.error.hint
+    assert "session_id has expired" in configured.error.message
+    assert "client_secret" in configured.error.hint
+
+
+@pytest.mark.parametrize("told", ["", "5", "90"])
+def test_the_days_calls_are_a_pause_of_an_hour(told):
+    found = fault(403, said("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded."), retry_after=told)
+    assert isinstance(found.error, Unavailable)
+    assert (found.wait_s, found.pause_s) == (None, 3600)
+    longer = fault(403, said("REQUEST_LIMIT_EXCEEDED", ""), retry_after="7200")
+    assert longer.pause_s == 7200
+
+
+@pytest.mark.parametrize(
+    "text", ["ConcurrentPerOrgLongTxn Limit exceeded.", "ConcurrentRequests (Concurrent API Requests) Limit exceeded."]
+)
+def test_too_many_at_once_is_waited_out(text):
+    waits = [fault(403, said("REQUEST_LIMIT_EXCEEDED", text), attempt=attempt).wait_s for attempt in (1, 2)]
+    assert waits == [5, 10]
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        *((status, "") for status in (406, 408, 420, 429, 500, 502, 503, 504, 520, 599)),
+        (503, "<html>"),
+        (400, "<html>"),
+        (403, "<html>"),
+        (403, ""),
+        (500, said("UNABLE_TO_LOCK_ROW")),
+        (500, said("UNKNOWN_EXCEPTION")),
+        (503, said("SERVER_UNAVAILABLE")),
+        (500, said("NEVER_HEARD")),
+    ],
+)
+def test_what_passes_backs_off_with_jitter(status, body):
+    assert [fault(status, body, attempt=attempt).wait_s for attempt in (1, 2)] == [0.5, 1.0]
+    jittered = judge(QUERY, answer(status, body), Moment(1, NOW, jitter=0.999))
+    assert jittered.wait_s == pytest.approx(0.75, abs=0.01)
+    assert str(status) in fault(status, body).error.message
+
+
+@pytest.mark.parametrize(
+    ("told", "wait_s", "pause_s"),
+    [
+        ("5", 5, None),
+        ("59.5", 59.5, None),
+        ("60", None, 60),
+        ("999999", None, 86400),
+        ("soon", 0.5, None),
+        ("-3", 0.5, None),
+        (format_datetime(NOW + timedelta(seconds=90), usegmt=True), None, 90),
+    ],
+)
+@pytest.mark.parametrize("status", [420, 429, 503])
+def test_retry_after_is_waited_for_and_from_a_minute_on_a_pause(status, told, wait_s, pause_s):
+    found = fault(status, "", retry_after=told)
+    assert (found.wait_s, found.pause_s) == (wait_s, pause_s)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(410, ""), (410, said("GONE")), (404, said("NOT_FOUND")), (400, said("UNSUPPORTED_API_VERSION"))],
+)
+def test_a_version_that_is_retired_is_named(status, body):
+    found = fault(status, body)
+    assert "66.0" in found.error.hint
+    assert "api_version" in found.error.hint
+    assert found.wait_s is None
+
+
+@pytest.mark.parametrize("status", [414, 431])
+@pytest.mark.parametrize("body", ["", "<html>"])
+def test_too_long_a_request_is_a_bug_to_report(status, body):
+    found = fault(status, body)
+    assert "report" in found.error.hint
+    assert found.wait_s is None
+
+
+@pytest.mark.parametrize("status", [300, 302, 307])
+def test_a_redirect_is_no_answer_and_not_tried_again(status):
+    found = fault(status, "")
+    assert (found.wait_s, str(status) in found.error.message) == (None, True)
+
+
+def test_a_lost_answer_is_tried_again_where_that_may_help():
+    found = judge(QUERY, Lost("no connection", hint="check it"), Moment(2, NOW))
+    assert (str(found.error), found.error.hint, found.wait_s) == ("Salesforce, calls: no connection", "check it", 1.0)
+    assert judge(QUERY, Lost("no", again=False), Moment(1, NOW)).wait_s is None
+
+
+def test_the_parts_of_a_batch_are_judged_each():
+    call, moment = Call("describe", "batch", count=2), Moment(1, NOW)
+    good = {"statusCode": 200, "result": {"name": "Task"}}
+
+    def judged(status: int, body: Any) -> Any:
+        return judge(call, answer(200, {"results": [good, {"statusCode": status, "result": body}]}), moment)
+
+    assert judged(404, said("NOT_FOUND")) == [{"name": "Task"}, None]
+    assert isinstance(judged(403, said("API_DISABLED_FOR_ORG")).error, Unauthorized)
+    assert judged(403, said("REQUEST_LIMIT_EXCEEDED", "TotalRequests")).pause_s == 3600
+    assert judged(500, said("UNKNOWN_EXCEPTION")).wait_s == 0.5
+    assert judged(503, None).wait_s == 0.5
+    assert isinstance(judged(200, [1]).error, Malformed)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("error_400_invalid_field", Refused),
+        ("error_400_invalid_field_filter", Refused),
+        ("error_400_invalid_type", Refused),
+        ("error_400_malformed_id", Refused),
+        ("error_400_query_timeout", QueryTimeout),
+        ("error_401_invalid_session", Expired),
+        ("error_404_not_found", Unavailable),
+    ],
+)
+def test_the_recorded_bodies_are_understood(name, kind):
+    samples = Path(__file__).parents[1] / "syncd" / "sandbox" / "salesforce" / "samples"
+    found = fault(int(name.split("_")[1]), (samples / f"{name}.json").read_text(encoding="utf-8"))
+    assert type(found.error) is kind
