@@ -100,7 +100,7 @@ def test_the_mapping_of_an_email_that_came_in(orgs: OrgWorld) -> None:
 def test_an_email_that_came_in_to_none_of_our_users_is_the_linked_tasks_owners(orgs: OrgWorld) -> None:
     """Such as one to a shared address: who works it owns the task."""
     task = orgs.task(TaskSubtype="Email", OwnerId=orgs.colleague)
-    incoming = {"to": [], "Incoming": True, "FromId": None, "FromAddress": f"mira.copperwell@{THEIRS}"}
+    incoming: dict[str, Any] = {"to": [], "Incoming": True, "FromId": None, "FromAddress": f"mira.copperwell@{THEIRS}"}
     email = orgs.mail(**incoming, ActivityId=task)
     orphan = orgs.mail(**incoming)
     orgs.sync()

@@ -63,7 +63,7 @@ def read(
             end = start + at_most - SECOND
         certain = start
         try:
-            for found in _vouched(_pages(ask, more, start, end, children), end):
+            for found in _vouched(_pages(ask, more, start, end, children), start, end):
                 yield replace(found, last=not stretches and found.last)
                 certain = max(certain, found.until)
         except (QueryTimeout, LocatorGone) as error:
@@ -91,12 +91,13 @@ def _pages(ask: Ask, more: More, start: datetime, end: datetime, children: str |
             raise Malformed("Salesforce: the same page comes again", hint=CHANGED)
 
 
-def _vouched(pages: Iterator[Rows], end: datetime) -> Iterator[Read]:
+def _vouched(pages: Iterator[Rows], start: datetime, end: datetime) -> Iterator[Read]:
     """Hold each page back until the next is there, and hand it on in parts that say how far they vouch."""
     held: Rows | None = None
     for page in filter(None, pages):
         if held:
-            yield from _parts(held, min(end, *(ref.modified_at for ref, _ in page)))
+            # What shows the end or later was edited since the query: it says nothing of where it stood.
+            yield from _parts(held, min((ref.modified_at for ref, _ in page if ref.modified_at < end), default=start))
         held = page
     yield from _parts(held or [], end, last=True)
 

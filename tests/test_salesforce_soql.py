@@ -1,0 +1,515 @@
+"""Every SOQL text that Salesforce is sent: checked by a parser of npm's, and against what orgs are described as.
+
+The parser knows the grammar and no org; what it makes of a text is compared with the describes that the text was made
+from. It is a development tool: `npm ci --prefix tests/soql` installs it. Without it these tests are skipped; where the
+environment has CI set, as .ci/run does, they fail.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
+from functools import cache
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from connectors.salesforce import soql
+from connectors.salesforce.schema import EMAIL, TASK, TASK_PEOPLE, USER, WANTED, Schema
+from connectors.salesforce.soql import Select
+from syncd import engine
+from syncd.connector import Context, Window
+from syncd.sandbox.salesforce import Salesforce, service
+from syncd.sandbox.salesforce.describe import describe
+from syncd.sandbox.salesforce.query import run
+from syncd.sandbox.salesforce.refusals import Refused
+from tests.orgs import OrgWorld
+
+CHECK = Path(__file__).parent / "soql"
+INSTALL = "npm ci --prefix tests/soql"
+BASE = "/services/data/v66.0"
+SINCE, UNTIL = datetime(2026, 3, 1, 10, tzinfo=UTC), datetime(2026, 3, 1, 11, 59, 59, tzinfo=UTC)
+IDS = ["00Tx0000001a2BcEAI", "00Tx0000001a2BdEAI"]
+USER_ID = "005x00000012Q9PAAU"
+OCCURRED_AT, LINKEDIN = "Call_Time__c", "LinkedIn_URL__c"
+CUSTOM = [(TASK, OCCURRED_AT), ("Contact", LINKEDIN), ("Lead", LINKEDIN)]
+FEATURES = ("enhanced_email", "shared_activities", "tracking", "bounce_management")
+URI_LIMIT = 16_384  # bytes of URI and headers (Limits v67)
+HEADERS = 3_072  # bytes that we leave to headers: a token may be 2 KB
+# What a path finds behind a field that leads to several objects (Name, Object Reference v67).
+NAME = {"Name", "FirstName", "LastName", "Email", "Phone", "Title", "Type", "Username", "Alias", "IsActive"}
+
+Describes = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Text:
+    """One text, the query it is, and the org that it is for."""
+
+    org: str
+    what: str
+    soql: str
+    select: Select | None = None
+
+
+# -- orgs -------------------------------------------------------------------------------
+
+
+def an_org(**settings: Any) -> Salesforce:
+    org = Salesforce(seed=1, **settings)
+    for name, field in CUSTOM:
+        org.field(name, field, "datetime" if name == TASK else "url")
+    return org
+
+
+def described(org: Salesforce) -> Describes:
+    """Return the describes of all that the acting user sees."""
+    seen = {name: kind for name in org.kinds if (kind := org.view(name)) is not None}
+    return {name: describe(kind, BASE, seen) for name, kind in seen.items()}
+
+
+def without(describes: Describes, object_type: str, field: str | None = None) -> Describes:
+    """Hide an object, or a field of it."""
+    if field is None:
+        rest = {name: each for name, each in describes.items() if name != object_type}
+        return {name: _unrelated(each, object_type) for name, each in rest.items()}
+    whole = describes[object_type]
+    fields = [row for row in whole["fields"] if row["name"] != field]
+    return {**describes, object_type: {**whole, "fields": fields}}
+
+
+def _unrelated(described: Any, object_type: str) -> Any:
+    """Forget what leads to an object that is not seen."""
+    fields = [{**row, "referenceTo": [each for each in row["referenceTo"] if each != object_type]}
+              for row in described["fields"]]  # fmt: skip
+    children = [each for each in described["childRelationships"] if each["childSObject"] != object_type]
+    return {**described, "fields": fields, "childRelationships": children}
+
+
+@cache
+def orgs() -> dict[str, Describes]:
+    """Return every org there is a reason to write other queries for."""
+    found: dict[str, Describes] = {}
+    for count in range(len(FEATURES) + 1):
+        for absent in combinations(FEATURES, count):
+            settings = dict.fromkeys(absent, False)
+            found[f"without {absent}"] = described(an_org(**settings))
+            found[f"person accounts, without {absent}"] = described(an_org(person_accounts=True, **settings))
+    whole = described(an_org(person_accounts=True, voice_call=True))
+    found["everything"] = whole
+    for object_type, names in WANTED.items():
+        found[f"{object_type} hidden"] = without(whole, object_type)
+        for name in names:
+            found[f"{object_type}.{name} hidden"] = without(whole, object_type, name)
+    for object_type, name in CUSTOM:
+        found[f"{object_type}.{name} hidden"] = without(whole, object_type, name)
+    return found
+
+
+# -- texts ------------------------------------------------------------------------------
+
+
+def selects(schema: Schema, *, custom: bool) -> Iterator[tuple[str, Select]]:
+    """Yield what is read of an org, as far as it can be."""
+    occurred_at, linkedin = (OCCURRED_AT, LINKEDIN) if custom else ("", "")
+    if not schema.lacking(TASK):
+        seen = occurred_at if schema.has(TASK, occurred_at) else ""
+        yield "calls", soql.tasks(schema, "Call", occurred_at_field=seen, linkedin_field=linkedin)
+        yield "email tasks", soql.tasks(schema, "Email", linkedin_field=linkedin)
+    if schema.has(EMAIL) and not schema.lacking(EMAIL):
+        yield "emails", soql.emails(schema)
+
+
+def texts_of(org: str, describes: Describes, *, custom: bool) -> Iterator[Text]:
+    schema = Schema.of({name: describes.get(name) for name in WANTED}, CUSTOM if custom else ())
+    for what, select in selects(schema, custom=custom):
+        yield Text(org, f"{what}: window", select.window(SINCE, UNTIL), select)
+        yield Text(org, f"{what}: ids", select.by_ids(IDS), select)
+        yield Text(org, f"{what}: count", select.counted(SINCE, UNTIL), select)
+        yield Text(org, f"{what}: one", select.one(), select)
+    if people := soql.task_people(schema, IDS):
+        yield Text(org, "people of calls", people)
+    yield Text(org, "users", soql.users())
+    yield Text(org, "users by id", soql.users_by_ids([USER_ID]))
+    yield Text(org, "user", soql.user_name(USER_ID))
+    if "PermissionSetAssignment" in describes:
+        yield Text(org, "permissions", soql.sees_everything(USER_ID))
+
+
+@cache
+def texts() -> list[Text]:
+    """Return every text that is made, for every org."""
+    return [
+        text for org, describes in orgs().items() for custom in (False, True)
+        for text in texts_of(org, describes, custom=custom)
+    ]  # fmt: skip
+
+
+class Kept(dict[str, Any]):
+    """A store that forgets with the test."""
+
+    def get(self, key: str, *, max_age: timedelta | None = None) -> Any:  # type: ignore[override]
+        return super().get(key)
+
+    def put(self, key: str, value: Any) -> None:
+        self[key] = value
+
+
+@pytest.fixture(scope="module")
+def sent(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Every text that came to the stand-in, those in batches too: passes, look-ups, a count and a check."""
+    found: list[str] = []
+
+    def recorded(org: Any, text: str, **how: Any) -> Any:
+        found.append(text)
+        return run(org, text, **how)
+
+    with pytest.MonkeyPatch.context() as patch, OrgWorld(tmp_path_factory.mktemp("sent")) as world:
+        patch.setattr(engine, "WAKE_S", 0.02)
+        patch.setattr(service, "run", recorded)
+        lead = world.org.put("Lead", {"LastName": "Fennbrook", "Company": "Cinder Looms", "Email": "f@cinder.example"})
+        partner = world.org.user("ivo@partner.example", "Ivo", "Ivorstone")
+        world.org.edit(USER, partner, UserType="PowerPartner")
+        world.task(ago=timedelta(minutes=2))  # not settled yet: it is looked up later
+        world.task(WhoId=lead)
+        world.task(others=[world.contact_of("quinn.birkenhain")])
+        world.mail(FromId=partner)
+        assert world.sync().exit_code == 0
+        world.later(minutes=30)
+        assert world.sync().exit_code == 0
+        (source,) = world.config().sources
+        connector = source.connector(source.config, Context(source.name, Kept(), world.now, lambda _: None))
+        assert all(finding.ok for finding in connector.check())
+        assert connector.count("calls", Window(SINCE, UNTIL, lambda _: ())) == 0
+        connector.close()
+    return found
+
+
+# -- the parser -------------------------------------------------------------------------
+
+
+def missing(reason: str) -> None:
+    if os.environ.get("CI"):
+        pytest.fail(f"{reason}, and CI is set; install it: {INSTALL}")
+    pytest.skip(f"{reason}; install it: {INSTALL}")
+
+
+def parse(asked: Iterable[str]) -> list[dict[str, Any]]:
+    """Return what the parser makes of each text; skip the test, or in CI fail it, where there is no parser."""
+    node = shutil.which("node")
+    if node is None:
+        missing("no node to run the SOQL parser")
+    if not (CHECK / "node_modules" / "@jetstreamapp" / "soql-parser-js").is_dir():
+        missing("the SOQL parser is not installed")
+    lines = "".join(json.dumps({"soql": each}) + "\n" for each in asked)
+    done = subprocess.run(
+        [str(node), "check.mjs"], input=lines, capture_output=True, text=True, check=False, timeout=60, cwd=CHECK
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+WRONG = {
+    "a typo": "SELCT Id FROM Task",
+    "a trailing comma": "SELECT Id, Subject, FROM Task",
+    "double quotes": 'SELECT Id FROM Task WHERE TaskSubtype = "Call"',
+    "no field": "SELECT  FROM Task",
+    "no id": "SELECT Id FROM Task WHERE Id IN ()",
+    "a quote too many": "SELECT Id FROM Task WHERE Subject = 'It's on'",
+    "an instant without a zone": "SELECT Id FROM Task WHERE SystemModstamp >= 2026-03-01T10:00:00",
+    "an unfinished order": "SELECT Id FROM Task ORDER BY",
+    "a TYPEOF without a WHEN": "SELECT Id, TYPEOF Who END FROM Task",
+    "something after the end": "SELECT Id FROM Task LIMIT 1 please",
+    "OR, which nobody looks at": "SELECT Id FROM Task WHERE IsClosed = true OR IsDeleted = false",
+    "an offset, which nobody looks at": "SELECT Id FROM Task OFFSET 5",
+}
+
+
+@pytest.fixture(scope="module")
+def trees(sent: list[str]) -> dict[str, dict[str, Any]]:
+    """What the parser makes of every text; one start of node for all."""
+    every = list(dict.fromkeys([*(text.soql for text in texts()), *sent, *WRONG.values()]))
+    return dict(zip(every, parse(every), strict=True))
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_the_parser_refuses(trees: dict[str, dict[str, Any]], wrong: str) -> None:
+    assert trees[WRONG[wrong]]["ok"] is False
+
+
+def test_the_parser_takes_every_text(trees: dict[str, dict[str, Any]], sent: list[str]) -> None:
+    assert [(text, trees[text]) for text in (*sent, *(text.soql for text in texts())) if not trees[text]["ok"]] == []
+
+
+# -- what a text asks for ---------------------------------------------------------------
+
+
+def amiss(describes: Describes, tree: dict[str, Any]) -> Iterator[str]:
+    """Yield the paths of a text that lead nowhere, are had twice, or are compared though they may not be."""
+    root = tree["object"]
+    paths = [*tree["fields"], *(path for path, *_ in tree["conditions"]), *(path for path, _ in tree["order"])]
+    yield from (f"{root}.{path}" for path in paths if not leads(describes, root, path))
+    for path in (*(path for path, *_ in tree["conditions"]), *(path for path, _ in tree["order"])):
+        if "." not in path and not row_of(describes, root, path).get("filterable"):
+            yield f"{path} is not filterable"
+    lists = [tree["fields"], *tree["children"].values(), *(own for each in tree["typeofs"].values()
+             for own in each.values())]  # fmt: skip
+    yield from (f"{path} twice" for own in lists for path in own if own.count(path) > 1)
+    for relation, whens in tree["typeofs"].items():
+        way = way_of(describes, root, relation)
+        if not way.get("polymorphicForeignKey"):
+            yield f"TYPEOF {relation}, which is not polymorphic"
+        if any(path.startswith(f"{relation}.") for path in tree["fields"]):
+            yield f"{relation} beside its TYPEOF"
+        for target, own in whens.items():
+            if target not in way.get("referenceTo", ()):
+                yield f"TYPEOF {relation} WHEN {target}"
+            yield from (f"{target}.{path}" for path in own if not leads(describes, target, path))
+    for relation, own in tree["children"].items():
+        child = next((each["childSObject"] for each in describes[root]["childRelationships"]
+                      if each["relationshipName"] == relation), "")  # fmt: skip
+        yield from (f"{relation}: {path}" for path in own if not leads(describes, child, path))
+
+
+def row_of(describes: Describes, object_type: str, name: str) -> dict[str, Any]:
+    rows = (describes.get(object_type) or {}).get("fields", ())
+    return next((row for row in rows if row["name"] == name), {})
+
+
+def way_of(describes: Describes, object_type: str, relation: str) -> dict[str, Any]:
+    """Return the field that leads through a relationship."""
+    rows = (describes.get(object_type) or {}).get("fields", ())
+    return next((row for row in rows if row["relationshipName"] == relation), {})
+
+
+def leads(describes: Describes, object_type: str, path: str) -> bool:
+    """Say whether a path leads to a field that the acting user sees."""
+    first, _, rest = path.partition(".")
+    if not rest:
+        return bool(row_of(describes, object_type, first))
+    way = way_of(describes, object_type, first)
+    if way.get("polymorphicForeignKey"):
+        return rest in NAME
+    return any(leads(describes, target, rest) for target in way.get("referenceTo", ()))
+
+
+def test_every_path_leads_to_a_field_that_the_org_is_described_with(trees: dict[str, dict[str, Any]]) -> None:
+    faults = {(text.org, text.what): found for text in texts()
+              if (found := list(amiss(orgs()[text.org], trees[text.soql])))}  # fmt: skip
+    assert faults == {}
+
+
+def test_what_is_really_sent_fits_the_org_too(trees: dict[str, dict[str, Any]], sent: list[str]) -> None:
+    whole = described(Salesforce(seed=1))
+    assert {text: found for text in sent if (found := list(amiss(whole, trees[text])))} == {}
+    asked = {trees[text]["object"] for text in sent}
+    assert asked == {TASK, EMAIL, TASK_PEOPLE, USER, "PermissionSetAssignment"}
+
+
+def test_what_is_really_sent_is_of_the_kinds_checked_here(sent: list[str]) -> None:
+    """A text of another form than those enumerated would be one that the org variants do not check."""
+    whole = described(Salesforce(seed=1))
+    known = {form(text.soql) for text in texts_of("", whole, custom=False)}
+    assert {form(text) for text in sent} <= known
+    assert {text.what for text in texts_of("", whole, custom=False) if form(text.soql) in set(map(form, sent))} >= {
+        "calls: window", "calls: ids", "calls: count", "calls: one", "emails: window", "emails: one", "people of calls",
+        "users", "users by id", "user", "permissions",
+    }  # fmt: skip
+
+
+def form(text: str) -> str:
+    """Return a text without its values."""
+    words = text.replace("(", "( ").replace(")", " )").replace(",", " , ").split()
+    values = ["?" if (word[:1] == "'" and word not in ("'Call'", "'Email'", "'Standard'")) or word[:4].isdigit()
+              else word for word in words]  # fmt: skip
+    while (several := " ".join(values).replace("? , ?", "?")) != " ".join(values):
+        values = several.split()
+    return " ".join(values)
+
+
+def test_only_wanted_fields_are_selected_and_no_bodies(trees: dict[str, dict[str, Any]]) -> None:
+    custom = {name for _, name in CUSTOM}
+    wanted = {name for names in WANTED.values() for name in names} | custom | {"IsActive"}
+    for text in texts():
+        tree = trees[text.soql]
+        own = [*tree["fields"], *(path for each in tree["typeofs"].values() for some in each.values() for path in some)]
+        own += [path for some in tree["children"].values() for path in some]
+        assert {path.rpartition(".")[2] for path in own} <= wanted, text
+    assert not [name for name in wanted if any(word in name for word in ("Body", "Description", "Headers"))]
+
+
+BOUNDS = [
+    ["SystemModstamp", ">=", "2026-03-01T10:00:00Z", "DATETIME"],
+    ["SystemModstamp", "<=", "2026-03-01T11:59:59Z", "DATETIME"],
+]
+NOT_DELETED = ["IsDeleted", "=", "FALSE", "BOOLEAN"]
+WHICH = {
+    "calls": [["TaskSubtype", "=", "'Call'", "STRING"], ["IsClosed", "=", "TRUE", "BOOLEAN"]],
+    "email tasks": [["TaskSubtype", "=", "'Email'", "STRING"], ["IsClosed", "=", "TRUE", "BOOLEAN"]],
+    "emails": [],
+}
+
+
+def of(kind: str) -> list[tuple[Text, str, list[Any]]]:
+    """Return the texts of a kind, each with its stream and the condition that shuts out what is deleted."""
+    return [
+        (text, text.what.partition(":")[0], [] if text.org.endswith("IsDeleted hidden")
+         and text.org.split(".")[0] == (text.select.object_type if text.select else "") else [NOT_DELETED])
+        for text in texts() if text.what.endswith(f": {kind}")
+    ]  # fmt: skip
+
+
+def test_a_window_has_both_bounds_inclusive_and_its_order_and_no_limit(trees: dict[str, dict[str, Any]]) -> None:
+    for text, stream, undeleted in of("window"):
+        tree = trees[text.soql]
+        assert tree["conditions"] == [*undeleted, *WHICH[stream], *BOUNDS], text
+        assert tree["order"] == [["SystemModstamp", "ASC"], ["Id", "ASC"]]
+        assert (tree["limit"], tree["count"]) == (None, False)
+        assert {"Id", "SystemModstamp"} <= set(tree["fields"])
+
+
+def test_a_count_counts_what_the_window_would_hold(trees: dict[str, dict[str, Any]]) -> None:
+    for text, stream, undeleted in of("count"):
+        tree = trees[text.soql]
+        assert tree["count"]
+        assert tree["conditions"] == [*undeleted, *WHICH[stream], *BOUNDS], text
+        assert (tree["order"], tree["limit"]) == ([], None)
+
+
+def test_a_look_up_asks_for_its_ids_whatever_has_become_of_them(trees: dict[str, dict[str, Any]]) -> None:
+    """A call that was reopened is read too: only so is it seen that it is none any more."""
+    for text, _, undeleted in of("ids"):
+        ids = ["Id", "IN", [f"'{crm_id}'" for crm_id in IDS], "STRING"]
+        assert trees[text.soql]["conditions"] == [*undeleted, ids], text
+        assert {"Id", "SystemModstamp"} <= set(trees[text.soql]["fields"])
+
+
+def test_a_trial_asks_for_one_row_of_what_a_window_asks_for(trees: dict[str, dict[str, Any]]) -> None:
+    for text, stream, undeleted in of("one"):
+        tree = trees[text.soql]
+        assert (tree["conditions"], tree["limit"]) == ([*undeleted, *WHICH[stream]], 1), text
+
+
+def test_a_child_query_is_told_by_its_select(trees: dict[str, dict[str, Any]]) -> None:
+    for text, _, _ in (*of("window"), *of("ids"), *of("one")):
+        assert text.select
+        assert list(trees[text.soql]["children"]) == ([text.select.children] if text.select.children else []), text
+
+
+def test_the_whole_org_is_asked_for_everything_wanted(trees: dict[str, dict[str, Any]]) -> None:
+    """A field that no query asks for would be one too many in WANTED."""
+    asked: dict[str, set[str]] = {}
+    for text in texts():
+        if text.org != "everything":
+            continue
+        tree, describes = trees[text.soql], orgs()["everything"]
+        lists = [(tree["object"], tree["fields"] + [path for path, *_ in tree["conditions"]])]
+        lists += [(name, own) for each in tree["typeofs"].values() for name, own in each.items()]
+        lists += [(each["childSObject"], tree["children"].get(each["relationshipName"], ()))
+                  for each in describes[tree["object"]]["childRelationships"]]  # fmt: skip
+        for object_type, own in lists:
+            asked.setdefault(object_type, set()).update(path for path in own if "." not in path)
+    missing = {name: left for name, names in WANTED.items() if (left := set(names) - asked.get(name, set()))}
+    # Accounts are read by path or by id; VoiceCall is told of, not read.
+    assert missing == {"Account": set(WANTED["Account"]), "VoiceCall": {"Id"}}
+    schema = Schema.of({name: orgs()["everything"][name] for name in WANTED})
+    assert soql.account_fields(schema) == list(WANTED["Account"])
+
+
+@pytest.mark.parametrize("absent", [some for count in range(5) for some in combinations(FEATURES, count)])
+def test_the_stand_in_takes_every_text_as_well(absent: tuple[str, ...]) -> None:
+    """A second reader, which knows the org; Sandbox runs it in every other test."""
+    org = an_org(**dict.fromkeys(absent, False))
+    for text in texts_of("", described(org), custom=True):
+        run(org, text.soql, base=BASE, verb="queryAll", page_size=200, turn=1)
+    with pytest.raises(Refused):
+        run(org, "SELECT Id, NoSuchField FROM Task", base=BASE, verb="queryAll", page_size=200, turn=1)
+
+
+def test_without_enhanced_email_there_is_no_query_for_email_messages() -> None:
+    found = {text.what for text in texts() if text.org == "without ('enhanced_email',)"}
+    assert not [what for what in found if what.startswith("emails:")]
+    assert "email tasks: window" in found
+
+
+def test_a_configured_standard_field_is_not_asked_for_twice() -> None:
+    """Salesforce refuses a field that is selected twice, and with it the whole query."""
+    schema = Schema.of({name: orgs()["everything"][name] for name in WANTED}, [(TASK, "CompletedDateTime")])
+    select = soql.tasks(schema, "Call", occurred_at_field="CompletedDateTime", linkedin_field="Title")
+    assert select.fields.count("CompletedDateTime") == 1
+    (who,) = [field for field in select.fields if field.startswith("TYPEOF")]
+    assert who.count("Title") == 2  # of a contact and of a lead
+    for names in (soql.contact_fields(schema, "Title"), soql.lead_fields(schema, "Website")):
+        assert len(names) == len(set(names))
+
+
+# -- values and sizes -------------------------------------------------------------------
+
+
+def test_an_instant_is_written_in_utc_and_whole_seconds() -> None:
+    east = datetime(2026, 3, 1, 1, 30, 0, 999_999, tzinfo=timezone(timedelta(hours=5, minutes=30)))
+    assert soql.literal(east) == "2026-02-28T20:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("written", "takes"),
+    [
+        ("00T000000000001AAA", True), ("00T000000000001", True), ("", False), ("00T", False),
+        ("00T00000000001'", False), ("00T00000000000 1AA", False), ("00T0000000000012", False),
+        ("00T00000000000٣", False), ("0" * 19, False),
+    ],
+)  # fmt: skip
+def test_what_can_be_an_id(written: str, takes: bool) -> None:
+    assert soql.is_id(written) is takes
+
+
+def test_ids_are_asked_for_as_many_at_a_time_as_a_query_may_name() -> None:
+    ids = [f"{number:018}" for number in range(2 * soql.IDS_AT_ONCE + 1)]
+    parts = list(soql.chunks(ids))
+    assert [len(part) for part in parts] == [soql.IDS_AT_ONCE, soql.IDS_AT_ONCE, 1]
+    assert [each for part in parts for each in part] == ids
+    assert list(soql.chunks([])) == []
+
+
+def uri(text: str) -> int:
+    """Return the bytes of the request line's URI as requests writes it, host and all."""
+    return len(f"https://{'x' * 60}.sandbox.my.salesforce.com{BASE}/queryAll/?{urlencode({'q': text})}")
+
+
+def test_the_longest_queries_stay_within_what_a_uri_may_have() -> None:
+    """With fields of the longest name that the configuration takes, and an org that has everything."""
+    longest = "X" * 77 + "__c"  # 80
+    org = an_org(person_accounts=True)
+    for name in (TASK, "Contact", "Lead"):
+        org.field(name, longest, "url")
+    describes = described(org)
+    schema = Schema.of({name: describes.get(name) for name in WANTED}, [(name, longest) for name, _ in CUSTOM])
+    calls = soql.tasks(schema, "Call", occurred_at_field=longest, linkedin_field=longest)
+    ids = [f"{number:018}" for number in range(soql.IDS_AT_ONCE)]
+    sizes = {
+        "calls: window": uri(calls.window(SINCE, UNTIL)),
+        "calls: ids": uri(calls.by_ids(ids)),
+        "emails: ids": uri(soql.emails(schema).by_ids(ids)),
+        "users: ids": uri(soql.users_by_ids(ids)),
+        "people: ids": uri(soql.task_people(schema, ids) or ""),
+    }
+    assert calls.fields.count(longest) == 1
+    assert max(sizes.values()) < URI_LIMIT - HEADERS, sizes
+    assert sizes["calls: window"] < 2_500  # the vendor's advice is 2,000
+
+
+def test_the_parsers_lock_file_has_a_hash_for_everything_and_names_no_host_or_path() -> None:
+    lock = json.loads((CHECK / "package-lock.json").read_text(encoding="utf-8"))
+    packages = {name: each for name, each in lock["packages"].items() if name}
+    assert packages
+    assert all(each["integrity"].startswith("sha512-") for each in packages.values())
+    assert not [name for name, each in packages.items() if "resolved" in each or "link" in each]
+    assert "://" not in json.dumps(lock)
+    pinned = json.loads((CHECK / "package.json").read_text(encoding="utf-8"))["dependencies"]
+    assert {name: packages[f"node_modules/{name}"]["version"] for name in pinned} == pinned
