@@ -63,7 +63,7 @@ def _new_ledger(config: Config) -> Iterator[Finding]:
 
 def _source(config: Config, source: Source) -> Iterator[Finding]:
     yield from _pause(config, source)
-    context = Context(source.name, PassStore(_kept(config, source), clock.now), clock.now, _no_sleep)
+    context = Context(source.name, PassStore(_kept(config, source), clock.now), clock.now, _no_sleep, True)
     try:
         connector = source.connector(source.config, context)
         try:

@@ -52,12 +52,14 @@ class Page:
 
     `refs` holds every record read, also those that `needed` waved off; its greatest
     modification time is safe as a watermark: everything up to it, as far as the CRM
-    showed it, stands in this page or an earlier one.
+    showed it, stands in this page or an earlier one. Where the CRM shows rows later than
+    their place, `until` says how far a page vouches; on a window's last page it is the
+    window's end. No watermark goes beyond it.
     """
 
     refs: Sequence[Ref]
     records: Sequence[Record]
-    until: datetime | None = None  # the window's upper end, the CRM's clock; None in fetch_ids
+    until: datetime | None = None  # how far it vouches, the CRM's clock; None in fetch_ids
     missing: Sequence[str] = ()  # fetch_ids alone: ids that the CRM did not find
 
 
@@ -92,6 +94,7 @@ class Context:
     store: Store
     now: Callable[[], datetime]  # aware UTC, the local clock
     sleep: Callable[[float], None]  # seconds; raises Stopped when the pass is to end
+    looks_only: bool = False  # a dry run or a check: nothing outside may be changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +167,8 @@ class Connector(Protocol):
     def normalize(self, stream: str, record: Record) -> Draft | None:
         """Say what a record means; None: not an activity (a draft, an open task).
 
-        Pure. Any exception marks the record unreadable: it becomes a dead row, not a stop.
+        Pure. Any exception marks the record unreadable: it becomes a dead row, not a stop. The
+        row shows the message of an `Unreadable`, and of any other exception its type alone.
         """
 
     def owners(self) -> Sequence[Owner]:

@@ -23,7 +23,7 @@ import structlog
 from syncd import clock
 from syncd.activity import Draft, Owner
 from syncd.connector import Connector, Record, Source
-from syncd.errors import Exit, LedgerError, Stopped, SyncdError, Unavailable, worst
+from syncd.errors import Exit, LedgerError, Stopped, SyncdError, Unavailable, Unreadable, worst
 from syncd.ledger import RECOTAP, Booked, Ledger
 from syncd.life import UNREADABLE, Reading
 from syncd.pull import Event, Failed, Finished, Met, Read, Reader, WindowRead
@@ -422,10 +422,11 @@ class Judge:
         assert self._source is not None
         kind = next(each.kind for each in self._source.connector.streams if each.name == stream)
         name = self._source.config.external_id.format(source=self._source.name, kind=kind, id=record.ref.crm_id)
+        told = error.message if isinstance(error, Unreadable) else ""
         return Reading(
             crm_id=record.ref.crm_id, modified_at=record.ref.modified_at, external_activity_id=name, kind=kind,
             occurred_at=None, wanted=State.DEAD, reason=UNREADABLE,
-            detail=f"the connector cannot read this record ({type(error).__name__})",
+            detail=told or f"the connector cannot read this record ({type(error).__name__})",
         )  # fmt: skip
 
 

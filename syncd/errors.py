@@ -8,6 +8,7 @@ SyncdError                        1   a bug, unless a subclass says otherwise
 ├── LedgerHeld                   75   another syncd works on this ledger
 ├── Unauthorized                 77   credentials refused, or a scope missing
 ├── ConfigError                  78   the configuration is wrong: every mistake in one report
+├── Unreadable                        one record makes no sense: a dead row, and the pass goes on
 └── Stopped                           a signal asked us to leave; 130 or 143
 
 Messages say what and which, never a token, an address, a subject, a name or a
@@ -114,6 +115,14 @@ class Unauthorized(SyncdError):
     """Credentials were refused, or a scope is missing."""
 
     exit_code = Exit.UNAUTHORIZED
+
+
+class Unreadable(SyncdError):
+    """One record makes no sense to its connector; the message, which its row keeps and shows, says where and why.
+
+    It never ends a pass, so it has no exit code of its own. As in every message, nothing of the
+    record itself stands in it: "line 17 of deals-2026-03.jsonl is not JSON".
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,6 +112,7 @@ class Reader:
         now: Callable[[], datetime],
         stopping: threading.Event,
         emit: Callable[["Reader", Event], None],
+        looks_only: bool = False,
     ) -> None:
         self.source = source
         self.store = PassStore({}, now)
@@ -119,6 +120,7 @@ class Reader:
         self._now = now
         self._stopping = stopping
         self._emit = emit
+        self._looks_only = looks_only
         self._room = threading.Semaphore(PAGES_AHEAD)
         self._thread = threading.Thread(target=self._run, name=f"read {source.name}", daemon=True)
 
@@ -139,7 +141,7 @@ class Reader:
         try:
             with Glance.at(self._ledger) if self._ledger else nullcontext() as glance:
                 self.store = PassStore(glance.store(self.source.name) if glance else {}, self._now)
-                context = Context(self.source.name, self.store, self._now, self._sleep)
+                context = Context(self.source.name, self.store, self._now, self._sleep, self._looks_only)
                 connector = self.source.connector(self.source.config, context)
                 try:
                     identity = connector.identity()

@@ -523,6 +523,11 @@ class TestWhatIsWrong:
         text = other_source("second", "{kind}-{id}").replace('"{kind}-{id}"', '"{kind}-7{id}"', 1)
         assert "sources.second.external_id" in problems(text)
 
+    def test_one_name_that_continues_with_a_kind_meets_the_other(self, problems):
+        """An id may hold a hyphen: call-7 of the source crm, and 7 of the source crm-call."""
+        text = MINIMAL + MINIMAL.partition("[sources.crm]")[2].join(["[sources.crm-call]", ""])
+        assert "sources.crm-call.external_id" in problems(text)
+
     @pytest.mark.parametrize("template", ["{source}-{kind}-{id}", "{kind}.{source}.{id}", "{id}-{kind}-{source}"])
     def test_two_sources_that_name_themselves_are_fine(self, read, template):
         assert len(read(other_source("crm2", template)).sources) == 2

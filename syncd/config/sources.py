@@ -17,8 +17,10 @@ from syncd.errors import ConfigError, Problem
 GROUP = "syncd.connectors"  # the entry-point group that connectors are found by
 BUILT_IN = {  # for a source tree that was never installed
     "hubspot": "connectors.hubspot:HubSpot",
+    "jsonl": "connectors.jsonl:Jsonl",
     "salesforce": "connectors.salesforce:Salesforce",
 }
+ID_CHARACTERS = re.compile(r"[A-Za-z0-9._-]*")  # of a record's id in whatever CRM
 SOURCE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 COMMON = [field for field in SourceConfig.model_fields if field != "connector"]
 NAME_EXPECTED = "expected a name of up to 40 lower-case letters, digits, - and _, e.g. [sources.hubspot]"
@@ -152,9 +154,9 @@ def _around_id(name: str, external_id: str) -> list[tuple[str, str]]:
 
 
 def _can_meet(one: tuple[str, str], other: tuple[str, str]) -> bool:
-    """Say whether two forms can make the same text, a CRM's ids being letters and digits of any length."""
+    """Say whether two forms can make the same text, ids being of any length and made of ID_CHARACTERS."""
     before, longer_before = sorted((one[0], other[0]), key=len)
     after, longer_after = sorted((one[1], other[1]), key=len)
     rest = longer_before[len(before) :] + longer_after[: len(longer_after) - len(after)]
     same_ends = longer_before.startswith(before) and longer_after.endswith(after)
-    return same_ends and (not rest or rest.isalnum())
+    return same_ends and ID_CHARACTERS.fullmatch(rest) is not None

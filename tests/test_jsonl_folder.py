@@ -1,0 +1,488 @@
+"""The folder: what is read and what is left alone, how files move aside, and what the operator is told of them."""
+
+import errno
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors.jsonl import Jsonl
+from connectors.jsonl import lines as lines_module
+from connectors.jsonl.folder import MARK, TAKING
+from connectors.jsonl.lines import File
+from syncd.config import load, sources
+from syncd.connector import Finding, Window
+from syncd.errors import ConfigError, Unavailable
+from syncd.pull import PassStore
+from tests.drops import Drop, call, email
+
+
+@pytest.fixture
+def drop(tmp_path: Path) -> Iterator[Drop]:
+    with Drop(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def store(drop: Drop) -> PassStore:
+    return PassStore({}, drop.now)
+
+
+def whole_pass(drop: Drop, store: PassStore, *, minutes: float = 5) -> dict[str, Any]:
+    """Read both streams; what was put is kept."""
+    drop.later(minutes=minutes)
+    connector = drop.connect(store)
+    connector.identity()
+    return {**drop.read("calls", connector), **drop.read("emails", connector)}
+
+
+# -- what is read ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "B.NDJSON", "c.d.csv"])
+def test_files_are_known_by_their_suffix(drop: Drop, name: str) -> None:
+    rows = ["id,kind,occurred_at", "c1,call,2026-01-01"] if name.endswith("csv") else [call("c1")]
+    drop.file(name, *rows)
+    assert set(drop.read()) == {"c1"}
+
+
+@pytest.mark.parametrize("name", [".a.jsonl", "a.jsonl.tmp", "a.part", "a.jsonl.partial", "a.jsonl~", "a.xlsx", "a"])
+def test_what_is_under_way_by_its_name_or_not_ours_is_left_alone(drop: Drop, store: PassStore, name: str) -> None:
+    path = drop.path / name
+    path.write_text(call("c1") + "\n")
+    drop.touch(path)
+    for _ in range(3):
+        assert whole_pass(drop, store) == {}
+    assert drop.waiting == [name]
+
+
+@pytest.mark.parametrize(
+    ("age_s", "ended", "is_read"),
+    [(9, True, False), (11, True, True), (11, False, False), (590, False, False), (610, False, True)],
+)
+def test_a_file_is_read_when_it_has_been_quiet_and_longer_where_its_last_line_has_no_end(
+    drop: Drop, age_s: int, ended: bool, is_read: bool
+) -> None:
+    drop.file("a.jsonl", call("c1"), age_s=age_s, ended=ended)
+    assert bool(drop.read()) is is_read
+
+
+def test_folders_links_and_pipes_are_left_alone(drop: Drop, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere.jsonl"
+    elsewhere.write_text(call("c1") + "\n")
+    (drop.path / "link.jsonl").symlink_to(elsewhere)
+    (drop.path / "folder.jsonl").mkdir()
+    os.mkfifo(drop.path / "pipe.jsonl")
+    assert drop.read() == {}
+
+
+def test_what_was_dropped_first_comes_first(drop: Drop) -> None:
+    drop.file("b.jsonl", call("c1", title="old"), age_s=90)
+    drop.file("a.jsonl", call("c1", title="new"), age_s=60)
+    assert drop.read()["c1"].row["title"] == "new"
+
+
+def test_within_a_file_the_later_line_of_an_id_counts(drop: Drop) -> None:
+    drop.file("a.jsonl", call("c1", title="old"), call("c1", title="new"))
+    assert drop.read()["c1"].row["title"] == "new"
+    (page,) = drop.connect().fetch_ids("calls", ["c1"])
+    assert [record.row["title"] for record in page.records] == ["new"]
+
+
+def test_a_file_that_grows_after_it_was_read_is_read_again(drop: Drop, store: PassStore) -> None:
+    path = drop.file("a.jsonl", call("c1"))
+    whole_pass(drop, store)
+    with path.open("a") as file:
+        file.write(call("c2") + "\n")
+    drop.touch(path)
+    assert set(whole_pass(drop, store)) == {"c1", "c2"}
+    whole_pass(drop, store)
+    assert drop.done == ["a.jsonl"]
+
+
+def test_a_file_that_grows_among_the_done_is_read_again_from_then_on(drop: Drop, store: PassStore) -> None:
+    """Whoever kept it open when it was moved goes on writing to it."""
+    with drop.file("a.jsonl", call("c1")).open("a") as still_open:
+        whole_pass(drop, store)
+        whole_pass(drop, store)
+        assert drop.done == ["a.jsonl"]
+        still_open.write(call("c2") + "\n")
+    before = drop.at
+    drop.later(minutes=5)
+    assert set(drop.read(connector=drop.connect(store), since=before)) == {"c1", "c2"}
+    assert drop.done == ["a.jsonl"]
+
+
+def test_another_file_under_the_same_name_is_another_file(drop: Drop, store: PassStore) -> None:
+    for number in range(3):
+        drop.file("a.jsonl", call(f"c{number}"))
+        assert f"c{number}" in whole_pass(drop, store)
+        whole_pass(drop, store)
+    assert drop.done == ["a.jsonl"] * 3
+
+
+def test_a_file_that_takes_the_place_of_another_while_that_is_moved_is_read(
+    drop: Drop, store: PassStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the same size and at the last instant."""
+    drop.file("a.jsonl", call("c1"))
+    whole_pass(drop, store)
+    rename = Path.rename
+    raced: list[Path] = []
+
+    def racing(self: Path, target: Path) -> Path:
+        if target.name.startswith(TAKING) and not raced:
+            raced.append(drop.file("a.jsonl", call("c2"), age_s=30))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", racing)
+    before = drop.at
+    drop.later(minutes=5)
+    assert set(drop.read(connector=drop.connect(store), since=before + timedelta(seconds=1))) == {"c2"}
+    assert raced
+    assert drop.done == ["a.jsonl"]
+
+
+def test_a_file_that_vanishes_stops_nobody(drop: Drop, store: PassStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = drop.file("a.jsonl", call("c1"), age_s=90)
+    drop.file("b.jsonl", call("c2"))
+
+    def opened(file: File) -> Any:
+        path.unlink(missing_ok=True)
+        return file.path.open("rb")
+
+    monkeypatch.setattr("connectors.jsonl.opened", opened)
+    assert set(whole_pass(drop, store)) == {"c2"}
+
+
+def test_two_passes_that_only_look_find_the_same_and_move_nothing(drop: Drop) -> None:
+    """As `sync --dry-run` before the first pass: what it puts is not kept."""
+    drop.file("a.jsonl", call("c1"), email("e1"))
+    for _ in range(3):
+        assert set(drop.read()) == {"c1"}
+    assert drop.waiting == ["a.jsonl"]
+    assert not drop.config.done_path.exists()
+
+
+# -- moving ------------------------------------------------------------------------------
+
+
+def test_files_move_to_another_file_system_by_a_copy(
+    drop: Drop, store: PassStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop.table["done"] = str(tmp_path / "far" / "done")
+    rename = Path.rename
+
+    def across(self: Path, target: Path) -> Path:
+        if self.parent != target.parent:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", across)
+    drop.file("a.jsonl", call("c1"))
+    whole_pass(drop, store)
+    whole_pass(drop, store)
+    assert (drop.waiting, drop.done) == ([], ["a.jsonl"])
+    (page,) = drop.connect(store).fetch_ids("calls", ["c1"])
+    assert len(page.records) == 1
+    assert not list(drop.config.done_path.glob(".syncd-copying*"))
+
+
+def test_a_file_that_cannot_be_moved_is_said_and_stays_readable(
+    drop: Drop, store: PassStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = Path.rename
+
+    def full(self: Path, target: Path) -> Path:
+        if target.parent == drop.config.done_path and target.name != MARK:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return rename(self, target)
+
+    drop.file("a.jsonl", call("c1", title="x"))
+    whole_pass(drop, store)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", full)
+        for _ in range(2):
+            with pytest.raises(Unavailable, match=r"^a.jsonl was read and cannot be moved to .*No space left"):
+                whole_pass(drop, store)
+        (page,) = drop.connect(store).fetch_ids("calls", ["c1"])
+        assert page.records[0].related == {"file": "a.jsonl", "line": 1}
+    whole_pass(drop, store)
+    whole_pass(drop, store)
+    assert (drop.waiting, drop.done) == ([], ["a.jsonl"])
+
+
+def test_a_name_as_long_as_a_file_system_takes_is_cut_in_front(drop: Drop, store: PassStore) -> None:
+    drop.file("x" * 240 + ".csv", "id,kind,occurred_at", "c1,call,2026-01-01")
+    whole_pass(drop, store)
+    assert set(whole_pass(drop, store)) == {"c1"}
+    assert drop.done == ["x" * 176 + ".csv"]
+
+
+def test_a_name_that_is_no_text_is_read_and_shown_without_harm(drop: Drop, store: PassStore) -> None:
+    drop.file("a.jsonl", "bad").rename(drop.path / os.fsdecode(b"\xff\n.jsonl"))
+    (record,) = whole_pass(drop, store).values()
+    assert record.related["file"].encode().isascii()
+    whole_pass(drop, store)
+    assert drop.waiting == []
+
+
+def test_strange_names_among_the_done_are_passed_over(drop: Drop) -> None:
+    drop.config.done_path.mkdir()
+    for name in ("note.txt", "99999999T999999999Z-3-x.jsonl", "20260101T000000000Z-1-x.jsonl.gz.part", "x.jsonl"):
+        (drop.config.done_path / name).write_text("x")
+    assert drop.read("emails") == {}
+
+
+# -- look-ups ----------------------------------------------------------------------------
+
+
+def test_the_newest_file_tells_of_an_id_and_files_before_it_are_not_opened(
+    drop: Drop, store: PassStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        drop.file(f"{number}.jsonl", call("c1", title=f"{number}"), email("c1", title="mail"))
+        whole_pass(drop, store)
+    names: list[str] = []
+
+    def opened(file: File) -> Any:
+        names.append(file.name)
+        return file.path.open("rb")
+
+    monkeypatch.setattr("connectors.jsonl.opened", opened)
+    (page,) = drop.connect(store).fetch_ids("calls", ["c1"])
+    assert [record.row["title"] for record in page.records] == ["2"]
+    assert names == ["2.jsonl"]
+    (page,) = drop.connect(store).fetch_ids("calls", ["nobody", "c1"])
+    assert (len(page.records), page.missing) == (1, ["nobody"])
+
+
+def test_what_arrives_is_newer_than_all_that_is_done_also_by_a_new_ledger_and_a_clock_that_is_behind(
+    drop: Drop, store: PassStore
+) -> None:
+    drop.file("a.jsonl", call("c1", title="old"))
+    whole_pass(drop, store)
+    whole_pass(drop, store)
+    drop.later(days=-2)
+    drop.file("b.jsonl", call("c1", title="new"))
+    (page,) = drop.connect().fetch_ids("calls", ["c1"])
+    assert [record.row["title"] for record in page.records] == ["new"]
+
+
+def test_where_a_file_cannot_be_read_nothing_is_said_to_be_missing(
+    drop: Drop, store: PassStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop.file("a.jsonl", call("c1"), age_s=90)
+    drop.file("b.jsonl", call("c2"))
+    whole_pass(drop, store)
+
+    def opened(file: File) -> Any:
+        if file.name == "a.jsonl":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return file.path.open("rb")
+
+    monkeypatch.setattr("connectors.jsonl.opened", opened)
+    pages = drop.connect(store).fetch_ids("calls", ["c1", "c2"])
+    page = next(pages)
+    assert ([record.ref.crm_id for record in page.records], page.missing) == (["c2"], [])
+    with pytest.raises(Unavailable, match=r"^a.jsonl cannot be read \(Permission denied\)"):
+        next(pages)
+
+
+def test_a_file_that_fails_after_it_was_stamped_is_read_when_it_can_be(
+    drop: Drop, store: PassStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By then the watermark has gone past its stamp: it gets another."""
+    drop.file("a.jsonl", call("c1"), age_s=90)
+    drop.file("b.jsonl", call("c2"))
+
+    def opened(file: File) -> Any:
+        if file.name == "a.jsonl":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return file.path.open("rb")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("connectors.jsonl.opened", opened)
+        with pytest.raises(Unavailable):
+            whole_pass(drop, store)
+    watermark = drop.at
+    drop.later(minutes=5)
+    assert "c1" in drop.read(connector=drop.connect(store), since=watermark)
+
+
+def test_a_done_file_that_cannot_be_read_ends_the_window_before_it(
+    drop: Drop, store: PassStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The watermark must not go past it: what was read before goes out, what is after it waits."""
+    for number in range(3):
+        drop.file(f"{number}.jsonl", call(f"c{number}"))
+        whole_pass(drop, store)
+
+    def opened(file: File) -> Any:
+        if file.name == "1.jsonl":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return file.path.open("rb")
+
+    monkeypatch.setattr("connectors.jsonl.opened", opened)
+    pages = drop.connect(store).fetch("calls", Window(drop.config.start, None, lambda refs: {r.crm_id for r in refs}))
+    assert [ref.crm_id for ref in next(pages).refs] == ["c0"]
+    with pytest.raises(Unavailable, match=r"^1.jsonl cannot be read") as error:
+        next(pages)
+    assert error.value.hint
+
+
+def test_a_file_that_changes_between_the_look_at_it_and_its_opening_is_for_the_next_pass(
+    drop: Drop, store: PassStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = drop.file("a.jsonl", call("c1"))
+    real = lines_module.opened
+
+    def opened(file: File) -> Any:
+        path.write_text(call("c1", title="longer") + "\n")
+        drop.touch(path)
+        return real(file)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("connectors.jsonl.opened", opened)
+        assert whole_pass(drop, store) == {}
+    watermark = drop.at
+    drop.later(minutes=5)
+    assert drop.read(connector=drop.connect(store), since=watermark)["c1"].row["title"] == "longer"
+
+
+# -- check and configuration -------------------------------------------------------------
+
+
+def lines(found: list[Finding]) -> list[tuple[str, bool, str]]:
+    return [(each.what, each.ok, each.message) for each in found]
+
+
+def test_check_says_what_waits_what_is_left_alone_and_whether_lines_can_be_read(drop: Drop) -> None:
+    drop.file("a.jsonl", call("c1", title="Secret roof"), "bad")
+    drop.file("b.csv", "id,kind")
+    drop.file("c.jsonl", call("c1"), age_s=3)
+    drop.file("d.jsonl", call("c1"), ended=False)
+    before = sorted(path.name for path in drop.path.rglob("*"))
+    found = drop.connect().check()
+    assert lines(found) == [
+        ("folder", True, f"{drop.path}: 1 file(s) to read, 0 among the done"),
+        ("done folder", True, f"{drop.path}/done: what was read goes there"),
+        ("file", False, "b.csv has no column 'occurred_at' in its first line"),
+        ("file", False, "c.jsonl is left alone: it changed a moment ago"),
+        ("file", False, "d.jsonl is left alone: it ends in the middle of a line"),
+        ("mapping", False, "1 of the first 2 lines cannot be read: line 2 of a.jsonl is not JSON"),
+    ]
+    assert [each.what for each in found if not each.ok and not each.warning] == ["file"]
+    assert sorted(path.name for path in drop.path.rglob("*")) == before
+
+
+def test_check_is_content_with_a_good_folder(drop: Drop) -> None:
+    drop.file("a.jsonl", call("c1"), email("e1"))
+    assert lines(drop.connect().check())[-1] == ("mapping", True, "the first 2 line(s) of a.jsonl can be read")
+    assert all(each.ok for each in drop.connect().check())
+
+
+def test_check_says_where_syncd_may_not_write_or_would_have_to_copy(
+    drop: Drop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "access", lambda path, mode: False)
+        assert [(each.what, each.exit_code) for each in drop.connect().check() if not each.ok] == [
+            ("folder", 69), ("done folder", 69),
+        ]  # fmt: skip
+    drop.table["done"] = str(tmp_path / "a-file")
+    (tmp_path / "a-file").write_text("")
+    assert lines(drop.connect().check())[-1] == (
+        "folder", False, f"{tmp_path}/a-file cannot be read (Not a directory)",
+    )  # fmt: skip
+    monkeypatch.setattr(os, "access", lambda path, mode: True)
+    drop.table["done"] = "/proc"
+    found = drop.connect().check()[-1]
+    assert (found.warning, found.message) == (True, "/proc is on another file system: files are copied there")
+
+
+def test_check_names_a_few_files_and_counts_the_others(drop: Drop) -> None:
+    for number in range(7):
+        drop.file(f"{number}.csv", "id,kind")
+        drop.file(f"{number}.xml")
+    said = [message for what, _, message in lines(drop.connect().check()) if what == "file"]
+    assert len(said) == 12
+    assert {"2 more files cannot be read", "2 more files are left alone"} <= set(said)
+    with pytest.raises(Unavailable, match=r"3.csv has no|and 4 more$"):
+        whole_pass(drop, PassStore({}, drop.now))
+
+
+def test_a_folder_that_is_not_there_is_one_finding_and_one_error(drop: Drop) -> None:
+    drop.path.rmdir()
+    (found,) = drop.connect().check()
+    assert (found.ok, found.exit_code, found.message) == (
+        False,
+        69,
+        f"{drop.path} cannot be read (No such file or directory)",
+    )
+    with pytest.raises(Unavailable, match="cannot be read"):
+        drop.read()
+
+
+def test_the_folders_own_id_comes_with_the_first_move_and_stays(drop: Drop, store: PassStore) -> None:
+    assert drop.connect(store).identity() is None
+    drop.file("a.jsonl", call("c1"))
+    whole_pass(drop, store)
+    whole_pass(drop, store)
+    known = drop.connect(store).identity()
+    assert known
+    assert drop.connect().identity() == known == (drop.config.done_path / MARK).read_text().strip()
+
+
+@pytest.mark.parametrize(
+    ("line", "mistake"),
+    [
+        ("", "sources.files.path: is missing"),
+        ('path = "drop"', 'sources.files.path: expected an absolute path, e.g. "/var/lib/syncd/drop"'),
+        ("path = 5", "sources.files.path: expected a path in quotes"),
+        ('path = "/drop"\ndone = "done"', 'sources.files.done: expected an absolute path, e.g. "/var/lib/syncd/drop"'),
+        ('path = "/drop"\ndone = "/drop"', "sources.files: done: expected another folder than path"),
+        ('path = "/drop"\nkind = "sms"', 'sources.files.kind: expected "call", "email", or "" where a column says it'),
+        (
+            'path = "/drop"\ntimezone = "Mars"',
+            'sources.files.timezone: unknown time zone, expected e.g. "Europe/Berlin"',
+        ),
+        ('path = "/drop"\ntimezone = "../etc"', "sources.files.timezone: unknown time zone"),
+        ('path = "/drop"\ndelimiter = ";;"', "sources.files.delimiter: expected one character"),
+        ('path = "/drop"\nquiet_for = "soon"', "sources.files.quiet_for: expected a duration"),
+        ('path = "/drop"\ncolumns = { ocurred_at = "x" }', "sources.files.columns.ocurred_at: unknown key"),
+        ('path = "/drop"\ncolumns = { id = 5 }', "sources.files.columns.id: expected text in quotes"),
+        (
+            'path = "/drop"\ncolumns = { occurred_at = "", created_at = "" }',
+            "sources.files: columns: expected a column for",
+        ),
+        (
+            'path = "/drop"\ncolumns = { kind = "" }',
+            'sources.files: kind: expected "call" or "email" where columns.kind',
+        ),
+        ('path = "/drop"\npaths = "/drop"', "sources.files.paths: unknown key"),
+    ],
+)
+def test_each_mistake_in_the_table_is_told_with_what_would_be_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, mistake: str
+) -> None:
+    monkeypatch.setitem(sources.BUILT_IN, "jsonl", "connectors.jsonl:Jsonl")
+    monkeypatch.setenv("KEY", "k" * 10)
+    file = tmp_path / "syncd.toml"
+    file.write_text(
+        '[recotap]\napi_key = "env:KEY"\n[sources.files]\nconnector = "jsonl"\nstart = 2026-01-01T00:00:00Z\n' + line
+    )
+    with pytest.raises(ConfigError) as error:
+        load(file, environ={}, now=datetime(2026, 6, 1, tzinfo=UTC))
+    (problem,) = error.value.problems
+    assert f"{problem.path}: {problem.message}".startswith(mistake)
+
+
+def test_a_whole_table_is_read(drop: Drop) -> None:
+    config = Jsonl.Config(**{**drop.table, "done": "", "columns": {"id": " number "}})
+    assert config.done_path == drop.path / "done"  # type: ignore[attr-defined]
+    assert config.columns.id == "number"  # type: ignore[attr-defined]
+    assert config.overlap == timedelta(0)

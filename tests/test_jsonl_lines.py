@@ -1,0 +1,254 @@
+"""Lines of files: each is one record, a bad one too, and it is read in bounded memory from wherever a window begins."""
+
+import hashlib
+import tempfile
+import tracemalloc
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from connectors.jsonl import lines
+from connectors.jsonl.config import JsonlConfig
+from connectors.jsonl.lines import LONGEST, STRIDE, File, FileProblem, Line, Reading, opened, refuse_unreadable
+from tests.drops import call
+
+STAMP = 1_790_000_000_000
+CSV = "id,kind,title\n"
+
+
+def read(path: Path, content: bytes | str, *, since: int = 0, until: int = 10**15, **table: Any) -> list[Line]:
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return reading(path, since=since, until=until, **table)[1]
+
+
+def reading(path: Path, *, since: int = 0, until: int = 10**15, **table: Any) -> tuple[Reading, list[Line]]:
+    config = JsonlConfig(connector="jsonl", start="2026-01-01T00:00:00Z", path=str(path.parent), **table)
+    file = File(path, path.name, STAMP, path.stat().st_size)
+    found = Reading(file, config, since=since, until=until)
+    with opened(file) as handle:
+        return found, list(found.lines(handle))
+
+
+@pytest.fixture
+def jsonl(tmp_path: Path) -> Path:
+    return tmp_path / "x.jsonl"
+
+
+@pytest.fixture
+def csv(tmp_path: Path) -> Path:
+    return tmp_path / "x.CSV"
+
+
+def test_a_line_is_a_record_and_an_empty_one_is_none(jsonl: Path) -> None:
+    found = read(jsonl, f"{call('a')}\n\n  \r\n{call('b')}\r\n{call('c')}")
+    assert [(line.crm_id, line.number, line.fault) for line in found] == [("a", 1, ""), ("b", 4, ""), ("c", 5, "")]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(jsonl: Path, csv: Path) -> None:
+    assert [line.fault for line in read(jsonl, b"\xef\xbb\xbf" + call("a").encode())] == [""]
+    assert [line.crm_id for line in read(csv, b"\xef\xbb\xbf" + f"{CSV}a,call,x\n".encode())] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "fault"),
+    [
+        (b"{", "is not JSON"),
+        (b'{"id": NaN}', "is not JSON"),
+        (b"\0\0\0", "is not JSON"),
+        (b"[" * 5000 + b"]" * 5000, "is not JSON"),
+        (b'{"id": "\xff"}', "is not UTF-8"),
+        (b"[1, 2]", "is no JSON object"),
+        (b"null", "is no JSON object"),
+        (b"{}", "says neither call nor email in 'kind'"),
+        (b'{"kind": "meeting"}', "says neither call nor email in 'kind'"),
+        (b'{"kind": {}}', "says neither call nor email in 'kind'"),
+    ],
+)
+def test_a_bad_line_says_why_and_is_known_by_the_hash_of_its_bytes(jsonl: Path, raw: bytes, fault: str) -> None:
+    (found,) = read(jsonl, raw + b"\r\n")
+    assert (found.fault, found.kind) == (fault, "call")
+    assert found.crm_id == "line-" + hashlib.sha256(raw).hexdigest()[:32]
+
+
+def test_a_line_without_an_end_is_bad_and_costs_no_memory(jsonl: Path) -> None:
+    endless = b"x" * (5 * LONGEST)
+    jsonl.write_bytes(endless + b"\n" + call("b").encode() + b"\n" + endless)
+    tracemalloc.start()
+    _, found = reading(jsonl)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [line.fault for line in found] == ["is longer than 1024 KiB", "", "is longer than 1024 KiB"]
+    assert [line.number for line in found] == [1, 2, 3]
+    assert most < 4.5 * LONGEST
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ('"00Qab-1_2.x"', "00Qab-1_2.x"),
+        ("17", "17"),
+        ('" 17 "', "17"),
+        ('"kaya@amber-bolts.com"', hashlib.sha256(b"kaya@amber-bolts.com").hexdigest()[:32]),
+        ('"' + "9" * 65 + '"', hashlib.sha256(b"9" * 65).hexdigest()[:32]),
+        ('"../etc"', hashlib.sha256(b"../etc").hexdigest()[:32]),
+        ('"\\ud800"', None),
+    ],
+)
+def test_an_id_that_may_be_shown_stays_as_it_is_and_any_other_becomes_its_hash(
+    jsonl: Path, written: str, expected: str | None
+) -> None:
+    (found,) = read(jsonl, f'{{"id": {written}, "kind": "call"}}')
+    assert expected is None or found.crm_id == expected
+    assert found.crm_id.replace("-", "").replace("_", "").replace(".", "").isalnum()
+
+
+@pytest.mark.parametrize("nothing", ['""', "null", "[]", "{}", "true"])
+def test_a_line_without_an_id_is_known_by_the_hash_of_its_bytes(jsonl: Path, nothing: str) -> None:
+    raw = f'{{"id": {nothing}, "kind": "call"}}'
+    assert [line.crm_id for line in read(jsonl, f"{raw}\n{raw}")] == [hashlib.sha256(raw.encode()).hexdigest()[:32]] * 2
+
+
+def test_the_kind_is_what_the_column_says_else_the_sources(jsonl: Path) -> None:
+    rows = '{"type": {"name": "E-Mail"}}\n{"type": {"name": "CALLS"}}\n{"id": 1}\n{"type": {"name": "fax"}}\n'
+    found = read(jsonl, rows, kind="email", columns={"kind": "type.name"})
+    assert [line.kind for line in found] == ["email", "call", "email", "call"]
+    assert [bool(line.fault) for line in found] == [False, False, False, True]
+
+
+# -- CSV ---------------------------------------------------------------------------------
+
+
+def test_csv_records_may_reach_over_lines_within_quotes(csv: Path) -> None:
+    found = read(csv, CSV + 'a,call,"one\ntwo, ""three"""\n\nb,call,x\r\nc,email,"y"')
+    assert [(line.crm_id, line.row["title"], line.number) for line in found] == [
+        ("a", 'one\ntwo, "three"', 2), ("b", "x", 5), ("c", "y", 6),
+    ]  # fmt: skip
+
+
+def test_a_stray_quote_costs_its_own_line_and_no_other(csv: Path) -> None:
+    rows = [f"r{number},call,t" for number in range(300)]
+    rows[3] = 'r3,call,"t'
+    rows[9] = 'r9,call,"t'
+    rows[20] = 'r20,call,5" pipe'
+    found = read(csv, CSV + "\n".join(rows))
+    bad = [line for line in found if line.fault]
+    assert len(found) <= 300
+    assert {line.crm_id for line in found} >= {f"r{number}" for number in range(300)} - {"r3", "r9"}
+    assert [(line.number, line.fault) for line in bad] == [(5, "is not CSV"), (11, "is not CSV")]
+
+
+def test_a_record_with_too_few_or_too_many_fields_is_bad_but_for_empty_ones_at_its_end(csv: Path) -> None:
+    found = read(csv, CSV + "a,call\nb,call,x,y\nc,call,x,,\n")
+    assert [line.fault for line in found] == [
+        "has 2 fields where the first line has 3", "has 4 fields where the first line has 3", "",
+    ]  # fmt: skip
+
+
+def test_csv_may_be_delimited_otherwise_and_badly_encoded(csv: Path) -> None:
+    found = read(csv, b"id; kind ;title\na;call;x,y\nb;call;\xff\n", delimiter=";")
+    assert [(line.row.get("title"), line.fault) for line in found] == [("x,y", ""), (None, "is not UTF-8")]
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("id,kind,title\n", "has no column 'occurred_at' in its first line"),
+        ("id,kind,occurred_at,id\n", "has two columns 'id'"),
+        ("id,occurred_at\n", "has no column 'kind' in its first line, and the source names no kind"),
+        ("\ufeffid\0".encode("utf-16"), "is UTF-16, not UTF-8"),
+    ],
+)
+def test_a_file_of_which_no_line_could_be_understood_is_refused_whole(csv: Path, content: Any, why: str) -> None:
+    csv.write_bytes(content if isinstance(content, bytes) else content.encode())
+    config = JsonlConfig(connector="jsonl", start="2026-01-01T00:00:00Z", path="/x")
+    with pytest.raises(FileProblem) as refused:
+        refuse_unreadable(csv, config)
+    assert str(refused.value) == why
+
+
+def test_an_empty_file_has_no_lines_and_nothing_wrong(jsonl: Path, csv: Path) -> None:
+    config = JsonlConfig(connector="jsonl", start="2026-01-01T00:00:00Z", path="/x")
+    for path in (jsonl, csv):
+        assert read(path, b"") == []
+        refuse_unreadable(path, config)
+
+
+# -- windows -----------------------------------------------------------------------------
+
+
+def many(path: Path) -> list[Line]:
+    """Write a file of about ten strides, with bad lines and long ones in it."""
+    rows = [call(f"c{number}", pad="x" * (number % 7 * 300)) for number in range(500)]
+    rows[100] = "bad"
+    rows[250] = call("long", pad="y" * (2 * STRIDE))
+    head = ""
+    if path.suffix == ".CSV":
+        head, rows = CSV, [f"c{number},call,{'x' * (number % 7 * 300)}" for number in range(500)]
+        rows[250] = f"long,call,{'y' * 2 * STRIDE}"
+    return read(path, head + "\n".join(rows) + "\n")
+
+
+@pytest.mark.parametrize("name", ["x.jsonl", "x.CSV"])
+def test_times_ascend_and_a_window_of_them_holds_the_lines_it_holds_when_all_is_read(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    everything = many(path)
+    times = [line.at for line in everything]
+    assert times == sorted(times)
+    assert times[0] == STAMP
+    assert times[-1] <= STAMP + path.stat().st_size // STRIDE
+    for since in range(STAMP - 1, times[-1] + 2):
+        for until in (since + 2, times[-1]):
+            read, found = reading(path, since=since, until=until)
+            expected = [line for line in everything if since <= line.at <= until]
+            assert [line.crm_id for line in found] == [line.crm_id for line in expected]
+            assert [read.lines_before + line.number for line in found] == [line.number for line in expected]
+
+
+def test_a_window_at_the_end_of_a_file_is_not_read_from_its_top(jsonl: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    last = many(jsonl)[-1].at
+    parsed: list[int] = []
+
+    def loads(raw: bytes) -> Any:
+        parsed.append(1)
+        return orjson.loads(raw)
+
+    monkeypatch.setattr(lines, "orjson", SimpleNamespace(loads=loads, JSONDecodeError=orjson.JSONDecodeError))
+    reading(jsonl, since=last)
+    assert 0 < len(parsed) < 150
+
+
+def test_what_is_beyond_the_size_that_was_seen_is_not_read(jsonl: Path) -> None:
+    first = call("a") + "\n"
+    jsonl.write_text(first + call("b"))
+    config = JsonlConfig(connector="jsonl", start="2026-01-01T00:00:00Z", path=str(jsonl.parent))
+    file = File(jsonl, jsonl.name, STAMP, len(first))
+    with opened(file) as handle:
+        assert [line.crm_id for line in Reading(file, config, since=0, until=10**15).lines(handle)] == ["a"]
+
+
+PIECES = st.sampled_from([
+    b"\n", b"\r\n", b'"', b",", b'{"id": 1, "kind": "call"}', b"a,call,x", b"\0", b"\xff", b"\xef\xbb\xbf", b"[]", b" ",
+])  # fmt: skip
+
+
+@settings(max_examples=70)
+@given(st.lists(PIECES | st.binary(max_size=8), max_size=40).map(b"".join), st.booleans())
+def test_whatever_bytes_are_in_a_file_each_line_is_one_record_and_nothing_raises(content: bytes, is_csv: bool) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / ("x.csv" if is_csv else "x.jsonl")
+        found = read(path, (CSV.encode() if is_csv else b"") + content)
+    lines_with_text = [raw for raw in content.removeprefix(lines.BOM).split(b"\n") if raw.strip()]
+    if is_csv:
+        numbers = [line.number for line in found]
+        assert numbers == sorted(set(numbers))
+        assert len(found) <= len([raw for raw in content.split(b"\n") if raw.strip()])
+    else:
+        assert len(found) == len(lines_with_text)
+    for line in found:
+        assert line.crm_id
+        assert line.fault == "" or not line.row
