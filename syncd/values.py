@@ -9,7 +9,8 @@ from typing import Any
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 THOUSANDS = re.compile(r"^-?\d{1,3}(,\d{3})+(\.\d+)?$")  # "1,234": seen by Airbyte's users
-IN_BRACKETS = re.compile(r"([^<>;]*)<\s*([^<>\s;]+@[^<>\s;]+)\s*>")
+# Bounded, or a field of prose without a bracket would take seconds.
+IN_BRACKETS = re.compile(r"([^<>;]{0,200})<\s{0,9}([^<>\s;]{1,320}@[^<>\s;]{1,255})\s{0,9}>")
 
 
 def text(value: Any) -> str | None:

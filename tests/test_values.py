@@ -52,3 +52,11 @@ def test_numbers_in_odd_forms(written, read):
 )
 def test_times_in_odd_forms(written, read):
     assert values.moment(written) == read
+
+
+def test_a_field_of_prose_is_searched_for_addresses_in_a_moment():
+    """Quadratic, it would take half an hour."""
+    assert values.addresses("ab " * 300_000) == []
+    assert values.addresses("x" * 5_000 + "; Ada Fennbrook <ada@northmill.example>; b@northmill.example")[-2:] == [
+        ("Ada Fennbrook", "ada@northmill.example"), (None, "b@northmill.example"),
+    ]  # fmt: skip

@@ -148,11 +148,14 @@ class World:
 
     def sync(
         self, *, halt: Halt | None = None, watcher: Watcher | None = None, patient: bool = False,
-        connector: type[Any] | None = None,
+        connector: type[Any] | None = None, sources: Sequence[Source] | None = None,
     ) -> Outcome:  # fmt: skip
-        """Make one pass; `patient`: the connector really sleeps; `connector`: another class for all sources."""
+        """Make one pass; `patient`: the connector really sleeps; `connector`: another class for all sources.
+
+        `sources` takes the place of what is configured.
+        """
         config = self.config()
-        sources = [replace(source, connector=connector or source.connector) for source in config.sources]
+        sources = [replace(source, connector=connector or source.connector) for source in sources or config.sources]
         if not patient:
             sources = [replace(source, connector=self._impatient(source)) for source in sources]
         with held(self.ledger, "sync"), Ledger.open(self.ledger) as ledger, self._sender(config) as to:

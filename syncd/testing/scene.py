@@ -1,0 +1,342 @@
+"""One stream of a CRM under the suite: what is in it, and passes over it with the books that the engine would keep.
+
+Every page that is read is checked against the contract, whatever a test is about.
+"""
+
+import json
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, Self
+
+from syncd.connector import Connector, Context, Page, Record, Ref, Window
+from syncd.testing.crm import Crm
+
+OVERLAP = timedelta(minutes=15)  # longer than anything is late here
+LATE_S = 60.0
+ENDLESS = 3_000  # calls of sleep in a pass: one goes before each request, and no window here takes 1,000
+TITLE = "Zebra canary"  # in every record's title: no message may hold it
+
+
+class Store:
+    """A connector's store as the ledger keeps it: what goes in comes out of JSON."""
+
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        self.kept: dict[str, tuple[datetime, str]] = {}
+        self._now = now
+
+    def get(self, key: str, *, max_age: timedelta | None = None) -> Any:
+        at, text = self.kept.get(key, (None, ""))
+        if at is None or (max_age is not None and not timedelta(0) <= self._now() - at <= max_age):
+            return None
+        return json.loads(text)
+
+    def put(self, key: str, value: Any) -> None:
+        self.kept[key] = (self._now(), json.dumps(value, allow_nan=False))
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A record as the CRM holds it, or as the books do."""
+
+    modified_at: datetime
+    title: str | None
+
+
+class Scene:
+    """A stream, its records by the suite's own hand, and what passes have read of it.
+
+    `truth` is what the CRM holds; `books` what was read. A pass is a new connector over the same store.
+    """
+
+    def __init__(self, crm: Crm, stream: str) -> None:
+        self.crm = crm
+        self.stream = stream
+        self.store = Store(lambda: self.now())
+        self.skew = timedelta(0)  # of the local clock
+        self.slept: list[float] = []  # seconds; requests to go on at once are not counted
+        self.on_sleep: Callable[[], None] = lambda: None
+        self.truth: dict[str, Entry] = {}
+        self.books: dict[str, Entry] = {}
+        self.watermark: datetime | None = None
+        self.start = crm.now().replace(microsecond=0) - timedelta(days=1)
+        self._unsettled: set[str] = set()  # ids that were late, edited or deleted: no page vouches for them
+        self._connectors: list[Connector] = []
+        self._number = self._calls = 0
+        self._lock = threading.RLock()
+
+    # -- the CRM ------------------------------------------------------------------------
+
+    def at(self, granules: int) -> datetime:
+        """Return a modification time, so many granules after the start."""
+        return self.start + granules * self.crm.granule
+
+    def put(self, at: datetime, *, late_by: float = 0.0) -> str:
+        """Write a record."""
+        with self._lock:
+            title = self._title()
+            crm_id = self.crm.put(self.stream, modified_at=at, title=title, late_by=late_by)
+            self.truth[crm_id] = Entry(at, title)
+            if late_by:
+                self._unsettled.add(crm_id)
+            return crm_id
+
+    def fill(self, granules: Iterable[int]) -> list[str]:
+        """Write a record at each of these granules."""
+        return [self.put(self.at(each)) for each in granules]
+
+    def edit(self, crm_id: str, *, touch: bool = True, late_by: float = 0.0) -> None:
+        """Edit a record now; `touch`: that moves its modification time. A deleted one is left alone."""
+        with self._lock:
+            if crm_id in self.truth:
+                title, at = self._title(), self.truth[crm_id].modified_at
+                if touch:
+                    self.crm.advance(self.crm.granule.total_seconds())  # or a second edit would show nowhere
+                    at = self.crm_now()
+                self._unsettled.add(crm_id)
+                self.crm.edit(self.stream, crm_id, title=title, modified_at=at if touch else None, late_by=late_by)
+                self.truth[crm_id] = Entry(at, title)
+
+    def delete(self, crm_id: str) -> None:
+        """Delete a record, once."""
+        with self._lock:
+            if self.truth.pop(crm_id, None) is not None:
+                self._unsettled.add(crm_id)
+                self.crm.delete(self.stream, crm_id)
+
+    def crm_now(self) -> datetime:
+        """Return the CRM's time, as precise as its modification times are."""
+        return self.start + (self.crm.now() - self.start) // self.crm.granule * self.crm.granule
+
+    def _title(self) -> str:
+        self._number += 1
+        return f"{TITLE} {self._number}"
+
+    # -- a pass -------------------------------------------------------------------------
+
+    def now(self) -> datetime:
+        """Tell the local time."""
+        return self.crm.now() + self.skew
+
+    def sleep(self, seconds: float) -> None:
+        """Let the clock move on instead of waiting."""
+        self.on_sleep()
+        self._calls += 1
+        assert self._calls < ENDLESS, "it asks without end"
+        if seconds > 0:
+            self.slept.append(seconds)
+            self.crm.advance(seconds)
+
+    def connect(self, **settings: Any) -> Any:
+        """Begin a pass, as a new process would."""
+        made: type[Any] = self.crm.connector
+        config = made.Config(**{**self.crm.table(), **settings})
+        self._calls = 0
+        connector: Connector = made(config, Context("suite", self.store, self.now, self.sleep))
+        self._connectors.append(connector)
+        return connector
+
+    def since(self, overlap: timedelta = timedelta(0)) -> datetime:
+        """Return where the next window begins."""
+        return self.start if self.watermark is None else max(self.start, self.watermark - overlap)
+
+    def read(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        overlap: timedelta = timedelta(0),
+        pages: int | None = None,
+        between: Callable[[int], None] = lambda number: None,
+        connector: Connector | None = None,
+    ) -> list[Page]:
+        """Read a window and book each page; `pages`: die after so many; `between`: called after each page's booking."""
+        since = self.since(overlap) if since is None else since
+        connector = connector or self.connect()
+        asked = _Asked(self._needed)
+        got: list[Page] = []
+        reading = connector.fetch(self.stream, Window(since, until, asked))
+        try:
+            for page in reading:
+                self._book(connector, page, asked, window=(since, until), before=got)
+                got.append(page)
+                if len(got) == pages:
+                    break
+                between(len(got))
+        finally:
+            close(reading)
+        if pages is None or len(got) < pages:
+            assert got, "a window yields at least one page, which tells its end"
+            assert until is None or got[-1].until == until, "the last page's `until` is the window's end"
+        return got
+
+    def refs(self, since: datetime, until: datetime | None) -> list[Ref]:
+        """Return the refs of a window, by a pass that knows nothing and keeps nothing."""
+        other = Scene(self.crm, self.stream)
+        other.store, other.skew, other.start = self.store, self.skew, since
+        other.truth, other._unsettled = dict(self.truth), self._unsettled
+        connector = self.connect()
+        return [ref for page in other.read(since=since, until=until, connector=connector) for ref in page.refs]
+
+    def window(self, until: datetime | None, *, since: datetime | None = None) -> Window:
+        """Return a window that needs what the books lack; from the start unless told otherwise."""
+        return Window(self.start if since is None else since, until, self._needed)
+
+    def look_up(self, ids: Sequence[str], connector: Connector | None = None) -> tuple[dict[str, Record], list[str]]:
+        """Return the records of `ids`, and which of them the CRM did not find."""
+        connector = connector or self.connect()
+        records: list[Record] = []
+        missing: list[str] = []
+        for page in connector.fetch_ids(self.stream, ids):
+            assert page.until is None, "a look-up has no window"
+            assert [ref.crm_id for ref in page.refs] == [each.ref.crm_id for each in page.records], (
+                "a look-up's records are whole, one for each ref"
+            )
+            assert len(page.records) <= 1_100, "a page is about 1,000 records at most"
+            records += page.records
+            missing += page.missing
+        found = {record.ref.crm_id: record for record in records}
+        assert len(found) == len(records), "no record comes twice"
+        assert len(set(missing)) == len(missing), "no missing id comes twice"
+        assert not set(missing) & set(found), "what is missing is not there"
+        return found, missing
+
+    def title(self, record: Record, connector: Connector | None = None) -> str | None:
+        """Return what a record's draft is called."""
+        connector = connector or self.connect()
+        draft = connector.normalize(self.stream, record)
+        assert draft is not None, "this record is an activity"
+        return draft.title
+
+    # -- the books ----------------------------------------------------------------------
+
+    def _needed(self, refs: Sequence[Ref]) -> Collection[str]:
+        return {
+            ref.crm_id
+            for ref in refs
+            if (held := self.books.get(ref.crm_id)) is None or held.modified_at < ref.modified_at
+        }
+
+    def _book(
+        self,
+        connector: Connector,
+        page: Page,
+        asked: "_Asked",
+        *,
+        window: tuple[datetime, datetime | None],
+        before: Sequence[Page],
+    ) -> None:
+        since, until = window
+        refs = {ref.crm_id: ref for ref in page.refs}
+        self._check_page(page, asked)
+        assert page.until is not None, "a window's page tells how far it vouches"
+        assert until is None or page.until <= until, "no page vouches for more than was asked"
+        if before and before[-1].until is not None:
+            assert before[-1].until <= page.until, "what is vouched for grows from page to page"
+        last = max((ref.modified_at for each in before for ref in each.refs), default=since)
+        for ref in page.refs:
+            if ref.crm_id not in self._unsettled:
+                assert since <= ref.modified_at, "a record from before the window"
+                assert until is None or ref.modified_at <= until, "a record from after the window"
+                assert last <= ref.modified_at, "modification times ascend, page by page too"
+                last = ref.modified_at
+        again = {each.crm_id for earlier in before for each in earlier.refs} & refs.keys() - self._unsettled
+        assert not again, f"{len(again)} records came twice in one window, though nobody edited them"
+        for record in page.records:
+            self.books[record.ref.crm_id] = Entry(record.ref.modified_at, self.title(record, connector))
+        if refs:
+            mark = min(max(ref.modified_at for ref in page.refs), page.until)
+            self.watermark = mark if self.watermark is None else max(self.watermark, mark)
+        self._check_watermark()
+
+    def _check_page(self, page: Page, asked: "_Asked") -> None:
+        refs = {ref.crm_id: ref for ref in page.refs}
+        assert len(refs) == len(page.refs), "a ref stands once in a page"
+        for ref in page.refs:
+            assert isinstance(ref.crm_id, str), "ids are text"
+            assert ref.modified_at.utcoffset() == timedelta(0), "times are aware, in UTC"
+            assert ref.modified_at.microsecond % 1_000 == 0, "times are whole milliseconds"
+        for record in page.records:
+            assert refs.get(record.ref.crm_id) == record.ref, "each record's ref stands in its page"
+        whole = {record.ref.crm_id for record in page.records}
+        assert len(whole) == len(page.records), "a record stands once in a page"
+        assert not [ref for ref in page.refs if ref not in asked.answers], "`needed` is asked about every ref"
+        assert whole == {ref.crm_id for ref in page.refs if asked.answers[ref]}, (
+            "what `needed` names comes whole, and nothing else"
+        )
+        assert page.missing == () or not page.missing, "`missing` is for look-ups"
+
+    def _check_watermark(self) -> None:
+        """The promise that all rests on: whoever resumes at the watermark has lost nothing before it."""
+        if self.watermark is not None:
+            passed = [
+                crm_id
+                for crm_id, entry in list(self.truth.items())
+                if self.start <= entry.modified_at < self.watermark
+                and crm_id not in self._unsettled
+                and self.books.get(crm_id) != entry
+            ]
+            assert not passed, f"the watermark passed {len(passed)} records that no page held"
+
+    def catch_up(self) -> None:
+        """Make the next passes, until nothing that was late or moved can be new any more."""
+        for _ in range(2):
+            self.crm.advance(LATE_S + 10)
+            self.read(overlap=OVERLAP)
+
+    def assert_whole(self, what: str = "in the end") -> None:
+        """Everything that the CRM holds was read, as it stands."""
+        lost = [crm_id for crm_id in self.truth if crm_id not in self.books]
+        assert not lost, f"{what}: {len(lost)} of {len(self.truth)} records were never read"
+        stale = [crm_id for crm_id, entry in self.truth.items() if self.books[crm_id] != entry]
+        assert not stale, f"{what}: {len(stale)} of {len(self.truth)} records are not as the CRM holds them"
+
+    def forget(self) -> None:
+        """Begin new books."""
+        self.books, self.watermark = {}, None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Leave the CRM as it was found; a test that has failed already fails for that reason alone."""
+        self.crm.on_request(None)
+        for connector in self._connectors:
+            with suppress(*() if kind is None else (Exception,)):
+                connector.close()
+        for crm_id in list(self.truth) if kind is None else ():
+            self.delete(crm_id)
+
+
+class _Asked:
+    """`needed`, watched: the ledger behind it may be asked by the reading thread alone."""
+
+    def __init__(self, needed: Callable[[Sequence[Ref]], Collection[str]]) -> None:
+        self.answers: dict[Ref, bool] = {}
+        self._needed = needed
+        self._thread = threading.get_ident()
+
+    def __call__(self, refs: Sequence[Ref]) -> Collection[str]:
+        assert threading.get_ident() == self._thread, "`needed` is asked in the thread that reads"
+        ids = self._needed(refs)
+        self.answers.update({ref: ref.crm_id in ids for ref in refs})
+        return ids
+
+
+def scenes(crm: Crm) -> Iterator[Scene]:
+    """Yield a scene for each stream, one after the other."""
+    for stream in crm.connector.streams:
+        with Scene(crm, stream.name) as scene:
+            yield scene
+        crm.heal()
+
+
+def close(reading: Iterator[Page]) -> None:
+    """Leave an iterator where it is, as far as it can be told."""
+    getattr(reading, "close", lambda: None)()
+
+
+__all__ = ["LATE_S", "OVERLAP", "TITLE", "Scene", "close", "scenes"]

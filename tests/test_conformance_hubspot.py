@@ -1,0 +1,165 @@
+"""The HubSpot connector passes the conformance suite, over the sandbox's portal."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import connectors.hubspot as hubspot
+from connectors.hubspot import HubSpot
+from connectors.hubspot.search import gather, walk
+from syncd.activity import Company, Draft, Owner, Person
+from syncd.connector import Connector, Record, Ref
+from syncd.sandbox import Sandbox, search
+from syncd.testing import RETRY_AFTER_S, ConnectorConformance, Day, NetworkConformance
+
+ROWS, RECORDS, MOST = 10, 12, 40  # of a search, of a page and of a query: 200, 1,000 and 10,000 at HubSpot
+ECHO = "zinnia.zephyr@canary-bolts.com Zinnia Zephyr +49 30 5550147 pat-na1-canary-0815"
+PRIVATE = ("zinnia.zephyr@canary-bolts.com", "Zinnia Zephyr", "+49 30 5550147", "rona.representer@lanternfield.com")
+DAYS: Mapping[Day, Mapping[str, Any]] = {
+    "unavailable": {"fault": "unavailable"},
+    "html": {"fault": "html_200"},
+    "cut": {"fault": "cut_json"},
+    "reset": {"fault": "reset"},
+    "silent": {"fault": "hang", "seconds": 5.0},
+    "drip": {"fault": "drip"},
+    "later": {"fault": "unavailable", "headers": {"Retry-After": str(RETRY_AFTER_S)}},
+    "quota": {"fault": "daily"},
+    "refused": {"fault": "answer", "status": 401, "body": {"category": "INVALID_AUTHENTICATION", "message": ECHO}},
+    "echo": {"fault": "answer", "status": 400, "headers": {"X-Echo": ECHO},
+             "body": {"category": ECHO, "message": ECHO, "correlationId": ECHO, "errors": [{"message": ECHO}]}},
+}  # fmt: skip
+FORBIDDEN = {"status": 403, "body": {"category": "MISSING_SCOPES", "message": ECHO}, "count": None}
+MODIFIED, HAPPENED = (datetime(2026, 3, 1, hour, 30, tzinfo=UTC) for hour in (12, 10))
+RELATED = {
+    "contacts": (
+        Person("ada@northmill.example", "1", "Ada Fennbrook", company=Company("5", "Northmill", ("n.test",))),
+    ),
+    "companies": (Company("5", "Northmill", ("n.test",)),),
+    "owner": Owner("77", "rep@lantern.example", "Runa Dunmere"),
+}
+SHOWN = {"owner": RELATED["owner"], "contacts": RELATED["contacts"], "companies": RELATED["companies"]}
+GOLDEN: dict[str, tuple[dict[str, Any], Draft]] = {
+    "calls": (
+        {"hs_call_title": "Discovery", "hs_call_status": "NO_ANSWER", "hs_call_direction": "OUTBOUND",
+         "hs_call_duration": "90000", "hubspot_owner_id": "77"},
+        Draft("call", HAPPENED, MODIFIED, direction="outbound", title="Discovery", duration_minutes=1.5,
+              outcome="No answer", **SHOWN),  # type: ignore[arg-type]
+    ),
+    "emails": (
+        {"hs_email_subject": "Quote", "hs_email_status": "BOUNCED", "hs_email_direction": "INCOMING_EMAIL",
+         "hs_email_open_count": "2", "hs_email_from_email": "ada@northmill.example"},
+        Draft("email", HAPPENED, MODIFIED, status="not_sent", direction="inbound", title="Quote", open_count=2,
+              sender=Person("ada@northmill.example"), others=(Person("ada@northmill.example"),), **SHOWN),  # type: ignore[arg-type]
+    ),
+}  # fmt: skip
+
+
+class PortalUnderTest:
+    """A portal whose searches, pages and queries are small, and whose search shows edits in their old place."""
+
+    connector: type[Connector] = HubSpot
+    granule = timedelta(milliseconds=1)
+    cuts: Sequence[int] = (ROWS, RECORDS)
+    query_rows = MOST
+    secrets: Collection[str] = ("pat-na1-canary-0815",)
+    private: Collection[str] = PRIVATE
+
+    def __init__(self, path: Path) -> None:
+        self.at = datetime(2026, 10, 5, 9, 0, 0, 400_000, tzinfo=UTC)
+        # So many that no request is spaced: waits would be the clock's, and here it is not moved by requests.
+        limits = {"search_per_second": 0, "per_ten_seconds": 100_000, "daily_limit": 0}
+        self.box = Sandbox(now=self.now, hubspot={**limits, "fresh_properties": True})
+        self.portal = self.box.hubspot
+        (token,) = self.secrets
+        self.portal.set(tokens={token: self.portal.tokens[self.box.token]})
+        self.token_file = path / "token"
+        self.token_file.write_text(token)
+        self.owner = self.portal.owner(PRIVATE[3], "Rona", "Representer")
+        self.company = self.portal.put("companies", {"name": "Canary Bolts", "domain": "canary-bolts.com"})
+        self._contacts: dict[str, str] = {}
+        self._written = 0
+
+    def table(self) -> dict[str, Any]:
+        return {
+            "connector": "hubspot", "start": datetime(2026, 1, 1, tzinfo=UTC), "search_per_second": 0,
+            "access_token": f"file:{self.token_file}", "base_url": self.box.hubspot_url,
+        }  # fmt: skip
+
+    def now(self) -> datetime:
+        return self.at
+
+    def advance(self, seconds: float) -> None:
+        with self.portal.lock:
+            self.at += timedelta(seconds=seconds)
+
+    def put(self, stream: str, *, modified_at: datetime, title: str, late_by: float = 0.0) -> str:
+        values = {TITLES[stream]: title, "hubspot_owner_id": self.owner, "hs_timestamp": modified_at}
+        self._written += 1  # ids side by side, but not in the order of time
+        number = 70_000_000_000 + self._written // 8 * 8 + self._written * 5 % 8
+        crm_id = self.portal.put(stream, values, id=number, modified_at=modified_at, late_by=late_by)
+        if not self._contacts.get(stream):
+            first, last = PRIVATE[1].split()
+            person = {"email": PRIVATE[0], "firstname": first, "lastname": last, "phone": PRIVATE[2]}
+            self._contacts[stream] = self.portal.put("contacts", {**person, "associatedcompanyid": self.company})
+        self.portal.associate(stream, crm_id, "contacts", self._contacts[stream])
+        return crm_id
+
+    def edit(
+        self, stream: str, crm_id: str, *, title: str, modified_at: datetime | None = None, late_by: float = 0.0
+    ) -> None:
+        touched = modified_at is not None
+        values = {TITLES[stream]: title}
+        self.portal.edit(stream, crm_id, touch=touched, modified_at=modified_at, late_by=late_by, **values)
+
+    def delete(self, stream: str, crm_id: str) -> None:
+        self.portal.delete(stream, crm_id)
+
+    def readdress(self, stream: str, crm_id: str, address: str) -> None:
+        self.portal.edit("contacts", self._contacts[stream], email=address)
+
+    def unknown_id(self, stream: str) -> str:
+        return "4711"
+
+    def golden(self, stream: str) -> Sequence[tuple[Record, Draft | None]]:
+        properties, draft = GOLDEN[stream]
+        times = {"hs_timestamp": HAPPENED.isoformat(), "hs_createdate": MODIFIED.isoformat()}
+        return [(Record(Ref("9", MODIFIED), {"id": "9", "properties": {**times, **properties}}, RELATED), draft)]
+
+    def bad_days(self) -> Mapping[str, Callable[[], None]]:
+        return {}
+
+    def heal(self) -> None:
+        self.portal.faults.clear()
+
+    def requests(self) -> int:
+        return sum(self.portal.requests.values())
+
+    def on_request(self, act: Callable[[int], None] | None) -> None:
+        self.portal.on_request = None if act is None else lambda number, kind: act(number)
+
+    def fail(self, day: Day, *, times: int | None = 1, skip: int = 0) -> None:
+        self.portal.faults.add(**DAYS[day], count=times, skip=skip)
+
+    def forbid(self, stream: str) -> None:
+        self.portal.faults.add("answer", match=f"/{stream}/search", **FORBIDDEN)
+
+
+TITLES = {"calls": "hs_call_title", "emails": "hs_email_subject"}
+
+
+class TestHubSpot(ConnectorConformance, NetworkConformance):
+    """Every test is the suite's."""
+
+    @pytest.fixture
+    def crm(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PortalUnderTest]:
+        monkeypatch.setattr(hubspot, "walk", partial(walk, limit=ROWS))
+        monkeypatch.setattr(hubspot, "gather", partial(gather, group=RECORDS, refs=3 * RECORDS))
+        monkeypatch.setattr(search, "MAX_RESULTS", MOST)
+        crm = PortalUnderTest(tmp_path)
+        with crm.box:
+            yield crm
+            crm.heal()
