@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.salesforce.reading import AT_ONCE, Read, read, read_ref, whole
+from connectors.salesforce.reading import AT_ONCE, Read, lean, read, read_ref, whole
 from connectors.salesforce.retry import LocatorGone, QueryTimeout
 from syncd.connector import Ref
 from syncd.errors import Malformed
@@ -628,3 +628,13 @@ def test_a_childs_locator_that_dies_is_the_windows_affair() -> None:
     (found,) = read(lambda start, end: row, more, since=at(0), until=at(9), children="Kids")
     assert len(found.rows[0][1]["Kids"]["records"]) == 2
     assert org.requests == 0
+
+
+def test_a_row_is_handed_on_without_what_is_half_of_its_memory():
+    row = {
+        "attributes": {"type": "Task", "url": "/x"}, "Id": "1",
+        "Owner": {"attributes": {"type": "Name"}, "Name": "Ada"},
+        "Who": {"attributes": {"type": "Contact"}, "Account": {"attributes": {"type": "Account"}, "Name": "Amber"}},
+        "Account": None,
+    }  # fmt: skip
+    assert lean(row) == {"Id": "1", "Owner": {"Name": "Ada"}, "Who": {"Account": {"Name": "Amber"}}, "Account": None}

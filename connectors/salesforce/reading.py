@@ -64,8 +64,8 @@ def read(
         certain = start
         try:
             for found in _vouched(_pages(ask, more, start, end, children), start, end):
-                yield replace(found, last=not stretches and found.last)
                 certain = max(certain, found.until)
+                yield replace(found, until=certain, last=not stretches and found.last)
         except (QueryTimeout, LocatorGone) as error:
             if isinstance(error, LocatorGone) and died_at != certain:
                 died_at = certain
@@ -80,7 +80,7 @@ def read(
 def _pages(ask: Ask, more: More, start: datetime, end: datetime, children: str | None) -> Iterator[Rows]:
     answer = ask(start, end)
     while True:
-        yield [(read_ref(row), whole(row, more, children)) for row in answer["records"]]
+        yield [(read_ref(row), whole(lean(row), more, children)) for row in answer["records"]]
         following = text(answer.get("nextRecordsUrl"))
         if answer["done"]:
             return
@@ -121,6 +121,15 @@ def read_ref(row: Row) -> Ref:
     if crm_id is None or modified_at is None:
         raise Malformed("Salesforce: a row without Id or SystemModstamp", hint=CHANGED)
     return Ref(crm_id, modified_at)
+
+
+def lean(row: dict[str, Any]) -> Row:
+    """Take from a row its own and its parents' `attributes`, type and url, which are half of its memory."""
+    row.pop("attributes", None)
+    for value in row.values():
+        if isinstance(value, dict):
+            lean(value)
+    return row
 
 
 def whole(row: Row, more: More, children: str | None) -> Row:

@@ -124,11 +124,10 @@ class Related:
         """Take in the contact or lead that stands in the row itself."""
         who, crm_id = row.get("Who"), text(row.get("WhoId"))
         if crm_id and isinstance(who, dict) and crm_id not in self._people:
-            kind = (who.get("attributes") or {}).get("type")
-            if kind == CONTACT:
+            if crm_id.startswith(CONTACT_PREFIX):
                 self._learn_account(who.get("AccountId"), who.get("Account"))
                 self._learn_contact({**who, "Id": crm_id})
-            elif kind == LEAD:
+            elif crm_id.startswith(LEAD_PREFIX):
                 self._learn_lead({**who, "Id": crm_id})
         return crm_id
 
