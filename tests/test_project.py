@@ -1,17 +1,14 @@
 """The repository itself: who may import what, and that files which must agree do."""
 
 import ast
-import json
 import re
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from importlib.metadata import entry_points, packages_distributions, requires, version
 from pathlib import Path
-from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -21,8 +18,6 @@ import syncd
 from syncd.config import load
 from syncd.config.models import TABLES
 from syncd.config.sources import BUILT_IN, load_connector
-from syncd.connector import Source
-from tests.world import World
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -276,27 +271,3 @@ def test_the_top_level_is_the_missions():
     top = {name.split("/")[0] for name in listed}
     allowed = {"pyproject.toml", "README.md", "syncd", "connectors", "config", "tests", "deploy"}
     assert {name for name in top - allowed if not name.startswith(".")} <= {"LICENSE", "CHANGELOG.md", *LOCKS}
-
-
-def test_the_readmes_first_connector_delivers(tmp_path):
-    """Word for word: the block is what a stranger copies."""
-    blocks = re.findall(r"(?ms)^```python\n(.*?)^```", (ROOT / "connectors" / "README.md").read_text(encoding="utf-8"))
-    names: dict[str, Any] = {}
-    exec(next(block for block in blocks if "class MyCrm" in block), names)
-    row = {
-        "id": "7", "at": "2026-10-05T07:00:00Z", "changed": "2026-10-05T08:00:00Z", "title": "Discovery",
-        "rep": "ada@lanternfield-sales.com", "with": ["kaya@amber-bolts.com"], "account": "amber-bolts.com",
-    }  # fmt: skip
-    export = tmp_path / "export.json"
-    export.write_text(json.dumps([row]))
-    with World(tmp_path) as world:
-        world.configure("sources.hubspot", connector="hubspot")
-        table = {"connector": "mycrm", "start": datetime(2026, 1, 1, tzinfo=UTC), "path": str(export)}
-        source = Source("mycrm", names["MyCrm"].Config(**table), names["MyCrm"])
-        outcome = world.sync(sources=[source])
-        assert outcome.exit_code == 0
-        assert world.payload("7")["callTitle"] == "Discovery"
-        assert world.sync(sources=[source]).totals.posts == 0
-    export.unlink()
-    (finding,) = names["MyCrm"](source.config, None).check()
-    assert finding.hint
