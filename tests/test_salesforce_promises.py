@@ -1,5 +1,7 @@
 """The promises over a Salesforce org: whole passes, on its good and its bad days."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -39,6 +41,9 @@ def everything(world: OrgWorld, *, passes: int = 1) -> None:
     for _ in range(passes):
         world.sync()
         world.later(minutes=1)
+
+
+ROOT = Path(__file__).parents[1]
 
 
 # -- the mapping, end to end ------------------------------------------------------------
@@ -617,3 +622,33 @@ def test_another_org_under_the_same_name_is_refused(orgs: OrgWorld) -> None:
     orgs.org.expire_sessions()
     outcome = orgs.sync()
     assert outcome.exit_code == 78
+
+
+@pytest.mark.parametrize(
+    ("source", "loaded", "spared"),
+    [
+        ("hubspot", {"hubspot"}, {"simple_salesforce", "zeep", "requests", "jwt"}),
+        ("salesforce", {"simple_salesforce", "requests"}, {"hubspot"}),
+    ],
+)
+def test_a_pass_over_one_crm_does_not_load_the_other_ones_client(
+    tmp_path: Path, source: str, loaded: set[str], spared: set[str]
+) -> None:
+    """Though both are configured: each costs tens of megabytes and tenths of a second."""
+    code = """if True:
+        import sys
+        from syncd import cli
+        try:
+            cli.main()
+        except SystemExit as left:
+            print(left.code or 0, *{name.partition(".")[0] for name in sys.modules})
+    """
+    with OrgWorld(tmp_path, with_hubspot=True, real_time=True) as world:
+        ids = {"hubspot": world.call(), "salesforce": world.task()}
+        line = [sys.executable, "-c", code, "sync", "--source", source, "-c", str(world.write_config())]
+        done = subprocess.run(line, capture_output=True, text=True, check=True, timeout=60, cwd=ROOT)
+        assert world.delivered == {ids[source]}
+    code_and_modules = done.stdout.split()
+    assert code_and_modules[0] == "0"
+    assert loaded <= set(code_and_modules)
+    assert not spared & set(code_and_modules)
