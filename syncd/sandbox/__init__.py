@@ -13,9 +13,10 @@ from syncd.sandbox.box import Sandbox, serve
 from syncd.sandbox.clock import Clock
 from syncd.sandbox.faults import Fault, Faults, preset, sample
 from syncd.sandbox.hubspot import HubSpot
+from syncd.sandbox.inventing import World
 from syncd.sandbox.portal import SCOPES, TOKEN
 from syncd.sandbox.recotap import KEY, Recotap, Rule
-from syncd.sandbox.world import World, fill
+from syncd.sandbox.world import fill
 
 __all__ = [
     "KEY",

@@ -5,43 +5,30 @@ Everybody and everything here is made up; a company's domain carries a number so
 
 import json
 import random
-from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from syncd.sandbox.clock import iso, millis
 from syncd.sandbox.hubspot import HubSpot
+from syncd.sandbox.inventing import (
+    ALPHA,
+    CALL_TITLES,
+    FIRST,
+    LAST,
+    OMEGA,
+    OWN_DOMAIN,
+    SUBJECTS,
+    SUFFIXES,
+    TITLES,
+    Inventor,
+    World,
+)
+from syncd.sandbox.inventing import poison as spoil
 from syncd.sandbox.recotap import Recotap
 
-OWN_DOMAIN = "lanternfield-sales.com"
-FIRST = "Ada Bram Cleo Dario Edda Finn Greta Hanno Ines Jonas Kaya Levin Mira Nils Oda Pavel Quinn Runa Sven".split()
-LAST = "Aldermoor Birkenhain Copperwell Dunmere Eschenfeld Fennbrook Gallowmead Hollisgrave Ivorstone".split()
-ALPHA = "amber birch cinder delta ember fable garnet hazel indigo juniper kestrel larch maple nimbus onyx".split()
-OMEGA = "bolts cranes dairy engines freight gears hinges inks joints kilns looms mills parts tools valves".split()
-SUFFIXES = ("com", "com", "de", "co.uk", "io", "fr")
-FREE_MAIL = ("gmail.com", "outlook.com", "yahoo.com")
-PROSE = ("inferred - {}", "not available", "n/a", "{} (assistant)")
-TITLES = ("Head of Purchasing", "Plant Manager", "VP Operations", "Buyer", None)
-SUBJECTS = ("Your quote", "Next steps", "Follow up on our call", "Meeting notes", "Prices for spring", "Introduction")
-CALL_TITLES = ("Discovery call", "Check in", "Demo", "Renewal", "Cold call", "Support call", None)
 STATUSES = ("COMPLETED",) * 7 + ("NO_ANSWER",) * 2 + ("BUSY", "FAILED", "CANCELED")
 DIRECTIONS = ("OUTBOUND",) * 6 + ("INBOUND",) * 3 + (None,)
-
-
-@dataclass
-class World:
-    """What was invented: ids by nature."""
-
-    own_domain: str
-    ids: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # e.g. calls, calls.late_association
-    domains: dict[str, str | None] = field(default_factory=dict)  # company id -> domain
-    addresses: dict[str, str | None] = field(default_factory=dict)  # contact id -> what stands in its email field
-    employers: dict[str, str] = field(default_factory=dict)  # contact id -> company id
-
-    def summary(self) -> dict[str, int]:
-        return {nature: len(ids) for nature, ids in sorted(self.ids.items())}
 
 
 def fill(
@@ -63,18 +50,17 @@ def fill(
         inventor.calls(calls)
         inventor.emails(emails)
     if recotap is not None:
-        _poison(recotap, inventor.world, share=poison if messy else 0.0, external_id=external_id)
+        spoil(recotap, inventor.world, source="hubspot", share=poison if messy else 0.0, external_id=external_id)
         for company in inventor.world.ids["companies"][::2]:
             if domain := inventor.world.domains[company]:
                 recotap.account(domain)
     return inventor.world
 
 
-class _Inventor:
+class _Inventor(Inventor):
     def __init__(self, hubspot: HubSpot, draw: random.Random, *, end: int, days: float, messy: bool) -> None:
-        self.hubspot, self.draw, self.world, self.messy = hubspot, draw, World(OWN_DOMAIN), messy
-        self.end, self.span = end, round(timedelta(days=days) / timedelta(milliseconds=1))
-        self.own: list[tuple[str, str]] = []  # owner id, address
+        super().__init__(draw, end=end, days=days, messy=messy)
+        self.hubspot = hubspot
 
     def owners(self, count: int) -> None:
         for number in range(max(2, count)):
@@ -83,27 +69,27 @@ class _Inventor:
             gone = self.messy and number % 5 == 4
             owner = self.hubspot.owner(address, first, last, archived=gone)
             self.own.append((owner, address))
-            self._note(owner, "owners", "archived" if gone else "")
+            self.note(owner, "owners", "archived" if gone else "")
 
     def companies(self, count: int) -> None:
         for number in range(count):
             alpha, omega = self.draw.choice(ALPHA), self.draw.choice(OMEGA)
             domain: str | None = f"{alpha}-{omega}-{number}.{self.draw.choice(SUFFIXES)}"
             nature = ""
-            if self._odd(0.03):
+            if self.odd(0.03):
                 domain, nature = None, "no_domain"
-            elif self._odd(0.02):
+            elif self.odd(0.02):
                 domain, nature = f"{alpha}{number}.unknown", "placeholder_domain"
             values = {"name": f"{alpha} {omega} {number}".title(), "domain": domain}
             company = self.hubspot.put("companies", values, modified_at=self.end - self.span)
             self.world.domains[company] = domain
-            self._note(company, "companies", nature)
+            self.note(company, "companies", nature)
 
     def contacts(self, count: int) -> None:
         for number in range(count):
             first, last = self.draw.choice(FIRST), self.draw.choice(LAST)
             company = self.draw.choice(self.world.ids["companies"])
-            address, nature = self._address(first, last, number, self.world.domains[company])
+            address, nature = self.address(first, last, number, self.world.domains[company])
             values = {
                 "email": address, "firstname": first, "lastname": last, "jobtitle": self.draw.choice(TITLES),
                 "phone": f"+1 555 01{number % 100:02}", "associatedcompanyid": company,
@@ -112,22 +98,12 @@ class _Inventor:
             contact = self.hubspot.put("contacts", values, modified_at=self.end - self.span)
             self.hubspot.associate("contacts", contact, "companies", company)
             self.world.addresses[contact], self.world.employers[contact] = address, company
-            self._note(contact, "contacts", nature)
-
-    def _address(self, first: str, last: str, number: int, domain: str | None) -> tuple[str | None, str]:
-        address = f"{first}.{last}.{number}@{domain or f'{last}-{number}.com'}".lower()
-        if self._odd(0.06):
-            return None, "no_email"
-        if self._odd(0.02):
-            return self.draw.choice(PROSE).format(address), "prose_email"
-        if self._odd(0.05):
-            return f"{first}.{last}.invented{number}@{self.draw.choice(FREE_MAIL)}".lower(), "free_mail"
-        return address, ""
+            self.note(contact, "contacts", nature)
 
     def calls(self, count: int) -> None:
         dispositions = [item["id"] for item in self.hubspot.dispositions]
         for at, modified in self._moments(count):
-            status, nature = self.draw.choice(STATUSES), self._nature(CALL_NATURES)
+            status, nature = self.draw.choice(STATUSES), self.nature(CALL_NATURES)
             values: dict[str, Any] = {
                 "hs_timestamp": iso(at), "hs_call_title": self.draw.choice(CALL_TITLES), "hs_call_status": status,
                 "hs_call_direction": self.draw.choice(DIRECTIONS), "hubspot_owner_id": self._owner(nature),
@@ -139,11 +115,11 @@ class _Inventor:
                 values["hs_call_disposition"] = self.draw.choice(dispositions)
             call = self.hubspot.put("calls", values, created_at=at, modified_at=modified)
             self._associate("calls", call, nature)
-            self._note(call, "calls", nature)
+            self.note(call, "calls", nature)
 
     def emails(self, count: int) -> None:
         for at, modified in self._moments(count):
-            nature = self._nature(EMAIL_NATURES)
+            nature = self.nature(EMAIL_NATURES)
             (owner, ours), (_, colleague) = self.draw.sample(self.own, 2)
             contact = self._contact() if nature != "internal" else ""
             theirs = self.world.addresses.get(contact, colleague)
@@ -161,7 +137,7 @@ class _Inventor:
             email = self.hubspot.put("emails", values, created_at=at, modified_at=modified)
             if nature != "internal":
                 self._associate("emails", email, nature, contact)
-            self._note(email, "emails", nature)
+            self.note(email, "emails", nature)
 
     def _moments(self, count: int) -> Iterator[tuple[int, int]]:
         """Yield when each happened and was modified, ascending; one record in fifty shares a bulk edit's instant."""
@@ -190,24 +166,6 @@ class _Inventor:
     def _owner(self, nature: str) -> str | None:
         return None if nature == "no_owner" else self.draw.choice(self.own)[0]
 
-    def _nature(self, natures: dict[str, float]) -> str:
-        if not self.messy:
-            return ""
-        left = self.draw.random()
-        for nature, share in natures.items():
-            left -= share
-            if left < 0:
-                return nature
-        return ""
-
-    def _odd(self, share: float) -> bool:
-        return self.messy and self.draw.random() < share
-
-    def _note(self, crm_id: str, kind: str, nature: str) -> None:
-        self.world.ids[kind].append(crm_id)
-        if nature:
-            self.world.ids[f"{kind}.{nature}"].append(crm_id)
-
 
 CALL_NATURES = {"no_association": 0.02, "late_association": 0.02, "in_progress": 0.01, "no_owner": 0.02}
 EMAIL_NATURES = {
@@ -219,17 +177,3 @@ def _headers(sender: str | None, receiver: str | None) -> str:
     """Write the JSON text that HubSpot keeps in hs_email_headers."""
     to = [{"email": receiver, "firstName": None, "lastName": None}] if receiver else []
     return json.dumps({"from": {"email": sender, "firstName": None, "lastName": None}, "to": to, "cc": [], "bcc": []})
-
-
-def _poison(recotap: Recotap, world: World, *, share: float, external_id: str) -> None:
-    """Choose ordinary calls that Recotap will not take, some by refusing the batch, some by failing the item."""
-    odd = {crm_id for nature, ids in world.ids.items() if nature.startswith("calls.") for crm_id in ids}
-    plain = [crm_id for crm_id in world.ids["calls"] if crm_id not in odd]
-    count = round(len(plain) * share)
-    if not count:
-        return
-    chosen = random.Random(count).sample(plain, 2 * count)
-    world.ids["calls.refused"], world.ids["calls.failed"] = chosen[:count], chosen[count:]
-    names = [external_id.format(kind="call", id=crm_id, source="hubspot") for crm_id in chosen]
-    recotap.rule("refuse", ids=names[:count])
-    recotap.rule("fail", ids=names[count:], text="Account could not be resolved")

@@ -9,9 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from syncd.sandbox.clock import EPOCH, millis
-from syncd.sandbox.recotap import Recotap
-from syncd.sandbox.salesforce.service import Salesforce
-from syncd.sandbox.world import (
+from syncd.sandbox.inventing import (
     ALPHA,
     CALL_TITLES,
     FIRST,
@@ -19,12 +17,15 @@ from syncd.sandbox.world import (
     LAST,
     OMEGA,
     OWN_DOMAIN,
-    PROSE,
     SUBJECTS,
     SUFFIXES,
     TITLES,
+    Inventor,
     World,
 )
+from syncd.sandbox.inventing import poison as spoil
+from syncd.sandbox.recotap import Recotap
+from syncd.sandbox.salesforce.service import Salesforce
 
 DISPOSITIONS = ("Connected", "Connected", "Left voicemail", "No answer", "Busy", None)
 CALL_TYPES = ("Outbound",) * 6 + ("Inbound",) * 3 + ("Internal", None)
@@ -65,22 +66,21 @@ def fill(
         if salesforce.enhanced_email:
             inventor.emails(emails)
     if recotap is not None:
-        _poison(recotap, inventor.world, share=poison if messy else 0.0, external_id=external_id)
+        spoil(recotap, inventor.world, source="salesforce", share=poison if messy else 0.0, external_id=external_id)
         for account in inventor.world.ids["accounts"][::2]:
             if domain := inventor.world.domains[account]:
                 recotap.account(domain)
     return inventor.world
 
 
-class _Inventor:
+class _Inventor(Inventor):
     def __init__(
         self, salesforce: Salesforce, draw: random.Random, *, end: int, days: float, messy: bool,
         contacts_each: int | None,
     ) -> None:  # fmt: skip
-        self.salesforce, self.draw, self.world, self.messy = salesforce, draw, World(OWN_DOMAIN), messy
-        self.end, self.span = end, round(timedelta(days=days) / timedelta(milliseconds=1))
+        super().__init__(draw, end=end, days=days, messy=messy)
+        self.salesforce = salesforce
         self.each = contacts_each
-        self.own: list[tuple[str, str]] = []  # user id, address
         self.gone: list[str] = []  # users who have left
         self.queue = ""
 
@@ -91,10 +91,10 @@ class _Inventor:
             left = self.messy and number % 5 == 4
             user = self.salesforce.user(address, first, last, active=not left)
             (self.gone.append(user) if left else self.own.append((user, address)))
-            self._note(user, "users", "inactive" if left else "")
+            self.note(user, "users", "inactive" if left else "")
         if self.messy:
             self.queue = self.salesforce.queue("Inbound calls")
-            self._note(self.queue, "queues", "")
+            self.note(self.queue, "queues", "")
 
     def accounts(self, count: int) -> None:
         for number in range(count):
@@ -102,20 +102,20 @@ class _Inventor:
             domain: str | None = f"{alpha}-{omega}-{number}.{self.draw.choice(SUFFIXES)}"
             website = self.draw.choice(WEBSITES).format(domain)
             nature = ""
-            if self._odd(0.03):
+            if self.odd(0.03):
                 domain, website, nature = None, "", "no_website"
-            elif self._odd(0.02):
+            elif self.odd(0.02):
                 domain, website, nature = None, "n/a", "placeholder_website"
             values = {"Name": f"{alpha} {omega} {number}".title(), "Website": website or None, "Type": "Prospect"}
             account = self.salesforce.put("Account", values, modified_at=self.end - self.span)
             self.world.domains[account] = domain
-            self._note(account, "accounts", nature)
+            self.note(account, "accounts", nature)
 
     def contacts(self, count: int) -> None:
         for number in range(count):
             first, last, account = self.draw.choice(FIRST), self.draw.choice(LAST), self._one("accounts")
-            address, nature = self._address(first, last, number, self.world.domains[account])
-            employer = None if self._odd(0.03) else account
+            address, nature = self.address(first, last, number, self.world.domains[account])
+            employer = None if self.odd(0.03) else account
             values = {
                 "FirstName": first, "LastName": last, "Email": address, "Title": self.draw.choice(TITLES),
                 "Department": self.draw.choice(("Purchasing", "Operations", None)), "AccountId": employer,
@@ -125,29 +125,29 @@ class _Inventor:
             self.world.addresses[contact] = address
             if employer:
                 self.world.employers[contact] = employer
-            self._note(contact, "contacts", nature if employer else nature or "no_account")
+            self.note(contact, "contacts", nature if employer else nature or "no_account")
 
     def leads(self, count: int) -> None:
         for number in range(count):
             first, last = self.draw.choice(FIRST), self.draw.choice(LAST)
             domain = f"{self.draw.choice(ALPHA)}-{self.draw.choice(OMEGA)}-lead{number}.com"
-            address, nature = self._address(first, last, number, domain)
+            address, nature = self.address(first, last, number, domain)
             values = {
                 "FirstName": first, "LastName": last, "Email": address, "Company": domain.split(".")[0].title(),
-                "Website": None if self._odd(0.3) else domain, "Title": self.draw.choice(TITLES),
+                "Website": None if self.odd(0.3) else domain, "Title": self.draw.choice(TITLES),
             }  # fmt: skip
             lead = self.salesforce.put("Lead", values, modified_at=self.end - self.span)
             self.world.addresses[lead] = address
-            self._note(lead, "leads", nature)
+            self.note(lead, "leads", nature)
 
     def calls(self, count: int) -> None:
         for at, modified in self._moments(count):
-            nature = self._nature(CALL_NATURES)
+            nature = self.nature(CALL_NATURES)
             values: dict[str, Any] = {
                 "Subject": self.draw.choice(CALL_TITLES), "TaskSubtype": "Call", "Type": "Call", "Status": "Completed",
                 "OwnerId": self._owner(nature), "ActivityDate": _day(at), "CompletedDateTime": modified,
                 "CallType": self.draw.choice(CALL_TYPES) if self.messy else "Outbound",
-                "CallDurationInSeconds": self.draw.randrange(20, 3600) if not self._odd(0.1) else None,
+                "CallDurationInSeconds": self.draw.randrange(20, 3600) if not self.odd(0.1) else None,
                 "CallDisposition": self.draw.choice(DISPOSITIONS) if self.messy else "Connected",
             }  # fmt: skip
             if nature == "open":
@@ -156,20 +156,20 @@ class _Inventor:
             call = self._task(values, self._people(nature), at, modified)
             if nature == "archived":
                 self.salesforce.archive(call)
-            self._note(call, "calls", nature)
+            self.note(call, "calls", nature)
 
     def tasks(self, count: int) -> None:
         """Invent to-dos that are no calls, done and not done."""
         for at, modified in self._moments(count):
             status = self.draw.choice(("Completed", "Not Started", "In Progress"))
             values = {"Subject": "Send the brochure", "Status": status, "OwnerId": self._owner("")}
-            self._note(self._task(values, self._people(""), at, modified), "tasks", "")
+            self.note(self._task(values, self._people(""), at, modified), "tasks", "")
 
     def emails(self, count: int) -> None:
         for at, modified in self._moments(count):
-            nature = self._nature(EMAIL_NATURES)
+            nature = self.nature(EMAIL_NATURES)
             email = self._email(at, modified, nature)
-            self._note(email, "emails", nature)
+            self.note(email, "emails", nature)
 
     def _email(self, at: int, modified: int, nature: str) -> str:
         """Write one email with its relations, and the task that Enhanced Email keeps beside it."""
@@ -193,7 +193,7 @@ class _Inventor:
         if nature not in ("no_task", "private_draft"):
             twin = {"Subject": f"Email: {subject}", "TaskSubtype": "Email", "Status": "Completed", "OwnerId": owner}
             values["ActivityId"] = self._task(twin, people, at, modified)
-            self._note(values["ActivityId"], "tasks", "email")
+            self.note(values["ActivityId"], "tasks", "email")
         email = self.salesforce.put("EmailMessage", values, created_at=at, modified_at=modified)
         if nature != "no_relation":
             ends = [(owner, ours)], list(zip(people or [colleague], addresses, strict=True))
@@ -207,7 +207,7 @@ class _Inventor:
         for number, (person, address) in enumerate(receivers + senders[1:]):
             kind = "CcAddress" if number and self.messy else "ToAddress"
             self.salesforce.relate(email, person, RelationType=kind, RelationAddress=address)
-        if self._odd(0.1):
+        if self.odd(0.1):
             stranger = f"stranger{self.draw.randrange(1000)}@{self.draw.choice(FREE_MAIL)}"
             self.salesforce.relate(email, None, RelationType="CcAddress", RelationAddress=stranger)
 
@@ -239,16 +239,6 @@ class _Inventor:
                 modified = bulk
             yield at, min(modified, self.end)
 
-    def _address(self, first: str, last: str, number: int, domain: str | None) -> tuple[str | None, str]:
-        address = f"{first}.{last}.{number}@{domain or f'{last}-{number}.com'}".lower()
-        if self._odd(0.06):
-            return None, "no_email"
-        if self._odd(0.02):
-            return self.draw.choice(PROSE).format(address), "prose_email"
-        if self._odd(0.05):
-            return f"{first}.{last}.invented{number}@{self.draw.choice(FREE_MAIL)}".lower(), "free_mail"
-        return address, ""
-
     def _owner(self, nature: str) -> str:
         if nature == "queue":
             return self.queue
@@ -259,38 +249,6 @@ class _Inventor:
     def _one(self, kind: str) -> str:
         return self.draw.choice(self.world.ids[kind])
 
-    def _nature(self, natures: dict[str, float]) -> str:
-        if not self.messy:
-            return ""
-        left = self.draw.random()
-        for nature, share in natures.items():
-            left -= share
-            if left < 0:
-                return nature
-        return ""
-
-    def _odd(self, share: float) -> bool:
-        return self.messy and self.draw.random() < share
-
-    def _note(self, row_id: str, kind: str, nature: str) -> None:
-        self.world.ids[kind].append(row_id)
-        if nature:
-            self.world.ids[f"{kind}.{nature}"].append(row_id)
-
 
 def _day(ms: int) -> str:
     return (EPOCH + timedelta(milliseconds=ms)).astimezone(UTC).date().isoformat()
-
-
-def _poison(recotap: Recotap, world: World, *, share: float, external_id: str) -> None:
-    """Choose ordinary calls that Recotap will not take, some by refusing the batch, some by failing the item."""
-    odd = {row_id for nature, ids in world.ids.items() if nature.startswith("calls.") for row_id in ids}
-    plain = [row_id for row_id in world.ids["calls"] if row_id not in odd]
-    count = round(len(plain) * share)
-    if not count:
-        return
-    chosen = random.Random(count).sample(plain, 2 * count)
-    world.ids["calls.refused"], world.ids["calls.failed"] = chosen[:count], chosen[count:]
-    names = [external_id.format(kind="call", id=row_id, source="salesforce") for row_id in chosen]
-    recotap.rule("refuse", ids=names[:count])
-    recotap.rule("fail", ids=names[count:], text="Account could not be resolved")
