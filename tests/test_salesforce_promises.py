@@ -444,14 +444,27 @@ def test_an_org_that_is_too_slow_for_a_window_is_asked_for_less_from_then_on(org
     orgs.configure("sources.salesforce", timeout="30s")
     with asked(orgs) as requests:
         assert orgs.sync().exit_code == 0
-    assert requests["query"] > 3, "the calls' window came in parts"
+    assert requests["query"] == 3, "the calls' window came in two parts"
     assert orgs.delivered == ids
-    kept = dict(orgs.sql("SELECT key, value FROM store WHERE key LIKE 'stretch%'"))
-    assert set(kept) == {"stretch_s.calls"}
-    for _ in range(4):
+    assert orgs.sql("SELECT value FROM store WHERE key LIKE 'stretch%'") == [("null",)], "it grew as they came"
+
+
+def test_a_night_of_time_outs_does_not_eat_the_days_calls_in_the_morning(orgs: OrgWorld) -> None:
+    orgs.configure("sources.salesforce", timeout="0.05s")
+    call = orgs.task(ago=timedelta(days=200))
+    orgs.org.faults.add("hang", match="/queryAll/", seconds=30, count=None)
+    for _ in range(8):
+        assert orgs.sync().exit_code == 69
         orgs.later(minutes=5)
-        orgs.sync()
-    assert orgs.sql("SELECT value FROM store WHERE key LIKE 'stretch%'") == [("null",)], "it is over"
+    (asked_for,) = next(iter(orgs.sql("SELECT value FROM store WHERE key LIKE 'stretch%'")))
+    assert int(asked_for) < 3600
+    orgs.org.faults.clear()
+    orgs.configure("sources.salesforce", timeout="30s")
+    assert any(finding.what == "calls window" for finding in check(orgs))
+    with asked(orgs) as requests:
+        assert orgs.sync().exit_code == 0
+    assert requests["query"] < 40
+    assert orgs.delivered == {call}
 
 
 def test_more_rows_in_one_second_than_pages_and_queries_are_used_to(orgs: OrgWorld) -> None:
@@ -652,3 +665,16 @@ def test_a_pass_over_one_crm_does_not_load_the_other_ones_client(
     assert code_and_modules[0] == "0"
     assert loaded <= set(code_and_modules)
     assert not spared & set(code_and_modules)
+
+
+def test_a_dense_minute_that_salesforce_calls_too_much_is_halved_when_met_and_not_remembered(orgs: OrgWorld) -> None:
+    """Else the next window, be it months long, would be asked for in stretches of some seconds."""
+    ids = {orgs.task(ago=timedelta(hours=3) - timedelta(seconds=n)) for n in range(40)}
+    orgs.org.set(query_timeout_rows=3)
+    orgs.sync()
+    assert orgs.delivered == ids
+    orgs.org.set(query_timeout_rows=None)
+    orgs.later(minutes=5)
+    with asked(orgs) as requests:
+        orgs.sync()
+    assert requests == {"query": 2}

@@ -11,10 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from connectors.salesforce import reading
 from connectors.salesforce.reading import AT_ONCE, Read, lean, read, read_ref, whole
 from connectors.salesforce.retry import LocatorGone, QueryTimeout
 from syncd.connector import Ref
 from syncd.errors import Malformed
+
+
+@pytest.fixture(autouse=True)
+def no_transactions_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These windows last seconds: within the longest transaction no page would vouch for anything."""
+    monkeypatch.setattr(reading, "LONGEST_TRANSACTION", timedelta(0))
+
 
 T0 = datetime(2026, 3, 1, 10, tzinfo=UTC)
 NEVER = 10**9
@@ -91,7 +99,7 @@ class Org:
         return {"totalSize": len(ids), "done": ends, "records": rows, **following}
 
     def read(self, since: int, until: int, *, at_most: timedelta | None = None) -> Iterator[Read]:
-        return read(self.ask, self.more, since=at(since), until=at(until), at_most=at_most)
+        return read(self.ask, self.more, since=at(since), until=at(until), at_most=lambda: at_most)
 
 
 def ids_of(reads: Iterator[Read] | list[Read]) -> list[int]:
@@ -394,6 +402,28 @@ def test_a_locator_that_dies_in_a_mass_update_does_not_cost_what_was_certain_bef
     org.fails[3] = LocatorGone("gone")
     assert set(ids_of(org.read(0, 60))) == set(range(15)) - {6, 7, 8}  # these are the next window's
     assert org.windows[1][0] >= 2
+
+
+@pytest.mark.parametrize("dies", [True, False])
+def test_a_transaction_that_moves_more_than_a_page_loses_nothing(monkeypatch: pytest.MonkeyPatch, dies: bool) -> None:
+    """Stamped a minute before the window's end, committed after the query: its rows show a time within the window."""
+    monkeypatch.setattr(reading, "LONGEST_TRANSACTION", timedelta(seconds=200))
+    org = filled(60, page=10)
+    org.before = lambda number: org.put(*range(9, 20), second=940) if number == 1 else None
+    if dies:
+        org.fails[2] = LocatorGone("gone")
+    reads: list[Read] = []
+    collect(org.read(0, 1_000), reads)
+    assert set(ids_of(reads)) == set(range(60))
+    assert reads[0].until == at(0), "what the transaction has moved vouches for nothing"
+
+
+def test_within_the_longest_transaction_a_page_vouches_for_nothing_but_the_last_for_all() -> None:
+    org = filled(30, page=10)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "LONGEST_TRANSACTION", timedelta(minutes=15))
+        reads = list(org.read(0, 60))
+    assert [found.until for found in reads] == [at(0), at(0), at(60)]
 
 
 def test_locators_that_die_at_every_other_page_are_outrun() -> None:

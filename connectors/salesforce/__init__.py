@@ -22,7 +22,7 @@ from connectors.salesforce.config import SalesforceConfig
 from connectors.salesforce.org import Org
 from connectors.salesforce.reading import SECOND, Rows, read, read_ref, whole
 from connectors.salesforce.related import Related
-from connectors.salesforce.retry import CHANGED
+from connectors.salesforce.retry import CHANGED, TooSlow
 from connectors.salesforce.schema import EMAIL, TASK, Schema
 from connectors.salesforce.soql import Select
 from connectors.salesforce.stretch import Stretch
@@ -71,7 +71,7 @@ class Salesforce:
             since=window.since,
             until=until,
             children=select.children,
-            at_most=stretch.at_most,
+            at_most=lambda: stretch.at_most,
         )
         for found in pages:
             refs = [ref for ref, _ in found.rows]
@@ -80,7 +80,6 @@ class Salesforce:
             yield Page(refs, self._hydrate(stream, rows), found.until)
             if not found.last:
                 self._client.heed_quota()
-        stretch.was_enough()
 
     def fetch_ids(self, stream: str, ids: Sequence[str]) -> Iterator[Page]:
         """Yield the records of `ids`, archived ones too; their people are asked for anew each time."""
@@ -119,7 +118,12 @@ class Salesforce:
 
     def check(self) -> list[Finding]:
         """Try sign-in, objects, fields and permissions."""
-        return check(self._client, self._org, {stream: partial(self._select, stream) for stream in (CALLS, EMAILS)})
+        return check(
+            self._client,
+            self._org,
+            self._context.store,
+            {stream: partial(self._select, stream) for stream in (CALLS, EMAILS)},
+        )
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -144,10 +148,12 @@ class Salesforce:
 
     def _window(self, stream: str, stretch: Stretch, start: datetime, end: datetime) -> Any:
         try:
-            return self._query(stream, lambda select: select.window(start, end), divisible=end - start >= SECOND)
-        except QueryTimeout:
+            answer = self._query(stream, lambda select: select.window(start, end), divisible=end - start >= SECOND)
+        except TooSlow:  # what Salesforce itself calls too much is halved for as long as it takes: no pass ends of that
             stretch.was_too_long(end - start)
             raise
+        stretch.was_enough(end - start)
+        return answer
 
     def _query(self, stream: str, build: Callable[[Select], str], *, divisible: bool = False) -> Any:
         return self._fitting(

@@ -7,7 +7,8 @@ from connectors.salesforce.client import Client, Refused
 from connectors.salesforce.org import Org
 from connectors.salesforce.schema import EMAIL, TASK, VOICE_CALL, Schema
 from connectors.salesforce.soql import Select
-from syncd.connector import Finding
+from connectors.salesforce.stretch import Stretch
+from syncd.connector import Finding, Store
 from syncd.errors import Exit, SyncdError, Unauthorized, Unavailable
 from syncd.values import dig, text
 
@@ -20,13 +21,13 @@ SEE_ALL = (
 Selects = Mapping[str, Callable[[], tuple[Schema, Select]]]  # by stream
 
 
-def check(client: Client, org: Org, selects: Selects) -> list[Finding]:
+def check(client: Client, org: Org, store: Store, selects: Selects) -> list[Finding]:
     """Return findings in order; a refused sign-in or an outage ends the list."""
     findings: list[Finding] = []
     trials: tuple[Callable[[], Iterator[Finding]], ...] = (
         lambda: _sign_in(client),
         lambda: _streams(client, org, selects),
-        lambda: _left_out(org),
+        lambda: _left_out(org, store, selects),
         lambda: _sight(client),
         lambda: _quota(client),
     )
@@ -59,7 +60,7 @@ def _streams(client: Client, org: Org, selects: Selects) -> Iterator[Finding]:
         yield Finding(stream, True, f"read from {select.object_type}")
 
 
-def _left_out(org: Org) -> Iterator[Finding]:
+def _left_out(org: Org, store: Store, selects: Selects) -> Iterator[Finding]:
     """Say once what this org lacks, and what the user does not see: neither is an error."""
     schema = org.schema()
     for feature, consequence in schema.absent():
@@ -76,6 +77,12 @@ def _left_out(org: Org) -> Iterator[Finding]:
         *schema.hidden(),
         *(f"{name}.{field}" for name, field in org.custom_fields() if not schema.has(name, field)),
     ]
+    for stream in selects:
+        at_most = Stretch(store, stream).at_most
+        if at_most is not None:
+            message = f"asked for in parts of {at_most}: longer ones did not come within the deadline"
+            hint = "they grow again by themselves; where that lasts, set a longer timeout"
+            yield Finding(f"{stream} window", False, message, hint=hint, warning=True)
     if hidden:
         yield Finding(
             "fields", False, f"left out, because the acting user does not see them: {', '.join(hidden)}",

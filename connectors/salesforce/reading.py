@@ -9,7 +9,9 @@ for the two questions it asks.
 but show what they are when the page is made: an edit, or a long transaction that commits,
 makes a row later than its place. Shown times only ever are too late, so everything up to
 the earliest time that is shown *behind* a place has been read at that place. A page is
-held back until the next one is there, and vouches no further than that.
+held back until the next one is there, and vouches no further than that. Times that a
+transaction of this very moment may have given count for nothing: one that moves all of
+a page tells nothing of where its rows stood.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +25,7 @@ from syncd.errors import Malformed
 from syncd.values import moment, text
 
 SECOND = timedelta(seconds=1)  # what SystemModstamp shows
+LONGEST_TRANSACTION = timedelta(minutes=15)  # Apex: 10 minutes (Apex limits, v67); what commits then is stamped so late
 AT_ONCE = 1_000  # rows in what is handed on: bounds memory where Salesforce gives 2,000
 
 Row = Mapping[str, Any]
@@ -43,12 +46,12 @@ class Read:
 
 def read(
     ask: Ask, more: More, *, since: datetime, until: datetime, children: str | None = None,
-    at_most: timedelta | None = None,
+    at_most: Callable[[], timedelta | None] = lambda: None,
 ) -> Iterator[Read]:  # fmt: skip
     """Yield what a window holds, both ends inclusive; at least one Read, the last of which vouches to its end.
 
     `children` names the child query whose results may have pages of their own; `at_most`
-    is the longest stretch to ask for at once.
+    tells the longest stretch to ask for at once, as of now.
     """
     since, until = since.replace(microsecond=0), until.replace(microsecond=0)
     if until < since:  # by a clock that was set back: nothing can be there yet
@@ -58,12 +61,13 @@ def read(
     died_at: datetime | None = None
     while stretches:
         start, end = stretches.pop()
-        if at_most and end - start >= at_most:
-            stretches.append((start + at_most, end))
-            end = start + at_most - SECOND
+        longest = at_most()
+        if longest and end - start >= longest:
+            stretches.append((start + longest, end))
+            end = start + longest - SECOND
         certain = start
         try:
-            for found in _vouched(_pages(ask, more, start, end, children), start, end):
+            for found in _vouched(_pages(ask, more, start, end, children), start, end, until):
                 certain = max(certain, found.until)
                 yield replace(found, until=certain, last=not stretches and found.last)
         except (QueryTimeout, LocatorGone) as error:
@@ -91,13 +95,15 @@ def _pages(ask: Ask, more: More, start: datetime, end: datetime, children: str |
             raise Malformed("Salesforce: the same page comes again", hint=CHANGED)
 
 
-def _vouched(pages: Iterator[Rows], start: datetime, end: datetime) -> Iterator[Read]:
+def _vouched(pages: Iterator[Rows], start: datetime, end: datetime, until: datetime) -> Iterator[Read]:
     """Hold each page back until the next is there, and hand it on in parts that say how far they vouch."""
     held: Rows | None = None
+    certain, moved = start, min(end, until - LONGEST_TRANSACTION)
     for page in filter(None, pages):
         if held:
-            # What shows the end or later was edited since the query: it says nothing of where it stood.
-            yield from _parts(held, min((ref.modified_at for ref, _ in page if ref.modified_at < end), default=start))
+            # What shows `moved` or later may have been given that since the query.
+            certain = max(certain, min((ref.modified_at for ref, _ in page if ref.modified_at < moved), default=start))
+            yield from _parts(held, certain)
         held = page
     yield from _parts(held or [], end, last=True)
 

@@ -195,13 +195,13 @@ def _is_shared(row: Row) -> bool:
 
 
 def _roles(relations: Sequence[Any]) -> dict[str, list[str]]:
-    """Return the ids of an email's people by their role."""
+    """Return the ids of an email's people by their role, sorted: children come in another order each time."""
     found: dict[str, list[str]] = {}
     for each in relations:
         if isinstance(each, dict) and (crm_id := text(each.get("RelationId"))):
             role = text(each.get("RelationType"))
             found.setdefault(role if role in ROLES else ROLES[-1], []).append(crm_id)
-    return found
+    return {role: sorted(ids) for role, ids in found.items()}
 
 
 def _users(ids: Iterable[str | None]) -> list[str]:

@@ -1,7 +1,9 @@
 """How much of a window to ask for at once, where an org is too slow for all of it; kept from pass to pass.
 
 Without that a window which never comes within the deadline would be begun at its full
-length in every pass, and given up after three time-outs each time.
+length in every pass, and given up after three time-outs each time. An outage looks the
+same, so the length grows again with each stretch that comes: after a night of time-outs a
+year is asked for in some thirty queries.
 """
 
 from datetime import timedelta
@@ -9,7 +11,7 @@ from datetime import timedelta
 from syncd.connector import Store
 
 SHORTEST = timedelta(seconds=1)
-LONGEST = timedelta(days=366)  # from there on no limit is needed
+LONGEST = timedelta(days=30)  # from there on no limit is needed
 
 
 class Stretch:
@@ -20,15 +22,21 @@ class Stretch:
         self._key = f"stretch_s.{stream}"
         kept = store.get(self._key)
         self.at_most = timedelta(seconds=kept) if isinstance(kept, int) and kept > 0 else None
-        self._met = False  # in this pass
+        self._too_long: timedelta | None = None  # the shortest that was, in this pass
 
     def was_too_long(self, length: timedelta) -> None:
-        """Ask for half of that from the next pass on; the present one halves by itself."""
-        self._met = True
-        self._store.put(self._key, int(max(SHORTEST, length / 2).total_seconds()))
+        """Ask for half of that from now on, and in this pass no more for as much."""
+        self._too_long = length if self._too_long is None else min(length, self._too_long)
+        self._keep(max(SHORTEST, length / 2))
 
-    def was_enough(self) -> None:
-        """A whole window was read without ado: ask for twice as much next time."""
-        if self.at_most is not None and not self._met:
-            longer = self.at_most * 2
-            self._store.put(self._key, int(longer.total_seconds()) if longer < LONGEST else None)
+    def was_enough(self, length: timedelta) -> None:
+        """So much came: ask for twice as much next time, unless that was too long a moment ago."""
+        if self.at_most is None or length < self.at_most - SHORTEST:  # less than may be asked for says nothing
+            return
+        longer = self.at_most * 2
+        if self._too_long is None or longer < self._too_long:
+            self._keep(longer if longer < LONGEST else None)
+
+    def _keep(self, at_most: timedelta | None) -> None:
+        self.at_most = at_most
+        self._store.put(self._key, None if at_most is None else int(at_most.total_seconds()))
