@@ -23,6 +23,7 @@ from connectors.salesforce.client import Client, LocatorGone, QueryTimeout, Refu
 from connectors.salesforce.config import SalesforceConfig
 from syncd.connector import Context
 from syncd.errors import Malformed, Stopped, SyncdError, Unauthorized, Unavailable
+from syncd.pull import PassStore
 from syncd.redaction import redact
 from syncd.sandbox import Sandbox
 
@@ -136,7 +137,7 @@ class Rig:
             way = {"client_id": "env:SF_ID", "client_secret": "env:SF_SECRET"}
         table = {"connector": "salesforce", "start": NOW, "ca_file": self.ca_file, "timeout": "5s", **way, **settings}
         config = SalesforceConfig(**{name: value for name, value in table.items() if value is not None})
-        context = Context("salesforce", None, lambda: self.now, sleep or self.sleep)  # type: ignore[arg-type]
+        context = Context("salesforce", PassStore({}, lambda: self.now), lambda: self.now, sleep or self.sleep)
         client = Client(config, context, monotonic=monotonic)
         self.clients.append(client)
         return client

@@ -227,7 +227,7 @@ def test_an_org_that_lacks_features_is_read_all_the_same(tmp_path: Path, lacking
         assert len(world.payload(call)["contacts"]) == 1 + shared
         assert world.payload(email)["activityType"] == "email"
         said = {finding.what: finding for finding in check(world)}
-        assert all(finding.ok for finding in said.values())
+        assert all(finding.ok for finding in said.values()), "never an error"
         names = {"enhanced_email": "Enhanced Email", "shared_activities": "Shared Activities",
                  "tracking": "email tracking", "bounce_management": "bounce management"}  # fmt: skip
         expected = {names[each] for each in lacking if enhanced or each not in ("tracking", "bounce_management")}
@@ -257,6 +257,37 @@ def test_an_org_that_gains_emailmessage_is_told_so_and_not_switched(tmp_path: Pa
         told = next(finding for finding in check(world) if finding.what == "Enhanced Email")
         assert told.warning
         assert "still read from tasks" in told.message
+
+
+def test_what_emails_are_read_from_is_settled_by_the_first_that_is_booked(orgs: OrgWorld) -> None:
+    """Not by a pass before the permission was given: that would be for ever."""
+    orgs.org.hide("EmailMessage")
+    orgs.sync()
+    (told,) = [finding for finding in check(orgs) if finding.what == "Enhanced Email"]
+    assert (told.ok, told.warning) == (False, True)
+    assert "before the first pass" in told.hint
+    orgs.org._hidden.clear()
+    orgs.org._views.clear()
+    orgs.later(hours=25)
+    email = orgs.mail()
+    orgs.task(TaskSubtype="Email")
+    orgs.sync()
+    assert orgs.delivered == {email}
+
+
+def test_a_colleague_of_today_is_one_though_the_list_of_users_is_of_yesterday(orgs: OrgWorld) -> None:
+    orgs.task()
+    orgs.sync()
+    orgs.later(minutes=30)
+    new = orgs.org.user("new.rep@another-brand.com", "New", "Rep")
+    internal = orgs.mail(to=[], ToAddress="new.rep@another-brand.com", ago=timedelta(minutes=1))
+    orgs.org.relate(internal, new, RelationType="ToAddress")
+    partner = orgs.org.user("rep@partner-of-ours.com", "Part", "Ner", user_type="PowerPartner")
+    theirs = orgs.mail(to=[], ToAddress="rep@partner-of-ours.com", ago=timedelta(minutes=1))
+    orgs.org.relate(theirs, partner, RelationType="ToAddress")
+    orgs.sync()
+    assert orgs.state(internal) == "excluded internal"
+    assert orgs.state(theirs) == "incomplete settling"
 
 
 def test_an_org_that_loses_emailmessage_is_not_switched_either_and_its_calls_go_on(orgs: OrgWorld) -> None:
@@ -478,6 +509,31 @@ def test_more_rows_in_one_second_than_pages_and_queries_are_used_to(orgs: OrgWor
     assert orgs.recotap.received.total() == len(ids)
 
 
+def test_people_that_are_too_much_at_once_are_asked_for_in_halves_and_hold_nothing_up(orgs: OrgWorld) -> None:
+    second = orgs.contact_of("quinn.birkenhain")
+    ids = [orgs.task(others=[second], ago=timedelta(hours=3) - timedelta(seconds=n)) for n in range(900)]
+    alone, email = orgs.task(), orgs.mail()
+    orgs.org.faults.add("sf_timeout", match="composite/batch", skip=1, count=3)
+    assert orgs.sync().exit_code == 0
+    assert orgs.delivered == {*ids, alone, email}
+    assert all(len(orgs.payload(crm_id)["contacts"]) == 2 for crm_id in ids[::100])
+
+
+def test_a_task_whose_people_are_too_much_by_themselves_goes_with_its_own_contact(orgs: OrgWorld) -> None:
+    call, other = orgs.task(others=[orgs.contact_of("quinn.birkenhain")]), orgs.task()
+    orgs.org.faults.add("sf_timeout", match_query="TaskWhoRelation", count=None)
+    assert orgs.sync().exit_code == 0
+    assert orgs.delivered == {call, other}
+
+
+def test_an_org_whose_describes_are_slow_is_described_in_parts(orgs: OrgWorld) -> None:
+    orgs.configure("sources.salesforce", timeout="0.3s")
+    call = orgs.task()
+    orgs.org.faults.add("hang", match="composite/batch", seconds=30, count=2)
+    assert orgs.sync().exit_code == 0
+    assert orgs.delivered == {call}
+
+
 def test_children_that_do_not_fit_their_page_are_read_to_the_end(orgs: OrgWorld) -> None:
     orgs.org.set(page_size=20)
     people = [orgs.contact_of(f"guest{n}.aldermoor") for n in range(49)]
@@ -572,6 +628,22 @@ def test_a_source_that_nears_the_days_quota_pauses_itself_and_says_until_when(or
     orgs.org.set(used=0)
     orgs.later(minutes=61)
     assert orgs.sync().exit_code == 0
+
+
+def test_below_the_reserve_no_stream_is_read_rather_than_always_the_same(orgs: OrgWorld) -> None:
+    orgs.org.set(daily_limit=1_000, used=850)
+    assert orgs.sync().exit_code == 69
+    for hours in range(3):
+        ids = {orgs.task(), orgs.mail()}
+        orgs.later(minutes=61)
+        with asked(orgs) as requests:
+            assert orgs.sync().exit_code == 69
+        assert requests == {"limits": 1}, hours
+    assert not orgs.delivered
+    orgs.org.set(used=100)
+    orgs.later(minutes=61)
+    assert orgs.sync().exit_code == 0
+    assert ids <= orgs.delivered
 
 
 def test_a_used_up_quota_pauses_the_source_for_an_hour_and_not_the_other(tmp_path: Path) -> None:

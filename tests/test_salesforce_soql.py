@@ -137,6 +137,8 @@ def texts_of(org: str, describes: Describes, *, custom: bool) -> Iterator[Text]:
         yield Text(org, "people of calls", people)
     yield Text(org, "users", soql.users())
     yield Text(org, "users by id", soql.users_by_ids([USER_ID]))
+    if len(schema.kept(TASK, ("Id", "OwnerId"))) == 2:
+        yield Text(org, "owners of tasks", soql.task_owners([USER_ID]))
     yield Text(org, "user", soql.user_name(USER_ID))
     if "PermissionSetAssignment" in describes:
         yield Text(org, "permissions", soql.sees_everything(USER_ID))
@@ -335,7 +337,7 @@ def form(text: str) -> str:
 
 def test_only_wanted_fields_are_selected_and_no_bodies(trees: dict[str, dict[str, Any]]) -> None:
     custom = {name for _, name in CUSTOM}
-    wanted = {name for names in WANTED.values() for name in names} | custom | {"IsActive"}
+    wanted = {name for names in WANTED.values() for name in names} | custom | {"IsActive", "UserType"}
     for text in texts():
         tree = trees[text.soql]
         own = [*tree["fields"], *(path for each in tree["typeofs"].values() for some in each.values() for path in some)]

@@ -17,8 +17,9 @@ from zoneinfo import ZoneInfo
 
 from connectors.salesforce import mapping, soql
 from connectors.salesforce.check import check
-from connectors.salesforce.client import Client, QueryTimeout, Refused
+from connectors.salesforce.client import Client, Refused
 from connectors.salesforce.config import SalesforceConfig
+from connectors.salesforce.halving import TOO_MUCH, in_halves
 from connectors.salesforce.org import Org
 from connectors.salesforce.reading import SECOND, Rows, read, read_ref, whole
 from connectors.salesforce.related import Related
@@ -72,11 +73,14 @@ class Salesforce:
             until=until,
             children=select.children,
             at_most=lambda: stretch.at_most,
+            now=self._client.started_at,
         )
         for found in pages:
             refs = [ref for ref, _ in found.rows]
             needed = window.needed(refs) if refs else ()
             rows = [(ref, row) for ref, row in found.rows if ref.crm_id in needed]
+            if refs and stream == EMAILS:
+                self._org.keep_emails_from()
             yield Page(refs, self._hydrate(stream, rows), found.until)
             if not found.last:
                 self._client.heed_quota()
@@ -137,10 +141,10 @@ class Salesforce:
     def _select(self, stream: str) -> tuple[Schema, Select]:
         """Return what to read, out of what the org has."""
         source = TASK if stream == CALLS else self._org.emails_from()
-        schema = self._org.readable(source)
+        occurred_at = self._config.occurred_at_field if stream == CALLS else ""
+        schema = self._org.readable(source, occurred_at_field=occurred_at)
         if source == EMAIL:
             return schema, soql.emails(schema)
-        occurred_at = self._config.occurred_at_field if stream == CALLS else ""
         subtype = "Call" if stream == CALLS else "Email"
         return schema, soql.tasks(
             schema, subtype, occurred_at_field=occurred_at, linkedin_field=self._config.linkedin_field
@@ -178,15 +182,16 @@ class Salesforce:
         What takes Salesforce too long, or holds an id that it takes for none, is asked
         for in halves: one id never holds up the others.
         """
-        try:
-            return self._fitting(stream, lambda: self._rows_by_ids(stream, ids))
-        except (QueryTimeout, BadId) as error:
-            if len(ids) < 2:
-                if isinstance(error, BadId):
-                    return []
-                raise
-            middle = len(ids) // 2
-            return self._by_ids(stream, ids[:middle]) + self._by_ids(stream, ids[middle:])
+
+        def ask(some: Sequence[str]) -> Rows:
+            return self._fitting(stream, lambda: self._rows_by_ids(stream, some))
+
+        def alone(crm_id: str, error: Unavailable) -> Rows:
+            if isinstance(error, BadId):
+                return []
+            raise error
+
+        return in_halves(ids, ask, alone=alone, too_much=(*TOO_MUCH, BadId))
 
     def _rows_by_ids(self, stream: str, ids: Sequence[str]) -> Rows:
         _, select = self._select(stream)
@@ -194,7 +199,7 @@ class Salesforce:
         def more(url: str) -> Any:
             return self._client.more(url, what=stream)
 
-        answer = self._client.query(select.by_ids(ids), what=stream)
+        answer = self._client.query(select.by_ids(ids), what=stream, divisible=len(ids) > 1)
         rows = list(answer["records"])
         while not answer["done"]:
             answer = more(answer["nextRecordsUrl"])

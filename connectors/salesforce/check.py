@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from connectors.salesforce import soql
 from connectors.salesforce.client import Client, Refused
 from connectors.salesforce.org import Org
-from connectors.salesforce.schema import EMAIL, TASK, VOICE_CALL, Schema
+from connectors.salesforce.schema import EMAIL, ENHANCED_EMAIL, TASK, VOICE_CALL, Schema
 from connectors.salesforce.soql import Select
 from connectors.salesforce.stretch import Stretch
 from syncd.connector import Finding, Store
@@ -64,7 +64,12 @@ def _left_out(org: Org, store: Store, selects: Selects) -> Iterator[Finding]:
     """Say once what this org lacks, and what the user does not see: neither is an error."""
     schema = org.schema()
     for feature, consequence in schema.absent():
-        yield Finding(feature, True, f"this org does not show it: {consequence}")
+        message = f"this org does not show it: {consequence}"
+        if feature == ENHANCED_EMAIL and not org.keeps_emails_from():
+            hint = "where the org has it, give the acting user Read on EmailMessage before the first pass: it stays so"
+            yield Finding(feature, False, message, hint=hint, warning=True)
+        else:
+            yield Finding(feature, True, message)
     if org.emails_from() == TASK and schema.has(EMAIL):
         yield Finding(
             "Enhanced Email", False, "the org has EmailMessage now; emails are still read from tasks, as they began",

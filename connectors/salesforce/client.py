@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
@@ -92,12 +93,7 @@ class Client:
         time-out is a QueryTimeout, because less can be asked for; but three of them in a
         row are an outage.
         """
-        call = Call(what, "page", divisible=divisible and self._timeouts < TRIES - 1)
-        try:
-            return self._ask(call, lambda org: org.query(soql, deleted_too=deleted_too))
-        except TooSlow:
-            self._timeouts += 1
-            raise
+        return self._ask(Call(what, "page", divisible=divisible), lambda org: org.query(soql, deleted_too=deleted_too))
 
     def more(self, next_records_url: str, *, what: str) -> Any:
         """Return a further page of a query; LocatorGone when Salesforce has let go of it."""
@@ -108,23 +104,26 @@ class Client:
     def retrieve(self, object_type: str, ids: Sequence[str], fields: Sequence[str]) -> list[Any]:
         """Return the records of at most 2,000 ids, in their order; None where there is none to be seen."""
         body = {"ids": list(ids), "fields": list(fields)}
-        call = Call(f"{object_type} by id", "list", count=len(ids))
+        call = Call(f"{object_type} by id", "list", count=len(ids), divisible=len(ids) > 1)
         found: list[Any] = self._ask(call, lambda org: org.post(f"composite/sobjects/{object_type}", body))
         return found
 
     def batch(self, paths: Sequence[str], *, what: str) -> list[Any | None]:
         """Get up to 25 paths below the version in one request, each counted as a call; None: no such thing (404)."""
         parts = [{"method": "GET", "url": f"v{self._config.api_version}/{path}"} for path in paths]
-        call = Call(what, "batch", count=len(parts))
+        call = Call(what, "batch", count=len(parts), divisible=len(parts) > 1)
         found: list[Any | None] = self._ask(call, lambda org: org.post("composite/batch", {"batchRequests": parts}))
         return found
 
     def rows(self, queries: Sequence[str], *, what: str) -> Iterator[Any]:
-        """Yield the rows of short queries, many of which go in one request; without deleted and archived ones."""
+        """Yield the rows of short queries, many of which go in one request; without deleted and archived ones.
+
+        QueryTimeout where that is too much at once.
+        """
         for start in range(0, len(queries), BATCHED):
             some = queries[start : start + BATCHED]
             if len(some) == 1:
-                pages = [self.query(some[0], what=what, deleted_too=False)]
+                pages = [self.query(some[0], what=what, deleted_too=False, divisible=True)]
             else:
                 pages = self.batch([query_path(query) for query in some], what=what)
             for page in pages:
@@ -146,8 +145,14 @@ class Client:
 
     def heed_quota(self) -> None:
         """Raise Unavailable, with a pause of an hour, when only others' share of the day's calls is left."""
-        usage, reserve = self.usage, self._config.quota_reserve
-        if usage is None or usage.total - usage.used >= reserve * usage.total:
+        store, reserve = self._context.store, self._config.quota_reserve
+        if self.usage is None and store.get("quota_low"):
+            self.limits()  # asked first, or each pass would read one stream before it hears of it, always the same
+        usage = self.usage
+        low = usage is not None and usage.total - usage.used < reserve * usage.total
+        if low != bool(store.get("quota_low")):
+            store.put("quota_low", low)
+        if usage is None or not low:
             return
         raise Unavailable(
             f"Salesforce: of the org's {usage.total} API calls of 24 hours {usage.used} are used; "
@@ -167,15 +172,22 @@ class Client:
             wire.close()
 
     def _ask(self, call: Call, send: Send) -> Any:
+        call = replace(call, divisible=call.divisible and self._timeouts < TRIES - 1)
+
         def once(attempt: int) -> Any | Fault:
             org = self._signed_in()
+            self._context.sleep(0)  # signing in may have taken a deadline: whoever is to end hears of it here too
             outcome = self._judged(call, org, send, attempt)
             if self._config.signs_in and isinstance(outcome, Fault) and isinstance(outcome.error, Expired):
                 self._forget(org)
                 outcome = self._judged(call, self._signed_in(), send, attempt)
             return outcome
 
-        return self._persist(once)
+        try:
+            return self._persist(once)
+        except TooSlow:
+            self._timeouts += 1
+            raise
 
     def _judged(self, call: Call, org: "Org", send: Send, attempt: int) -> Any | Fault:
         return judge(call, self._send(lambda: send(org)), self._moment(attempt))

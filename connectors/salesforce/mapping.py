@@ -31,7 +31,7 @@ def call(record: Record, *, zone: tzinfo, occurred_at_field: str = "") -> Draft 
         return None
     seconds = number(row.get("CallDurationInSeconds"))
     duration = timedelta(seconds=seconds) if seconds is not None and 0 <= seconds < 1e8 else None
-    happened = moment(row.get(occurred_at_field)) if occurred_at_field else None
+    happened = _said_at(row.get(occurred_at_field), zone) if occurred_at_field else None
     return _task(
         record,
         kind="call",
@@ -67,7 +67,7 @@ def email(record: Record) -> Draft | None:
         status="not_sent" if row.get("IsBounced") is True else "done",
         direction=DIRECTIONS.get(incoming) if isinstance(incoming, bool) else None,
         title=text(row.get("Subject")),
-        open_count=int(row.get("IsOpened") is True) if row.get("IsTracked") is True else None,
+        open_count=int(row["IsOpened"] is True) if row.get("IsTracked") is True and "IsOpened" in row else None,
         owner=_email_owner(row, related, incoming=incoming is True),
         sender=_sender(row),
         contacts=related.get("contacts", ()),
@@ -114,6 +114,11 @@ def owner(row: Row) -> Owner:
     return Owner(text(row.get("Id")), text(row.get("Email")), text(row.get("Name")), row.get("IsActive") is not False)
 
 
+def task_owner(row: Row) -> Owner | None:
+    """Return whose a task is: a user's, or a queue's."""
+    return _owner(row.get("OwnerId"), row.get("Owner"))
+
+
 def children(row: Row, relation: str) -> list[Any]:
     """Return the rows of a child query; null where there are none."""
     found = dig(row.get(relation), "records")
@@ -142,6 +147,14 @@ def _is_done(row: Row) -> bool:
 
 def _created_at(record: Record) -> datetime:
     return moment(record.row.get("CreatedDate")) or record.ref.modified_at
+
+
+def _said_at(written: Any, zone: tzinfo) -> datetime | None:
+    """Return when a field of the org's own says that it was; of a date that is noon."""
+    day = _day(written)
+    if day is not None and len(text(written) or "") == len("2026-01-01"):
+        return datetime.combine(day, NOON, zone).astimezone(UTC)
+    return moment(written)
 
 
 def _task_at(record: Record, zone: tzinfo, *, less: timedelta = timedelta(0)) -> datetime:

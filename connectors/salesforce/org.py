@@ -7,10 +7,12 @@ pass asks for none of it. One request brings it: describes and users in one batc
 import hashlib
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from typing import Any
 
 from connectors.salesforce import soql
 from connectors.salesforce.client import Client, query_path
 from connectors.salesforce.config import SalesforceConfig
+from connectors.salesforce.halving import in_halves
 from connectors.salesforce.mapping import USER_PREFIX, owner
 from connectors.salesforce.schema import CONTACT, EMAIL, LEAD, TASK, WANTED, Schema
 from syncd.activity import Owner
@@ -52,7 +54,7 @@ class Org:
         if self._fresh:
             return False
         paths = [*(f"sobjects/{name}/describe" for name in WANTED), query_path(soql.users())]
-        *describes, users = self._client.batch(paths, what="describe")
+        *describes, users = in_halves(paths, lambda some: self._client.batch(some, what="describe"))
         self._schema = Schema.of(dict(zip(WANTED, describes, strict=True)), self.custom_fields())
         self._store.put("schema", {"key": self._key(), "schema": self._schema.pack()})
         self._users = {str(each.crm_id): each for each in map(owner, self._client.all(users, what="users"))}
@@ -68,28 +70,34 @@ class Org:
             *([(CONTACT, linkedin), (LEAD, linkedin)] if linkedin else []),
         ]
 
-    def readable(self, object_type: str) -> Schema:
+    def readable(self, object_type: str, *, occurred_at_field: str = "") -> Schema:
         """Return the schema; Unauthorized where that object cannot be read with it."""
         schema = self.schema()
         lacking = schema.lacking(object_type)
-        if object_type == TASK and self._config.occurred_at_field:
-            field = self._config.occurred_at_field
-            lacking += [] if schema.has(TASK, field) else [f"{TASK}.{field} (occurred_at_field)"]
         if lacking:
             raise Unauthorized(f"Salesforce shows the acting user no {', no '.join(lacking)}", hint=GRANT)
+        if occurred_at_field and not schema.has(object_type, occurred_at_field):
+            message = f"Salesforce shows the acting user no {object_type}.{occurred_at_field} (occurred_at_field)"
+            hint = "write it exactly as Setup does, capital letters and __c; and let the acting user see it"
+            raise Unauthorized(message, hint=hint)
         return schema
 
     def emails_from(self) -> str:
-        """Return the object that emails are read from, as it was when the first was.
-
-        It is never switched: an org that gains EmailMessage would have each of its emails
-        twice, under another id.
-        """
+        """Return the object that emails are read from: as it was when the first was booked, if one was."""
         kept = self._store.get("emails_from")
-        if kept not in (EMAIL, TASK):
-            kept = EMAIL if self.schema().has(EMAIL) else TASK
-            self._store.put("emails_from", kept)
-        return str(kept)
+        return str(kept) if kept in (EMAIL, TASK) else EMAIL if self.schema().has(EMAIL) else TASK
+
+    def keeps_emails_from(self) -> bool:
+        """Say whether that is settled for good."""
+        return self._store.get("emails_from") is not None
+
+    def keep_emails_from(self) -> None:
+        """Never switch from now on: an org that gains EmailMessage would have each email twice, under another id.
+
+        To be called with the first page of emails: it is kept when that is booked.
+        """
+        if not self.keeps_emails_from():
+            self._store.put("emails_from", self.emails_from())
 
     def everyone(self) -> Sequence[Owner]:
         """Return our side's users as far as known, however old the list; no request."""
@@ -118,14 +126,19 @@ class Org:
         return (self._users or {}).get(crm_id) or self._strangers.get(crm_id)
 
     def _ask_some(self, ids: Sequence[str]) -> None:
-        """Ask for users by id; one of our list stays one, any other is a stranger and no colleague."""
+        """Ask for users by id: a new colleague's is on no list yet; of any other type they are strangers."""
         self._asked.update(ids)
-        queries = [soql.users_by_ids(chunk) for chunk in soql.chunks(ids)]
-        found = {str(row.get("Id")): owner(row) for row in self._client.rows(queries, what="users")}
-        ours = self._users or {}
-        ours |= {each: user for each, user in found.items() if each in ours}
-        self._strangers |= {each: found.get(each) or Owner(each, None) for each in ids if each not in ours}
-        self._keep_users()
+        rows = {str(row.get("Id")): row for row in in_halves(ids, self._rows_of_users)}
+        ours = {each: owner(row) for each, row in rows.items() if row.get("UserType") == soql.OURS}
+        others = {each: owner(rows[each]) if each in rows else Owner(each, None) for each in ids if each not in ours}
+        before = (dict(self._users or {}), dict(self._strangers))
+        self._users = {**before[0], **ours}
+        self._strangers = {**before[1], **others}
+        if before != (self._users, self._strangers):
+            self._keep_users()
+
+    def _rows_of_users(self, ids: Sequence[str]) -> list[Any]:
+        return list(self._client.rows([soql.users_by_ids(chunk) for chunk in soql.chunks(ids)], what="users"))
 
     def _load_users(self, *, max_age: timedelta | None) -> bool:
         kept = self._store.get("users", max_age=max_age)

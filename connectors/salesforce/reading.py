@@ -46,12 +46,13 @@ class Read:
 
 def read(
     ask: Ask, more: More, *, since: datetime, until: datetime, children: str | None = None,
-    at_most: Callable[[], timedelta | None] = lambda: None,
+    at_most: Callable[[], timedelta | None] = lambda: None, now: datetime | None = None,
 ) -> Iterator[Read]:  # fmt: skip
     """Yield what a window holds, both ends inclusive; at least one Read, the last of which vouches to its end.
 
     `children` names the child query whose results may have pages of their own; `at_most`
-    tells the longest stretch to ask for at once, as of now.
+    tells the longest stretch to ask for at once, as of now. `now` is the CRM's present,
+    where that is not the window's end.
     """
     since, until = since.replace(microsecond=0), until.replace(microsecond=0)
     if until < since:  # by a clock that was set back: nothing can be there yet
@@ -67,7 +68,7 @@ def read(
             end = start + longest - SECOND
         certain = start
         try:
-            for found in _vouched(_pages(ask, more, start, end, children), start, end, until):
+            for found in _vouched(_pages(ask, more, start, end, children), start, end, now or until):
                 certain = max(certain, found.until)
                 yield replace(found, until=certain, last=not stretches and found.last)
         except (QueryTimeout, LocatorGone) as error:
@@ -95,10 +96,10 @@ def _pages(ask: Ask, more: More, start: datetime, end: datetime, children: str |
             raise Malformed("Salesforce: the same page comes again", hint=CHANGED)
 
 
-def _vouched(pages: Iterator[Rows], start: datetime, end: datetime, until: datetime) -> Iterator[Read]:
+def _vouched(pages: Iterator[Rows], start: datetime, end: datetime, now: datetime) -> Iterator[Read]:
     """Hold each page back until the next is there, and hand it on in parts that say how far they vouch."""
     held: Rows | None = None
-    certain, moved = start, min(end, until - LONGEST_TRANSACTION)
+    certain, moved = start, min(end, now - LONGEST_TRANSACTION)
     for page in filter(None, pages):
         if held:
             # What shows `moved` or later may have been given that since the query.

@@ -11,6 +11,7 @@ from typing import Any
 
 from connectors.salesforce import soql
 from connectors.salesforce.client import Client
+from connectors.salesforce.halving import in_halves
 from connectors.salesforce.mapping import (
     ACCOUNT_PREFIX,
     CONTACT_PREFIX,
@@ -22,13 +23,16 @@ from connectors.salesforce.mapping import (
     company,
     contact,
     lead,
+    task_owner,
 )
 from connectors.salesforce.org import Org
 from connectors.salesforce.schema import ACCOUNT, CONTACT, EMAIL, LEAD, TASK, Schema
 from syncd.activity import Company, Owner, Person
 from syncd.connector import Record, Ref
+from syncd.errors import Unavailable
 from syncd.values import number, text
 
+REMEMBERED = 50_000  # people and accounts; some 30 MB
 RETRIEVED_AT_ONCE = 2_000  # ids (Limits v67)
 ROLES = ("FromAddress", "ToAddress", "CcAddress", "BccAddress")  # in the order of who is an email's first contact
 
@@ -52,6 +56,7 @@ class Related:
 
     def of_tasks(self, rows: Rows) -> list[Record]:
         """Return the records of tasks, each with `contacts` and `account`."""
+        self._make_room()
         for _, row in rows:
             self._learn_account(row.get("AccountId"), row.get("Account"))
         others = self._task_people([row for _, row in rows if _is_shared(row)])
@@ -69,6 +74,7 @@ class Related:
         """Return the records of emails, each with `contacts`, `account`, and the users `sender`, `receiver` and
         `task_owner`.
         """
+        self._make_room()
         relation = self.schema.child(EMAIL) or ""
         people: list[list[str]] = []
         users: list[dict[str, str | None]] = []
@@ -82,36 +88,54 @@ class Related:
             about = text(row.get("RelatedToId"))
             accounts.append(about if about and about.startswith(ACCOUNT_PREFIX) else None)
         self._retrieve((each for some in people for each in some), accounts)
-        self._add_task_owners([row for _, row in rows], users)
         known = self._org.users([each for some in users for each in some.values() if each], anew=self._anew)
+        owners = self._task_owners([row for _, row in rows], users)
         return [
-            Record(ref, row, {"contacts": self._found(named), "account": self._account(about), **_owners(some, known)})
+            Record(ref, row, {
+                "contacts": self._found(named), "account": self._account(about), **_owners(some, known),
+                "task_owner": owners.get(text(row.get("ActivityId"))),
+            })
             for (ref, row), named, about, some in zip(rows, people, accounts, users, strict=True)
-        ]
+        ]  # fmt: skip
 
-    def _add_task_owners(self, rows: Sequence[Row], users: Sequence[dict[str, str | None]]) -> None:
-        """Learn whose the linked tasks are of emails that came in and name none of our users.
+    def _make_room(self) -> None:
+        """Forget everybody when they have become many: memory does not grow with the backlog."""
+        if len(self._asked) + len(self._people) > REMEMBERED:
+            for known in (self._people, self._converted, self._accounts, self._asked):
+                known.clear()
+
+    def _task_owners(
+        self, rows: Sequence[Row], users: Sequence[Mapping[str, str | None]]
+    ) -> dict[str | None, Owner | None]:
+        """Return whose the linked tasks are of emails that came in and name none of our users.
 
         By the tasks' ids: EmailMessage documents no relationship through ActivityId.
         """
-        tasks = {
-            at: task
-            for at, (row, some) in enumerate(zip(rows, users, strict=True))
-            if row.get("Incoming") is True and not some["receiver"] and (task := text(row.get("ActivityId")))
-        }
-        owners = {
-            str(row["Id"]): text(row.get("OwnerId"))
-            for row in self._ask(TASK, list(dict.fromkeys(tasks.values())), self.schema.kept(TASK, ("Id", "OwnerId")))
-        }
-        for at, task in tasks.items():
-            users[at]["task_owner"] = owners.get(task)
+        if len(self.schema.kept(TASK, ("Id", "OwnerId"))) < 2:
+            return {}
+        tasks = [
+            text(row.get("ActivityId"))
+            for row, some in zip(rows, users, strict=True)
+            if row.get("Incoming") is True and not some["receiver"]
+        ]
+
+        def ask(ids: Sequence[str]) -> list[Any]:
+            return list(self._client.rows([soql.task_owners(some) for some in soql.chunks(ids)], what="emails' tasks"))
+
+        wanted = [each for each in dict.fromkeys(tasks) if each and soql.is_id(each)]
+        rows_of = in_halves(wanted, ask, alone=_nothing) if wanted else []
+        return {text(row.get("Id")): task_owner(row) for row in rows_of}
 
     def _task_people(self, rows: Sequence[Row]) -> dict[str, list[str]]:
         """Return the ids of all people of tasks that have more than stand in the task itself."""
-        ids = [str(row["Id"]) for row in rows]
-        queries = [query for some in soql.chunks(ids) if (query := soql.task_people(self.schema, some))]
+
+        def ask(ids: Sequence[str]) -> list[Any]:
+            queries = [query for some in soql.chunks(ids) if (query := soql.task_people(self.schema, some))]
+            return list(self._client.rows(queries, what="people of calls"))
+
         found: dict[str, list[str]] = {}
-        for row in self._client.rows(queries, what="people of calls"):
+        # A task whose people alone are too much goes with the one that it names itself.
+        for row in in_halves([str(row["Id"]) for row in rows], ask, alone=_nothing):
             account = row.get("AccountId")
             if account not in self._accounts:
                 self._learn_account(account, row.get("Account"))
@@ -184,8 +208,14 @@ class Related:
         self._asked.update(ids)
         rows: list[Any] = []
         for start in range(0, len(ids), RETRIEVED_AT_ONCE):
-            rows += self._client.retrieve(object_type, ids[start : start + RETRIEVED_AT_ONCE], fields)
+            rows += in_halves(
+                ids[start : start + RETRIEVED_AT_ONCE], lambda some: self._client.retrieve(object_type, some, fields)
+            )
         return [row for row in rows if isinstance(row, dict) and text(row.get("Id"))]
+
+
+def _nothing(_item: str, _error: Unavailable) -> list[Any]:
+    return []
 
 
 def _is_shared(row: Row) -> bool:

@@ -43,9 +43,10 @@ NEEDED = {
 FILTERED = frozenset({"Id", "SystemModstamp", "TaskSubtype", "IsClosed", "IsDeleted"})
 CHILDREN = {EMAIL: "EmailMessageRelations"}
 
+ENHANCED_EMAIL = "Enhanced Email"
 # What an org may do without, by what its absence shows, and what follows; of an object that is there, if it names one.
 FEATURES = (
-    ("Enhanced Email", (EMAIL, "Id"), None, "emails are read from tasks of subtype Email"),
+    (ENHANCED_EMAIL, (EMAIL, "Id"), None, "emails are read from tasks of subtype Email"),
     ("Shared Activities", (TASK_PEOPLE, "RelationId"), None, "a call has one contact, its Name"),
     ("email tracking", (EMAIL, "IsTracked"), EMAIL, "emails have no open count"),
     ("bounce management", (EMAIL, "IsBounced"), EMAIL, "a bounced email passes for a sent one"),
@@ -123,7 +124,9 @@ class Schema:
 
     def hidden(self) -> list[str]:
         """Return Object.Field of what is wanted and not seen, though its object is, and no feature explains it."""
-        explained = {place for _, place, _, _ in FEATURES} | {(EMAIL, "IsOpened")} | UNREMARKABLE
+        explained = {place for _, place, _, _ in FEATURES} | UNREMARKABLE
+        if not self.has(EMAIL, "IsTracked"):
+            explained |= {(EMAIL, "IsOpened")}
         return [
             f"{object_type}.{name}"
             for object_type, wanted in WANTED.items()

@@ -14,7 +14,8 @@ from connectors.salesforce.schema import ACCOUNT, CONTACT, EMAIL, EMAIL_PEOPLE, 
 
 # An id takes 27 bytes of a URI that may have 16,384 with its headers (Limits v67); a token may be 2 KB of them.
 IDS_AT_ONCE = 400
-OF_USER = "Id, Name, Email, IsActive"
+OF_USER = "Id, Name, Email, IsActive, UserType"
+OURS = "Standard"  # UserType
 OF_ACCOUNT = ("Name", "Website", "IsPersonAccount")
 ORDER = "ORDER BY SystemModstamp ASC, Id ASC"
 
@@ -102,14 +103,19 @@ def emails(schema: Schema) -> Select:
 def users() -> str:
     """Return the query for our side's users, gone ones too.
 
-    UserType Standard: others are partners' and customers' logins, or machines.
+    Of other types are partners' and customers' logins, and machines.
     """
-    return f"SELECT {OF_USER} FROM {USER} WHERE UserType = 'Standard'"
+    return f"SELECT {OF_USER} FROM {USER} WHERE UserType = '{OURS}'"
 
 
 def users_by_ids(ids: Sequence[str]) -> str:
     """Return the query for users of any type."""
     return f"SELECT {OF_USER} FROM {USER} WHERE Id IN ({_listed(ids)})"
+
+
+def task_owners(ids: Sequence[str]) -> str:
+    """Return the query for whose tasks are, users' or queues'."""
+    return f"SELECT Id, OwnerId, Owner.Name, Owner.Email FROM {TASK} WHERE Id IN ({_listed(ids)})"
 
 
 def sees_everything(user_id: str) -> str:
