@@ -39,6 +39,29 @@ class OrgWorld(World):
             self.configure("sources.hubspot", **self.source())
         return self
 
+    # -- a clock that goes on by itself and is moved all the same -------------------------
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(seconds=self.ahead_s)
+
+    def later(self, **delta: float) -> None:
+        """Move the one clock; in `real_time` other processes must be told how far it is `ahead_s`."""
+        if self._real_time:
+            self.box.clock.advance(timedelta(**delta).total_seconds())
+        else:
+            super().later(**delta)
+
+    def hold_the_clock(self) -> None:
+        self.at, self._real_time = self.now(), False
+        self.box.clock.now, self.box.clock.offset_s = self.now, 0.0
+
+    @property
+    def ahead_s(self) -> float:
+        """How far the clock has been moved, in `real_time`, from the machine's."""
+        return self.box.clock.offset_s if self._real_time else 0.0
+
+    # -- the org ------------------------------------------------------------------------
+
     def org_source(self, **values: Any) -> dict[str, Any]:
         """Return the table of a source over the org."""
         return {
@@ -57,33 +80,37 @@ class OrgWorld(World):
         return self.org.put("Contact", values, modified_at=self.now() - timedelta(days=100))
 
     def task(
-        self, *, others: Sequence[str] = (), ago: timedelta = timedelta(hours=1), late_by: float = 0.0, **fields: Any
-    ) -> str:
-        """Put a finished call, an hour ago, that lacks nothing; `others` are its contacts beside Who."""
+        self, *, others: Sequence[str] = (), ago: timedelta = timedelta(hours=1), late_by: float = 0.0,
+        happened: datetime | None = None, **fields: Any,
+    ) -> str:  # fmt: skip
+        """Put a finished call, an hour ago, that lacks nothing; `others` are its contacts beside Who.
+
+        It is modified `ago`; it `happened`, and was created, then too, unless told when.
+        """
         at = self.now() - ago
         values = {
             "Subject": "Discovery call", "TaskSubtype": "Call", "Status": "Completed", "OwnerId": self.rep,
             "WhoId": self.buyer, "CallDurationInSeconds": 600, "CallType": "Outbound",
-            "CallDisposition": "Connected", "CompletedDateTime": at, **fields,
+            "CallDisposition": "Connected", "CompletedDateTime": happened or at, **fields,
         }  # fmt: skip
-        crm_id = self.org.put("Task", values, created_at=at, modified_at=at, late_by=late_by)
+        crm_id = self.org.put("Task", values, created_at=happened or at, modified_at=at, late_by=late_by)
         for contact in others:
             self.org.relate(crm_id, contact)
         return crm_id
 
     def mail(
         self, *, to: Sequence[str] | None = None, ago: timedelta = timedelta(hours=5), late_by: float = 0.0,
-        **fields: Any,
+        happened: datetime | None = None, **fields: Any,
     ) -> str:  # fmt: skip
-        """Put a sent email, five hours ago, that lacks nothing."""
+        """Put a sent email, five hours ago, that lacks nothing; it is modified `ago`, see `task`."""
         at = self.now() - ago
         values = {
             "Subject": "Your quote", "Status": "3", "Incoming": False, "FromId": self.rep,
             "FromName": "Cleo Hollisgrave",
-            "FromAddress": f"cleo.hollisgrave@{OWN}", "ToAddress": f"mira.copperwell@{THEIRS}", "MessageDate": at,
-            **fields,
+            "FromAddress": f"cleo.hollisgrave@{OWN}", "ToAddress": f"mira.copperwell@{THEIRS}",
+            "MessageDate": happened or at, **fields,
         }  # fmt: skip
-        crm_id = self.org.put("EmailMessage", values, created_at=at, modified_at=at, late_by=late_by)
+        crm_id = self.org.put("EmailMessage", values, created_at=happened or at, modified_at=at, late_by=late_by)
         for contact in (self.buyer,) if to is None else to:
             self.org.relate(crm_id, contact, RelationType="ToAddress")
         return crm_id

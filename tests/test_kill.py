@@ -2,15 +2,24 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.campaigns.kill import BATCH, CONCURRENCY, campaign
 
-PLACES = ["commit-after:12", "post-before:2", "post-after:1", "commit-before:9", "post-after:3", "commit-before:20"]
+PLACES = {
+    "hubspot": "commit-after:12 post-before:2 post-after:1 commit-before:9 post-after:3 commit-before:20".split(),
+    "both": "commit-after:14 post-before:2 post-after:3 commit-before:25 post-after:1 commit-before:9".split(),
+}
 
 
-def test_six_kills_at_six_boundaries_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
-    tally = campaign(tmp_path, kills=len(PLACES), places=PLACES, each=220)
-    assert tally.kills == len(PLACES)
+@pytest.mark.parametrize(("crm", "places"), PLACES.items())
+def test_six_kills_at_six_boundaries_lose_nothing_and_double_nothing(
+    tmp_path: Path, crm: str, places: list[str]
+) -> None:
+    tally = campaign(tmp_path, crm=crm, kills=len(places), places=places, each=220 if crm == "hubspot" else 160)
+    assert tally.kills == len(places)
     assert tally.faults() == []
     assert 0 < tally.resent_at_most <= BATCH * CONCURRENCY
     assert sum(tally.verdicts.values()) == tally.put
     assert tally.verdicts["duplicate"] > 0, "a kill after an answer makes the next pass hear that it is there already"
+    assert set(tally.crms) == ({"hubspot", "salesforce"} if crm == "both" else {"hubspot"})

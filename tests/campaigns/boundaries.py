@@ -5,6 +5,9 @@
 Boundaries: commit-before and commit-after (of a transaction of the ledger), post-before (the intent is committed,
 nothing has left) and post-after (Recotap has answered, nothing is booked). Without KILL_AT it runs to its end; with
 BOUNDARIES=FILE it then writes how many there were of each.
+
+AHEAD_S=90 lets syncd's clock be so much ahead of the machine's, as a moved sandbox's is; HASTE=20 lets a connector
+wait a twentieth of what it would before it tries again.
 """
 
 import json
@@ -15,19 +18,27 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from syncd import cli, sender
-from syncd.answers import Answer
-from syncd.ledger import file
+from syncd import clock
 
+AHEAD = timedelta(seconds=float(os.environ.get("AHEAD_S", "0")))
+clock.now = lambda: datetime.now(UTC) + AHEAD  # before anything of syncd takes it for a default
+
+from syncd import cli, pull, sender  # noqa: E402
+from syncd.answers import Answer  # noqa: E402
+from syncd.ledger import file  # noqa: E402
+
+HASTE = float(os.environ.get("HASTE", "1"))
 KINDS = ("commit-before", "commit-after", "post-before", "post-after")
 
 _passed: Counter[str] = Counter()
 _lock = threading.Lock()
 _writing = file.writing
 _post = sender.Sender.post
+_sleep = pull.Reader._sleep
 
 
 def reach(kind: str) -> None:
@@ -55,9 +66,15 @@ def post(self: sender.Sender, sent: Sequence[tuple[str, str]]) -> Answer:
     return answer
 
 
+def sleep(self: pull.Reader, seconds: float) -> None:
+    """A connector's wait, in haste."""
+    _sleep(self, seconds / HASTE)
+
+
 if __name__ == "__main__":
     file.writing = writing
     sender.Sender.post = post  # type: ignore[method-assign]
+    pull.Reader._sleep = sleep  # type: ignore[method-assign]
     try:
         cli.main()
     finally:

@@ -1,14 +1,18 @@
 """Kill `syncd sync` over and over, at each commit and POST boundary and at random, and see that the books hold.
 
     python tests/campaigns/kill.py --kills 120
+    python tests/campaigns/kill.py --kills 120 --crm hubspot
 
-A HubSpot with late rows, edits, late associations and records in the past; a Recotap that drops answers after
-storing and answers 500 before storing. After the last kill a few plain passes, with the clock moved. Then:
-lost 0, doubled 0, the books balance, at most 50 x concurrency re-sent a kill, none taken for a foreign duplicate.
+A HubSpot with late rows, edits, late associations and records in the past, and beside it in the same configuration a
+Salesforce with late commits, edits, expiring sessions and dying locators in mid-page (crms.py); a Recotap that drops
+answers after storing and answers 500 before storing. The clock is moved between passes; after the last kill a few plain
+ones. Then: lost 0, doubled 0, nothing that is no call or email, nothing mapped wrongly, the books balance, at most
+50 x concurrency re-sent a kill, none taken for a foreign duplicate.
 Prints a table; exit code 1 when one of these does not hold.
 """
 
 import argparse
+import json
 import os
 import random
 import signal
@@ -18,21 +22,27 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from syncd import log  # noqa: E402 - found by the line above, wherever this is started
 from syncd.sandbox import Fault  # noqa: E402
+from tests.campaigns.crms import Crm, Org, Portal  # noqa: E402
+from tests.orgs import OrgWorld  # noqa: E402
 from tests.world import World  # noqa: E402
 
 BATCH, CONCURRENCY = 50, 4
 KINDS = ("commit-before", "commit-after", "post-before", "post-after")
-LATE_S = 40.0  # the most that search lags behind; with the 20 s below still within the overlap
+CRMS = ("hubspot", "both")
+HASTE = 20  # times faster than it would, a connector tries again
+SHOWN = 10  # of what went wrong, in the table
 
 
 @dataclass
@@ -42,16 +52,21 @@ class Tally:
     killed: Counter[str] = field(default_factory=Counter)  # by kind of boundary
     survived: int = 0  # runs that ended before their boundary
     codes: Counter[int] = field(default_factory=Counter)  # exit codes of those
+    met: Counter[str] = field(default_factory=Counter)  # what those said that was amiss
     put: int = 0
-    edited: int = 0
+    crms: dict[str, dict[str, Any]] = field(default_factory=dict)  # what each CRM did, and what came of it
     resent_at_most: int = 0  # activities on their way at one kill, the most
     stored_unbooked_at_most: int = 0  # of those, what Recotap held already
-    lost: int = 0
+    lost: list[str] = field(default_factory=list)
     doubled: int = 0
+    alien: list[str] = field(default_factory=list)  # delivered, and no call or email that was put
+    wrong: list[str] = field(default_factory=list)  # delivered with something else in it
     foreign: int = 0
     unbalanced: int = 0
     verdicts: dict[str, int] = field(default_factory=dict)
     received: int = 0
+    gaps: int = 0
+    moved_s: float = 0.0
     seconds: float = 0.0
 
     @property
@@ -61,8 +76,10 @@ class Tally:
     def faults(self) -> list[str]:
         """Say what does not hold."""
         found = {
-            f"{self.lost} lost": self.lost,
+            f"{len(self.lost)} lost": self.lost,
             f"{self.doubled} doubled": self.doubled,
+            f"{len(self.alien)} delivered that are no call and no email": self.alien,
+            f"{len(self.wrong)} mapped wrongly": self.wrong,
             f"{self.foreign} taken for foreign duplicates": self.foreign,
             f"the books did not balance after {self.unbalanced} kills": self.unbalanced,
             f"{self.resent_at_most} re-sent after one kill": self.resent_at_most > BATCH * CONCURRENCY,
@@ -77,36 +94,32 @@ class Campaign:
         self.world, self.each = world, each
         self.random = random.Random(seed)
         self.tally = Tally()
-        self.ids: list[str] = []
+        self.crms: list[Crm] = [Portal(world, seed=seed)]
+        if isinstance(world, OrgWorld):
+            self.crms.append(Org(world, seed=seed))
         world.configure("recotap", concurrency=CONCURRENCY)
-        world.configure("sources.hubspot", overlap="90s")  # the shorter, the more depends on the watermark
         world.write_config()
         world.recotap.faults.add(Fault("reset", match="sales-activities", after=True, probability=0.04, count=None))
         world.recotap.faults.add(Fault(match="sales-activities", status=500, probability=0.04, count=None))
 
     def work(self) -> None:
-        """Let the CRM go on: new calls and emails, most of them late, and edits of old ones."""
-        draw, world = self.random, self.world
-        for _ in range(self.each):
-            put = world.call if draw.random() < 0.7 else world.email
-            late_by = draw.choice((0.0, 0.0, 1.0, 5.0, draw.uniform(0, LATE_S)))
-            linked = draw.choice((0.0,) * 9 + (draw.uniform(0, LATE_S),))
-            # modified within the last seconds, for that is where a window ends; happened long ago, so nothing settles
-            ago = timedelta(seconds=draw.choice((0.0, 0.0, draw.uniform(0, 20))))
-            happened = world.now() - timedelta(days=draw.uniform(1, 30))
-            self.ids.append(put(ago=ago, happened=happened, late_by=late_by, linked_late_by=linked))
-        calls = list(world.hubspot.tables["calls"].rows)
-        for crm_id in draw.sample(calls, min(len(calls), self.each // 4)):
-            world.hubspot.edit(
-                "calls", crm_id, hs_call_title=f"Edited {draw.randrange(1000)}", late_by=draw.uniform(0, 5)
-            )
-            self.tally.edited += 1
-        self.tally.put = len(self.ids)
+        """Let the CRMs, and where it can be moved the clock, go on."""
+        draw, each, gap_s = self.random, self.each // len(self.crms), 0.0
+        if isinstance(self.world, OrgWorld):
+            gap_s = draw.uniform(600, 1500) if draw.random() < 0.2 else 0.0  # longer than the overlaps
+            self.world.later(seconds=gap_s or draw.choice((0.0, 0.0, 5.0, draw.uniform(0, 60))))
+            self.tally.gaps += gap_s > 0
+        for crm in self.crms:
+            crm.work(3 * each if gap_s else each, gap_s=gap_s)
+        self.tally.put = sum(len(crm.expected) for crm in self.crms)
 
     def run(self, boundary: str) -> None:
         """Run a pass in a process of its own until `boundary`, "kind:n" or "random:seconds"."""
         kind, _, at = boundary.partition(":")
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "KILL_AT": boundary}
+        ahead_s = self.world.box.clock.offset_s
+        environment = {
+            **os.environ, "PYTHONPATH": str(ROOT), "KILL_AT": boundary, "AHEAD_S": str(ahead_s), "HASTE": str(HASTE),
+        }  # fmt: skip
         line = [sys.executable, str(ROOT / "tests/campaigns/boundaries.py"), "sync", "-c", str(self.world.config_file)]
         with subprocess.Popen(line, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
             if kind == "random":
@@ -114,13 +127,14 @@ class Campaign:
                     process.wait(float(at))
                 except subprocess.TimeoutExpired:
                     process.kill()
-            _, said = process.communicate(timeout=60)
+            _, said = process.communicate(timeout=120)
         if process.returncode == -signal.SIGKILL:
             self.tally.killed[kind] += 1
             self._look_at_the_wreck()
         else:
             self.tally.survived += 1
             self.tally.codes[process.returncode] += 1
+            self.tally.met.update(errors(said.decode()))
             if process.returncode not in (0, 69):
                 raise SystemExit(f"{boundary}: exit code {process.returncode}\n{said.decode()}")
 
@@ -139,15 +153,21 @@ class Campaign:
             seen, rows = db.execute(
                 "SELECT (SELECT sum(seen) FROM streams), (SELECT count(*) FROM activities)"
             ).fetchone()
+            watermarks = db.execute("SELECT source, watermark FROM streams WHERE watermark IS NOT NULL").fetchall()
         stored = sum(name in self.world.recotap.stored for name in on_their_way)
         self.tally.resent_at_most = max(self.tally.resent_at_most, len(on_their_way))
         self.tally.stored_unbooked_at_most = max(self.tally.stored_unbooked_at_most, stored)
         self.tally.unbalanced += (seen or 0) != rows
+        for crm in self.crms:
+            crm.look([datetime.fromisoformat(at) for source, at in watermarks if source == crm.name])
 
     def finish(self) -> Tally:
         """Make a few plain passes with the clock moved, then count."""
         world, tally = self.world, self.tally
-        world.recotap.faults.clear()
+        tally.moved_s = world.box.clock.offset_s
+        for stand_in in (world.recotap, *(crm.stand_in for crm in self.crms)):
+            stand_in.faults.clear()
+            stand_in.on_request = None
         world.hold_the_clock()
         for minutes in (1, 10, 16, 61):
             world.later(minutes=minutes)
@@ -155,32 +175,72 @@ class Campaign:
             if code:
                 raise SystemExit(f"a plain pass after the campaign ended with {code}")
         status = world.status()
-        tally.lost = len(set(self.ids) - world.delivered)
-        tally.doubled = world.recotap.doubled + max(0, len(world.recotap.stored) - len(set(self.ids)))
+        stored = world.recotap.stored
+        for crm in self.crms:
+            self._compare(crm)
+        tally.alien = sorted(stored.keys() - {name for crm in self.crms for name in crm.expected})
+        tally.doubled = world.recotap.doubled
         tally.verdicts = status["verdicts"]
         tally.foreign = status["verdicts"]["foreign_duplicate"]
         tally.received = world.recotap.received.total()
-        delivered = status["activities"]["delivered"]
-        tally.unbalanced += not (status["balanced"] and status["seen"] == delivered == len(self.ids))
+        found = {state: count for state, count in status["activities"].items() if count}
+        expected = {"delivered": tally.put, "excluded": sum(len(crm.internal) for crm in self.crms)}
+        tally.unbalanced += not (status["balanced"] and status["seen"] == sum(expected.values()))
+        tally.unbalanced += found != {state: count for state, count in expected.items() if count}
         return tally
 
+    def _compare(self, crm: Crm) -> None:
+        """See that Recotap holds of each record what was put."""
+        stored = self.world.recotap.stored
+        lost = [f"{name} ({self._fate(name)})" for name in crm.expected.keys() - stored.keys()]
+        lost += [f"{name} ({fate})" for name in crm.internal if (fate := self._fate(name)) != "excluded internal"]
+        wrong = [
+            f"{name}: {', '.join(differences)}"
+            for name, expected in crm.expected.items()
+            if name in stored and (differences := expected.differences(stored[name][0]))
+        ]
+        self.tally.lost += lost
+        self.tally.wrong += wrong
+        self.tally.crms[crm.name] = {
+            **dict(sorted(crm.did.items())),
+            "of the late, passed by the watermark": sum(each.behind for each in crm.expected.values()),
+            "requests": sum(crm.stand_in.requests.values()),
+            "requests gone wrong": sum(fault.hits for fault in crm.faults),
+            "delivered and compared": len(crm.expected.keys() & stored.keys()),
+            "lost": len(lost),
+            "wrong mapping": len(wrong),
+        }
 
-def boundaries(seed: int) -> "list[str]":
+    def _fate(self, name: str) -> str:
+        rows = self.world.sql("SELECT state, reason FROM activities WHERE external_activity_id = ?", name)
+        return " ".join(filter(None, rows[0])) if rows else "not in the ledger"
+
+
+def errors(said: str) -> list[str]:
+    """Return what a pass's log calls errors; they hold nobody's data."""
+    lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    return [f"{line.get('source', 'recotap')}: {line.get('error')}" for line in lines if line["level"] == "error"]
+
+
+def boundaries(seed: int, *, longest_s: float = 1.6) -> "list[str]":
     """Return places to die at: every early boundary of every kind, later ones and random times among them."""
     draw = random.Random(seed)
     exact = [f"{kind}:{number}" for number in range(1, 31) for kind in KINDS]
-    timed = [f"random:{draw.uniform(0.3, 1.6):.3f}" for _ in range(len(exact) // 2)]
+    timed = [f"random:{draw.uniform(0.3, longest_s):.3f}" for _ in range(len(exact) // 2)]
     mixed = [*exact, *timed]
     draw.shuffle(mixed)
     return mixed
 
 
-def campaign(path: Path, *, kills: int, seed: int = 1, each: int = 150, places: "list[str] | None" = None) -> Tally:
+def campaign(
+    path: Path, *, kills: int, crm: str = "both", seed: int = 1, each: int = 150, places: "Sequence[str] | None" = None
+) -> Tally:
     """Kill at least `kills` times, at `places` in turn, and return what came of it."""
     began = time.monotonic()
-    with World(path, real_time=True) as world:
+    both = crm == "both"
+    with OrgWorld(path, with_hubspot=True, real_time=True) if both else World(path, real_time=True) as world:
         running = Campaign(world, seed=seed, each=each)
-        places = places or boundaries(seed)
+        places = places or boundaries(seed, longest_s=3.0 if both else 1.6)  # two CRMs take longer
         turn = 0
         while running.tally.kills < kills and turn < 3 * kills + len(places):
             running.work()
@@ -192,30 +252,41 @@ def campaign(path: Path, *, kills: int, seed: int = 1, each: int = 150, places: 
 
 
 def table(tally: Tally) -> str:
-    rows = {
+    begun: dict[str, Any] = {
         "kills": tally.kills, **{f"  {kind}": count for kind, count in sorted(tally.killed.items())},
         "runs that ended by themselves": f"{tally.survived} {dict(tally.codes)}",
-        "calls and emails put": tally.put, "edits": tally.edited,
+        **{f"  {what}": count for what, count in sorted(tally.met.items())},
+        "gaps without a pass": tally.gaps,
+        "the clock was moved by, in all, s": round(tally.moved_s),
+        "calls and emails put": tally.put,
+    }  # fmt: skip
+    ended: dict[str, Any] = {
         "received by Recotap": tally.received, "verdicts": tally.verdicts,
-        "lost": tally.lost, "doubled": tally.doubled, "foreign duplicates": tally.foreign,
-        "books unbalanced": tally.unbalanced,
+        "lost": len(tally.lost), "doubled": tally.doubled, "neither call nor email": len(tally.alien),
+        "wrong mapping": len(tally.wrong), "foreign duplicates": tally.foreign, "books unbalanced": tally.unbalanced,
         f"re-sent after a kill, at most (bound {BATCH * CONCURRENCY})": tally.resent_at_most,
         "  of these stored already, at most": tally.stored_unbooked_at_most,
         "seconds": round(tally.seconds, 1),
     }  # fmt: skip
-    return "\n".join(f"{name:<48} {value}" for name, value in rows.items())
+    rows = list(begun.items())
+    for name, did in tally.crms.items():
+        rows += [(name, ""), *((f"  {what}", count) for what, count in did.items())]
+    return "\n".join(f"{name:<48} {value}".rstrip() for name, value in (*rows, *ended.items()))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=120)
+    parser.add_argument("--crm", choices=CRMS, default="both")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--each", type=int, default=150, help="new records before each run")
+    parser.add_argument("--each", type=int, default=150, help="new records before each run, over all CRMs")
     chosen = parser.parse_args()
     log.configure()
     with tempfile.TemporaryDirectory() as directory:
-        tally = campaign(Path(directory), kills=chosen.kills, seed=chosen.seed, each=chosen.each)
+        tally = campaign(Path(directory), kills=chosen.kills, crm=chosen.crm, seed=chosen.seed, each=chosen.each)
     print(table(tally))
+    for what in (*tally.lost[:SHOWN], *tally.alien[:SHOWN], *tally.wrong[:SHOWN]):
+        print(f"! {what}")
     if faults := tally.faults():
         raise SystemExit("; ".join(faults))
 
