@@ -313,25 +313,62 @@ def test_a_file_that_fails_after_it_was_stamped_is_read_when_it_can_be(
     assert "c1" in drop.read(connector=drop.connect(store), since=watermark)
 
 
-def test_a_done_file_that_cannot_be_read_ends_the_window_before_it(
-    drop: Drop, store: PassStore, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def unreadable(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Names of files that cannot be opened."""
+    names: set[str] = set()
+
+    def opened(file: File) -> Any:
+        if file.name in names:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return file.path.open("rb")
+
+    monkeypatch.setattr("connectors.jsonl.opened", opened)
+    return names
+
+
+def test_a_done_file_that_cannot_be_read_holds_up_no_other_and_is_read_when_it_can_be(
+    drop: Drop, store: PassStore, unreadable: set[str]
+) -> None:
+    for number in range(3):
+        drop.file(f"{number}.jsonl", call(f"c{number}"))
+        whole_pass(drop, store)
+    unreadable.add("1.jsonl")
+    drop.file("3.jsonl", call("c3"))
+    connector = drop.connect(store)
+    assert set(drop.read("calls", connector)) == {"c0", "c2", "c3"}
+    with pytest.raises(Unavailable, match=r"^1.jsonl cannot be read") as error:
+        drop.read("emails", connector)
+    assert error.value.hint
+    unreadable.clear()
+    drop.later(minutes=5)
+    assert "c1" in drop.read("calls", drop.connect(store), since=drop.now() - timedelta(minutes=6))
+
+
+def test_a_done_file_that_can_be_neither_read_nor_renamed_ends_the_window_before_it(
+    drop: Drop, store: PassStore, unreadable: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The watermark must not go past it: what was read before goes out, what is after it waits."""
     for number in range(3):
         drop.file(f"{number}.jsonl", call(f"c{number}"))
         whole_pass(drop, store)
-
-    def opened(file: File) -> Any:
-        if file.name == "1.jsonl":
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        return file.path.open("rb")
-
-    monkeypatch.setattr("connectors.jsonl.opened", opened)
-    pages = drop.connect(store).fetch("calls", Window(drop.config.start, None, lambda refs: {r.crm_id for r in refs}))
+    unreadable.add("1.jsonl")
+    connector = drop.connect(store)
+    monkeypatch.setattr(connector._folder, "_restamped", lambda file: file)
+    pages = connector.fetch("calls", Window(drop.config.start, None, lambda refs: {r.crm_id for r in refs}))
     assert [ref.crm_id for ref in next(pages).refs] == ["c0"]
-    with pytest.raises(Unavailable, match=r"^1.jsonl cannot be read") as error:
+    with pytest.raises(Unavailable, match=r"^1.jsonl cannot be read"):
         next(pages)
-    assert error.value.hint
+
+
+def test_a_done_file_that_somebody_compressed_is_gone_and_no_file_of_bad_lines(drop: Drop, store: PassStore) -> None:
+    drop.file("a.jsonl", call("c1"))
+    whole_pass(drop, store)
+    whole_pass(drop, store)
+    (done,) = drop.config.done_path.glob("2*-a.jsonl")
+    done.with_name(f"{done.name}.gz").write_bytes(b"\x1f\x8b\x08 no json")
+    done.unlink()
+    assert drop.read("calls", drop.connect(store)) == {}
 
 
 def test_a_file_that_changes_between_the_look_at_it_and_its_opening_is_for_the_next_pass(

@@ -456,6 +456,21 @@ def test_an_org_whose_locators_never_live_is_read_in_smaller_windows(orgs: OrgWo
     assert orgs.delivered == ids
 
 
+def test_look_ups_and_people_outlast_locators_that_never_live(orgs: OrgWorld) -> None:
+    nobody = orgs.contact_of("sven.aldermoor", Email=None)
+    waiting = [orgs.task(WhoId=nobody, ago=timedelta(hours=3) - timedelta(seconds=n)) for n in range(30)]
+    orgs.sync()
+    orgs.org.set(page_size=20)
+    orgs.org.faults.add("sf_locator", match="/01g", count=None)
+    people = [orgs.contact_of(f"guest{n}.aldermoor") for n in range(5)]
+    orgs.later(minutes=16)
+    new = [orgs.task(others=people, ago=timedelta(minutes=12) - timedelta(seconds=n)) for n in range(10)]
+    orgs.org.edit("Contact", nobody, Email=f"sven.aldermoor@{THEIRS}")
+    assert orgs.sync().exit_code == 0
+    assert orgs.delivered == {*waiting, *new}
+    assert all(len(orgs.payload(crm_id)["contacts"]) == 6 for crm_id in new)
+
+
 @pytest.mark.parametrize("setting", ["query_timeout_rows", "too_large_rows"])
 def test_a_window_that_is_too_much_for_salesforce_is_halved(orgs: OrgWorld, setting: str) -> None:
     ids = {orgs.task(ago=timedelta(hours=3) - timedelta(seconds=n)) for n in range(40)}
@@ -750,3 +765,13 @@ def test_a_dense_minute_that_salesforce_calls_too_much_is_halved_when_met_and_no
     with asked(orgs) as requests:
         orgs.sync()
     assert requests == {"query": 2}
+
+
+def test_a_users_new_address_is_seen_by_the_look_up_of_what_waits(orgs: OrgWorld) -> None:
+    email = orgs.mail(ago=timedelta(minutes=10))
+    orgs.sync()
+    assert orgs.state(email) == "incomplete settling"
+    orgs.org.edit("User", orgs.rep, Email=f"cleo.renamed@{OWN}")
+    orgs.later(hours=4)
+    orgs.sync()
+    assert orgs.payload(email)["ownerEmail"] == f"cleo.renamed@{OWN}"

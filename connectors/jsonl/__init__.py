@@ -29,6 +29,7 @@ MOST_TIED = 4 * PAGE  # of one millisecond, before a page is cut all the same: m
 LOOK_AROUND = 5000  # lines between two looks at whether the pass is to end
 MOST_OWNERS = 10_000  # kept of one pass
 SPANS = 500  # files of which it is kept where they have lines of a stream
+SOUND = "may syncd's user read it, and is its disk sound?"
 PROBLEM_HINT = "`syncd check` tells of each file; put right, it is read in the next pass, and the others were read"
 
 Placed = tuple[Line, Reading]
@@ -148,10 +149,12 @@ class Jsonl:
                 if line.kind == KINDS[stream]:
                     span = [span[0] if span else line.at, line.at]
                     yield line, reading
-            if problems and not file.waiting:  # by the next pass the watermark would have gone past it
-                self._failure = Unavailable(_told(problems), hint="may syncd's user read it, and is its disk sound?")
-                return
-            if problems:
+            if problems and not file.waiting:
+                if not self._folder.put_off(file):  # then the watermark must not go past it
+                    self._failure = Unavailable(_told(problems), hint=SOUND)
+                    return
+                self._problems += filter(None, problems)
+            elif problems:
                 self._folder.forget(file)
                 self._problems += filter(None, problems)
             elif file.end <= until:

@@ -145,6 +145,13 @@ class Folder:
         if self._waiting.pop(file.path.name, None) is not None:
             self._keep()
 
+    def put_off(self, file: File) -> bool:
+        """Stamp a done file anew that cannot be read just now: so it holds up no other, and is read when it can be.
+
+        False where it keeps its stamp: it could not be renamed, or this pass only looks.
+        """
+        return not self._context.looks_only and self._restamped(file).stamp != file.stamp
+
     # -- what stands there --------------------------------------------------------------
 
     def _entries(self) -> Iterator["os.DirEntry[str]"]:
@@ -182,7 +189,7 @@ class Folder:
         for path, size in self._listed():
             named = DONE_NAME.fullmatch(path.name)
             stamp = _stamp_of(named[1]) if named else None
-            if named is None or stamp is None:
+            if named is None or stamp is None or not named[3].lower().endswith(SUFFIXES):
                 continue
             file = File(path, named[3], stamp, int(named[2]))
             self._done_end = max(self._done_end, file.end)
