@@ -67,8 +67,10 @@ def _source(config: Config, source: Source) -> Iterator[Finding]:
     try:
         connector = source.connector(source.config, context)
         try:
-            yield from connector.check()
-            identity = connector.identity()
+            found = connector.check()
+            yield from found
+            # Where credentials or the CRM itself failed, asking who it is would say the same again.
+            identity = None if any(_fails(finding) for finding in found) else connector.identity()
         finally:
             connector.close()
         _refuse_stranger(config, source, identity)
@@ -77,6 +79,10 @@ def _source(config: Config, source: Source) -> Iterator[Finding]:
         message = "; ".join(f"{p.path} {p.message}" for p in problems) or error.message
         hint = "; ".join(p.hint for p in problems) or error.hint
         yield Finding("source", False, message, hint, exit_code=error.exit_code)
+
+
+def _fails(finding: Finding) -> bool:
+    return not finding.ok and not finding.warning
 
 
 def _kept(config: Config, source: Source) -> dict[str, tuple[Any, datetime]]:

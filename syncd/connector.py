@@ -51,15 +51,16 @@ class Page:
     """Up to about 1,000 records, complete, and every ref read on the way.
 
     `refs` holds every record read, also those that `needed` waved off; its greatest
-    modification time is safe as a watermark: everything up to it, as far as the CRM
-    showed it, stands in this page or an earlier one. Where the CRM shows rows later than
-    their place, `until` says how far a page vouches; on a window's last page it is the
-    window's end. No watermark goes beyond it.
+    modification time is safe as a watermark, as far as `until` goes: everything up to the
+    earlier of the two, as far as the CRM showed it, stands in this page or an earlier one.
+    It may fall between records of one time, because windows are inclusive. `until` is the
+    window's end, on its last page for certain; a page that shows rows later than their
+    place says less.
     """
 
     refs: Sequence[Ref]
     records: Sequence[Record]
-    until: datetime | None = None  # how far it vouches, the CRM's clock; None in fetch_ids
+    until: datetime | None = None  # no watermark goes beyond it; the CRM's clock; None in fetch_ids
     missing: Sequence[str] = ()  # fetch_ids alone: ids that the CRM did not find
 
 

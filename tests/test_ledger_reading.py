@@ -211,6 +211,12 @@ class TestFind:
             ledger._db.execute("UPDATE activities SET crm_id = external_activity_id")
         assert ledger.find("x-call-a") == ["x-call-a"]
 
+    def test_a_short_id_of_salesforces_names_the_long_one(self, ledger):
+        book(ledger, look("00TDn0XrEVxZSGXM04"), look("00TDn0XrEVxZSGxM0A"))
+        assert ledger.find("00TDn0XrEVxZSGX") == ["hubspot-call-00TDn0XrEVxZSGXM04"]
+        with pytest.raises(NoSuchActivity):
+            ledger.find("00TDn0XrEVxZSG")
+
     @pytest.mark.parametrize("wanted", ["2", "", "hubspot-call-", "%", "1' OR '1"])
     def test_an_id_that_is_not_held_says_what_may_be_the_reason(self, ledger, wanted):
         book(ledger, look(1))

@@ -13,7 +13,7 @@ import pytest
 
 from syncd import clock
 from tests.orgs import OrgWorld
-from tests.world import OWN, THEIRS
+from tests.world import OWN, START, THEIRS
 
 
 @contextmanager
@@ -715,6 +715,26 @@ def test_a_stream_that_the_user_may_not_read_does_not_stop_the_other(orgs: OrgWo
     assert found["calls"].hint
 
 
+def test_check_says_once_that_signing_in_failed(orgs: OrgWorld) -> None:
+    (orgs.path / "client_secret").write_text("not-this-one")
+    orgs.task()
+    found = check(orgs)
+    assert [finding.what for finding in found] == ["sign-in"]
+    assert orgs.org.requests["token"] == 1
+
+
+def test_check_asks_whether_a_configured_session_is_one(orgs: OrgWorld) -> None:
+    (orgs.path / "session").write_text(f"{orgs.org.org_id[:15]}!expired")
+    orgs.tables.pop("sources.salesforce")
+    orgs.configure(
+        "sources.salesforce", connector="salesforce", start=START, instance_url=orgs.box.salesforce_url,
+        session_id=f"file:{orgs.path / 'session'}", ca_file=str(orgs.box.salesforce_ca),
+    )  # fmt: skip
+    found = check(orgs)
+    assert [(finding.what, finding.ok) for finding in found] == [("sign-in", False)]
+    assert "expired" in found[0].message
+
+
 def test_another_org_under_the_same_name_is_refused(orgs: OrgWorld) -> None:
     orgs.task()
     orgs.sync()
@@ -775,3 +795,14 @@ def test_a_users_new_address_is_seen_by_the_look_up_of_what_waits(orgs: OrgWorld
     orgs.later(hours=4)
     orgs.sync()
     assert orgs.payload(email)["ownerEmail"] == f"cleo.renamed@{OWN}"
+
+
+def test_a_quota_that_runs_low_in_mid_window_ends_the_reading_and_keeps_what_was_read(orgs: OrgWorld) -> None:
+    orgs.org.set(page_size=10, daily_limit=1_000)
+    ids = {orgs.task(ago=timedelta(hours=3) - timedelta(minutes=n)) for n in range(40)}
+    at_request(orgs, 2, lambda: orgs.org.set(used=900))
+    with asked(orgs) as requests:
+        assert orgs.sync().exit_code == 69
+    assert requests["more"] == 2
+    assert orgs.delivered < ids
+    assert orgs.delivered

@@ -39,7 +39,7 @@ class Wire:
 
     def __init__(self, *, ca_file: str, timeout_s: float) -> None:
         """Read the certificates; Lost where that fails."""
-        self._http = _Http(_trust(ca_file), timeout_s=timeout_s)
+        self._http = _Http(_trust(ca_file), ca_file=ca_file, timeout_s=timeout_s)
 
     def token(self, asked: TokenRequest) -> Answer:
         """Ask for a session."""
@@ -89,9 +89,10 @@ class _Answered(Exception):
 
 
 class _Http(requests.Session):
-    def __init__(self, trust: ssl.SSLContext, *, timeout_s: float) -> None:
+    def __init__(self, trust: ssl.SSLContext, *, ca_file: str, timeout_s: float) -> None:
         super().__init__()
         self._timeout_s = timeout_s
+        self._ca_file = ca_file  # for messages
         self.trust_env = False  # no .netrc, whose login would replace the token; no REQUESTS_CA_BUNDLE
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self.headers.update({"User-Agent": AGENT, "Accept": "application/json", "Accept-Encoding": "gzip"})
@@ -117,7 +118,7 @@ class _Http(requests.Session):
         except (HTTPError, OSError) as error:  # requests' errors are OSErrors; their text holds the whole address
             proxied = proxy_for(url) is not None
             cause = LocationValueError() if isinstance(error, InvalidURL) else error
-            raise _distrust(error, address) or lost(
+            raise _distrust(error, address, self._ca_file) or lost(
                 cause, address=address, proxied=proxied, timeout_s=self._timeout_s, status_page=STATUS_PAGE
             ) from None
         raise AssertionError("simple-salesforce answered a request without making it")
@@ -155,7 +156,7 @@ def _trust(ca_file: str) -> ssl.SSLContext:
     return trust
 
 
-def _distrust(error: BaseException | None, address: str) -> Lost | None:
+def _distrust(error: BaseException | None, address: str, ca_file: str) -> Lost | None:
     """Say that a certificate is not trusted, where that is what an error came from."""
     while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
         error = error.__context__
@@ -165,6 +166,8 @@ def _distrust(error: BaseException | None, address: str) -> Lost | None:
         hint = "it has expired, or this machine's clock is wrong"
     elif error.verify_code in OTHER_HOST:
         hint = f"it is another host's: check {address}"
+    elif ca_file:
+        hint = f"neither the system's CAs nor the one in {ca_file} (ca_file) have signed it: is it the right one?"
     else:
         hint = "name the CA of the proxy or test org that stands in for Salesforce in ca_file, a PEM file"
     return Lost("the server's certificate is not trusted", hint=hint, again=False)

@@ -15,6 +15,7 @@ from syncd.errors import NoSuchActivity
 from syncd.ledger import file
 from syncd.ledger.schema import VERSION
 
+SHORT_ID = 15  # characters
 STATES = ("pending", "incomplete", "delivered", "skipped", "excluded", "dead")
 VERDICTS = ("created", "duplicate", "foreign_duplicate")
 
@@ -149,12 +150,18 @@ class Glance:
         }
 
     def find(self, wanted: str) -> list[str]:
-        """Return the externalActivityIds that `wanted` names, itself or by the CRM's id; NoSuchActivity for none."""
+        """Return the externalActivityIds that `wanted` names, itself or by the CRM's id; NoSuchActivity for none.
+
+        Salesforce shows ids of 15 characters, without the three that check the others: they name it too.
+        """
         sql = """
             SELECT external_activity_id FROM activities WHERE external_activity_id = :id
             UNION SELECT external_activity_id FROM activities WHERE crm_id = :id
         """
         found = [row[0] for row in self._db.execute(sql, {"id": wanted})]
+        if not found and len(wanted) == SHORT_ID and wanted.isalnum():
+            sql = "SELECT external_activity_id FROM activities WHERE length(crm_id) = 18 AND crm_id GLOB :id || '???'"
+            found = [row[0] for row in self._db.execute(sql, {"id": wanted})]
         if not found:
             raise NoSuchActivity(
                 f"the ledger holds no activity {wanted!r}",
