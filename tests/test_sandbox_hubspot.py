@@ -798,6 +798,19 @@ def test_a_hang_lasts_until_it_is_released(hs, client):
         client.search()
 
 
+def test_a_drip_goes_on_until_it_is_released(hs, client):
+    hs.faults.add("drip")
+    begun = time.monotonic()
+    with client.http.stream("GET", "/calling/v1/dispositions", timeout=2.0) as answer:
+        assert answer.status_code == 200
+        drops = answer.iter_raw()
+        assert [next(drops) for _ in range(3)] == [b" "] * 3
+        hs.faults.release()
+        with pytest.raises(httpx.RemoteProtocolError):
+            list(drops)
+    assert time.monotonic() - begun < 2.0
+
+
 def test_slow_answers_late(hs, client):
     hs.faults.add("slow", seconds=0.05)
     begun = time.perf_counter()

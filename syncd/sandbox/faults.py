@@ -3,6 +3,7 @@
 import json
 import random
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from typing import Any
@@ -11,8 +12,8 @@ from typing import Any
 # cut_json: the first half of the real body, its length declared right (broken JSON over healthy HTTP)
 # cut: the first half of the real body under the whole one's Content-Length, then the end of the connection
 # close, reset: no answer, a FIN or an RST · hang: no answer for `seconds` or until released, then a FIN
-# slow: the real answer after `seconds`
-ACTIONS = ("answer", "cut_json", "cut", "close", "reset", "hang", "slow")
+# slow: the real answer after `seconds` · drip: a 200 whose body comes byte by byte, without end, until released
+ACTIONS = ("answer", "cut_json", "cut", "close", "reset", "hang", "slow", "drip")
 
 
 @dataclass
@@ -62,19 +63,25 @@ class Faults:
         return rule
 
     def clear(self) -> None:
-        """Forget all rules and release whoever hangs."""
+        """Forget all rules and release whoever hangs or drips."""
         with self._lock:
             self._rules.clear()
         self.release()
 
     def release(self) -> None:
-        """End every hang that is under way."""
+        """End every hang and drip that is under way."""
         with self._lock:
             released, self._released = self._released, threading.Event()
         released.set()
 
     def wait(self, seconds: float) -> None:
         self._released.wait(seconds)
+
+    def until_released(self, every_s: float) -> Iterator[None]:
+        """Yield at this pace until all are released."""
+        released = self._released
+        while not released.wait(every_s):
+            yield
 
     def choose(self, method: str, path: str, query: str = "") -> Fault | None:
         """Say what goes wrong with this request; None: nothing."""

@@ -26,6 +26,8 @@ LOG_LINES = 1000  # enough for a test to look back, bounded for a bench
 POLL_S = 0.01  # how long `stop` waits for the accepting loop to notice
 STOP_S = 1.0  # how long `stop` waits for connections to close
 HANDSHAKE_S = 5.0  # how long a client may take over TLS, in its own thread
+DRIP_S = 0.05  # between two bytes of a drip, so that no single read of a client's lasts long
+DRIP_BYTES = 1_000_000_000  # that a drip promises: nobody is to see its end
 
 
 @dataclass(slots=True)
@@ -50,7 +52,7 @@ class Answer:
     status: int
     body: Any = b""  # bytes and text go out as they are, anything else as JSON
     headers: dict[str, str] = field(default_factory=dict)
-    deliver: str = "whole"  # or cut, close, reset
+    deliver: str = "whole"  # or cut, close, reset, drip
 
     def encoded(self) -> bytes:
         if isinstance(self.body, bytes):
@@ -114,6 +116,8 @@ class StandIn:
     def _spoil(self, answer: Answer, fault: Fault) -> Answer:
         if fault.action == "answer":
             return Answer(fault.status, fault.body, dict(fault.headers))
+        if fault.action == "drip":
+            return Answer(200, deliver="drip")
         if fault.action == "cut_json":
             whole = answer.encoded()
             return Answer(answer.status, whole[: len(whole) // 2], answer.headers)
@@ -175,14 +179,17 @@ class _Handler(BaseHTTPRequestHandler):
             "Date": formatdate(self.server.stand_in.clock.ms() / 1000, usegmt=True),
             "Content-Type": "application/json;charset=utf-8",
             **answer.headers,
-            "Content-Length": str(len(body)),
+            "Content-Length": str(DRIP_BYTES if answer.deliver == "drip" else len(body)),
         }
         if self.close_connection:
             headers["Connection"] = "close"
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         sent = body[: len(body) // 2] if answer.deliver == "cut" else body
         self.wfile.write(f"HTTP/1.1 {answer.status} {reason}\r\n{head}\r\n".encode("latin-1") + sent)
-        if answer.deliver == "cut":
+        if answer.deliver == "drip":
+            for _ in self.server.stand_in.faults.until_released(DRIP_S):
+                self.wfile.write(b" ")
+        if answer.deliver in ("cut", "drip"):
             self._hang_up(reset=False)
 
     def _hang_up(self, *, reset: bool) -> None:

@@ -65,7 +65,8 @@ class Scene:
         self.start = crm.now().replace(microsecond=0) - timedelta(days=1)
         self._unsettled: set[str] = set()  # ids that were late, edited or deleted: no page vouches for them
         self._connectors: list[Connector] = []
-        self._number = self._calls = 0
+        self.calls = 0  # of sleep, in this pass
+        self._number = 0
         self._lock = threading.RLock()
 
     # -- the CRM ------------------------------------------------------------------------
@@ -124,8 +125,8 @@ class Scene:
     def sleep(self, seconds: float) -> None:
         """Let the clock move on instead of waiting."""
         self.on_sleep()
-        self._calls += 1
-        assert self._calls < ENDLESS, "it asks without end"
+        self.calls += 1
+        assert self.calls < ENDLESS, "it asks without end"
         if seconds > 0:
             self.slept.append(seconds)
             self.crm.advance(seconds)
@@ -134,7 +135,7 @@ class Scene:
         """Begin a pass, as a new process would."""
         made: type[Any] = self.crm.connector
         config = made.Config(**{**self.crm.table(), **settings})
-        self._calls = 0
+        self.calls = 0
         connector: Connector = made(config, Context("suite", self.store, self.now, self.sleep))
         self._connectors.append(connector)
         return connector
@@ -236,7 +237,8 @@ class Scene:
         assert until is None or page.until <= until, "no page vouches for more than was asked"
         if before and before[-1].until is not None:
             assert before[-1].until <= page.until, "what is vouched for grows from page to page"
-        last = max((ref.modified_at for each in before for ref in each.refs), default=since)
+        settled = (ref for each in before for ref in each.refs if ref.crm_id not in self._unsettled)
+        last = max((ref.modified_at for ref in settled), default=since)
         for ref in page.refs:
             if ref.crm_id not in self._unsettled:
                 assert since <= ref.modified_at, "a record from before the window"

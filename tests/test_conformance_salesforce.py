@@ -1,0 +1,236 @@
+"""The Salesforce connector passes the conformance suite, over the sandbox's org.
+
+Twice: Salesforce documents neither whether a further page shows its rows as of the query or as they are
+then, nor how many rows take a query too long.
+"""
+
+import ssl
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from connectors.salesforce import Salesforce, reading, wire
+from syncd.activity import Company, Draft, Owner, Person
+from syncd.connector import Connector, Record, Ref
+from syncd.sandbox import Sandbox
+from syncd.sandbox.salesforce.ids import whole
+from syncd.sandbox.salesforce.sessions import Sessions
+from syncd.testing import RETRY_AFTER_S, ConnectorConformance, Day, NetworkConformance
+
+PAGE = 11  # rows of a page, 2,000 at Salesforce: 11 calls, or 5 emails with a person each; every fourth has two
+PART = 6  # of what the connector hands on at once: 1,000
+MOST = 40  # rows that do not take a query too long, where an org is slow
+SECRET = "canary-consumer-secret-0815"
+ECHO = f"zinnia.zephyr@canary-bolts.com Zinnia Zephyr +49 30 5550147 {SECRET}"
+PRIVATE = ("zinnia.zephyr@canary-bolts.com", "Zinnia Zephyr", "+49 30 5550147", "rona.representer@lanternfield.com")
+OBJECTS = {"calls": "Task", "emails": "EmailMessage"}
+
+
+def refusal(status: int, code: str) -> dict[str, Any]:
+    """Refuse as Salesforce does, and as its token endpoint does, and repeat what is nobody's business."""
+    said = {"message": ECHO, "errorCode": code, "error": code, "error_description": ECHO}
+    return {"fault": "answer", "status": status, "headers": {"X-Echo": ECHO}, "body": [said]}
+
+
+DAYS: Mapping[Day, Mapping[str, Any]] = {
+    "unavailable": {"fault": "sf_unavailable"},
+    "html": {"fault": "html_200"},
+    "cut": {"fault": "cut_json"},
+    "reset": {"fault": "reset"},
+    "silent": {"fault": "hang", "seconds": 5.0},
+    "drip": {"fault": "drip"},
+    "later": {"fault": "sf_unavailable", "headers": {"Retry-After": str(RETRY_AFTER_S)}},
+    "quota": {"fault": "sf_limit"},
+    "refused": refusal(401, "INVALID_SESSION_ID"),
+    "echo": refusal(400, ECHO),
+}
+MODIFIED, HAPPENED = (datetime(2026, 3, 1, hour, 30, tzinfo=UTC) for hour in (12, 10))
+STAMP, THEN = (at.strftime("%Y-%m-%dT%H:%M:%S.000+0000") for at in (MODIFIED, HAPPENED))
+CALL, EMAIL, REP = (whole(f"{prefix}Dn0000000001") for prefix in ("00T", "02s", "005"))
+COMPANY = Company("001", "Northmill", ("n.test",))
+ADA = Person("ada@northmill.example", "003", "Ada Fennbrook", company=COMPANY)
+RUNA = Owner(REP, "rep@lantern.example", "Runa Dunmere")
+GOLDEN: dict[str, tuple[dict[str, Any], dict[str, Any], Draft]] = {
+    "calls": (
+        {"Id": CALL, "TaskSubtype": "Call", "IsClosed": True, "Subject": "Discovery", "CallType": "Outbound",
+         "CallDurationInSeconds": 90, "CallDisposition": "No answer", "OwnerId": REP,
+         "Owner": {"Name": RUNA.name, "Email": RUNA.email}, "ActivityDate": "2026-03-01",
+         "CompletedDateTime": "2026-03-01T10:31:30.000+0000"},
+        {"contacts": (ADA,), "account": COMPANY},
+        Draft("call", HAPPENED, MODIFIED, direction="outbound", title="Discovery", duration_minutes=1.5,
+              outcome="No answer", owner=RUNA, contacts=(ADA,), companies=(COMPANY,)),
+    ),
+    "emails": (
+        {"Id": EMAIL, "Status": "3", "Subject": "Quote", "Incoming": True, "IsBounced": True, "IsTracked": True,
+         "IsOpened": True, "MessageDate": THEN, "FromAddress": "ada@northmill.example", "FromName": "Ada"},
+        {"contacts": (ADA,), "account": COMPANY, "receiver": RUNA},
+        Draft("email", HAPPENED, MODIFIED, status="not_sent", direction="inbound", title="Quote", open_count=1,
+              owner=RUNA, contacts=(ADA,), companies=(COMPANY,), sender=Person("ada@northmill.example", name="Ada"),
+              others=(Person("ada@northmill.example", name="Ada"),)),
+    ),
+}  # fmt: skip
+NONE: dict[str, dict[str, Any]] = {"calls": {"IsClosed": False}, "emails": {"Status": "5"}}  # what makes it no activity
+
+OTHERS: Sequence[dict[str, Any]] = (  # tasks that are no calls: open, a to-do, an email's twin, in the recycle bin
+    {"Status": "Not Started"}, {"TaskSubtype": "Task"}, {"TaskSubtype": "Email"}, {"IsDeleted": True},
+)  # fmt: skip
+
+
+class OrgUnderTest:
+    """An org with small pages; one that is `slow` takes no more than MOST rows a query, unless a second holds more."""
+
+    connector: type[Connector] = Salesforce
+    granule = timedelta(seconds=1)
+    cuts: Sequence[int] = (PART, PAGE)
+    query_rows = MOST
+    private: Collection[str] = PRIVATE
+
+    def __init__(self, path: Path, *, live_locators: bool, slow: bool) -> None:
+        self.at = datetime(2026, 10, 5, 9, 0, 0, 400_000, tzinfo=UTC)
+        settings = {"page_size": PAGE, "live_locators": live_locators, "client_secret": SECRET, "daily_limit": 0}
+        self.box = Sandbox(now=self.now, salesforce=settings)
+        self.org = self.box.salesforce
+        self.slow = slow
+        self.secrets: Collection[str] = [SECRET]
+        self.org.sessions = _Sessions(self.secrets, self.org.sessions)
+        self.files = {"client_id": self.box.client_id, "client_secret": SECRET}
+        for name, content in self.files.items():
+            (path / name).write_text(content)
+        self.path = path
+        self.rep = self.org.user(PRIVATE[3], "Rona", "Representer")
+        company = {"Name": "Canary Bolts", "Website": "canary-bolts.com"}
+        self.account = self.org.put("Account", company)
+        self.people = {stream: self._contact() for stream in OBJECTS}
+        self.second = self._contact()
+        self._add_what_is_no_row()
+        self._seconds: Counter[datetime] = Counter()
+        self._written = 0
+
+    def table(self) -> dict[str, Any]:
+        return {
+            "connector": "salesforce", "start": datetime(2026, 1, 1, tzinfo=UTC), "login_url": self.box.salesforce_url,
+            "ca_file": self.box.salesforce_ca, **{name: f"file:{self.path / name}" for name in self.files},
+        }  # fmt: skip
+
+    def now(self) -> datetime:
+        return self.at
+
+    def advance(self, seconds: float) -> None:
+        with self.org.lock:
+            self.at += timedelta(seconds=seconds)
+
+    def put(self, stream: str, *, modified_at: datetime, title: str, late_by: float = 0.0) -> str:
+        self._written += 1
+        values = self._call() if stream == "calls" else self._email(modified_at)
+        times: dict[str, Any] = {"created_at": modified_at, "modified_at": modified_at, "late_by": late_by}
+        with self.org.lock:
+            crm_id = self.org.put(OBJECTS[stream], {"Subject": title, **values}, **times)
+            if stream == "emails":
+                self.org.relate(crm_id, self.people[stream], RelationType="ToAddress", late_by=late_by)
+            if self._written % 4 == 1:
+                self.org.relate(crm_id, self.second, late_by=late_by)
+        self._seconds[modified_at] += 1
+        if self.slow:
+            self.org.query_timeout_rows = max(MOST, *self._seconds.values())
+        return crm_id
+
+    def edit(
+        self, stream: str, crm_id: str, *, title: str, modified_at: datetime | None = None, late_by: float = 0.0
+    ) -> None:
+        touched = modified_at is not None
+        how: dict[str, Any] = {"touch": touched, "modified_at": modified_at, "late_by": late_by}
+        self.org.edit(OBJECTS[stream], crm_id, **how, Subject=title)
+
+    def delete(self, stream: str, crm_id: str) -> None:
+        self.org.delete(OBJECTS[stream], crm_id)
+
+    def readdress(self, stream: str, crm_id: str, address: str) -> None:
+        self.org.edit("Contact", self.people[stream], Email=address)
+
+    def unknown_id(self, stream: str) -> str:
+        return {"calls": CALL, "emails": EMAIL}[stream]
+
+    def golden(self, stream: str) -> Sequence[tuple[Record, Draft | None]]:
+        fields, related, draft = GOLDEN[stream]
+        row = {"SystemModstamp": STAMP, "CreatedDate": STAMP, **fields}
+        record = Record(Ref(fields["Id"], MODIFIED), row, related)
+        return [(record, draft), (Record(record.ref, {**row, **NONE[stream]}, related), None)]
+
+    def bad_days(self) -> Mapping[str, Callable[[], None]]:
+        return {}
+
+    def heal(self) -> None:
+        self.org.faults.clear()
+
+    def requests(self) -> int:
+        return sum(self.org.requests.values())
+
+    def on_request(self, act: Callable[[int], None] | None) -> None:
+        self.org.on_request = None if act is None else lambda number, kind: act(number)
+
+    def fail(self, day: Day, *, times: int | None = 1, skip: int = 0) -> None:
+        self.org.faults.add(**DAYS[day], count=times, skip=skip)
+
+    def forbid(self, stream: str) -> None:
+        refused = refusal(403, "INSUFFICIENT_ACCESS")
+        self.org.faults.add(**refused, match_query=f" FROM {OBJECTS[stream]} WHERE ", count=None)
+
+    def _add_what_is_no_row(self) -> None:
+        """Fill the first seconds of every window with what no query may bring."""
+        for second in range(3):
+            at = self.at - timedelta(days=1) + second * self.granule
+            for fields in OTHERS:
+                self.org.put("Task", {**self._call(), **fields}, created_at=at, modified_at=at)
+            self.org.put("EmailMessage", {**self._email(at), "IsDeleted": True}, created_at=at, modified_at=at)
+
+    def _contact(self) -> str:
+        first, last = PRIVATE[1].split()
+        person = {"FirstName": first, "LastName": last, "Email": PRIVATE[0], "Phone": PRIVATE[2]}
+        return self.org.put("Contact", {**person, "AccountId": self.account})
+
+    def _call(self) -> dict[str, Any]:
+        return {"TaskSubtype": "Call", "Status": "Completed", "OwnerId": self.rep, "WhoId": self.people["calls"]}
+
+    def _email(self, at: datetime) -> dict[str, Any]:
+        return {"FromId": self.rep, "FromAddress": PRIVATE[3], "ToAddress": PRIVATE[0], "MessageDate": at}
+
+
+class _Sessions(Sessions):
+    """Sessions whose keys are put where the suite looks for secrets."""
+
+    def __init__(self, secrets: Any, others: Any) -> None:
+        vars(self).update(vars(others))
+        self._secrets = secrets
+
+    def open(self, org_id: str, now: int) -> str:
+        key = super().open(org_id, now)
+        self._secrets.append(key)
+        return key
+
+
+class TestSalesforce(ConnectorConformance, NetworkConformance):
+    """Every test is the suite's."""
+
+    org: ClassVar[dict[str, bool]] = {"live_locators": True, "slow": False}
+
+    @pytest.fixture
+    def crm(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OrgUnderTest]:
+        monkeypatch.setattr(reading, "AT_ONCE", PART)
+        # Not the system's certificates too: reading them takes most of a short pass.
+        monkeypatch.setattr(wire, "_trust", lambda ca_file: ssl.create_default_context(cafile=ca_file))
+        crm = OrgUnderTest(tmp_path, **self.org)
+        with crm.box:
+            yield crm
+            crm.heal()
+
+
+class TestSlowSalesforce(ConnectorConformance):
+    """An org whose queries are halved, and whose further pages show what was there when it was asked."""
+
+    org: ClassVar[dict[str, bool]] = {"live_locators": False, "slow": True}
+    crm = TestSalesforce.crm
+    test_more_records = NetworkConformance.test_more_records_than_one_query_can_give_are_all_read
