@@ -26,8 +26,8 @@ LOCKS = ("requirements.txt", "requirements-dev.txt")
 
 # Design 6, from the middle outward: what each part of syncd may import of syncd. "pure" parts do no IO.
 PURE = (
-    "activity addresses answers clock durations errors exchange life payload private redaction rules schedule states"
-    " text urls values"
+    "activity addresses answers clock durations errors exchange life patience payload private redaction rules schedule"
+    " states text urls values"
 )
 MIDDLE = f"{PURE} connector secret"
 MAY_IMPORT = {

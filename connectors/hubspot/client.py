@@ -18,7 +18,8 @@ from connectors.hubspot.pace import Rolling, Spacing
 from connectors.hubspot.retry import Call, Moment, judge
 from syncd.connector import Context
 from syncd.errors import Stopped, Unauthorized, Unavailable
-from syncd.exchange import FAILING_MAX_S, TRIES, Answer, Fault, Lost, served_at
+from syncd.exchange import Answer, Fault, Lost
+from syncd.patience import Patience, ServerClock
 
 if TYPE_CHECKING:
     from connectors.hubspot.wire import Wire
@@ -64,13 +65,10 @@ class Client:
         self._wire: Wire | None = None
         self._spacing = Spacing(config.search_per_second)
         self._rolling = Rolling()
-        self._ahead: timedelta | None = None  # of the local clock, HubSpot's is so much; None: not known
-        self._failing_since: float | None = None
-        self._tries = TRIES
+        self._clock = ServerClock(lambda: self._context.now())
+        self._patience = Patience(monotonic)
         self._thread = threading.local()  # left: done when nobody waits for what this thread asks
         self._lock = threading.Lock()  # over the limiters, the clock and the connection
-        # When the pass began, by HubSpot's clock; known from its first answer on.
-        self.started_at: datetime | None = None
 
     def token(self) -> str:
         """Read the access token; Unauthorized when it is not there or cannot be one."""
@@ -88,7 +86,7 @@ class Client:
 
     def lose_patience(self) -> None:
         """From now on try each request once: one has been given up already."""
-        self._tries = 1
+        self._patience.lose()
 
     def heed(self, left: "Future[None]") -> None:
         """Let the calling thread ask and wait no more once `left` is done: then it gets Stopped."""
@@ -116,7 +114,12 @@ class Client:
 
     def server_now(self) -> datetime:
         """Return the time by HubSpot's clock; the local one as long as HubSpot's is not known."""
-        return self._context.now() + (self._ahead or timedelta(0))
+        return self._clock.now()
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When the pass began, by HubSpot's clock; known from its first answer on."""
+        return self._clock.started_at
 
     def search(self, object_type: str, body: dict[str, Any]) -> Any:
         """Return {total, results, paging}; at most 200 rows (HubSpot search, 2026-03)."""
@@ -175,21 +178,16 @@ class Client:
             answer = self._send(send)
             outcome = judge(call, answer, self._moment(attempt))
             if not isinstance(outcome, Fault):
-                self._failing_since = None
+                self._patience.went_well()
                 return outcome
             if outcome.refusal and isinstance(answer, Answer) and answer.status in call.shrugs:
-                self._failing_since = None
+                self._patience.went_well()
                 return None
             if call.courtesy:
                 raise self._given_up(outcome, pauses=isinstance(answer, Answer) and answer.status < 500)
-            self._failing_since = began if self._failing_since is None else self._failing_since
-            if (
-                outcome.wait_s is None
-                or attempt >= self._tries
-                or self._monotonic() - self._failing_since >= FAILING_MAX_S
-            ):
+            if self._patience.is_out(outcome, attempt=attempt, began=began):
                 raise self._given_up(outcome)
-            self._sleep(outcome.wait_s)
+            self._sleep(outcome.wait_s or 0.0)
 
     def _pace(self, call: Call) -> None:
         """Wait for the request's turn; a pass that is to end hears of it here, before each request."""
@@ -238,17 +236,8 @@ class Client:
             return self._wire
 
     def _learn(self, answer: Answer, *, local_start: datetime, elapsed_s: float) -> None:
-        """Take HubSpot's clock and limit from an answer's headers.
-
-        The pass began before the first request left. `Date` is whole seconds and the
-        answer's time: less the request's duration, but a second of it at most, it is at
-        most two seconds early (design 1, window), and only ever late for a slow request.
-        """
-        server = served_at(answer.headers)
-        if server is not None:
-            self._ahead = server - self._context.now()
-        if self.started_at is None:
-            self.started_at = local_start if server is None else server - timedelta(seconds=min(elapsed_s, 1.0))
+        """Take HubSpot's clock and limit from an answer's headers."""
+        self._clock.learn(answer.headers, local_start=local_start, elapsed_s=elapsed_s)
         maximum, interval = (
             answer.headers.get(f"x-hubspot-ratelimit-{name}", "") for name in ("max", "interval-milliseconds")
         )

@@ -34,7 +34,8 @@ from connectors.salesforce.retry import (
 from connectors.salesforce.signin import Session
 from syncd.connector import Context
 from syncd.errors import Malformed, Unavailable
-from syncd.exchange import FAILING_MAX_S, TRIES, Answer, Fault, Lost, served_at
+from syncd.exchange import TRIES, Answer, Fault, Lost
+from syncd.patience import Patience, ServerClock
 
 if TYPE_CHECKING:
     from connectors.salesforce.wire import Org, Wire
@@ -68,13 +69,10 @@ class Client:
         self._wire: Wire | None = None
         self._org: Org | None = None
         self._signing: Future[Org] | None = None  # under way: whoever needs the org waits for it
-        self._ahead: timedelta | None = None  # of the local clock, Salesforce's is so much; None: not known
-        self._failing_since: float | None = None
+        self._clock = ServerClock(lambda: self._context.now())
+        self._patience = Patience(monotonic)
         self._timeouts = 0  # in a row
-        self._tries = TRIES
         self._lock = threading.Lock()  # over the connection, the org and what answers teach
-        # When the pass began, by Salesforce's clock; known from its first answer on, the token's included.
-        self.started_at: datetime | None = None
         self.usage: Usage | None = None  # as the newest answer that tells has it
 
     def session(self) -> Session:
@@ -83,7 +81,12 @@ class Client:
 
     def server_now(self) -> datetime:
         """Return the time by Salesforce's clock; the local one as long as Salesforce's is not known."""
-        return self._context.now() + (self._ahead or timedelta(0))
+        return self._clock.now()
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When the pass began, by Salesforce's clock; known from its first answer on, the token's included."""
+        return self._clock.started_at
 
     def query(self, soql: str, *, what: str, deleted_too: bool = True, divisible: bool = False) -> Any:
         """Return {totalSize, done, records, nextRecordsUrl} of a query, its first page; `what` names it in messages.
@@ -163,7 +166,7 @@ class Client:
 
     def lose_patience(self) -> None:
         """From now on try each request once: one has been given up already."""
-        self._tries = 1
+        self._patience.lose()
 
     def close(self) -> None:
         with self._lock:
@@ -201,16 +204,12 @@ class Client:
             began = self._monotonic()
             outcome = once(attempt)
             if not isinstance(outcome, Fault):
-                self._failing_since, self._timeouts = None, 0
+                self._patience.went_well()
+                self._timeouts = 0
                 return outcome
-            self._failing_since = began if self._failing_since is None else self._failing_since
-            if (
-                outcome.wait_s is None
-                or attempt >= self._tries
-                or self._monotonic() - self._failing_since >= FAILING_MAX_S
-            ):
+            if self._patience.is_out(outcome, attempt=attempt, began=began):
                 raise self._given_up(outcome)
-            self._context.sleep(outcome.wait_s)
+            self._context.sleep(outcome.wait_s or 0.0)
 
     def _signed_in(self) -> "Org":
         """Return the org, signed in to; of the threads that come while there is none, the first signs in for all."""
@@ -269,17 +268,8 @@ class Client:
             return self._wire
 
     def _learn(self, answer: Answer, *, local_start: datetime, elapsed_s: float) -> None:
-        """Take Salesforce's clock and the org's use of calls from an answer's headers.
-
-        The pass began before the first request left. `Date` is whole seconds and the
-        answer's time: less the request's duration, but a second of it at most, it is at
-        most two seconds early (design 1, window), and only ever late for a slow request.
-        """
-        server = served_at(answer.headers)
-        if server is not None:
-            self._ahead = server - self._context.now()
-        if self.started_at is None:
-            self.started_at = local_start if server is None else server - timedelta(seconds=min(elapsed_s, 1.0))
+        """Take Salesforce's clock and the org's use of calls from an answer's headers."""
+        self._clock.learn(answer.headers, local_start=local_start, elapsed_s=elapsed_s)
         used = USED.search(answer.headers.get("sforce-limit-info", ""))
         if used is not None:
             self.usage = Usage(int(used[1]), int(used[2]))

@@ -1,0 +1,50 @@
+"""What a connector bears of a CRM's failures, and how it learns the CRM's clock."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from syncd.errors import Unavailable
+from syncd.exchange import FAILING_MAX_S, TRIES, Fault
+from syncd.patience import Patience, ServerClock
+
+NOW = datetime(2026, 10, 5, 9, tzinfo=UTC)
+PASSES = Fault(Unavailable("busy"), wait_s=0.5)
+
+
+def test_a_request_is_tried_three_times_and_once_when_patience_is_lost():
+    patience = Patience(lambda: 0.0)
+    assert [patience.is_out(PASSES, attempt=n, began=0.0) for n in range(1, TRIES + 1)] == [False, False, True]
+    patience.lose()
+    assert patience.is_out(PASSES, attempt=1, began=0.0)
+
+
+def test_what_another_try_does_not_mend_is_not_tried_again():
+    assert Patience(lambda: 0.0).is_out(Fault(Unavailable("refused")), attempt=1, began=0.0)
+
+
+def test_a_minute_of_failures_in_a_row_is_enough_and_one_success_between_them_begins_it_anew():
+    at = FAILING_MAX_S - 1
+    patience = Patience(lambda: at)
+    assert not patience.is_out(PASSES, attempt=1, began=0.0)
+    at += 2
+    assert patience.is_out(PASSES, attempt=1, began=at)
+    patience.went_well()
+    assert not patience.is_out(PASSES, attempt=1, began=at)
+
+
+@pytest.mark.parametrize(("elapsed_s", "before_s"), [(0.2, 0.2), (9.0, 1.0)])
+def test_the_clock_is_the_answers_and_the_pass_began_before_it_but_a_second_at_most(elapsed_s, before_s):
+    local = NOW - timedelta(hours=1)
+    clock = ServerClock(lambda: local)
+    assert (clock.now(), clock.started_at) == (local, None)
+    clock.learn({"date": "Mon, 05 Oct 2026 09:00:00 GMT"}, local_start=local, elapsed_s=elapsed_s)
+    assert (clock.now(), clock.started_at) == (NOW, NOW - timedelta(seconds=before_s))
+    clock.learn({"date": "Mon, 05 Oct 2026 09:10:00 GMT"}, local_start=local, elapsed_s=0)
+    assert (clock.now(), clock.started_at) == (NOW + timedelta(minutes=10), NOW - timedelta(seconds=before_s))
+
+
+def test_without_a_date_the_local_clock_tells_the_start():
+    clock = ServerClock(lambda: NOW)
+    clock.learn({}, local_start=NOW - timedelta(seconds=3), elapsed_s=3)
+    assert (clock.now(), clock.started_at) == (NOW, NOW - timedelta(seconds=3))
