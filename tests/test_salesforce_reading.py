@@ -668,3 +668,9 @@ def test_a_row_is_handed_on_without_what_is_half_of_its_memory():
         "Account": None,
     }  # fmt: skip
     assert lean(row) == {"Id": "1", "Owner": {"Name": "Ada"}, "Who": {"Account": {"Name": "Amber"}}, "Account": None}
+
+
+def test_of_the_last_page_only_its_last_part_vouches_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "AT_ONCE", 5)
+    reads = list(filled(10, page=10).read(0, 60))
+    assert [(found.until, found.last) for found in reads] == [(at(4), False), (at(60), True)]
