@@ -278,7 +278,9 @@ def test_count_counts_beyond_what_one_could_page_through(rig):
     since, until = (datetime.fromtimestamp(at, UTC) for at in (1_772_000_000.003, 1_772_000_000.007))
     assert rig.connect().count("calls", window(since, until)) == 5
     assert rig.connect().count("calls", window()) == 12
-    rig.portal.faults.add("answer", status=200, body={"results": []})
+    rig.call(at=rig.portal.clock.ms() + 3_600_000)
+    assert rig.connect().count("calls", window()) == 12, "an open window ends now, by HubSpot's clock"
+    rig.portal.faults.add("answer", match="search", status=200, body={"results": []})
     with pytest.raises(Malformed, check=lambda error: bool(error.hint)):
         rig.connect().count("calls", window())
 
