@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from syncd.errors import SyncdError
@@ -66,6 +66,6 @@ def served_at(headers: Mapping[str, str]) -> datetime | None:
     """Return the instant of the Date header, whole seconds of the server's clock; None where there is none."""
     try:
         found = parsedate_to_datetime(headers.get("date", ""))
-    except (ValueError, TypeError):
+        return found.astimezone(UTC) if found.tzinfo is not None else None
+    except (ValueError, TypeError, OverflowError):
         return None
-    return found if found.tzinfo is not None else None

@@ -361,6 +361,19 @@ def test_a_done_file_that_can_be_neither_read_nor_renamed_ends_the_window_before
         next(pages)
 
 
+def test_a_count_moves_nothing_and_says_what_it_could_not_read(
+    drop: Drop, store: PassStore, unreadable: set[str]
+) -> None:
+    drop.file("a.jsonl", call("c1"))
+    whole_pass(drop, store)
+    whole_pass(drop, store)
+    before = sorted(drop.config.done_path.iterdir())
+    unreadable.add("a.jsonl")
+    with pytest.raises(Unavailable, match="a.jsonl"):
+        drop.connect(store).count("calls", Window(drop.config.start, None, lambda refs: ()))
+    assert sorted(drop.config.done_path.iterdir()) == before
+
+
 def test_a_done_file_that_somebody_compressed_is_gone_and_no_file_of_bad_lines(drop: Drop, store: PassStore) -> None:
     drop.file("a.jsonl", call("c1"))
     whole_pass(drop, store)

@@ -44,6 +44,13 @@ def test_the_clock_is_the_answers_and_the_pass_began_before_it_but_a_second_at_m
     assert (clock.now(), clock.started_at) == (NOW + timedelta(minutes=10), NOW - timedelta(seconds=before_s))
 
 
+@pytest.mark.parametrize("date", ["Fri, 31 Dec 9999 23:59:59 -2359", "soon", ""])
+def test_an_absurd_date_is_none(date):
+    clock = ServerClock(lambda: NOW)
+    clock.learn({"date": date}, local_start=NOW, elapsed_s=0)
+    assert clock.now() == NOW
+
+
 def test_without_a_date_the_local_clock_tells_the_start():
     clock = ServerClock(lambda: NOW)
     clock.learn({}, local_start=NOW - timedelta(seconds=3), elapsed_s=3)

@@ -548,6 +548,13 @@ def test_the_rows_of_several_queries_come_in_one_request_and_those_of_one_in_a_p
     assert list(client.rows([], what="people")) == []
 
 
+def test_rows_whose_page_names_itself_end(rig):
+    page = {"totalSize": 9, "done": False, "records": [{"Id": "1"}], "nextRecordsUrl": "/services/data/v66.0/query/01g"}
+    client = rig.connect(rig.serve(whole(json.dumps(page))).url)
+    with pytest.raises(Malformed, match="comes again"):
+        list(client.rows(["SELECT Id FROM Task"], what="people"))
+
+
 def test_a_part_of_a_batch_that_is_refused_speaks_for_the_whole(rig, box):
     client = rig.sign_in(box)
     with pytest.raises(Refused, match="people"):

@@ -674,3 +674,10 @@ def test_of_the_last_page_only_its_last_part_vouches_to_the_end(monkeypatch: pyt
     monkeypatch.setattr(reading, "AT_ONCE", 5)
     reads = list(filled(10, page=10).read(0, 60))
     assert [(found.until, found.last) for found in reads] == [(at(4), False), (at(60), True)]
+
+
+@pytest.mark.parametrize("records", [{}, {"records": None}])
+def test_children_of_another_shape_are_no_crash(records: dict[str, Any]) -> None:
+    row = {"Id": "1", "Children": {"done": False, "nextRecordsUrl": "x", **records}}
+    with pytest.raises(Malformed):
+        whole(row, lambda url: {}, "Children")

@@ -29,6 +29,7 @@ MOST_TIED = 4 * PAGE  # of one millisecond, before a page is cut all the same: m
 LOOK_AROUND = 5000  # lines between two looks at whether the pass is to end
 MOST_OWNERS = 10_000  # kept of one pass
 SPANS = 500  # files of which it is kept where they have lines of a stream
+CHANGES = "a file among the done changes while it is read"
 SOUND = "may syncd's user read it, and is its disk sound?"
 PROBLEM_HINT = "`syncd check` tells of each file; put right, it is read in the next pass, and the others were read"
 
@@ -122,7 +123,13 @@ class Jsonl:
         """Return how many lines arrived within `window`."""
         stock = self._folder.stock(look=True)
         until = window.until or max(self._context.now(), from_ms(stock.until))
-        return sum(1 for _ in self._lines(stock, stream, to_ms(window.since), to_ms(until), []))
+        count = sum(1 for _ in self._lines(stock, stream, to_ms(window.since), to_ms(until), [], look=True))
+        problems, self._problems = self._problems, []
+        if self._failure is not None:
+            raise self._failure
+        if problems:
+            raise Unavailable(_told(problems), hint=PROBLEM_HINT)
+        return count
 
     def check(self) -> list[Finding]:
         """Try folder, files and mapping."""
@@ -133,7 +140,9 @@ class Jsonl:
 
     # -- lines --------------------------------------------------------------------------
 
-    def _lines(self, stock: Stock, stream: str, since: int, until: int, read: list[File]) -> Iterator[Placed]:
+    def _lines(
+        self, stock: Stock, stream: str, since: int, until: int, read: list[File], *, look: bool = False
+    ) -> Iterator[Placed]:
         """Yield a stream's lines within the window; `read` gets each file of which nothing is left to read."""
         spans = self._spans()
         known = dict(spans)
@@ -150,9 +159,11 @@ class Jsonl:
                     span = [span[0] if span else line.at, line.at]
                     yield line, reading
             if problems and not file.waiting:
-                if not self._folder.put_off(file):  # then the watermark must not go past it
-                    self._failure = Unavailable(_told(problems), hint=SOUND)
+                if look or not self._folder.put_off(file):  # then the watermark must not go past it
+                    self._failure = Unavailable(_told(problems) or CHANGES, hint=SOUND)
                     return
+                self._problems += filter(None, problems)
+            elif problems and look:
                 self._problems += filter(None, problems)
             elif problems:
                 self._folder.forget(file)

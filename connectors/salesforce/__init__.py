@@ -23,7 +23,7 @@ from connectors.salesforce.halving import TOO_MUCH, in_halves
 from connectors.salesforce.org import Org
 from connectors.salesforce.reading import SECOND, Rows, read, read_ref, whole
 from connectors.salesforce.related import Related
-from connectors.salesforce.retry import CHANGED, TooSlow
+from connectors.salesforce.retry import CHANGED, QueryTimeout, TooSlow
 from connectors.salesforce.schema import EMAIL, TASK, Schema
 from connectors.salesforce.soql import Select
 from connectors.salesforce.stretch import Stretch
@@ -114,11 +114,21 @@ class Salesforce:
 
     def count(self, stream: str, window: Window) -> int:
         """Return how many rows a window holds."""
-        until = self._until(window)
-        total = self._query(stream, lambda select: select.counted(window.since, until)).get("totalSize")
-        if not isinstance(total, int):
+        since, until = window.since.replace(microsecond=0), self._until(window).replace(microsecond=0)
+        self._client.heed_quota()
+        return self._counted(stream, since, until) if since <= until else 0
+
+    def _counted(self, stream: str, since: datetime, until: datetime) -> int:
+        try:
+            answer = self._query(stream, lambda select: select.counted(since, until), divisible=until - since >= SECOND)
+        except QueryTimeout:
+            if until - since < SECOND:
+                raise
+            middle = since + (until - since) // 2 // SECOND * SECOND
+            return self._counted(stream, since, middle) + self._counted(stream, middle + SECOND, until)
+        if not isinstance(answer.get("totalSize"), int):
             raise Malformed(f"Salesforce, {stream}: a count without a total", hint=CHANGED)
-        return total
+        return int(answer["totalSize"])
 
     def check(self) -> list[Finding]:
         """Try sign-in, objects, fields and permissions."""
@@ -200,10 +210,7 @@ class Salesforce:
             return self._client.more(url, what=stream)
 
         answer = self._client.query(select.by_ids(ids), what=stream, divisible=len(ids) > 1)
-        rows = list(answer["records"])
-        while not answer["done"]:
-            answer = more(answer["nextRecordsUrl"])
-            rows += answer["records"]
+        rows = list(self._client.all(answer, what=stream))
         return [(read_ref(row), whole(row, more, select.children)) for row in rows]
 
     def _hydrate(self, stream: str, rows: Rows, *, anew: bool = False) -> list[Record]:

@@ -7,7 +7,7 @@ from connectors.salesforce.client import Client, Refused
 from connectors.salesforce.org import Org
 from connectors.salesforce.schema import EMAIL, ENHANCED_EMAIL, TASK, VOICE_CALL, Schema
 from connectors.salesforce.soql import Select
-from connectors.salesforce.stretch import Stretch
+from connectors.salesforce.stretch import SHORT, Stretch
 from syncd.connector import Finding, Store
 from syncd.errors import Exit, SyncdError, Unauthorized, Unavailable
 from syncd.values import dig, text
@@ -68,7 +68,7 @@ def _left_out(org: Org, store: Store, selects: Selects) -> Iterator[Finding]:
     for feature, consequence in schema.absent():
         message = f"this org does not show it: {consequence}"
         if feature == ENHANCED_EMAIL and not org.keeps_emails_from():
-            hint = "where the org has it, give the acting user Read on EmailMessage before the first pass: it stays so"
+            hint = "where the org has it, give the acting user Read on EmailMessage before the first email: it stays so"
             yield Finding(feature, False, message, hint=hint, warning=True)
         else:
             yield Finding(feature, True, message)
@@ -86,9 +86,9 @@ def _left_out(org: Org, store: Store, selects: Selects) -> Iterator[Finding]:
     ]
     for stream in selects:
         at_most = Stretch(store, stream).at_most
-        if at_most is not None:
+        if at_most is not None and at_most < SHORT:
             message = f"asked for in parts of {at_most}: longer ones did not come within the deadline"
-            hint = "they grow again by themselves; where that lasts, set a longer timeout"
+            hint = "they grow again as windows come; where that lasts, set a longer timeout"
             yield Finding(f"{stream} window", False, message, hint=hint, warning=True)
     if hidden:
         yield Finding(

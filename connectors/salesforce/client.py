@@ -36,6 +36,7 @@ from syncd.connector import Context
 from syncd.errors import Malformed, Unavailable
 from syncd.exchange import TRIES, Answer, Fault, Lost
 from syncd.patience import Patience, ServerClock
+from syncd.values import dig
 
 if TYPE_CHECKING:
     from connectors.salesforce.wire import Org, Wire
@@ -118,17 +119,20 @@ class Client:
         found: list[Any | None] = self._ask(call, lambda org: org.post("composite/batch", {"batchRequests": parts}))
         return found
 
-    def rows(self, queries: Sequence[str], *, what: str) -> Iterator[Any]:
-        """Yield the rows of short queries, many of which go in one request; without deleted and archived ones.
+    def rows(
+        self, queries: Sequence[str], *, what: str, deleted_too: bool = False, divisible: bool = False
+    ) -> Iterator[Any]:
+        """Yield the rows of short queries, up to 25 of which go in one request.
 
-        QueryTimeout where that is too much at once.
+        QueryTimeout where that is too much at once; of our own deadline, only where less
+        can be asked for.
         """
         for start in range(0, len(queries), BATCHED):
             some = queries[start : start + BATCHED]
             if len(some) == 1:
-                pages = [self.query(some[0], what=what, deleted_too=False, divisible=True)]
+                pages = [self.query(some[0], what=what, deleted_too=deleted_too, divisible=divisible)]
             else:
-                pages = self.batch([query_path(query) for query in some], what=what)
+                pages = self.batch([query_path(query, deleted_too=deleted_too) for query in some], what=what)
             for page in pages:
                 yield from self.all(page, what=what)
 
@@ -140,7 +144,10 @@ class Client:
             yield from page["records"]
             if page["done"]:
                 return
-            page = self.more(page["nextRecordsUrl"], what=what)
+            following = page["nextRecordsUrl"]
+            page = self.more(following, what=what)
+            if isinstance(page, dict) and page.get("nextRecordsUrl") == following:
+                raise Malformed(f"Salesforce, {what}: the same page comes again", hint=CHANGED)
 
     def limits(self) -> Any | None:
         """Return the org's limits, {DailyApiRequests: {Max, Remaining}, …}; None when the user may not know them."""
@@ -150,12 +157,15 @@ class Client:
         """Raise Unavailable, with a pause of an hour, when only others' share of the day's calls is left."""
         store, reserve = self._context.store, self._config.quota_reserve
         if self.usage is None and store.get("quota_low"):
-            self.limits()  # asked first, or each pass would read one stream before it hears of it, always the same
+            # Asked first, or each pass would read one stream before it hears of it, always the same.
+            self._learn_usage(self.limits())
         usage = self.usage
-        low = usage is not None and usage.total - usage.used < reserve * usage.total
+        if usage is None:
+            return
+        low = usage.total - usage.used < reserve * usage.total
         if low != bool(store.get("quota_low")):
             store.put("quota_low", low)
-        if usage is None or not low:
+        if not low:
             return
         raise Unavailable(
             f"Salesforce: of the org's {usage.total} API calls of 24 hours {usage.used} are used; "
@@ -163,6 +173,12 @@ class Client:
             hint="it goes on as calls get old; see who uses them (Setup > System Overview), or lower quota_reserve",
             pause_until=self._context.now() + timedelta(seconds=HOUR_S),
         )
+
+    def _learn_usage(self, limits: Any) -> None:
+        """Take it from what `limits` says, where no header told."""
+        most, left = (dig(limits, "DailyApiRequests", name) for name in ("Max", "Remaining"))
+        if self.usage is None and isinstance(most, int) and isinstance(left, int):
+            self.usage = Usage(most - left, most)
 
     def lose_patience(self) -> None:
         """From now on try each request once: one has been given up already."""
@@ -289,6 +305,6 @@ class Client:
         return fault.error
 
 
-def query_path(soql: str) -> str:
+def query_path(soql: str, *, deleted_too: bool = False) -> str:
     """Return what asks a query as a part of a batch."""
-    return f"query?q={quote(soql)}"
+    return f"{'queryAll' if deleted_too else 'query'}?q={quote(soql)}"

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from connectors.salesforce.retry import LocatorGone, QueryTimeout
+from connectors.salesforce.retry import LocatorGone, QueryTimeout, TooSlow
 from syncd.errors import Unavailable
 
 T = TypeVar("T")
@@ -19,9 +19,11 @@ def in_halves(
     alone: Callable[[T, Unavailable], list[R]] | None = None,
     too_much: tuple[type[Unavailable], ...] = TOO_MUCH,
 ) -> list[R]:
-    """Return what `ask` gives for all `items`, in their order; one that is too much by itself is `alone`'s, or raises.
+    """Return what `ask` gives for all `items`, in their order.
 
-    So one item never holds up the others.
+    One item that Salesforce itself refuses as too much is `alone`'s to answer for, so that
+    it does not hold up the others; without `alone`, and where it is our deadline that
+    passed or a locator that died, which both may fare better, it raises.
     """
     try:
         return ask(items)
@@ -30,6 +32,6 @@ def in_halves(
             middle = len(items) // 2
             halves = (items[:middle], items[middle:])
             return [found for half in halves for found in in_halves(half, ask, alone=alone, too_much=too_much)]
-        if alone is None or not items:
+        if alone is None or not items or isinstance(error, (TooSlow, LocatorGone)):
             raise
         return alone(items[0], error)

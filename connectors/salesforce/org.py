@@ -122,13 +122,27 @@ class Org:
             self._ask_some(unknown)
         return {each: found for each in wanted if (found := self._known(each)) is not None}
 
+    def is_ours(self, crm_id: str) -> bool:
+        """Say whether a user is of our side, as far as known."""
+        return crm_id in (self._users or {})
+
+    def at_once(self, most: int) -> int:
+        """Return how many ids to ask for at once: fewer where so many were too slow."""
+        kept = self._store.get("at_once")
+        return min(most, kept) if isinstance(kept, int) and kept > 0 else most
+
+    def keep_at_once(self, count: int) -> None:
+        """Keep that from pass to pass: else each would begin with too many, and end of it."""
+        if count != self._store.get("at_once"):
+            self._store.put("at_once", count)
+
     def _known(self, crm_id: str) -> Owner | None:
         return (self._users or {}).get(crm_id) or self._strangers.get(crm_id)
 
     def _ask_some(self, ids: Sequence[str]) -> None:
         """Ask for users by id: a new colleague's is on no list yet; of any other type they are strangers."""
-        self._asked.update(ids)
         rows = {str(row.get("Id")): row for row in in_halves(ids, self._rows_of_users)}
+        self._asked.update(ids)
         ours = {each: owner(row) for each, row in rows.items() if row.get("UserType") == soql.OURS}
         others = {each: owner(rows[each]) if each in rows else Owner(each, None) for each in ids if each not in ours}
         before = (dict(self._users or {}), dict(self._strangers))
@@ -138,7 +152,8 @@ class Org:
             self._keep_users()
 
     def _rows_of_users(self, ids: Sequence[str]) -> list[Any]:
-        return list(self._client.rows([soql.users_by_ids(chunk) for chunk in soql.chunks(ids)], what="users"))
+        queries = [soql.users_by_ids(chunk) for chunk in soql.chunks(ids)]
+        return list(self._client.rows(queries, what="users", divisible=len(ids) > 1))
 
     def _load_users(self, *, max_age: timedelta | None) -> bool:
         kept = self._store.get("users", max_age=max_age)

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from connectors.salesforce.retry import CHANGED, LocatorGone, QueryTimeout
+from connectors.salesforce.retry import CHANGED, LocatorGone, QueryTimeout, is_page
 from syncd.connector import Ref
 from syncd.errors import Malformed
 from syncd.values import moment, text
@@ -144,6 +144,8 @@ def whole(row: Row, more: More, children: str | None) -> Row:
     found = row.get(children) if children else None
     if not isinstance(found, dict) or found.get("done") is not False:
         return row
+    if not is_page(found):
+        raise Malformed("Salesforce: children of another shape than documented", hint=CHANGED)
     records = list(found["records"])
     while found.get("done") is False:
         following = text(found.get("nextRecordsUrl"))

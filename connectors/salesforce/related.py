@@ -26,12 +26,14 @@ from connectors.salesforce.mapping import (
     task_owner,
 )
 from connectors.salesforce.org import Org
+from connectors.salesforce.retry import TooSlow
 from connectors.salesforce.schema import ACCOUNT, CONTACT, EMAIL, LEAD, TASK, Schema
 from syncd.activity import Company, Owner, Person
 from syncd.connector import Record, Ref
 from syncd.errors import Unavailable
 from syncd.values import number, text
 
+MOST_SPARED = 5
 REMEMBERED = 50_000  # people and accounts; some 30 MB
 RETRIEVED_AT_ONCE = 2_000  # ids (Limits v67)
 ROLES = ("FromAddress", "ToAddress", "CcAddress", "BccAddress")  # in the order of who is an email's first contact
@@ -53,6 +55,7 @@ class Related:
         self._converted: dict[str, str] = {}  # lead -> the contact it became
         self._accounts: dict[str, Company] = {}
         self._asked: set[str] = set()
+        self._spared = 0  # rows that go without what could not be had
 
     def of_tasks(self, rows: Rows) -> list[Record]:
         """Return the records of tasks, each with `contacts` and `account`."""
@@ -77,26 +80,32 @@ class Related:
         self._make_room()
         relation = self.schema.child(EMAIL) or ""
         people: list[list[str]] = []
-        users: list[dict[str, str | None]] = []
+        users: list[dict[str, list[str]]] = []
         accounts: list[str | None] = []
         for _, row in rows:
             roles = _roles(children(row, relation))
             people.append(list(dict.fromkeys(each for role in ROLES for each in roles.get(role, ()))))
-            sender = next(iter(_users([text(row.get("FromId")), *roles.get(SENDER, ())])), None)
-            receiver = next(iter(_users(each for role in RECEIVERS for each in roles.get(role, ()))), None)
-            users.append({"sender": sender, "receiver": receiver})
+            users.append({
+                "sender": _users([text(row.get("FromId")), *roles.get(SENDER, ())]),
+                "receiver": _users(each for role in RECEIVERS for each in roles.get(role, ())),
+            })  # fmt: skip
             about = text(row.get("RelatedToId"))
             accounts.append(about if about and about.startswith(ACCOUNT_PREFIX) else None)
         self._retrieve((each for some in people for each in some), accounts)
-        known = self._org.users([each for some in users for each in some.values() if each], anew=self._anew)
-        owners = self._task_owners([row for _, row in rows], users)
+        known = self._org.users([each for some in users for ids in some.values() for each in ids], anew=self._anew)
+        ours = [{role: self._colleague(ids, known) for role, ids in some.items()} for some in users]
+        owners = self._task_owners([row for (_, row), some in zip(rows, ours, strict=True) if not some["receiver"]])
         return [
             Record(ref, row, {
-                "contacts": self._found(named), "account": self._account(about), **_owners(some, known),
+                "contacts": self._found(named), "account": self._account(about), **some,
                 "task_owner": owners.get(text(row.get("ActivityId"))),
             })
-            for (ref, row), named, about, some in zip(rows, people, accounts, users, strict=True)
+            for (ref, row), named, about, some in zip(rows, people, accounts, ours, strict=True)
         ]  # fmt: skip
+
+    def _colleague(self, ids: Iterable[str], known: Mapping[str, Owner]) -> Owner | None:
+        """Return the first of our side that has an address: a partner's or customer's login is nobody's rep."""
+        return next((known[each] for each in ids if self._org.is_ours(each) and known[each].email), None)
 
     def _make_room(self) -> None:
         """Forget everybody when they have become many: memory does not grow with the backlog."""
@@ -104,26 +113,22 @@ class Related:
             for known in (self._people, self._converted, self._accounts, self._asked):
                 known.clear()
 
-    def _task_owners(
-        self, rows: Sequence[Row], users: Sequence[Mapping[str, str | None]]
-    ) -> dict[str | None, Owner | None]:
-        """Return whose the linked tasks are of emails that came in and name none of our users.
+    def _task_owners(self, rows: Sequence[Row]) -> dict[str | None, Owner | None]:
+        """Return whose the linked tasks are of emails that came in, by the tasks' ids; archived ones too.
 
-        By the tasks' ids: EmailMessage documents no relationship through ActivityId.
+        EmailMessage documents no relationship through ActivityId.
         """
         if len(self.schema.kept(TASK, ("Id", "OwnerId"))) < 2:
             return {}
-        tasks = [
-            text(row.get("ActivityId"))
-            for row, some in zip(rows, users, strict=True)
-            if row.get("Incoming") is True and not some["receiver"]
-        ]
+        tasks = [text(row.get("ActivityId")) for row in rows if row.get("Incoming") is True]
 
         def ask(ids: Sequence[str]) -> list[Any]:
-            return list(self._client.rows([soql.task_owners(some) for some in soql.chunks(ids)], what="emails' tasks"))
+            queries = [soql.task_owners(some) for some in soql.chunks(ids)]
+            many = len(ids) > 1
+            return list(self._client.rows(queries, what="emails' tasks", deleted_too=True, divisible=many))
 
         wanted = [each for each in dict.fromkeys(tasks) if each and soql.is_id(each)]
-        rows_of = in_halves(wanted, ask, alone=_nothing) if wanted else []
+        rows_of = in_halves(wanted, ask, alone=self._without) if wanted else []
         return {text(row.get("Id")): task_owner(row) for row in rows_of}
 
     def _task_people(self, rows: Sequence[Row]) -> dict[str, list[str]]:
@@ -131,11 +136,11 @@ class Related:
 
         def ask(ids: Sequence[str]) -> list[Any]:
             queries = [query for some in soql.chunks(ids) if (query := soql.task_people(self.schema, some))]
-            return list(self._client.rows(queries, what="people of calls"))
+            return list(self._client.rows(queries, what="people of calls", divisible=len(ids) > 1))
 
         found: dict[str, list[str]] = {}
         # A task whose people alone are too much goes with the one that it names itself.
-        for row in in_halves([str(row["Id"]) for row in rows], ask, alone=_nothing):
+        for row in in_halves([str(row["Id"]) for row in rows], ask, alone=self._without):
             account = row.get("AccountId")
             if account not in self._accounts:
                 self._learn_account(account, row.get("Account"))
@@ -143,6 +148,13 @@ class Related:
             if isinstance(task, str) and isinstance(person, str):
                 found.setdefault(task, []).append(person)
         return found
+
+    def _without(self, _item: str, error: Unavailable) -> list[Any]:
+        """Do without what is too much by itself; where that is the rule, say so instead of sending all without."""
+        self._spared += 1
+        if self._spared > MOST_SPARED:
+            raise error
+        return []
 
     def _learn_who(self, row: Row) -> str | None:
         """Take in the contact or lead that stands in the row itself."""
@@ -201,21 +213,28 @@ class Related:
         for row in rows:
             self._learn_contact(row)
 
+    def _retrieved(self, object_type: str, ids: Sequence[str], fields: Sequence[str]) -> list[Any]:
+        try:
+            found = self._client.retrieve(object_type, ids, fields)
+        except TooSlow:
+            self._org.keep_at_once(max(1, len(ids) // 2))
+            raise
+        if len(ids) >= self._org.at_once(RETRIEVED_AT_ONCE):
+            self._org.keep_at_once(min(2 * len(ids), RETRIEVED_AT_ONCE))
+        return found
+
     def _ask(self, object_type: str, ids: Sequence[str], fields: Sequence[str]) -> list[Any]:
         """Return the rows of `ids` that Salesforce finds; deleted ones and those hidden from the user are not."""
         if not fields:
             return []
-        self._asked.update(ids)
         rows: list[Any] = []
-        for start in range(0, len(ids), RETRIEVED_AT_ONCE):
-            rows += in_halves(
-                ids[start : start + RETRIEVED_AT_ONCE], lambda some: self._client.retrieve(object_type, some, fields)
-            )
+        start = 0
+        while start < len(ids):
+            some = ids[start : start + self._org.at_once(RETRIEVED_AT_ONCE)]
+            rows += in_halves(some, lambda few: self._retrieved(object_type, few, fields))
+            start += len(some)
+        self._asked.update(ids)  # not before: who failed to come is not known to be nobody
         return [row for row in rows if isinstance(row, dict) and text(row.get("Id"))]
-
-
-def _nothing(_item: str, _error: Unavailable) -> list[Any]:
-    return []
 
 
 def _is_shared(row: Row) -> bool:
@@ -236,7 +255,3 @@ def _roles(relations: Sequence[Any]) -> dict[str, list[str]]:
 
 def _users(ids: Iterable[str | None]) -> list[str]:
     return [each for each in ids if each and each.startswith(USER_PREFIX)]
-
-
-def _owners(ids: Mapping[str, str | None], known: Mapping[str, Owner]) -> dict[str, Owner]:
-    return {role: known[crm_id] for role, crm_id in ids.items() if crm_id in known and crm_id}

@@ -11,7 +11,8 @@ from datetime import timedelta
 from syncd.connector import Store
 
 SHORTEST = timedelta(seconds=1)
-LONGEST = timedelta(days=30)  # from there on no limit is needed
+LONGEST = timedelta(days=3653)  # from there on no limit is needed
+SHORT = timedelta(hours=12)  # the daily sweep makes it longer: it is an outage of today, or a slow org
 
 
 class Stretch:

@@ -92,7 +92,7 @@ def _connector(reading: Reading, key: tuple[str, ...], name: Any) -> type[Connec
     try:
         found = load_connector(known[name])
         usable = issubclass(found.Config, SourceConfig)
-    except Exception as error:  # noqa: BLE001 - whatever somebody's module does while it is imported
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever somebody's module does while it is imported
         what = f"the connector {name!r} cannot be loaded ({type(error).__name__})"
         return unloadable(Problem(".".join(place), what, "is its package installed whole?"))
     if not usable:
