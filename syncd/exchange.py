@@ -62,6 +62,14 @@ def retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
         return None
 
 
+def wait_as_told(
+    error: SyncdError, answer: Answer, *, now: datetime, default_s: float, at_most_s: float
+) -> Fault:  # fmt: skip
+    """Wait as long as Retry-After says, at least `default_s`; a minute or more is not waited out but paused."""
+    told_s = min(retry_after(answer.headers, now=now) or 0.0, at_most_s)
+    return Fault(error, pause_s=told_s) if told_s >= PAUSE_S else Fault(error, wait_s=max(default_s, told_s))
+
+
 def served_at(headers: Mapping[str, str]) -> datetime | None:
     """Return the instant of the Date header, whole seconds of the server's clock; None where there is none."""
     try:

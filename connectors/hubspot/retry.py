@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import orjson
 
 from syncd.errors import Malformed, SyncdError, Unauthorized, Unavailable
-from syncd.exchange import PAUSE_S, Answer, Fault, Lost, backoff_s, retry_after
+from syncd.exchange import PAUSE_S, Answer, Fault, Lost, backoff_s, retry_after, wait_as_told
 
 RETRY_AFTER_MAX_S = 120  # of a 429 or 5xx: larger values were milliseconds or mistakes (HubSpot forum, Airbyte)
 MIGRATION_MAX_S = 86_400  # 477: typically up to a day (HubSpot error handling page)
@@ -327,5 +327,4 @@ def until_midnight(now: datetime, zone: str | None) -> float:
 
 def _later(error: SyncdError, answer: Answer, moment: Moment, *, default_s: float) -> Fault:
     """Wait as long as told, at least as long as is sensible; a minute or more is not waited out."""
-    told_s = min(retry_after(answer.headers, now=moment.now) or 0.0, RETRY_AFTER_MAX_S)
-    return Fault(error, pause_s=told_s) if told_s >= PAUSE_S else Fault(error, wait_s=max(default_s, told_s))
+    return wait_as_told(error, answer, now=moment.now, default_s=default_s, at_most_s=RETRY_AFTER_MAX_S)

@@ -21,7 +21,7 @@ from connectors.salesforce.client import Client, Refused
 from connectors.salesforce.config import SalesforceConfig
 from connectors.salesforce.halving import TOO_MUCH, in_halves
 from connectors.salesforce.org import Org
-from connectors.salesforce.reading import SECOND, Rows, read, read_ref, whole
+from connectors.salesforce.reading import SECOND, Rows, halves, read, read_ref, whole
 from connectors.salesforce.related import Related
 from connectors.salesforce.retry import CHANGED, QueryTimeout, TooSlow
 from connectors.salesforce.schema import EMAIL, TASK, Schema
@@ -124,8 +124,7 @@ class Salesforce:
         except QueryTimeout:
             if until - since < SECOND:
                 raise
-            middle = since + (until - since) // 2 // SECOND * SECOND
-            return self._counted(stream, since, middle) + self._counted(stream, middle + SECOND, until)
+            return sum(self._counted(stream, *half) for half in halves(since, until))
         if not isinstance(answer.get("totalSize"), int):
             raise Malformed(f"Salesforce, {stream}: a count without a total", hint=CHANGED)
         return int(answer["totalSize"])

@@ -18,8 +18,8 @@ from urllib.parse import quote
 
 from connectors.salesforce import signin
 from connectors.salesforce.config import SalesforceConfig
+from connectors.salesforce.paging import pages
 from connectors.salesforce.retry import (
-    CHANGED,
     HOUR_S,
     Call,
     Expired,
@@ -28,7 +28,6 @@ from connectors.salesforce.retry import (
     QueryTimeout,
     Refused,
     TooSlow,
-    is_page,
     judge,
 )
 from connectors.salesforce.signin import Session
@@ -130,24 +129,15 @@ class Client:
         for start in range(0, len(queries), BATCHED):
             some = queries[start : start + BATCHED]
             if len(some) == 1:
-                pages = [self.query(some[0], what=what, deleted_too=deleted_too, divisible=divisible)]
+                firsts = [self.query(some[0], what=what, deleted_too=deleted_too, divisible=divisible)]
             else:
-                pages = self.batch([query_path(query, deleted_too=deleted_too) for query in some], what=what)
-            for page in pages:
+                firsts = self.batch([query_path(query, deleted_too=deleted_too) for query in some], what=what)
+            for page in firsts:
                 yield from self.all(page, what=what)
 
     def all(self, page: Any, *, what: str) -> Iterator[Any]:
-        """Yield the rows of a query's first page and of all that follow it."""
-        while True:
-            if not is_page(page):
-                raise Malformed(f"Salesforce, {what}: an answer of another shape than documented", hint=CHANGED)
-            yield from page["records"]
-            if page["done"]:
-                return
-            following = page["nextRecordsUrl"]
-            page = self.more(following, what=what)
-            if isinstance(page, dict) and page.get("nextRecordsUrl") == following:
-                raise Malformed(f"Salesforce, {what}: the same page comes again", hint=CHANGED)
+        """Return the rows of a query's first page and of all that follow it."""
+        return (row for each in pages(page, lambda url: self.more(url, what=what)) for row in each["records"])
 
     def limits(self) -> Any | None:
         """Return the org's limits, {DailyApiRequests: {Max, Remaining}, …}; None when the user may not know them."""
@@ -179,10 +169,6 @@ class Client:
         most, left = (dig(limits, "DailyApiRequests", name) for name in ("Max", "Remaining"))
         if self.usage is None and isinstance(most, int) and isinstance(left, int):
             self.usage = Usage(most - left, most)
-
-    def lose_patience(self) -> None:
-        """From now on try each request once: one has been given up already."""
-        self._patience.lose()
 
     def close(self) -> None:
         with self._lock:

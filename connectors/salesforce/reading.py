@@ -19,7 +19,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from connectors.salesforce.retry import CHANGED, LocatorGone, QueryTimeout, is_page
+from connectors.salesforce.paging import More, pages
+from connectors.salesforce.retry import CHANGED, LocatorGone, QueryTimeout
 from syncd.connector import Ref
 from syncd.errors import Malformed
 from syncd.values import moment, text
@@ -32,7 +33,6 @@ Row = Mapping[str, Any]
 Rows = list[tuple[Ref, Row]]
 Answer = Mapping[str, Any]  # {records, done, nextRecordsUrl}
 Ask = Callable[[datetime, datetime], Answer]  # a window's query
-More = Callable[[str], Answer]  # what follows a locator
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,22 +78,18 @@ def read(
             elif end - certain < SECOND:
                 raise
             else:
-                middle = certain + (end - certain) // 2 // SECOND * SECOND
-                stretches += [(middle + SECOND, end), (certain, middle)]
+                stretches += reversed(halves(certain, end))
+
+
+def halves(start: datetime, end: datetime) -> tuple[tuple[datetime, datetime], tuple[datetime, datetime]]:
+    """Return both halves of a stretch of a second or longer, the earlier first; they share no second and leave none."""
+    middle = start + (end - start) // 2 // SECOND * SECOND
+    return (start, middle), (middle + SECOND, end)
 
 
 def _pages(ask: Ask, more: More, start: datetime, end: datetime, children: str | None) -> Iterator[Rows]:
-    answer = ask(start, end)
-    while True:
+    for answer in pages(ask(start, end), more):
         yield [(read_ref(row), whole(lean(row), more, children)) for row in answer["records"]]
-        following = text(answer.get("nextRecordsUrl"))
-        if answer["done"]:
-            return
-        if following is None:
-            raise Malformed("Salesforce: a page that is not the last names no next one", hint=CHANGED)
-        answer = more(following)
-        if text(answer.get("nextRecordsUrl")) == following:
-            raise Malformed("Salesforce: the same page comes again", hint=CHANGED)
 
 
 def _vouched(pages: Iterator[Rows], start: datetime, end: datetime, now: datetime) -> Iterator[Read]:
@@ -144,15 +140,5 @@ def whole(row: Row, more: More, children: str | None) -> Row:
     found = row.get(children) if children else None
     if not isinstance(found, dict) or found.get("done") is not False:
         return row
-    if not is_page(found):
-        raise Malformed("Salesforce: children of another shape than documented", hint=CHANGED)
-    records = list(found["records"])
-    while found.get("done") is False:
-        following = text(found.get("nextRecordsUrl"))
-        if following is None:
-            raise Malformed("Salesforce: children that are not all name no next page", hint=CHANGED)
-        found = more(following)
-        if text(found.get("nextRecordsUrl")) == following:
-            raise Malformed("Salesforce: the same page of children comes again", hint=CHANGED)
-        records += found["records"]
+    records = [record for page in pages(found, more) for record in page["records"]]
     return {**row, str(children): {"totalSize": len(records), "done": True, "records": records}}

@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 import orjson
 
 from syncd.errors import Malformed, SyncdError, Unauthorized, Unavailable
-from syncd.exchange import PAUSE_S, Answer, Fault, Lost, backoff_s, retry_after
+from syncd.exchange import Answer, Fault, Lost, backoff_s, retry_after, wait_as_told
 
 HOUR_S = 3_600  # the day's calls are counted over a rolling 24 h: some are free again within the hour
 RETRY_AFTER_MAX_S = 86_400  # a larger one is a mistake
@@ -143,8 +143,7 @@ def outage(name: str, answer: Answer, moment: Moment, *, code: str = "", hint: s
 
 def later(error: SyncdError, answer: Answer, moment: Moment, *, default_s: float) -> Fault:
     """Wait as long as told, at least as long as is sensible; a minute or more is not waited out."""
-    told_s = min(retry_after(answer.headers, now=moment.now) or 0.0, RETRY_AFTER_MAX_S)
-    return Fault(error, pause_s=told_s) if told_s >= PAUSE_S else Fault(error, wait_s=max(default_s, told_s))
+    return wait_as_told(error, answer, now=moment.now, default_s=default_s, at_most_s=RETRY_AFTER_MAX_S)
 
 
 def unreadable(name: str, answer: Answer, moment: Moment, *, json: bool) -> Fault:
@@ -185,8 +184,7 @@ def _batch(call: Call, results: list[Any], moment: Moment) -> list[Any] | Fault:
     return contents
 
 
-def is_page(content: Any, _count: int = 0) -> bool:
-    """Say whether this is a page of a query: {records, done, nextRecordsUrl unless done}."""
+def _is_page(content: Any, _count: int) -> bool:
     if not isinstance(content, dict) or not isinstance(content.get("done"), bool):
         return False
     records = content.get("records")
@@ -208,7 +206,7 @@ def _is_batch(content: Any, count: int) -> bool:
 
 
 _SHAPES: dict[Shape, Callable[[Any, int], bool]] = {
-    "page": is_page,
+    "page": _is_page,
     "list": _is_list,
     "batch": _is_batch,
     "object": lambda content, _: isinstance(content, dict),
