@@ -27,7 +27,8 @@ def check(client: Client, org: Org, store: Store, selects: Selects) -> list[Find
     trials: tuple[Callable[[], Iterator[Finding]], ...] = (
         lambda: _sign_in(client),
         lambda: _streams(client, org, selects),
-        lambda: _left_out(org, store, selects),
+        lambda: _left_out(org),
+        lambda: _short_windows(store, selects),
         lambda: _sight(client),
         lambda: _quota(client),
     )
@@ -62,7 +63,7 @@ def _streams(client: Client, org: Org, selects: Selects) -> Iterator[Finding]:
         yield Finding(stream, True, f"read from {select.object_type}")
 
 
-def _left_out(org: Org, store: Store, selects: Selects) -> Iterator[Finding]:
+def _left_out(org: Org) -> Iterator[Finding]:
     """Say once what this org lacks, and what the user does not see: neither is an error."""
     schema = org.schema()
     for feature, consequence in schema.absent():
@@ -84,17 +85,21 @@ def _left_out(org: Org, store: Store, selects: Selects) -> Iterator[Finding]:
         *schema.hidden(),
         *(f"{name}.{field}" for name, field in org.custom_fields() if not schema.has(name, field)),
     ]
+    if hidden:
+        yield Finding(
+            "fields", False, f"left out, because the acting user does not see them: {', '.join(hidden)}",
+            hint="give it Read on these fields in a permission set, if you miss them in Recotap", warning=True,
+        )  # fmt: skip
+
+
+def _short_windows(store: Store, selects: Selects) -> Iterator[Finding]:
+    """Say which stream is asked for in parts, because its org was too slow for more."""
     for stream in selects:
         at_most = Stretch(store, stream).at_most
         if at_most is not None and at_most < SHORT:
             message = f"asked for in parts of {at_most}: longer ones did not come within the deadline"
             hint = "they grow again as windows come; where that lasts, set a longer timeout"
             yield Finding(f"{stream} window", False, message, hint=hint, warning=True)
-    if hidden:
-        yield Finding(
-            "fields", False, f"left out, because the acting user does not see them: {', '.join(hidden)}",
-            hint="give it Read on these fields in a permission set, if you miss them in Recotap", warning=True,
-        )  # fmt: skip
 
 
 def _sight(client: Client) -> Iterator[Finding]:

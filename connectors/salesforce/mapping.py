@@ -153,7 +153,7 @@ def _said_at(written: Any, zone: tzinfo) -> datetime | None:
     """Return when a field of the org's own says that it was; of a date that is noon."""
     day = _day(written)
     if day is not None and len(text(written) or "") == len("2026-01-01"):
-        return datetime.combine(day, NOON, zone).astimezone(UTC)
+        return _noon(day, zone)
     return moment(written)
 
 
@@ -173,8 +173,13 @@ def _task_at(record: Record, zone: tzinfo, *, less: timedelta = timedelta(0)) ->
     ):
         return completed_at - less
     if day is not None:
-        return datetime.combine(day, NOON, zone).astimezone(UTC)
+        return _noon(day, zone)
     return _created_at(record)
+
+
+def _noon(day: date, zone: tzinfo) -> datetime:
+    """Return the time of a day that is all that is known."""
+    return datetime.combine(day, NOON, zone).astimezone(UTC)
 
 
 def _day(written: Any) -> date | None:

@@ -152,7 +152,7 @@ class Glance:
     def find(self, wanted: str) -> list[str]:
         """Return the externalActivityIds that `wanted` names, itself or by the CRM's id; NoSuchActivity for none.
 
-        Salesforce shows ids of 15 characters, without the three that check the others: they name it too.
+        Where a CRM shows ids without the three characters that check the 15 others, those name it too.
         """
         sql = """
             SELECT external_activity_id FROM activities WHERE external_activity_id = :id
