@@ -7,11 +7,12 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
-from importlib.metadata import entry_points, packages_distributions, requires, version
+from importlib.metadata import PackageNotFoundError, entry_points, packages_distributions, requires, version
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from pydantic import BaseModel
 
 import syncd
@@ -239,7 +240,7 @@ def test_a_lock_file_has_a_hash_for_everything_and_names_no_host_or_path(lock):
     entries = re.split(r"(?m)^(?=[a-z0-9])", text)[1:]
     assert entries
     for entry in entries:
-        assert re.match(r"[a-z0-9._-]+==\S+", entry)
+        assert re.match(r"[a-z0-9._-]+(\[[a-z0-9,-]+\])?==\S+", entry)
         assert "--hash=sha256:" in entry
 
 
@@ -247,9 +248,35 @@ def test_the_lock_files_hold_what_the_project_asks_for():
     project = PROJECT["project"]
     extras = [line for extra in project["optional-dependencies"].values() for line in extra]
     for lock, lines in (("requirements.txt", project["dependencies"]), ("requirements-dev.txt", extras)):
-        pinned = dict(re.findall(r"(?m)^([a-z0-9._-]+)==(\S+)", (ROOT / lock).read_text(encoding="utf-8")))
+        pinned = dict(re.findall(r"(?m)^([a-z0-9._-]+)(?:\[\S+\])?==(\S+)", (ROOT / lock).read_text(encoding="utf-8")))
         for wanted in map(Requirement, lines):
             assert wanted.name == "syncd" or wanted.specifier.contains(pinned[wanted.name]), wanted
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_file_pins_a_package_with_the_extras_that_others_ask_of_it(lock):
+    """Else pip before 23.3 takes the newest release for `name[extra]`, and refuses it for want of a hash.
+
+    That breaks the commands of the README on the day when the package releases (pypa/pip#9644).
+    """
+    entries = re.findall(r"(?m)^([a-z0-9._-]+(?:\[\S+\])?)==", (ROOT / lock).read_text(encoding="utf-8"))
+    pinned = {entry.name: entry.extras for entry in map(Requirement, entries)}
+    asked = {
+        (canonicalize_name(wanted.name), extra)
+        for name in pinned
+        for wanted in map(Requirement, _requirements_of(name))
+        if wanted.marker is None or wanted.marker.evaluate({"extra": ""})
+        for extra in wanted.extras
+    }
+    assert asked, "PyJWT is asked for with an extra"
+    assert {(name, extra) for name, extra in asked if extra not in pinned[name]} == set()
+
+
+def _requirements_of(name: str) -> list[str]:
+    try:
+        return requires(name) or []
+    except PackageNotFoundError:  # for another system only
+        return []
 
 
 def test_both_lock_files_pin_the_same_versions():
