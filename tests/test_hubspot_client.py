@@ -21,50 +21,11 @@ from connectors.hubspot.wire import dated, proxy_for
 from syncd.connector import Context
 from syncd.errors import Unavailable
 from syncd.exchange import Lost
+from tests import scripted
+from tests.scripted import Answering, Scripted, drip
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 EMPTY = json.dumps({"results": [], "total": 0})
-
-Answering = Callable[[Any, str], None]  # told the writable end and the request's head
-
-
-class Scripted(socketserver.ThreadingTCPServer):
-    """Answers every request as a test says, byte by byte if need be."""
-
-    daemon_threads = True
-
-    def __init__(self, answering: Answering) -> None:
-        self.answering = answering
-        self.connections = 0
-        self.heads: list[str] = []
-        super().__init__(("127.0.0.1", 0), _Requests)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up on a drip is what we want."""
-
-
-class _Requests(socketserver.StreamRequestHandler):
-    server: Scripted
-
-    def handle(self) -> None:
-        self.server.connections += 1
-        while head := self._head():
-            length = next(
-                (int(line[15:]) for line in head.lower().splitlines() if line.startswith("content-length:")), 0
-            )
-            self.rfile.read(length)
-            self.server.heads.append(head)
-            self.server.answering(self.wfile, head)
-
-    def _head(self) -> str:
-        lines = b""
-        while (line := self.rfile.readline()) not in (b"\r\n", b""):
-            lines += line
-        return lines.decode()
 
 
 class _Plain(socketserver.BaseRequestHandler):
@@ -74,22 +35,7 @@ class _Plain(socketserver.BaseRequestHandler):
 
 
 def whole(body: str | bytes = EMPTY, *, status: str = "200 OK", **headers: str) -> Answering:
-    content = body.encode() if isinstance(body, str) else body
-    lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
-    head = f"HTTP/1.1 {status}\r\nContent-Length: {len(content)}\r\n{lines}\r\n".encode()
-    return lambda wire, _: wire.write(head + content)
-
-
-def drip(head: bytes, text: bytes) -> Answering:
-    """Send a byte every 50 ms, for ever: no single read would ever time out."""
-
-    def answer(wire: Any, _: str) -> None:
-        wire.write(head)
-        for number in range(400):
-            wire.write(text[number % len(text) :][:1])
-            time.sleep(0.05)
-
-    return answer
+    return scripted.whole(body, status=status, **headers)
 
 
 class Rig:

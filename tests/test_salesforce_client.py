@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import Any
 
 import pytest
@@ -26,6 +25,8 @@ from syncd.errors import Malformed, Stopped, SyncdError, Unauthorized, Unavailab
 from syncd.pull import PassStore
 from syncd.redaction import redact
 from syncd.sandbox import Sandbox
+from tests import scripted
+from tests.scripted import Answering, Scripted, drip
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 QUERY = "SELECT Id, Subject FROM Task WHERE Subject = 'canary'"
@@ -33,72 +34,13 @@ PAGE = json.dumps({"totalSize": 0, "done": True, "records": []})
 SESSION_ID = "00DDn0000000001!canary-session"
 PRIVATE = rsa.generate_private_key(65537, 2048)
 
-Answering = Callable[[Any, str], None]  # told the writable end and the request's head
 
-
-class Scripted(ThreadingTCPServer):
-    """Answers every request over TLS as a test says, byte by byte if need be."""
-
-    daemon_threads = True
-
-    def __init__(self, trust: ssl.SSLContext, answering: Answering) -> None:
-        self.trust = trust
-        self.answering = answering
-        self.heads: list[str] = []
-        self.bodies: list[bytes] = []
-        super().__init__(("127.0.0.1", 0), _Requests)
-
-    @property
-    def url(self) -> str:
-        return f"https://127.0.0.1:{self.server_address[1]}"
-
-    def finish_request(self, request: Any, client_address: Any) -> None:
-        with self.trust.wrap_socket(request, server_side=True) as secure:
-            super().finish_request(secure, client_address)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up on a drip is what we want."""
-
-
-class _Requests(StreamRequestHandler):
-    server: Scripted
-
-    def handle(self) -> None:
-        while head := self._head():
-            length = next(
-                (int(line[15:]) for line in head.lower().splitlines() if line.startswith("content-length:")), 0
-            )
-            self.server.bodies.append(self.rfile.read(length))
-            self.server.heads.append(head)
-            self.server.answering(self.wfile, head)
-
-    def _head(self) -> str:
-        lines = b""
-        while (line := self.rfile.readline()) not in (b"\r\n", b""):
-            lines += line
-        return lines.decode()
-
-
-def whole(body: str = PAGE, *, status: str = "200 OK", **headers: str) -> Answering:
-    lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
-    head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{lines}\r\n"
-    return lambda wire, _: wire.write(f"{head}{body}".encode())
+def whole(body: str | bytes = PAGE, *, status: str = "200 OK", **headers: str) -> Answering:
+    return scripted.whole(body, status=status, **headers)
 
 
 def silent(_wire: Any, _head: str) -> None:
     time.sleep(2)
-
-
-def drip(head: bytes, text: bytes) -> Answering:
-    """Send a byte every 50 ms, for ever: no single read would ever time out."""
-
-    def answer(wire: Any, _: str) -> None:
-        wire.write(head)
-        for number in range(200):
-            wire.write(text[number % len(text) :][:1])
-            time.sleep(0.05)
-
-    return answer
 
 
 class Rig:
@@ -118,7 +60,7 @@ class Rig:
             self.slept.append(seconds)
 
     def serve(self, answering: Answering, trust: ssl.SSLContext | None = None) -> Scripted:
-        server = Scripted(trust or self.trust, answering)
+        server = Scripted(answering, trust or self.trust)
         self.servers.append(server)
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         return server
