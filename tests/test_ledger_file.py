@@ -119,7 +119,8 @@ class TestOpening:
     def test_every_table_is_strict(self, filled):
         strict = dict(ask(filled, "SELECT name, strict FROM pragma_table_list WHERE name NOT LIKE 'sqlite_%'"))
         assert set(strict) == {
-            "sources", "streams", "activities", "payloads", "posts", "attempts", "pauses", "store", "passes"
+            "sources", "streams", "activities", "payloads", "posts", "attempts", "pauses", "store", "passes",
+            "operator",
         }  # fmt: skip
         assert set(strict.values()) == {1}
 

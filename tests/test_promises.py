@@ -25,6 +25,7 @@ from connectors.hubspot import HubSpot
 from syncd.engine import Halt
 from syncd.errors import Exit, LedgerError, LedgerHeld
 from syncd.ledger import Ledger, Operator, held
+from syncd.ledger.schema import VERSION
 from syncd.sandbox import Fault, Sandbox
 from syncd.sandbox import search as sandbox_search
 from tests.world import NO_LIMITS, OWN, START, THEIRS, World
@@ -1068,7 +1069,7 @@ def test_12_an_empty_file_becomes_a_ledger_of_this_schema(world: World) -> None:
     world.ledger.touch()
     with Ledger.open(world.ledger) as ledger:
         assert ledger.balanced()
-    assert world.status()["ledger"]["schema"] == 1
+    assert world.status()["ledger"]["schema"] == VERSION
 
 
 # -- what it costs, and more than one portal ----------------------------------------------

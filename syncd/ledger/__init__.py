@@ -1,12 +1,26 @@
 """The SQLite ledger: one row for each activity ever seen, the outbox and the memory at once.
 
 All SQL lives in this package. `Ledger` writes, in the thread that opened it and while
-`held`; `Glance` reads, from any thread or process, through a connection of its own.
+`held`; `Glance` reads, from any thread or process, through a connection of its own;
+a `Lookout` does so for years.
 """
 
-from syncd.ledger.file import held
+from syncd.ledger.file import held, holder
+from syncd.ledger.lookout import Lookout
 from syncd.ledger.operating import Operator
 from syncd.ledger.reading import Glance
 from syncd.ledger.writing import RECOTAP, Booked, Claim, Claimed, Judgement, Ledger
 
-__all__ = ["RECOTAP", "Booked", "Claim", "Claimed", "Glance", "Judgement", "Ledger", "Operator", "held"]
+__all__ = [
+    "RECOTAP",
+    "Booked",
+    "Claim",
+    "Claimed",
+    "Glance",
+    "Judgement",
+    "Ledger",
+    "Lookout",
+    "Operator",
+    "held",
+    "holder",
+]

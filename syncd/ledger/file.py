@@ -5,8 +5,9 @@ import fcntl
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sqlite_utils import Database
@@ -15,6 +16,8 @@ from syncd.errors import LedgerError, LedgerHeld
 from syncd.ledger.schema import MIGRATIONS, VERSION
 
 BUSY_MS = 5000  # `retry` and `forget` of another process write for milliseconds
+UNSIGNED_WAIT_S = 0.01  # a lock that nobody signed is a look at who holds it, which lasts an instant
+UNSIGNED_WAITS = 10  # or a holder on a full disk
 CACHE_KIB = 8 * 1024  # pages of the file kept in memory, whatever its size
 
 
@@ -23,8 +26,7 @@ def create(path: Path) -> Database:
     with explained(path):
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            path.chmod(0o600)  # the ledger may hold payloads: its owner's alone
+            _make_private(path)
         except OSError as error:
             raise _os_error(path, error) from error
         db = _connect(path)
@@ -34,6 +36,18 @@ def create(path: Path) -> Database:
             db.close()
             raise
     return db
+
+
+def _make_private(path: Path) -> None:
+    """Make the file where there is none. It may hold payloads: it is its owner's alone.
+
+    One that is there is never opened here: closing it would drop every lock that this process's other
+    connections have on it, and the next to leave would take the WAL away under them
+    (sqlite.org/howtocorrupt.html, 2.2).
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    path.chmod(0o600)
 
 
 def view(path: Path) -> Database:
@@ -180,9 +194,34 @@ def held(path: Path, command: str) -> Iterator[None]:
         os.close(handle)
 
 
+def holder(path: Path) -> str | None:
+    """Say who holds the ledger, e.g. "`syncd run`, process 12"; None when nobody does.
+
+    To find out it shares the lock for an instant, which `held` tells from a holder and waits out.
+    """
+    try:
+        handle = os.open(_lock_file(path.resolve()), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _os_error(path, error) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return None
+    except BlockingIOError:
+        return _signature(handle) or "another syncd"
+    finally:
+        os.close(handle)
+
+
+def _lock_file(path: Path) -> Path:
+    return path.with_name(path.name + ".lock")
+
+
 def _lock(path: Path) -> int:
     """Return a handle that has the lock; LedgerHeld when another one has it."""
-    lock = path.with_name(path.name + ".lock")
+    lock = _lock_file(path)
+    waits_left = UNSIGNED_WAITS
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         while True:
@@ -192,9 +231,13 @@ def _lock(path: Path) -> int:
                 if _is(handle, lock):
                     return handle
             except BlockingIOError:
-                held = _held_by(path, handle)
-                os.close(handle)
-                raise held from None
+                who = _signature(handle)
+                if who is None and waits_left:
+                    waits_left -= 1
+                    time.sleep(UNSIGNED_WAIT_S)
+                else:
+                    os.close(handle)
+                    raise _held_by(path, who or "another syncd") from None
             os.close(handle)  # somebody removed the file meanwhile: that lock keeps nobody out
     except OSError as error:
         raise _os_error(path, error) from error
@@ -215,12 +258,16 @@ def _sign(handle: int, text: str) -> None:
         pass  # a full disk: the lock holds all the same, only the name is missing
 
 
-def _held_by(path: Path, handle: int) -> LedgerHeld:
+def _signature(handle: int) -> str | None:
+    """Return who signed the lock; None for nobody."""
     try:
         holder = json.loads(os.pread(handle, 500, 0))
-        who = f"`syncd {holder['command']}`, process {holder['pid']}"
+        return f"`syncd {holder['command']}`, process {holder['pid']}"
     except (OSError, ValueError, KeyError, TypeError):
-        who = "another syncd"
+        return None
+
+
+def _held_by(path: Path, who: str) -> LedgerHeld:
     return LedgerHeld(
         f"the ledger at {path} is held by {who}", hint="let it finish, or stop it; two at once would not be safe"
     )

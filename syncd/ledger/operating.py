@@ -25,4 +25,13 @@ class Operator(Glance):
         named = json.dumps(names) if ids else None
         values = {"now": clock.text(now), "state": state, "reason": reason, "ids": named}
         with file.writing(self._db, self.path):
-            return self._db.execute(sql, values).rowcount
+            count = self._db.execute(sql, values).rowcount
+            self._tell_the_daemon(now)
+            return count
+
+    def _tell_the_daemon(self, now: datetime) -> None:
+        sql = """
+            INSERT INTO operator (id, requests, asked_at) VALUES (1, 1, :now)
+            ON CONFLICT (id) DO UPDATE SET requests = requests + 1, asked_at = excluded.asked_at
+        """
+        self._db.execute(sql, {"now": clock.text(now)})

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -107,6 +107,31 @@ class Glance:
         sql = "SELECT until, reason FROM pauses WHERE name = :name AND until > :now AND until <= :nonsense"
         row = self._db.execute(sql, {"name": name} | times(now)).fetchone()
         return None if row is None else (clock.instant(row[0]), row[1])
+
+    def requests(self) -> int:
+        """Return how often an operator has asked for something beside a running syncd."""
+        return self._number("SELECT coalesce(max(requests), 0) FROM operator")
+
+    def sources_to_look_up(self, now: datetime) -> set[str]:
+        """Return the sources of which something is to be looked up by `now`."""
+        sql = """
+            SELECT DISTINCT source FROM streams WHERE EXISTS (
+                SELECT 1 FROM activities WHERE stream_id = streams.id AND state <> 'pending'
+                  AND next_attempt_at IS NOT NULL AND (next_attempt_at <= :now OR next_attempt_at > :nonsense))
+        """
+        return {row[0] for row in self._db.execute(sql, times(now))}
+
+    def last_success(self) -> dict[str, datetime]:
+        """Return when each source was last read to the end: of its streams the one that was so longest ago."""
+        sql = """
+            SELECT source, min(last_success_at) FROM streams GROUP BY source HAVING count(*) = count(last_success_at)
+        """
+        return {source: clock.instant(at) for source, at in self._db.execute(sql)}
+
+    def next_send_at(self) -> datetime | None:
+        """Return when the first of the pending activities may go out; None when there is none."""
+        sql = "SELECT min(next_attempt_at) FROM payloads JOIN activities ON id = activity_id"  # of pending rows alone
+        return clock.optional_instant(self._one(sql))
 
     def sound(self) -> bool:
         """Tell whether SQLite finds the file whole; reads all of it."""
@@ -216,10 +241,18 @@ class Glance:
     def _number(self, sql: str) -> int:
         return int(self._one(sql))
 
+    def still_since(self) -> datetime | None:
+        """Return since when the pass under way has written nothing; None when none is under way."""
+        last = self._last_pass()
+        if last is None or last["finished_at"] is not None:
+            return None
+        return datetime.fromtimestamp(max(part.stat().st_mtime for part in self._parts()), UTC)
+
     def _bytes(self) -> int:
-        return sum(
-            part.stat().st_size for part in (self.path, self.path.with_name(self.path.name + "-wal")) if part.exists()
-        )
+        return sum(part.stat().st_size for part in self._parts())
+
+    def _parts(self) -> list[Path]:
+        return [part for part in (self.path, self.path.with_name(self.path.name + "-wal")) if part.exists()]
 
     def _verdicts(self) -> dict[str, int]:
         sql = "SELECT verdict, count(*) FROM activities WHERE state = 'delivered' GROUP BY verdict"

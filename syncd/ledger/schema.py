@@ -132,11 +132,25 @@ V1 = (
 )
 
 
+# What an operator asked for beside a running syncd: one row, whose number tells the daemon that there is news.
+V2 = """
+    CREATE TABLE operator (
+        id       INTEGER PRIMARY KEY CHECK (id = 1),
+        requests INTEGER NOT NULL, -- `retry` and its like, counted
+        asked_at TEXT NOT NULL     -- the last one
+    ) STRICT
+"""
+
+
 def _first(db: Database) -> None:
     for statement in V1:
         db.execute(statement)
 
 
+def _second(db: Database) -> None:
+    db.execute(V2)
+
+
 # A migration is never edited after its release; the schema version is its place in this list, from 1.
-MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first,)
+MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first, _second)
 VERSION = len(MIGRATIONS)
