@@ -19,6 +19,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, field_validator
 
 from syncd.activity import Draft, Kind, Owner
 from syncd.durations import Duration, Positive
+from syncd.timetable import Timetable
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,7 @@ class SourceConfig(BaseModel):
     overlap: Duration = timedelta(minutes=15)
     settle: Settle = Settle()
     external_id: str = "{source}-{kind}-{id}"
+    schedule: Timetable = Timetable()  # of the daemon's passes over it; without `every` and `cron` that of [schedule]
     timeout: Positive = timedelta(seconds=30)
 
     @field_validator("external_id")

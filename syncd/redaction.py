@@ -28,13 +28,17 @@ _LOOKS_PRIVATE = re.compile("|".join(PRIVATE), re.IGNORECASE)
 # a record (KeyError, ValueError) or a URL with an address in it, and are withheld.
 _TELLABLE = (SyncdError, OSError, sqlite3.Error, TypeError, AttributeError, NameError, ImportError)
 
-_secrets: set[str] = set()
+_secrets: dict[str, None] = {}  # the last KEPT of them; a daemon meets a new session with every pass
+KEPT = 200
 
 
 def register_secret(value: str) -> None:
     """Have `value` replaced wherever it turns up from now on; too short a value is ignored."""
     if len(value) >= SHORTEST:
-        _secrets.add(value)
+        _secrets.pop(value, None)  # what is read again with every pass stays the newest
+        _secrets[value] = None
+        while len(_secrets) > KEPT:
+            _secrets.pop(next(iter(_secrets)), None)
 
 
 def redact(text: str) -> str:

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import model_validator
 
-from syncd import cli, redaction, urls
-from syncd.config import Config, cron, load, reading, schema, sources
+from syncd import cli, cron, redaction, urls
+from syncd.config import Config, load, reading, schema, sources
 from syncd.connector import SourceConfig
 from syncd.errors import ConfigError, Problem
 from syncd.secret import Secret
@@ -76,7 +76,7 @@ def _a_fake_crm(monkeypatch):
     monkeypatch.setitem(sys.modules, "fake_crm", module)
     known = {name.lower(): f"fake_crm:{name}" for name in ("Fake", "Picky", "Brittle", "Other")}
     monkeypatch.setattr(sources, "BUILT_IN", {**sources.BUILT_IN, **known, "gone": "fake_crm_gone:X"})
-    monkeypatch.setattr(redaction, "_secrets", set())
+    monkeypatch.setattr(redaction, "_secrets", {})
     monkeypatch.setenv("TEST_RECOTAP_KEY", "recotap-key")
     monkeypatch.setenv("TEST_CRM_TOKEN", "crm-token")
 
@@ -245,6 +245,26 @@ class TestWhatItTakes:
         config = read(source('[schedule]\nevery = ""\ncron = "*/5  8-18 * * mon-fri"\ntimezone = "Europe/Berlin"'))
         assert (config.schedule.every, config.schedule.cron) == (None, "*/5 8-18 * * mon-fri")
 
+    def test_a_source_has_a_schedule_of_its_own_or_the_common_one(self, read):
+        config = read(source('[schedule]\nevery = "1h"'))
+        assert config.timetable(config.sources[0]).every == timedelta(hours=1)
+        config = read(source('schedule = { cron = "0 6 * * mon" }\n[schedule]\nevery = "1h"'))
+        assert config.timetable(config.sources[0]).cron == "0 6 * * mon"
+        config = read(source('[schedule]\ncron = "0 6 * * mon"'), SYNCD_SOURCES__CRM__SCHEDULE__EVERY="90s")
+        assert config.timetable(config.sources[0]).every == timedelta(seconds=90)
+
+    def test_the_keys_fingerprint_changes_with_a_key_and_tells_nothing_of_it(self, read, tmp_path):
+        key = tmp_path / "recotap.key"
+        key.write_text("one-of-the-keys")
+        config = read(SYNCD_RECOTAP__API_KEY=f"file:{key}")
+        before = config.keys()
+        assert config.keys() == before
+        key.write_text("another-of-the-keys")
+        changed = config.keys()
+        key.unlink()
+        assert len({before, changed, config.keys()}) == 3
+        assert "keys" not in changed
+
 
 class TestTheEnvironment:
     def test_every_kind_of_value_is_understood_whatever_the_case_of_the_name(self, read):
@@ -330,6 +350,12 @@ WRONG = [
     (recotap('[ledger]\npath = ""'), "ledger.path", "expected a path"),
     (source('[schedule]\nevery = "5m"\ncron = "* * * * *"'), "schedule", "either every"),
     (source('[schedule]\ncron = "* * * *"'), "schedule.cron", "five fields"),
+    (source('[schedule]\ncron = "0 0 31 2 *"'), "schedule.cron", "never comes"),
+    (source('[schedule]\nstuck_after = "0s"'), "schedule.stuck_after", "above zero"),
+    (source('schedule = { every = "5m", cron = "* * * * *" }'), "sources.crm.schedule", "either every"),
+    (source('schedule = { cron = "60 * * * *" }'), "sources.crm.schedule.cron", "the minute"),
+    (source('schedule = { often = "5m" }'), "sources.crm.schedule.often", "unknown key"),
+    (source('schedule = "5m"'), "sources.crm.schedule", "expected a table"),
     (source('[schedule]\ncron = "60 * * * *"'), "schedule.cron", "the minute"),
     (source('[schedule]\ntimezone = "Europe/Berlln"'), "schedule.timezone", "expected a time zone"),
     (source('[schedule]\ntimezone = "../etc/passwd"'), "schedule.timezone", "expected a time zone"),

@@ -24,7 +24,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture(autouse=True)
 def _as_it_was(monkeypatch):
-    monkeypatch.setattr(redaction, "_secrets", set())
+    monkeypatch.setattr(redaction, "_secrets", {})
     monkeypatch.delenv("JOURNAL_STREAM", raising=False)
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
@@ -279,3 +279,15 @@ def test_redaction_costs_no_structlog():
     """The configuration registers secrets; `syncd --version` and the like do not log."""
     code = "import sys, syncd.redaction; sys.exit('structlog' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_of_the_sessions_that_a_daemon_meets_with_every_pass_the_last_ones_are_kept():
+    """Else each line of the log would be searched for more of them every day."""
+    redaction.register_secret("the-key-that-is-read-with-every-pass")
+    for number in range(3 * redaction.KEPT):
+        redaction.register_secret(f"session-{number:06}")
+        redaction.register_secret("the-key-that-is-read-with-every-pass")
+    assert len(redaction._secrets) == redaction.KEPT
+    last = f"session-{3 * redaction.KEPT - 1:06}"
+    told = redaction.redact(f"the-key-that-is-read-with-every-pass, {last}, session-000000")
+    assert told == "[redacted], [redacted], session-000000"

@@ -27,13 +27,13 @@ LOCKS = ("requirements.txt", "requirements-dev.txt")
 
 # Design 6, from the middle outward: what each part of syncd may import of syncd. "pure" parts do no IO.
 PURE = (
-    "activity addresses answers clock durations errors exchange life patience payload private redaction rules schedule"
-    " states text urls values"
+    "activity addresses answers clock cron durations errors exchange life patience payload private redaction rules"
+    " schedule states text timetable urls values"
 )
 MIDDLE = f"{PURE} connector secret"
 MAY_IMPORT = {
     **dict.fromkeys(PURE.split(), PURE),
-    "connector": "activity durations secret",
+    "connector": "activity durations secret timetable",
     "secret": "redaction",
     "proxies": "urls",
     "pools": "exchange",
@@ -57,6 +57,7 @@ ALONE = {
     "httpx": ("syncd.sender", "syncd.deadline"),
     "httpcore": ("syncd.deadline",),
     "apscheduler": ("syncd.daemon*",),
+    "cronsim": ("syncd.timetable",),
     "hubspot": ("connectors.hubspot*",),
     "simple_salesforce": ("connectors.salesforce*",),
     "urllib3": ("connectors.*", "syncd.pools"),
@@ -126,9 +127,8 @@ def test_what_is_imported_is_a_declared_dependency_and_the_other_way_round():
     tops = {name.split(".")[0] for file in MODULES.values() for name in imports(file)} - ours
     used = {top: distributions.get(top, set()) for top in tops}
     assert {top for top, names in used.items() if not names & (declared | {"pydantic-core"})} == set()
-    # apscheduler and simple-salesforce wait for their issues (daemon, Salesforce); tzdata is data for zoneinfo.
-    waiting = {"apscheduler", "simple-salesforce", "tzdata"}
-    assert declared - set().union(*used.values()) <= waiting
+    # apscheduler waits for the daemon; tzdata is data for zoneinfo.
+    assert declared - set().union(*used.values()) <= {"apscheduler", "tzdata"}
 
 
 def test_versions_agree():

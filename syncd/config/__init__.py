@@ -24,8 +24,7 @@ from syncd.config import credentials, mistakes, reading, sources
 from syncd.config.models import TABLES, LedgerConfig, RecotapConfig, RulesConfig, ScheduleConfig
 from syncd.connector import Source
 from syncd.errors import ConfigError
-
-EITHER = 'expected either every = "5m" or cron = "*/5 * * * *"; the other one left out or ""'
+from syncd.timetable import Timetable
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +37,15 @@ class Config:
     schedule: ScheduleConfig
     rules: RulesConfig
     sources: tuple[Source, ...]  # in the file's order, at least one
+
+    def timetable(self, source: Source) -> Timetable:
+        """Return when passes over `source` are made: its own timetable, else that of [schedule]."""
+        own = source.config.schedule
+        return own if own.says else self.schedule
+
+    def keys(self) -> str:
+        """Return what changes when a key that is read from a file does; it tells nothing of the key."""
+        return credentials.fingerprint((self.recotap, *(source.config for source in self.sources)))
 
 
 def load(
@@ -74,12 +82,11 @@ def _tables(found: reading.Reading) -> dict[str, Any]:
     for name in sorted(found.tree.keys() - TABLES.keys() - {"sources"}):
         found.wrong((name,), "unknown table", mistakes.nearest(name, [*TABLES, "sources"]))
     models = {name: mistakes.model(found, (name,), kind, found.tree.get(name, {})) for name, kind in TABLES.items()}
-    recotap, schedule = models["recotap"], found.tree.get("schedule")
+    recotap = models["recotap"]
     if recotap and recotap.base_url and recotap.allow_insecure_http is False and urls.is_insecure(recotap.base_url):
         hint = "use https://, or set allow_insecure_http = true beside it"
         found.wrong(("recotap", "base_url"), urls.INSECURE, hint)
-    if isinstance(schedule, dict) and all(schedule.get(name, "") != "" for name in ("every", "cron")):
-        found.wrong(("schedule",), EITHER)
+    mistakes.choose(found, ("schedule",), found.tree.get("schedule"))
     return {name: model for name, model in models.items() if model}
 
 

@@ -1,7 +1,8 @@
-"""Try whether every secret that the configuration refers to can be read."""
+"""Try whether every secret that the configuration refers to can be read, and whether one has changed."""
 
+import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pydantic import BaseModel
 
@@ -10,6 +11,19 @@ from syncd.secret import Secret
 
 # What may be named in a message; anything else after env: or file: may be a secret put there by mistake.
 NAMES = {"env": r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+", "file": r"[~.]{0,2}/.*", "credential": r"[a-z][a-z._-]{0,31}"}
+
+
+def fingerprint(models: Iterable[BaseModel]) -> str:
+    """Return what is another text once a secret of `models` reads otherwise, and tells nothing of it."""
+    digest = hashlib.sha256()
+    for model in models:
+        for place, secret in _secrets((), model):
+            try:
+                value = secret.read()
+            except ValueError:
+                value = ""  # cannot be read now: that is another state than any value
+            digest.update(f"{place}\0{value}\0".encode())
+    return digest.hexdigest()
 
 
 def read_all(reading: Reading, key: tuple[str, ...], model: BaseModel) -> None:

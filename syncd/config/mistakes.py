@@ -13,6 +13,7 @@ from syncd.config.models import A_TIME
 from syncd.config.reading import Reading
 from syncd.secret import Secret
 
+EITHER = 'expected either every = "5m" or cron = "*/5 * * * *"; the other one left out or ""'
 EXPECTED = {  # what pydantic's error types begin with; the first that fits
     "string_type": "expected text in quotes",
     "bool": "expected true or false",
@@ -67,6 +68,12 @@ def _what_is_readable(kind: type[BaseModel], table: dict[str, Any], unreadable: 
         return create_model(kind.__name__, __base__=kind, __validators__=off, **fields).model_validate(table)
     except Exception:  # noqa: BLE001 - a connector's own code, which was never meant to see half a table
         return None
+
+
+def choose(reading: Reading, key: tuple[str, ...], schedule: Any) -> None:
+    """Note a schedule that says both how often and by which cron expression."""
+    if isinstance(schedule, dict) and all(schedule.get(name, "") != "" for name in ("every", "cron")):
+        reading.wrong(key, EITHER)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -4,7 +4,6 @@ import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
-from zoneinfo import ZoneInfo
 
 from pydantic import (
     AfterValidator,
@@ -17,14 +16,13 @@ from pydantic import (
 )
 
 from syncd import urls
-from syncd.config import cron
 from syncd.durations import Positive
 from syncd.secret import Secret
+from syncd.timetable import EVERY, Timetable
 
 if TYPE_CHECKING:
     from syncd.rules import Rules
 
-EVERY = timedelta(minutes=5)  # without a [schedule]
 A_TIME = "expected a time with a zone, e.g. 2026-01-01T00:00:00Z"
 A_DOMAIN = 'expected a domain, e.g. "yourcompany.com", without @ or https://'
 DOMAIN = re.compile(r"(?=.{1,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")
@@ -73,16 +71,7 @@ def _path(path: Any) -> Any:
     return Path(path).expanduser() if isinstance(path, str) else path
 
 
-def _zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (OSError, ValueError, KeyError):  # a directory, not a key, not found
-        raise ValueError('expected a time zone, e.g. "Europe/Berlin"') from None
-    return name
-
-
 Domain = Annotated[str, AfterValidator(_domain), Field(examples=["yourcompany.com"])]
-Cron = Annotated[str, AfterValidator(cron.checked), Field(examples=["*/5 * * * *"])]
 
 
 class Table(BaseModel):
@@ -108,18 +97,17 @@ class LedgerConfig(Table):
     path: Annotated[Path, BeforeValidator(_path)] = Path("/var/lib/syncd/ledger.db")
 
 
-class ScheduleConfig(Table):
-    """When the daemon makes a pass: every so often, or by cron."""
+class ScheduleConfig(Timetable):
+    """When the daemon makes a pass, where a source does not say it itself, and when it takes one for stuck."""
 
-    every: Positive | None = None  # EVERY when there is no cron either
-    cron: Cron | None = None
-    timezone: Annotated[str, AfterValidator(_zone), Field(examples=["Europe/Berlin"])] = "UTC"  # of cron
+    stuck_after: Positive = timedelta(minutes=15)  # nothing came of the pass for so long
 
     @model_validator(mode="before")
     @classmethod
-    def _empty_is_left_out(cls, table: dict[str, Any]) -> dict[str, Any]:
-        table = {name: value for name, value in table.items() if value != "" or name not in ("every", "cron")}
-        return table if "cron" in table else {"every": EVERY, **table}
+    def _every_so_often_unless_by_cron(cls, table: Any) -> Any:
+        if not isinstance(table, dict) or table.get("cron") or table.get("every"):
+            return table
+        return {**table, "every": EVERY}
 
 
 class RulesConfig(Table):
@@ -144,7 +132,7 @@ class RulesConfig(Table):
         )
 
 
-TABLES: dict[str, type[Table]] = {
+TABLES: dict[str, type[BaseModel]] = {
     "recotap": RecotapConfig,
     "ledger": LedgerConfig,
     "schedule": ScheduleConfig,

@@ -69,6 +69,7 @@ def _source(reading: Reading, name: str, table: Any) -> tuple[SourceConfig, type
     if connector is None or issubclass(connector, Unloadable):  # what every source has can be checked all the same
         table = {"connector": "", **{field: table[field] for field in COMMON if field in table}}
     config = mistakes.model(reading, key, connector.Config if connector else SourceConfig, table)
+    mistakes.choose(reading, (*key, "schedule"), table.get("schedule"))
     if config is None:
         return None
     _check(reading, key, config)
