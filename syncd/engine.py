@@ -44,6 +44,9 @@ _Arrival = tuple[Reader | None, Any]  # of a reader: an Event; of None: a POST t
 class Watcher(Protocol):
     """What wants to see a pass go on, e.g. progress bars; called in the ledger's thread."""
 
+    def went_on(self) -> None:
+        """Something came, whatever it was: of a reader, or of a POST."""
+
     def read(self, source: str, stream: str, booked: Booked, count: int) -> None:
         """One page was booked: what it changed, and how many records it held."""
 
@@ -53,6 +56,9 @@ class Watcher(Protocol):
 
 class NoWatcher:
     """Look away."""
+
+    def went_on(self) -> None:
+        """Do nothing."""
 
     def read(self, source: str, stream: str, booked: Booked, count: int) -> None:
         """Do nothing."""
@@ -79,6 +85,7 @@ class Outcome:
     totals: Totals
     streams: dict[tuple[str, str], StreamTotals] = field(default_factory=dict)
     errors: tuple[SyncdError, ...] = ()
+    failed: frozenset[str] = frozenset()  # sources that were not read to the end, and RECOTAP where sending stopped
 
 
 class Halt:
@@ -132,6 +139,7 @@ class Pass:
         self._streams: dict[tuple[str, str], StreamTotals] = {}
         self._errors: list[SyncdError] = []
         self._codes: set[int] = set()
+        self._failed: set[str] = set()
 
     def run(self) -> Outcome:
         """Read, book, send and settle until nothing is left to do in this pass.
@@ -204,11 +212,13 @@ class Pass:
             return None, None
 
     def _settle(self, returned: Any) -> None:
+        self._watcher.went_on()
         self._push.settle(returned)
         log.debug("post.settled", posts=self._push.totals.posts, in_flight=self._push.in_flight)
         self._watcher.sent(self._push.totals)
 
     def _handle(self, reader: Reader, event: Event) -> None:
+        self._watcher.went_on()
         match event:
             case Met(connector, identity):
                 self._judge.meet(reader.source, connector)
@@ -238,6 +248,7 @@ class Pass:
             if pause is not None:
                 until, reason = pause
                 error = Unavailable(f"{source.name} pauses until {clock.text(until)}: {reason}", hint="nothing to do")
+                self._failed.add(source.name)
                 self._note(error, "pull.paused", source=source.name)
                 continue
             for stream in source.connector.streams:
@@ -301,6 +312,7 @@ class Pass:
                 self._settle(event)
 
     def _fail(self, source: Source, stream: str | None, error: BaseException) -> None:
+        self._failed.add(source.name)
         if isinstance(error, Stopped):
             return
         if isinstance(error, LedgerError):
@@ -334,6 +346,7 @@ class Pass:
         self._log_push()
         stop = self._push.stop
         if stop is not None:
+            self._failed.add(RECOTAP)
             self._note(_error(stop.exit_code, stop.message, stop.hint), "push.failed")
         self._note_silence()
         if self._push.totals.died:
@@ -349,7 +362,7 @@ class Pass:
         code = worst(self._codes)
         self._ledger.end_pass(pass_id, exit_code=code, now=self._now())
         log.info("pass.finished", exit_code=int(code), **self._ledger.counts())
-        return Outcome(code, self._push.totals, self._streams, tuple(self._errors))
+        return Outcome(code, self._push.totals, self._streams, tuple(self._errors), frozenset(self._failed))
 
     def _note_silence(self) -> None:
         """Say that Recotap left activities without an answer; where it answered for none, nothing was reached."""

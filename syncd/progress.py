@@ -37,6 +37,9 @@ class Bars:
             self._progress.update(task.id, total=task.completed)
         self._progress.stop()
 
+    def went_on(self) -> None:
+        """Nothing to show that `read` and `sent` do not."""
+
     def read(self, source: str, stream: str, booked: Booked, count: int) -> None:
         """Move the stream's line on."""
         task = self._streams.get((source, stream))

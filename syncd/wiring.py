@@ -46,8 +46,24 @@ def sync(
 
     LedgerHeld at once when another syncd has it; LedgerError when it fails.
     """
-    _collect_less_often()
-    with held(config.ledger.path, command), Ledger.open(config.ledger.path) as ledger, sender(config, now=now) as to:
+    collect_less_often()
+    with held(config.ledger.path, command):
+        return one_pass(config, sources=sources, halt=halt, watcher=watcher, now=now)
+
+
+def one_pass(
+    config: Config,
+    *,
+    sources: Sequence[Source],
+    halt: Halt,
+    watcher: Watcher | None = None,
+    now: Callable[[], datetime] = clock.now,
+) -> Outcome:
+    """Make one pass over `sources`, perhaps none, and what is due, while the ledger is `held`.
+
+    Everything is opened anew, the keys are read anew: what was rotated or mended in between counts.
+    """
+    with Ledger.open(config.ledger.path) as ledger, sender(config, now=now) as to:
         return Pass(
             ledger,
             sources,
@@ -61,11 +77,11 @@ def sync(
         ).run()
 
 
-def _collect_less_often() -> None:
+def collect_less_often() -> None:
     """Spare the garbage collector what can only cost: a tenth of a pass's CPU, measured, for no garbage.
 
     Records come and go by the hundred thousand, none of them in a cycle; what the
-    imports made stays for good.
+    imports made stays for good. Once a process: what is garbage by then stays for good too.
     """
     gc.freeze()
     gc.set_threshold(10_000, 10, 10)
