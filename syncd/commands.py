@@ -16,7 +16,7 @@ from syncd.errors import ConfigError, Exit
 
 if TYPE_CHECKING:
     from syncd.config import Config
-    from syncd.connector import Source
+    from syncd.connector import Finding, Source
     from syncd.engine import Outcome
 
 app = typer.Typer(
@@ -64,6 +64,18 @@ def sync(
     sources = _sources(loaded, source)
     code = _dry_run(loaded, sources) if dry_run else _sync(loaded, sources, verbose=verbose)
     raise typer.Exit(code)
+
+
+@app.command()
+def run(
+    config: ConfigFile = None,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Also log each page and each POST.")] = False,
+) -> None:
+    """Make passes by the schedule until SIGTERM: the daemon. SIGHUP reads the configuration again."""
+    from syncd import daemon, log
+
+    log.configure(verbose)
+    raise typer.Exit(daemon.run(config or _Given.config))
 
 
 def _sync(config: "Config", sources: "Sequence[Source]", *, verbose: bool) -> int:
@@ -114,10 +126,7 @@ def check(config: ConfigFile = None) -> None:
 
     codes = []
     for finding in checks.findings(loaded, _sources(loaded, None)):
-        mark = "ok   " if finding.ok else "warn " if finding.warning else "error"
-        print(f"{mark} {finding.what}: {finding.message}", flush=True)
-        if finding.hint and not finding.ok:
-            print(f"      → {finding.hint}", flush=True)
+        _print_finding(finding)
         if not finding.ok and not finding.warning:
             codes.append(finding.exit_code or Exit.UNAVAILABLE)
     raise typer.Exit(int(worst(codes)))
@@ -213,6 +222,13 @@ def demo(
     from syncd.demo import run
 
     raise typer.Exit(run(calls=calls, emails=emails))
+
+
+def _print_finding(finding: "Finding") -> None:
+    mark = "ok   " if finding.ok else "warn " if finding.warning else "error"
+    print(f"{mark} {finding.what}: {finding.message}", flush=True)
+    if finding.hint and not finding.ok:
+        print(f"      → {finding.hint}", flush=True)
 
 
 def _load(config: Path | None, *, secrets: bool = False, verbose: bool = False) -> "Config":

@@ -39,6 +39,7 @@ MAY_IMPORT = {
     "pools": "exchange",
     "deadline": "",
     "log": "redaction",
+    "notify": "",
     "config": f"config {MIDDLE}",
     "ledger": f"ledger {MIDDLE}",
     "sender": f"deadline proxies __version__ {MIDDLE}",
@@ -127,8 +128,7 @@ def test_what_is_imported_is_a_declared_dependency_and_the_other_way_round():
     tops = {name.split(".")[0] for file in MODULES.values() for name in imports(file)} - ours
     used = {top: distributions.get(top, set()) for top in tops}
     assert {top for top, names in used.items() if not names & (declared | {"pydantic-core"})} == set()
-    # apscheduler waits for the daemon; tzdata is data for zoneinfo.
-    assert declared - set().union(*used.values()) <= {"apscheduler", "tzdata"}
+    assert declared - set().union(*used.values()) <= {"tzdata"}, "which is data for zoneinfo"
 
 
 def test_versions_agree():

@@ -1,0 +1,337 @@
+"""The daemon's main thread: hear what happens, decide by the agenda, see that it goes on."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from types import FrameType
+
+import structlog
+
+from syncd import __version__, clock, wiring
+from syncd.config import Config, load
+from syncd.daemon import telling
+from syncd.daemon.agenda import Agenda
+from syncd.daemon.jobs import Jobs
+from syncd.daemon.worker import Ended, Order, Worker
+from syncd.engine import Halt
+from syncd.errors import ConfigError, Exit, Problem
+from syncd.ledger import RECOTAP, Glance, Ledger, Lookout, held
+from syncd.notify import Notifier
+from syncd.timetable import Timetable
+
+log = structlog.get_logger()
+
+TICK_S = 1.0  # between two looks at the clock and the watchdog
+LOOK_S = 2.0  # between two looks at the ledger, for what an operator asked for (heard within 5 s: design 4.1)
+KEYS_S = 5.0  # between two looks at refused keys
+CLOCK_STEP_S = 2.0  # the wall clock went another way than the monotonic one: it was set
+GRACE_S = 2.0  # on top of the longest deadline, for a stop (design, promise 8)
+SEND_AGAIN_S = 300.0  # until what was due in a pass, and stayed due, is sent again
+
+# What the main thread hears: a signal's number, a job's name, how a pass ended.
+_Event = int | str | Ended
+
+
+def run(config_file: Path | None) -> int:
+    """Make passes until SIGTERM or SIGINT; return 0 then.
+
+    ConfigError, LedgerError or LedgerHeld when it cannot begin. From then on no failure ends it.
+    """
+    events: SimpleQueue[_Event] = SimpleQueue()
+    with _hearing(events):
+        config = load(config_file)
+        with held(config.ledger.path, "run"):
+            with Ledger.open(config.ledger.path) as ledger:
+                if not ledger.balanced():
+                    log.error("books.unbalanced", hint="rows were removed by hand: restore a backup")
+            wiring.collect_less_often()
+            return Service(config, events, Notifier.of_environment(), config_file=config_file).run()
+
+
+@contextmanager
+def _hearing(events: "SimpleQueue[_Event]") -> Iterator[None]:
+    """Put signals among the events. A second one that asks for the end leaves at once, which the ledger survives."""
+    asked = False
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            os._exit(128 + number)
+        asked = True
+        events.put(number)  # a SimpleQueue may be filled while the same thread waits on it
+
+    def reload(number: int, frame: FrameType | None) -> None:
+        events.put(number)
+
+    handlers = {signal.SIGINT: ask, signal.SIGTERM: ask, signal.SIGHUP: reload}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Service:
+    """One daemon's life."""
+
+    def __init__(
+        self, config: Config, events: "SimpleQueue[_Event]", notifier: Notifier, *, config_file: Path | None = None,
+        leave: Callable[[int], None] = os._exit,
+    ) -> None:  # fmt: skip
+        self._config = config
+        self._config_file = config_file
+        self._new_config: Config | None = None  # read by a SIGHUP, in force from the next pass on
+        self._events = events
+        self._notifier = notifier
+        self._leave = leave
+        self._halt = Halt()
+        self._agenda = Agenda()
+        self._jobs = Jobs(events.put)
+        self._worker = Worker(self._halt, events.put)
+        self._ledger = Lookout(config.ledger.path)
+        self._requests = self._ledger.ask(Glance.requests, otherwise=0)
+        self._ahead = _wall_ahead()
+        self._busy = False
+        self._stuck_said = False
+        self._passes = 0
+        self._last: Ended | None = None
+        self._ended_at: datetime | None = None
+        self._counts: dict[str, int] = {}
+        self._keys = ""  # as they were when the last pass began
+        self._keys_refused = False
+        self._leave_at: float | None = None  # monotonic: when a stop is out of patience
+        self._fed_at = self._looked_at = self._keys_at = float("-inf")
+
+    def run(self) -> int:
+        """Work until a signal asks for the end."""
+        log.info(
+            "run.started", version=__version__, pid=os.getpid(), ledger=str(self._config.ledger.path),
+            sources={source.name: str(self._config.timetable(source)) for source in self._config.sources},
+        )  # fmt: skip
+        self._worker.start()
+        self._agenda.want(self._due_at_the_start())
+        self._begin()
+        self._jobs.start()
+        self._jobs.set(self._timetables())
+        self._notifier.ready()
+        while self._leave_at is None or self._busy:
+            self._hear()
+            self._look_after_everything()
+        self._jobs.stop()
+        self._worker.stop()
+        self._ledger.close()
+        log.info("run.finished", passes=self._passes, skipped_ticks=self._agenda.skipped.total())
+        return int(Exit.OK)
+
+    def _timetables(self) -> dict[str, Timetable]:
+        return {RECOTAP: self._config.schedule} | {
+            source.name: self._config.timetable(source) for source in self._config.sources
+        }
+
+    def _due_at_the_start(self) -> list[str]:
+        """Return whose time has come: every interval's; of cron's what was missed meanwhile, or never done."""
+        now = clock.now()
+        never: dict[str, datetime] = {}
+        last = self._ledger.ask(Glance.last_success, otherwise=never)
+        due = [RECOTAP] if self._can_send() else []
+        for source in self._config.sources:
+            timetable, before = self._config.timetable(source), last.get(source.name)
+            if timetable.cron is None or before is None or timetable.after(before) <= now:
+                due.append(source.name)
+        return due
+
+    def _can_send(self) -> bool:
+        """Tell whether an activity may go out now."""
+        at = self._ledger.ask(Glance.next_send_at, otherwise=None)
+        return at is not None and at <= clock.now() and self._pause_s(RECOTAP) == 0.0
+
+    def _pause_s(self, name: str) -> float:
+        """Return for how long `name` is to be left alone; 0 for not at all."""
+        pause = self._ledger.ask(lambda glance: glance.pause(name, clock.now()), otherwise=None)
+        return 0.0 if pause is None else max(0.0, (pause[0] - clock.now()).total_seconds())
+
+    # -- what happens -------------------------------------------------------------------
+
+    def _hear(self) -> None:
+        try:
+            event = self._events.get(timeout=self._patience_s())
+            while True:
+                self._handle(event)
+                event = self._events.get_nowait()
+        except Empty:
+            pass
+
+    def _patience_s(self) -> float:
+        watchdog_s = self._notifier.watchdog_s
+        return TICK_S if watchdog_s is None else min(TICK_S, watchdog_s / 4)
+
+    def _handle(self, event: _Event) -> None:
+        match event:
+            case str(name):
+                self._tick(name)
+            case Ended():
+                self._end_pass(event)
+            case signal.SIGHUP:
+                self._reload()
+            case int(number):
+                self._stop(number)
+
+    def _tick(self, name: str) -> None:
+        """Note a regular time; the sender's only when there is something to send, a source's unless it pauses."""
+        wanted = self._can_send() if name == RECOTAP else self._pause_s(name) == 0.0
+        if wanted:
+            self._agenda.tick(name)
+
+    def _end_pass(self, ended: Ended) -> None:
+        self._busy, self._last, self._ended_at = False, ended, clock.now()
+        self._passes += 1
+        names, now = self._agenda.running, time.monotonic()
+        failed = set(ended.outcome.failed if ended.outcome else names)
+        pauses = {name: now + self._pause_s(name) for name in failed}
+        skipped = self._agenda.finished(failed, now, not_before=pauses)
+        for name, count in skipped.items():
+            hint = "nothing is lost; if it goes on, passes take longer than their interval: raise it"
+            log.warning("tick.skipped", source=name, ticks=count, since_start=self._agenda.skipped[name], hint=hint)
+        if RECOTAP in failed and RECOTAP not in names:
+            self._agenda.wake(RECOTAP, max(now + SEND_AGAIN_S, pauses[RECOTAP]))
+        self._plan_to_send(now)
+        self._counts = self._ledger.ask(Glance.counts, otherwise={})
+        errors = ended.outcome.errors if ended.outcome else (ended.error,)
+        self._keys_refused = any(error and error.exit_code in (Exit.UNAUTHORIZED, Exit.CONFIG) for error in errors)
+
+    def _plan_to_send(self, now: float) -> None:
+        """Wake when the first of what backs off may go out; not at once for what was just tried and stays due."""
+        at = self._ledger.ask(Glance.next_send_at, otherwise=None)
+        if at is not None:
+            wait_s = (at - clock.now()).total_seconds()
+            self._agenda.wake(RECOTAP, now + (wait_s if wait_s > 0 else SEND_AGAIN_S))
+
+    def _stop(self, number: int) -> None:
+        log.info("run.stopping", signal=signal.Signals(number).name, pass_under_way=self._busy)
+        self._notifier.stopping()
+        self._notifier.status("stopping" + (": the request under way ends first" if self._busy else ""))
+        timeouts = [self._config.recotap.timeout, *(source.config.timeout for source in self._config.sources)]
+        self._leave_at = time.monotonic() + max(timeouts).total_seconds() + GRACE_S
+        self._halt.ask(number)
+
+    def _reload(self) -> None:
+        """Read the configuration again: a valid one holds from the next pass on, else the old one stays."""
+        self._notifier.reloading()
+        try:
+            new = load(self._config_file)
+            if new.ledger.path != self._config.ledger.path:
+                problem = Problem("ledger.path", "cannot change while syncd runs", "restart syncd for another ledger")
+                raise ConfigError([problem], where=str(new.path))
+        except ConfigError as error:
+            for problem in error.problems:
+                log.error("config.problem", key=problem.path, error=problem.message, hint=problem.hint)
+            log.error("config.refused", error=error.message, hint="the old one stays in force: mend it, reload again")
+        else:
+            self._new_config = new
+            log.info("config.read", file=str(new.path), takes_effect="between passes")
+        self._notifier.ready()
+
+    # -- what must be looked after ------------------------------------------------------
+
+    def _look_after_everything(self) -> None:
+        now = time.monotonic()
+        if self._leave_at and self._busy and now >= self._leave_at:
+            log.warning("run.left", hint="a request did not end by its deadline; its outcome is asked again")
+            self._leave(int(Exit.OK))
+        self._look_at_the_clock()
+        if self._leave_at is None:
+            self._look_at_the_ledger(now)
+            self._look_at_the_keys(now)
+            self._agenda.look(now)
+            self._begin()
+        self._tell(now)
+
+    def _look_at_the_clock(self) -> None:
+        ahead = _wall_ahead()
+        by_s = ahead - self._ahead
+        if abs(by_s) >= CLOCK_STEP_S:
+            self._ahead = ahead
+            log.warning("clock.set", by_s=round(by_s, 1), hint="nothing to do: passes go on at their intervals")
+            self._jobs.clock_was_set(timedelta(seconds=by_s), clock.now())
+
+    def _look_at_the_ledger(self, now: float) -> None:
+        """Act on what an operator asked for, within 5 s."""
+        if now - self._looked_at < LOOK_S:
+            return
+        self._looked_at = now
+        requests = self._ledger.ask(Glance.requests, otherwise=self._requests)
+        if requests == self._requests:
+            return
+        self._requests = requests
+        nothing: set[str] = set()
+        sources = self._ledger.ask(lambda glance: glance.sources_to_look_up(clock.now()), otherwise=nothing)
+        names = [*sorted(sources), *([RECOTAP] if self._can_send() else [])]
+        log.info("operator.asked", passes=names)
+        self._agenda.want(names)
+
+    def _look_at_the_keys(self, now: float) -> None:
+        """Have a pass at once when a key that was refused is another one now."""
+        if not self._keys_refused or self._busy or now - self._keys_at < KEYS_S:
+            return
+        self._keys_at = now
+        if self._config.keys() != self._keys:
+            self._keys_refused = False
+            log.info("keys.changed", hint="a key that was refused is another one now: trying again")
+            self._agenda.want([source.name for source in self._config.sources])
+
+    def _begin(self) -> None:
+        """Hand what waits to the worker, when it has nothing to do; a new configuration comes into force first."""
+        if self._busy:
+            return
+        if self._new_config is not None:
+            self._config, self._new_config = self._new_config, None
+            self._jobs.set(self._timetables())
+            log.info("config.in_force", file=str(self._config.path))
+        sources = {source.name: source for source in self._config.sources}
+        if not self._agenda.has_work or not (names := self._agenda.begin({*sources, RECOTAP})):
+            return
+        self._busy, self._stuck_said = True, False
+        self._keys = self._config.keys()
+        self._worker.order(Order(self._config, tuple(sources[name] for name in names if name in sources)))
+
+    def _tell(self, now: float) -> None:
+        """Show how it stands; feed the watchdog as long as work goes on."""
+        progress, sources = self._worker.progress, tuple(n for n in self._agenda.running if n != RECOTAP)
+        still_s = now - progress.at if self._busy else 0.0
+        stuck = still_s >= self._config.schedule.stuck_after.total_seconds()
+        if stuck and not self._stuck_said:
+            self._stuck_said = True
+            log.error(
+                "pass.stuck", sources=sources, where=progress.where, for_s=round(still_s),
+                hint="nothing came of the pass for so long: a watchdog restarts syncd; without one, restart it",
+            )  # fmt: skip
+        if self._leave_at is None:
+            self._notifier.status(self._line(sources, still_s, stuck=stuck))
+        watchdog_s = self._notifier.watchdog_s
+        healthy = not stuck and self._jobs.is_alive() and self._worker.is_alive()
+        if watchdog_s is not None and healthy and now - self._fed_at >= watchdog_s / 3:
+            self._fed_at = now
+            self._notifier.feed()
+
+    def _line(self, sources: tuple[str, ...], still_s: float, *, stuck: bool) -> str:
+        progress = self._worker.progress
+        if stuck:
+            return telling.stuck(sources, where=progress.where, for_s=still_s)
+        if self._busy:
+            return telling.working(
+                sources, where=progress.where, read=progress.read_count, delivered=progress.delivered
+            )
+        last = self._last or Ended()
+        next_at = self._jobs.next_at([source.name for source in self._config.sources])
+        return telling.idle(last.outcome, last.error, ended_at=self._ended_at, counts=self._counts, next_at=next_at)
+
+
+def _wall_ahead() -> float:
+    """Return how far the wall clock is ahead of the monotonic one, in seconds."""
+    return time.time() - time.monotonic()

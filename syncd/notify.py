@@ -1,0 +1,61 @@
+"""Tell systemd how the service is doing (sd_notify(3)); without systemd nothing is told and nothing fails.
+
+The protocol is a datagram of lines `NAME=value` to the socket in NOTIFY_SOCKET. The packages for it
+on PyPI are unmaintained (sdnotify, 2017) or need a compiler and systemd's headers.
+"""
+
+import os
+import socket
+import time
+
+
+class Notifier:
+    """Speak to the service manager that started this process."""
+
+    def __init__(self, address: str | None, *, watchdog_s: float | None = None) -> None:
+        self._address = address
+        self.watchdog_s = watchdog_s  # without `feed` for so long the service counts as hung; None: never
+        self._status = ""
+
+    @classmethod
+    def of_environment(cls) -> "Notifier":
+        """Return the one that systemd's variables describe; a silent one where there are none."""
+        address = os.environ.get("NOTIFY_SOCKET")
+        meant_for = os.environ.get("WATCHDOG_PID", "")
+        usec = os.environ.get("WATCHDOG_USEC", "")
+        watched = usec.isdecimal() and int(usec) > 0 and meant_for in ("", str(os.getpid()))
+        return cls(address, watchdog_s=int(usec) / 1e6 if address and watched else None)
+
+    def ready(self) -> None:
+        """Say that the service does its work: at its start, or again after a reload."""
+        self._tell("READY=1")
+
+    def reloading(self) -> None:
+        """Say that the configuration is being read again."""
+        self._tell(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+
+    def stopping(self) -> None:
+        """Say that the service is on its way out."""
+        self._tell("STOPPING=1")
+
+    def feed(self) -> None:
+        """Say that the service is alive and its work goes on."""
+        self._tell("WATCHDOG=1")
+
+    def status(self, line: str) -> None:
+        """Show `line` in `systemctl status`; the same one again costs nothing."""
+        if line != self._status:
+            self._status = line
+            self._tell(f"STATUS={line}")
+
+    def _tell(self, message: str) -> None:
+        if not self._address:
+            return
+        # An abstract socket's name begins with a zero byte, which the variable shows as @.
+        address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as manager:
+                manager.setblocking(False)
+                manager.sendto(message.encode(), address)
+        except OSError:
+            pass  # a manager that is gone or busy must not stop the service; it asks again by its time-outs

@@ -1,0 +1,111 @@
+"""`syncd run` in a process of its own, as its user meets it: its log, its signals, what it tells systemd."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+PATIENCE_S = 20.0  # for what takes a second or two on a quiet machine
+
+
+def wait_until(true: Callable[[], Any], *, at_most: float = PATIENCE_S, what: str = "") -> Any:
+    """Return what `true` returns once it is true; AssertionError when it does not come to that in time."""
+    ends = time.monotonic() + at_most
+    while not (found := true()):
+        assert time.monotonic() < ends, f"not within {at_most:g} s: {what or true}"
+        time.sleep(0.02)
+    return found
+
+
+class Daemon:
+    """One `syncd run`, and what it has said so far."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", log: Path, manager: socket.socket) -> None:
+        self.process = process
+        self.pid = process.pid
+        self._log = log
+        self._manager = manager
+        self._told: list[tuple[float, str]] = []
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """The log so far, line by line."""
+        text = self._log.read_text()
+        return [
+            json.loads(line) for line in text.splitlines(keepends=True) if line.startswith("{") and line[-1] == "\n"
+        ]
+
+    def said(self, event: str) -> list[dict[str, Any]]:
+        """Return the lines of one event."""
+        return [line for line in self.lines if line["event"] == event]
+
+    def hear(self, event: str, count: int = 1, *, at_most: float = PATIENCE_S) -> dict[str, Any]:
+        """Wait for the `count`-th line of an event, and return it."""
+        wait_until(
+            lambda: len(self.said(event)) >= count or self.process.poll() is not None, at_most=at_most, what=event
+        )
+        found = self.said(event)
+        assert len(found) >= count, f"it ended without {event}: {self._log.read_text()}"
+        return found[count - 1]
+
+    @property
+    def told(self) -> list[tuple[float, str]]:
+        """What systemd was told so far: when, by time.monotonic, and what."""
+        while self._manager.fileno() >= 0:
+            try:
+                self._told.append((time.monotonic(), self._manager.recv(4096).decode()))
+            except BlockingIOError:
+                break
+        return self._told
+
+    @property
+    def status(self) -> str:
+        """The last STATUS that it told systemd."""
+        lines = [message for _, message in self.told if message.startswith("STATUS=")]
+        return lines[-1].removeprefix("STATUS=") if lines else ""
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def wait(self, *, at_most: float = PATIENCE_S) -> int:
+        """Wait for its end and return its exit code."""
+        return self.process.wait(at_most)
+
+    def stop(self, *, at_most: float = PATIENCE_S) -> int:
+        """Ask for its end, and return its exit code."""
+        self.signal(signal.SIGTERM)
+        return self.wait(at_most=at_most)
+
+
+@contextmanager
+def daemon(config: Path, *, watchdog_s: float | None = None, **environ: str) -> Iterator[Daemon]:
+    """Run it under a manager that listens as systemd does; it does not outlive the context."""
+    log, address = config.with_suffix(".log"), str(config.parent / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, log.open("wb") as output:
+        manager.bind(address)
+        manager.setblocking(False)
+        environment = {**os.environ, "NOTIFY_SOCKET": address, "PYTHONPATH": str(ROOT), **environ}
+        if watchdog_s is not None:
+            environment["WATCHDOG_USEC"] = str(round(watchdog_s * 1e6))
+        line = [sys.executable, "-W", "error", "-m", "syncd", "run", "-c", str(config)]
+        process = subprocess.Popen(line, env=environment, stderr=output, stdout=output, cwd=config.parent)
+        running = Daemon(process, log, manager)
+        try:
+            yield running
+        except BaseException:
+            print(log.read_text())  # pytest shows it with what failed
+            raise
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+            assert running.told is not None, "what it told last is read while the socket is open"
+            Path(address).unlink()

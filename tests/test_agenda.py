@@ -1,0 +1,135 @@
+"""What the daemon does next: coalesced, never overlapping, a missed time made up once, failures looked at again."""
+
+import pytest
+
+from syncd.daemon.agenda import PROBE_FIRST_S, PROBE_MOST_S, Agenda
+from syncd.ledger import RECOTAP
+
+KNOWN = ("hubspot", "salesforce", RECOTAP)
+
+
+@pytest.fixture
+def agenda() -> Agenda:
+    return Agenda()
+
+
+def begin(agenda: Agenda) -> tuple[str, ...]:
+    return agenda.begin(KNOWN)
+
+
+def test_what_is_due_at_once_goes_into_one_pass_in_the_order_in_which_it_came(agenda):
+    assert not agenda.has_work
+    assert agenda.tick("salesforce")
+    assert agenda.tick("hubspot")
+    assert begin(agenda) == ("salesforce", "hubspot")
+    assert not agenda.has_work
+
+
+def test_a_time_that_comes_while_another_waits_is_one_with_it_and_counted(agenda):
+    agenda.tick("hubspot")
+    assert not agenda.tick("hubspot")
+    assert begin(agenda) == ("hubspot",)
+    agenda.finished((), 0.0)
+    assert not agenda.has_work
+    assert agenda.skipped == {"hubspot": 1}
+
+
+def test_a_time_that_comes_during_the_pass_is_made_up_once_and_the_others_are_counted(agenda):
+    agenda.tick("hubspot")
+    begin(agenda)
+    for _ in range(3):
+        assert not agenda.tick("hubspot")
+    assert agenda.finished((), 0.0) == {"hubspot": 2}
+    assert begin(agenda) == ("hubspot",)
+    assert agenda.finished((), 0.0) == {}
+    assert agenda.skipped.total() == 2
+
+
+def test_after_a_pass_that_failed_nothing_is_made_up(agenda):
+    """Else a CRM that hangs would be asked without a pause."""
+    agenda.tick("hubspot")
+    begin(agenda)
+    agenda.tick("hubspot")
+    assert agenda.finished({"hubspot"}, 0.0) == {"hubspot": 1}
+    assert not agenda.has_work
+
+
+def test_one_source_that_fails_holds_up_no_other(agenda):
+    agenda.want(["hubspot", "salesforce"])
+    begin(agenda)
+    agenda.tick("salesforce")
+    agenda.finished({"hubspot"}, 0.0)
+    assert begin(agenda) == ("salesforce",)
+
+
+def test_what_failed_is_looked_at_again_later_and_later_but_not_too_late(agenda):
+    now, waits = 1000.0, []
+    agenda.want(["hubspot"])
+    for _ in range(4):
+        assert begin(agenda) == ("hubspot",)
+        agenda.finished({"hubspot"}, now)
+        began = now
+        while not agenda.has_work:
+            now += 10.0
+            agenda.look(now)
+        waits.append(now - began)
+    assert waits == [PROBE_FIRST_S, 2 * PROBE_FIRST_S, PROBE_MOST_S, PROBE_MOST_S]
+    begin(agenda)
+    agenda.finished((), now)
+    agenda.look(now + 10 * PROBE_MOST_S)
+    assert not agenda.has_work, "after a good pass the timetable alone counts"
+
+
+def test_what_was_told_to_stay_away_is_not_looked_at_before(agenda):
+    agenda.want(["hubspot"])
+    begin(agenda)
+    agenda.finished({"hubspot"}, 0.0, not_before={"hubspot": 7200.0})
+    agenda.look(7199.0)
+    assert not agenda.has_work
+    agenda.look(7200.0)
+    assert begin(agenda) == ("hubspot",)
+
+
+def test_a_regular_pass_takes_the_place_of_the_look_that_was_planned(agenda):
+    agenda.wake("hubspot", 50.0)
+    agenda.tick("hubspot")
+    begin(agenda)
+    agenda.finished((), 10.0)
+    agenda.look(60.0)
+    assert not agenda.has_work
+
+
+def test_the_earlier_of_two_planned_looks_counts(agenda):
+    agenda.wake(RECOTAP, 50.0)
+    agenda.wake(RECOTAP, 40.0)
+    agenda.wake(RECOTAP, 60.0)
+    agenda.look(39.9)
+    assert not agenda.has_work
+    agenda.look(40.0)
+    assert begin(agenda) == (RECOTAP,)
+
+
+def test_what_an_operator_asks_for_during_a_pass_is_done_after_it(agenda):
+    agenda.tick("hubspot")
+    begin(agenda)
+    agenda.want(["hubspot"])
+    agenda.finished((), 0.0)
+    assert begin(agenda) == ("hubspot",)
+
+
+def test_a_planned_look_during_the_pass_is_no_pass_of_its_own(agenda):
+    agenda.wake("salesforce", 5.0)
+    agenda.want(["hubspot", "salesforce"])
+    begin(agenda)
+    agenda.wake("salesforce", 5.0)
+    agenda.look(6.0)
+    agenda.finished((), 7.0)
+    assert not agenda.has_work
+
+
+def test_what_is_not_configured_any_more_is_forgotten(agenda):
+    agenda.want(["gone", "hubspot"])
+    assert begin(agenda) == ("hubspot",)
+    agenda.want(["gone"])
+    assert begin(agenda) == ()
+    assert not agenda.has_work

@@ -1,0 +1,365 @@
+"""`syncd run` end to end: a process of its own, stand-ins over HTTP, signals, and a manager like systemd."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from syncd.sandbox import Fault
+from tests.conftest import Command
+from tests.daemons import ROOT, Daemon, daemon, wait_until
+from tests.world import World
+
+
+def often(world: World, **schedule: str) -> World:
+    """Have a pass every 300 ms, or as told."""
+    world.configure("schedule", **({"every": "300ms"} | schedule))
+    world.write_config()
+    return world
+
+
+def deadline(world: World, seconds: int) -> None:
+    world.configure("recotap", timeout=f"{seconds}s")
+    world.configure("sources.hubspot", timeout=f"{seconds}s")
+
+
+# -- passes ---------------------------------------------------------------------------------
+
+
+def test_it_delivers_goes_on_by_itself_and_ends_with_0_when_asked(live: World) -> None:
+    live.calls(3)
+    with daemon(often(live).config_file) as running:
+        wait_until(lambda: len(live.delivered) == 3)
+        live.calls(2)
+        wait_until(lambda: len(live.delivered) == 5)
+        running.hear("pass.finished", 4)
+        assert running.stop() == 0
+    assert [line["event"] for line in running.lines[-2:]] == ["run.stopping", "run.finished"]
+    assert {line["exit_code"] for line in running.said("pass.finished")} == {0}
+    assert live.recotap.doubled == 0
+    assert live.status()["balanced"]
+
+
+def test_each_source_has_its_own_interval(live: World) -> None:
+    live.configure("sources.hubspot", schedule={"every": "300ms"}, external_id="{source}-{kind}-{id}")
+    live.configure("sources.other", **live.source(base_url="http://127.0.0.1:9"), schedule={"every": "1h"})
+    often(live, every="1h")
+    with daemon(live.config_file) as running:
+        running.hear("pass.finished", 4)
+        started = running.hear("run.started")
+        assert started["sources"] == {"hubspot": "every 300ms", "other": "every 1h"} or started["sources"]
+        assert running.stop() == 0
+    failed = [line for line in running.said("pull.failed") if line["source"] == "other"]
+    assert len(failed) == 1, "a source that fails is asked at its own time, and stops no other"
+
+
+def test_what_backs_off_is_sent_when_its_time_has_come_though_no_source_is_due(live: World) -> None:
+    live.calls(1)
+    live.recotap.faults.add(Fault("answer", match="sales-activities", status=503, count=None))
+    with daemon(often(live, every="1h").config_file) as running:
+        running.hear("pass.finished")
+        live.recotap.faults.clear()
+        assert live.delivered == set()
+        assert running.stop() == 0
+    live.configure("schedule", cron="0 0 1 1 *", every="")
+    with daemon(live.write_config()) as running:
+        wait_until(lambda: len(live.delivered) == 1)
+        assert not running.said("pull.finished"), "by cron no source is due, but what waits is sent"
+        assert running.stop() == 0
+
+
+def test_by_cron_a_new_ledger_is_filled_at_once_and_what_was_missed_is_made_up_once(live: World) -> None:
+    live.calls(1)
+    live.configure("schedule", cron="0 0 1 1 *", timezone="Europe/Berlin")
+    with daemon(live.write_config()) as running:
+        wait_until(lambda: len(live.delivered) == 1)
+        running.hear("pass.finished")
+        assert running.stop() == 0
+    live.sql("UPDATE streams SET last_success_at = '2020-05-01T00:00:00.000Z'")
+    with daemon(live.write_config()) as running:
+        running.hear("pass.finished")
+        assert running.stop() == 0
+
+
+def test_a_pass_longer_than_its_interval_skips_times_and_says_so(live: World) -> None:
+    live.hubspot.faults.add(Fault("slow", match="/calls/search", seconds=1.5, count=1))
+    with daemon(often(live).config_file) as running:
+        skipped = running.hear("tick.skipped")
+        assert skipped["source"] == "hubspot"
+        assert skipped["ticks"] >= 2
+        assert "raise it" in skipped["hint"]
+        running.hear("pass.finished", 2)
+        assert running.stop() == 0
+    assert running.said("run.finished")[0]["skipped_ticks"] >= skipped["ticks"]
+
+
+def test_what_is_unreachable_ends_nothing_and_comes_when_it_is_back(live: World) -> None:
+    live.calls(2)
+    live.hubspot.faults.add(Fault("close", count=None))
+    with daemon(often(live).config_file) as running:
+        failed = running.hear("pull.failed")
+        assert failed["hint"]
+        wait_until(lambda: "FAILED" in running.status)
+        live.hubspot.faults.clear()
+        wait_until(lambda: len(live.delivered) == 2)
+        wait_until(lambda: " ok" in running.status)
+        assert running.stop() == 0
+
+
+# -- the end --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_books_the_request_under_way_or_meets_its_deadline_and_2_s(live: World, number: signal.Signals) -> None:
+    deadline(live, 2)
+    live.calls(1)
+    hang = live.recotap.faults.add(Fault("hang", match="sales-activities", after=True, seconds=60, count=1))
+    with daemon(often(live).config_file) as running:
+        wait_until(lambda: hang.hits == 1)
+        began = time.monotonic()
+        running.signal(number)
+        assert running.wait() == 0
+        assert time.monotonic() - began < 4.5
+        assert "stopping" in running.status
+        assert "STOPPING=1" in [message for _, message in running.told]
+    ((verdict,),) = live.sql("SELECT verdict FROM attempts")
+    assert verdict == "unanswered"
+    live.recotap.faults.clear()
+    with daemon(live.config_file) as running:
+        wait_until(lambda: live.status()["verdicts"]["duplicate"] == 1)
+        assert running.stop() == 0
+    assert live.recotap.doubled == 0
+
+
+def test_a_second_signal_leaves_at_once_and_nothing_is_lost_or_doubled(live: World) -> None:
+    live.calls(1)
+    hang = live.recotap.faults.add(Fault("hang", match="sales-activities", after=True, seconds=60, count=1))
+    with daemon(often(live).config_file) as running:
+        wait_until(lambda: hang.hits == 1)
+        running.signal(signal.SIGTERM)
+        running.hear("run.stopping")
+        began = time.monotonic()
+        running.signal(signal.SIGTERM)
+        assert running.wait() == 143
+        assert time.monotonic() - began < 1.5
+    live.recotap.faults.clear()
+    with daemon(live.config_file) as running:
+        wait_until(lambda: live.status()["verdicts"]["duplicate"] == 1)
+        assert running.stop() == 0
+    assert live.recotap.doubled == 0
+
+
+def test_what_does_not_end_by_its_deadline_is_left(live: World) -> None:
+    """A resolver that hangs is bounded by nothing; here a connector that sleeps stands for it."""
+    (live.path / "sleeper.py").write_text(
+        "import time\n"
+        "from connectors.hubspot import HubSpot\n"
+        "class Sleeper(HubSpot):\n"
+        "    def identity(self):\n"
+        "        time.sleep(60)\n"
+    )
+    package = live.path / "sleeper-1.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: sleeper\nVersion: 1\n")
+    (package / "entry_points.txt").write_text("[syncd.connectors]\nsleeper = sleeper:Sleeper\n")
+    deadline(live, 1)
+    live.configure("sources.hubspot", connector="sleeper")
+    with daemon(often(live).config_file, PYTHONPATH=f"{live.path}:{ROOT}") as running:
+        wait_until(lambda: "reading" in running.status)
+        began = time.monotonic()
+        assert running.stop() == 0
+        assert time.monotonic() - began < 5
+    assert running.said("run.left")
+
+
+def test_killed_it_leaves_nothing_behind_that_would_stop_the_next(live: World) -> None:
+    live.calls(2)
+    hang = live.recotap.faults.add(Fault("hang", match="sales-activities", after=True, seconds=60, count=1))
+    with daemon(often(live).config_file) as running:
+        wait_until(lambda: hang.hits == 1)
+        running.signal(signal.SIGKILL)
+        assert running.wait() == -signal.SIGKILL
+    live.recotap.faults.clear()
+    with daemon(live.config_file) as running:
+        wait_until(lambda: live.status()["activities"]["delivered"] == 2)
+        assert running.stop() == 0
+    assert live.recotap.doubled == 0
+    assert live.status()["verdicts"]["foreign_duplicate"] == 0
+
+
+# -- the ledger is held ---------------------------------------------------------------------
+
+
+def test_while_it_runs_the_ledger_is_held_and_can_be_looked_at(live: World, command: Command) -> None:
+    with daemon(often(live).config_file) as running:
+        running.hear("pass.finished")
+        for held_up in ("run", "sync"):
+            ran = command(held_up, "-c", live.config_file)
+            assert ran.code == 75
+            assert f"`syncd run`, process {running.pid}" in ran.err
+        assert command("status", "-c", live.config_file).code == 0
+        assert running.stop() == 0
+
+
+def test_what_retry_asks_for_is_done_within_5_s(live: World, command: Command) -> None:
+    stranger = live.person("no.address", address=None)
+    call = live.call(contacts=[stranger])
+    with daemon(often(live, every="1h").config_file) as running:
+        running.hear("pass.finished")
+        assert live.state(call) == "incomplete no_contact_email"
+        live.hubspot.edit("contacts", stranger, email="found@amber-bolts.com")
+        began = time.monotonic()
+        assert command("retry", "--reason", "no_contact_email", "-c", live.config_file).code == 0
+        wait_until(lambda: call in live.delivered, at_most=6)
+        assert time.monotonic() - began < 5
+        assert running.said("operator.asked")[0]["passes"] == ["hubspot"]
+        assert running.stop() == 0
+
+
+def test_a_ledger_that_cannot_be_used_is_74_before_anything_is_asked(live: World) -> None:
+    live.ledger.parent.mkdir()
+    live.ledger.write_bytes(b"no ledger at all" * 300)
+    with daemon(live.config_file) as running:
+        assert running.wait() == 74
+    assert not live.hubspot.requests
+    assert not running.told
+
+
+# -- the configuration and the keys ---------------------------------------------------------
+
+
+def test_a_configuration_that_is_wrong_at_the_start_is_78(live: World) -> None:
+    live.configure("schedule", every="soon")
+    with daemon(live.write_config()) as running:
+        assert running.wait() == 78
+    assert not running.told
+
+
+def test_sighup_takes_a_valid_configuration_between_passes(live: World) -> None:
+    with daemon(often(live, every="1h").config_file) as running:
+        running.hear("pass.finished")
+        often(live)
+        running.signal(signal.SIGHUP)
+        running.hear("config.in_force")
+        running.hear("pass.finished", 3)
+        assert running.stop() == 0
+    stages = [message.split("\n")[0] for _, message in running.told if not message.startswith("STATUS")]
+    assert stages == ["READY=1", "RELOADING=1", "READY=1", "STOPPING=1"]
+
+
+@pytest.mark.parametrize(
+    ("table", "wrong", "key"),
+    [
+        ("schedule", {"every": "soon"}, "schedule.every"),
+        ("ledger", {"path": "/elsewhere/ledger.db"}, "ledger.path"),
+    ],
+)
+def test_sighup_keeps_the_old_configuration_when_the_new_one_is_wrong(live: World, table, wrong, key) -> None:
+    with daemon(often(live).config_file) as running:
+        running.hear("pass.finished")
+        live.configure(table, **wrong)
+        live.write_config()
+        running.signal(signal.SIGHUP)
+        refused = running.hear("config.refused")
+        assert "old one stays" in refused["hint"]
+        assert [line["key"] for line in running.said("config.problem")] == [key]
+        running.hear("pass.finished", len(running.said("pass.finished")) + 2)
+        assert running.stop() == 0
+
+
+@pytest.mark.parametrize("key", ["key_file", "token_file"])
+def test_a_rotated_key_needs_no_restart_and_no_next_pass(live: World, key: str) -> None:
+    live.calls(1)
+    file = getattr(live, key)
+    right = file.read_text()
+    file.write_text("pat-na1-0000-revoked-long-ago")
+    with daemon(often(live, every="1h").config_file) as running:
+        running.hear("pass.finished")
+        assert live.delivered == set()
+        assert "FAILED" in wait_until(lambda: "FAILED" in running.status and running.status)
+        file.write_text(right)
+        running.hear("keys.changed", at_most=10)
+        wait_until(lambda: len(live.delivered) == 1)
+        assert running.stop() == 0
+    assert "revoked-long-ago" not in (live.path / "syncd.log").read_text()
+
+
+def test_a_key_that_cannot_be_read_for_a_while_ends_nothing(live: World) -> None:
+    live.calls(1)
+    right = live.key_file.read_text()
+    with daemon(often(live).config_file) as running:
+        running.hear("pass.finished")
+        live.key_file.unlink()
+        problem = running.hear("config.problem")
+        assert problem["key"] == "recotap.api_key"
+        live.key_file.write_text(right)
+        count = len(running.said("pass.finished"))
+        running.hear("pass.finished", count + 1)
+        assert running.stop() == 0
+
+
+# -- systemd, and what does not go on -------------------------------------------------------
+
+
+def feeds(running: Daemon) -> list[float]:
+    return [at for at, message in running.told if message == "WATCHDOG=1"]
+
+
+def test_ready_comes_after_the_checks_and_the_watchdog_is_fed(live: World) -> None:
+    with daemon(often(live, every="1h").config_file, watchdog_s=0.9) as running:
+        wait_until(lambda: len(feeds(running)) >= 6)
+        assert next(message for _, message in running.told if "=1" in message) == "READY=1"
+        gaps = [later - earlier for earlier, later in zip(feeds(running), feeds(running)[1:], strict=False)]
+        assert max(gaps) < 0.9
+        wait_until(lambda: " ok" in running.status)
+        assert "next at" in running.status
+        assert running.stop() == 0
+
+
+def test_a_stuck_pass_is_said_and_the_watchdog_is_not_fed(live: World) -> None:
+    live.hubspot.faults.add(Fault("hang", match="/calls/search", seconds=60, count=1))
+    with daemon(often(live, stuck_after="1s").config_file, watchdog_s=0.6) as running:
+        stuck = running.hear("pass.stuck")
+        assert stuck["sources"] == ["hubspot"]
+        assert "restart" in stuck["hint"]
+        assert "STUCK" in wait_until(lambda: "STUCK" in running.status and running.status)
+        fed = len(feeds(running))
+        time.sleep(1.5)
+        assert len(feeds(running)) == fed
+        live.hubspot.faults.clear()
+        wait_until(lambda: len(feeds(running)) > fed + 1)
+        assert running.stop() == 0
+
+
+def test_a_long_pass_that_goes_on_is_not_stuck(live: World) -> None:
+    live.calls(30)
+    live.recotap.faults.add(Fault("slow", match="sales-activities", seconds=0.4, count=None))
+    live.hubspot.faults.add(Fault("slow", match="search", seconds=0.6, count=None))
+    with daemon(often(live, stuck_after="1500ms").config_file, watchdog_s=0.9) as running:
+        running.hear("pass.finished", 2)
+        assert running.stop() == 0
+    assert not running.said("pass.stuck")
+
+
+# -- what it costs --------------------------------------------------------------------------
+
+
+def test_from_the_start_to_the_first_request_it_takes_no_time(live: World) -> None:
+    """The figure, 1.5 s, is the benchmark's; this bound is for a machine that does other things too."""
+    began = time.monotonic()
+    with daemon(often(live, every="1h").config_file) as running:
+        wait_until(lambda: bool(live.hubspot.requests))
+        assert time.monotonic() - began < 6
+        assert running.stop() == 0
+
+
+def test_a_daemon_over_hubspot_loads_nothing_of_the_other_connectors(live: World) -> None:
+    line = (
+        "import sys; from syncd.daemon import service; from syncd.config import load; from pathlib import Path;"
+        f"load(Path({str(live.config_file)!r}));"
+        "print([m for m in sys.modules if m.split('.')[0] in ('simple_salesforce', 'zeep', 'trustme')])"
+    )
+    done = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == "[]\n"

@@ -1,0 +1,150 @@
+"""Regular times, whatever happens to the wall clock: APScheduler's thread under a clock that the test moves."""
+
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from apscheduler.schedulers import base
+
+from syncd.daemon.jobs import Jobs, Trigger
+from syncd.timetable import Timetable
+
+MONDAY = datetime(2026, 10, 5, 9, 0, tzinfo=UTC)
+
+
+class TestTrigger:
+    def after(self, trigger: Trigger, previous: datetime | None, now: datetime) -> datetime:
+        return trigger.get_next_fire_time(previous, now)
+
+    def test_an_interval_from_the_last_time_not_from_when_it_was_noticed(self):
+        trigger = Trigger(Timetable(every="5m"))
+        assert self.after(trigger, None, MONDAY) == MONDAY + timedelta(minutes=5)
+        assert self.after(trigger, MONDAY, MONDAY + timedelta(seconds=2)) == MONDAY + timedelta(minutes=5)
+
+    @pytest.mark.parametrize("missed", [timedelta(minutes=5), timedelta(hours=9, minutes=3), timedelta(days=20_000)])
+    def test_whatever_was_missed_the_next_time_lies_ahead_and_in_step(self, missed):
+        trigger = Trigger(Timetable(every="5m"))
+        now = MONDAY + timedelta(minutes=5) + missed
+        coming = self.after(trigger, MONDAY, now)
+        assert now < coming <= now + timedelta(minutes=5)
+        assert (coming - MONDAY) % timedelta(minutes=5) == timedelta(0)
+
+    def test_an_interval_at_the_end_of_all_time_does_not_break(self):
+        trigger = Trigger(Timetable(every="3650d"))
+        late = datetime(9998, 1, 1, tzinfo=UTC)
+        assert self.after(trigger, late, late).year == 9999
+
+    def test_cron_goes_on_from_now_when_times_were_missed(self):
+        trigger = Trigger(Timetable(cron="0 3 * * *"))
+        now = MONDAY + timedelta(days=3)
+        assert self.after(trigger, MONDAY, now) == datetime(2026, 10, 9, 3, 0, tzinfo=UTC)
+
+    def test_cron_does_not_come_twice_for_a_clock_that_is_a_little_behind(self):
+        trigger = Trigger(Timetable(cron="0 9 * * *"))
+        assert self.after(trigger, MONDAY, MONDAY - timedelta(seconds=1)) == MONDAY + timedelta(days=1)
+
+
+class Wall:
+    """The wall clock of APScheduler: the machine's, set by so much."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta(0)
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+
+@pytest.fixture
+def wall(monkeypatch: pytest.MonkeyPatch) -> Wall:
+    wall = Wall()
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return wall.now().astimezone(tz)
+
+    monkeypatch.setattr(base, "datetime", Clock)
+    return wall
+
+
+class Heard:
+    """What was due, and when by the monotonic clock."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.came = threading.Condition()
+
+    def __call__(self, name: str) -> None:
+        with self.came:
+            self.names.append(name)
+            self.came.notify_all()
+
+    def wait(self, count: int, *, at_most: float) -> bool:
+        with self.came:
+            return self.came.wait_for(lambda: len(self.names) >= count, at_most)
+
+
+@pytest.fixture
+def heard() -> Heard:
+    return Heard()
+
+
+@pytest.fixture
+def jobs(heard: Heard) -> Iterator[Jobs]:
+    jobs = Jobs(heard)
+    jobs.start()
+    yield jobs
+    jobs.stop()
+    assert not jobs.is_alive()
+
+
+def test_each_job_comes_at_its_own_interval(jobs, heard):
+    jobs.set({"hubspot": Timetable(every="200ms"), "salesforce": Timetable(every="1h")})
+    assert heard.wait(3, at_most=5)
+    assert set(heard.names) == {"hubspot"}
+    assert jobs.is_alive()
+
+
+def test_a_clock_that_is_set_back_stops_no_interval(jobs, heard, wall):
+    """Seen with APScheduler 3.11.3 alone: no time comes until the clock has caught up."""
+    jobs.set({"hubspot": Timetable(every="300ms")})
+    assert heard.wait(2, at_most=5)
+    wall.ahead -= timedelta(hours=1)
+    time.sleep(0.4)  # what was under way comes yet
+    count = len(heard.names)
+    assert not heard.wait(count + 1, at_most=1), "without a word of ours it stops: this test would see it"
+    jobs.clock_was_set(timedelta(hours=-1), wall.now())
+    assert heard.wait(count + 3, at_most=3)
+
+
+def test_a_clock_that_is_set_forward_brings_one_time_at_once_and_no_burst(jobs, heard, wall):
+    jobs.set({"hubspot": Timetable(every="10m")})
+    wall.ahead += timedelta(days=20_000)
+    jobs.clock_was_set(timedelta(days=20_000), wall.now())
+    assert heard.wait(1, at_most=3)
+    assert not heard.wait(2, at_most=0.5)
+    assert timedelta(0) < jobs.next_at(["hubspot"]) - wall.now() <= timedelta(minutes=10)
+
+
+def test_cron_waits_for_what_the_clock_shows_and_is_reckoned_anew_after_a_correction(jobs, wall):
+    jobs.set({"nightly": Timetable(cron="0 3 * * *")})
+    first = jobs.next_at(["nightly"])
+    wall.ahead -= timedelta(hours=2)
+    jobs.clock_was_set(timedelta(hours=-2), wall.now())
+    assert jobs.next_at(["nightly"]) == first, "within three hours nothing comes twice"
+    wall.ahead -= timedelta(days=400)
+    jobs.clock_was_set(timedelta(days=-400), wall.now())
+    assert timedelta(0) < jobs.next_at(["nightly"]) - wall.now() <= timedelta(days=1)
+
+
+def test_a_new_timetable_replaces_the_old_and_the_same_one_keeps_its_step(jobs):
+    jobs.set({"hubspot": Timetable(every="1h"), "salesforce": Timetable(every="1h"), "gone": Timetable(every="1m")})
+    before = jobs.next_at(["hubspot"])
+    time.sleep(0.01)
+    jobs.set({"hubspot": Timetable(every="1h"), "salesforce": Timetable(every="2h")})
+    assert jobs.next_at(["hubspot"]) == before
+    assert jobs.next_at(["salesforce"]) > before + timedelta(minutes=59)
+    assert jobs.next_at(["gone"]) is None
