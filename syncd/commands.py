@@ -133,6 +133,35 @@ def check(config: ConfigFile = None) -> None:
 
 
 @app.command()
+def health(
+    config: ConfigFile = None,
+    probe: Annotated[str | None, typer.Option(help="One of these alone: alive, ready, fresh.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say whether the daemon is alive, ready and fresh: for a container's health check and a cluster's probes.
+
+    Answers from the ledger alone. 0: all is well; else 69, or 74 where the ledger cannot be read.
+    """
+    from syncd import clock
+    from syncd import health as probes
+    from syncd.errors import worst
+
+    if probe is not None and probe not in probes.PROBES:
+        raise typer.BadParameter(f"--probe is one of {', '.join(probes.PROBES)}")
+    found = [f for f in probes.findings(_load(config), clock.now()) if probe in (None, f.what)]
+    if as_json:
+        wrong = [{"probe": f.what, "message": f.message, "hint": f.hint} for f in found if not f.ok]
+        _print_json(
+            {p: all(f.ok for f in found if f.what == p) for p in probes.PROBES if probe in (None, p)}
+            | {"problems": wrong}
+        )
+    else:
+        for finding in found:
+            _print_finding(finding)
+    raise typer.Exit(int(worst(f.exit_code for f in found if not f.ok)))
+
+
+@app.command()
 def status(config: ConfigFile = None, as_json: AsJson = False) -> None:
     """Show the books: states, verdicts, reasons, watermarks, the last pass."""
     from syncd import clock, show

@@ -1,0 +1,78 @@
+"""`syncd health`: is the daemon alive, ready and fresh? Answered from the ledger; nothing outside is asked.
+
+alive   a syncd holds the ledger, and the pass it is making, if any, goes on
+ready   it is the daemon, and the ledger is whole
+fresh   every source was read to its end within its last three intervals
+
+A restart helps what is not alive. It does not help what is not fresh: a CRM's outage, a refused key.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from syncd import clock
+from syncd.config import Config
+from syncd.connector import Finding
+from syncd.errors import Exit, SyncdError
+from syncd.ledger import Glance, holder
+
+PROBES = ("alive", "ready", "fresh")
+INTERVALS = 3  # without a successful pass: not fresh
+STATUS = "`syncd status` shows the last error, the log says what to do"
+
+
+def findings(config: Config, now: datetime) -> Iterator[Finding]:
+    """Yield one finding or more of each probe, which is its `what`. Writes nothing, asks nobody."""
+    path = config.ledger.path
+    try:
+        who = holder(path)
+        with Glance.at(path) as glance:
+            yield _alive(config, who, glance.still_since(), now)
+            yield _ready(who, balanced=glance.balanced())
+            yield from _fresh(config, glance, now)
+    except SyncdError as error:
+        for probe in PROBES:
+            yield Finding(probe, False, error.message, error.hint, exit_code=error.exit_code)
+
+
+def document(found: Sequence[Finding]) -> dict[str, Any]:
+    """Return what `syncd health --json` prints: each probe's answer, and what is wrong."""
+    answers = {probe: all(f.ok for f in found if f.what == probe) for probe in dict.fromkeys(f.what for f in found)}
+    wrong = [{"probe": f.what, "message": f.message, "hint": f.hint} for f in found if not f.ok]
+    return {**answers, "problems": wrong}
+
+
+def _alive(config: Config, who: str | None, still_since: datetime | None, now: datetime) -> Finding:
+    if who is None:
+        return _wrong("alive", f"no syncd holds the ledger at {config.ledger.path}", "start `syncd run`")
+    patience = config.schedule.stuck_after
+    if still_since is not None and now - still_since > patience:
+        message = f"{who} has made no progress in its pass since {clock.text(still_since)}"
+        return _wrong("alive", message, "restart it: nothing is lost")
+    return Finding("alive", True, who)
+
+
+def _ready(who: str | None, *, balanced: bool) -> Finding:
+    if who is None or not who.startswith("`syncd run`"):
+        return _wrong("ready", f"the daemon does not hold the ledger ({who or 'nobody does'})", "start `syncd run`")
+    if not balanced:
+        hint = "rows were removed by hand: restore a backup"
+        return Finding("ready", False, "the books do not balance", hint, exit_code=Exit.UNBALANCED)
+    return Finding("ready", True, "the ledger is held, and the books balance")
+
+
+def _fresh(config: Config, glance: Glance, now: datetime) -> Iterator[Finding]:
+    read = glance.last_success()
+    for source in config.sources:
+        name, at, timetable = source.name, read.get(source.name), config.timetable(source)
+        if at is None:
+            yield _wrong("fresh", f"{name} was never read to its end yet", STATUS)
+        elif timetable.nth_after(at, INTERVALS) < now:
+            yield _wrong("fresh", f"{name} was last read to its end at {clock.text(at)} ({timetable})", STATUS)
+        else:
+            yield Finding("fresh", True, f"{name} was read to its end at {clock.text(at)}")
+
+
+def _wrong(probe: str, message: str, hint: str) -> Finding:
+    return Finding(probe, False, message, hint, exit_code=Exit.UNAVAILABLE)

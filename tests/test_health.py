@@ -1,0 +1,113 @@
+"""`syncd health`: alive, ready, fresh, answered from the ledger alone."""
+
+import json
+import os
+import time
+from datetime import timedelta
+
+import pytest
+
+from syncd import health
+from syncd.ledger import Ledger, held
+from tests.conftest import Command
+from tests.daemons import daemon
+from tests.world import World
+
+
+def answers(live: World, *, later: timedelta = timedelta(0)) -> dict[str, bool]:
+    document = health.document(list(health.findings(live.config(), live.now() + later)))
+    return {probe: document[probe] for probe in health.PROBES}
+
+
+ALL = {"alive": True, "ready": True, "fresh": True}
+
+
+def test_a_daemon_at_work_is_alive_ready_and_fresh(live: World, command: Command) -> None:
+    live.configure("schedule", every="300ms")
+    with daemon(live.write_config()) as running:
+        running.hear("pass.finished")
+        requests = dict(live.hubspot.requests)
+        ran = command("health", "-c", live.config_file, "--json")
+        assert (ran.code, json.loads(ran.out)) == (0, {**ALL, "problems": []})
+        shown = command("health", "-c", live.config_file).out.splitlines()
+        assert [line[:12].rstrip(":") for line in shown] == ["ok    alive", "ok    ready", "ok    fresh"]
+        assert command("health", "--probe", "alive", "-c", live.config_file).out.count("\n") == 1
+        assert running.stop() == 0
+    assert requests
+    ran = command("health", "-c", live.config_file, "--json")
+    document = json.loads(ran.out)
+    assert ran.code == 69
+    assert (document["alive"], document["ready"]) == (False, False)
+    assert all(problem["hint"] for problem in document["problems"])
+
+
+def test_it_asks_nobody_and_writes_nothing(live: World, command: Command) -> None:
+    live.sync()
+    before, asked = live.ledger.read_bytes(), dict(live.hubspot.requests)
+    command("health", "-c", live.config_file)
+    assert live.ledger.read_bytes() == before
+    assert dict(live.hubspot.requests) == asked
+    assert not list(live.ledger.parent.glob("*-wal"))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "fresh_until"),
+    [({"every": "5m"}, timedelta(minutes=15)), ({"cron": "0 * * * *"}, timedelta(hours=2))],
+)
+def test_three_intervals_without_a_successful_pass_are_not_fresh(live: World, schedule, fresh_until) -> None:
+    live.configure("schedule", **schedule)
+    live.sync()
+    with held(live.ledger, "run"):
+        assert answers(live) == ALL
+        assert answers(live, later=fresh_until - timedelta(seconds=30))["fresh"]
+        assert not answers(live, later=fresh_until + timedelta(hours=1))["fresh"]
+
+
+def test_the_source_with_the_longest_silence_decides(live: World) -> None:
+    live.sync()
+    live.sql("UPDATE streams SET last_success_at = '2026-01-01T00:00:00.000Z' WHERE stream = 'emails'")
+    with held(live.ledger, "run"):
+        assert answers(live) == {**ALL, "fresh": False}
+
+
+def test_a_pass_that_writes_nothing_for_too_long_is_not_alive(live: World) -> None:
+    live.sync()
+    with held(live.ledger, "run"), Ledger.open(live.ledger) as ledger:
+        ledger.begin_pass(live.now())
+        assert answers(live, later=timedelta(minutes=14))["alive"]
+        assert not answers(live, later=timedelta(minutes=16))["alive"]
+        old = time.time() - 16 * 60
+        for part in live.ledger.parent.iterdir():
+            os.utime(part, (old, old))
+        assert not answers(live)["alive"]
+        ledger.pause_until("hubspot", live.now(), "whatever a pass writes")
+        assert answers(live)["alive"]
+
+
+def test_a_pass_by_hand_is_alive_but_no_daemon(live: World) -> None:
+    live.sync()
+    with held(live.ledger, "sync"):
+        assert answers(live) == {**ALL, "ready": False}
+
+
+def test_books_that_do_not_balance_are_not_ready_and_4(live: World, command: Command) -> None:
+    live.calls(2)
+    live.sync()
+    live.sql("DELETE FROM attempts")
+    live.sql("DELETE FROM activities WHERE id = 1")
+    with held(live.ledger, "run"):
+        assert answers(live) == {**ALL, "ready": False}
+        assert command("health", "--probe", "ready", "-c", live.config_file).code == 4
+
+
+def test_a_ledger_that_is_not_there_or_damaged_is_74(live: World, command: Command) -> None:
+    ran = command("health", "-c", live.config_file)
+    assert ran.code == 74
+    assert "no ledger" in ran.out
+    live.ledger.parent.mkdir()
+    live.ledger.write_bytes(b"no ledger" * 1000)
+    assert command("health", "-c", live.config_file).code == 74
+
+
+def test_an_unknown_probe_is_a_wrong_command_line(live: World, command: Command) -> None:
+    assert command("health", "--probe", "happy", "-c", live.config_file).code == 2
