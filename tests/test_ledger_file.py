@@ -1,6 +1,5 @@
 """The ledger as a file: made private, migrated or refused, held by one, and whole again after every fault."""
 
-import ctypes
 import errno
 import json
 import os
@@ -9,7 +8,6 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ import pytest
 from syncd.errors import LedgerError, LedgerHeld
 from syncd.ledger import Glance, Judgement, Ledger, Operator, file, held, reading, schema
 from syncd.states import Verdict
+from tests.disks import fill, mounted, read_only
 from tests.ledgers import DAY, NOW, SECOND, ask, book, due, files, names, send, stranger
 from tests.ledgers import reading as look
 
@@ -34,36 +33,6 @@ def filled(path):
     with Ledger.open(path) as ledger:
         book(ledger, look(1), watermark=NOW)
     return path
-
-
-@contextmanager
-def mounted(at, options):
-    """Mount a small file system of its own; skip where that is not allowed."""
-    at.mkdir(exist_ok=True)
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mount(b"tmpfs", os.fsencode(at), b"tmpfs", 0, options.encode()) != 0:
-        pytest.skip(f"needs the right to mount a tmpfs: {os.strerror(ctypes.get_errno())}")
-    try:
-        yield at
-    finally:
-        assert libc.umount2(os.fsencode(at), 2) == 0
-
-
-def read_only(at):
-    """Make what is mounted there read-only."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    remount, readonly = 32, 1
-    assert libc.mount(b"tmpfs", os.fsencode(at), b"tmpfs", remount | readonly, None) == 0
-
-
-def fill(disk):
-    """Leave no byte free on `disk`; return the file that takes it all."""
-    filler = disk / "filler"
-    with filler.open("wb", buffering=0) as taken, suppress(OSError):
-        while taken.write(b"x" * 4096):
-            pass
-    assert os.statvfs(disk).f_bavail == 0
-    return filler
 
 
 def refused(path, opening=Ledger.open):
