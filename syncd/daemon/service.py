@@ -100,7 +100,7 @@ class Service:
         self._busy = False
         self._stuck_said = False
         self._passes = 0
-        self._last: Ended | None = None
+        self._last = Ended()  # how the last pass came out
         self._ended_at: datetime | None = None
         self._counts: dict[str, int] = {}
         self._keys = ""  # as they were when the last pass began
@@ -202,8 +202,7 @@ class Service:
             self._agenda.wake(RECOTAP, max(now + SEND_AGAIN_S, pauses[RECOTAP]))
         self._plan_to_send(now)
         self._counts = self._ledger.ask(Glance.counts, otherwise={})
-        errors = ended.outcome.errors if ended.outcome else (ended.error,)
-        self._keys_refused = any(error and error.exit_code in (Exit.UNAUTHORIZED, Exit.CONFIG) for error in errors)
+        self._keys_refused = any(error.exit_code in (Exit.UNAUTHORIZED, Exit.CONFIG) for error in ended.errors)
 
     def _plan_to_send(self, now: float) -> None:
         """Wake when the first of what backs off may go out; not at once for what was just tried and stays due."""
@@ -320,16 +319,18 @@ class Service:
             self._notifier.feed()
 
     def _line(self, sources: tuple[str, ...], still_s: float, *, stuck: bool) -> str:
-        progress = self._worker.progress
+        progress, last = self._worker.progress, self._last
+        failure = next(iter(last.errors), None)
         if stuck:
             return telling.stuck(sources, where=progress.where, for_s=still_s)
         if self._busy:
             return telling.working(
-                sources, where=progress.where, read=progress.read_count, delivered=progress.delivered
+                sources, where=progress.where, read=progress.read_count, delivered=progress.delivered, failure=failure
             )
-        last = self._last or Ended()
-        next_at = self._jobs.next_at([source.name for source in self._config.sources])
-        return telling.idle(last.outcome, last.error, ended_at=self._ended_at, counts=self._counts, next_at=next_at)
+        return telling.idle(
+            last.outcome, failure, ended_at=self._ended_at, counts=self._counts,
+            next_at=self._jobs.next_at([source.name for source in self._config.sources]),
+        )  # fmt: skip
 
 
 def _wall_ahead() -> float:

@@ -10,10 +10,13 @@ from syncd.states import MEANINGS, State
 PLACES = 160  # characters of an error's message: the line is to be read at a glance
 
 
-def working(sources: tuple[str, ...], *, where: str, read: int, delivered: int) -> str:
-    """Say what a pass is at."""
+def working(
+    sources: tuple[str, ...], *, where: str, read: int, delivered: int, failure: SyncdError | None = None
+) -> str:  # fmt: skip
+    """Say what a pass is at, and what was amiss in the one before."""
     what = f"reading {where or ', '.join(sources)}" if sources else "sending"
-    return f"{what}: {read} read, {delivered} delivered so far" if read or delivered else what
+    told = f"{what}: {read} read, {delivered} delivered so far" if read or delivered else what
+    return f"{told}; the pass before FAILED: {_short(failure.message)}" if failure else told
 
 
 def stuck(sources: tuple[str, ...], *, where: str, for_s: float) -> str:
@@ -22,7 +25,7 @@ def stuck(sources: tuple[str, ...], *, where: str, for_s: float) -> str:
 
 
 def idle(
-    outcome: Outcome | None, error: SyncdError | None, *, ended_at: datetime | None, counts: Mapping[str, int],
+    outcome: Outcome | None, failure: SyncdError | None, *, ended_at: datetime | None, counts: Mapping[str, int],
     next_at: datetime | None,
 ) -> str:  # fmt: skip
     """Say how the last pass came out, what waits, and when it goes on; times are local."""
@@ -30,13 +33,12 @@ def idle(
     if ended_at is None:
         return f"no pass yet; {coming}"
     waiting = ", ".join(f"{counts[state]} {state}" for state in ("pending", "incomplete", "dead") if counts.get(state))
-    first = error or (outcome.errors[0] if outcome and outcome.errors else None)
-    if first:
-        told = f"{_time(ended_at)} FAILED: {_short(first.message)}"
+    if failure:
+        told = f"{_time(ended_at)} FAILED: {_short(failure.message)}"
     elif outcome and outcome.exit_code:
         told = f"{_time(ended_at)} ended with {int(outcome.exit_code)} ({outcome.exit_code.name.lower()})"
     else:
-        told = f"{_time(ended_at)} ok, {_figures(outcome)}" if outcome else f"{_time(ended_at)} ok"
+        told = f"{_time(ended_at)} ok" + (f", {_figures(outcome)}" if outcome else "")
     return "; ".join(filter(None, (told, waiting, coming)))
 
 

@@ -35,6 +35,12 @@ class Ended:
     outcome: Outcome | None = None
     error: SyncdError | None = None
 
+    @property
+    def errors(self) -> tuple[SyncdError, ...]:
+        """What went wrong, the first thing first."""
+        found = self.outcome.errors if self.outcome else ()
+        return (self.error, *found) if self.error else found
+
 
 class Progress:
     """What a pass has come to so far, and when it last went on; a Watcher. Read by another thread."""

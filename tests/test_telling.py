@@ -1,0 +1,62 @@
+"""The one line of `systemctl status`."""
+
+import re
+from collections import Counter
+from datetime import UTC, datetime
+
+from syncd.daemon import telling
+from syncd.engine import Outcome, StreamTotals
+from syncd.errors import Exit, Unavailable
+from syncd.push import Totals
+from syncd.states import Verdict
+
+AT = datetime(2026, 10, 5, 9, 0, tzinfo=UTC)
+NEXT = datetime(2026, 10, 5, 9, 5, tzinfo=UTC)
+
+
+def outcome(code: Exit = Exit.OK) -> Outcome:
+    verdicts = Counter({Verdict.CREATED: 2, Verdict.DUPLICATE: 1, Verdict.REFUSED: 4})
+    return Outcome(code, Totals(posts=1, sent=7, verdicts=verdicts), {("crm", "calls"): StreamTotals(new=5)})
+
+
+def idle(
+    came: Outcome | None = None, failure: Unavailable | None = None, ended_at: datetime | None = AT, **counts: int
+) -> str:
+    line = telling.idle(came, failure, ended_at=ended_at, counts=counts, next_at=NEXT)
+    return re.sub(r"\d\d:\d\d:\d\d", "T", line)
+
+
+def test_after_a_good_pass_what_it_brought_what_waits_and_when_it_goes_on():
+    assert idle(outcome(), pending=0, incomplete=12, delivered=900) == (
+        "T ok, 5 new, 3 delivered; 12 incomplete; next at T"
+    )
+
+
+def test_before_the_first_pass():
+    assert idle(ended_at=None) == "no pass yet; next at T"
+
+
+def test_after_a_pass_that_failed_why():
+    assert idle(outcome(Exit.UNAVAILABLE), Unavailable("Recotap cannot be reached"), pending=3) == (
+        "T FAILED: Recotap cannot be reached; 3 pending; next at T"
+    )
+
+
+def test_after_a_pass_that_gave_something_up():
+    assert idle(outcome(Exit.DIED), dead=1) == "T ended with 3 (died); 1 dead; next at T"
+
+
+def test_a_long_reason_is_cut():
+    assert len(idle(None, Unavailable("x" * 900))) < 220
+
+
+def test_while_a_pass_is_under_way_what_it_is_at_and_what_was_amiss_before():
+    assert telling.working(("crm",), where="", read=0, delivered=0) == "reading crm"
+    assert telling.working((), where="", read=0, delivered=0) == "sending"
+    assert telling.working(("crm",), where="crm calls", read=400, delivered=50, failure=Unavailable("it was down")) == (
+        "reading crm calls: 400 read, 50 delivered so far; the pass before FAILED: it was down"
+    )
+
+
+def test_a_pass_that_does_not_go_on():
+    assert telling.stuck(("crm",), where="crm calls", for_s=1000) == "STUCK for 17 min in crm calls: see the log"
