@@ -11,7 +11,8 @@ import os
 import sys
 import traceback
 from collections.abc import MutableMapping
-from typing import Any, TextIO
+from contextlib import suppress
+from typing import Any, TextIO, cast
 
 import structlog
 from structlog.dev import ConsoleRenderer, plain_traceback
@@ -35,7 +36,7 @@ def configure(verbose: bool = False, stream: TextIO | None = None) -> None:
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, add_log_level, *_dress(stream)],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=stream),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", _Unbreakable(stream))),
         cache_logger_on_first_use=False,  # a module's logger must follow a later configure
     )
     root = logging.getLogger()
@@ -43,6 +44,22 @@ def configure(verbose: bool = False, stream: TextIO | None = None) -> None:
         root.removeHandler(handler)
     root.addHandler(_Foreign())
     root.setLevel(logging.WARNING)  # what urllib3 and httpx say below that holds URLs, not news
+
+
+class _Unbreakable:
+    """A stream whose failures stop nobody: a log on a full disk, or a pipe whose reader is gone, is no reason to."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):  # ValueError: it is closed
+            return self._stream.write(text)
+        return 0
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 def _dress(stream: TextIO) -> list[structlog.typing.Processor]:

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from syncd.sandbox import Fault
 from tests.conftest import Command
-from tests.daemons import Daemon, daemon, wait_until
+from tests.daemons import ROOT, Daemon, daemon, wait_until
 from tests.disks import fill, mounted, read_only
 from tests.world import World
 
@@ -184,6 +185,21 @@ def test_the_daemon_outlives_a_state_directory_that_is_read_only_for_a_while(liv
         wait_until(lambda: len(live.delivered) >= 3)
         assert running.stop() == 0
     assert live.recotap.doubled == 0
+
+
+def test_the_daemon_outlives_a_log_that_cannot_be_written(live: World) -> None:
+    live.calls(1)
+    line = [sys.executable, "-m", "syncd", "run", "-c", str(often(live))]
+    with Path("/dev/full").open("w") as full, subprocess.Popen(line, stderr=full, cwd=ROOT) as process:
+        try:
+            wait_until(lambda: len(live.delivered) == 1)
+            live.calls(1)
+            wait_until(lambda: len(live.delivered) == 2)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+        finally:
+            if process.poll() is None:
+                process.kill()
 
 
 # -- the network ----------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """`syncd run` end to end: a process of its own, stand-ins over HTTP, signals, and a manager like systemd."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -331,6 +332,32 @@ def test_a_stuck_pass_is_said_and_the_watchdog_is_not_fed(live: World) -> None:
         live.hubspot.faults.clear()
         wait_until(lambda: len(feeds(running)) > fed + 1)
         assert running.stop() == 0
+
+
+@pytest.mark.parametrize("thread", ["passes", "APScheduler"])
+def test_a_thread_that_ends_ends_the_daemon_loudly(live: World, thread: str) -> None:
+    """Without it no pass would ever be made, and nobody would notice: whoever supervises syncd restarts it."""
+    (live.path / "broken.py").write_text(
+        "import sys, threading, time\n"
+        "from syncd.daemon import worker\n"
+        "from syncd import cli, wiring\n"
+        "def die(*args, **kwargs):\n"
+        "    raise SystemExit\n"
+        "def kill():\n"
+        "    time.sleep(1)\n"
+        "    from apscheduler.schedulers import blocking\n"
+        "    blocking.BlockingScheduler._process_jobs = die\n"
+        "if sys.argv[1] == 'passes':\n"
+        "    wiring.one_pass = die\n"
+        "else:\n"
+        "    threading.Thread(target=kill, daemon=True).start()\n"
+        "sys.argv = ['syncd', *sys.argv[2:]]\n"
+        "cli.main()\n"
+    )
+    line = [sys.executable, str(live.path / "broken.py"), thread, "run", "-c", str(often(live).config_file)]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=20, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.returncode == 1
+    assert "a thread of the daemon has ended" in done.stderr
 
 
 def test_a_long_pass_that_goes_on_is_not_stuck(live: World) -> None:

@@ -1,5 +1,6 @@
 """The logs: one line per event, in the form that its reader wants, and nothing private in any."""
 
+import errno
 import io
 import json
 import logging
@@ -291,3 +292,24 @@ def test_of_the_sessions_that_a_daemon_meets_with_every_pass_the_last_ones_are_k
     last = f"session-{3 * redaction.KEPT - 1:06}"
     told = redaction.redact(f"the-key-that-is-read-with-every-pass, {last}, session-000000")
     assert told == "[redacted], [redacted], session-000000"
+
+
+class Failing(io.StringIO):
+    """A stream on a full disk, or a pipe that nobody reads."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def flush(self) -> None:
+        raise BrokenPipeError
+
+
+def test_a_log_that_cannot_be_written_stops_nothing():
+    closed = io.StringIO()
+    closed.close()
+    for stream in (Failing(), closed):
+        log.configure(stream=Failing())
+        structlog.get_logger().error("ledger.failed", hint="make room")
+        logging.getLogger("library").warning("it said")
+        log._Unbreakable(stream).write("a line")
+        log._Unbreakable(stream).flush()

@@ -243,6 +243,8 @@ class Service:
         if self._leave_at and self._busy and now >= self._leave_at:
             log.warning("run.left", hint="a request did not end by its deadline; its outcome is asked again")
             self._leave(int(Exit.OK))
+        if not (self._worker.is_alive() and self._jobs.is_alive()):
+            raise RuntimeError("a thread of the daemon has ended: without it no pass would ever be made")
         self._look_at_the_clock()
         if self._leave_at is None:
             self._look_at_the_ledger(now)

@@ -153,6 +153,45 @@ def _org(calls: int) -> dict[str, Any]:
 WORLDS = {"hubspot": _portal, "salesforce": _org}
 
 
+def daemon(calls: int, idle_s: float) -> None:
+    """Measure the daemon over HubSpot: its start, its memory, and what it costs while nothing happens."""
+    with stand_ins(**WORLDS["hubspot"](calls)) as box, tempfile.TemporaryDirectory() as folder:
+        environ = configured(Path(folder), box, HUBSPOT) | {"SYNCD_SCHEDULE__EVERY": "5m"}
+        starts = [_start(environ, box["hubspot_control"]) for _ in range(5)]
+        line = f"best {min(starts):.2f} s, worst of five {max(starts):.2f} s"
+        print(f"{'daemon: from its start to the first request':<46} {line}   bound: 1.5 s", flush=True)
+        with subprocess.Popen([*SYNCD, "run"], env=environ, stderr=subprocess.DEVNULL) as process:
+            time.sleep(10.0)  # past the first pass
+            before, began = _used(process.pid), time.monotonic()
+            time.sleep(idle_s)
+            share = (_used(process.pid) - before) / (time.monotonic() - began)
+            facts = Path(f"/proc/{process.pid}/status").read_text().split()
+            rss, peak = (int(facts[facts.index(name) + 1]) / 1024 for name in ("VmRSS:", "VmHWM:"))
+            process.send_signal(signal.SIGTERM)
+        note = f"over {idle_s:.0f} s with {int((10 + idle_s) // 300)} regular passes"
+        print(f"{'daemon: CPU while idle, every = 5m':<46} {share:.3%} of a core {note}   bound: 0.2 %", flush=True)
+        print(f"{f'daemon: memory after {calls} calls':<46} {rss:.1f} MiB, at most {peak:.1f} MiB   bound: 90 MiB")
+
+
+def _start(environ: dict[str, str], url: str) -> float:
+    """Start the daemon on a ledger that it knows; return the seconds until HubSpot was asked, and stop it."""
+    asked = sum(control(url, do="requests")["by_kind"].values())
+    began = time.monotonic()
+    with subprocess.Popen([*SYNCD, "run"], env=environ, stderr=subprocess.DEVNULL) as process:
+        while sum(control(url, do="requests")["by_kind"].values()) == asked:
+            time.sleep(0.01)
+        took = time.monotonic() - began
+        time.sleep(0.5)
+        process.send_signal(signal.SIGTERM)
+    return took
+
+
+def _used(pid: int) -> float:
+    """Return the seconds of CPU that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -160,9 +199,14 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=20_000)
     parser.add_argument("--crm", choices=("hubspot", "salesforce"), help="this one alone")
     parser.add_argument("--skip-large", action="store_true", help="without the ten times larger run")
+    parser.add_argument("--daemon", action="store_true", help="the daemon's figures alone")
+    parser.add_argument("--idle", type=float, default=320.0, help="seconds to watch the daemon; 320 hold one pass")
     chosen = parser.parse_args()
     load = os.getloadavg()[0]
     print(f"{os.cpu_count()} cores, load {load:.1f}, Python {sys.version.split()[0]}, {resource.getpagesize()} B pages")
+    if chosen.daemon:
+        daemon(500, chosen.idle)
+        return
     for _ in range(chosen.repeat):
         if chosen.crm != "salesforce":
             hubspot(chosen.calls, large=not chosen.skip_large)

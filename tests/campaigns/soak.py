@@ -1,0 +1,149 @@
+"""Let `syncd run` make pass after pass over CRMs that change, and see that memory and files stay flat.
+
+    python tests/campaigns/soak.py --passes 2000
+    python tests/campaigns/soak.py --passes 2000 --crm hubspot
+
+The same CRMs and bad days as in kill.py, but nobody is killed: one daemon makes all passes, one right after the other.
+Every so many passes its resident memory, file descriptors, threads, the size of the WAL and of the ledger are read from
+outside. After the soak a few plain passes: lost 0, doubled 0, nothing mapped wrongly, the books balance.
+Prints a table; exit code 1 when something grew, or one of these does not hold.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from syncd import log  # noqa: E402 - found by the line above, wherever this is started
+from tests.campaigns.kill import CRMS, Campaign, table  # noqa: E402
+from tests.daemons import Daemon, daemon  # noqa: E402
+from tests.orgs import OrgWorld  # noqa: E402
+from tests.world import World  # noqa: E402
+
+MILDER = 10
+WORK_S = 0.5  # between two changes in the CRMs
+SAMPLES = 20
+WARM = 0.25  # the share of the samples in which it may still grow: imports, caches that fill, windows that reach back
+RSS_MAY_GROW_MIB = 3.0  # from there to the end: the noise of an allocator, seen between two samples of one plateau
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What one look from outside found."""
+
+    passes: int
+    seconds: float
+    rss_mib: float
+    fds: int
+    threads: int
+    wal_kib: float
+    ledger_mib: float
+
+    @classmethod
+    def of(cls, running: Daemon, ledger: Path, passes: int, began: float) -> "Sample":
+        process = Path(f"/proc/{running.pid}")
+        facts = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
+        wal = ledger.with_name(ledger.name + "-wal")
+        return cls(
+            passes, time.monotonic() - began, int(facts["VmRSS"].split()[0]) / 1024,
+            len(list((process / "fd").iterdir())), int(facts["Threads"]),
+            wal.stat().st_size / 1024 if wal.exists() else 0.0, ledger.stat().st_size / 2**20,
+        )  # fmt: skip
+
+
+class Passes:
+    """Count the passes in a log that grows, reading only what is new of it."""
+
+    def __init__(self, file: Path) -> None:
+        self._file, self._at, self._rest, self.count = file, 0, "", 0
+
+    def look(self) -> int:
+        with self._file.open() as log_file:
+            log_file.seek(self._at)
+            text = self._rest + log_file.read()
+            self._at = log_file.tell()
+        whole, _, self._rest = text.rpartition("\n")
+        self.count += whole.count('"event": "pass.finished"')
+        return self.count
+
+
+def soak(campaign: Campaign, *, passes: int) -> list[Sample]:
+    """Run the daemon for so many passes; return what was seen at equal distances."""
+    world = campaign.world
+    world.configure("schedule", every="10ms")
+    for fault in (fault for crm in campaign.crms for fault in crm.faults):
+        fault.probability /= MILDER  # or the waits before another try would be all that a pass does
+    samples: list[Sample] = []
+    with daemon(world.write_config()) as running:
+        began, counted = time.monotonic(), Passes(world.config_file.with_suffix(".log"))
+        while counted.look() < passes:
+            if running.process.poll() is not None:
+                raise SystemExit(f"the daemon ended by itself, with {running.process.returncode}")
+            campaign.work()
+            time.sleep(WORK_S)
+            if counted.count >= (len(samples) + 1) * passes / SAMPLES:
+                samples.append(Sample.of(running, world.ledger, counted.count, began))
+                print(shown(samples[-1]), flush=True)
+        if code := running.stop(at_most=60):
+            raise SystemExit(f"the daemon ended with {code}")
+    return samples
+
+
+def shown(sample: Sample) -> str:
+    return (
+        f"{sample.passes:>7} passes {sample.seconds:7.1f} s   RSS {sample.rss_mib:6.1f} MiB   {sample.fds:>3} fds "
+        f"{sample.threads:>3} threads   WAL {sample.wal_kib:7.1f} KiB   ledger {sample.ledger_mib:6.1f} MiB"
+    )
+
+
+def growth(samples: Sequence[Sample]) -> tuple[list[str], list[str]]:
+    """Compare the last quarter of the samples with the first after it was warm; return figures, and what grew."""
+    warm = samples[round(len(samples) * WARM) :]
+    quarter = max(1, len(warm) // 4)
+    first, last = warm[:quarter], warm[-quarter:]
+    figures, grown = [], []
+    for name, allowed in (("rss_mib", RSS_MAY_GROW_MIB), ("fds", 0.0), ("threads", 0.0)):
+        before, after = (statistics.median(getattr(s, name) for s in part) for part in (first, last))
+        figures.append(f"{name} {before:.1f} to {after:.1f}")
+        if name != "rss_mib":  # a pass under way has more of them than the daemon alone: the most counts
+            before, after = (max(getattr(s, name) for s in part) for part in (warm[: len(warm) // 2], last))
+        if after - before > allowed:
+            grown.append(f"{name} grew from {before:.1f} to {after:.1f}")
+    most = max(sample.wal_kib for sample in warm)
+    figures.append(f"WAL at most {most:.0f} KiB")
+    if most > 16 * 1024:
+        grown.append(f"the WAL grew to {most:.0f} KiB")
+    return figures, grown
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--passes", type=int, default=2000)
+    parser.add_argument("--crm", choices=CRMS, default="both")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--each", type=int, default=4, help="new records every half second, over all CRMs")
+    chosen = parser.parse_args()
+    log.configure()
+    both = chosen.crm == "both"
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory)
+        with OrgWorld(path, with_hubspot=True, real_time=True) if both else World(path, real_time=True) as world:
+            campaign = Campaign(world, seed=chosen.seed, each=chosen.each)
+            samples = soak(campaign, passes=chosen.passes)
+            tally = campaign.finish()
+    print(table(tally))
+    figures, grown = growth(samples)
+    print("; ".join(figures))
+    if faults := [*grown, *tally.faults()]:
+        raise SystemExit("; ".join(faults))
+
+
+if __name__ == "__main__":
+    main()
