@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from syncd.errors import LedgerHeld
 from syncd.ledger import Glance, Ledger, Lookout, Operator, held, holder
-from tests.ledgers import NOW, book, reading
+from tests.ledgers import NOW, book, reading, stranger
 
 GONE = -1  # what is answered where the ledger cannot be read
 
@@ -91,6 +92,21 @@ def test_it_does_not_hold_up_the_truncation_of_the_wal(path, lookout):
     assert rows(lookout) == 1
     with Ledger.open(path) as ledger:
         book(ledger, reading(2))
+        ledger.tidy()
+        assert path.with_name("ledger.db-wal").stat().st_size == 0
+
+
+def test_a_reader_that_never_ends_costs_a_pass_next_to_nothing_and_the_wal_its_truncation_alone(path):
+    """As Litestream, which holds a read transaction so that nobody else resets the WAL."""
+    with Ledger.open(path) as ledger, stranger(path) as backup:
+        backup.execute("BEGIN")
+        backup.execute("SELECT count(*) FROM activities").fetchone()
+        book(ledger, reading(2))
+        began = time.monotonic()
+        ledger.tidy()
+        assert time.monotonic() - began < 2
+        assert path.with_name("ledger.db-wal").stat().st_size > 0
+        backup.execute("COMMIT")
         ledger.tidy()
         assert path.with_name("ledger.db-wal").stat().st_size == 0
 

@@ -25,6 +25,7 @@ from syncd.states import MEANINGS, Cause, IllegalMove, State, Verdict, move
 RECOTAP = "@recotap"  # its name among the pauses; no source may begin with @
 KEEP_ATTEMPTS = 20  # of one activity: an outage of weeks must not fill the file
 KEEP_PASSES = 500
+READERS_MS = 250  # to wait for readers at the end of a pass; Litestream reads all the time (seen: 5 s a pass lost)
 VACUUM_PAGES = 1000  # free pages that are worth giving back at the end of a pass
 
 ROW_COLUMNS = (
@@ -451,12 +452,17 @@ class Ledger(Glance):
         self.tidy()
 
     def tidy(self) -> None:
-        """Give free pages back, and leave no copy of an erased payload in the WAL."""
+        """Give free pages back, and leave no copy of an erased payload in the WAL.
+
+        Whoever reads for long, as a backup does, keeps the WAL as it is: a later pass truncates it.
+        """
         with file.explained(self.path):
             if self._number("PRAGMA freelist_count") >= VACUUM_PAGES:
                 # A plain execute would stop after the first page: the pragma steps, but yields no row.
                 self._db.conn.executescript("PRAGMA incremental_vacuum")
+            self._db.execute(f"PRAGMA busy_timeout = {READERS_MS}")
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self._db.execute(f"PRAGMA busy_timeout = {file.BUSY_MS}")
 
 
 def _row(columns: Sequence[Any]) -> Row:
