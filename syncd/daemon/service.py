@@ -3,24 +3,24 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from types import FrameType
 
 import structlog
 
 from syncd import __version__, clock, wiring
 from syncd.config import Config, load
+from syncd.connector import Source
 from syncd.daemon import telling
 from syncd.daemon.agenda import Agenda
 from syncd.daemon.jobs import Jobs
+from syncd.daemon.outlook import Outlook
+from syncd.daemon.signals import hearing
 from syncd.daemon.worker import Ended, Order, Worker
 from syncd.engine import Halt
 from syncd.errors import ConfigError, Exit, Problem
-from syncd.ledger import RECOTAP, Glance, Ledger, Lookout, held
+from syncd.ledger import RECOTAP, Ledger, held
 from syncd.notify import Notifier
 from syncd.timetable import Timetable
 
@@ -43,7 +43,7 @@ def run(config_file: Path | None) -> int:
     ConfigError, LedgerError or LedgerHeld when it cannot begin. From then on no failure ends it.
     """
     events: SimpleQueue[_Event] = SimpleQueue()
-    with _hearing(events):
+    with hearing(events):
         config = load(config_file)
         with held(config.ledger.path, "run"):
             with Ledger.open(config.ledger.path) as ledger:
@@ -53,49 +53,22 @@ def run(config_file: Path | None) -> int:
             return Service(config, events, Notifier.of_environment(), config_file=config_file).run()
 
 
-@contextmanager
-def _hearing(events: "SimpleQueue[_Event]") -> Iterator[None]:
-    """Put signals among the events. A second one that asks for the end leaves at once, which the ledger survives."""
-    asked = False
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
-            os._exit(128 + number)
-        asked = True
-        events.put(number)  # a SimpleQueue may be filled while the same thread waits on it
-
-    def reload(number: int, frame: FrameType | None) -> None:
-        events.put(number)
-
-    handlers = {signal.SIGINT: ask, signal.SIGTERM: ask, signal.SIGHUP: reload}
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 class Service:
     """One daemon's life."""
 
     def __init__(
-        self, config: Config, events: "SimpleQueue[_Event]", notifier: Notifier, *, config_file: Path | None = None,
-        leave: Callable[[int], None] = os._exit,
+        self, config: Config, events: "SimpleQueue[_Event]", notifier: Notifier, *, config_file: Path | None = None
     ) -> None:  # fmt: skip
         self._config = config
         self._config_file = config_file
         self._new_config: Config | None = None  # read by a SIGHUP, in force from the next pass on
         self._events = events
         self._notifier = notifier
-        self._leave = leave
         self._halt = Halt()
         self._agenda = Agenda()
         self._jobs = Jobs(events.put)
         self._worker = Worker(self._halt, events.put)
-        self._ledger = Lookout(config.ledger.path)
-        self._requests = self._ledger.ask(Glance.requests, otherwise=0)
+        self._ledger = Outlook(config.ledger.path)
         self._ahead = _wall_ahead()
         self._busy = False
         self._stuck_said = False
@@ -112,10 +85,10 @@ class Service:
         """Work until a signal asks for the end."""
         log.info(
             "run.started", version=__version__, pid=os.getpid(), ledger=str(self._config.ledger.path),
-            sources={source.name: str(self._config.timetable(source)) for source in self._config.sources},
+            sources={source.name: str(timetable) for source, timetable in self._timetables_of_sources()},
         )  # fmt: skip
         self._worker.start()
-        self._agenda.want(self._due_at_the_start())
+        self._agenda.want(self._ledger.due_at_the_start(self._timetables_of_sources()))
         self._begin()
         self._jobs.start()
         self._jobs.set(self._timetables())
@@ -130,31 +103,11 @@ class Service:
         return int(Exit.OK)
 
     def _timetables(self) -> dict[str, Timetable]:
-        return {RECOTAP: self._config.schedule} | {
-            source.name: self._config.timetable(source) for source in self._config.sources
-        }
+        own = {source.name: timetable for source, timetable in self._timetables_of_sources()}
+        return {RECOTAP: self._config.schedule, **own}
 
-    def _due_at_the_start(self) -> list[str]:
-        """Return whose time has come: every interval's; of cron's what was missed meanwhile, or never done."""
-        now = clock.now()
-        never: dict[str, datetime] = {}
-        last = self._ledger.ask(Glance.last_success, otherwise=never)
-        due = [RECOTAP] if self._can_send() else []
-        for source in self._config.sources:
-            timetable, before = self._config.timetable(source), last.get(source.name)
-            if timetable.cron is None or before is None or timetable.after(before) <= now:
-                due.append(source.name)
-        return due
-
-    def _can_send(self) -> bool:
-        """Tell whether an activity may go out now."""
-        at = self._ledger.ask(Glance.next_send_at, otherwise=None)
-        return at is not None and at <= clock.now() and self._pause_s(RECOTAP) == 0.0
-
-    def _pause_s(self, name: str) -> float:
-        """Return for how long `name` is to be left alone; 0 for not at all."""
-        pause = self._ledger.ask(lambda glance: glance.pause(name, clock.now()), otherwise=None)
-        return 0.0 if pause is None else max(0.0, (pause[0] - clock.now()).total_seconds())
+    def _timetables_of_sources(self) -> list[tuple[Source, Timetable]]:
+        return [(source, self._config.timetable(source)) for source in self._config.sources]
 
     # -- what happens -------------------------------------------------------------------
 
@@ -184,7 +137,7 @@ class Service:
 
     def _tick(self, name: str) -> None:
         """Note a regular time; the sender's only when there is something to send, a source's unless it pauses."""
-        wanted = self._can_send() if name == RECOTAP else self._pause_s(name) == 0.0
+        wanted = self._ledger.can_send() if name == RECOTAP else self._ledger.pause_s(name) == 0.0
         if wanted:
             self._agenda.tick(name)
 
@@ -193,7 +146,7 @@ class Service:
         self._passes += 1
         names, now = self._agenda.running, time.monotonic()
         failed = set(ended.outcome.failed if ended.outcome else names)
-        pauses = {name: now + self._pause_s(name) for name in failed}
+        pauses = {name: now + self._ledger.pause_s(name) for name in failed}
         skipped = self._agenda.finished(failed, now, not_before=pauses)
         for name, count in skipped.items():
             hint = "nothing is lost; if it goes on, passes take longer than their interval: raise it"
@@ -201,14 +154,13 @@ class Service:
         if RECOTAP in failed and RECOTAP not in names:
             self._agenda.wake(RECOTAP, max(now + SEND_AGAIN_S, pauses[RECOTAP]))
         self._plan_to_send(now)
-        self._counts = self._ledger.ask(Glance.counts, otherwise={})
+        self._counts = self._ledger.counts()
         self._keys_refused = any(error.exit_code in (Exit.UNAUTHORIZED, Exit.CONFIG) for error in ended.errors)
 
     def _plan_to_send(self, now: float) -> None:
         """Wake when the first of what backs off may go out; not at once for what was just tried and stays due."""
-        at = self._ledger.ask(Glance.next_send_at, otherwise=None)
-        if at is not None:
-            wait_s = (at - clock.now()).total_seconds()
+        wait_s = self._ledger.send_in_s()
+        if wait_s is not None:
             self._agenda.wake(RECOTAP, now + (wait_s if wait_s > 0 else SEND_AGAIN_S))
 
     def _stop(self, number: int) -> None:
@@ -242,7 +194,7 @@ class Service:
         now = time.monotonic()
         if self._leave_at and self._busy and now >= self._leave_at:
             log.warning("run.left", hint="a request did not end by its deadline; its outcome is asked again")
-            self._leave(int(Exit.OK))
+            os._exit(int(Exit.OK))
         if not (self._worker.is_alive() and self._jobs.is_alive()):
             raise RuntimeError("a thread of the daemon has ended: without it no pass would ever be made")
         self._look_at_the_clock()
@@ -266,15 +218,10 @@ class Service:
         if now - self._looked_at < LOOK_S:
             return
         self._looked_at = now
-        requests = self._ledger.ask(Glance.requests, otherwise=self._requests)
-        if requests == self._requests:
-            return
-        self._requests = requests
-        nothing: set[str] = set()
-        sources = self._ledger.ask(lambda glance: glance.sources_to_look_up(clock.now()), otherwise=nothing)
-        names = [*sorted(sources), *([RECOTAP] if self._can_send() else [])]
-        log.info("operator.asked", passes=names)
-        self._agenda.want(names)
+        names = self._ledger.asked_for()
+        if names is not None:
+            log.info("operator.asked", passes=names)
+            self._agenda.want(names)
 
     def _look_at_the_keys(self, now: float) -> None:
         """Have a pass at once when a key that was refused is another one now."""
@@ -315,8 +262,7 @@ class Service:
         if self._leave_at is None:
             self._notifier.status(self._line(sources, still_s, stuck=stuck))
         watchdog_s = self._notifier.watchdog_s
-        healthy = not stuck and self._jobs.is_alive() and self._worker.is_alive()
-        if watchdog_s is not None and healthy and now - self._fed_at >= watchdog_s / 3:
+        if watchdog_s is not None and not stuck and now - self._fed_at >= watchdog_s / 3:
             self._fed_at = now
             self._notifier.feed()
 
