@@ -41,6 +41,8 @@ class Secret:
         else:
             path = self._path()
             where = f"the file {path}"
+            if self.scheme == "credential":
+                where = f"the credential {self.name} ({path}, a copy of what LoadCredential={self.name}: names)"
             try:
                 value = path.read_text(encoding="utf-8")
             except (OSError, UnicodeDecodeError) as error:

@@ -325,6 +325,8 @@ def test_a_stuck_pass_is_said_and_the_watchdog_is_not_fed(live: World) -> None:
         stuck = running.hear("pass.stuck")
         assert stuck["sources"] == ["hubspot"]
         assert "restart" in stuck["hint"]
+        (reader,) = (places for name, places in stuck["stands_at"].items() if name.startswith("read "))
+        assert any(place.startswith("hubspot/search.py:") for place in reader), "where it hangs"
         assert "STUCK" in wait_until(lambda: "STUCK" in running.status and running.status)
         fed = len(feeds(running))
         time.sleep(1.5)

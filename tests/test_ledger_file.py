@@ -572,3 +572,26 @@ class TestBusy:
             other.execute("COMMIT")
             ledger.end_pass(ledger.begin_pass(NOW), exit_code=0, now=NOW)
             assert Path(f"{filled}-wal").stat().st_size == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone can give files away")
+class TestMadeByRoot:
+    """A pass that root makes by hand does not close the ledger to the service whose directory it is."""
+
+    def test_what_root_makes_belongs_to_whom_the_directory_belongs_to(self, tmp_path):
+        directory = tmp_path / "state"
+        directory.mkdir()
+        os.chown(directory, 4711, 4712)
+        path = directory / "ledger.db"
+        with held(path, "sync"), Ledger.open(path) as ledger:
+            book(ledger, look(1))
+            made = {part.name: part.stat() for part in directory.iterdir()}
+            assert set(made) == {"ledger.db", "ledger.db-wal", "ledger.db-shm", "ledger.db.lock"}
+            assert {(status.st_uid, status.st_gid) for status in made.values()} == {(4711, 4712)}
+            assert made["ledger.db"].st_mode & 0o777 == 0o600
+
+    def test_a_ledger_that_is_there_keeps_its_owner(self, filled):
+        os.chown(filled.parent, 4711, 4712)
+        with Ledger.open(filled) as ledger:
+            book(ledger, look(2))
+        assert filled.stat().st_uid == 0

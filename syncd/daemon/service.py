@@ -17,6 +17,7 @@ from syncd.daemon.agenda import Agenda
 from syncd.daemon.jobs import Jobs
 from syncd.daemon.outlook import Outlook
 from syncd.daemon.signals import hearing
+from syncd.daemon.standing import standing_at
 from syncd.daemon.worker import Ended, Order, Worker
 from syncd.engine import Halt
 from syncd.errors import ConfigError, Exit, Problem
@@ -256,7 +257,7 @@ class Service:
         if stuck and not self._stuck_said:
             self._stuck_said = True
             log.error(
-                "pass.stuck", sources=sources, where=progress.where, for_s=round(still_s),
+                "pass.stuck", sources=sources, where=progress.where, for_s=round(still_s), stands_at=standing_at(),
                 hint="nothing came of the pass for so long: a watchdog restarts syncd; without one, restart it",
             )  # fmt: skip
         if self._leave_at is None:

@@ -46,8 +46,20 @@ def _make_private(path: Path) -> None:
     (sqlite.org/howtocorrupt.html, 2.2).
     """
     with suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        _give_to_the_owner(handle, path.parent)
+        os.close(handle)
     path.chmod(0o600)
+
+
+def _give_to_the_owner(handle: int, directory: Path) -> None:
+    """Let what root makes belong to whom the directory belongs to, as SQLite does with the WAL.
+
+    A pass that root makes by hand would else close the ledger to the service whose directory it is.
+    """
+    if os.geteuid() == 0:
+        owner = directory.stat()
+        os.fchown(handle, owner.st_uid, owner.st_gid)
 
 
 def view(path: Path) -> Database:
@@ -229,6 +241,7 @@ def _lock(path: Path) -> int:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if _is(handle, lock):
+                    _give_to_the_owner(handle, lock.parent)
                     return handle
             except BlockingIOError:
                 who = _signature(handle)

@@ -1,0 +1,22 @@
+"""Where each thread stands, to find out why nothing goes on: files, lines and functions, never a value."""
+
+import sys
+import threading
+import traceback
+from pathlib import PurePath
+
+INNERMOST = 30  # frames of a thread that are shown: an SDK stacks a dozen on one request
+
+
+def standing_at() -> dict[str, list[str]]:
+    """Return each other thread's name, and where it stands, the innermost frame first."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    return {
+        names.get(ident, str(ident)): [_place(frame) for frame in reversed(traceback.extract_stack(stack)[-INNERMOST:])]
+        for ident, stack in sys._current_frames().items()
+        if ident != threading.get_ident()
+    }
+
+
+def _place(frame: traceback.FrameSummary) -> str:
+    return f"{PurePath(*PurePath(frame.filename).parts[-2:])}:{frame.lineno} {frame.name}"
