@@ -12,7 +12,7 @@ import structlog
 from syncd import __version__, clock, wiring
 from syncd.config import Config, load
 from syncd.connector import Source
-from syncd.daemon import telling
+from syncd.daemon import memory, telling
 from syncd.daemon.agenda import Agenda
 from syncd.daemon.jobs import Jobs
 from syncd.daemon.outlook import Outlook
@@ -51,6 +51,7 @@ def run(config_file: Path | None) -> int:
                 if not ledger.balanced():
                     log.error("books.unbalanced", hint="rows were removed by hand: restore a backup")
             wiring.collect_less_often()
+            memory.share_one_arena()
             return Service(config, events, Notifier.of_environment(), config_file=config_file).run()
 
 

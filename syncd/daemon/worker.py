@@ -11,6 +11,7 @@ import structlog
 from syncd import wiring
 from syncd.config import Config
 from syncd.connector import Source
+from syncd.daemon import memory
 from syncd.engine import Halt, Outcome
 from syncd.errors import ConfigError, SyncdError
 from syncd.ledger import Booked
@@ -18,6 +19,8 @@ from syncd.push import Totals
 from syncd.states import MEANINGS, State
 
 log = structlog.get_logger()
+
+MANY = 1000  # records read in one pass: far more than a regular one, and their memory is free now
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,10 @@ class Worker:
 
     def _run(self) -> None:
         while (order := self._orders.get()) is not None:
-            self._ended(self._pass(order))
+            ended = self._pass(order)
+            if self.progress.read_count >= MANY:
+                memory.give_back()
+            self._ended(ended)
 
     def _pass(self, order: Order) -> Ended:
         try:

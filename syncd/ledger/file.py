@@ -18,7 +18,8 @@ from syncd.ledger.schema import MIGRATIONS, VERSION
 BUSY_MS = 5000  # `retry` and `forget` of another process write for milliseconds
 UNSIGNED_WAIT_S = 0.01  # a lock that nobody signed is a look at who holds it, which lasts an instant
 UNSIGNED_WAITS = 10  # or a holder on a full disk
-CACHE_KIB = 8 * 1024  # pages of the file kept in memory, whatever its size
+CACHE_KIB = 8 * 1024  # pages of the file that its writer keeps in memory, whatever its size
+LOOK_CACHE_KIB = 1024  # and whoever looks; the system keeps the others
 
 
 def create(path: Path) -> Database:
@@ -72,7 +73,7 @@ def view(path: Path) -> Database:
     except OSError as error:
         raise _os_error(path, error) from error
     with explained(path):
-        db = _connect(path)
+        db = _connect(path, cache_kib=LOOK_CACHE_KIB)
         try:
             _refuse_newer(db, path)
             _refuse_foreign(db, path)
@@ -85,10 +86,10 @@ def view(path: Path) -> Database:
     return db
 
 
-def _connect(path: Path) -> Database:
+def _connect(path: Path, *, cache_kib: int = CACHE_KIB) -> Database:
     connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_MS / 1000)
     try:
-        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        connection.execute(f"PRAGMA cache_size = -{cache_kib}")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA secure_delete = ON")  # an erased payload leaves no trace in the file
         connection.execute("PRAGMA synchronous = FULL")
