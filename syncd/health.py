@@ -30,7 +30,7 @@ def findings(config: Config, now: datetime) -> Iterator[Finding]:
         with Glance.at(path) as glance:
             yield _alive(config, who, glance.still_since(), now)
             yield _ready(who, balanced=glance.balanced())
-            yield from _fresh(config, glance, now)
+            yield from _fresh(config, glance, now, under_way=who is not None and glance.still_since() is not None)
     except SyncdError as error:
         for probe in PROBES:
             yield Finding(probe, False, error.message, error.hint, exit_code=error.exit_code)
@@ -62,11 +62,13 @@ def _ready(who: str | None, *, balanced: bool) -> Finding:
     return Finding("ready", True, "the ledger is held, and the books balance")
 
 
-def _fresh(config: Config, glance: Glance, now: datetime) -> Iterator[Finding]:
+def _fresh(config: Config, glance: Glance, now: datetime, *, under_way: bool) -> Iterator[Finding]:
     read = glance.last_success()
     for source in config.sources:
         name, at, timetable = source.name, read.get(source.name), config.timetable(source)
-        if at is None:
+        if at is None and under_way:  # which may take hours; whether it goes on is what `alive` says
+            yield Finding("fresh", True, f"{name} is being read for the first time")
+        elif at is None:
             yield _wrong("fresh", f"{name} was never read to its end yet", STATUS)
         elif timetable.nth_after(at, INTERVALS) < now:
             yield _wrong("fresh", f"{name} was last read to its end at {clock.text(at)} ({timetable})", STATUS)

@@ -63,6 +63,15 @@ def test_three_intervals_without_a_successful_pass_are_not_fresh(live: World, sc
         assert not answers(live, later=fresh_until + timedelta(hours=1))["fresh"]
 
 
+def test_a_first_pass_may_take_its_time(live: World) -> None:
+    with held(live.ledger, "run"), Ledger.open(live.ledger) as ledger:
+        assert not answers(live)["fresh"], "nobody has begun"
+        pass_id = ledger.begin_pass(live.now())
+        assert answers(live)["fresh"]
+        ledger.end_pass(pass_id, exit_code=69, now=live.now())
+        assert not answers(live)["fresh"]
+
+
 def test_the_source_with_the_longest_silence_decides(live: World) -> None:
     live.sync()
     live.sql("UPDATE streams SET last_success_at = '2026-01-01T00:00:00.000Z' WHERE stream = 'emails'")
