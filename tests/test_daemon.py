@@ -50,7 +50,7 @@ def test_each_source_has_its_own_interval(live: World) -> None:
     with daemon(live.config_file) as running:
         running.hear("pass.finished", 4)
         started = running.hear("run.started")
-        assert started["sources"] == {"hubspot": "every 300ms", "other": "every 1h"} or started["sources"]
+        assert started["sources"] == {"hubspot": "every 0.3s", "other": "every 1h"}
         assert running.stop() == 0
     failed = [line for line in running.said("pull.failed") if line["source"] == "other"]
     assert len(failed) == 1, "a source that fails is asked at its own time, and stops no other"
@@ -309,11 +309,11 @@ def feeds(running: Daemon) -> list[float]:
 
 
 def test_ready_comes_after_the_checks_and_the_watchdog_is_fed(live: World) -> None:
-    with daemon(often(live, every="1h").config_file, watchdog_s=0.9) as running:
+    with daemon(often(live, every="1h").config_file, watchdog_s=1.5) as running:
         wait_until(lambda: len(feeds(running)) >= 6)
         assert next(message for _, message in running.told if "=1" in message) == "READY=1"
         gaps = [later - earlier for earlier, later in zip(feeds(running), feeds(running)[1:], strict=False)]
-        assert max(gaps) < 0.9
+        assert max(gaps) < 1.5
         wait_until(lambda: " ok" in running.status)
         assert "next at" in running.status
         assert running.stop() == 0
