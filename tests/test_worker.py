@@ -1,0 +1,105 @@
+"""The thread that makes passes: whatever one comes to, the next can be ordered."""
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from queue import SimpleQueue
+from typing import Any, cast
+
+import pytest
+
+from syncd import log, wiring
+from syncd.config import Config
+from syncd.daemon import memory
+from syncd.daemon.worker import MANY, Ended, Order, Worker
+from syncd.engine import Halt, Outcome, Watcher
+from syncd.errors import ConfigError, Exit, LedgerError, Problem, Unavailable
+from syncd.ledger import Booked
+from syncd.push import Totals
+
+ORDER = Order(cast("Config", None), ())
+PROBLEM = Problem("sources.crm", "leads to another portal", "use the credentials of the one that it was")
+
+
+class Passes:
+    """A worker whose passes do what they are told, and what it says of them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.ended: SimpleQueue[Ended] = SimpleQueue()
+        self.stream = io.StringIO()
+        self.does: Callable[[Watcher], Outcome] = lambda watcher: Outcome(Exit.OK, Totals())
+        log.configure(stream=self.stream)
+        monkeypatch.setattr(wiring, "one_pass", lambda config, *, watcher, **how: self.does(watcher))
+        self.worker = Worker(Halt(), self.ended.put)
+        self.worker.start()
+
+    def make(self, does: Callable[[Watcher], Outcome]) -> Ended:
+        self.does = does
+        self.worker.order(ORDER)
+        return self.ended.get(timeout=10)
+
+    @property
+    def said(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.stream.getvalue().splitlines()]
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Passes]:
+    passes = Passes(monkeypatch)
+    yield passes
+    passes.worker.stop()
+    assert not passes.worker.is_alive()
+
+
+def raising(error: Exception) -> Callable[[Watcher], Outcome]:
+    def does(watcher: Watcher) -> Outcome:
+        raise error
+
+    return does
+
+
+def test_a_bug_is_logged_with_its_traceback_and_without_its_message_and_the_next_pass_is_made(passes):
+    ended = passes.make(raising(KeyError("kaya.ivorstone@amber-bolts.com")))
+    assert ended.outcome is None
+    assert [error.message for error in ended.errors] == ["a bug: KeyError"]
+    (line,) = passes.said
+    assert (line["event"], line["level"]) == ("pass.bug", "error")
+    assert "test_worker.py" in line["exception"]
+    assert "kaya" not in line["exception"]
+    assert passes.make(lambda watcher: Outcome(Exit.OK, Totals())).errors == ()
+
+
+def test_a_ledger_that_fails_is_one_line_with_what_to_do(passes):
+    ended = passes.make(raising(LedgerError("the disk is full", hint="make room")))
+    assert ended.errors[0].exit_code == Exit.LEDGER
+    assert [(line["event"], line["hint"]) for line in passes.said] == [("pass.failed", "make room")]
+
+
+def test_each_mistake_of_a_configuration_is_a_line_for_there_is_nobody_to_print_to(passes):
+    ended = passes.make(raising(ConfigError([PROBLEM, PROBLEM])))
+    assert ended.errors[0].exit_code == Exit.CONFIG
+    assert [(line["key"], line["hint"]) for line in passes.said] == [(PROBLEM.path, PROBLEM.hint)] * 2
+
+
+def test_so_is_one_that_a_source_finds_during_the_pass(passes):
+    outcome = Outcome(Exit.CONFIG, Totals(), errors=(Unavailable("it is down"), ConfigError([PROBLEM])))
+    assert passes.make(lambda watcher: outcome).errors == outcome.errors
+    assert [line["event"] for line in passes.said] == ["config.problem"], "the pass has logged the outage itself"
+
+
+def test_after_a_pass_that_read_much_memory_is_given_back(passes, monkeypatch):
+    given: list[str] = []
+    monkeypatch.setattr(memory, "give_back", lambda: given.append("back"))
+
+    def reads(count: int) -> Callable[[Watcher], Outcome]:
+        def does(watcher: Watcher) -> Outcome:
+            watcher.read("crm", "calls", Booked(), count)
+            return Outcome(Exit.OK, Totals())
+
+        return does
+
+    passes.make(reads(MANY - 1))
+    assert given == []
+    passes.make(reads(MANY))
+    assert given == ["back"]
+    assert passes.worker.progress.where == "crm calls"
