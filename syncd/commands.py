@@ -152,11 +152,7 @@ def health(
     loaded = load(config or _Given.config, secrets=False)  # no log: a probe is called for ever, and that is 60 ms of it
     found = [f for f in probes.findings(loaded, clock.now()) if probe in (None, f.what)]
     if as_json:
-        wrong = [{"probe": f.what, "message": f.message, "hint": f.hint} for f in found if not f.ok]
-        _print_json(
-            {p: all(f.ok for f in found if f.what == p) for p in probes.PROBES if probe in (None, p)}
-            | {"problems": wrong}
-        )
+        _print_json(probes.document(found))
     else:
         for finding in found:
             _print_finding(finding)

@@ -11,7 +11,8 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from queue import Empty, SimpleQueue
@@ -85,7 +86,8 @@ class Outcome:
     totals: Totals
     streams: dict[tuple[str, str], StreamTotals] = field(default_factory=dict)
     errors: tuple[SyncdError, ...] = ()
-    failed: frozenset[str] = frozenset()  # sources that were not read to the end, and RECOTAP where sending stopped
+    failed: Mapping[str, SyncdError] = field(default_factory=dict)  # sources that were not read to the end, and
+    # RECOTAP where sending stopped: why
 
 
 class Halt:
@@ -139,7 +141,7 @@ class Pass:
         self._streams: dict[tuple[str, str], StreamTotals] = {}
         self._errors: list[SyncdError] = []
         self._codes: set[int] = set()
-        self._failed: set[str] = set()
+        self._failed: dict[str, SyncdError] = {}
 
     def run(self) -> Outcome:
         """Read, book, send and settle until nothing is left to do in this pass.
@@ -157,7 +159,12 @@ class Pass:
             self._ending.set()
         try:
             self._loop()
+        except BaseException:
+            with suppress(LedgerError):  # it may be what failed
+                self._ledger.cut_short(self._now())
+            raise
         finally:
+            self._halt.heard = lambda: None  # nobody is to keep this pass, and all that it holds
             self._ending.set()  # when the ledger failed: the reader is to end too
             self._push.close()
             if self._reader:
@@ -248,7 +255,7 @@ class Pass:
             if pause is not None:
                 until, reason = pause
                 error = Unavailable(f"{source.name} pauses until {clock.text(until)}: {reason}", hint="nothing to do")
-                self._failed.add(source.name)
+                self._failed[source.name] = error
                 self._note(error, "pull.paused", source=source.name)
                 continue
             for stream in source.connector.streams:
@@ -312,19 +319,20 @@ class Pass:
                 self._settle(event)
 
     def _fail(self, source: Source, stream: str | None, error: BaseException) -> None:
-        self._failed.add(source.name)
         if isinstance(error, Stopped):
+            self._failed[source.name] = error
             return
         if isinstance(error, LedgerError):
             raise error
         if not isinstance(error, SyncdError):
             log.error("pull.bug", source=source.name, stream=stream, exc_info=error)
             error = SyncdError(f"a bug in the connector of {source.name}: {type(error).__name__}", hint="report it")
+        self._failed[source.name] = error
         for each in source.connector.streams:
             if stream in (None, each.name):
                 self._ledger.window_failed(self._ledger.stream_id(source.name, each.name), error.message)
         if isinstance(error, Unavailable) and error.pause_until is not None:
-            self._ledger.pause_until(source.name, error.pause_until, error.message)
+            self._ledger.pause_until(source.name, error.pause_until, error.message, now=self._now())
         self._note(error, "pull.failed", source=source.name, stream=stream)
 
     def _log_streams(self, source: Source) -> None:
@@ -346,8 +354,8 @@ class Pass:
         self._log_push()
         stop = self._push.stop
         if stop is not None:
-            self._failed.add(RECOTAP)
-            self._note(_error(stop.exit_code, stop.message, stop.hint), "push.failed")
+            self._failed[RECOTAP] = _error(stop.exit_code, stop.message, stop.hint)
+            self._note(self._failed[RECOTAP], "push.failed")
         self._note_silence()
         if self._push.totals.died:
             self._codes.add(Exit.DIED)
@@ -362,7 +370,7 @@ class Pass:
         code = worst(self._codes)
         self._ledger.end_pass(pass_id, exit_code=code, now=self._now())
         log.info("pass.finished", exit_code=int(code), **self._ledger.counts())
-        return Outcome(code, self._push.totals, self._streams, tuple(self._errors), frozenset(self._failed))
+        return Outcome(code, self._push.totals, self._streams, tuple(self._errors), self._failed)
 
     def _note_silence(self) -> None:
         """Say that Recotap left activities without an answer; where it answered for none, nothing was reached."""

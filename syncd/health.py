@@ -2,13 +2,14 @@
 
 alive   a syncd holds the ledger, and the pass it is making, if any, goes on
 ready   it is the daemon, and the ledger is whole
-fresh   every source was read to its end within its last three intervals
+fresh   every source was read to its end, and Recotap has answered where it was sent something, within the last
+        three intervals; those that pass while a pass is under way do not count, for it may be long
 
 A restart helps what is not alive. It does not help what is not fresh: a CRM's outage, a refused key.
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from syncd import clock
@@ -19,6 +20,7 @@ from syncd.ledger import Glance, holder
 
 PROBES = ("alive", "ready", "fresh")
 INTERVALS = 3  # without a successful pass: not fresh
+AHEAD = timedelta(minutes=1)  # a time that lies further ahead was booked by a clock that was wrong
 STATUS = "`syncd status` shows the last error, the log says what to do"
 
 
@@ -28,9 +30,10 @@ def findings(config: Config, now: datetime) -> Iterator[Finding]:
     try:
         who = holder(path)
         with Glance.at(path) as glance:
-            yield _alive(config, who, glance.still_since(), now)
+            began = glance.under_way_since() if who else None
+            yield _alive(config, who, glance.written_at() if began else None, now)
             yield _ready(who, balanced=glance.balanced())
-            yield from _fresh(config, glance, now, under_way=who is not None and glance.still_since() is not None)
+            yield from _fresh(config, glance, now, began)
     except SyncdError as error:
         for probe in PROBES:
             yield Finding(probe, False, error.message, error.hint, exit_code=error.exit_code)
@@ -62,18 +65,29 @@ def _ready(who: str | None, *, balanced: bool) -> Finding:
     return Finding("ready", True, "the ledger is held, and the books balance")
 
 
-def _fresh(config: Config, glance: Glance, now: datetime, *, under_way: bool) -> Iterator[Finding]:
+def _fresh(config: Config, glance: Glance, now: datetime, began: datetime | None) -> Iterator[Finding]:
+    """Judge as of the beginning of the pass under way; whether that goes on is what `alive` says."""
+    as_of = min(now, began) if began else now
     read = glance.last_success()
     for source in config.sources:
         name, at, timetable = source.name, read.get(source.name), config.timetable(source)
-        if at is None and under_way:  # which may take hours; whether it goes on is what `alive` says
+        if at is None and began:
             yield Finding("fresh", True, f"{name} is being read for the first time")
         elif at is None:
             yield _wrong("fresh", f"{name} was never read to its end yet", STATUS)
-        elif timetable.nth_after(at, INTERVALS) < now:
+        elif timetable.nth_after(at, INTERVALS) < as_of:
             yield _wrong("fresh", f"{name} was last read to its end at {clock.text(at)} ({timetable})", STATUS)
+        elif at > now + AHEAD:
+            yield _wrong("fresh", f"{name} was read at {clock.text(at)}, which is yet to come", "is the clock right?")
         else:
             yield Finding("fresh", True, f"{name} was read to its end at {clock.text(at)}")
+    silent = glance.unanswered_since()
+    if silent is None:
+        yield Finding("fresh", True, "Recotap has answered whatever it was sent")
+    elif config.schedule.nth_after(silent, INTERVALS) < as_of:
+        yield _wrong("fresh", f"Recotap was sent activities, and has taken none since {clock.text(silent)}", STATUS)
+    else:
+        yield Finding("fresh", True, f"Recotap has left activities unanswered since {clock.text(silent)} only")
 
 
 def _wrong(probe: str, message: str, hint: str) -> Finding:

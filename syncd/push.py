@@ -315,7 +315,7 @@ class Push:
         if self.stop is None:
             self.stop = Stop(exit_code, message, hint, pause_until)
             if pause_until is not None:
-                self._ledger.pause_until(RECOTAP, pause_until, message)
+                self._ledger.pause_until(RECOTAP, pause_until, message, now=self._now())
 
     def _book_all(self, job: _Job, verdict: Verdict, answer: Answer) -> None:
         self._book(job, [Judgement(activity.id, verdict, answer.detail) for activity in job.activities])

@@ -61,18 +61,19 @@ def status(document: dict[str, Any], console: Console | None = None) -> None:
     console.print(_streams(document))
     last = document["last_pass"]
     if last:
-        ended = (
-            f"ended {last['finished_at']} with exit code {last['exit_code']}"
-            if last["finished_at"]
-            else "was cut short, or runs"
-        )
-        console.print(f"last pass: began {last['started_at']}, {ended}")
+        console.print(f"last pass: began {last['started_at']}, {_ended(last)}")
     for name, pause in document["pauses"].items():
         console.print(f"pause: {name} until {pause['until']}: {pause['reason']}", markup=False)
     if document["next_attempt_at"]:
         console.print(f"next attempt or look-up: {document['next_attempt_at']}")
     if not document["balanced"]:
         console.print("[bold red]the books do not balance[/]: rows were removed by hand; restore a backup")
+
+
+def _ended(last: dict[str, Any]) -> str:
+    if last["exit_code"] is not None:
+        return f"ended {last['finished_at']} with exit code {last['exit_code']}"
+    return "was cut short" if last["finished_at"] else "was cut short, or runs"
 
 
 def activities(document: dict[str, Any], console: Console) -> None:

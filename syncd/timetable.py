@@ -69,6 +69,12 @@ class Timetable(BaseModel):
         """Whether it says anything."""
         return bool(self.every or self.cron)
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether it goes on whatever the clock shows, as cron's times with * in minute or hour do (cron(8))."""
+        minute, hour = (self.cron or "* *").split()[:2]
+        return minute.startswith("*") or hour.startswith("*")
+
     def __str__(self) -> str:
         from syncd.durations import show
 

@@ -466,7 +466,7 @@ class TestSourcesAndStreams:
 
 class TestPauses:
     def test_a_pause_holds_until_its_time_and_then_is_over(self, ledger):
-        ledger.pause_until("hubspot", LATER, "the day's calls are used up")
+        ledger.pause_until("hubspot", LATER, "the day's calls are used up", now=NOW)
         assert ledger.pause("hubspot", LATER - SECOND) == (LATER, "the day's calls are used up")
         assert ledger.pause("hubspot", LATER) is None
         assert ledger.pause("@recotap", NOW) is None
@@ -475,17 +475,25 @@ class TestPauses:
         assert RECOTAP == "@recotap"
 
     def test_a_new_word_replaces_the_old(self, ledger):
-        ledger.pause_until("hubspot", NOW + DAY, "a day")
-        ledger.pause_until("hubspot", LATER, "an hour")
+        ledger.pause_until("hubspot", NOW + DAY, "a day", now=NOW)
+        ledger.pause_until("hubspot", LATER, "an hour", now=NOW)
         assert ledger.pause("hubspot", NOW) == (LATER, "an hour")
 
     def test_one_that_a_wrong_clock_booked_for_next_year_is_none(self, ledger):
-        ledger.pause_until("hubspot", NOW + 300 * DAY, "a day")
+        ledger.pause_until("hubspot", NOW + 300 * DAY, "a day", now=NOW)
         assert ledger.pause("hubspot", NOW) is None
 
+    def test_one_that_was_booked_by_a_clock_that_was_ahead_is_none(self, ledger):
+        """A minute that a clock twenty hours ahead booked would else be twenty hours, without a request."""
+        ahead = NOW + timedelta(hours=20)
+        ledger.pause_until("hubspot", ahead + MINUTE, "a minute", now=ahead)
+        assert ledger.pause("hubspot", ahead) is not None
+        assert ledger.pause("hubspot", NOW) is None
+        assert ledger.status(version="0", now=NOW)["pauses"] == {}
+
     def test_what_is_over_is_forgotten_and_nothing_else(self, ledger):
-        ledger.pause_until("hubspot", NOW, "over")
-        ledger.pause_until("@recotap", NOW + SECOND, "not yet")
+        ledger.pause_until("hubspot", NOW, "over", now=NOW)
+        ledger.pause_until("@recotap", NOW + SECOND, "not yet", now=NOW)
         ledger.unpause(NOW)
         assert ask(ledger, "SELECT name FROM pauses") == [("@recotap",)]
 

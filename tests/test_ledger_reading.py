@@ -86,7 +86,7 @@ class TestStatus:
         stream = ledger.stream_id("hubspot", "calls")
         ledger.window_finished(stream, now=LATER, swept_at=NOW)
         ledger.window_failed(stream, "no connection")
-        ledger.pause_until("hubspot", LATER, "quota")
+        ledger.pause_until("hubspot", LATER, "quota", now=NOW)
         calls, emails = status(ledger)["sources"]
         assert calls == {
             "source": "hubspot", "stream": "calls", "watermark": None, "seen": 0,
@@ -103,7 +103,7 @@ class TestStatus:
         ]  # fmt: skip
 
     def test_it_names_the_pauses(self, ledger):
-        ledger.pause_until("@recotap", LATER, "HTTP 429")
+        ledger.pause_until("@recotap", LATER, "HTTP 429", now=NOW)
         assert status(ledger)["pauses"] == {"@recotap": {"until": "2026-06-01T13:00:00.000Z", "reason": "HTTP 429"}}
 
     def test_it_says_since_when_the_oldest_waits_and_when_the_next_thing_happens(self, ledger):

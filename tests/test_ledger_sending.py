@@ -497,10 +497,19 @@ class TestPasses:
         ledger.end_pass(number, exit_code=69, now=LATER)
         assert ask(ledger, "SELECT finished_at, exit_code FROM passes") == [("2026-06-01T13:00:00.000Z", 69)]
 
-    def test_each_ends_for_itself(self, ledger):
-        first, second = ledger.begin_pass(NOW), ledger.begin_pass(NOW)
+    def test_one_that_never_ended_is_under_way_no_more_once_another_begins(self, ledger):
+        ledger.begin_pass(NOW)
+        assert ledger.under_way_since() == NOW
+        second = ledger.begin_pass(LATER)
         ledger.end_pass(second, exit_code=0, now=LATER)
-        assert ask(ledger, "SELECT id FROM passes WHERE finished_at IS NULL") == [(first,)]
+        assert ledger.under_way_since() is None
+        assert ask(ledger, "SELECT finished_at IS NULL, exit_code FROM passes ORDER BY id") == [(0, None), (0, 0)]
+
+    def test_one_that_was_killed_can_be_booked_as_cut_short(self, ledger):
+        ledger.begin_pass(NOW)
+        ledger.cut_short(LATER)
+        assert ledger.under_way_since() is None
+        assert ledger.status(version="0", now=LATER)["last_pass"]["exit_code"] is None
 
     def test_the_last_five_hundred_are_kept(self, ledger):
         with ledger.transaction():

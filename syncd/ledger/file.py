@@ -6,7 +6,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -16,8 +16,8 @@ from syncd.errors import LedgerError, LedgerHeld
 from syncd.ledger.schema import MIGRATIONS, VERSION
 
 BUSY_MS = 5000  # `retry` and `forget` of another process write for milliseconds
-UNSIGNED_WAIT_S = 0.01  # a lock that nobody signed is a look at who holds it, which lasts an instant
-UNSIGNED_WAITS = 10  # or a holder on a full disk
+LOOK_S = 0.01  # a lock that can be shared is nobody's: somebody looks who holds it, for an instant
+LOOKS = 10
 CACHE_KIB = 8 * 1024  # pages of the file that its writer keeps in memory, whatever its size
 LOOK_CACHE_KIB = 1024  # and whoever looks; the system keeps the others
 
@@ -192,8 +192,10 @@ def _os_error(path: Path, error: OSError) -> LedgerError:
 
 
 @contextmanager
-def held(path: Path, command: str) -> Iterator[None]:
+def held(path: Path, command: str) -> Iterator[Callable[[], bool]]:
     """Hold the ledger for `command`; LedgerHeld at once, naming the holder, when another has it.
+
+    Yields what tells whether it is still held: not any more once somebody has removed the lock's file.
 
     The lock is the kernel's (flock on `<ledger>.lock`): a killed holder leaves nothing behind.
     """
@@ -201,7 +203,7 @@ def held(path: Path, command: str) -> Iterator[None]:
     handle = _lock(path)
     try:
         _sign(handle, json.dumps({"pid": os.getpid(), "command": command}))
-        yield
+        yield lambda: _is(handle, _lock_file(path))
     finally:
         _sign(handle, "")
         os.close(handle)
@@ -219,12 +221,19 @@ def holder(path: Path) -> str | None:
     except OSError as error:
         raise _os_error(path, error) from error
     try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return None
-    except BlockingIOError:
-        return _signature(handle) or "another syncd"
+        return (_signature(handle) or "another syncd") if _is_held(handle) else None
     finally:
         os.close(handle)
+
+
+def _is_held(handle: int) -> bool:
+    """Tell whether somebody has the lock to himself, by sharing it for an instant where nobody does."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    fcntl.flock(handle, fcntl.LOCK_UN)
+    return False
 
 
 def _lock_file(path: Path) -> Path:
@@ -234,7 +243,7 @@ def _lock_file(path: Path) -> Path:
 def _lock(path: Path) -> int:
     """Return a handle that has the lock; LedgerHeld when another one has it."""
     lock = _lock_file(path)
-    waits_left = UNSIGNED_WAITS
+    looks_left = LOOKS
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         while True:
@@ -245,13 +254,12 @@ def _lock(path: Path) -> int:
                     _give_to_the_owner(handle, lock.parent)
                     return handle
             except BlockingIOError:
-                who = _signature(handle)
-                if who is None and waits_left:
-                    waits_left -= 1
-                    time.sleep(UNSIGNED_WAIT_S)
-                else:
+                who = _signature(handle) or "another syncd"
+                if _is_held(handle) or not looks_left:
                     os.close(handle)
-                    raise _held_by(path, who or "another syncd") from None
+                    raise _held_by(path, who) from None
+                looks_left -= 1
+                time.sleep(LOOK_S)
             os.close(handle)  # somebody removed the file meanwhile: that lock keeps nobody out
     except OSError as error:
         raise _os_error(path, error) from error

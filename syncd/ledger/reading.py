@@ -29,6 +29,10 @@ class StreamState:
     failed: bool = False  # its last window could not be read to the end
 
 
+# A pause that counts: not over, and not booked by a clock that was ahead. (`booked_at`: since schema 2.)
+_PAUSED = "until > :now AND until <= :nonsense AND coalesce(booked_at, '') <= :now"
+
+
 def times(now: datetime) -> dict[str, str]:
     """Return `:now`, and `:nonsense`: what is booked for later was booked by a clock that was wrong."""
     return {"now": clock.text(now), "nonsense": clock.text(clock.later(now, schedule.LONGEST_WAIT))}
@@ -104,7 +108,7 @@ class Glance:
 
     def pause(self, name: str, now: datetime) -> tuple[datetime, str] | None:
         """Return until when and why `name` pauses, or None."""
-        sql = "SELECT until, reason FROM pauses WHERE name = :name AND until > :now AND until <= :nonsense"
+        sql = f"SELECT until, reason FROM pauses WHERE name = :name AND {_PAUSED}"
         row = self._db.execute(sql, {"name": name} | times(now)).fetchone()
         return None if row is None else (clock.instant(row[0]), row[1])
 
@@ -129,8 +133,14 @@ class Glance:
         return {source: clock.instant(at) for source, at in self._db.execute(sql)}
 
     def next_send_at(self) -> datetime | None:
-        """Return when the first of the pending activities may go out; None when there is none."""
-        sql = "SELECT min(next_attempt_at) FROM payloads JOIN activities ON id = activity_id"  # of pending rows alone
+        """Return when the first of the pending activities may go out; None when there is none.
+
+        What no verdict about itself holds back may go at once, whatever the clock said when it was booked.
+        """
+        sql = """
+            SELECT min(iif(refusals = 0, '2000-01-01T00:00:00.000Z', next_attempt_at))
+            FROM payloads JOIN activities ON id = activity_id
+        """
         return clock.optional_instant(self._one(sql))
 
     def sound(self) -> bool:
@@ -241,12 +251,32 @@ class Glance:
     def _number(self, sql: str) -> int:
         return int(self._one(sql))
 
-    def still_since(self) -> datetime | None:
-        """Return since when the pass under way has written nothing; None when none is under way."""
+    def under_way_since(self) -> datetime | None:
+        """Return when the pass under way began; None when none is. A killed one looks so until the next begins."""
         last = self._last_pass()
-        if last is None or last["finished_at"] is not None:
-            return None
+        return None if last is None or last["finished_at"] is not None else clock.instant(last["started_at"])
+
+    def written_at(self) -> datetime:
+        """Return when something was last written to the file."""
         return datetime.fromtimestamp(max(part.stat().st_mtime for part in self._parts()), UTC)
+
+    def unanswered_since(self) -> datetime | None:
+        """Return since when Recotap has answered for nothing though it was sent something; None where it answers.
+
+        What it has never said a word of is pending, and was tried; the last word that it said stands in the rows
+        that it delivered or refused.
+        """
+        tried = """
+            SELECT min(posts.at) FROM payloads JOIN activities ON activities.id = payloads.activity_id
+            JOIN attempts ON attempts.activity_id = activities.id JOIN posts ON posts.id = post_id
+            WHERE refusals = 0 AND isolated = 0
+        """
+        answered = """
+            SELECT finished_at FROM posts WHERE id = (
+                SELECT max(last_post) FROM activities WHERE state IN ('delivered', 'skipped') OR refusals > 0)
+        """
+        first, last = self._one(tried), self._db.execute(answered).fetchone()
+        return None if first is None else clock.instant(max(first, (last and last[0]) or first))
 
     def _bytes(self) -> int:
         return sum(part.stat().st_size for part in self._parts())
@@ -270,15 +300,15 @@ class Glance:
         return reasons
 
     def _sources(self, now: datetime) -> list[dict[str, Any]]:
-        sql = """
+        sql = f"""
             SELECT source, stream, watermark, last_success_at, last_error, seen, swept_at,
-                (SELECT until FROM pauses WHERE name = source AND until > :now AND until <= :nonsense) AS paused_until
+                (SELECT until FROM pauses WHERE name = source AND {_PAUSED}) AS paused_until
             FROM streams ORDER BY source, stream
         """
         return list(self._rows(sql, times(now)))
 
     def _pauses(self, now: datetime) -> dict[str, dict[str, str]]:
-        sql = "SELECT name, until, reason FROM pauses WHERE until > :now AND until <= :nonsense"
+        sql = f"SELECT name, until, reason FROM pauses WHERE {_PAUSED}"
         rows = self._rows(sql, times(now))
         return {row["name"]: {"until": row["until"], "reason": row["reason"]} for row in rows}
 

@@ -132,14 +132,18 @@ V1 = (
 )
 
 
-# What an operator asked for beside a running syncd: one row, whose number tells the daemon that there is news.
-V2 = """
+V2 = (
+    # What an operator asked for beside a running syncd: one row, whose number tells the daemon that there is news.
+    """
     CREATE TABLE operator (
         id       INTEGER PRIMARY KEY CHECK (id = 1),
         requests INTEGER NOT NULL, -- `retry` and its like, counted
         asked_at TEXT NOT NULL     -- the last one
     ) STRICT
-"""
+    """,
+    # A pause that was booked later than now was booked by a clock that was wrong: it counts for nothing.
+    "ALTER TABLE pauses ADD COLUMN booked_at TEXT",
+)
 
 
 def _first(db: Database) -> None:
@@ -148,7 +152,8 @@ def _first(db: Database) -> None:
 
 
 def _second(db: Database) -> None:
-    db.execute(V2)
+    for statement in V2:
+        db.execute(statement)
 
 
 # A migration is never edited after its release; the schema version is its place in this list, from 1.

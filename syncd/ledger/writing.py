@@ -173,14 +173,16 @@ class Ledger(Glance):
             sql = "UPDATE streams SET last_error = :message WHERE id = :id"
             self._db.execute(sql, {"id": stream_id, "message": message})
 
-    def pause_until(self, name: str, until: datetime, reason: str) -> None:
+    def pause_until(self, name: str, until: datetime, reason: str, *, now: datetime) -> None:
         """Keep that `name` is to be left alone until then."""
         sql = """
-            INSERT INTO pauses (name, until, reason) VALUES (:name, :until, :reason)
-            ON CONFLICT (name) DO UPDATE SET until = excluded.until, reason = excluded.reason
+            INSERT INTO pauses (name, until, reason, booked_at) VALUES (:name, :until, :reason, :now)
+            ON CONFLICT (name) DO UPDATE
+                SET until = excluded.until, reason = excluded.reason, booked_at = excluded.booked_at
         """
+        values = {"name": name, "until": clock.text(until), "reason": reason, "now": clock.text(now)}
         with self.transaction():
-            self._db.execute(sql, {"name": name, "until": clock.text(until), "reason": reason})
+            self._db.execute(sql, values)
 
     def unpause(self, now: datetime) -> None:
         """Drop the pauses that are over."""
@@ -441,8 +443,15 @@ class Ledger(Glance):
             values = {"now": clock.text(now), "keep": KEEP_PASSES - 1}
             sql = "DELETE FROM passes WHERE id <= (SELECT max(id) FROM passes) - :keep"
             self._db.execute(sql, values)
+            self.cut_short(now)
             sql = "INSERT INTO passes (started_at) VALUES (:now)"
             return int(self._db.execute(sql, {"now": values["now"]}).lastrowid or 0)
+
+    def cut_short(self, now: datetime) -> None:
+        """Book that a pass which is still open is under way no more: killed, or broken off. It has no exit code."""
+        with self.transaction():
+            sql = "UPDATE passes SET finished_at = :now WHERE finished_at IS NULL"
+            self._db.execute(sql, {"now": clock.text(now)})
 
     def end_pass(self, pass_id: int, *, exit_code: int, now: datetime) -> None:
         """Book how a pass ended, and give back what it no longer needs of the file and the WAL."""
