@@ -8,6 +8,10 @@ import os
 import socket
 import time
 
+from syncd.redaction import redact
+
+PATIENCE_S = 0.5  # with a manager whose queue is full: READY must not be lost
+
 
 class Notifier:
     """Speak to the service manager that started this process."""
@@ -44,6 +48,7 @@ class Notifier:
 
     def status(self, line: str) -> None:
         """Show `line` in `systemctl status`; the same one again costs nothing."""
+        line = redact(" ".join(line.split()))  # a line break would begin another message
         if line != self._status:
             self._status = line
             self._tell(f"STATUS={line}")
@@ -55,7 +60,7 @@ class Notifier:
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as manager:
-                manager.setblocking(False)
-                manager.sendto(message.encode(), address)
+                manager.settimeout(PATIENCE_S)
+                manager.sendto(message.encode(errors="replace"), address)
         except OSError:
             pass  # a manager that is gone or busy must not stop the service; it asks again by its time-outs

@@ -81,7 +81,14 @@ def test_by_cron_a_new_ledger_is_filled_at_once_and_what_was_missed_is_made_up_o
     live.sql("UPDATE streams SET last_success_at = '2020-05-01T00:00:00.000Z'")
     with daemon(live.write_config()) as running:
         running.hear("pass.finished")
+        time.sleep(1.0)
         assert running.stop() == 0
+    assert len(running.said("pass.finished")) == 1
+    with daemon(live.write_config()) as running:
+        running.hear("run.started")
+        time.sleep(1.0)
+        assert running.stop() == 0
+    assert not running.said("pass.finished"), "it was made up already"
 
 
 def test_a_pass_longer_than_its_interval_skips_times_and_says_so(live: World) -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from syncd import health
 from syncd.ledger import Ledger, held
+from syncd.sandbox import Fault
 from tests.conftest import Command
-from tests.daemons import daemon
+from tests.daemons import daemon, wait_until
 from tests.world import World
 
 
@@ -30,7 +31,7 @@ def test_a_daemon_at_work_is_alive_ready_and_fresh(live: World, command: Command
         ran = command("health", "-c", live.config_file, "--json")
         assert (ran.code, json.loads(ran.out)) == (0, {**ALL, "problems": []})
         shown = command("health", "-c", live.config_file).out.splitlines()
-        assert [line[:12].rstrip(":") for line in shown] == ["ok    alive", "ok    ready", "ok    fresh"]
+        assert [line.split()[1] for line in shown] == ["alive:", "ready:", "fresh:", "fresh:"]
         assert command("health", "--probe", "alive", "-c", live.config_file).out.count("\n") == 1
         assert running.stop() == 0
     assert requests
@@ -72,6 +73,63 @@ def test_a_first_pass_may_take_its_time(live: World) -> None:
         assert not answers(live)["fresh"]
 
 
+def test_a_recotap_that_takes_nothing_is_not_fresh_however_well_the_crm_is_read(live: World) -> None:
+    """Else a key that Recotap refuses would never be noticed by whoever watches health alone."""
+    live.calls(2)
+    live.recotap.faults.add(Fault(match="sales-activities", status=401, count=None))
+    live.sync()
+    with held(live.ledger, "run"):
+        assert answers(live)["fresh"]
+        live.sql("UPDATE streams SET last_success_at = '2026-12-31T00:00:00.000Z'")
+        document = health.document(list(health.findings(live.config(), live.now() + timedelta(minutes=16))))
+    messages = [problem["message"].split(" since ")[0] for problem in document["problems"]]
+    assert "Recotap was sent activities, and has taken none" in messages
+    live.recotap.faults.clear()
+    live.sync()
+    with held(live.ledger, "run"):
+        assert answers(live)["fresh"]
+
+
+def test_what_recotap_refuses_and_what_backs_off_is_an_answer(live: World) -> None:
+    live.calls(2)
+    live.recotap.rule("refuse")
+    live.sync()
+    assert live.status()["activities"]["pending"] == 2
+    live.sql("UPDATE streams SET last_success_at = '2026-12-31T00:00:00.000Z'")
+    with held(live.ledger, "run"):
+        found = list(health.findings(live.config(), live.now() + timedelta(hours=5)))
+    assert all("Recotap was sent" not in finding.message for finding in found)
+
+
+def test_a_time_that_is_yet_to_come_proves_nothing(live: World) -> None:
+    live.sync()
+    live.sql("UPDATE streams SET last_success_at = '2099-01-01T00:00:00.000Z'")
+    with held(live.ledger, "run"):
+        assert answers(live) == {**ALL, "fresh": False}
+
+
+def test_intervals_that_pass_while_a_pass_is_under_way_do_not_count(live: World) -> None:
+    live.sync()
+    with held(live.ledger, "run"), Ledger.open(live.ledger) as ledger:
+        pass_id = ledger.begin_pass(live.now())
+        assert answers(live, later=timedelta(hours=9))["fresh"], "whether it goes on is what `alive` says"
+        ledger.end_pass(pass_id, exit_code=0, now=live.now())
+        assert not answers(live, later=timedelta(hours=9))["fresh"]
+
+
+def test_a_pass_that_was_killed_is_not_one_that_hangs(live: World) -> None:
+    """Else a daemon by cron, started again, would be restarted for it until cron's next time."""
+    live.configure("schedule", cron="0 0 1 1 *")
+    live.sync()
+    with Ledger.open(live.ledger) as ledger:
+        ledger.begin_pass(live.now())
+    with daemon(live.write_config()) as running:
+        running.hear("run.started")
+        wait_until(lambda: running.told)
+        assert answers(live, later=timedelta(hours=1))["alive"]
+        assert running.stop() == 0
+
+
 def test_the_source_with_the_longest_silence_decides(live: World) -> None:
     live.sync()
     live.sql("UPDATE streams SET last_success_at = '2026-01-01T00:00:00.000Z' WHERE stream = 'emails'")
@@ -89,7 +147,7 @@ def test_a_pass_that_writes_nothing_for_too_long_is_not_alive(live: World) -> No
         for part in live.ledger.parent.iterdir():
             os.utime(part, (old, old))
         assert not answers(live)["alive"]
-        ledger.pause_until("hubspot", live.now(), "whatever a pass writes")
+        ledger.pause_until("hubspot", live.now(), "whatever a pass writes", now=live.now())
         assert answers(live)["alive"]
 
 

@@ -140,6 +140,20 @@ def test_cron_waits_for_what_the_clock_shows_and_is_reckoned_anew_after_a_correc
     assert timedelta(0) < jobs.next_at(["nightly"]) - wall.now() <= timedelta(days=1)
 
 
+@pytest.mark.parametrize("text", ["*/5 * * * *", "30 * * * *", "* 3 * * *"])
+def test_a_cron_that_runs_often_goes_on_when_the_clock_is_set_back_a_little(jobs, wall, text):
+    """Else no pass would come until the clock has caught up, for up to three hours, and nobody would say a word."""
+    jobs.set({"often": Timetable(cron=text)})
+    first = jobs.next_at(["often"])
+    wall.ahead -= timedelta(hours=2, minutes=45)
+    jobs.clock_was_set(timedelta(hours=-2, minutes=-45), wall.now())
+    again = jobs.next_at(["often"])
+    assert again == Timetable(cron=text).after(wall.now())
+    assert again <= first
+    if text.startswith("*/5"):
+        assert again - wall.now() <= timedelta(minutes=5)
+
+
 def test_a_new_timetable_replaces_the_old_and_the_same_one_keeps_its_step(jobs):
     jobs.set({"hubspot": Timetable(every="1h"), "salesforce": Timetable(every="1h"), "gone": Timetable(every="1m")})
     before = jobs.next_at(["hubspot"])

@@ -59,6 +59,13 @@ def test_the_same_status_is_told_once(manager):
     assert manager.told() == ["STATUS=idle", "STATUS=busy", "STATUS=idle"]
 
 
+def test_a_status_is_one_line_and_holds_nothing_private(manager):
+    """A line break would begin another message, and a connector's own words may hold an address."""
+    notifier = Notifier.of_environment()
+    notifier.status("FAILED: kaya.ivorstone@amber-bolts.com\nWATCHDOG=1 \ud800")
+    assert manager.told() == ["STATUS=FAILED: [redacted] WATCHDOG=1 ?"]
+
+
 def test_an_abstract_socket_is_found_too(monkeypatch):
     name = f"syncd-test-{os.getpid()}"
     manager = Manager(f"\0{name}")

@@ -39,7 +39,7 @@ MAY_IMPORT = {
     "pools": "exchange",
     "deadline": "",
     "log": "redaction",
-    "notify": "",
+    "notify": "redaction",
     "config": f"config {MIDDLE}",
     "ledger": f"ledger {MIDDLE}",
     "sender": f"deadline proxies __version__ {MIDDLE}",

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from syncd.daemon import telling
 from syncd.engine import Outcome, StreamTotals
@@ -22,8 +22,14 @@ def outcome(code: Exit = Exit.OK) -> Outcome:
 def idle(
     came: Outcome | None = None, failure: Unavailable | None = None, ended_at: datetime | None = AT, **counts: int
 ) -> str:
-    line = telling.idle(came, failure, ended_at=ended_at, counts=counts, next_at=NEXT)
+    line = telling.idle(came, failure, ended_at=ended_at, counts=counts, next_at=NEXT, now=AT)
     return re.sub(r"\d\d:\d\d:\d\d", "T", line)
+
+
+def test_a_time_of_another_day_has_its_date():
+    later = NEXT + timedelta(days=30)
+    line = telling.idle(outcome(), None, ended_at=AT, counts={}, next_at=later, now=AT)
+    assert re.search(r"next at 2026-11-0\d \d\d:\d\d:\d\d$", line)
 
 
 def test_after_a_good_pass_what_it_brought_what_waits_and_when_it_goes_on():
@@ -54,7 +60,7 @@ def test_while_a_pass_is_under_way_what_it_is_at_and_what_was_amiss_before():
     assert telling.working(("crm",), where="", read=0, delivered=0) == "reading crm"
     assert telling.working((), where="", read=0, delivered=0) == "sending"
     assert telling.working(("crm",), where="crm calls", read=400, delivered=50, failure=Unavailable("it was down")) == (
-        "reading crm calls: 400 read, 50 delivered so far; the pass before FAILED: it was down"
+        "reading crm calls: 400 read, 50 delivered so far; before it FAILED: it was down"
     )
 
 

@@ -61,29 +61,31 @@ def raising(error: Exception) -> Callable[[Watcher], Outcome]:
 def test_a_bug_is_logged_with_its_traceback_and_without_its_message_and_the_next_pass_is_made(passes):
     ended = passes.make(raising(KeyError("kaya.ivorstone@amber-bolts.com")))
     assert ended.outcome is None
-    assert [error.message for error in ended.errors] == ["a bug: KeyError"]
+    assert [error.message for error in ended.failed(["crm"]).values()] == ["a bug: KeyError"]
     (line,) = passes.said
     assert (line["event"], line["level"]) == ("pass.bug", "error")
     assert "test_worker.py" in line["exception"]
     assert "kaya" not in line["exception"]
-    assert passes.make(lambda watcher: Outcome(Exit.OK, Totals())).errors == ()
+    assert passes.make(lambda watcher: Outcome(Exit.OK, Totals())).failed(["crm"]) == {}
 
 
 def test_a_ledger_that_fails_is_one_line_with_what_to_do(passes):
     ended = passes.make(raising(LedgerError("the disk is full", hint="make room")))
-    assert ended.errors[0].exit_code == Exit.LEDGER
+    failed = ended.failed(["crm", "another"])
+    assert {name: error.exit_code for name, error in failed.items()} == {"crm": Exit.LEDGER, "another": Exit.LEDGER}
     assert [(line["event"], line["hint"]) for line in passes.said] == [("pass.failed", "make room")]
 
 
 def test_each_mistake_of_a_configuration_is_a_line_for_there_is_nobody_to_print_to(passes):
     ended = passes.make(raising(ConfigError([PROBLEM, PROBLEM])))
-    assert ended.errors[0].exit_code == Exit.CONFIG
+    assert ended.failed(["crm"])["crm"].exit_code == Exit.CONFIG
     assert [(line["key"], line["hint"]) for line in passes.said] == [(PROBLEM.path, PROBLEM.hint)] * 2
 
 
 def test_so_is_one_that_a_source_finds_during_the_pass(passes):
-    outcome = Outcome(Exit.CONFIG, Totals(), errors=(Unavailable("it is down"), ConfigError([PROBLEM])))
-    assert passes.make(lambda watcher: outcome).errors == outcome.errors
+    outage, stranger = Unavailable("it is down"), ConfigError([PROBLEM])
+    outcome = Outcome(Exit.CONFIG, Totals(), errors=(outage, stranger), failed={"crm": outage, "another": stranger})
+    assert passes.make(lambda watcher: outcome).failed(["crm", "another", "third"]) == outcome.failed
     assert [line["event"] for line in passes.said] == ["config.problem"], "the pass has logged the outage itself"
 
 

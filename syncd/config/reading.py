@@ -62,6 +62,8 @@ def parse(file: Path) -> dict[str, Any]:
         problem = Problem(str(file), "is not UTF-8 text", "save it as UTF-8")
     except tomllib.TOMLDecodeError as error:
         problem = _syntax(file, str(error))
+    except RecursionError:
+        problem = Problem(str(file), "is nested too deeply", "see config/syncd.example.toml")
     raise ConfigError([problem], where=str(file))
 
 

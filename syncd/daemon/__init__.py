@@ -9,6 +9,23 @@ All scheduling is here. The worker alone opens the ledger for writing, and makes
 time: passes never overlap.
 """
 
-from syncd.daemon.service import run
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from syncd.daemon.signals import hearing
+
+
+def run(config_file: Path | None) -> int:
+    """Make passes until SIGTERM or SIGINT; return 0 then.
+
+    ConfigError, LedgerError or LedgerHeld when it cannot begin. From then on no failure ends it.
+    """
+    events: SimpleQueue[Any] = SimpleQueue()
+    with hearing(events):  # before the half second that the imports take
+        from syncd.daemon.service import serve
+
+        return serve(config_file, events)
+
 
 __all__ = ["run"]

@@ -11,8 +11,10 @@ reads no source and sends what is due.
 from collections import Counter
 from collections.abc import Collection, Mapping
 
+from syncd.ledger import RECOTAP
+
 PROBE_FIRST_S = 300.0  # after a failure another look, unless the timetable comes first; doubled with each
-PROBE_MOST_S = 900.0
+PROBE_MOST_S = 3600.0
 
 
 class Agenda:
@@ -23,6 +25,7 @@ class Agenda:
         self._wake_at: dict[str, float] = {}  # when to look again besides the timetable
         self._failures: Counter[str] = Counter()  # in a row
         self._missed: Counter[str] = Counter()  # times that came while their pass was running
+        self._merged: Counter[str] = Counter()  # times that came while another was waiting already
         self.running: tuple[str, ...] = ()
         self.skipped: Counter[str] = Counter()  # times that got no pass of their own, since the start
 
@@ -31,16 +34,14 @@ class Agenda:
         """Whether something waits for a pass."""
         return bool(self._waiting)
 
-    def tick(self, name: str) -> bool:
-        """Note that `name`'s regular time has come; False when it is skipped, for it waits or runs already."""
+    def tick(self, name: str) -> None:
+        """Note that `name`'s regular time has come; while it waits or runs already that is no pass of its own."""
         if name in self.running:
             self._missed[name] += 1
         elif name in self._waiting:
-            self.skipped[name] += 1
+            self._merged[name] += 1
         else:
             self._waiting[name] = None
-            return True
-        return False
 
     def want(self, names: Collection[str]) -> None:
         """Have a pass over `names` as soon as may be; one under way does not count."""
@@ -58,9 +59,13 @@ class Agenda:
                 self._waiting[name] = None
 
     def begin(self, known: Collection[str]) -> tuple[str, ...]:
-        """Take what waits, as far as it is `known`, into a pass; return it in the order in which it came."""
-        self.running = tuple(name for name in self._waiting if name in known)
+        """Take what waits, as far as it is `known`, into a pass; return it in the order in which it came.
+
+        Every pass sends what is due, so RECOTAP is in each.
+        """
+        wanted = [name for name in self._waiting if name in known]
         self._waiting.clear()
+        self.running = tuple(dict.fromkeys((*wanted, RECOTAP))) if wanted else ()
         for name in self.running:
             self._wake_at.pop(name, None)
         return self.running
@@ -76,11 +81,11 @@ class Agenda:
         for name in self.running:
             self._plan_another_look(name, failed, now, (not_before or {}).get(name, now))
             missed = self._missed.pop(name, 0)
-            if missed and name not in failed:  # the first of them is made up
+            if missed and name not in failed and name != RECOTAP:  # the first of them is made up
                 self._waiting[name] = None
                 missed -= 1
-            if missed:
-                skipped[name] = missed
+            if count := missed + self._merged.pop(name, 0):
+                skipped[name] = count
         self.running = ()
         self.skipped.update(skipped)
         return skipped

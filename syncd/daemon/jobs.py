@@ -76,12 +76,12 @@ class Jobs:
     def clock_was_set(self, by: timedelta, now: datetime) -> None:
         """Go on as if nothing had happened, after the wall clock was set `by` so much and shows `now`.
 
-        Forward: what that skipped comes once, at once. Back: an interval goes on where it was, and cron's
-        time comes when the clock shows it; after a correction it is reckoned anew.
+        Forward: what that skipped comes once, at once. Back: an interval goes on where it was, and so does a cron
+        that runs often; another's time comes when the clock shows it. After a correction all are reckoned anew.
         """
         for job in self._scheduler.get_jobs() if by < timedelta(0) else ():
             if job.trigger.timetable.cron is None:
                 job.modify(next_run_time=job.next_run_time + by)
-            elif -by > CORRECTION:
+            elif job.trigger.timetable.goes_on or -by > CORRECTION:
                 job.modify(next_run_time=job.trigger.get_next_fire_time(None, now))
         self._scheduler.wakeup()

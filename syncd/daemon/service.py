@@ -3,7 +3,9 @@
 import os
 import signal
 import time
-from datetime import datetime, timedelta
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
@@ -16,11 +18,10 @@ from syncd.daemon import memory, telling
 from syncd.daemon.agenda import Agenda
 from syncd.daemon.jobs import Jobs
 from syncd.daemon.outlook import Outlook
-from syncd.daemon.signals import hearing
 from syncd.daemon.standing import standing_at
 from syncd.daemon.worker import Ended, Order, Worker
 from syncd.engine import Halt
-from syncd.errors import ConfigError, Exit, Problem
+from syncd.errors import ConfigError, Exit, LedgerHeld, Problem, SyncdError
 from syncd.ledger import RECOTAP, Ledger, held
 from syncd.notify import Notifier
 from syncd.timetable import Timetable
@@ -30,6 +31,8 @@ log = structlog.get_logger()
 TICK_S = 1.0  # between two looks at the clock and the watchdog
 LOOK_S = 2.0  # between two looks at the ledger, for what an operator asked for (heard within 5 s: design 4.1)
 KEYS_S = 5.0  # between two looks at refused keys
+CLOCK_S = 10.0  # between two looks at a clock that was never set
+RELEASED = datetime(2026, 1, 1, tzinfo=UTC)  # no machine that runs this syncd has an earlier date
 CLOCK_STEP_S = 2.0  # the wall clock went another way than the monotonic one: it was set
 GRACE_S = 2.0  # on top of the longest deadline, for a stop (design, promise 8)
 SEND_AGAIN_S = 300.0  # until what was due in a pass, and stayed due, is sent again
@@ -38,34 +41,47 @@ SEND_AGAIN_S = 300.0  # until what was due in a pass, and stayed due, is sent ag
 _Event = int | str | Ended
 
 
-def run(config_file: Path | None) -> int:
-    """Make passes until SIGTERM or SIGINT; return 0 then.
+def serve(config_file: Path | None, events: "SimpleQueue[_Event]") -> int:
+    """See that everything is in order, hold the ledger, and serve; `events` has the signals heard so far."""
+    if not _clock_is_set(events):
+        return int(Exit.OK)
+    config = load(config_file)
+    with held(config.ledger.path, "run") as still_held:
+        with Ledger.open(config.ledger.path) as ledger:
+            ledger.cut_short(clock.now())
+            if not ledger.balanced():
+                log.error("books.unbalanced", hint="rows were removed by hand: restore a backup")
+        wiring.collect_less_often()
+        memory.share_one_arena()
+        return Service(config, events, Notifier.of_environment(), still_held, config_file=config_file).run()
 
-    ConfigError, LedgerError or LedgerHeld when it cannot begin. From then on no failure ends it.
+
+def _clock_is_set(events: "SimpleQueue[_Event]") -> bool:
+    """Wait for a machine without a battery to learn what time it is; False when it is asked to end before that.
+
+    By such a clock every start lies in the future, which is a wrong configuration, and nobody would try again.
     """
-    events: SimpleQueue[_Event] = SimpleQueue()
-    with hearing(events):
-        config = load(config_file)
-        with held(config.ledger.path, "run"):
-            with Ledger.open(config.ledger.path) as ledger:
-                if not ledger.balanced():
-                    log.error("books.unbalanced", hint="rows were removed by hand: restore a backup")
-            wiring.collect_less_often()
-            memory.share_one_arena()
-            return Service(config, events, Notifier.of_environment(), config_file=config_file).run()
+    while clock.now() < RELEASED:
+        log.warning("clock.behind", now=clock.text(clock.now()), hint="set the clock, or let NTP do it: syncd waits")
+        with suppress(Empty):
+            if events.get(timeout=CLOCK_S) in (signal.SIGTERM, signal.SIGINT):
+                return False
+    return True
 
 
 class Service:
     """One daemon's life."""
 
     def __init__(
-        self, config: Config, events: "SimpleQueue[_Event]", notifier: Notifier, *, config_file: Path | None = None
+        self, config: Config, events: "SimpleQueue[_Event]", notifier: Notifier, still_held: Callable[[], bool], *,
+        config_file: Path | None = None,
     ) -> None:  # fmt: skip
         self._config = config
         self._config_file = config_file
         self._new_config: Config | None = None  # read by a SIGHUP, in force from the next pass on
         self._events = events
         self._notifier = notifier
+        self._still_held = still_held
         self._halt = Halt()
         self._agenda = Agenda()
         self._jobs = Jobs(events.put)
@@ -78,8 +94,9 @@ class Service:
         self._last = Ended()  # how the last pass came out
         self._ended_at: datetime | None = None
         self._counts: dict[str, int] = {}
+        self._failures: dict[str, SyncdError] = {}  # what fails now, in the order in which it began to
         self._keys = ""  # as they were when the last pass began
-        self._keys_refused = False
+        self._refused: dict[str, str] = {}  # with whom which keys were refused
         self._leave_at: float | None = None  # monotonic: when a stop is out of patience
         self._fed_at = self._looked_at = self._keys_at = float("-inf")
 
@@ -91,12 +108,14 @@ class Service:
         )  # fmt: skip
         self._worker.start()
         self._agenda.want(self._ledger.due_at_the_start(self._timetables_of_sources()))
-        self._begin()
+        self._hear(0.0)  # who was asked to end while it started begins nothing
+        if self._leave_at is None:
+            self._begin()
+            self._notifier.ready()
         self._jobs.start()
         self._jobs.set(self._timetables())
-        self._notifier.ready()
         while self._leave_at is None or self._busy:
-            self._hear()
+            self._hear(self._patience_s())
             self._look_after_everything()
         self._jobs.stop()
         self._worker.stop()
@@ -113,14 +132,12 @@ class Service:
 
     # -- what happens -------------------------------------------------------------------
 
-    def _hear(self) -> None:
-        try:
-            event = self._events.get(timeout=self._patience_s())
+    def _hear(self, patience_s: float) -> None:
+        """Handle what has happened, or happens within so many seconds."""
+        with suppress(Empty):
+            self._handle(self._events.get(timeout=patience_s))
             while True:
-                self._handle(event)
-                event = self._events.get_nowait()
-        except Empty:
-            pass
+                self._handle(self._events.get_nowait())
 
     def _patience_s(self) -> float:
         watchdog_s = self._notifier.watchdog_s
@@ -139,25 +156,36 @@ class Service:
 
     def _tick(self, name: str) -> None:
         """Note a regular time; the sender's only when there is something to send, a source's unless it pauses."""
-        wanted = self._ledger.can_send() if name == RECOTAP else self._ledger.pause_s(name) == 0.0
-        if wanted:
+        if name == RECOTAP and self._busy:  # every pass sends
+            return
+        if self._ledger.can_send() if name == RECOTAP else self._ledger.pause_s(name) == 0.0:
             self._agenda.tick(name)
 
     def _end_pass(self, ended: Ended) -> None:
         self._busy, self._last, self._ended_at = False, ended, clock.now()
         self._passes += 1
         names, now = self._agenda.running, time.monotonic()
-        failed = set(ended.outcome.failed if ended.outcome else names)
+        failed = ended.failed(names)
         pauses = {name: now + self._ledger.pause_s(name) for name in failed}
         skipped = self._agenda.finished(failed, now, not_before=pauses)
         for name, count in skipped.items():
             hint = "nothing is lost; if it goes on, passes take longer than their interval: raise it"
             log.warning("tick.skipped", source=name, ticks=count, since_start=self._agenda.skipped[name], hint=hint)
-        if RECOTAP in failed and RECOTAP not in names:
-            self._agenda.wake(RECOTAP, max(now + SEND_AGAIN_S, pauses[RECOTAP]))
-        self._plan_to_send(now)
+        if RECOTAP not in failed:
+            self._plan_to_send(now)
         self._counts = self._ledger.counts()
-        self._keys_refused = any(error.exit_code in (Exit.UNAUTHORIZED, Exit.CONFIG) for error in ended.errors)
+        self._note(names, failed)
+
+    def _note(self, names: Collection[str], failed: Mapping[str, SyncdError]) -> None:
+        """Keep what fails, and whose keys were refused, until it is seen to go well."""
+        for name in names:
+            if name not in failed:
+                self._failures.pop(name, None)
+                self._refused.pop(name, None)
+        for name, error in failed.items():
+            self._failures[name] = error
+            if error.exit_code in (Exit.UNAUTHORIZED, Exit.CONFIG):
+                self._refused[name] = self._keys
 
     def _plan_to_send(self, now: float) -> None:
         """Wake when the first of what backs off may go out; not at once for what was just tried and stays due."""
@@ -226,29 +254,48 @@ class Service:
             self._agenda.want(names)
 
     def _look_at_the_keys(self, now: float) -> None:
-        """Have a pass at once when a key that was refused is another one now."""
-        if not self._keys_refused or self._busy or now - self._keys_at < KEYS_S:
+        """Have a pass at once where a key that was refused is another one now."""
+        if not self._refused or self._busy or now - self._keys_at < KEYS_S:
             return
         self._keys_at = now
-        if self._config.keys() != self._keys:
-            self._keys_refused = False
-            log.info("keys.changed", hint="a key that was refused is another one now: trying again")
-            self._agenda.want([source.name for source in self._config.sources])
+        keys = self._config.keys()
+        if changed := [name for name, refused in self._refused.items() if refused != keys]:
+            log.info("keys.changed", passes=changed, hint="a key that was refused is another one now: trying again")
+            self._refused = {name: refused for name, refused in self._refused.items() if name not in changed}
+            self._agenda.want(changed)
 
     def _begin(self) -> None:
         """Hand what waits to the worker, when it has nothing to do; a new configuration comes into force first."""
         if self._busy:
             return
         if self._new_config is not None:
-            self._config, self._new_config = self._new_config, None
-            self._jobs.set(self._timetables())
-            log.info("config.in_force", file=str(self._config.path))
+            self._take(self._new_config)
         sources = {source.name: source for source in self._config.sources}
         if not self._agenda.has_work or not (names := self._agenda.begin({*sources, RECOTAP})):
             return
+        if not self._still_held():
+            raise LedgerHeld(
+                f"the lock of {self._config.ledger.path} was removed: another syncd may be at work",
+                hint="leave <ledger>.lock where it is; syncd ends, so that whoever watches it starts it anew",
+            )
+        if self._passes and not self._config.ledger.path.exists():
+            hint = "restore a backup; without it all is read anew, and Recotap answers that it has it"
+            log.error("ledger.gone", path=str(self._config.ledger.path), hint=hint)
         self._busy, self._stuck_said = True, False
         self._keys = self._config.keys()
         self._worker.order(Order(self._config, tuple(sources[name] for name in names if name in sources)))
+
+    def _take(self, config: Config) -> None:
+        """Let a configuration come into force: a new source is read as at a start."""
+        known = {source.name for source in self._config.sources}
+        self._config, self._new_config = config, None
+        self._jobs.set(self._timetables())
+        new = [(source, timetable) for source, timetable in self._timetables_of_sources() if source.name not in known]
+        self._agenda.want(self._ledger.due_at_the_start(new))
+        kept = {source.name for source in config.sources} | {RECOTAP}
+        self._failures = {name: error for name, error in self._failures.items() if name in kept}
+        self._refused = {name: keys for name, keys in self._refused.items() if name in kept}
+        log.info("config.in_force", file=str(config.path))
 
     def _tell(self, now: float) -> None:
         """Show how it stands; feed the watchdog as long as work goes on."""
@@ -270,7 +317,7 @@ class Service:
 
     def _line(self, sources: tuple[str, ...], still_s: float, *, stuck: bool) -> str:
         progress, last = self._worker.progress, self._last
-        failure = next(iter(last.errors), None)
+        failure = next(iter(self._failures.values()), None)
         if stuck:
             return telling.stuck(sources, where=progress.where, for_s=still_s)
         if self._busy:
@@ -279,7 +326,7 @@ class Service:
             )
         return telling.idle(
             last.outcome, failure, ended_at=self._ended_at, counts=self._counts,
-            next_at=self._jobs.next_at([source.name for source in self._config.sources]),
+            next_at=self._jobs.next_at([source.name for source in self._config.sources]), now=clock.now(),
         )  # fmt: skip
 
 

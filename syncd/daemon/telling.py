@@ -13,10 +13,10 @@ PLACES = 160  # characters of an error's message: the line is to be read at a gl
 def working(
     sources: tuple[str, ...], *, where: str, read: int, delivered: int, failure: SyncdError | None = None
 ) -> str:  # fmt: skip
-    """Say what a pass is at, and what was amiss in the one before."""
+    """Say what a pass is at, and what is amiss since one before."""
     what = f"reading {where or ', '.join(sources)}" if sources else "sending"
     told = f"{what}: {read} read, {delivered} delivered so far" if read or delivered else what
-    return f"{told}; the pass before FAILED: {_short(failure.message)}" if failure else told
+    return f"{told}; before it FAILED: {_short(failure.message)}" if failure else told
 
 
 def stuck(sources: tuple[str, ...], *, where: str, for_s: float) -> str:
@@ -26,19 +26,23 @@ def stuck(sources: tuple[str, ...], *, where: str, for_s: float) -> str:
 
 def idle(
     outcome: Outcome | None, failure: SyncdError | None, *, ended_at: datetime | None, counts: Mapping[str, int],
-    next_at: datetime | None,
+    next_at: datetime | None, now: datetime,
 ) -> str:  # fmt: skip
-    """Say how the last pass came out, what waits, and when it goes on; times are local."""
-    coming = f"next at {_time(next_at)}" if next_at else "nothing planned"
+    """Say how the last pass came out, or what fails since an earlier one, what waits, and when it goes on.
+
+    Times are local, with the date where that is not today's.
+    """
+    coming = f"next at {_time(next_at, now)}" if next_at else "nothing planned"
     if ended_at is None:
         return f"no pass yet; {coming}"
     waiting = ", ".join(f"{counts[state]} {state}" for state in ("pending", "incomplete", "dead") if counts.get(state))
+    ended = _time(ended_at, now)
     if failure:
-        told = f"{_time(ended_at)} FAILED: {_short(failure.message)}"
+        told = f"{ended} FAILED: {_short(failure.message)}"
     elif outcome and outcome.exit_code:
-        told = f"{_time(ended_at)} ended with {int(outcome.exit_code)} ({outcome.exit_code.name.lower()})"
+        told = f"{ended} ended with {int(outcome.exit_code)} ({outcome.exit_code.name.lower()})"
     else:
-        told = f"{_time(ended_at)} ok" + (f", {_figures(outcome)}" if outcome else "")
+        told = f"{ended} ok" + (f", {_figures(outcome)}" if outcome else "")
     return "; ".join(filter(None, (told, waiting, coming)))
 
 
@@ -49,8 +53,9 @@ def _figures(outcome: Outcome) -> str:
     return f"{new} new, {delivered} delivered"
 
 
-def _time(at: datetime) -> str:
-    return f"{at.astimezone():%H:%M:%S}"
+def _time(at: datetime, now: datetime) -> str:
+    local = at.astimezone()
+    return f"{local:%H:%M:%S}" if local.date() == now.astimezone().date() else f"{local:%Y-%m-%d %H:%M:%S}"
 
 
 def _short(message: str) -> str:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from queue import SimpleQueue
 
@@ -38,11 +38,11 @@ class Ended:
     outcome: Outcome | None = None
     error: SyncdError | None = None
 
-    @property
-    def errors(self) -> tuple[SyncdError, ...]:
-        """What went wrong, the first thing first."""
-        found = self.outcome.errors if self.outcome else ()
-        return (self.error, *found) if self.error else found
+    def failed(self, names: Iterable[str]) -> Mapping[str, SyncdError]:
+        """Return which of `names`, all that were in the pass, failed, and why."""
+        if self.outcome is not None:
+            return self.outcome.failed
+        return dict.fromkeys(names, self.error) if self.error else {}
 
 
 class Progress:
