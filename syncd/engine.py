@@ -158,18 +158,22 @@ class Pass:
         if self._halt.asked:
             self._ending.set()
         try:
-            self._loop()
+            self._read_and_send()
+            return self._finish(pass_id)
         except BaseException:
             with suppress(LedgerError):  # it may be what failed
                 self._ledger.cut_short(self._now())
             raise
+
+    def _read_and_send(self) -> None:
+        try:
+            self._loop()
         finally:
             self._halt.heard = lambda: None  # nobody is to keep this pass, and all that it holds
             self._ending.set()  # when the ledger failed: the reader is to end too
             self._push.close()
             if self._reader:
                 self._reader.join()
-        return self._finish(pass_id)
 
     def _end_soon(self) -> None:
         self._ending.set()
@@ -383,7 +387,8 @@ class Pass:
         if any(verdicts[verdict] for verdict in Verdict if MEANINGS[verdict].state is State.DELIVERED):
             log.warning("push.unanswered", error=message, hint=hint)
         else:
-            self._note(Unavailable(message, hint=hint), "push.failed")
+            self._failed[RECOTAP] = Unavailable(message, hint=hint)
+            self._note(self._failed[RECOTAP], "push.failed")
 
     def _log_push(self) -> None:
         totals = self._push.totals

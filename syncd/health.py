@@ -81,13 +81,13 @@ def _fresh(config: Config, glance: Glance, now: datetime, began: datetime | None
             yield _wrong("fresh", f"{name} was read at {clock.text(at)}, which is yet to come", "is the clock right?")
         else:
             yield Finding("fresh", True, f"{name} was read to its end at {clock.text(at)}")
-    silent = glance.unanswered_since()
+    silent = glance.silent_since()
     if silent is None:
-        yield Finding("fresh", True, "Recotap has answered whatever it was sent")
-    elif config.schedule.nth_after(silent, INTERVALS) < as_of:
+        yield Finding("fresh", True, "Recotap takes what it is sent")
+    elif config.schedule.nth_after(silent, INTERVALS) < as_of or silent > now + AHEAD:
         yield _wrong("fresh", f"Recotap was sent activities, and has taken none since {clock.text(silent)}", STATUS)
     else:
-        yield Finding("fresh", True, f"Recotap has left activities unanswered since {clock.text(silent)} only")
+        yield Finding("fresh", True, f"Recotap has taken nothing since {clock.text(silent)}, which is not long")
 
 
 def _wrong(probe: str, message: str, hint: str) -> Finding:

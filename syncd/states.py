@@ -101,6 +101,18 @@ class Meaning:
     isolates: bool = False  # it travels only with its like from now on
 
 
+# Of a POST's verdicts, those that show that Recotap is there, and those that show that it takes nothing. The others
+# show neither: one activity that fells the server, and a crash of ours.
+ANSWERS = frozenset(
+    (
+        Verdict.CREATED, Verdict.DUPLICATE, Verdict.FOREIGN_DUPLICATE, Verdict.SKIPPED, Verdict.FAILED,
+        Verdict.REFUSED, Verdict.TOO_LARGE, Verdict.BYSTANDER,
+    )
+)  # fmt: skip
+SILENCES = frozenset(
+    (Verdict.THROTTLED, Verdict.UNAUTHORIZED, Verdict.WRONG_URL, Verdict.UNREACHABLE, Verdict.UNANSWERED)
+)
+
 MEANINGS: dict[Verdict, Meaning] = {
     Verdict.CREATED: Meaning(State.DELIVERED),
     Verdict.DUPLICATE: Meaning(State.DELIVERED),

@@ -89,7 +89,7 @@ class TestOpening:
         strict = dict(ask(filled, "SELECT name, strict FROM pragma_table_list WHERE name NOT LIKE 'sqlite_%'"))
         assert set(strict) == {
             "sources", "streams", "activities", "payloads", "posts", "attempts", "pauses", "store", "passes",
-            "operator",
+            "operator", "recotap",
         }  # fmt: skip
         assert set(strict.values()) == {1}
 

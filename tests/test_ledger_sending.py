@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from syncd import life
+from syncd import life, states
 from syncd.ledger import Claimed, Judgement, Ledger, writing
 from syncd.states import MEANINGS, IllegalMove, State, Verdict
 from tests.ledgers import (
@@ -517,6 +517,50 @@ class TestPasses:
         kept = [number for (number,) in ask(ledger, "SELECT id FROM passes ORDER BY id")]
         assert kept == numbers[-500:]
         assert writing.KEEP_PASSES == 500
+
+
+class TestSilence:
+    """Since when Recotap has taken nothing: what `health` judges by."""
+
+    def test_it_begins_with_the_first_post_that_brings_no_word_and_ends_with_the_next_that_does(self, ledger):
+        book(ledger, look(1), look(2))
+        assert ledger.silent_since() is None
+        for hours in range(3):
+            send(ledger, Verdict.UNREACHABLE, now=NOW + hours * HOUR)
+        assert ledger.silent_since() == NOW
+        claim = ledger.intend(due(ledger, now=LATER), now=LATER)
+        assert ledger.silent_since() == NOW, "a POST under way says nothing yet"
+        judgements = [
+            Judgement(claim.activities[0].id, Verdict.FAILED),
+            Judgement(claim.activities[1].id, Verdict.UNANSWERED),
+        ]
+        ledger.judge(claim.post_id, judgements, now=LATER, max_age=WEEK, random=half)
+        assert ledger.silent_since() is None, "one word is enough"
+
+    @pytest.mark.parametrize("verdict", sorted(states.SILENCES))
+    def test_no_outage_is_a_word(self, ledger, verdict):
+        book(ledger, look(1))
+        send(ledger, verdict)
+        assert ledger.silent_since() == NOW
+
+    @pytest.mark.parametrize("verdict", [Verdict.SUSPECT, Verdict.CRASHED])
+    def test_what_fells_the_server_alone_and_a_crash_of_ours_show_neither(self, ledger, verdict):
+        book(ledger, look(1))
+        send(ledger, verdict)
+        assert ledger.silent_since() is None
+        send(ledger, Verdict.THROTTLED)
+        send(ledger, verdict)
+        assert ledger.silent_since() == NOW
+
+    def test_where_nothing_waits_nobody_is_silent(self, ledger):
+        book(ledger, look(1))
+        send(ledger, Verdict.UNAUTHORIZED)
+        book(ledger, look(1, State.EXCLUDED, "internal", modified_at=LATER))
+        assert ledger.silent_since() is None
+
+    def test_each_verdict_is_one_or_the_other_or_neither(self):
+        assert not states.ANSWERS & states.SILENCES
+        assert set(Verdict) - states.ANSWERS - states.SILENCES == {Verdict.SUSPECT, Verdict.CRASHED}
 
 
 class TestSize:

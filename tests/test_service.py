@@ -162,6 +162,32 @@ def test_a_recotap_that_pauses_costs_no_pass_until_then(live: World) -> None:
         assert running.no_more(for_s=2.0)
 
 
+def test_what_backs_off_when_the_daemon_starts_goes_out_when_its_time_has_come(live: World) -> None:
+    """Though no source is due: else a restart by day would put it off until cron's next night."""
+    live.calls(1)
+    live.recotap.rule("refuse")
+    live.sync()
+    live.recotap.clear_rules()
+    live.sql("UPDATE activities SET next_attempt_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '+2 seconds')")
+    live.configure("schedule", cron="0 0 1 1 *")
+    asked = dict(live.hubspot.requests)
+    with serving(live) as running:
+        assert running.no_more(for_s=0.5)
+        wait_until(lambda: len(live.delivered) == 1)
+        assert dict(live.hubspot.requests) == asked
+
+
+def test_a_pause_of_recotaps_that_ends_after_the_start_is_noticed(live: World) -> None:
+    live.calls(1)
+    live.recotap.faults.add(Fault(match="sales-activities", status=429, headers={"Retry-After": "3600"}, count=1))
+    live.sync()
+    live.sql("UPDATE pauses SET until = strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '+2 seconds')")
+    live.configure("schedule", cron="0 0 1 1 *")
+    with serving(live) as running:
+        assert running.no_more(for_s=0.5)
+        wait_until(lambda: len(live.delivered) == 1)
+
+
 # -- sources --------------------------------------------------------------------------------
 
 
@@ -194,6 +220,19 @@ def test_a_source_that_a_reload_adds_is_read_at_once(live: World) -> None:
         live.write_config()
         running.events.put(int(signal.SIGHUP))
         wait_until(lambda: live.sql("SELECT count(*) FROM streams WHERE source = 'second'") == [(2,)])
+
+
+@pytest.mark.usefixtures("no_probes")
+def test_a_source_whose_configuration_a_reload_mends_is_read_at_once(live: World) -> None:
+    right = live.box.hubspot_url
+    live.configure("sources.hubspot", base_url="http://127.0.0.1:9")
+    live.calls(1)
+    with serving(seldom(live)) as running:
+        running.after(1)
+        live.configure("sources.hubspot", base_url=right)
+        live.write_config()
+        running.events.put(int(signal.SIGHUP))
+        wait_until(lambda: len(live.delivered) == 1)
 
 
 @pytest.mark.usefixtures("no_probes")
@@ -266,6 +305,21 @@ def test_a_lock_that_somebody_removed_ends_the_daemon_loudly(live: World) -> Non
     assert isinstance(running.error, LedgerHeld)
     assert "was removed" in running.error.message
     assert not live.hubspot.requests
+
+
+def test_a_directory_that_cannot_be_looked_into_ends_nothing(live: World) -> None:
+    with serving(seldom(live)) as running:
+        running.after(1)
+        live.ledger.parent.rename(live.path / "elsewhere")
+        live.ledger.parent.symlink_to(live.ledger.parent)  # too many levels of links
+        running.events.put("hubspot")
+        running.after(2)
+        assert "FAILED" in running.told.lines[-1]
+        live.ledger.parent.unlink()
+        (live.path / "elsewhere").rename(live.ledger.parent)
+        running.events.put("hubspot")
+        running.after(3)
+        wait_until(lambda: " ok" in running.told.lines[-1])
 
 
 def test_a_ledger_that_is_gone_is_said(live: World, capsys: pytest.CaptureFixture[str]) -> None:

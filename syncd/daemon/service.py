@@ -61,8 +61,12 @@ def _clock_is_set(events: "SimpleQueue[_Event]") -> bool:
 
     By such a clock every start lies in the future, which is a wrong configuration, and nobody would try again.
     """
+    said = False
     while clock.now() < RELEASED:
-        log.warning("clock.behind", now=clock.text(clock.now()), hint="set the clock, or let NTP do it: syncd waits")
+        if not said:
+            said = True
+            hint = "set the clock, or let NTP do it: syncd waits, and begins when it is set"
+            log.warning("clock.behind", now=clock.text(clock.now()), hint=hint)
         with suppress(Empty):
             if events.get(timeout=CLOCK_S) in (signal.SIGTERM, signal.SIGINT):
                 return False
@@ -108,6 +112,7 @@ class Service:
         )  # fmt: skip
         self._worker.start()
         self._agenda.want(self._ledger.due_at_the_start(self._timetables_of_sources()))
+        self._plan_to_send(time.monotonic())
         self._hear(0.0)  # who was asked to end while it started begins nothing
         if self._leave_at is None:
             self._begin()
@@ -183,6 +188,7 @@ class Service:
                 self._failures.pop(name, None)
                 self._refused.pop(name, None)
         for name, error in failed.items():
+            error.__traceback__ = error.__context__ = error.__cause__ = None  # they hold the whole pass
             self._failures[name] = error
             if error.exit_code in (Exit.UNAUTHORIZED, Exit.CONFIG):
                 self._refused[name] = self._keys
@@ -191,7 +197,8 @@ class Service:
         """Wake when the first of what backs off may go out; not at once for what was just tried and stays due."""
         wait_s = self._ledger.send_in_s()
         if wait_s is not None:
-            self._agenda.wake(RECOTAP, now + (wait_s if wait_s > 0 else SEND_AGAIN_S))
+            wait_s = wait_s if wait_s > 0 else SEND_AGAIN_S
+            self._agenda.wake(RECOTAP, now + max(wait_s, self._ledger.pause_s(RECOTAP)))
 
     def _stop(self, number: int) -> None:
         log.info("run.stopping", signal=signal.Signals(number).name, pass_under_way=self._busy)
@@ -278,7 +285,7 @@ class Service:
                 f"the lock of {self._config.ledger.path} was removed: another syncd may be at work",
                 hint="leave <ledger>.lock where it is; syncd ends, so that whoever watches it starts it anew",
             )
-        if self._passes and not self._config.ledger.path.exists():
+        if self._passes and not os.path.lexists(self._config.ledger.path):
             hint = "restore a backup; without it all is read anew, and Recotap answers that it has it"
             log.error("ledger.gone", path=str(self._config.ledger.path), hint=hint)
         self._busy, self._stuck_said = True, False
@@ -286,7 +293,7 @@ class Service:
         self._worker.order(Order(self._config, tuple(sources[name] for name in names if name in sources)))
 
     def _take(self, config: Config) -> None:
-        """Let a configuration come into force: a new source is read as at a start."""
+        """Let a configuration come into force: what is new is read as at a start, what failed at once."""
         known = {source.name for source in self._config.sources}
         self._config, self._new_config = config, None
         self._jobs.set(self._timetables())
@@ -294,6 +301,7 @@ class Service:
         self._agenda.want(self._ledger.due_at_the_start(new))
         kept = {source.name for source in config.sources} | {RECOTAP}
         self._failures = {name: error for name, error in self._failures.items() if name in kept}
+        self._agenda.want([name for name in self._failures if self._ledger.pause_s(name) == 0.0])
         self._refused = {name: keys for name, keys in self._refused.items() if name in kept}
         log.info("config.in_force", file=str(config.path))
 

@@ -260,23 +260,11 @@ class Glance:
         """Return when something was last written to the file."""
         return datetime.fromtimestamp(max(part.stat().st_mtime for part in self._parts()), UTC)
 
-    def unanswered_since(self) -> datetime | None:
-        """Return since when Recotap has answered for nothing though it was sent something; None where it answers.
-
-        What it has never said a word of is pending, and was tried; the last word that it said stands in the rows
-        that it delivered or refused.
-        """
-        tried = """
-            SELECT min(posts.at) FROM payloads JOIN activities ON activities.id = payloads.activity_id
-            JOIN attempts ON attempts.activity_id = activities.id JOIN posts ON posts.id = post_id
-            WHERE refusals = 0 AND isolated = 0
-        """
-        answered = """
-            SELECT finished_at FROM posts WHERE id = (
-                SELECT max(last_post) FROM activities WHERE state IN ('delivered', 'skipped') OR refusals > 0)
-        """
-        first, last = self._one(tried), self._db.execute(answered).fetchone()
-        return None if first is None else clock.instant(max(first, (last and last[0]) or first))
+    def silent_since(self) -> datetime | None:
+        """Return since when Recotap has taken nothing of what it was sent; None where it does, or nothing waits."""
+        sql = "SELECT silent_since FROM recotap WHERE EXISTS (SELECT 1 FROM payloads)"
+        row = self._db.execute(sql).fetchone()
+        return None if row is None else clock.optional_instant(row[0])
 
     def _bytes(self) -> int:
         return sum(part.stat().st_size for part in self._parts())

@@ -143,6 +143,13 @@ V2 = (
     """,
     # A pause that was booked later than now was booked by a clock that was wrong: it counts for nothing.
     "ALTER TABLE pauses ADD COLUMN booked_at TEXT",
+    """
+    CREATE TABLE recotap (         -- one row
+        id           INTEGER PRIMARY KEY CHECK (id = 1),
+        silent_since TEXT          -- since when no POST brought a word of it about an item; NULL: the last one did
+    ) STRICT
+    """,
+    "INSERT INTO recotap (id) VALUES (1)",
 )
 
 

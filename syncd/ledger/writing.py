@@ -6,7 +6,7 @@ the verdicts of a POST             one transaction, after the answer
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -20,7 +20,7 @@ from syncd.connector import Ref
 from syncd.ledger import file
 from syncd.ledger.reading import Glance, times
 from syncd.life import Reading, Row
-from syncd.states import MEANINGS, Cause, IllegalMove, State, Verdict, move
+from syncd.states import ANSWERS, MEANINGS, SILENCES, Cause, IllegalMove, State, Verdict, move
 
 RECOTAP = "@recotap"  # its name among the pauses; no source may begin with @
 KEEP_ATTEMPTS = 20  # of one activity: an outage of weeks must not fill the file
@@ -398,7 +398,16 @@ class Ledger(Glance):
             )
             sql = "UPDATE posts SET finished_at = :now WHERE id = :id"
             self._db.execute(sql, {"id": post_id, "now": clock.text(now)})
+            self._note_silence({j.verdict for j in judgements}, now)
         return died
+
+    def _note_silence(self, verdicts: Set[Verdict], now: datetime) -> None:
+        """Keep since when no POST has brought a word of Recotap's about an item."""
+        if verdicts & ANSWERS:
+            self._db.execute("UPDATE recotap SET silent_since = NULL WHERE silent_since IS NOT NULL")
+        elif verdicts & SILENCES:
+            sql = "UPDATE recotap SET silent_since = :now WHERE silent_since IS NULL"
+            self._db.execute(sql, {"now": clock.text(now)})
 
     def _deliver(self, judgements: Sequence[Judgement]) -> None:
         """Book deliveries in bulk: what life.judged says of them, in one statement each.
