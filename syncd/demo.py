@@ -39,6 +39,7 @@ CLOSING = """\
      Salesforce: an External Client App, step by step in connectors/README.md
   3. syncd check && syncd sync --dry-run
      and when you like what it would send: syncd sync
+  4. syncd run, which makes passes for years: deploy/README.md sets it up
 """
 
 
