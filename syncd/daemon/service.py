@@ -19,7 +19,7 @@ from syncd.daemon.agenda import Agenda
 from syncd.daemon.jobs import Jobs
 from syncd.daemon.outlook import Outlook
 from syncd.daemon.standing import standing_at
-from syncd.daemon.worker import Ended, Order, Worker
+from syncd.daemon.worker import Ended, Order, Worker, say_problems
 from syncd.engine import Halt
 from syncd.errors import ConfigError, Exit, LedgerHeld, Problem, SyncdError
 from syncd.ledger import RECOTAP, Ledger, held
@@ -217,8 +217,7 @@ class Service:
                 problem = Problem("ledger.path", "cannot change while syncd runs", "restart syncd for another ledger")
                 raise ConfigError([problem], where=str(new.path))
         except ConfigError as error:
-            for problem in error.problems:
-                log.error("config.problem", key=problem.path, error=problem.message, hint=problem.hint)
+            say_problems(error)
             log.error("config.refused", error=error.message, hint="the old one stays in force: mend it, reload again")
         else:
             self._new_config = new

@@ -119,8 +119,14 @@ class Worker:
 
 
 def _say(error: SyncdError) -> None:
-    """Log what kept a pass from its work; a configuration's mistakes one by one, for there is nobody to print to."""
-    for problem in getattr(error, "problems", ()):
-        log.error("config.problem", key=problem.path, error=problem.message, hint=problem.hint or error.hint)
-    if not getattr(error, "problems", ()):
+    """Log what kept a pass from its work."""
+    if not say_problems(error):
         log.error("pass.failed", error=error.message, hint=error.hint)
+
+
+def say_problems(error: SyncdError) -> bool:
+    """Log a configuration's mistakes one by one, for there is nobody to print to; tell whether there were any."""
+    problems = getattr(error, "problems", ())
+    for problem in problems:
+        log.error("config.problem", key=problem.path, error=problem.message, hint=problem.hint or error.hint)
+    return bool(problems)
