@@ -34,14 +34,15 @@ MIDDLE = f"{PURE} connector secret"
 MAY_IMPORT = {
     **dict.fromkeys(PURE.split(), PURE),
     "connector": "activity durations secret timetable",
-    "secret": "redaction",
+    "secret": "files redaction",
+    "files": "",
     "proxies": "urls",
     "pools": "exchange",
     "deadline": "",
     "log": "redaction",
     "notify": "redaction",
-    "config": f"config {MIDDLE}",
-    "ledger": f"ledger {MIDDLE}",
+    "config": f"config files {MIDDLE}",
+    "ledger": f"files ledger {MIDDLE}",
     "sender": f"deadline proxies __version__ {MIDDLE}",
     "pull": f"ledger {MIDDLE}",
     "push": f"ledger sender {MIDDLE}",
@@ -65,7 +66,7 @@ ALONE = {
     "requests": ("connectors.*",),
     "connectors": ("connectors.*",),  # syncd finds them by their entry points, never by name
 }
-FOR_CONNECTORS = {f"syncd.{part}" for part in f"__version__ pools proxies {MIDDLE}".split()}
+FOR_CONNECTORS = {f"syncd.{part}" for part in f"__version__ files pools proxies {MIDDLE}".split()}
 
 
 def modules(*packages: str) -> dict[str, Path]:

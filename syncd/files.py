@@ -1,0 +1,178 @@
+"""Open, read, create and rename files that somebody else may reach. No other module opens such a file.
+
+A name proves nothing: it may be a link, a FIFO or a device by the time it is opened. So each file is judged by its
+open handle. Opening never waits for a writer, a read has a bound in bytes, and whatever is made has a name that
+nobody can have planted. Errors are OSError: `Refused` if the file is not what it has to be.
+"""
+
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+BLOCK = 64 * 1024  # bytes read at once
+PART = ".part"  # ends the name of a file that is still being written
+
+_KINDS = (
+    (stat.S_ISLNK, "a symbolic link"),
+    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISFIFO, "a FIFO"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+class Refused(OSError):
+    """The file is not what it has to be. `strerror` says why, to follow its name: "is a FIFO"."""
+
+    def __init__(self, why: str, path: Path) -> None:
+        super().__init__(errno.EPERM, why, str(path))
+
+
+def trusted() -> frozenset[int]:
+    """Return the user ids whose files syncd may act on: root's and the caller's."""
+    return frozenset({0, os.geteuid()})
+
+
+def open_regular(
+    path: Path,
+    flags: int = os.O_RDONLY,
+    *,
+    follow: bool = False,
+    owners: Collection[int] | None = None,
+    one_name: bool = False,
+) -> int:
+    """Return a descriptor of an existing regular file. It neither waits nor makes one.
+
+    Links are followed only if `follow`. `owners`: the user ids it may belong to, None for any.
+    `one_name`: it may have no other hard link. FileNotFoundError if it is missing.
+    """
+    _require(path.stat(follow_symlinks=follow), path, owners, one_name=one_name)  # opening a device may act on it
+    nofollow = 0 if follow else os.O_NOFOLLOW
+    try:
+        handle = os.open(path, flags | nofollow | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ELOOP and not follow:
+            raise Refused("is a symbolic link", path) from None
+        raise
+    try:
+        _require(os.fstat(handle), path, owners, one_name=one_name)
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
+
+
+def read(path: Path, *, most: int, follow: bool = False, owners: Collection[int] | None = None) -> bytes:
+    """Return the content of a regular file. Refused if it holds more than `most` bytes."""
+    handle = open_regular(path, follow=follow, owners=owners)
+    try:
+        content = bytearray()
+        while block := os.read(handle, min(BLOCK, most + 1 - len(content))):
+            content += block
+            if len(content) > most:
+                raise Refused(f"is larger than {most:,} bytes", path)
+        return bytes(content)
+    finally:
+        os.close(handle)
+
+
+def create(path: Path, mode: int = 0o600) -> int:
+    """Make a new file and return a descriptor to write it. FileExistsError if anything has that name."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+
+
+def write(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Put a whole file in place of what `path` names. It outlasts a power failure.
+
+    A link that stands there is replaced, not followed.
+    """
+    part = unguessable(path)
+    handle = create(part, mode)
+    try:
+        try:
+            written = 0
+            while written < len(content):
+                written += os.write(handle, content[written:])
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        part.rename(path)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink()
+        raise
+    sync_folder(path.parent)
+
+
+def unguessable(path: Path) -> Path:
+    """Return a hidden name beside `path` that nobody can have planted, for a file still being written."""
+    return path.with_name(f".syncd-{secrets.token_hex(8)}{PART}")
+
+
+def sync_folder(path: Path) -> None:
+    """Make renames in a folder outlast a power failure."""
+    folder = open_folder(path)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def open_folder(path: Path, *, follow: bool = True) -> int:
+    """Return a descriptor of a folder. NotADirectoryError if it is none, Refused if it is a link and not `follow`."""
+    if not follow and stat.S_ISLNK(path.lstat().st_mode):
+        raise Refused("is a symbolic link", path)
+    nofollow = 0 if follow else os.O_NOFOLLOW
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | nofollow | os.O_CLOEXEC)
+
+
+@contextmanager
+def pinned(path: Path) -> Iterator[int]:
+    """Hold a handle of whatever `path` names, a link included, that only tells of it (O_PATH).
+
+    Closing it drops no lock: an ordinary descriptor of a SQLite file would drop all that this process holds on it
+    (sqlite.org/howtocorrupt.html, 2.2).
+    """
+    handle = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def require_regular(
+    handle: int, path: Path, *, owners: Collection[int] | None = None, one_name: bool = False
+) -> os.stat_result:
+    """Return the status of an open file. Refused unless it is regular, of `owners` and with `one_name` if asked."""
+    found = os.fstat(handle)
+    _require(found, path, owners, one_name=one_name)
+    return found
+
+
+def make_private(handle: int) -> None:
+    """Let only the owner read and write the file of a `pinned` handle."""
+    Path(f"/proc/self/fd/{handle}").chmod(0o600)  # fchmod refuses such a handle
+
+
+def kind(mode: int) -> str:
+    """Return what a file of `mode` is, e.g. "a FIFO"; "" for a regular one."""
+    return next((name for holds, name in _KINDS if holds(mode)), "" if stat.S_ISREG(mode) else "no regular file")
+
+
+def _require(found: os.stat_result, path: Path, owners: Collection[int] | None, *, one_name: bool) -> None:
+    what = kind(found.st_mode)
+    if what:
+        raise Refused(f"is {what}, expected a regular file", path)
+    if owners is not None and found.st_uid not in owners:
+        raise Refused(f"belongs to user {found.st_uid}, expected {_users(owners)}", path)
+    if one_name and found.st_nlink > 1:
+        raise Refused("has a second name (a hard link)", path)
+
+
+def _users(owners: Collection[int]) -> str:
+    return " or ".join("root" if owner == 0 else f"user {owner}" for owner in sorted(owners))
