@@ -14,6 +14,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 BLOCK = 64 * 1024  # bytes read at once
+MOST_LINKS = 40  # in one path, as the kernel counts them
+EXPECTED = ", expected a regular file"
+LINK = "find out who made the link; if it is right, name the file that it leads to"
+OWNER = "give it to the right user (chown), or run syncd as the user it belongs to"
 PART = ".part"  # ends the name of a file that is still being written
 
 _KINDS = (
@@ -27,15 +31,65 @@ _KINDS = (
 
 
 class Refused(OSError):
-    """The file is not what it has to be. `strerror` says why, to follow its name: "is a FIFO"."""
+    """The file is not what it has to be. `strerror` says why, to follow its name: "is a FIFO".
 
-    def __init__(self, why: str, path: Path) -> None:
+    `remedy` is what the operator can do about it.
+    """
+
+    def __init__(self, why: str, path: Path, *, remedy: str = "") -> None:
         super().__init__(errno.EPERM, why, str(path))
+        self.remedy = remedy
+
+
+def why(error: OSError) -> str:
+    """Return what is wrong as a message of the system has it: "Is a FIFO", "Permission denied"."""
+    text = (error.strerror or type(error).__name__).removesuffix(EXPECTED)
+    return text[:1].upper() + text[1:]
 
 
 def trusted() -> frozenset[int]:
     """Return the user ids whose files syncd may act on: root's and the caller's."""
     return frozenset({0, os.geteuid()})
+
+
+def resolve(path: Path, *, owners: Collection[int]) -> Path:
+    """Return the absolute path without links; the last parts may be missing.
+
+    Refused if it leads through a link of anybody but `owners`, who could send us anywhere with it.
+    """
+    found, links = Path(os.sep), 0
+    left = [*reversed((path if path.is_absolute() else Path.cwd() / path).parts)]
+    while left:
+        part = left.pop()
+        here = found.parent if part == os.pardir else found / part
+        try:
+            status = here.lstat()
+        except FileNotFoundError:
+            found = here
+            continue
+        if not stat.S_ISLNK(status.st_mode):
+            found = here
+            continue
+        if status.st_uid not in owners:
+            message = f"is a symbolic link of user {status.st_uid}, expected one of {_users(owners)}"
+            raise Refused(message, here, remedy=LINK)
+        links += 1
+        if links > MOST_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+        left += reversed(here.readlink().parts)
+    return found
+
+
+def make_folders(path: Path) -> None:
+    """Make a folder and those above it that are missing, for the caller alone. Nothing that is there changes."""
+    try:
+        path.mkdir(mode=0o700)
+    except FileNotFoundError:
+        make_folders(path.parent)
+        make_folders(path)
+    except FileExistsError:
+        if not path.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
 
 
 def open_regular(
@@ -57,7 +111,7 @@ def open_regular(
         handle = os.open(path, flags | nofollow | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError as error:
         if error.errno == errno.ELOOP and not follow:
-            raise Refused("is a symbolic link", path) from None
+            raise Refused("is a symbolic link", path, remedy=LINK) from None
         raise
     try:
         _require(os.fstat(handle), path, owners, one_name=one_name)
@@ -156,7 +210,11 @@ def require_regular(
 
 def make_private(handle: int) -> None:
     """Let only the owner read and write the file of a `pinned` handle."""
-    Path(f"/proc/self/fd/{handle}").chmod(0o600)  # fchmod refuses such a handle
+    try:
+        Path(f"/proc/self/fd/{handle}").chmod(0o600)  # fchmod refuses such a handle
+    except FileNotFoundError:  # no /proc here
+        if stat.S_IMODE(os.fstat(handle).st_mode) != 0o600:
+            raise
 
 
 def kind(mode: int) -> str:
@@ -167,11 +225,13 @@ def kind(mode: int) -> str:
 def _require(found: os.stat_result, path: Path, owners: Collection[int] | None, *, one_name: bool) -> None:
     what = kind(found.st_mode)
     if what:
-        raise Refused(f"is {what}, expected a regular file", path)
+        remedy = LINK if stat.S_ISLNK(found.st_mode) else "move it away, or name another file"
+        raise Refused(f"is {what}{EXPECTED}", path, remedy=remedy)
     if owners is not None and found.st_uid not in owners:
-        raise Refused(f"belongs to user {found.st_uid}, expected {_users(owners)}", path)
+        raise Refused(f"belongs to user {found.st_uid}, expected {_users(owners)}", path, remedy=OWNER)
     if one_name and found.st_nlink > 1:
-        raise Refused("has a second name (a hard link)", path)
+        remedy = f"remove the other name: find / -xdev -inum {found.st_ino}"
+        raise Refused("has a second name (a hard link)", path, remedy=remedy)
 
 
 def _users(owners: Collection[int]) -> str:

@@ -211,6 +211,20 @@ class TestWhatItTakes:
         assert config.recotap.base_url == "https://recotap.example/v1"
         assert config.ledger.path == Path.home() / "ledger.db"
 
+    def test_the_ledger_s_path_is_resolved_once_and_what_leads_nowhere_is_left_to_whoever_opens_it(
+        self, read, tmp_path, monkeypatch
+    ):
+        (tmp_path / "real").mkdir()
+        (tmp_path / "link").symlink_to("real")
+        (tmp_path / "loop").symlink_to("loop")
+        monkeypatch.chdir(tmp_path)
+        for name, expected in (("link/ledger.db", "real/ledger.db"), ("x.db", "x.db"), ("loop", "loop")):
+            assert read(recotap(f'[ledger]\npath = "{name}"')).ledger.path == tmp_path / expected
+
+    @pytest.mark.parametrize("path", ["/x\\u0000y", "~nobody-has-this-name/ledger.db"])
+    def test_a_path_that_none_can_be_is_a_mistake(self, problems, path):
+        assert set(problems(recotap(f'[ledger]\npath = "{path}"'))) == {"ledger.path"}
+
     @pytest.mark.parametrize("url", ["http://127.0.0.1:8080", "http://localhost", "http://[::1]:9", "http://127.9.9.9"])
     def test_plain_http_is_allowed_to_this_machine(self, read, url):
         assert read(recotap(f'base_url = "{url}"')).recotap.base_url == url

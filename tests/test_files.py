@@ -3,6 +3,7 @@
 import os
 import socket
 import stat
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -179,3 +180,74 @@ def test_a_folder_that_is_a_link_is_opened_only_where_that_is_allowed(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(NotADirectoryError):
         files.open_folder(tmp_path / "file")
+
+
+def test_a_path_is_resolved_through_links_as_the_kernel_does(tmp_path, monkeypatch):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("a/b")
+    (tmp_path / "absolute").symlink_to(tmp_path / "link")
+    (tmp_path / "a" / "dangling").symlink_to("../none/x")
+    monkeypatch.chdir(tmp_path)
+    for given, expected in {
+        "link/..": "a",
+        "absolute/./new/ledger.db": "a/b/new/ledger.db",
+        "a/dangling": "none/x",
+        "none/../../x": "../x",
+    }.items():
+        found = files.resolve(Path(given), owners=files.trusted())
+        assert str(found) == os.path.realpath(tmp_path / expected)
+
+
+def test_a_path_that_leads_nowhere_is_an_error(tmp_path):
+    (tmp_path / "one").symlink_to("other")
+    (tmp_path / "other").symlink_to("one")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="Too many levels"):
+        files.resolve(tmp_path / "one" / "x", owners=files.trusted())
+    with pytest.raises(NotADirectoryError):
+        files.resolve(tmp_path / "file" / "x", owners=files.trusted())
+
+
+@ROOT_ONLY
+def test_no_link_of_somebody_else_is_followed_wherever_it_is_in_the_path(tmp_path):
+    (tmp_path / "real").mkdir()
+    link = tmp_path / "link"
+    link.symlink_to("real")
+    os.lchown(link, 4321, 4321)
+    for path in (link, link / "x"):
+        with pytest.raises(files.Refused, match="symbolic link of user 4321, expected one of root") as caught:
+            files.resolve(path, owners=files.trusted())
+        assert caught.value.remedy
+
+
+def test_folders_are_made_private_and_those_that_are_there_stay(tmp_path):
+    (tmp_path / "there").mkdir(mode=0o755)
+    files.make_folders(tmp_path / "there" / "a" / "b")
+    files.make_folders(tmp_path / "there")
+    modes = [stat.S_IMODE((tmp_path / "there" / each).stat().st_mode) for each in ("", "a", "a/b")]
+    assert modes == [0o755, 0o700, 0o700]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotADirectoryError):
+        files.make_folders(tmp_path / "file")
+
+
+def test_an_error_is_told_in_the_words_of_the_system(planted):
+    assert files.why(PermissionError(13, "Permission denied")) == "Permission denied"
+    assert files.why(OSError()) == "OSError"
+    with pytest.raises(files.Refused) as caught:
+        files.read(planted("a FIFO"), most=9)
+    assert files.why(caught.value) == "Is a FIFO"
+
+
+def test_without_proc_a_file_that_is_private_already_is_fine(tmp_path, monkeypatch):
+    def gone(*_):
+        raise FileNotFoundError
+
+    path = tmp_path / "x"
+    path.write_text("x")
+    for mode, private in ((0o644, False), (0o600, True)):
+        path.chmod(mode)
+        with monkeypatch.context() as patch, files.pinned(path) as handle:
+            patch.setattr(Path, "chmod", gone)
+            with nullcontext() if private else pytest.raises(FileNotFoundError):
+                files.make_private(handle)

@@ -1,6 +1,7 @@
 """The tables of the configuration that belong to syncd itself, and what each key may hold."""
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from syncd import urls
+from syncd import files, urls
 from syncd.durations import Positive
 from syncd.secret import Secret
 from syncd.timetable import EVERY, Timetable
@@ -66,9 +67,23 @@ def _in_calendar(at: datetime | None) -> datetime | None:
 
 
 def _path(path: Any) -> Any:
-    if path == "":
+    if path == "" or (isinstance(path, str) and "\0" in path):
         raise ValueError('expected a path, e.g. "/var/lib/syncd/ledger.db"')
-    return Path(path).expanduser() if isinstance(path, str) else path
+    try:
+        return Path(path).expanduser() if isinstance(path, str) else path
+    except RuntimeError:
+        raise ValueError("~ stands for a home that is unknown here: write the path in full") from None
+
+
+def _resolved(path: Path) -> Path:
+    """Return where the ledger is, links followed once and for all, so that it has one lock and one log.
+
+    A path that leads nowhere stays as it is: whoever opens it says why (exit code 74).
+    """
+    with suppress(OSError):
+        path = Path.cwd() / path
+        path = files.resolve(path, owners=files.trusted())
+    return path
 
 
 Domain = Annotated[str, AfterValidator(_domain), Field(examples=["yourcompany.com"])]
@@ -94,7 +109,9 @@ class RecotapConfig(Table):
 class LedgerConfig(Table):
     """Where the ledger is."""
 
-    path: Annotated[Path, BeforeValidator(_path)] = Path("/var/lib/syncd/ledger.db")
+    path: Annotated[Path, BeforeValidator(_path), AfterValidator(_resolved)] = Field(
+        default=Path("/var/lib/syncd/ledger.db"), validate_default=True
+    )
 
 
 class ScheduleConfig(Timetable):

@@ -5,7 +5,7 @@ All SQL lives in this package. `Ledger` writes, in the thread that opened it and
 a `Lookout` does so for years.
 """
 
-from syncd.ledger.file import held, holder
+from syncd.ledger.file import exists, held, holder
 from syncd.ledger.lookout import Lookout
 from syncd.ledger.operating import Operator
 from syncd.ledger.reading import Glance
@@ -21,6 +21,7 @@ __all__ = [
     "Ledger",
     "Lookout",
     "Operator",
+    "exists",
     "held",
     "holder",
 ]

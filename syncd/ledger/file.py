@@ -12,7 +12,9 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
+from syncd import files
 from syncd.errors import LedgerError, LedgerHeld
+from syncd.ledger import place
 from syncd.ledger.schema import MIGRATIONS, VERSION
 
 BUSY_MS = 5000  # `retry` and `forget` of another process write for milliseconds
@@ -24,13 +26,11 @@ LOOK_CACHE_KIB = 1024  # and whoever looks; the system keeps the others
 
 def create(path: Path) -> Database:
     """Open the ledger for writing, made and migrated as needed; LedgerError when that cannot be."""
-    with explained(path):
-        try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _make_private(path)
-        except OSError as error:
-            raise _os_error(path, error) from error
-        db = _connect(path)
+    with explained(path), _reachable(path):
+        at = place.resolve(path)
+        files.make_folders(at.parent)
+        _make_private(at)
+        db = _connect(at)
         try:
             _set_up(db, path)
         except BaseException:
@@ -44,36 +44,61 @@ def _make_private(path: Path) -> None:
 
     One that is there is never opened here: closing it would drop every lock that this process's other
     connections have on it, and the next to leave would take the WAL away under them
-    (sqlite.org/howtocorrupt.html, 2.2).
+    (sqlite.org/howtocorrupt.html, 2.2). Its mode changes only if its content is a ledger's.
     """
-    with suppress(FileExistsError):
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        _give_to_the_owner(handle, path.parent)
+    if place.judge(path) is None:
+        with suppress(FileExistsError):
+            os.close(_create(path))
+            return
+    ours = _require_ours(path)
+    with files.pinned(path) as handle:
+        files.require_regular(handle, path, one_name=True)
+        if ours:
+            try:
+                files.make_private(handle)
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _create(path: Path) -> int:
+    """Make a file and return its descriptor. If root makes it, it belongs to whom the directory belongs to.
+
+    A pass that root makes by hand would otherwise close the ledger to the service whose directory it is.
+    SQLite does the same with the WAL.
+    """
+    handle = files.create(path)
+    try:
+        if os.geteuid() == 0:
+            owner = path.parent.stat()
+            os.fchown(handle, owner.st_uid, owner.st_gid)
+    except BaseException:
         os.close(handle)
-    path.chmod(0o600)
+        raise
+    return handle
 
 
-def _give_to_the_owner(handle: int, directory: Path) -> None:
-    """Let what root makes belong to whom the directory belongs to, as SQLite does with the WAL.
+def _require_ours(path: Path) -> bool:
+    """Return whether the file at `path` surely is a ledger. LedgerError if it surely is none."""
+    ours = place.is_ours(path)
+    if ours is False:
+        raise _not_a_ledger(path)
+    return bool(ours)
 
-    A pass that root makes by hand would else close the ledger to the service whose directory it is.
-    """
-    if os.geteuid() == 0:
-        owner = directory.stat()
-        os.fchown(handle, owner.st_uid, owner.st_gid)
+
+def exists(path: Path) -> bool:
+    """Tell whether there is a ledger at `path`. LedgerError if nobody can tell, or if something else stands there."""
+    with explained(path), _reachable(path):
+        at = place.resolve(path)
+        return place.judge(at) is not None and _require_ours(at) is not None
 
 
 def view(path: Path) -> Database:
     """Open an existing ledger of this schema for reading and short writes; never makes one."""
-    try:
-        path.stat()
-    except FileNotFoundError:
+    if not exists(path):
         hint = "the first `syncd sync` makes it; see [ledger] path"
-        raise LedgerError(f"there is no ledger at {path}", hint=hint) from None
-    except OSError as error:
-        raise _os_error(path, error) from error
-    with explained(path):
-        db = _connect(path, cache_kib=LOOK_CACHE_KIB)
+        raise LedgerError(f"there is no ledger at {path}", hint=hint)
+    with explained(path), _reachable(path):
+        db = _connect(place.resolve(path), cache_kib=LOOK_CACHE_KIB)
         try:
             _refuse_newer(db, path)
             _refuse_foreign(db, path)
@@ -129,8 +154,12 @@ def _refuse_foreign(db: Database, path: Path) -> None:
     tables = {name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     if ("activities" in tables) if _version(db) else not tables:
         return
+    raise _not_a_ledger(path)
+
+
+def _not_a_ledger(path: Path) -> LedgerError:
     what, hint = _HINTS["SQLITE_NOTADB"]
-    raise LedgerError(f"the ledger at {path} cannot be used: {what}", hint=hint)
+    return LedgerError(f"the ledger at {path} cannot be used: {what}", hint=hint)
 
 
 @contextmanager
@@ -156,6 +185,15 @@ def explained(path: Path) -> Iterator[None]:
         raise
     except sqlite3.Error as error:
         raise _sqlite_error(path, error) from error
+
+
+@contextmanager
+def _reachable(path: Path) -> Iterator[None]:
+    """Turn the system's errors into LedgerError with what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise _os_error(path, error) from error
 
 
 _HINTS = {
@@ -186,8 +224,9 @@ def _os_error(path: Path, error: OSError) -> LedgerError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         what, hint = _HINTS["SQLITE_FULL"]
     else:
-        what = f"{error.strerror or type(error).__name__} ({error.filename or path})"
-        hint = "let syncd's user write there, or set [ledger] path to a place where it can"
+        what = f"{files.why(error)} ({error.filename or path})"
+        hint = getattr(error, "remedy", "")
+        hint = hint or "let syncd's user write there, or set [ledger] path to a place where it can"
     return LedgerError(f"the ledger at {path} cannot be used: {what}", hint=hint)
 
 
@@ -199,11 +238,15 @@ def held(path: Path, command: str) -> Iterator[Callable[[], bool]]:
 
     The lock is the kernel's (flock on `<ledger>.lock`): a killed holder leaves nothing behind.
     """
-    path = path.resolve()  # whatever link led here: it is one file, and has one lock
-    handle = _lock(path)
+    with explained(path), _reachable(path):
+        at = place.resolve(path)  # whatever link led here: it is one file, and has one lock
+        files.make_folders(at.parent)
+        if place.judge(at) is not None:
+            _require_ours(at)  # or the lock would be made beside somebody else's file
+        handle = _lock(at)
     try:
         _sign(handle, json.dumps({"pid": os.getpid(), "command": command}))
-        yield lambda: _is(handle, _lock_file(path))
+        yield lambda: _is(handle, _lock_file(at))
     finally:
         _sign(handle, "")
         os.close(handle)
@@ -214,12 +257,11 @@ def holder(path: Path) -> str | None:
 
     To find out it shares the lock for an instant, which `held` tells from a holder and waits out.
     """
-    try:
-        handle = os.open(_lock_file(path.resolve()), os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise _os_error(path, error) from error
+    with _reachable(path):
+        try:
+            handle = _open_lock(_lock_file(place.resolve(path)), os.O_RDONLY)
+        except FileNotFoundError:
+            return None
     try:
         return (_signature(handle) or "another syncd") if _is_held(handle) else None
     finally:
@@ -244,30 +286,37 @@ def _lock(path: Path) -> int:
     """Return a handle that has the lock; LedgerHeld when another one has it."""
     lock = _lock_file(path)
     looks_left = LOOKS
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        while True:
-            handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    while True:
+        try:
+            handle = _create(lock)
+        except FileExistsError:
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if _is(handle, lock):
-                    _give_to_the_owner(handle, lock.parent)
-                    return handle
-            except BlockingIOError:
-                who = _signature(handle) or "another syncd"
-                if _is_held(handle) or not looks_left:
-                    os.close(handle)
-                    raise _held_by(path, who) from None
-                looks_left -= 1
-                time.sleep(LOOK_S)
-            os.close(handle)  # somebody removed the file meanwhile: that lock keeps nobody out
-    except OSError as error:
-        raise _os_error(path, error) from error
+                handle = _open_lock(lock, os.O_RDWR)
+            except FileNotFoundError:
+                continue  # somebody removed it meanwhile
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is(handle, lock):
+                return handle
+        except BlockingIOError:
+            who = _signature(handle) or "another syncd"
+            if _is_held(handle) or not looks_left:
+                os.close(handle)
+                raise _held_by(path, who) from None
+            looks_left -= 1
+            time.sleep(LOOK_S)
+        os.close(handle)  # somebody removed the file meanwhile: that lock keeps nobody out
+
+
+def _open_lock(lock: Path, flags: int) -> int:
+    """Return a descriptor of the lock. Refused for a link, a second name, a FIFO …: then nothing of it is touched."""
+    owners = files.trusted() | {lock.parent.stat().st_uid}
+    return files.open_regular(lock, flags, owners=owners, one_name=True)
 
 
 def _is(handle: int, lock: Path) -> bool:
     try:
-        return os.path.samestat(os.fstat(handle), lock.stat())
+        return os.path.samestat(os.fstat(handle), lock.lstat())
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError:
