@@ -2,7 +2,7 @@
 
 import sys
 
-from syncd import __version__
+from syncd import __version__, cores
 from syncd.errors import Exit, SyncdError
 
 
@@ -11,6 +11,7 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:  # answered before anything heavy is imported
         print(f"syncd {__version__}")
         return
+    cores.forbid()
     try:
         from syncd.commands import app
 

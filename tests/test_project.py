@@ -36,6 +36,7 @@ MAY_IMPORT = {
     "connector": "activity durations secret timetable",
     "secret": "files redaction",
     "files": "",
+    "cores": "",
     "proxies": "urls",
     "pools": "exchange",
     "deadline": "",

@@ -1,0 +1,20 @@
+"""Keep core dumps and debuggers of the same user away from this process: its memory holds keys and personal data."""
+
+import resource
+from contextlib import suppress
+
+PR_SET_DUMPABLE = 4  # prctl(2)
+
+
+def forbid() -> None:
+    """Leave no core dump, neither in a file nor with a handler that the kernel starts. For the life of the process.
+
+    The limit alone does not stop a handler (core(5), "Piping core dumps to a program"). A system without prctl
+    has the limit. Never fails: a process that cannot be protected still does its work.
+    """
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with suppress(ImportError, OSError, AttributeError):
+        from ctypes import CDLL  # a Python may be built without it
+
+        CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
