@@ -4,13 +4,14 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from syncd import clock, wiring
 from syncd.config import Config
 from syncd.connector import Context, Finding, Source
 from syncd.errors import Exit, LedgerError, SyncdError
-from syncd.ledger import Glance
+from syncd.ledger import Glance, exists
 from syncd.pull import PassStore, refuse_stranger
 
 
@@ -30,10 +31,10 @@ def findings(config: Config, sources: tuple[Source, ...]) -> Iterator[Finding]:
 
 def _ledger(config: Config) -> Iterator[Finding]:
     path = config.ledger.path
-    if not path.exists():
-        yield from _new_ledger(config)
-        return
     try:
+        if not exists(path):
+            yield _new_ledger(path)
+            return
         with Glance.at(path) as glance:
             sound, balanced = glance.sound(), glance.balanced()
             seen = sum(glance.counts().values())
@@ -50,15 +51,13 @@ def _ledger(config: Config) -> Iterator[Finding]:
         yield Finding("ledger", True, f"{path}: {seen} activities, the books balance")
 
 
-def _new_ledger(config: Config) -> Iterator[Finding]:
+def _new_ledger(path: Path) -> Finding:
     """Say whether the first pass could make the ledger, without making it."""
-    path = config.ledger.path
     parent = next(each for each in path.absolute().parents if each.exists())
     if parent.is_dir() and os.access(parent, os.W_OK | os.X_OK):
-        yield Finding("ledger", True, f"{path}: the first pass makes it")
-    else:
-        hint = "let syncd's user write there, or set [ledger] path to a place where it can"
-        yield Finding("ledger", False, f"{path} cannot be made: {parent} is not writable", hint, exit_code=Exit.LEDGER)
+        return Finding("ledger", True, f"{path}: the first pass makes it")
+    hint = "let syncd's user write there, or set [ledger] path to a place where it can"
+    return Finding("ledger", False, f"{path} cannot be made: {parent} is not writable", hint, exit_code=Exit.LEDGER)
 
 
 def _source(config: Config, source: Source) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from syncd import clock
 from syncd.connector import Source
 from syncd.engine import Halt, Judge
 from syncd.errors import SyncdError, Unavailable
-from syncd.ledger import Glance
+from syncd.ledger import Glance, exists
 from syncd.life import Reading
 from syncd.pull import Event, Failed, Finished, Met, Read, Reader
 from syncd.rules import Rules
@@ -34,7 +34,7 @@ class DryRun:
         self.waiting = 0  # pending in the ledger already: they would go out too
         self._sources = sources
         self._rules = rules
-        self._ledger = ledger if ledger.exists() else None
+        self._ledger = ledger if exists(ledger) else None
         self._now = now
         self._ending = threading.Event()
         halt.heard = self._ending.set

@@ -15,7 +15,7 @@ from tests.daemons import daemon
 from tests.planted import NOBODY, ROOT_ONLY, as_user
 
 ROOT = Path(__file__).parent.parent
-# `status` of a configuration that is not there, in a process that then looks at itself. A limit of its own stands first.
+# A command in a process that raises its limit first, and afterwards looks at itself.
 COMMAND = """
 import contextlib, ctypes, os, resource, sys
 hard = resource.getrlimit(resource.RLIMIT_CORE)[1]

@@ -1,8 +1,9 @@
 """What can be asked of the ledger. Nothing here writes."""
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import Any, Self
 
 from sqlite_utils import Database
 
-from syncd import clock, schedule
-from syncd.errors import NoSuchActivity
+from syncd import clock, files, schedule
+from syncd.errors import LedgerError, NoSuchActivity
 from syncd.ledger import file
 from syncd.ledger.schema import VERSION
 
@@ -258,7 +259,7 @@ class Glance:
 
     def written_at(self) -> datetime:
         """Return when something was last written to the file."""
-        return datetime.fromtimestamp(max(part.stat().st_mtime for part in self._parts()), UTC)
+        return datetime.fromtimestamp(max(part.st_mtime for part in self._parts()), UTC)
 
     def silent_since(self) -> datetime | None:
         """Return since when Recotap has taken nothing of what it was sent; None where it does, or nothing waits."""
@@ -267,10 +268,20 @@ class Glance:
         return None if row is None else clock.optional_instant(row[0])
 
     def _bytes(self) -> int:
-        return sum(part.stat().st_size for part in self._parts())
+        return sum(part.st_size for part in self._parts())
 
-    def _parts(self) -> list[Path]:
-        return [part for part in (self.path, self.path.with_name(self.path.name + "-wal")) if part.exists()]
+    def _parts(self) -> list[os.stat_result]:
+        """Return the status of the ledger's file and of its log. The log may go at any moment."""
+        try:
+            found = [self.path.stat()]
+        except OSError as error:
+            raise LedgerError(
+                f"the ledger at {self.path} cannot be used: {files.why(error)}",
+                hint="let syncd's user enter the ledger's directory; if the ledger is gone, restore a backup",
+            ) from error
+        with suppress(OSError):
+            found.append(self.path.with_name(self.path.name + "-wal").stat())
+        return found
 
     def _verdicts(self) -> dict[str, int]:
         sql = "SELECT verdict, count(*) FROM activities WHERE state = 'delivered' GROUP BY verdict"

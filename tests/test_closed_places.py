@@ -1,0 +1,101 @@
+"""Every command, run by a user who may not enter or write the places that it needs: an exit code and a remedy."""
+
+import io
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import pytest
+
+from syncd import cli
+from tests.conftest import Command
+from tests.planted import KINDS, NOBODY, ROOT_ONLY, as_user, plant, state
+from tests.world import World
+
+COMMANDS = [
+    "check", "status", "status --json", "health", "explain 1", "retry 1", "retry --state dead", "sync", "sync --dry-run",
+    "run",
+]  # fmt: skip
+
+
+def run(*arguments: object) -> str:
+    """Run a command in this process; return its exit code and all that it says."""
+    said = io.StringIO()
+    sys.argv = ["syncd", *map(str, arguments)]
+    code: object = 0
+    with redirect_stdout(said), redirect_stderr(said):
+        try:
+            cli.main()
+        except SystemExit as left:
+            code = left.code or 0
+    return f"{code}\n{said.getvalue()}"
+
+
+@pytest.fixture
+def ready(live: World, command: Command, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A ledger, and every module loaded: another user may not read where Python lies."""
+    live.call()
+    live.configure("recotap", api_key="env:OPEN_KEY")
+    live.configure("sources.hubspot", access_token="env:OPEN_TOKEN")
+    monkeypatch.setenv("OPEN_KEY", live.box.key)
+    monkeypatch.setenv("OPEN_TOKEN", live.box.token)
+    live.write_config().chmod(0o644)
+    for line in COMMANDS[:-1]:
+        command(*line.split(), "-c", live.config_file)
+    import syncd.daemon.service  # noqa: F401
+
+    for each in live.config_file.parents[:-1]:
+        if each.name != "tmp":
+            each.chmod(0o755)
+    return live
+
+
+@ROOT_ONLY
+@pytest.mark.parametrize("line", COMMANDS)
+@pytest.mark.parametrize("closed", ["the ledger's directory", "the one above it", "the ledger", "the lock"])
+def test_without_permission_it_is_74_with_a_remedy_and_no_bug(ready: World, line: str, closed: str) -> None:
+    place = {
+        "the ledger's directory": ready.ledger.parent, "the one above it": ready.path / "above",
+        "the ledger": ready.ledger, "the lock": Path(f"{ready.ledger}.lock"),
+    }[closed]  # fmt: skip
+    if closed == "the one above it":
+        place.mkdir()
+        ready.ledger.parent.rename(place / "ledger")
+        ready.configure("ledger", path=str(place / "ledger" / "ledger.db"))
+        ready.write_config().chmod(0o644)
+    if closed in ("the ledger", "the lock"):
+        ready.ledger.parent.chmod(0o777)
+    place.chmod(0o600 if place.is_file() else 0o700)
+    before = state(ready.path)
+    said = as_user(NOBODY, lambda: run(*line.split(), "-c", ready.config_file))
+    assert "Traceback" not in said
+    assert "bug" not in said
+    assert said.startswith("74\n"), said
+    assert "→" in said
+    assert state(ready.path) == before
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+@pytest.mark.parametrize("kind", ["link to a file", "FIFO", "directory"])
+def test_something_else_in_the_place_of_the_ledger_is_74_for_every_command(
+    ready: World, command: Command, line: str, kind: str
+) -> None:
+    ready.ledger.unlink()
+    plant(kind, ready.ledger)
+    before = state(ready.ledger.parent)
+    ran = command(*line.split(), "-c", ready.config_file)
+    assert (ran.code, "Traceback" in ran.err) == (74, False), ran.err
+    assert "→" in ran.err + ran.out
+    assert state(ready.ledger.parent) == before
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_something_else_in_the_place_of_the_lock_is_74(ready: World, command: Command, kind: str) -> None:
+    lock = Path(f"{ready.ledger}.lock")
+    lock.unlink()
+    plant(kind, lock)
+    before = state(ready.ledger.parent)
+    for line in ("sync", "run", "health"):
+        ran = command(*line.split(), "-c", ready.config_file)
+        assert (ran.code, "ledger.db.lock" in ran.err + ran.out) == (74, True), ran.err
+        assert state(ready.ledger.parent) == before
