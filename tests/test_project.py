@@ -28,7 +28,7 @@ LOCKS = ("requirements.txt", "requirements-dev.txt")
 # Design 6, from the middle outward: what each part of syncd may import of syncd. "pure" parts do no IO.
 PURE = (
     "activity addresses answers clock cron durations errors exchange life patience payload private redaction rules"
-    " schedule states text timetable urls values"
+    " schedule sizes states text timetable urls values"
 )
 MIDDLE = f"{PURE} connector secret"
 MAY_IMPORT = {
