@@ -99,16 +99,21 @@ def open_regular(
     follow: bool = False,
     owners: Collection[int] | None = None,
     one_name: bool = False,
+    dir_fd: int | None = None,
 ) -> int:
     """Return a descriptor of an existing regular file. It neither waits nor makes one.
 
     Links are followed only if `follow`. `owners`: the user ids it may belong to, None for any.
     `one_name`: it may have no other hard link. FileNotFoundError if it is missing.
+    `dir_fd`: the folder's handle in which a relative `path` begins.
     """
-    _require(path.stat(follow_symlinks=follow), path, owners, one_name=one_name)  # opening a device may act on it
+    found = (
+        path.stat(follow_symlinks=follow) if dir_fd is None else os.stat(path, dir_fd=dir_fd, follow_symlinks=follow)
+    )
+    _require(found, path, owners, one_name=one_name)  # before opening it, because that may act on a device
     nofollow = 0 if follow else os.O_NOFOLLOW
     try:
-        handle = os.open(path, flags | nofollow | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        handle = os.open(path, flags | nofollow | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=dir_fd)
     except OSError as error:
         if error.errno == errno.ELOOP and not follow:
             raise Refused("is a symbolic link", path, remedy=LINK) from None
@@ -135,9 +140,9 @@ def read(path: Path, *, most: int, follow: bool = False, owners: Collection[int]
         os.close(handle)
 
 
-def create(path: Path, mode: int = 0o600) -> int:
+def create(path: Path, mode: int = 0o600, *, dir_fd: int | None = None) -> int:
     """Make a new file and return a descriptor to write it. FileExistsError if anything has that name."""
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=dir_fd)
 
 
 def write(path: Path, content: bytes, mode: int = 0o600) -> None:
