@@ -21,6 +21,7 @@ from typing import Any, Self
 from unittest import mock
 
 from connectors.jsonl import Jsonl, JsonlConfig
+from connectors.jsonl.place import Place
 from syncd.connector import Context, Source, Window
 from syncd.engine import Outcome, Pass
 from syncd.ledger import Glance, Ledger
@@ -103,8 +104,8 @@ class Drop:
     @contextmanager
     def _killing(self, killed_at: int) -> Iterator[None]:
         self.steps = 0
-        watched = [(Ledger, "book"), (Ledger, "keep"), (Path, "rename"), (Path, "unlink"), (Path, "mkdir")]
-        with mock.patch.multiple("connectors.jsonl.folder", _sync_folder=lambda path: None):
+        watched = [(Ledger, "book"), (Ledger, "keep"), (Place, "rename"), (Place, "unlink"), (Place, "create")]
+        with mock.patch.multiple(Place, sync=lambda place: None):
             patches = [
                 mock.patch.object(kind, name, self._step(getattr(kind, name), killed_at)) for kind, name in watched
             ]

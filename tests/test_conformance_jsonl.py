@@ -11,8 +11,8 @@ import pytest
 
 import connectors.jsonl as jsonl
 from connectors.jsonl import Jsonl
-from connectors.jsonl.folder import MARK
 from connectors.jsonl.lines import File, opened
+from connectors.jsonl.naming import MARK
 from syncd.activity import Company, Draft, Owner, Person
 from syncd.connector import Connector, Record, Ref
 from syncd.testing import ConnectorConformance

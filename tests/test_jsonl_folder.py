@@ -11,8 +11,9 @@ import pytest
 
 from connectors.jsonl import Jsonl
 from connectors.jsonl import lines as lines_module
-from connectors.jsonl.folder import MARK, TAKING
 from connectors.jsonl.lines import File
+from connectors.jsonl.naming import MARK, TAKING
+from connectors.jsonl.place import Place
 from syncd.config import load, sources
 from syncd.connector import Finding, Window
 from syncd.errors import ConfigError, Unavailable
@@ -130,15 +131,15 @@ def test_a_file_that_takes_the_place_of_another_while_that_is_moved_is_read(
     """Of the same size and at the last instant."""
     drop.file("a.jsonl", call("c1"))
     whole_pass(drop, store)
-    rename = Path.rename
+    rename = Place.rename
     raced: list[Path] = []
 
-    def racing(self: Path, target: Path) -> Path:
-        if target.name.startswith(TAKING) and not raced:
+    def racing(self: Place, name: str, into: Place, new: str) -> None:
+        if new.startswith(TAKING) and not raced:
             raced.append(drop.file("a.jsonl", call("c2"), age_s=30))
-        return rename(self, target)
+        rename(self, name, into, new)
 
-    monkeypatch.setattr(Path, "rename", racing)
+    monkeypatch.setattr(Place, "rename", racing)
     before = drop.at
     drop.later(minutes=5)
     assert set(drop.read(connector=drop.connect(store), since=before + timedelta(seconds=1))) == {"c2"}
@@ -174,14 +175,14 @@ def test_files_move_to_another_file_system_by_a_copy(
     drop: Drop, store: PassStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drop.table["done"] = str(tmp_path / "far" / "done")
-    rename = Path.rename
+    rename = Place.rename
 
-    def across(self: Path, target: Path) -> Path:
-        if self.parent != target.parent:
+    def across(self: Place, name: str, into: Place, new: str) -> None:
+        if self is not into:
             raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
-        return rename(self, target)
+        rename(self, name, into, new)
 
-    monkeypatch.setattr(Path, "rename", across)
+    monkeypatch.setattr(Place, "rename", across)
     drop.file("a.jsonl", call("c1"))
     whole_pass(drop, store)
     whole_pass(drop, store)
@@ -194,17 +195,17 @@ def test_files_move_to_another_file_system_by_a_copy(
 def test_a_file_that_cannot_be_moved_is_said_and_stays_readable(
     drop: Drop, store: PassStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rename = Path.rename
+    rename = Place.rename
 
-    def full(self: Path, target: Path) -> Path:
-        if target.parent == drop.config.done_path and target.name != MARK:
+    def full(self: Place, name: str, into: Place, new: str) -> None:
+        if into.path == drop.config.done_path and new != MARK:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return rename(self, target)
+        rename(self, name, into, new)
 
     drop.file("a.jsonl", call("c1", title="x"))
     whole_pass(drop, store)
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "rename", full)
+        patched.setattr(Place, "rename", full)
         for _ in range(2):
             with pytest.raises(Unavailable, match=r"^a.jsonl was read and cannot be moved to .*No space left"):
                 whole_pass(drop, store)
@@ -285,11 +286,13 @@ def test_where_a_file_cannot_be_read_nothing_is_said_to_be_missing(
         return file.path.open("rb")
 
     monkeypatch.setattr("connectors.jsonl.opened", opened)
-    pages = drop.connect(store).fetch_ids("calls", ["c1", "c2"])
-    page = next(pages)
+    connector = drop.connect(store)
+    (page,) = connector.fetch_ids("calls", ["c1", "c2"])
     assert ([record.ref.crm_id for record in page.records], page.missing) == (["c2"], [])
+    monkeypatch.undo()
+    assert set(drop.read("calls", connector)) == {"c1", "c2"}  # a look-up in vain stops no window
     with pytest.raises(Unavailable, match=r"^a.jsonl cannot be read \(Permission denied\)"):
-        next(pages)
+        drop.read("emails", connector)
 
 
 def test_a_file_that_fails_after_it_was_stamped_is_read_when_it_can_be(
@@ -439,16 +442,16 @@ def test_check_says_where_syncd_may_not_write_or_would_have_to_copy(
     drop: Drop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(os, "access", lambda path, mode: False)
+        patched.setattr(os, "access", lambda path, mode, **kwargs: False)
         assert [(each.what, each.exit_code) for each in drop.connect().check() if not each.ok] == [
             ("folder", 69), ("done folder", 69),
         ]  # fmt: skip
     drop.table["done"] = str(tmp_path / "a-file")
     (tmp_path / "a-file").write_text("")
     assert lines(drop.connect().check())[-1] == (
-        "folder", False, f"{tmp_path}/a-file cannot be read (Not a directory)",
+        "file", False, f"{tmp_path}/a-file cannot be read (Not a directory)",
     )  # fmt: skip
-    monkeypatch.setattr(os, "access", lambda path, mode: True)
+    monkeypatch.setattr(os, "access", lambda path, mode, **kwargs: True)
     drop.table["done"] = "/proc"
     found = drop.connect().check()[-1]
     assert (found.warning, found.message) == (True, "/proc is on another file system: files are copied there")

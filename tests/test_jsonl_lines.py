@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.jsonl import lines
+from connectors.jsonl import lines, objects
 from connectors.jsonl.config import JsonlConfig
 from connectors.jsonl.lines import LONGEST, STRIDE, File, FileProblem, Line, Reading, opened, refuse_unreadable
 from tests.drops import call
@@ -32,6 +32,11 @@ def reading(path: Path, *, since: int = 0, until: int = 10**15, **table: Any) ->
     found = Reading(file, config, since=since, until=until)
     with opened(file) as handle:
         return found, list(found.lines(handle))
+
+
+def refuse(path: Path, config: JsonlConfig) -> None:
+    with path.open("rb") as handle:
+        refuse_unreadable(handle, path.name, config)
 
 
 @pytest.fixture
@@ -60,7 +65,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_line(jsonl: Path, csv: Path) 
         (b"{", "is not JSON"),
         (b'{"id": NaN}', "is not JSON"),
         (b"\0\0\0", "is not JSON"),
-        (b"[" * 5000 + b"]" * 5000, "is not JSON"),
+        (b"[" * 5000 + b"]" * 5000, "is nested more than 100 levels deep"),
         (b'{"id": "\xff"}', "is not UTF-8"),
         (b"[1, 2]", "is no JSON object"),
         (b"null", "is no JSON object"),
@@ -167,7 +172,7 @@ def test_a_file_of_which_no_line_could_be_understood_is_refused_whole(csv: Path,
     csv.write_bytes(content if isinstance(content, bytes) else content.encode())
     config = JsonlConfig(connector="jsonl", start="2026-01-01T00:00:00Z", path="/x")
     with pytest.raises(FileProblem) as refused:
-        refuse_unreadable(csv, config)
+        refuse(csv, config)
     assert str(refused.value) == why
 
 
@@ -175,7 +180,7 @@ def test_an_empty_file_has_no_lines_and_nothing_wrong(jsonl: Path, csv: Path) ->
     config = JsonlConfig(connector="jsonl", start="2026-01-01T00:00:00Z", path="/x")
     for path in (jsonl, csv):
         assert read(path, b"") == []
-        refuse_unreadable(path, config)
+        refuse(path, config)
 
 
 # -- windows -----------------------------------------------------------------------------
@@ -206,7 +211,7 @@ def test_times_ascend_and_a_window_of_them_holds_the_lines_it_holds_when_all_is_
             read, found = reading(path, since=since, until=until)
             expected = [line for line in everything if since <= line.at <= until]
             assert [line.crm_id for line in found] == [line.crm_id for line in expected]
-            assert [read.lines_before + line.number for line in found] == [line.number for line in expected]
+            assert [read.line_number(line) for line in found] == [line.number for line in expected]
 
 
 def test_a_window_at_the_end_of_a_file_is_not_read_from_its_top(jsonl: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,7 +222,7 @@ def test_a_window_at_the_end_of_a_file_is_not_read_from_its_top(jsonl: Path, mon
         parsed.append(1)
         return orjson.loads(raw)
 
-    monkeypatch.setattr(lines, "orjson", SimpleNamespace(loads=loads, JSONDecodeError=orjson.JSONDecodeError))
+    monkeypatch.setattr(objects, "orjson", SimpleNamespace(loads=loads, JSONDecodeError=orjson.JSONDecodeError))
     reading(jsonl, since=last)
     assert 0 < len(parsed) < 150
 

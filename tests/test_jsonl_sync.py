@@ -10,8 +10,8 @@ import structlog
 
 import connectors.jsonl as jsonl
 from connectors.jsonl import Jsonl
-from connectors.jsonl.folder import MARK
 from connectors.jsonl.lines import Reading
+from connectors.jsonl.naming import MARK
 from syncd import engine
 from syncd.connector import Source
 from syncd.dry_run import DryRun

@@ -16,7 +16,9 @@ def test_a_number_and_a_unit_are_a_size(text, size):
     assert sizes.parse(text) == size
 
 
-@pytest.mark.parametrize("nonsense", ["", "GB", "1", "1gb", "1G", "-1GB", "1e9B", "1GBs", "٣MB", 1.5, True, None, ["1GB"]])
+@pytest.mark.parametrize(
+    "nonsense", ["", "GB", "1", "1gb", "1G", "-1GB", "1e9B", "1GBs", "٣MB", 1.5, True, None, ["1GB"]]
+)
 def test_anything_else_is_refused_with_what_is_expected(nonsense):
     with pytest.raises(ValueError, match='expected a size such as "500MB"'):
         sizes.parse(nonsense)

@@ -14,8 +14,10 @@ from typing import ClassVar
 from connectors.jsonl import mapping
 from connectors.jsonl.check import check
 from connectors.jsonl.config import JsonlConfig
-from connectors.jsonl.folder import Folder, Stock, shown
-from connectors.jsonl.lines import Changed, File, Line, Reading, opened
+from connectors.jsonl.dropped import BadFile, Few, bad, too_large
+from connectors.jsonl.folder import Folder, Stock
+from connectors.jsonl.lines import Changed, File, FileProblem, Line, Reading, opened
+from connectors.jsonl.naming import shown
 from syncd.activity import Draft, Kind, Owner
 from syncd.connector import Context, Finding, Page, Record, Ref, SourceConfig, Stream, Window
 from syncd.errors import Unavailable
@@ -28,12 +30,14 @@ PAGE_BYTES = 4 * 1024 * 1024
 MOST_TIED = 4 * PAGE  # of one millisecond, before a page is cut all the same: memory has an end
 LOOK_AROUND = 5000  # lines between two looks at whether the pass is to end
 MOST_OWNERS = 10_000  # kept of one pass
+MOST_LOOKED_UP = 32 * 1024 * 1024  # bytes of memory, about, that the records of one look-up may take
 SPANS = 500  # files of which it is kept where they have lines of a stream
-CHANGES = "a file among the done changes while it is read"
-SOUND = "may syncd's user read it, and is its disk sound?"
-PROBLEM_HINT = "`syncd check` tells of each file; put right, it is read in the next pass, and the others were read"
+NAMED = 3  # files that one error names
+CHANGES = BadFile("a file among the done changes while it is read", "the next pass reads it")
+PROBLEM_HINT = "`syncd check` names each file and its remedy; all other files were read"
 
 Placed = tuple[Line, Reading]
+Problems = list[BadFile | None]  # None: nothing to be said, e.g. the file is another one by now
 
 
 class Jsonl:
@@ -49,7 +53,8 @@ class Jsonl:
         self._owners: dict[str | None, Owner] = {}
         self._told: tuple[Owner, ...] = ()
         self._read: set[str] = set()  # streams that this pass has read to their end
-        self._problems: list[str] = []
+        self._problems: Few[BadFile] = Few()  # of the window that is read
+        self._unfound: Few[BadFile] = Few()  # of look-ups: files that may hold what was not found
         self._failure: Unavailable | None = None
 
     def identity(self) -> str | None:
@@ -64,7 +69,9 @@ class Jsonl:
         """
         stock = self._folder.stock(look=self._context.looks_only)
         until = window.until or max(self._context.now(), from_ms(stock.until))
-        self._problems = list(stock.problems)
+        self._problems = Few((*self._unfound, *stock.problems))
+        if not stock.is_whole:
+            self._folder.read_without_done(to_ms(window.since))
         yielded = stock.fresh
         if stock.fresh:  # an empty page first: stamps are committed before the first row that bears one
             yield Page((), (), until)
@@ -80,34 +87,44 @@ class Jsonl:
             yield Page((), (), until)
         self._read.add(stream)
         if self._problems and self._read >= KINDS.keys():
-            problems, self._problems = self._problems, []
-            raise Unavailable(_told(problems), hint=PROBLEM_HINT)
+            raise _unavailable(self._problems)
 
     def fetch_ids(self, stream: str, ids: Sequence[str]) -> Iterator[Page]:
         """Yield the records of `ids` in one page: the latest line of each, in the folder or among the done.
 
-        It searches the newest file first and ends with the last id found; only what is
-        nowhere costs a look into every file.
+        It searches the newest file first and ends with the last id found; only what is nowhere costs a look into
+        every file. Nothing is said to be missing while a file cannot be read. `fetch` names that file.
         """
         wanted = list(dict.fromkeys(ids))
         if not wanted:
             return
-        left, found = set(wanted), {}
-        problems: list[str] = []
-        for file in reversed(self._folder.stock(look=self._context.looks_only).files):
+        stock = self._folder.stock(look=self._context.looks_only)
+        found, whole = self._search(stock, stream, set(wanted))
+        records = [_record(*found[crm_id]) for crm_id in wanted if crm_id in found]
+        missing = [crm_id for crm_id in wanted if crm_id not in found] if whole else []
+        yield Page([record.ref for record in records], records, missing=missing)
+
+    def _search(self, stock: Stock, stream: str, left: set[str]) -> tuple[dict[str, Placed], bool]:
+        """Return the latest line of each id, and whether all files were searched for those that are not found."""
+        found: dict[str, Placed] = {}
+        problems: Problems = [None] if not stock.is_whole else []
+        weight = 0
+        for file in reversed(stock.files):
             if not left:
                 break
             here: dict[str, Placed] = {}
             for line, reading in self._lines_of(file, problems):
                 if line.crm_id in left and line.kind == KINDS[stream]:
+                    if weight > MOST_LOOKED_UP and line.crm_id not in here:
+                        problems.append(None)  # those that are left are looked up by the next pass
+                        break
+                    weight += line.weight - (here[line.crm_id][0].weight if line.crm_id in here else 0)
                     here[line.crm_id] = line, reading
             found.update(here)
             left -= here.keys()
-        records = [_record(*found[crm_id]) for crm_id in wanted if crm_id in found]
-        missing = [] if problems else [crm_id for crm_id in wanted if crm_id in left]
-        yield Page([record.ref for record in records], records, missing=missing)
-        if left and any(problems):
-            raise Unavailable(_told([each for each in problems if each]), hint=PROBLEM_HINT)
+        for problem in filter(None, problems if left else ()):
+            self._unfound.add(problem)
+        return found, not problems
 
     def normalize(self, stream: str, record: Record) -> Draft | None:
         """Say what a line means; every one is an activity but a draft."""
@@ -123,12 +140,13 @@ class Jsonl:
         """Return how many lines arrived within `window`."""
         stock = self._folder.stock(look=True)
         until = window.until or max(self._context.now(), from_ms(stock.until))
+        self._problems = Few()
         count = sum(1 for _ in self._lines(stock, stream, to_ms(window.since), to_ms(until), [], look=True))
-        problems, self._problems = self._problems, []
         if self._failure is not None:
             raise self._failure
+        problems = Few((*stock.problems, *self._problems))
         if problems:
-            raise Unavailable(_told(problems), hint=PROBLEM_HINT)
+            raise _unavailable(problems)
         return count
 
     def check(self) -> list[Finding]:
@@ -152,22 +170,20 @@ class Jsonl:
             if file.end < since or not _meets(spans.get(_key(file), {}).get(stream), since, until):
                 read.append(file)
                 continue
-            problems: list[str] = []
+            problems: Problems = []
             span: list[int] = []
             for line, reading in self._lines_of(file, problems, since=since, until=until):
                 if line.kind == KINDS[stream]:
                     span = [span[0] if span else line.at, line.at]
                     yield line, reading
-            if problems and not file.waiting:
-                if look or not self._folder.put_off(file):  # then the watermark must not go past it
-                    self._failure = Unavailable(_told(problems) or CHANGES, hint=SOUND)
-                    return
-                self._problems += filter(None, problems)
-            elif problems and look:
-                self._problems += filter(None, problems)
-            elif problems:
-                self._folder.forget(file)
-                self._problems += filter(None, problems)
+            if problems:
+                if not file.waiting and (look or not self._folder.put_off(file)):
+                    self._failure = _unavailable(Few(problem or CHANGES for problem in problems))
+                    return  # the watermark must not pass this file
+                if file.waiting and not look:
+                    self._folder.forget(file)
+                for problem in filter(None, problems):
+                    self._problems.add(problem)
             elif file.end <= until:
                 read.append(file)
                 if since <= file.stamp:
@@ -178,25 +194,30 @@ class Jsonl:
             self._context.store.put("spans", {"of": self._mapped(), "files": kept})
 
     def _lines_of(
-        self, file: File, problems: list[str], *, since: int | None = None, until: int | None = None
+        self, file: File, problems: Problems, *, since: int | None = None, until: int | None = None
     ) -> Iterator[Placed]:
         """Yield a file's lines; one that is gone has none, one that cannot be read is a problem."""
-        reading = Reading(
-            file, self._config, since=file.stamp if since is None else since, until=file.end if until is None else until
-        )
-        self._context.sleep(0)
+        since, until = file.stamp if since is None else since, file.end if until is None else until
+        reading = Reading(file, self._config, since=since, until=until, pause=self._pause)
+        self._pause()
         try:
+            if file.size > self._config.max_file_size:
+                raise too_large(self._config)
             with opened(file) as handle:
                 for number, line in enumerate(reading.lines(handle), 1):
                     if number % LOOK_AROUND == 0:
-                        self._context.sleep(0)
+                        self._pause()
                     yield line, reading
         except FileNotFoundError:  # deleted, or moved aside by a daemon while this looks on: then it is booked
             return
         except Changed:  # it is for the next pass, as another version
-            problems.append("")
-        except OSError as error:
-            problems.append(f"{shown(file.name)} cannot be read ({error.strerror or type(error).__name__})")
+            problems.append(None)
+        except (OSError, FileProblem) as error:
+            problems.append(bad(file.name, error))
+
+    def _pause(self) -> None:
+        """Give a stop its chance."""
+        self._context.sleep(0)
 
     def _page(self, stream: str, group: Sequence[Placed], window: Window, until: datetime) -> Page:
         latest = {line.crm_id: (line, reading) for line, reading in group}
@@ -246,7 +267,7 @@ def _grouped(lines: Iterator[Placed]) -> Iterator[list[Placed]]:
             yield group
             group, length = [], 0
         group.append(placed)
-        length += placed[0].length
+        length += placed[0].weight
     if group:
         yield group
 
@@ -256,13 +277,16 @@ def _ref(line: Line) -> Ref:
 
 
 def _record(line: Line, reading: Reading) -> Record:
-    related = {"file": shown(reading.file.name), "line": reading.lines_before + line.number}
+    related = {"file": shown(reading.file.name), "line": reading.line_number(line)}
     return Record(_ref(line), line.row, {**related, "fault": line.fault} if line.fault else related)
 
 
-def _told(problems: Sequence[str]) -> str:
-    more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
-    return "; ".join(problems[:3]) + more
+def _unavailable(problems: Few[BadFile]) -> Unavailable:
+    """Return the error that names files, with the remedy if they have one in common."""
+    more = f" and {problems.total - NAMED} more" if problems.total > NAMED else ""
+    hints = {problem.hint for problem in problems}
+    hint = hints.pop() if len(hints) == 1 else PROBLEM_HINT
+    return Unavailable("; ".join(problem.message for problem in problems[:NAMED]) + more, hint=hint)
 
 
 __all__ = ["Jsonl", "JsonlConfig"]

@@ -1,13 +1,14 @@
 """Try a folder: may we read it and move what stands in it, what is left alone and why, do its lines make sense."""
 
 import os
+import stat
 from collections.abc import Iterator
-from pathlib import Path
 
 from connectors.jsonl import mapping
 from connectors.jsonl.config import JsonlConfig
-from connectors.jsonl.folder import Folder, Stock, shown
+from connectors.jsonl.folder import Folder, Stock
 from connectors.jsonl.lines import Changed, File, Line, Reading, opened
+from connectors.jsonl.naming import shown
 from syncd.connector import Finding, Record, Ref
 from syncd.errors import Exit, SyncdError, Unreadable
 from syncd.values import from_ms
@@ -22,23 +23,47 @@ def check(config: JsonlConfig, folder: Folder) -> list[Finding]:
         stock = folder.stock(look=True)
     except SyncdError as error:
         return [Finding("folder", False, error.message, error.hint, exit_code=error.exit_code)]
-    return [*_folders(config, stock), *_files(stock), *_sample(config, stock)]
+    return [*_folders(config, folder, stock), *_files(stock), *_sample(config, stock)]
 
 
-def _folders(config: JsonlConfig, stock: Stock) -> Iterator[Finding]:
+def _folders(config: JsonlConfig, folder: Folder, stock: Stock) -> Iterator[Finding]:
     waiting = sum(file.waiting for file in stock.files)
     done = len(stock.files) - waiting
     yield Finding("folder", True, f"{config.path}: {waiting} file(s) to read, {done} among the done")
-    if not _may_write(config.path):
+    drop_status, done_status = folder.statuses()
+    may_take, may_put = folder.may_write()
+    if not may_take:
         hint = "give syncd's user the right to write there, e.g. by a group that it shares with whoever drops files"
         message = f"{config.path}: what was read cannot be moved out of it"
         yield Finding("folder", False, message, hint, exit_code=Exit.UNAVAILABLE)
-    at = next(each for each in (config.done_path, *config.done_path.parents) if each.exists())
-    if not at.is_dir() or not _may_write(at):
+    if _is_open_to_all(drop_status):
+        hint = f"share it by a group instead: chmod o-w {config.path}"
+        message = f"{config.path} may be written by every user of this machine, who can replace files in it"
+        yield Finding("folder", False, message, hint, warning=True)
+    if done_status is None:
+        if stock.is_whole:  # otherwise the trouble with it is one of the files' findings
+            yield _missing_done(config)
+    elif not may_put:
         hint = "give syncd's user the right to write there"
-        message = f"{config.done_path} cannot be made" if at != config.done_path else f"{at} cannot be written"
-        yield Finding("done folder", False, message, hint, exit_code=Exit.UNAVAILABLE)
-    elif at.stat().st_dev != config.path.stat().st_dev:
+        yield Finding("done folder", False, f"{config.done_path} cannot be written", hint, exit_code=Exit.UNAVAILABLE)
+    else:
+        yield from _done(config, drop_status, done_status)
+
+
+def _missing_done(config: JsonlConfig) -> Finding:
+    at = next(each for each in config.done_path.parents if each.exists())
+    if at.is_dir() and os.access(at, os.W_OK | os.X_OK):
+        return Finding("done folder", True, f"{config.done_path}: what was read goes there")
+    hint = "give syncd's user the right to write there"
+    return Finding("done folder", False, f"{config.done_path} cannot be made", hint, exit_code=Exit.UNAVAILABLE)
+
+
+def _done(config: JsonlConfig, drop_status: os.stat_result, done_status: os.stat_result) -> Iterator[Finding]:
+    if done_status.st_mode & stat.S_IWOTH:
+        hint = f"only syncd writes there: chmod o-w {config.done_path}"
+        message = f"{config.done_path} may be written by every user of this machine"
+        yield Finding("done folder", False, message, hint, warning=True)
+    if done_status.st_dev != drop_status.st_dev:
         hint = "it works; on one file system a file is moved in an instant, whatever its size"
         message = f"{config.done_path} is on another file system: files are copied there"
         yield Finding("done folder", False, message, hint, warning=True)
@@ -46,18 +71,22 @@ def _folders(config: JsonlConfig, stock: Stock) -> Iterator[Finding]:
         yield Finding("done folder", True, f"{config.done_path}: what was read goes there")
 
 
+def _is_open_to_all(found: os.stat_result) -> bool:
+    """Tell whether every user may replace files of others. In a sticky folder, such as /tmp, they may not."""
+    return bool(found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX)
+
+
 def _files(stock: Stock) -> Iterator[Finding]:
     for problem in stock.problems[:NAMED]:
-        hint = "put it right, or take it out of the folder: nothing of it was read"
-        yield Finding("file", False, problem, hint, exit_code=Exit.UNAVAILABLE)
-    if len(stock.problems) > NAMED:
-        message = f"{len(stock.problems) - NAMED} more files cannot be read"
+        yield Finding("file", False, problem.message, problem.hint, exit_code=Exit.UNAVAILABLE)
+    if stock.problems.total > NAMED:
+        message = f"{stock.problems.total - NAMED} more files cannot be read"
         yield Finding("file", False, message, "put them right in the same way", exit_code=Exit.UNAVAILABLE)
     for name, why in stock.left_alone[:NAMED]:
         hint = "drop a file under another name, such as x.jsonl.part, and rename it when it is whole"
         yield Finding("file", False, f"{shown(name)} is left alone: it {why}", hint, warning=True)
-    if len(stock.left_alone) > NAMED:
-        message = f"{len(stock.left_alone) - NAMED} more files are left alone"
+    if stock.left_alone.total > NAMED:
+        message = f"{stock.left_alone.total - NAMED} more files are left alone"
         yield Finding("file", False, message, "by the same rules", warning=True)
 
 
@@ -95,7 +124,3 @@ def _fault(line: Line, file: File, config: JsonlConfig) -> str:
     except Unreadable as error:
         return error.message
     return ""
-
-
-def _may_write(path: Path) -> bool:
-    return os.access(path, os.W_OK | os.X_OK)

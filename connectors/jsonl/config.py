@@ -10,6 +10,7 @@ from pydantic.functional_validators import field_validator
 
 from syncd.connector import SourceConfig
 from syncd.durations import Duration
+from syncd.sizes import Size
 
 AN_ABSOLUTE_PATH = 'expected an absolute path, e.g. "/var/lib/syncd/drop"'
 
@@ -71,6 +72,7 @@ class JsonlConfig(SourceConfig):
     timezone: str = "UTC"  # of times that name none
     delimiter: str = ","  # of CSV files
     quiet_for: Duration = timedelta(seconds=10)  # how long a file must not have changed before it is read
+    max_file_size: Size = 10**9  # bytes; a larger file is left where it is
     columns: Columns = Columns()
 
     @field_validator("kind")

@@ -11,32 +11,32 @@ changed after it had been read gets a new stamp, in the folder and among the don
 
 import errno
 import os
-import re
-import secrets
-import shutil
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from connectors.jsonl.config import JsonlConfig
-from connectors.jsonl.lines import File, FileProblem, refuse_unreadable, span
+from connectors.jsonl.done import copy, listed, opened_done, read_mark, tidy, write_mark
+from connectors.jsonl.dropped import BadFile, Few, LeftAlone, bad, candidates, judged, too_large, why
+from connectors.jsonl.lines import Changed, File, FileProblem, is_version, span
+from connectors.jsonl.naming import MARK, SUFFIXES, TAKING, done_name, parsed, shown, taking_name
+from connectors.jsonl.place import Place
 from syncd.connector import Context
 from syncd.errors import Unavailable
-from syncd.text import clean
-from syncd.values import from_ms, to_ms
+from syncd.files import Refused
+from syncd.values import to_ms
 
-SUFFIXES = (".jsonl", ".ndjson", ".csv")
-UNDER_WAY = (".tmp", ".part", ".partial", "~")
-UNENDED = 60  # times `quiet_for`: how long a file is left alone whose last line has no end
-MARK = ".syncd-id"  # in the done folder: whose it is
-TAKING = ".syncd-taking-"  # before the name of a file that is being moved
-COPYING = ".syncd-copying-"
-DONE_NAME = re.compile(r"(\d{8}T\d{9})Z-(\d+)-(.+)", re.DOTALL)
-LONGEST_NAME = 180  # bytes of a name that are kept, of the 255 that file systems take
-STAMP = "%Y%m%dT%H%M%S"
+MOST_NEW = 10_000  # files that one pass begins with; the others wait for the next one
+AHEAD = 60_000  # milliseconds that another machine's clock may be ahead when it gave a stamp
+FORGED = "among the done begins with a time or a size that syncd cannot have given it"
+GIVEN = "move it back to the drop folder under its own name: then it is read as a new file"
+STAYS = "it stays where it is and is moved by a later pass; may syncd's user write there, and is there room?"
+REMOVE = "remove it, or give it to syncd's user: until then files are read but not moved"
+LINKED = "set path to the folder itself, or make the link as syncd's user or root"
+MOUNTED = "is it there, is it mounted, and may syncd's user read it?"
+LOOK_EVERY = 1000  # entries between two looks at whether the pass is to end
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +44,11 @@ class Stock:
     """What stands in the folder at one moment."""
 
     files: Sequence[File]  # to be read, the first to arrive first
-    left_alone: Sequence[tuple[str, str]] = ()  # name, and why: it is still being written, or not ours
-    problems: Sequence[str] = ()  # what cannot be read or moved, and why
+    left_alone: Few[tuple[str, str]]  # name, and why: it is still being written, or not ours
+    problems: Few[BadFile]  # files that cannot be read or moved
     fresh: bool = False  # files were stamped that no earlier pass has seen
     until: int = 0  # epoch milliseconds: greatest stamp ever given
-
-
-def shown(name: str) -> str:
-    """Return a file's name as it may stand in a message."""
-    return (clean(name) or "?")[:120]
+    is_whole: bool = True  # False: the done folder cannot be read just now
 
 
 class Folder:
@@ -62,6 +58,11 @@ class Folder:
         self._config = config
         self._context = context
         self._streams = set(streams)
+        self._drop: Place | None = None
+        self._done: Place | None = None  # None: it is missing, or cannot be used
+        self._trouble: BadFile | None = None  # why the done folder cannot be used
+        self._is_marked = False
+        self._is_tidy = False
         self._waiting: dict[str, dict[str, Any]] = {}
         self._given = 0  # epoch milliseconds: the end of the latest stamp that was given
         self._done_end = 0  # the same of what is done, whoever gave it
@@ -71,15 +72,14 @@ class Folder:
     def identity(self) -> str | None:
         """Return the folder's own id; None before anything was moved there.
 
-        Unavailable where it had one and has none now: an empty mount point is no empty folder.
+        Unavailable where it had one and has none now: an empty mount point is no empty folder. If the done folder or
+        the id cannot be read, the id is the one that the store holds: the folder's other files are still good.
         """
-        known = self._context.store.get("folder")
-        try:
-            found = (self._config.done_path / MARK).read_text(encoding="ascii", errors="replace").strip()
-        except FileNotFoundError:
-            found = ""
-        except OSError as error:
-            raise _unavailable(self._config.done_path, error) from None
+        self._open()
+        known: str | None = self._context.store.get("folder")
+        found = self._mark()
+        if self._trouble is not None:
+            return known
         if found and found != known:
             self._context.store.put("folder", found)
         if known and not found:
@@ -96,41 +96,24 @@ class Folder:
         """
         self.identity()
         self._load()
-        done = list(self._done(look=look))
-        files: list[File] = []
-        new: list[File] = []
-        left_alone: list[tuple[str, str]] = []
-        problems: list[str] = []
-        for entry in sorted(self._entries(), key=lambda entry: entry.name):
-            try:
-                reason = self._why_left_alone(entry)
-                if reason:
-                    left_alone.append((entry.name, reason))
-                    continue
-                found = _file(Path(entry.path))
-                refuse_unreadable(found.path, self._config)
-            except FileNotFoundError:
-                continue
-            except (OSError, FileProblem) as error:
-                problems.append(f"{shown(entry.name)} {_why(error)}")
-                continue
-            self._recognize(entry.name)
-            known = self._waiting.get(entry.name)
-            if known is None or known["version"] != [found.inode, found.mtime_ns, found.size]:
-                new.append(found)
-            else:
-                files.append(replace(found, stamp=known["stamp"]))
+        problems: Few[BadFile] = Few()
+        left_alone: Few[tuple[str, str]] = Few()
+        if self._trouble is not None:
+            problems.add(self._trouble)
+        done = list(self._done_files(problems, look=look))
+        known, new = self._dropped(problems, left_alone)
         stamped = self._stamp(new)
+        whole = self._trouble is None
         if look:
-            return Stock(_in_order([*done, *files, *stamped]), left_alone, problems, until=self._given)
-        present = {file.path.name for file in (*files, *stamped)}
+            return Stock(_in_order([*done, *known, *stamped]), left_alone, problems, False, self._given, whole)
+        present = {file.path.name for file in (*known, *stamped)}
         self._waiting = {name: entry for name, entry in self._waiting.items() if name in present}
         for file in stamped:
             version = [file.inode, file.mtime_ns, file.size]
             self._waiting[file.path.name] = {"version": version, "stamp": file.stamp, "read": []}
-        kept = [self._moved_aside(file, problems) for file in files]
+        kept = [self._moved_aside(file, problems) for file in known] if whole else known
         self._keep()
-        return Stock(_in_order([*done, *kept, *stamped]), left_alone, problems, bool(stamped), self._given)
+        return Stock(_in_order([*done, *kept, *stamped]), left_alone, problems, bool(stamped), self._given, whole)
 
     def mark_read(self, files: Collection[File], stream: str) -> None:
         """Keep that a pass of `stream` has read these to their end: a later pass moves them."""
@@ -141,84 +124,188 @@ class Folder:
         self._keep()
 
     def forget(self, file: File) -> None:
-        """Let a file that could not be read after all be stamped anew: by then the watermark may have passed it."""
+        """Let a file that could not be read after all be stamped again: by then the watermark may have passed it."""
         if self._waiting.pop(file.path.name, None) is not None:
             self._keep()
 
     def put_off(self, file: File) -> bool:
-        """Stamp a done file anew that cannot be read just now: so it holds up no other, and is read when it can be.
+        """Stamp a done file again that cannot be read just now: so it holds up no other, and is read when it can be.
 
         False where it keeps its stamp: it could not be renamed, or this pass only looks.
         """
         return not self._context.looks_only and self._restamped(file).stamp != file.stamp
 
+    def read_without_done(self, since: int) -> None:
+        """Keep that the done files from `since` on were not seen, because a watermark may pass them."""
+        before = self._context.store.get("unseen")
+        if not self._context.looks_only and (before is None or since < before):
+            self._context.store.put("unseen", since)
+
+    def may_write(self) -> tuple[bool, bool]:
+        """Tell whether files can be moved out of the folder, and into the done folder."""
+        return (
+            self._drop is not None and self._drop.may_write(),
+            self._done is not None and self._done.may_write(),
+        )
+
+    def statuses(self) -> tuple[os.stat_result, os.stat_result | None]:
+        """Return the status of the folder and of the done folder; None if that is missing or cannot be used."""
+        assert self._drop is not None
+        return self._drop.status(), self._done.status() if self._done else None
+
+    # -- the folders --------------------------------------------------------------------
+
+    def _open(self) -> None:
+        self._done, self._trouble, self._is_marked = None, None, False
+        try:
+            self._drop = Place.at(self._config.path)
+        except OSError as error:
+            raise unavailable(self._config.path, error) from None
+        try:
+            self._done = opened_done(self._config, self._drop)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            self._trouble = _trouble(self._config.done_path, error)
+
+    def _mark(self) -> str:
+        """Return the id in the done folder; "" if there is none. If it cannot be read, neither is the folder."""
+        if self._done is None or self._drop is None:
+            return ""
+        try:
+            found = read_mark(self._done, self._drop)
+        except OSError as error:
+            self._trouble, self._done = _trouble(self._config.done_path / MARK, error), None
+            return ""
+        self._is_marked = bool(found)
+        return found
+
+    def _ready(self, drop: Place) -> Place:
+        """Return the done folder, made, marked and tidy."""
+        if self._done is None:
+            self._done = opened_done(self._config, drop, make=True)
+        if not self._done.may_write():
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        if not self._is_marked:
+            write_mark(self._done)
+            self._is_marked = True
+        if not self._is_tidy:
+            tidy(self._done, self._context.now())
+            self._is_tidy = True
+        return self._done
+
     # -- what stands there --------------------------------------------------------------
 
-    def _entries(self) -> Iterator["os.DirEntry[str]"]:
-        try:
-            with os.scandir(self._config.path) as entries:
-                for entry in entries:
-                    if not entry.is_dir(follow_symlinks=False):
-                        yield entry
-        except OSError as error:
-            raise _unavailable(self._config.path, error) from None
-
-    def _why_left_alone(self, entry: "os.DirEntry[str]") -> str:
-        name = entry.name.lower()
-        if entry.name.startswith(TAKING):
-            return ""
-        if name.startswith(".") or name.endswith(UNDER_WAY):
-            return "is still being written, by its name"
-        if not name.endswith(SUFFIXES):
-            return f"ends in none of {', '.join(SUFFIXES)}"
-        if not entry.is_file(follow_symlinks=False):
-            return "is no plain file"
-        found = entry.stat(follow_symlinks=False)
-        quiet = self._context.now() - datetime.fromtimestamp(max(found.st_mtime, 0), UTC)
-        if quiet < -timedelta(minutes=1):  # by a clock that is not ours: it says nothing
-            quiet = self._config.quiet_for
-        if quiet < self._config.quiet_for:
-            return "changed a moment ago"
-        if quiet < UNENDED * self._config.quiet_for and not _ends_a_line(Path(entry.path), found.st_size):
-            return "ends in the middle of a line"
-        return ""
-
-    def _done(self, *, look: bool) -> Iterator[File]:
-        """Yield what was moved aside; a file that has changed since is stamped anew, as what arrives."""
-        changed = []
-        for path, size in self._listed():
-            named = DONE_NAME.fullmatch(path.name)
-            stamp = _stamp_of(named[1]) if named else None
-            if named is None or stamp is None or not named[3].lower().endswith(SUFFIXES):
+    def _dropped(self, problems: Few[BadFile], left_alone: Few[tuple[str, str]]) -> tuple[list[File], list[File]]:
+        """Return the files that have a stamp, and those that are to get one: the first to be dropped, if many."""
+        config, now = self._config, self._context.now()
+        known: list[File] = []
+        new: list[File] = []
+        for name in self._names(left_alone):
+            if len(new) >= MOST_NEW and name not in self._waiting:
+                left_alone.add((name, f"waits for its turn: {MOST_NEW:,} files are read first"))
                 continue
-            file = File(path, named[3], stamp, int(named[2]))
-            self._done_end = max(self._done_end, file.end)
-            if size != file.size and not look:
-                changed.append(file)
+            try:
+                assert self._drop is not None
+                file = judged(self._drop, name, config, now)
+            except FileNotFoundError:
+                continue
+            except LeftAlone as reason:
+                left_alone.add((name, str(reason)))
+                continue
+            except (OSError, FileProblem) as error:
+                problems.add(bad(name, error))
+                continue
+            self._recognize(file)
+            entry = self._waiting.get(name)
+            if entry is None or entry["version"] != [file.inode, file.mtime_ns, file.size]:
+                new.append(file)
             else:
-                yield file
-        for file in changed:
-            yield self._restamped(file)
+                known.append(replace(file, stamp=entry["stamp"]))
+        return known, new
 
-    def _listed(self) -> list[tuple[Path, int]]:
+    def _names(self, left_alone: Few[tuple[str, str]]) -> Iterator[str]:
+        """Yield the names to look at: by when they appeared, which nobody can forge."""
+        config, place = self._config, self._drop
+        assert place is not None
+        done = config.done_path.name if config.done_path.parent == config.path else ""
+        found: list[tuple[int, str]] = []
         try:
-            with os.scandir(self._config.done_path) as entries:
-                return [
-                    (Path(entry.path), entry.stat(follow_symlinks=False).st_size)
-                    for entry in entries
-                    if not entry.name.startswith(".") and entry.is_file(follow_symlinks=False)
-                ]
-        except FileNotFoundError:
-            return []
+            for entry in candidates(place, done, left_alone):
+                with suppress(FileNotFoundError):
+                    found.append((entry.stat(follow_symlinks=False).st_ctime_ns, entry.name))
+                if len(found) % LOOK_EVERY == 0:
+                    self._context.sleep(0)
         except OSError as error:
-            raise _unavailable(self._config.done_path, error) from None
+            raise unavailable(config.path, error) from None
+        for number, (_, name) in enumerate(sorted(found), 1):
+            if number % LOOK_EVERY == 0:
+                self._context.sleep(0)
+            yield name
+
+    def _done_files(self, problems: Few[BadFile], *, look: bool) -> Iterator[File]:
+        """Yield what was moved aside; a file that has changed since is stamped again, as what arrives.
+
+        A stamp that the store does not know of and that is yet to come is forged: no stamp follows it.
+        """
+        if self._done is None:
+            return
+        latest = max(self._given, to_ms(self._context.now()) + AHEAD)
+        unseen = None if look else self._context.store.get("unseen")
+        changed: list[tuple[File, bool]] = []
+        for name, size in self._listed(self._done, problems):
+            named = parsed(name)
+            if named is None or name.startswith(TAKING) or not named[2].lower().endswith(SUFFIXES):
+                continue
+            stamp, named_size, dropped = named
+            file = File(self._done.path / name, dropped, stamp, named_size, place=self._done)
+            is_possible = stamp >= 0 and file.end <= latest
+            if is_possible and size == named_size:
+                self._done_end = max(self._done_end, file.end)
+            if is_possible and (look or size == named_size) and (unseen is None or file.end < unseen):
+                yield file
+            elif size > self._config.max_file_size:
+                problems.add(bad(dropped, too_large(self._config)))
+            elif look:
+                problems.add(
+                    BadFile(f"{shown(dropped)} has a time in its name among the done that is not possible", GIVEN)
+                )
+            else:
+                changed.append((file, is_possible))
+        if unseen is not None:
+            self._context.store.put("unseen", None)
+        for file, is_possible in changed:
+            found = self._restamped(file)
+            if is_possible or found.stamp != file.stamp:
+                yield found
+            else:
+                problems.add(BadFile(f"{shown(file.name)} {FORGED}", GIVEN))
+
+    def _listed(self, done: Place, problems: Few[BadFile]) -> list[tuple[str, int]]:
+        found: list[tuple[str, int]] = []
+        try:
+            for each in listed(done, problems):
+                found.append(each)
+                if len(found) % LOOK_EVERY == 0:
+                    self._context.sleep(0)
+        except OSError as error:
+            raise unavailable(self._config.done_path, error) from None
+        return found
 
     def _restamped(self, file: File) -> File:
+        """Return a done file under a new stamp, or as it is if it cannot be renamed.
+
+        One over the limit is named as if it were empty: then it counts as changed once the limit is raised.
+        """
+        done = self._done
         with suppress(OSError):
-            (found,) = self._stamp([_file(file.path)])
-            path = file.path.with_name(_done_name(found.stamp, found.size, file.name))
-            file.path.rename(path)
-            return File(path, file.name, found.stamp, found.size)
+            assert done is not None
+            found = done.stat(file.path.name)
+            size = found.st_size if found.st_size <= self._config.max_file_size else 0
+            (stamped,) = self._stamp([replace(file, size=size, mtime_ns=found.st_mtime_ns)])
+            name = done_name(stamped.stamp, size, file.name)
+            done.rename(file.path.name, done, name)
+            return replace(stamped, path=done.path / name)
         return file
 
     # -- stamps -------------------------------------------------------------------------
@@ -254,136 +341,74 @@ class Folder:
         self._given = at - 1
         return stamped
 
-    def _recognize(self, name: str) -> None:
+    def _recognize(self, file: File) -> None:
         """Know a file again whose move was cut short."""
-        named = DONE_NAME.fullmatch(name.removeprefix(TAKING))
-        if name.startswith(TAKING) and named is not None:
-            before = self._waiting.get(named[3])
-            if before is not None and before["stamp"] == _stamp_of(named[1]):
-                self._waiting[name] = self._waiting.pop(named[3])
-                if named[3] in self._moved:
-                    self._moved[name] = self._moved.pop(named[3])
+        name, named = file.path.name, parsed(file.path.name)
+        if not name.startswith(TAKING) or named is None:
+            return
+        stamp, _, dropped = named
+        before = self._waiting.get(dropped)
+        version = [file.inode, file.mtime_ns, file.size]
+        if before is not None and before["stamp"] == stamp and before["version"] == version:
+            self._waiting[name] = self._waiting.pop(dropped)
+            if dropped in self._moved:
+                self._moved[name] = self._moved.pop(dropped)
 
     # -- moving -------------------------------------------------------------------------
 
-    def _moved_aside(self, file: File, problems: list[str]) -> File:
+    def _moved_aside(self, file: File, problems: Few[BadFile]) -> File:
         """Return `file` where it stands now: among the done, where an earlier pass has read it whole."""
         key = file.path.name
         if self._moved.get(key) != file.stamp:
             return file
         try:
             moved = self._move(file)
-        except OSError as error:
-            problems.append(
-                f"{shown(file.name)} was read and cannot be moved to {self._config.done_path}: {_why(error)}"
-            )
+        except Changed:  # it is for the next pass, as another version
+            return file
+        except (OSError, FileProblem) as error:
+            told = f"{shown(file.name)} was read and cannot be moved to {self._config.done_path}: {why(error)}"
+            problems.add(BadFile(told, STAYS))
             return file
         self._waiting.pop(key, None)
         return moved
 
     def _move(self, file: File) -> File:
         """Move a file of the folder aside, whatever stands between: a crash leaves it whole in one of the places."""
-        self._make_ready()
-        taking = file.path
-        if not taking.name.startswith(TAKING):
-            taking = file.path.with_name(TAKING + _done_name(file.stamp, file.size, file.name))
-            file.path.rename(taking)
-        found = _file(taking)
-        if (found.inode, found.mtime_ns, found.size) != (file.inode, file.mtime_ns, file.size):
-            (found,) = self._stamp([found])  # another version took its place a moment ago: it is to be read
-            file = replace(file, stamp=found.stamp, size=found.size)
-        done = self._config.done_path / _done_name(file.stamp, file.size, file.name)
-        try:
-            taking.rename(done)
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-            _copy(taking, done)
-            taking.unlink()
-        return File(done, file.name, file.stamp, file.size)
-
-    def _make_ready(self) -> None:
-        done = self._config.done_path
-        done.mkdir(parents=True, exist_ok=True)
-        if not os.access(done, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        mark = done / MARK
-        if not mark.exists():
-            _write(mark, secrets.token_hex(8) + "\n")
-
-
-def _file(path: Path) -> File:
-    """Return a file of the folder, not yet stamped."""
-    found = path.stat()
-    name = path.name
-    if name.startswith(TAKING):
-        named = DONE_NAME.fullmatch(name.removeprefix(TAKING))
-        name = named[3] if named else name.removeprefix(TAKING)
-    return File(path, name, 0, found.st_size, found.st_ino, found.st_mtime_ns, waiting=True)
+        drop = self._drop
+        assert drop is not None
+        done = self._ready(drop)
+        taking = file.path.name
+        if not taking.startswith(TAKING):
+            taking = taking_name(done_name(file.stamp, file.size, file.name))
+            drop.rename(file.path.name, drop, taking)
+        with drop.open(taking) as reading:
+            found = os.fstat(reading.fileno())
+            if not is_version(file, found):  # another one took its place a moment ago: it is to be read
+                if found.st_size > self._config.max_file_size:
+                    raise too_large(self._config)
+                (file,) = self._stamp([replace(file, size=found.st_size, mtime_ns=found.st_mtime_ns)])
+            name = done_name(file.stamp, file.size, file.name)
+            with suppress(FileNotFoundError):
+                done.stat(name)
+                raise Refused(f"{name} stands there already", done.path)
+            try:
+                drop.rename(taking, done, name)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                copy(reading, done, name, lambda: self._context.sleep(0))
+                drop.unlink(taking)
+        return File(done.path / name, file.name, file.stamp, file.size, place=done)
 
 
 def _in_order(files: Sequence[File]) -> list[File]:
     return sorted(files, key=lambda file: (file.stamp, file.path.name))
 
 
-def _done_name(stamp: int, size: int, name: str) -> str:
-    at, most = from_ms(stamp), os.fsencode(name)[-LONGEST_NAME:]
-    name = name if len(most) < LONGEST_NAME else os.fsdecode(most)
-    return f"{at.strftime(STAMP)}{at.microsecond // 1000:03}Z-{size}-{name}"
+def _trouble(path: Path, error: OSError) -> BadFile:
+    return BadFile(f"{path} {why(error)}", REMOVE if isinstance(error, Refused) else MOUNTED)
 
 
-def _stamp_of(written: str) -> int | None:
-    try:
-        at = datetime.strptime(written[:-3], STAMP).replace(tzinfo=UTC)
-    except ValueError:
-        return None
-    return to_ms(at) + int(written[-3:])
-
-
-def _ends_a_line(path: Path, size: int) -> bool:
-    with path.open("rb") as handle:
-        handle.seek(max(size - 1, 0))
-        return handle.read(1) in (b"\n", b"")
-
-
-def _copy(source: Path, target: Path) -> None:
-    part = target.with_name(COPYING + target.name)
-    with source.open("rb") as reading, part.open("wb") as writing:
-        shutil.copyfileobj(reading, writing, 1024 * 1024)
-        writing.flush()
-        os.fsync(writing.fileno())
-    shutil.copystat(source, part)
-    part.rename(target)
-    _sync_folder(target.parent)
-
-
-def _write(path: Path, content: str) -> None:
-    part = path.with_name(f"{path.name}.part")
-    with part.open("w", encoding="ascii") as writing:
-        writing.write(content)
-        writing.flush()
-        os.fsync(writing.fileno())
-    part.rename(path)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(path: Path) -> None:
-    """Have a rename outlast a power failure."""
-    folder = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _why(error: Exception) -> str:
-    if isinstance(error, OSError):
-        return f"cannot be read ({error.strerror or type(error).__name__})"
-    return str(error)
-
-
-def _unavailable(path: Path, error: OSError) -> Unavailable:
-    return Unavailable(
-        f"{path} cannot be read ({error.strerror or type(error).__name__})",
-        hint="is it there, is it mounted, and may syncd's user read it?",
-    )
+def unavailable(path: Path, error: OSError) -> Unavailable:
+    """Return the error of a folder that cannot be used."""
+    return Unavailable(f"{path} {why(error)}", hint=LINKED if isinstance(error, Refused) else MOUNTED)

@@ -9,28 +9,33 @@ What makes a line bad is said in `fault`; nothing here raises but OSError.
 """
 
 import csv
+import dataclasses
 import hashlib
 import os
 import re
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-import orjson
-
 from connectors.jsonl.config import JsonlConfig
+from connectors.jsonl.objects import NotAnObject, parsed
+from connectors.jsonl.place import BLOCK, Place
+from syncd import files
 from syncd.activity import Kind
 from syncd.values import dig, text
 
 STRIDE = 64 * 1024  # bytes of a file that share one millisecond
 LONGEST = 1024 * 1024  # bytes; a longer line is no record
 MOST_LINES = 100  # that one CSV record may reach over: a stray quote swallows no file
-BLOCK = 1024 * 1024  # bytes read at once
+MOST_COLUMNS = 2000  # of a CSV file; Salesforce exports at most 800
+HEADER_WITHIN = 2 * LONGEST  # bytes in which a CSV file's first line must end
+VALUE_BYTES = 64  # memory that one value of a parsed line takes, about
+LOOK_EVERY = 1024 * 1024  # bytes read between two looks at whether the pass is to end
 BOM = b"\xef\xbb\xbf"
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+PUT_RIGHT = "correct the file, or take it out of the folder: nothing of it was read"
 AN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # shown in logs and sent as it is; all else is hashed
 KINDS: Mapping[str, Kind] = {
     **dict.fromkeys(("call", "calls", "phone", "phone call"), "call"),
@@ -40,6 +45,10 @@ KINDS: Mapping[str, Kind] = {
 
 class FileProblem(Exception):
     """A whole file that cannot be read as it is; says why, without its content."""
+
+    def __init__(self, message: str, *, hint: str = PUT_RIGHT) -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 class Changed(Exception):
@@ -57,6 +66,7 @@ class File:
     inode: int = 0
     mtime_ns: int = 0
     waiting: bool = False  # stands in the folder, not among the done
+    place: Place | None = dataclasses.field(default=None, compare=False, repr=False)  # the open folder that it is in
 
     @property
     def end(self) -> int:
@@ -78,7 +88,7 @@ class Line(NamedTuple):
     row: dict[str, Any]
     number: int  # of lines after where the reading began, from 1
     fault: str = ""  # why it is no record, to follow "line 17 of x.jsonl"
-    length: int = 0  # bytes
+    weight: int = 0  # bytes of memory, about
 
 
 def span(size: int) -> int:
@@ -89,40 +99,58 @@ def span(size: int) -> int:
 class Reading:
     """The lines of one file within a stretch of modification time, both ends inclusive."""
 
-    def __init__(self, file: File, config: JsonlConfig, *, since: int, until: int) -> None:
+    def __init__(
+        self,
+        file: File,
+        config: JsonlConfig,
+        *,
+        since: int,
+        until: int,
+        pause: Callable[[], None] = lambda: None,  # called again and again; raises Stopped if the pass is to end
+    ) -> None:
         self.file = file
         self.start = 0 if file.is_csv else max(0, since - file.stamp) * STRIDE  # bytes passed over
         self._config = config
         self._since = since
         self._until = until
+        self._pause = pause
+        self._lines_before: int | None = None
 
     def lines(self, handle: BinaryIO) -> Iterator[Line]:
         """Yield them; `handle` stands at the file's beginning."""
         if self.start:
             handle.seek(self.start - 1)
-            self.start += _skip_line(handle, self.file.size - self.start + 1) - 1
-        physical = _physical(handle, self.start, self.file.size)
+            self.start += _skip_line(handle, self.file.size - self.start + 1, self._pause) - 1
+        physical = _physical(handle, self.start, self.file.size, self._pause)
         found = _csv(physical, self._config) if self.file.is_csv else _jsonl(physical)
-        for offset, raw, number, row, fault, length in found:
+        for offset, raw, number, row, fault, weight in found:
             at = self.file.stamp + offset // STRIDE
             if at > self._until:
                 return
             if at >= self._since:
-                yield self._line(at, raw, number, row, fault, length)
+                yield self._line(at, raw, number, row, fault, weight)
 
-    @cached_property
-    def lines_before(self) -> int:
-        """How many lines stand before the place where the reading began."""
+    def line_number(self, line: Line) -> int | None:
+        """Return which line of its file `line` is. None if the file was changed or removed meanwhile."""
+        if self._lines_before is None:
+            try:
+                self._lines_before = self._count_before()
+            except (OSError, Changed):
+                return None
+        return self._lines_before + line.number
+
+    def _count_before(self) -> int:
         if not self.start:
             return 0
         left, count = self.start, 0
-        with self.file.path.open("rb") as handle:
+        with opened(self.file) as handle:
             while left and (block := handle.read(min(left, BLOCK))):
+                self._pause()
                 count += block.count(b"\n")
                 left -= len(block)
         return count
 
-    def _line(self, at: int, raw: bytes, number: int, row: dict[str, Any], fault: str, length: int) -> Line:
+    def _line(self, at: int, raw: bytes, number: int, row: dict[str, Any], fault: str, weight: int) -> Line:
         columns = self._config.columns
         kind: Kind | None = None
         if not fault:
@@ -131,36 +159,44 @@ class Reading:
             if kind is None:
                 fault = f"says neither call nor email in {columns.kind!r}"
         if fault:  # whose it is nobody can tell: one stream takes all of these
-            return Line(at, f"line-{_hash(raw)}", kind or "call", {}, number, fault, length)
+            return Line(at, f"line-{_hash(raw)}", kind or "call", {}, number, fault, weight)
         written = text(field(row, columns.id))
         if written is None:
             written = _hash(raw)
         elif not AN_ID.fullmatch(written):
             written = _hash(written.encode("utf-8", "surrogatepass"))
-        return Line(at, written, kind or "call", row, number, "", length)
+        return Line(at, written, kind or "call", row, number, "", weight)
 
 
 def opened(file: File) -> BinaryIO:
-    """Open a file for reading; OSError when it cannot be, `Changed` when another version stands there."""
-    handle = file.path.open("rb", buffering=BLOCK)
-    if file.waiting:
-        found = os.fstat(handle.fileno())
-        if (found.st_ino, found.st_mtime_ns, found.st_size) != (file.inode, file.mtime_ns, file.size):
-            handle.close()
-            raise Changed
+    """Open a file for reading. OSError if it cannot be opened, `Changed` if another version stands there."""
+    if file.place is not None:
+        handle = file.place.open(file.path.name)
+    else:
+        handle = os.fdopen(files.open_regular(file.path, one_name=True), "rb", buffering=BLOCK)
+    if file.waiting and not is_version(file, os.fstat(handle.fileno())):
+        handle.close()
+        raise Changed
     return handle
 
 
-def refuse_unreadable(path: Path, config: JsonlConfig) -> None:
-    """Raise `FileProblem` for a file no line of which could be understood, OSError for one that cannot be opened."""
-    with path.open("rb") as handle:
-        first = handle.readline(LONGEST)
-        if first.startswith(UTF_16):
-            raise FileProblem("is UTF-16, not UTF-8")
-        if not path.name.lower().endswith(".csv") or not first:
-            return
-        handle.seek(0)
-        header = _header(deque(), _physical(handle, 0, os.fstat(handle.fileno()).st_size), config)
+def is_version(file: File, found: os.stat_result) -> bool:
+    """Tell whether `found` is the status of this version of a file of the folder."""
+    return (found.st_ino, found.st_mtime_ns, found.st_size) == (file.inode, file.mtime_ns, file.size)
+
+
+def refuse_unreadable(handle: BinaryIO, name: str, config: JsonlConfig) -> None:
+    """Raise `FileProblem` for an open file no line of which could be understood. `name`: as it was dropped."""
+    first = handle.readline(LONGEST)
+    if first.startswith(UTF_16):
+        raise FileProblem("is UTF-16, not UTF-8")
+    if not name.lower().endswith(".csv") or not first:
+        return
+    handle.seek(0)
+    size = min(os.fstat(handle.fileno()).st_size, HEADER_WITHIN)
+    header = _header(deque(), _physical(handle, 0, size), config)
+    if len(header) > MOST_COLUMNS:
+        raise FileProblem(f"has more than {MOST_COLUMNS} columns")
     columns = config.columns
     mapped = set(columns.model_dump().values()) - {""}
     twice = sorted(name for name in mapped if header.count(name) > 1)
@@ -183,21 +219,24 @@ def field(row: Mapping[str, Any], column: str) -> Any:
 
 # Offset of its first byte, its bytes (of an overlong line their hash), how many lines into the reading.
 _Physical = tuple[int, bytes, int, int]
-# The same with what it says or why it says nothing, and how long it is.
+# The same with what it says or why it says nothing, and how much memory it takes.
 _Found = tuple[int, bytes, int, dict[str, Any], str, int]
 
 TOO_LONG = f"is longer than {LONGEST // 1024} KiB"
 
 
-def _physical(handle: BinaryIO, offset: int, size: int) -> Iterator[_Physical]:
+def _physical(
+    handle: BinaryIO, offset: int, size: int, pause: Callable[[], None] = lambda: None
+) -> Iterator[_Physical]:
     """Yield line by line, without its end; of an overlong one the hash alone, with its length."""
-    number = 0
+    number, looked = 0, offset
     while raw := handle.readline(min(LONGEST + 1, size - offset)) if offset < size else b"":
         number += 1
         here, length = offset, len(raw)
         if length > LONGEST and not raw.endswith(b"\n"):
             digest = hashlib.sha256(raw)
             while length < size - here and not raw.endswith(b"\n"):
+                pause()
                 raw = handle.readline(min(BLOCK, size - here - length))
                 if not raw:
                     break
@@ -207,13 +246,17 @@ def _physical(handle: BinaryIO, offset: int, size: int) -> Iterator[_Physical]:
         elif offset == 0 and raw.startswith(BOM):
             raw = raw[len(BOM) :]
         offset += length
+        if offset - looked >= LOOK_EVERY:
+            looked = offset
+            pause()
         yield here, raw.rstrip(b"\r\n"), number, length
 
 
-def _skip_line(handle: BinaryIO, most: int) -> int:
+def _skip_line(handle: BinaryIO, most: int, pause: Callable[[], None]) -> int:
     """Read on to the end of a line; return how many bytes that were."""
     passed = 0
     while passed < most and (raw := handle.readline(min(BLOCK, most - passed))):
+        pause()
         passed += len(raw)
         if raw.endswith(b"\n"):
             break
@@ -223,18 +266,14 @@ def _skip_line(handle: BinaryIO, most: int) -> int:
 def _jsonl(physical: Iterator[_Physical]) -> Iterator[_Found]:
     for offset, raw, number, length in physical:
         if length > LONGEST:
-            yield offset, raw, number, {}, TOO_LONG, length
-            continue
-        try:
-            row = orjson.loads(raw)
-        except orjson.JSONDecodeError:
-            if raw.strip():
-                yield offset, raw, number, {}, "is not JSON" if _is_utf8(raw) else "is not UTF-8", length
-            continue
-        if isinstance(row, dict):
-            yield offset, raw, number, row, "", length
-        else:
-            yield offset, raw, number, {}, "is no JSON object", length
+            yield offset, raw, number, {}, TOO_LONG, len(raw)
+        elif raw.strip():
+            try:
+                row, values = parsed(raw)
+            except NotAnObject as error:
+                yield offset, raw, number, {}, str(error), len(raw)
+            else:
+                yield offset, raw, number, row, "", length + VALUE_BYTES * values
 
 
 def _csv(physical: Iterator[_Physical], config: JsonlConfig) -> Iterator[_Found]:
@@ -249,7 +288,8 @@ def _csv(physical: Iterator[_Physical], config: JsonlConfig) -> Iterator[_Found]
             fields = fields[: len(header)]
         if not fault and len(fields) != len(header):
             fault = f"has {len(fields)} fields where the first line has {len(header)}"
-        yield offset, raw, number, {} if fault else dict(zip(header, fields, strict=True)), fault, length
+        row = {} if fault else dict(zip(header, fields, strict=True))
+        yield offset, raw, number, row, fault, length + VALUE_BYTES * len(row)
 
 
 def _header(back: "deque[_Physical]", physical: Iterator[_Physical], config: JsonlConfig) -> list[str]:
@@ -300,14 +340,6 @@ def _fields(raw: bytes, delimiter: str) -> tuple[list[str] | None, str]:
 
 def _next(back: "deque[_Physical]", physical: Iterator[_Physical]) -> _Physical | None:
     return back.popleft() if back else next(physical, None)
-
-
-def _is_utf8(raw: bytes) -> bool:
-    try:
-        raw.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _hash(raw: bytes) -> str:

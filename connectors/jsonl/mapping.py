@@ -29,7 +29,8 @@ NOON = time(12)  # of a day that is all that is known
 
 def draft(kind: Kind, record: Record, config: JsonlConfig) -> Draft | None:
     """Say what a line means; None: a draft. Unreadable for a bad one, with its file and line."""
-    where = f"line {record.related.get('line')} of {record.related.get('file')}"
+    line = record.related.get("line")
+    where = f"{'a line' if line is None else f'line {line}'} of {record.related.get('file')}"
     fault = record.related.get("fault")
     if fault:
         raise Unreadable(f"{where} {fault}")

@@ -1,0 +1,127 @@
+"""Decide which entries of the drop folder are read: by the name first, then by the open file."""
+
+import os
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Generic, NamedTuple, TypeVar
+
+from connectors.jsonl.config import JsonlConfig
+from connectors.jsonl.lines import File, FileProblem, refuse_unreadable
+from connectors.jsonl.naming import SUFFIXES, TAKING, UNDER_WAY, dropped_name, shown
+from connectors.jsonl.place import Place
+from syncd.files import Refused
+from syncd.sizes import show
+
+UNENDED = 60  # times `quiet_for`: how long a file is left alone whose last line has no end
+AHEAD_S = 60  # a file changed later than that in the future was changed by another clock, which says nothing
+NOT_PLAIN = "put a copy in its place: links, hard links, pipes and devices are never read"
+TOO_LARGE = "split the file, or raise max_file_size"
+SOUND = "may syncd's user read it, and is its disk sound?"
+
+
+T = TypeVar("T")
+
+
+class BadFile(NamedTuple):
+    """A file that cannot be read or moved."""
+
+    message: str  # names the file and says why
+    hint: str  # the remedy
+
+
+class LeftAlone(Exception):
+    """A file is not to be read yet, or not at all; says why, to follow "it"."""
+
+
+class Few(list[T], Generic[T]):
+    """A list of bounded length, without repetitions, that counts what it was given."""
+
+    MOST = 1000
+
+    def __init__(self, items: Iterable[T] = ()) -> None:
+        super().__init__()
+        self.total = 0
+        self._kept: set[T] = set()
+        for item in items:
+            self.add(item)
+
+    def add(self, item: T) -> None:
+        """Count `item`, and keep it if there is room."""
+        if item in self._kept:
+            return
+        self.total += 1
+        if len(self) < self.MOST:
+            self.append(item)
+            self._kept.add(item)
+
+
+def candidates(place: Place, done: str, left_alone: Few[tuple[str, str]]) -> Iterator["os.DirEntry[str]"]:
+    """Yield the entries whose names say that they are to be read. `done`: the name of the done folder."""
+    for entry in place.entries():
+        name = entry.name.lower()
+        is_taken, wanted = entry.name.startswith(TAKING), name.endswith(SUFFIXES)
+        if entry.name == done or (entry.is_dir(follow_symlinks=False) and not (is_taken or wanted)):
+            continue
+        if is_taken:
+            yield entry
+        elif name.startswith(".") or name.endswith(UNDER_WAY):
+            left_alone.add((entry.name, "is still being written, by its name"))
+        elif not wanted:
+            left_alone.add((entry.name, f"ends in none of {', '.join(SUFFIXES)}"))
+        else:
+            yield entry
+
+
+def judged(place: Place, name: str, config: JsonlConfig, now: datetime) -> File:
+    """Return a file of the drop folder that is ready to be read, judged by its open handle.
+
+    LeftAlone if it is not ready, FileProblem or OSError if it cannot be read.
+    """
+    with place.open(name) as handle:
+        found = os.fstat(handle.fileno())
+        file = File(
+            place.path / name, dropped_name(name), 0, found.st_size, found.st_ino, found.st_mtime_ns, True, place
+        )
+        if not file.name.lower().endswith(SUFFIXES):
+            raise LeftAlone("is no file that syncd was moving")
+        _await_quiet(handle.fileno(), file, config, now)
+        if file.size > config.max_file_size:
+            raise too_large(config)
+        refuse_unreadable(handle, file.name, config)
+    return file
+
+
+def too_large(config: JsonlConfig) -> FileProblem:
+    """Return the problem of a file over the limit."""
+    return FileProblem(f"is larger than max_file_size ({show(config.max_file_size)})", hint=TOO_LARGE)
+
+
+def bad(name: str, error: OSError | FileProblem) -> BadFile:
+    """Return what to say of a file that cannot be read."""
+    return BadFile(f"{shown(name)} {why(error)}", remedy(error))
+
+
+def why(error: OSError | FileProblem) -> str:
+    """Return an error's reason, to follow the name of a file."""
+    if isinstance(error, OSError) and not isinstance(error, Refused):
+        return f"cannot be read ({error.strerror or type(error).__name__})"
+    return str(error.strerror if isinstance(error, Refused) else error)
+
+
+def remedy(error: OSError | FileProblem) -> str:
+    """Return the remedy of an error."""
+    if isinstance(error, FileProblem):
+        return error.hint
+    return NOT_PLAIN if isinstance(error, Refused) else SOUND
+
+
+def _await_quiet(handle: int, file: File, config: JsonlConfig, now: datetime) -> None:
+    if file.path.name.startswith(TAKING):
+        return
+    quiet_s, enough_s = now.timestamp() - file.mtime_ns / 1e9, config.quiet_for.total_seconds()
+    if -AHEAD_S <= quiet_s < enough_s:
+        raise LeftAlone("changed a moment ago")
+    if quiet_s < -AHEAD_S:
+        quiet_s = enough_s
+    if quiet_s < UNENDED * enough_s and file.size and os.pread(handle, 1, file.size - 1) != b"\n":
+        raise LeftAlone("ends in the middle of a line")
