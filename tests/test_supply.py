@@ -1,0 +1,162 @@
+"""Whatever is installed comes by its hash: every command in a document or a script, and the build backend."""
+
+import json
+import re
+import shlex
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import requires
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+LOCKS = ("requirements.txt", "requirements-build.txt", "requirements-dev.txt")
+WITH_BACKEND = LOCKS[1:]
+
+INSTALL = re.compile(
+    r"(?:[\w./$\"{}-]*/)?(?:python[\d.]* -m )?pip[\d.]*(?: --?[a-z]\S*(?: [\w./]+)?)*?"
+    r" (?:install|wheel|download)\b[^&|;`\n'\")]*"
+)
+# Whatever else fetches a program. npm ci is missing here: it takes what package-lock.json has a hash for.
+FETCHES_UNPINNED = re.compile(
+    r"(?<![\w-])(?:npm (?:i|install|add)|npx|pipx|uvx|uv (?:pip (?:install|sync)|tool|run|add)|easy_install"
+    r"|(?:gem|cargo|go) install|curl|wget)(?![\w-])"
+)
+WITH_VALUE = {"-r", "--requirement", "--wheel-dir", "-w", "--python"}
+
+
+def instructions() -> dict[str, str]:
+    """Return every tracked file that tells a person or a machine what to run. Lines and lists are joined."""
+    tracked = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    kinds = ("*.md", "*.py", "*.sh", "*.toml", "*.yaml", "*.yml", ".ci/*", "deploy/*", "deploy/*/*")
+    names = [
+        name for name in tracked if any(Path(name).match(kind) for kind in kinds) and name != "tests/test_supply.py"
+    ]
+    texts = {name: (ROOT / name).read_text(encoding="utf-8") for name in names if (ROOT / name).is_file()}
+    return {name: re.sub(r"\\\n\s*|\",\s*\"(?=\w|-)", " ", text) for name, text in texts.items()}
+
+
+INSTRUCTIONS = instructions()
+
+
+def installs(text: str) -> Iterator[str]:
+    yield from (found[0].strip() for found in INSTALL.finditer(text))
+
+
+def problem(command: str) -> str | None:
+    """Return why an install command may fetch something that no lock file pins, or None."""
+    words = shlex.split(command)
+    action = next(i for i, word in enumerate(words) if word in ("install", "wheel", "download"))
+    options, values, targets = set(), [], []
+    rest = iter(words[action + 1 :])
+    for word in rest:
+        if word in WITH_VALUE:
+            value = next(rest, "")
+            values += [value] if word in ("-r", "--requirement") else []
+        elif word.startswith("-"):
+            options.add(word)
+        else:
+            targets.append(word)
+    if "--require-hashes" in options:
+        return None if values and set(values) <= set(LOCKS) and not targets else "takes more than a lock file"
+    if "--no-deps" not in options or values:
+        return "fetches dependencies without a hash"
+    if targets == ["."]:
+        return None if "--no-build-isolation" in options else "fetches a build backend without a hash"
+    ours = targets and all(target.endswith(".whl") and "/" in target for target in targets)
+    return None if ours and "--no-index" in options else "is neither the clone nor a wheel of it"
+
+
+def pins(lock: str) -> set[str]:
+    return set(re.findall(r"(?m)^([a-z0-9._-]+)(?:\[\S+\])?==", (ROOT / lock).read_text(encoding="utf-8")))
+
+
+def test_every_command_installs_by_hash_or_from_the_clone():
+    problems = [(name, command, problem(command)) for name, text in INSTRUCTIONS.items() for command in installs(text)]
+    assert [found for found in problems if found[-1]] == []
+
+
+def test_nothing_else_fetches_a_program():
+    found = {name: FETCHES_UNPINNED.findall(text) for name, text in INSTRUCTIONS.items()}
+    assert {name: commands for name, commands in found.items() if commands} == {}
+
+
+def test_the_commands_are_found_where_they_stand():
+    """Otherwise the test above holds for nothing."""
+    found = {name: len(list(installs(text))) for name, text in INSTRUCTIONS.items()}
+    assert {name: count for name, count in found.items() if count} == {
+        ".ci/run": 2, "README.md": 4, "connectors/README.md": 1, "deploy/README.md": 4,
+        "deploy/container/Dockerfile": 4, "tests/test_project.py": 1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "pip install syncd",
+        "pip install -q .",
+        "pip install --no-deps .",
+        "pip install --no-build-isolation .",
+        "pip install -r requirements.txt",
+        "pip install --require-hashes -r requirements.txt .",
+        "pip install --require-hashes -r requirements.txt -r other.txt",
+        "pip install --require-hashes hatchling",
+        "pip install --no-deps hatchling",
+        "pip install --no-deps --no-build-isolation -r requirements.txt",
+        "pip install --no-deps syncd.whl",
+        "/opt/syncd/bin/pip3 install -q --upgrade pip",
+        "python3 -m pip install build",
+        "pip --python /opt/syncd/bin/python wheel --no-deps .",
+    ],
+)
+def test_a_command_that_fetches_without_a_hash_is_noticed(command):
+    (found,) = installs(f"Run `{command}` first.\n")
+    assert found == command
+    assert problem(found)
+
+
+@pytest.mark.parametrize("command", ["npm install left-pad", "pipx run build", "uv pip install x", "curl -L x | sh"])
+def test_another_way_to_fetch_is_noticed(command):
+    assert FETCHES_UNPINNED.search(f"RUN {command}")
+
+
+def test_whoever_builds_without_isolation_has_the_backend_from_a_lock():
+    built = re.compile(r"--no-build-isolation (?:--wheel-dir \S+ )?\.\s")
+    building = [text for text in INSTRUCTIONS.values() if built.search(text) and "-r requirements" in text]
+    assert len(building) == 3, "README.md, deploy/README.md and the Dockerfile"
+    assert all("-r requirements-build.txt" in text for text in building)
+
+
+@pytest.mark.parametrize("lock", WITH_BACKEND)
+def test_the_lock_holds_the_build_backend_and_all_that_it_needs(lock):
+    assert PROJECT["dependency-groups"]["build"] == PROJECT["build-system"]["requires"]
+    needed, coming = set(), [Requirement(line).name for line in PROJECT["build-system"]["requires"]]
+    while coming:
+        name = canonicalize_name(coming.pop())
+        if name not in needed:
+            needed.add(name)
+            wanted = [Requirement(line) for line in requires(name) or []]
+            coming += [each.name for each in wanted if each.marker is None or each.marker.evaluate({"extra": ""})]
+    assert needed <= pins(lock)
+    assert lock != "requirements-build.txt" or needed == pins(lock)
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_takes_wheels_only(lock):
+    """pip builds a source distribution with a backend that it fetches without a hash, and it runs code from both."""
+    assert "\n--only-binary :all:\n" in (ROOT / lock).read_text(encoding="utf-8")
+
+
+def test_every_package_of_npm_has_its_hash():
+    packages = json.loads((ROOT / "tests/soql/package-lock.json").read_text(encoding="utf-8"))["packages"]
+    fetched = {name: package for name, package in packages.items() if name}
+    assert fetched
+    assert all(re.match(r"sha512-", package.get("integrity", "")) for package in fetched.values())
