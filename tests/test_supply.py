@@ -1,9 +1,11 @@
-"""Whatever is installed comes by its hash: every command in a document or a script, and the build backend."""
+"""The supply chain: whatever is installed comes by its hash, and an old Python is named as such."""
 
+import ast
 import json
 import re
 import shlex
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from importlib.metadata import requires
@@ -12,6 +14,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from syncd.errors import Exit
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -160,3 +164,34 @@ def test_every_package_of_npm_has_its_hash():
     fetched = {name: package for name, package in packages.items() if name}
     assert fetched
     assert all(re.match(r"sha512-", package.get("integrity", "")) for package in fetched.values())
+
+
+@pytest.mark.parametrize("old", [(3, 10, 13), (3, 9, 18), (3, 6, 15)], ids=lambda old: ".".join(map(str, old)))
+@pytest.mark.parametrize("start", ["import syncd", "import syncd.cli", "import runpy; runpy.run_module('syncd')"])
+def test_an_old_python_is_named_as_the_cause(old, start):
+    """pip cannot: it meets a dependency that has no release for that Python before it comes to syncd."""
+    pretend = f"import sys; sys.version_info = {(*old, 'final', 0)}; {start}"
+    done = subprocess.run([sys.executable, "-c", pretend], cwd=ROOT, capture_output=True, text=True, check=False)
+    first, hint = done.stderr.splitlines()
+    assert first == f"syncd: needs Python 3.11 or newer, this is Python {'.'.join(map(str, old))}"
+    assert hint.startswith("  -> ")
+    assert (done.returncode, done.stdout) == (Exit.CONFIG, "")
+
+
+def test_an_old_python_can_read_what_names_it():
+    source = (ROOT / "syncd/__init__.py").read_text(encoding="ascii")
+    tree = ast.parse(source, feature_version=(3, 4))
+    assert {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names} == {"sys"}
+    assert not any(isinstance(node, ast.ImportFrom | ast.JoinedStr | ast.AnnAssign) for node in ast.walk(tree))
+
+
+@pytest.mark.parametrize("name", ["README.md", "deploy/README.md"])
+def test_every_documented_installation_looks_at_the_python_first(name):
+    makes_one = [line for line in INSTRUCTIONS[name].splitlines() if "python3 -m venv" in line]
+    assert makes_one
+    assert all(line.startswith('python3 -c "import syncd" && python3 -m venv ') for line in makes_one)
+
+
+def test_the_project_and_the_check_agree_on_the_oldest_python():
+    assert PROJECT["project"]["requires-python"] == ">=3.11"
+    assert "(3, 11)" in (ROOT / "syncd/__init__.py").read_text(encoding="ascii")
