@@ -28,6 +28,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+documents = typer.Typer(help="Print an example configuration or its schema.", no_args_is_help=True)
+app.add_typer(documents, name="config")
+
 ConfigFile = Annotated[
     Path | None,
     typer.Option("-c", "--config", help="Else SYNCD_CONFIG, else config/syncd.toml, else /etc/syncd/syncd.toml."),
@@ -213,6 +216,22 @@ def retry(
     with Operator.at(_load(config).ledger.path) as operator:
         count = operator.retry(ids or (), state=state, reason=reason, now=clock.now())
     print(f"{count} due in the next pass" if count else "nothing to retry: nothing is so, or it is delivered")
+
+
+@documents.command()
+def example() -> None:
+    """Print a commented configuration with every key."""
+    from syncd.config import shipped
+
+    print(shipped.read(shipped.EXAMPLE), end="")
+
+
+@documents.command()
+def schema() -> None:
+    """Print the JSON Schema of it, for editors."""
+    from syncd.config import shipped
+
+    print(shipped.read(shipped.SCHEMA), end="")
 
 
 @app.command()

@@ -32,9 +32,9 @@ them are invented, and nothing leaves this machine. syncd itself is the real thi
 
 CLOSING = """\
 [bold]With the real services:[/]
-  1. cp config/syncd.example.toml config/syncd.toml
+  1. syncd config example > syncd.toml
      and set the five lines marked <--
-  2. export HUBSPOT_ACCESS_TOKEN=… RECOTAP_API_KEY=…
+  2. export SYNCD_CONFIG=syncd.toml HUBSPOT_ACCESS_TOKEN=… RECOTAP_API_KEY=…
      HubSpot: Development > Keys > Service keys; Recotap: a user's API key
      Salesforce: an External Client App, step by step in connectors/README.md
   3. syncd check && syncd sync --dry-run

@@ -150,7 +150,7 @@ class TestWhereTheFileIsFound:
             "syncd: no configuration found: looked for config/syncd.toml and etc.toml",
             f"  → to begin, {reading.BEGIN}",
         ]
-        assert "config/syncd.example.toml" in reading.BEGIN
+        assert "syncd config example > syncd.toml" in reading.BEGIN
 
     @pytest.mark.parametrize("environ", [{}, {"SYNCD_CONFIG": "absent.toml"}])
     def test_a_file_that_was_named_has_no_substitute(self, environ):

@@ -6,7 +6,9 @@ import re
 import shlex
 import subprocess
 import sys
+import tarfile
 import tomllib
+import zipfile
 from collections.abc import Iterator
 from importlib.metadata import requires
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from syncd.config import load
 from syncd.errors import Exit
 
 ROOT = Path(__file__).parents[1]
@@ -195,3 +198,69 @@ def test_every_documented_installation_looks_at_the_python_first(name):
 def test_the_project_and_the_check_agree_on_the_oldest_python():
     assert PROJECT["project"]["requires-python"] == ">=3.11"
     assert "(3, 11)" in (ROOT / "syncd/__init__.py").read_text(encoding="ascii")
+
+
+# -- the wheel and the source distribution ------------------------------------------------
+
+
+def build(kind: str, tree: Path, to: Path) -> Path:
+    """Build a wheel or a source distribution of `tree` without fetching anything. Return the file."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", str(to)]
+    done = subprocess.run(command, cwd=tree, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (made,) = to.iterdir()
+    return made
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    return build("wheel", ROOT, tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.mark.parametrize("name", ["syncd.example.toml", "syncd.schema.json"])
+def test_the_wheel_holds_the_example_and_the_schema_as_they_stand_in_config(wheel, name):
+    with zipfile.ZipFile(wheel) as archive:
+        assert archive.read(f"syncd/config/{name}") == (ROOT / "config" / name).read_bytes()
+
+
+def test_the_wheel_holds_every_file_of_the_packages_and_nothing_else(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        packed = {name for name in archive.namelist() if ".dist-info/" not in name}
+    tracked = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "syncd", "connectors"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    assert packed == {*tracked, "syncd/config/syncd.example.toml", "syncd/config/syncd.schema.json"}
+
+
+def test_the_source_distribution_builds_the_same_wheel_to_the_byte(wheel, tmp_path):
+    sdist = build("sdist", ROOT, tmp_path / "sdist")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path / "tree", filter="data")
+    (tree,) = (tmp_path / "tree").iterdir()
+    again = build("wheel", tree, tmp_path / "wheel")
+    assert (again.name, again.read_bytes()) == (wheel.name, wheel.read_bytes())
+    shipped = {str(file.relative_to(tree)) for file in tree.rglob("*")}
+    assert shipped >= {*LOCKS, "LICENSE", "CHANGELOG.md", "deploy/README.md", "tests/test_supply.py", "config"}
+
+
+@pytest.mark.parametrize(("command", "name"), [("example", "syncd.example.toml"), ("schema", "syncd.schema.json")])
+def test_syncd_prints_the_file_wherever_it_is_installed_and_whatever_the_encoding(wheel, tmp_path, command, name):
+    """By the wheel's own files, unpacked beside nothing else of the repository; from a directory without a config."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    start = "import sys; sys.path.insert(0, sys.argv.pop(1)); import syncd.cli; syncd.cli.main()"
+    for place in (tmp_path / "site", ROOT):
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", start, str(place), "config", command],
+            cwd=tmp_path, capture_output=True, check=True, env={"PYTHONIOENCODING": "ascii", "LC_ALL": "C"},
+        )  # fmt: skip
+        assert done.stdout == (ROOT / "config" / name).read_bytes()
+        assert done.stderr == b""
+
+
+def test_the_printed_example_is_a_configuration_that_syncd_reads(tmp_path):
+    file = tmp_path / "syncd.toml"
+    with file.open("wb") as to:
+        subprocess.run([sys.executable, "-m", "syncd", "config", "example"], cwd=ROOT, stdout=to, check=True)
+    assert [source.name for source in load(file, environ={}, secrets=False).sources] == ["hubspot"]

@@ -17,7 +17,7 @@ SEARCHED = (Path("config/syncd.toml"), Path("/etc/syncd/syncd.toml"))
 FILE_VARIABLE = "SYNCD_CONFIG"
 PREFIX = "SYNCD_"
 
-BEGIN = "copy config/syncd.example.toml to config/syncd.toml, set the lines marked <--, then run: syncd check"
+BEGIN = "run: syncd config example > syncd.toml, set the lines marked <--, and run: syncd check -c syncd.toml"
 
 
 @dataclass
@@ -63,7 +63,7 @@ def parse(file: Path) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         problem = _syntax(file, str(error))
     except RecursionError:
-        problem = Problem(str(file), "is nested too deeply", "see config/syncd.example.toml")
+        problem = Problem(str(file), "is nested too deeply", "see syncd config example")
     raise ConfigError([problem], where=str(file))
 
 

@@ -36,7 +36,7 @@ def configs(reading: Reading) -> Configs:
     """
     tables = reading.tree.get("sources", {})
     if not isinstance(tables, dict) or not tables:
-        hint = "config/syncd.example.toml shows one whole"
+        hint = "syncd config example shows one whole"
         reading.wrong(("sources",), "expected at least one source, e.g. [sources.hubspot]", hint)
         return {}
     found = {name: read for name, table in tables.items() if (read := _source(reading, name, table))}
