@@ -134,7 +134,7 @@ def test_what_is_imported_is_a_declared_dependency_and_the_other_way_round():
 
 
 def test_versions_agree():
-    assert version("syncd") == syncd.__version__
+    assert version("syncd") == PROJECT["project"]["version"] == syncd.__version__
     changelog = (ROOT / "CHANGELOG.md").read_text()
     assert "## Unreleased" in changelog or f"## {syncd.__version__}" in changelog
 

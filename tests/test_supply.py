@@ -14,6 +14,8 @@ from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -102,7 +104,7 @@ def test_the_commands_are_found_where_they_stand():
     """Otherwise the test above holds for nothing."""
     found = {name: len(list(installs(text))) for name, text in INSTRUCTIONS.items()}
     assert {name: count for name, count in found.items() if count} == {
-        ".ci/run": 2, "README.md": 4, "connectors/README.md": 1, "deploy/README.md": 4,
+        ".ci/run": 2, "README.md": 4, "connectors/README.md": 1, "deploy/README.md": 5,
         "deploy/container/Dockerfile": 4, "tests/deployed/wheel.sh": 2, "tests/test_project.py": 1,
     }  # fmt: skip
 
@@ -266,3 +268,52 @@ def test_the_printed_example_is_a_configuration_that_syncd_reads(tmp_path):
     with file.open("wb") as to:
         subprocess.run([sys.executable, "-m", "syncd", "config", "example"], cwd=ROOT, stdout=to, check=True)
     assert [source.name for source in load(file, environ={}, secrets=False).sources] == ["hubspot"]
+
+
+# -- the bill of materials ----------------------------------------------------------------
+
+
+def sbom_command() -> str:
+    """Return the command of deploy/README.md, from what follows the interpreter on."""
+    (command,) = re.findall(r"(?m)^\.venv/bin/python (.* -m cyclonedx_py .*)$", INSTRUCTIONS["deploy/README.md"])
+    return command
+
+
+@pytest.fixture(scope="module")
+def sbom(tmp_path_factory):
+    """Run the documented command in a copy of what it reads. Return the text of what it makes."""
+    folder = tmp_path_factory.mktemp("sbom")
+    for name in ("pyproject.toml", "README.md", "LICENSE", "requirements.txt"):
+        (folder / name).write_bytes((ROOT / name).read_bytes())
+    done = subprocess.run(
+        [sys.executable, *shlex.split(sbom_command())], cwd=folder, capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+    return (folder / "syncd.cdx.json").read_text(encoding="utf-8")
+
+
+def test_the_documented_command_makes_a_valid_cyclonedx_document(sbom):
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(sbom) is None
+    component = json.loads(sbom)["metadata"]["component"]
+    assert (component["name"], component["version"]) == ("syncd", PROJECT["project"]["version"])
+
+
+def test_the_sbom_holds_every_package_of_the_lock_with_its_hashes(sbom):
+    lock = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+    wanted = {
+        (name, version): set(re.findall(r"--hash=sha256:(\w+)", rest))
+        for name, version, rest in re.findall(r"(?ms)^([a-z0-9._-]+)(?:\[\S+\])?==(\S+)(.*?)(?=^[a-z0-9]|\Z)", lock)
+    }
+    found = {
+        (each["name"], each["version"]): {
+            known["content"] for reference in each["externalReferences"] for known in reference.get("hashes", ())
+        }
+        for each in json.loads(sbom)["components"]
+    }
+    assert len(wanted) > 40
+    assert found == wanted
+    assert all(each["purl"].startswith("pkg:pypi/") for each in json.loads(sbom)["components"])
+
+
+def test_ci_makes_the_sbom_by_the_documented_command():
+    assert f".venv/bin/python {sbom_command()}" in INSTRUCTIONS[".ci/run"].splitlines()
