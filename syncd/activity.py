@@ -62,6 +62,7 @@ class Draft:
     contacts: tuple[Person, ...] = ()  # the CRM's own associations
     others: tuple[Person, ...] = ()  # stand-ins where those yield nobody: header addresses, a callee
     companies: tuple[Company, ...] = ()  # of the activity itself
+    redacted: bool = False  # the CRM hides its content from the key; what stands here is not all there is
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, field_validator
 
 from syncd.activity import Draft, Kind, Owner
 from syncd.durations import Duration, Positive
+from syncd.errors import SyncdError
 from syncd.timetable import Timetable
 
 
@@ -57,12 +58,17 @@ class Page:
     It may fall between records of one time, because windows are inclusive. `until` is the
     window's end, on its last page for certain; a page that shows rows later than their
     place says less.
+
+    `withheld` on a window's last page ends the pass of that stream with this error, after
+    everything is booked. Each record that lacks its content says so by `Draft.redacted`: it is
+    held, does not age, and is looked up again once a window ends without `withheld`.
     """
 
     refs: Sequence[Ref]
     records: Sequence[Record]
     until: datetime | None = None  # no watermark goes beyond it; the CRM's clock; None in fetch_ids
     missing: Sequence[str] = ()  # fetch_ids alone: ids that the CRM did not find
+    withheld: SyncdError | None = None  # why the key may not see the content of this stream's records; None: it may
 
 
 # Told what was read, it answers which crm_ids must be read whole; the others are known as they stand.

@@ -9,6 +9,7 @@ from syncd.activity import Kind
 from syncd.states import MEANINGS, Cause, State, Verdict, follow, move
 
 DELETED = "deleted"  # excluded: a look-up by id did not find the record twice, an hour apart
+REDACTED = "redacted"  # incomplete: the key may not see its content; it waits for the key, not for the record
 UNREADABLE = "unreadable"  # dead: the connector could not make sense of the record
 
 
@@ -118,6 +119,12 @@ def _arrive(row: Row, reading: Reading, now: datetime) -> Row:
 
 
 def _wait(row: Row, due_at: datetime | None, now: datetime) -> Row:
+    """Return `row` with its next look-up, or dead of age.
+
+    A redacted row does not age and has no look-up of its own: `pull` asks for it once its content can be seen.
+    """
+    if row.reason == REDACTED:
+        return replace(row, waiting_since=None, next_attempt_at=None)
     since = row.waiting_since or now
     if now >= schedule.gives_up_at(waiting_since=since, occurred_at=row.occurred_at):
         dead = move(State.INCOMPLETE, State.DEAD, Cause.AGE)

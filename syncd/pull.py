@@ -17,11 +17,12 @@ from typing import Any
 from syncd import clock, schedule
 from syncd.activity import Owner
 from syncd.connector import Connector, Context, Page, Ref, Source, Window
-from syncd.errors import ConfigError, Problem, Stopped, Unauthorized
+from syncd.errors import ConfigError, Problem, Stopped, SyncdError, Unauthorized
 from syncd.ledger import Glance
 
 PAGES_AHEAD = 2  # read and not yet booked: bounds memory
 LOOK_UPS_AT_ONCE = 1000  # ids in one fetch_ids
+WITHHELD_PAGES = 10  # of what was redacted, looked up in one pass: a scope that is granted must not hold up a pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +153,10 @@ class Reader:
                     for stream in self._order(glance, connector):
                         try:
                             self._look_up(glance, connector, stream)
-                            until = self._read_window(glance, connector, stream, until)
+                            until, withheld = self._read_window(glance, connector, stream, until)
+                            withheld = withheld or self._look_up_withheld(glance, connector, stream)
+                            if withheld is not None:
+                                self._send(Failed(stream, withheld))
                         except Unauthorized as error:
                             self._send(Failed(stream, error))
                 finally:
@@ -164,7 +168,9 @@ class Reader:
 
     def _read_window(
         self, glance: Glance | None, connector: Connector, stream: str, until: datetime | None
-    ) -> datetime | None:
+    ) -> tuple[datetime | None, SyncdError | None]:
+        """Return the window's end, and why the content of its records cannot be seen, if so."""
+        withheld: SyncdError | None = None
         state = glance.stream(self.source.name, stream) if glance else None
         watermark, swept_at = (state.watermark, state.swept_at) if state else (None, None)
         now = self._now()
@@ -178,10 +184,10 @@ class Reader:
             return _unknown(glance, self.source.name, stream, refs)
 
         for page in connector.fetch(stream, Window(since, until, needed)):
-            until = page.until or until
+            until, withheld = page.until or until, page.withheld
             self._page(Read(stream, page, connector.owners()))
         self._send(WindowRead(stream, until, sweep))
-        return until
+        return until, withheld
 
     def _order(self, glance: Glance | None, connector: Connector) -> list[str]:
         names = [stream.name for stream in connector.streams]
@@ -194,11 +200,33 @@ class Reader:
         now, after_id = self._now(), 0
         while due := glance.due_look_ups(self.source.name, stream, now=now, after_id=after_id, limit=LOOK_UPS_AT_ONCE):
             after_id = due[-1][0]
-            ids = [crm_id for _, crm_id in due]
-            random.shuffle(ids)
-            asked_at = self._now()
-            for page in connector.fetch_ids(stream, ids):
-                self._page(Read(stream, page, connector.owners(), looked_up_at=asked_at))
+            self._ask_by_id(connector, stream, due)
+
+    def _look_up_withheld(self, glance: Glance | None, connector: Connector, stream: str) -> SyncdError | None:
+        """Look up what was redacted and can be seen now, a bounded part of it; return why it cannot, if so."""
+        if glance is None:
+            return None
+        now, after_id = self._now(), 0
+        for _ in range(WITHHELD_PAGES):
+            due = glance.withheld(self.source.name, stream, now=now, after_id=after_id, limit=LOOK_UPS_AT_ONCE)
+            if not due:
+                break
+            after_id = due[-1][0]
+            withheld = self._ask_by_id(connector, stream, due)
+            if withheld is not None:
+                return withheld
+        return None
+
+    def _ask_by_id(self, connector: Connector, stream: str, due: Sequence[tuple[int, str]]) -> SyncdError | None:
+        """Look up (row id, crm_id); return why the content cannot be seen, by the last page."""
+        ids = [crm_id for _, crm_id in due]
+        random.shuffle(ids)
+        asked_at = self._now()
+        withheld: SyncdError | None = None
+        for page in connector.fetch_ids(stream, ids):
+            withheld = page.withheld
+            self._page(Read(stream, page, connector.owners(), looked_up_at=asked_at))
+        return withheld
 
     def _page(self, event: Read) -> None:
         while not self._room.acquire(timeout=0.2):

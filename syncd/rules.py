@@ -26,6 +26,7 @@ EXCLUDED_REASONS = (
     "deleted",  # never of `assess`: the CRM no longer finds the record, which the engine learns
 )
 INCOMPLETE_REASONS = (
+    "redacted",
     "unfinished",
     "in_future",
     "no_contact",
@@ -129,13 +130,15 @@ def assess(
 ) -> Assessment:
     """Return the first reason why `draft` may not go out, or the activity that may; `now` is aware."""
     people = _people(draft, our_side)
+    known = not draft.redacted  # otherwise its people are not all known: nothing is concluded from them
     account = _account(draft, people, rules, our_side)
     owner = _owner(draft, people, rules, our_side)
     verdicts = (
         ("not_sent", draft.status == "not_sent"),
-        ("internal", people.internal),
-        ("excluded_domain", _is_excluded(people, account, rules.exclude_domains)),
+        ("internal", known and people.internal),
+        ("excluded_domain", known and _is_excluded(people, account, rules.exclude_domains)),
         ("too_old", rules.not_before is not None and draft.occurred_at < rules.not_before),
+        ("redacted", draft.redacted),
         ("unfinished", draft.status == "unfinished"),
         ("in_future", draft.occurred_at > now),
         ("no_contact", not people.outsiders),

@@ -21,6 +21,7 @@ REASONS = {
     "excluded_domain": "rules.exclude_domains names its domain",
     "too_old": "it happened before rules.not_before",
     "deleted": "the CRM no longer has the record",
+    "redacted": "the key may not see its content: grant the missing scope, and it is sent whole by itself",
     "unfinished": "the call still runs, or the email is not sent yet",
     "in_future": "it has not happened yet",
     "no_contact": "nobody of the other side is associated with it: associate a contact in the CRM",
@@ -141,6 +142,8 @@ def _next(document: dict[str, Any]) -> str:
         return "nothing: it is done"
     if state == "pending":
         return f"sent in the first pass after {at}"
+    if document["reason"] == "redacted":
+        return "looked up in the first pass after the key may see its content"
     if at:
         return f"looked up in the CRM in the first pass after {at}"
     if state == "skipped":

@@ -33,7 +33,7 @@ PURE = (
 MIDDLE = f"{PURE} connector secret"
 MAY_IMPORT = {
     **dict.fromkeys(PURE.split(), PURE),
-    "connector": "activity durations secret timetable",
+    "connector": "activity durations errors secret timetable",
     "secret": "files redaction",
     "files": "",
     "cores": "",

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from syncd import life, show
 from syncd.activity import Activity, Company, Draft, Owner, Person
 from syncd.addresses import within
 from syncd.rules import EXCLUDED_REASONS, INCOMPLETE_REASONS, Assessment, OurSide, Rules, assess, validate
@@ -421,7 +422,8 @@ def test_the_first_reason_that_holds_is_the_reason() -> None:
         ("not_sent", {"status": "unfinished"}),
         ("internal", {"direction": None}),
         ("excluded_domain", {"companies": ()}),
-        ("too_old", {"occurred_at": NOW + timedelta(minutes=1)}),
+        ("too_old", {"occurred_at": NOW + timedelta(minutes=1), "redacted": True}),
+        ("redacted", {"redacted": False}),
         ("unfinished", {"status": "done"}),
         ("in_future", {"occurred_at": NOW}),
         ("no_contact", {"contacts": (NOBODY,)}),
@@ -436,6 +438,20 @@ def test_the_first_reason_that_holds_is_the_reason() -> None:
     names = tuple(name for name, _ in steps)
     assert names == tuple(name for name in EXCLUDED_REASONS if name != "deleted") + INCOMPLETE_REASONS
     assert reason(draft, rules, now=NOW + SETTLE) is None
+
+
+def test_nothing_is_concluded_from_the_people_of_a_redacted_draft() -> None:
+    """What is excluded would not be looked up again, and its other people may be hidden."""
+    rules = replace(RULES, exclude_domains=frozenset({"rival.com"}))
+    ours = replace(EMAIL, contacts=(COLLEAGUE,), others=())
+    theirs = replace(EMAIL, companies=(company("1", "rival.com"),), contacts=people("x@rival.com"))
+    assert [reason(draft, rules) for draft in (ours, theirs)] == ["internal", "excluded_domain"]
+    assert [reason(replace(draft, redacted=True), rules) for draft in (ours, theirs)] == ["redacted"] * 2
+    assert reason(replace(EMAIL, redacted=True, status="not_sent")) == "not_sent"
+
+
+def test_each_reason_has_a_meaning_to_show() -> None:
+    assert {*EXCLUDED_REASONS, *INCOMPLETE_REASONS, life.UNREADABLE, life.REDACTED} <= show.REASONS.keys()
 
 
 # --- the account ---

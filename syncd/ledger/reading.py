@@ -78,12 +78,28 @@ class Glance:
     def due_look_ups(
         self, source: str, stream: str, *, now: datetime, after_id: int, limit: int
     ) -> list[tuple[int, str]]:
-        """Return (row id, crm_id) of what is to be looked up by `now`, by row id, beyond `after_id`."""
+        """Return (row id, crm_id) of what is to be looked up by `now`, by row id, beyond `after_id`.
+
+        What is redacted is left out, even if `retry` named it: see `withheld`.
+        """
         sql = """
             SELECT id, crm_id FROM activities
             WHERE stream_id = (SELECT id FROM streams WHERE source = :source AND stream = :stream)
               AND state <> 'pending' AND next_attempt_at IS NOT NULL
               AND (next_attempt_at <= :now OR next_attempt_at > :nonsense)
+              AND id > :after_id AND reason IS NOT 'redacted'
+            ORDER BY id LIMIT :limit
+        """
+        values = {"source": source, "stream": stream, "after_id": after_id, "limit": limit} | times(now)
+        return self._db.execute(sql, values).fetchall()
+
+    def withheld(self, source: str, stream: str, *, now: datetime, after_id: int, limit: int) -> list[tuple[int, str]]:
+        """Return (row id, crm_id) of what is redacted, by row id: to be looked up once its content can be seen."""
+        sql = """
+            SELECT id, crm_id FROM activities
+            WHERE stream_id = (SELECT id FROM streams WHERE source = :source AND stream = :stream)
+              AND state = 'incomplete' AND reason = 'redacted'
+              AND (next_attempt_at IS NULL OR next_attempt_at <= :now OR next_attempt_at > :nonsense)
               AND id > :after_id
             ORDER BY id LIMIT :limit
         """
@@ -122,7 +138,8 @@ class Glance:
         sql = """
             SELECT DISTINCT source FROM streams WHERE EXISTS (
                 SELECT 1 FROM activities WHERE stream_id = streams.id AND state <> 'pending'
-                  AND next_attempt_at IS NOT NULL AND (next_attempt_at <= :now OR next_attempt_at > :nonsense))
+                  AND next_attempt_at IS NOT NULL AND (next_attempt_at <= :now OR next_attempt_at > :nonsense)
+                  AND reason IS NOT 'redacted')
         """
         return {row[0] for row in self._db.execute(sql, times(now))}
 

@@ -152,6 +152,13 @@ V2 = (
     "INSERT INTO recotap (id) VALUES (1)",
 )
 
+V3 = (
+    # What waits for a scope, not for a time: found at once when it is granted, and no cost until then.
+    """
+    CREATE INDEX withheld ON activities (stream_id, id) WHERE state = 'incomplete' AND reason = 'redacted'
+    """,
+)
+
 
 def _first(db: Database) -> None:
     for statement in V1:
@@ -163,6 +170,11 @@ def _second(db: Database) -> None:
         db.execute(statement)
 
 
+def _third(db: Database) -> None:
+    for statement in V3:
+        db.execute(statement)
+
+
 # A migration is never edited after its release; the schema version is its place in this list, from 1.
-MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first, _second)
+MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first, _second, _third)
 VERSION = len(MIGRATIONS)
