@@ -6,6 +6,7 @@
 The SDK is imported when the first request is made, not here: `wire` alone knows it.
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, ClassVar
@@ -15,12 +16,13 @@ from connectors.hubspot.check import check
 from connectors.hubspot.client import Client
 from connectors.hubspot.config import HubSpotConfig
 from connectors.hubspot.portal import Portal, zone_of
+from connectors.hubspot.redacted import Redaction
 from connectors.hubspot.related import BATCH_INPUTS, Related, Row
 from connectors.hubspot.retry import CHANGED
 from connectors.hubspot.search import TIME, Found, Step, between, found, gather, read_ref, search_body, walk
 from syncd.activity import Draft, Owner
 from syncd.connector import Context, Finding, Page, Record, Ref, SourceConfig, Stream, Window
-from syncd.errors import Malformed, Unavailable
+from syncd.errors import Malformed, SyncdError, Unavailable
 from syncd.values import from_ms, to_ms
 
 PROPERTIES = {"calls": mapping.CALLS, "emails": mapping.EMAILS}
@@ -37,6 +39,7 @@ class HubSpot:
         self._config = config
         self._client = Client(config, context, zone=lambda: zone_of(context.store))
         self._portal = Portal(self._client, context.store, base_url=config.base_url)
+        self._redaction = Redaction(self._client, context.store, time.monotonic)
         self._related = self._new_related()
         self._paged = False
 
@@ -104,9 +107,10 @@ class HubSpot:
         related = self._new_related()
         kept, told, failure = self._read_ids(related, stream, wanted)
         rows = [(read_ref(row, otherwise=self._client.server_now()), row) for row in kept.values()]
-        records = related.hydrate(stream, rows) if rows else ()
+        records, withheld = self._records(related, stream, rows)
         self._paged = True
-        yield Page([ref for ref, _ in rows], records, missing=[crm_id for crm_id in told if crm_id not in kept])
+        missing = [crm_id for crm_id in told if crm_id not in kept]
+        yield Page([ref for ref, _ in rows], records, missing=missing, withheld=withheld)
         if failure is not None:
             raise failure
 
@@ -169,11 +173,19 @@ class HubSpot:
 
     def _page(self, stream: str, refs: Sequence[Ref], rows: Sequence[Any], window: Window) -> Page:
         until = self._until(window)
-        return Page(
-            refs,
-            self._related.hydrate(stream, rows) if rows else (),
-            None if until is None else from_ms(until),
-        )
+        records, withheld = self._records(self._related, stream, rows)
+        return Page(refs, records, None if until is None else from_ms(until), withheld=withheld)
+
+    def _records(
+        self, related: Related, stream: str, rows: Sequence[tuple[Ref, Row]]
+    ) -> tuple[Sequence[Record], SyncdError | None]:
+        """Return the records of `rows`; what belongs to a redacted one is asked for when it can be seen."""
+        hidden, withheld = self._redaction.of(rows) if stream == "emails" else ((), None)
+        if not rows:
+            return (), withheld
+        whole = [(ref, row) for ref, row in rows if ref.crm_id not in hidden]
+        records = {record.ref.crm_id: record for record in (related.hydrate(stream, whole) if whole else ())}
+        return [records.get(ref.crm_id) or Record(ref, row, {"redacted": True}) for ref, row in rows], withheld
 
 
 __all__ = ["HubSpot", "HubSpotConfig"]

@@ -5,14 +5,13 @@ from typing import Any
 
 from connectors.hubspot.client import COMPANIES_READ, CONTACTS_READ, EMAIL_READ, OWNERS_READ, Client
 from connectors.hubspot.config import HubSpotConfig
-from connectors.hubspot.search import TIME, search_body
+from connectors.hubspot.redacted import is_readable, redacted
+from connectors.hubspot.search import search_body
 from syncd.connector import Finding
 from syncd.errors import Exit, SyncdError, Unauthorized, Unavailable
 from syncd.values import count, dig, text
 
-SAMPLE = 20  # emails looked at for redaction
 QUOTA_LOW = 0.8  # used share of the daily quota from which one should know
-ADD_SCOPE = "add this scope to the service key or private app in HubSpot"
 
 
 def check(client: Client, config: HubSpotConfig) -> list[Finding]:
@@ -50,8 +49,9 @@ def _scopes(client: Client) -> Iterator[Finding]:
     yield _scope(COMPANIES_READ, lambda: client.search("companies", search_body([], "", 1, ())))
     yield _scope(OWNERS_READ, lambda: client.owners(archived=False, limit=1))
     emails: list[Any] = []
-    finding = _scope(EMAIL_READ, lambda: emails.extend(_sample(client)))
-    yield _redacted() if finding.ok and emails and not any(map(_is_readable, emails)) else finding
+    finding = _scope(EMAIL_READ, lambda: emails.extend(client.latest_emails()))
+    hidden = finding.ok and emails and not any(map(is_readable, emails))
+    yield _failed(f"scope {EMAIL_READ}", redacted(), Exit.UNAUTHORIZED) if hidden else finding
 
 
 def _scope(scope: str, ask: Callable[[], object]) -> Finding:
@@ -62,29 +62,6 @@ def _scope(scope: str, ask: Callable[[], object]) -> Finding:
             raise
         return Finding(f"scope {scope}", False, error.message, hint=error.hint, exit_code=Exit.UNAUTHORIZED)
     return Finding(f"scope {scope}", True, "granted")
-
-
-def _sample(client: Client) -> list[Any]:
-    properties = ("hs_email_subject", "hs_email_headers")
-    rows: list[Any] = client.search("emails", search_body([], TIME, SAMPLE, properties, direction="DESCENDING"))[
-        "results"
-    ]
-    return rows
-
-
-def _is_readable(row: Any) -> bool:
-    return any(text(dig(row, "properties", name)) for name in ("hs_email_subject", "hs_email_headers"))
-
-
-def _redacted() -> Finding:
-    """HubSpot redacts in a 200 what the scope would show (changelog, 2019)."""
-    return Finding(
-        f"scope {EMAIL_READ}",
-        False,
-        f"none of the latest emails ({SAMPLE} at most) has a subject or headers: HubSpot redacts them",
-        hint=ADD_SCOPE,
-        warning=True,
-    )
 
 
 def _quota(client: Client) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from connectors.hubspot.config import HubSpotConfig
 from connectors.hubspot.pace import Rolling, Spacing
 from connectors.hubspot.retry import Call, Moment, judge
+from connectors.hubspot.search import TIME, search_body
 from syncd.connector import Context
 from syncd.errors import Stopped, Unauthorized, Unavailable
 from syncd.exchange import Answer, Fault, Lost
@@ -30,6 +31,7 @@ CONTACTS_READ = "crm.objects.contacts.read"
 COMPANIES_READ = "crm.objects.companies.read"
 OWNERS_READ = "crm.objects.owners.read"
 EMAIL_READ = "sales-email-read"
+SAMPLE = 20  # emails that show whether the token sees the content of emails
 SCOPES = {
     "calls": CONTACTS_READ,
     "contacts": CONTACTS_READ,
@@ -125,6 +127,11 @@ class Client:
         """Return {total, results, paging}; at most 200 rows (HubSpot search, 2026-03)."""
         call = Call(f"{object_type} search", scope=SCOPES[object_type], search=True, exempt=True)
         return self._ask(call, lambda wire: wire.search(object_type, body))
+
+    def latest_emails(self) -> Any:
+        """Return the emails modified last, with subject and headers: a sample, whatever is being read."""
+        names = ("hs_email_subject", "hs_email_headers")
+        return self.search("emails", search_body([], TIME, SAMPLE, names, direction="DESCENDING"))["results"]
 
     def batch_read(self, object_type: str, ids: Sequence[str], properties: Sequence[str]) -> Any:
         """Return the rows of at most 100 ids; what HubSpot does not find is not among them (207)."""

@@ -99,6 +99,7 @@ def email(record: Record) -> Draft:
         contacts=related.get("contacts", ()),
         others=(*receivers, *((sender,) if sender else ())),
         companies=related.get("companies", ()),
+        redacted=related.get("redacted", False),
     )
 
 
