@@ -1,6 +1,7 @@
 """`syncd check`: try everything that a pass depends on, and say what to do about what fails."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
@@ -14,6 +15,8 @@ from syncd.errors import Exit, LedgerError, SyncdError
 from syncd.ledger import Glance, exists
 from syncd.pull import PassStore, refuse_stranger
 
+TURN_S = 30.0  # how long a check waits in all, for each server: a pass may be using up a limit that they share
+
 
 def findings(config: Config, sources: tuple[Source, ...]) -> Iterator[Finding]:
     """Yield one finding after another, each as soon as it is known; pauses are ignored."""
@@ -26,7 +29,7 @@ def findings(config: Config, sources: tuple[Source, ...]) -> Iterator[Finding]:
                 finding.exit_code,
             )  # fmt: skip
     with wiring.sender(config) as to:
-        yield to.check()
+        yield to.check(turn_s=TURN_S, sleep=time.sleep)
 
 
 def _ledger(config: Config) -> Iterator[Finding]:
@@ -62,7 +65,8 @@ def _new_ledger(path: Path) -> Finding:
 
 def _source(config: Config, source: Source) -> Iterator[Finding]:
     yield from _pause(config, source)
-    context = Context(source.name, PassStore(_kept(config, source), clock.now), clock.now, _no_sleep, True)
+    store = PassStore(_kept(config, source), clock.now)
+    context = Context(source.name, store, clock.now, time.sleep, looks_only=True, turn_s=TURN_S)
     try:
         connector = source.connector(source.config, context)
         try:
@@ -103,7 +107,3 @@ def _pause(config: Config, source: Source) -> Iterator[Finding]:
 def _refuse_stranger(config: Config, source: Source, identity: str | None) -> None:
     with suppress(LedgerError), Glance.at(config.ledger.path) as glance:
         refuse_stranger(glance, source, identity)
-
-
-def _no_sleep(seconds: float) -> None:
-    """Check asks once: what is busy now is said, not waited for."""

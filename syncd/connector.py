@@ -103,6 +103,7 @@ class Context:
     now: Callable[[], datetime]  # aware UTC, the local clock
     sleep: Callable[[float], None]  # seconds; raises Stopped when the pass is to end
     looks_only: bool = False  # a dry run or a check: nothing outside may be changed
+    turn_s: float | None = None  # a check: how long to wait in all for limits and failures; None: as a pass does
 
 
 @dataclass(frozen=True, slots=True)

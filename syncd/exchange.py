@@ -39,6 +39,7 @@ class Fault:
     error: SyncdError  # raised when no further try is made
     wait_s: float | None = None  # before the next try; None: another try is of no use
     pause_s: float | None = None  # how long to stay away altogether
+    limited: bool = False  # too many requests at the moment, whoever made them: another try is a matter of time
     refusal: bool = False  # the CRM itself says "not for you": what some calls shrug off
 
 
@@ -63,11 +64,13 @@ def retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
 
 
 def wait_as_told(
-    error: SyncdError, answer: Answer, *, now: datetime, default_s: float, at_most_s: float
+    error: SyncdError, answer: Answer, *, now: datetime, default_s: float, at_most_s: float, limited: bool = False
 ) -> Fault:  # fmt: skip
     """Wait as long as Retry-After says, at least `default_s`; a minute or more is not waited out but paused."""
     told_s = min(retry_after(answer.headers, now=now) or 0.0, at_most_s)
-    return Fault(error, pause_s=told_s) if told_s >= PAUSE_S else Fault(error, wait_s=max(default_s, told_s))
+    if told_s >= PAUSE_S:
+        return Fault(error, pause_s=told_s, limited=limited)
+    return Fault(error, wait_s=max(default_s, told_s), limited=limited)
 
 
 def served_at(headers: Mapping[str, str]) -> datetime | None:

@@ -7,10 +7,15 @@ from syncd.exchange import FAILING_MAX_S, TRIES, Fault, served_at
 
 
 class Patience:
-    """Three tries a request, and a minute of failures in a row (design, promise 8)."""
+    """Three tries a request, and a minute of failures in a row (design, promise 8).
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
+    With `turn_s`, the waits of all requests together stay within so many seconds, and a request that
+    meets a limit of requests is tried again as long as these last: `syncd check` waits its turn.
+    """
+
+    def __init__(self, monotonic: Callable[[], float], *, turn_s: float | None = None) -> None:
         self._monotonic = monotonic
+        self._left_s = turn_s
         self._tries = TRIES
         self._failing_since: float | None = None
 
@@ -26,7 +31,14 @@ class Patience:
         """Say whether no further try is to be made after the `attempt`th, which began then by the monotonic clock."""
         self._failing_since = began if self._failing_since is None else self._failing_since
         failing_s = self._monotonic() - self._failing_since
-        return fault.wait_s is None or attempt >= self._tries or failing_s >= FAILING_MAX_S
+        if fault.wait_s is None or failing_s >= FAILING_MAX_S:
+            return True
+        if self._left_s is None:
+            return attempt >= self._tries
+        if fault.wait_s > self._left_s or (attempt >= self._tries and not fault.limited):
+            return True
+        self._left_s -= fault.wait_s
+        return False
 
 
 class ServerClock:

@@ -1,5 +1,6 @@
 """All HTTP to Recotap: one POST of a batch, and one look at whether the key is taken."""
 
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from types import TracebackType
@@ -10,11 +11,13 @@ from syncd import __version__, answers, deadline, proxies
 from syncd.answers import Answer
 from syncd.connector import Finding
 from syncd.errors import Exit
+from syncd.exchange import retry_after
 
 BATCH = 50  # activities in one POST at most (vendor's page, 2026-04)
 PATH = "/sales-activities"
 URL_HINT = "recotap.base_url should end in /api/v1, e.g. https://eapi.recotap.com/api/v1"
 KEY_HINT = "a key dies when its user generates another: put the new one where recotap.api_key points"
+BUSY_S = 1.0  # before another try, if Recotap does not say how long
 MOST_BYTES = 4 * 1024 * 1024  # of an answer; 50 results are a few KiB
 
 
@@ -54,11 +57,21 @@ class Sender:
         ids = [name for name, _ in sent]
         return answers.read(response.status_code, response.headers, body, ids, now=self._now())
 
-    def check(self) -> Finding:
-        """Try the key and the base URL the vendor's own way: `GET /accounts?limit=1`."""
+    def check(self, *, turn_s: float = 0.0, sleep: Callable[[float], None] = time.sleep) -> Finding:
+        """Try the key and the base URL the vendor's own way: `GET /accounts?limit=1`.
+
+        If Recotap asks for fewer requests (429), wait as long as it says and try again, for `turn_s` in all.
+        """
         what = "recotap key"
         try:
             response, body = self._exchange("GET", "/accounts?limit=1", None)
+            while response.status_code == 429:
+                wait_s = max(retry_after(response.headers, now=self._now()) or 0.0, BUSY_S)
+                if wait_s > turn_s:
+                    break
+                turn_s -= wait_s
+                sleep(wait_s)
+                response, body = self._exchange("GET", "/accounts?limit=1", None)
         except httpx.HTTPError as error:
             hint = "is recotap.base_url right, and does this machine reach it (DNS, proxy, firewall)?"
             return Finding(
@@ -69,6 +82,9 @@ class Sender:
             return Finding(what, False, f"refused (HTTP {status})", KEY_HINT, exit_code=Exit.UNAUTHORIZED)
         if status in (404, 405) or 300 <= status < 400:
             return Finding(what, False, f"wrong base URL (HTTP {status})", URL_HINT, exit_code=Exit.CONFIG)
+        if status == 429:
+            message = "Recotap asks for fewer requests at the moment (HTTP 429)"
+            return Finding(what, False, message, "check again when no pass is running", exit_code=Exit.UNAVAILABLE)
         if status != 200 or not answers.is_envelope(body):
             message = f"HTTP {status}, and not Recotap's answer"
             return Finding(what, False, message, "look again later", exit_code=Exit.UNAVAILABLE)

@@ -6,6 +6,7 @@ from typing import Any
 from connectors.hubspot.client import COMPANIES_READ, CONTACTS_READ, EMAIL_READ, OWNERS_READ, Client
 from connectors.hubspot.config import HubSpotConfig
 from connectors.hubspot.redacted import is_readable, redacted
+from connectors.hubspot.retry import SHARED
 from connectors.hubspot.search import search_body
 from syncd.connector import Finding
 from syncd.errors import Exit, SyncdError, Unauthorized, Unavailable
@@ -73,7 +74,7 @@ def _quota(client: Client) -> Iterator[Finding]:
                 "daily quota",
                 not low,
                 f"{used:,} of {limit:,} calls used today",
-                hint="other integrations share it; an idle pass of syncd costs 2 calls" if low else "",
+                hint=f"{SHARED}; an idle pass of syncd costs 2 calls" if low else "",
                 warning=low,
             )
 

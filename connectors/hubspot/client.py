@@ -68,7 +68,7 @@ class Client:
         self._spacing = Spacing(config.search_per_second)
         self._rolling = Rolling()
         self._clock = ServerClock(lambda: self._context.now())
-        self._patience = Patience(monotonic)
+        self._patience = Patience(monotonic, turn_s=context.turn_s)
         self._thread = threading.local()  # left: done when nobody waits for what this thread asks
         self._lock = threading.Lock()  # over the limiters, the clock and the connection
 

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import orjson
 
 from syncd.errors import Malformed, SyncdError, Unauthorized, Unavailable
-from syncd.exchange import PAUSE_S, Answer, Fault, Lost, backoff_s, retry_after, wait_as_told
+from syncd.exchange import PAUSE_S, TRIES, Answer, Fault, Lost, backoff_s, retry_after, wait_as_told
 
 RETRY_AFTER_MAX_S = 120  # of a 429 or 5xx: larger values were milliseconds or mistakes (HubSpot forum, Airbyte)
 MIGRATION_MAX_S = 86_400  # 477: typically up to a day (HubSpot error handling page)
@@ -26,6 +26,8 @@ HOUR_S = 3_600  # a daily limit in a portal of unknown time zone
 # What an entry of a 207's errors says for good: there is no such item (recorded), or its id is none
 ABSENT = frozenset({"OBJECT_NOT_FOUND", "VALIDATION_ERROR"})
 UNASSOCIATED = "NO_ASSOCIATIONS_FOUND"
+# Of a limit we see only that it was reached: by ourselves, by another syncd or by somebody else.
+SHARED = "everything that uses the portal shares it: this syncd, other syncds and other integrations"
 CHANGED = "a proxy in between, or HubSpot has changed it: look for a newer syncd, or report it"
 
 Shape = Literal["results", "list", "object"]
@@ -149,24 +151,25 @@ def _too_many(call: Call, answer: Answer, error: Mapping[str, Any] | None, momen
         return Fault(
             Unavailable(
                 f"HubSpot, {call.name}: the portal's daily limit of API calls is used up",
-                hint="it starts anew at midnight in the portal's time zone; other integrations share it",
+                hint=f"it starts again at midnight in the portal's time zone; {SHARED}",
             ),
             pause_s=until_midnight(moment.now, moment.zone),
         )
     if "secondly" in said and "ten_secondly" not in said:
-        default_s, which = 1.0 * moment.attempt, "per-second limit of searches"
+        default_s, which = 1.0 * min(moment.attempt, TRIES), "per-second limit of searches"
     elif "secondly" in said or not call.search:
         default_s, which = 10.0, "ten-second limit"
     else:
-        default_s, which = 1.0 * moment.attempt, "limit of searches"
+        default_s, which = 1.0 * min(moment.attempt, TRIES), "limit of searches"
     return _later(
         Unavailable(
             f"HubSpot, {call.name}: the {which} was reached (429)",
-            hint="another integration uses it up; lower search_per_second if it is this one",
+            hint=f"{SHARED}; where it lasts, lower search_per_second of each syncd that reads this portal",
         ),
         answer,
         moment,
-        default_s=default_s,
+        default_s=default_s + moment.jitter,
+        limited=True,
     )
 
 
@@ -325,6 +328,8 @@ def until_midnight(now: datetime, zone: str | None) -> float:
     return (midnight - now).total_seconds()
 
 
-def _later(error: SyncdError, answer: Answer, moment: Moment, *, default_s: float) -> Fault:
+def _later(error: SyncdError, answer: Answer, moment: Moment, *, default_s: float, limited: bool = False) -> Fault:
     """Wait as long as told, at least as long as is sensible; a minute or more is not waited out."""
-    return wait_as_told(error, answer, now=moment.now, default_s=default_s, at_most_s=RETRY_AFTER_MAX_S)
+    return wait_as_told(
+        error, answer, now=moment.now, default_s=default_s, at_most_s=RETRY_AFTER_MAX_S, limited=limited
+    )

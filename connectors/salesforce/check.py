@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from connectors.salesforce import soql
 from connectors.salesforce.client import Client, Refused
 from connectors.salesforce.org import Org
+from connectors.salesforce.retry import SHARED
 from connectors.salesforce.schema import EMAIL, ENHANCED_EMAIL, TASK, VOICE_CALL, Schema
 from connectors.salesforce.soql import Select
 from connectors.salesforce.stretch import SHORT, Stretch
@@ -130,7 +131,7 @@ def _quota(client: Client) -> Iterator[Finding]:
     low = usage.used >= QUOTA_LOW * usage.total
     yield Finding(
         "daily calls", not low, f"{usage.used:,} of {usage.total:,} used in the last 24 hours",
-        hint="other integrations share them; an idle pass of syncd costs 2" if low else "", warning=low,
+        hint=f"{SHARED}; an idle pass of syncd costs 2" if low else "", warning=low,
     )  # fmt: skip
 
 

@@ -70,7 +70,7 @@ class Client:
         self._org: Org | None = None
         self._signing: Future[Org] | None = None  # under way: whoever needs the org waits for it
         self._clock = ServerClock(lambda: self._context.now())
-        self._patience = Patience(monotonic)
+        self._patience = Patience(monotonic, turn_s=context.turn_s)
         self._timeouts = 0  # in a row
         self._lock = threading.Lock()  # over the connection, the org and what answers teach
         self.usage: Usage | None = None  # as the newest answer that tells has it

@@ -17,13 +17,15 @@ from typing import Any, Literal, NamedTuple
 import orjson
 
 from syncd.errors import Malformed, SyncdError, Unauthorized, Unavailable
-from syncd.exchange import Answer, Fault, Lost, backoff_s, retry_after, wait_as_told
+from syncd.exchange import TRIES, Answer, Fault, Lost, backoff_s, retry_after, wait_as_told
 
 HOUR_S = 3_600  # the day's calls are counted over a rolling 24 h: some are free again within the hour
 RETRY_AFTER_MAX_S = 86_400  # a larger one is a mistake
 CONCURRENT_S = 5.0  # at most 25 requests of 20 s and longer at a time (limits guide, v67): theirs must end first
 LIMIT_EXCEEDED = "REQUEST_LIMIT_EXCEEDED"
 STATUS_PAGE = "https://status.salesforce.com"
+# Of a limit we see only that it was reached: by ourselves, by another syncd or by somebody else.
+SHARED = "everything that uses the org shares them: this syncd, other syncds and other integrations"
 CHANGED = "a proxy in between, or Salesforce has changed it: look for a newer syncd, or report it"
 
 Shape = Literal["page", "list", "batch", "object"]
@@ -141,9 +143,11 @@ def outage(name: str, answer: Answer, moment: Moment, *, code: str = "", hint: s
     return later(error, answer, moment, default_s=backoff_s(moment.attempt, moment.jitter))
 
 
-def later(error: SyncdError, answer: Answer, moment: Moment, *, default_s: float) -> Fault:
+def later(error: SyncdError, answer: Answer, moment: Moment, *, default_s: float, limited: bool = False) -> Fault:
     """Wait as long as told, at least as long as is sensible; a minute or more is not waited out."""
-    return wait_as_told(error, answer, now=moment.now, default_s=default_s, at_most_s=RETRY_AFTER_MAX_S)
+    return wait_as_told(
+        error, answer, now=moment.now, default_s=default_s, at_most_s=RETRY_AFTER_MAX_S, limited=limited
+    )
 
 
 def unreadable(name: str, answer: Answer, moment: Moment, *, json: bool) -> Fault:
@@ -230,12 +234,12 @@ def limit(call: Call, answer: Answer, error: Error, moment: Moment) -> Fault:
     """Tell the two limits of one code apart: only the text says which (ConcurrentPerOrgLongTxn, TotalRequests)."""
     if "concurrent" in error.text:
         message = f"Salesforce, {call.name}: too many long requests at once ({_named(answer, error.code)})"
-        hint = "other integrations of the org keep it busy; it passes"
+        default_s = CONCURRENT_S * (min(moment.attempt, TRIES) + moment.jitter)
         return later(
-            Unavailable(message, hint=hint), answer, moment, default_s=CONCURRENT_S * (moment.attempt + moment.jitter)
+            Unavailable(message, hint=f"it passes; {SHARED}"), answer, moment, default_s=default_s, limited=True
         )
     message = f"Salesforce, {call.name}: the org's API calls of 24 hours are used up ({_named(answer, error.code)})"
-    hint = "other integrations share them: see Setup > System Overview; syncd asks again in an hour"
+    hint = f"{SHARED}: see Setup > System Overview; syncd asks again in an hour"
     told_s = min(retry_after(answer.headers, now=moment.now) or 0.0, RETRY_AFTER_MAX_S)
     return Fault(Unavailable(message, hint=hint), pause_s=max(HOUR_S, told_s))
 
