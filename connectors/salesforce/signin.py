@@ -148,10 +148,19 @@ def _session(answer: Answer, moment: Moment) -> Session | Fault:
     *_, org, user = ("", "", *identity.split("/"))
     org_id = ORG_ID.match(org) or ORG_ID.match(token)
     is_token = re.fullmatch(r"[!-~]+", token)  # nothing that breaks a header
-    is_address = instance_url.startswith("https://") and not urls.mistake_in(instance_url)
-    if not (is_token and is_address and org_id):
+    address = _address(instance_url)
+    if not (is_token and address and org_id):
         return unreadable(NAME, answer, moment, json=True)
-    return Session(token, instance_url.rstrip("/"), org_id[0], user if USER_ID.fullmatch(user) else None)
+    return Session(token, address, org_id[0], user if USER_ID.fullmatch(user) else None)
+
+
+def _address(instance_url: str) -> str:
+    """Return an org's address, normalized. Return "" if it is none or if it is not https."""
+    try:
+        address = urls.checked(instance_url)
+    except ValueError:
+        return ""
+    return address if address.startswith("https://") else ""
 
 
 def _refused(config: SalesforceConfig, asked: TokenRequest, answer: Answer, error: Error) -> Fault:

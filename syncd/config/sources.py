@@ -72,8 +72,7 @@ def _source(reading: Reading, name: str, table: Any) -> tuple[SourceConfig, type
     mistakes.choose(reading, (*key, "schedule"), table.get("schedule"))
     if config is None:
         return None
-    _check(reading, key, config)
-    return config, connector
+    return _checked(reading, key, config), connector
 
 
 def _is_number(value: Any) -> bool:
@@ -121,17 +120,23 @@ def unloadable(problem: Problem) -> type[Connector]:
     return cast(type[Connector], type("Unloadable", (Unloadable,), {"problem": problem}))
 
 
-def _check(reading: Reading, key: tuple[str, ...], config: SourceConfig) -> None:
-    """Check what holds for every connector's table, whatever its own model checks."""
+def _checked(reading: Reading, key: tuple[str, ...], config: SourceConfig) -> SourceConfig:
+    """Check what holds for every connector's table, whatever its own model checks, and normalize its addresses."""
     if config.start and config.start > reading.now:
         reading.wrong((*key, "start"), "lies in the future", "expected a time that has been, or a clock that is right")
     if config.start and config.start.year == 1:  # in another zone it may be no time at all
         reading.wrong((*key, "start"), A_TIME)
+    addresses: dict[str, str] = {}
     for name, value in config:
         if name.endswith("_url") and isinstance(value, str) and value:
-            mistake = urls.mistake_in(value) or (urls.INSECURE if urls.is_insecure(value) else "")
-            if mistake:
-                reading.wrong((*key, name), mistake)
+            try:
+                addresses[name] = urls.checked(value)
+            except ValueError as error:
+                reading.wrong((*key, name), str(error))
+            else:
+                if urls.is_insecure(addresses[name]):
+                    reading.wrong((*key, name), urls.INSECURE)
+    return config.model_copy(update=addresses) if addresses else config
 
 
 def _compare_ids(reading: Reading, forms: Mapping[str, str | None]) -> None:
