@@ -53,6 +53,7 @@ class Answer:
     culprits: Mapping[int, str] = field(default_factory=dict)  # refused: index in the batch to broken rules
     retry_after: float | None = None  # seconds
     stored: bool = False  # down: Recotap may have stored what was sent
+    hint: str = ""  # unreachable: what the operator can do, if anything
 
 
 def read(status: int, headers: Mapping[str, str], body: str, sent: Sequence[str], *, now: datetime) -> Answer:

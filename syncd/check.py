@@ -11,7 +11,7 @@ from typing import Any
 from syncd import clock, wiring
 from syncd.config import Config
 from syncd.connector import Context, Finding, Source
-from syncd.errors import Exit, LedgerError, SyncdError
+from syncd.errors import ConfigError, Exit, LedgerError, SyncdError
 from syncd.ledger import Glance, exists
 from syncd.pull import PassStore, refuse_stranger
 
@@ -28,8 +28,11 @@ def findings(config: Config, sources: tuple[Source, ...]) -> Iterator[Finding]:
                 f"{source.name}: {finding.what}", finding.ok, finding.message, finding.hint, finding.warning,
                 finding.exit_code,
             )  # fmt: skip
-    with wiring.sender(config) as to:
-        yield to.check(turn_s=TURN_S, sleep=time.sleep)
+    try:
+        with wiring.sender(config) as to:
+            yield to.check(turn_s=TURN_S, sleep=time.sleep)
+    except ConfigError as error:
+        yield _failed("recotap key", error)
 
 
 def _ledger(config: Config) -> Iterator[Finding]:
@@ -78,10 +81,14 @@ def _source(config: Config, source: Source) -> Iterator[Finding]:
             connector.close()
         _refuse_stranger(config, source, identity)
     except SyncdError as error:
-        problems = getattr(error, "problems", ())
-        message = "; ".join(f"{p.path} {p.message}" for p in problems) or error.message
-        hint = "; ".join(p.hint for p in problems) or error.hint
-        yield Finding("source", False, message, hint, exit_code=error.exit_code)
+        yield _failed("source", error)
+
+
+def _failed(what: str, error: SyncdError) -> Finding:
+    problems = getattr(error, "problems", ())
+    message = "; ".join(f"{p.path} {p.message}" for p in problems) or error.message
+    hint = "; ".join(p.hint for p in problems) or error.hint
+    return Finding(what, False, message, hint, exit_code=error.exit_code)
 
 
 def _fails(finding: Finding) -> bool:

@@ -157,7 +157,11 @@ class SourceConfig(BaseModel):
 
 
 class Connector(Protocol):
-    """Read one CRM. Methods that do IO raise Unavailable, Unauthorized, Stopped; nothing else."""
+    """Read one CRM. Methods that do IO raise Unavailable, Unauthorized, Stopped or ConfigError, nothing else.
+
+    ConfigError: what only a request shows, e.g. a CA file or a proxy that cannot be used. It ends the source's pass
+    with exit code 78; other sources go on.
+    """
 
     Config: ClassVar[type[SourceConfig]]  # the model of its configuration table
     streams: tuple[Stream, ...]

@@ -14,6 +14,12 @@ from typing import Any
 
 import httpcore
 import httpx
+from httpcore._backends.sync import SyncStream
+
+from syncd.connect import connect
+from syncd.proxies import Proxy
+
+NO_DELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 _local = threading.local()
 
@@ -38,48 +44,31 @@ def _left(timeout: float | None, error: type[Exception]) -> float | None:
     return left if timeout is None else min(timeout, left)
 
 
-def transport(base_url: str, *, limits: httpx.Limits, proxy: str | None = None) -> httpx.BaseTransport:
-    """Return a transport that heeds `within`; for plain http it does not read the certificates, which takes 25 ms."""
-    return Transport(limits=limits, proxy=proxy, verify=base_url.startswith("https:"))
-
-
 class Transport(httpx.HTTPTransport):
-    """httpx's own transport over streams that know the deadline."""
+    """httpx's own transport over streams that know the deadline of `within`. `trust`: see syncd.tls."""
 
-    def __init__(self, *, limits: httpx.Limits, proxy: str | None = None, verify: bool = True) -> None:
-        super().__init__(limits=limits, proxy=proxy, verify=verify)
+    def __init__(self, *, limits: httpx.Limits, trust: ssl.SSLContext, proxy: Proxy | None = None) -> None:
+        through = httpx.Proxy(proxy.url, headers=dict(proxy.headers)) if proxy else None
+        super().__init__(limits=limits, proxy=through, verify=trust, trust_env=False)
         # httpx has no public way to pass a network backend on; httpcore, which it wraps, has.
-        self._pool._network_backend = _Backend(httpcore.SyncBackend())
+        self._pool._network_backend = _Backend()
 
 
 class _Backend(httpcore.NetworkBackend):
-    def __init__(self, inner: httpcore.NetworkBackend) -> None:
-        self._inner = inner
-
     def connect_tcp(
         self, host: str, port: int, timeout: float | None = None, local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:  # fmt: skip
-        """Try one address of `host` after another, each with its share: the standard library gives each the whole."""
-        addresses = _addresses(host, port)
-        for at, address in enumerate(addresses, 1):
-            left = _left(timeout, httpcore.ConnectTimeout)
-            share = None if left is None else left / (len(addresses) - at + 1)
-            try:
-                return _Stream(self._inner.connect_tcp(address, port, share, local_address, socket_options))
-            except (httpcore.ConnectError, httpcore.ConnectTimeout):
-                if at == len(addresses):
-                    raise
-        raise httpcore.ConnectError("the name has no address")
-
-
-def _addresses(host: str, port: int) -> list[str]:
-    """Ask the resolver, whose own time-outs nothing here can shorten."""
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:  # UnicodeError: no name that DNS could hold
-        raise httpcore.ConnectError("the name cannot be resolved") from error
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+        """Give the name and all of its addresses what is left: the standard library gives each address the whole."""
+        left = _left(timeout, httpcore.ConnectTimeout)
+        source = None if local_address is None else (local_address, 0)
+        try:
+            connection = connect(host, port, left, options=(*(socket_options or ()), NO_DELAY), source=source)
+        except TimeoutError as error:
+            raise httpcore.ConnectTimeout("no connection before the deadline") from error
+        except (OSError, UnicodeError) as error:  # UnicodeError: no name that DNS could hold
+            raise httpcore.ConnectError("no connection") from error
+        return _Stream(SyncStream(connection))
 
 
 class _Stream(httpcore.NetworkStream):

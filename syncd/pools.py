@@ -8,6 +8,8 @@ whose SDK is built on urllib3 import this.
 
 import io
 import re
+import socket
+import sys
 import time
 from http.client import HTTPResponse
 from typing import Any
@@ -17,33 +19,40 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
+    LocationParseError,
     LocationValueError,
     MaxRetryError,
     NameResolutionError,
     NewConnectionError,
     ProxyError,
     ReadTimeoutError,
-    SSLError,
 )
 
+from syncd.connect import connect
 from syncd.exchange import Lost
+from syncd.proxies import Proxy
+from syncd.tls import Trust
 
-PROXY = "the environment's HTTPS_PROXY (http_proxy for plain http) and NO_PROXY"
 
-
-def lost(error: Exception, *, address: str, proxied: bool, timeout_s: float, status_page: str) -> Lost:
+def lost(
+    error: Exception, *, address: str, trust: Trust, proxy: Proxy | None, timeout_s: float, status_page: str
+) -> Lost:
     """Say why no answer came, without the error's own text, which holds the whole address.
 
     `address` is the configuration's key that the request went to, e.g. base_url.
     """
+    distrust = trust.distrust(error)
+    if distrust:
+        return Lost(distrust.message, hint=distrust.hint, again=not distrust.lasts)
     cause = _cause(error)
     if isinstance(cause, LocationValueError):
-        which = f"{address} or the proxy" if proxied else address
-        hint = f"{address} must be an address such as https://host"
-        return Lost(f"{which} is not an address", hint=f"{hint}; check {PROXY}" if proxied else hint, again=False)
-    if isinstance(cause, ProxyError) or "Tunnel connection failed" in str(cause):
+        return Lost(f"{address} is not an address", hint=f"{address} must be an address like https://host", again=False)
+    if proxy and (isinstance(cause, ProxyError | NewConnectionError) or "Tunnel connection failed" in str(cause)):
         status = re.search(r"Tunnel connection failed: (\d{3})", str(cause))
-        return Lost(f"no way through the proxy{f' ({status[1]})' if status else ''}", hint=f"check {PROXY}")
+        said = proxy.refusal(int(status[1])) if status else "no connection to the proxy"
+        return Lost(said, hint=proxy.hint)
+    if proxy and isinstance(cause, ConnectTimeoutError):
+        return Lost(f"no connection to the proxy within {timeout_s:g} s", hint=proxy.hint)
     if isinstance(cause, NameResolutionError):
         return Lost(f"the name of {address} cannot be resolved", hint=f"check {address}, DNS and the network")
     if isinstance(cause, NewConnectionError):
@@ -51,8 +60,6 @@ def lost(error: Exception, *, address: str, proxied: bool, timeout_s: float, sta
     if isinstance(cause, ConnectTimeoutError | ReadTimeoutError | TimeoutError):
         timed_out = not isinstance(cause, ConnectTimeoutError)
         return Lost(f"no whole answer within {timeout_s:g} s", hint=f"see {status_page}", timed_out=timed_out)
-    if isinstance(cause, SSLError):
-        return Lost("the TLS connection failed", hint="is a proxy in between whose certificate is not trusted?")
     return Lost(f"the connection broke ({type(cause).__name__})", hint=f"see {status_page}, and the network")
 
 
@@ -94,11 +101,32 @@ class _Response(HTTPResponse):
         self.fp = io.BufferedReader(_Deadline(sock, self.fp.detach()))
 
 
-class _Connection(HTTPConnection):
+class _Connecting(HTTPConnection):
+    """urllib3's connection, in which a dead address does not cost the whole timeout."""
+
+    def _new_conn(self) -> socket.socket:
+        try:
+            timeout = float(self.timeout) if isinstance(self.timeout, (int, float)) else None
+            made = connect(
+                self._dns_host, self.port, timeout, options=self.socket_options or (), source=self.source_address
+            )
+        except socket.gaierror as error:
+            raise NameResolutionError(self.host, self, error) from error
+        except UnicodeError:
+            raise LocationParseError(self.host) from None
+        except TimeoutError as error:
+            raise ConnectTimeoutError(self, "no connection before the deadline") from error
+        except OSError as error:
+            raise NewConnectionError(self, "no connection") from error
+        sys.audit("http.client.connect", self, self.host, self.port)
+        return made
+
+
+class _Connection(_Connecting):
     response_class = _Response
 
 
-class _SecureConnection(HTTPSConnection):
+class _SecureConnection(_Connecting, HTTPSConnection):
     response_class = _Response
 
 

@@ -1,20 +1,161 @@
-"""Which proxy the environment names for an API; for syncd and for connectors alike."""
+"""Choose and judge the proxy that the environment names for an API. For syncd and for connectors alike.
 
-from urllib.parse import urlsplit
-from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
+No library reads these variables by itself: each has its own rules for them, and its own crash for a wrong one.
+"""
+
+import base64
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from urllib.parse import unquote, urlsplit
 
 from syncd import urls
+from syncd.errors import ConfigError, Problem
+
+EXPECTED = "expected an HTTP proxy such as http://host:port, or an empty variable for no proxy"
+LOGIN = "a login goes before the host, as in http://user:password@host:port, with %40 for @, %3A for :, %23 for #"
+USERINFO = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})*")  # RFC 3986
+HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?\.?")
+PORT = re.compile(r"[0-9]{1,5}")
 
 
-def proxy_for(base_url: str) -> str | None:
-    """Return the address of the proxy to take for `base_url`, its login in it where there is one; None for none.
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A proxy for HTTP: where it is, the header that it wants, and the variable that names it."""
 
-    The standard library's rules: small letters win, NO_PROXY lists suffixes, hosts with
-    or without port, or *. Beyond them, loopback is never a proxy's: it would be its own.
+    url: str  # http://host:port
+    variable: str  # as it is spelled in the environment
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def hint(self) -> str:
+        """Return what to look at if there is no way through it."""
+        return f"check the proxy that {self.variable} names; NO_PROXY lists the hosts to reach without one"
+
+    def refusal(self, status: int) -> str:
+        """Return the message for a proxy that answers in place of the API."""
+        said = {407: "wants another login", 403: "does not let this host through"}.get(status, "lets nothing through")
+        return f"no way through the proxy ({status}): it {said}"
+
+
+def proxy_for(base_url: str, environ: Mapping[str, str] | None = None) -> Proxy | None:
+    """Return the proxy to take for `base_url`, None for none. ConfigError if the variable's value is invalid.
+
+    The variable of the scheme goes before ALL_PROXY, and small letters before capitals. A loopback address never
+    takes a proxy: the proxy's own would be meant.
     """
+    environ = os.environ if environ is None else environ
     parts = urlsplit(base_url)
-    proxies = getproxies_environment()
-    written = proxies.get(parts.scheme)
-    if not written or urls.is_loopback(parts.hostname or "") or proxy_bypass_environment(parts.netloc, proxies):
+    host = parts.hostname or ""
+    if urls.is_loopback(host):
         return None
-    return written if "://" in written else f"http://{written}"
+    variable = _variable(parts.scheme, environ)
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    if not variable or _is_exempt(host, port, environ.get("no_proxy", environ.get("NO_PROXY", ""))):
+        return None
+    return judge(variable, environ[variable])
+
+
+def judge(variable: str, value: str) -> Proxy:
+    """Return the proxy that `value` means. ConfigError names the variable and the mistake, never the value."""
+    text = value.strip(" \t\r\n")
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        scheme, rest = "http", text
+    mistake = _mistake_in_scheme(scheme.lower()) or _mistake_in_rest(rest)
+    if mistake:
+        raise ConfigError([Problem(variable, *mistake)])
+    login, _, place = rest.rstrip("/").rpartition("@")
+    return Proxy(f"http://{place.lower()}", variable, _authorization(login) if login else {})
+
+
+def _variable(scheme: str, environ: Mapping[str, str]) -> str:
+    """Return the name of the variable that counts, "" if none is set."""
+    for name in (f"{scheme}_proxy", "all_proxy"):
+        capitals = name.upper()
+        if name in environ:  # empty: no proxy, whatever the capitals say
+            if environ[name].strip():
+                return name
+        elif environ.get(capitals, "").strip() and not (capitals == "HTTP_PROXY" and "REQUEST_METHOD" in environ):
+            return capitals  # under CGI a visitor's header sets HTTP_PROXY
+    return ""
+
+
+def _mistake_in_scheme(scheme: str) -> tuple[str, str] | None:
+    if scheme == "http":
+        return None
+    if scheme.startswith("socks"):
+        return "names a SOCKS proxy, which syncd does not support", f"{EXPECTED}. Many SOCKS proxies offer HTTP too"
+    if scheme == "https":
+        return "names a proxy to be reached by TLS (https://), which syncd does not support", EXPECTED
+    return "has an unknown scheme", EXPECTED
+
+
+def _mistake_in_rest(rest: str) -> tuple[str, str] | None:
+    """Return the mistake in what follows the scheme, from the left to the right of it."""
+    login, at, place = rest.rstrip("/").rpartition("@")
+    if any(character.isspace() for character in rest) or not rest.isprintable():
+        return "holds a space or a control character", EXPECTED
+    if at and not USERINFO.fullmatch(login):
+        return "has a login with characters that must be percent-encoded", LOGIN
+    if re.search(r"[/?#\\]", place):
+        return "has a path, a ? or a #", f"{EXPECTED}; {LOGIN}"
+    host, colon, port = place.rpartition(":")
+    if not colon or (place.startswith("[") and place.endswith("]")):
+        return ("names no host" if not place else "names no port"), EXPECTED
+    if not host:
+        return "names no host", EXPECTED
+    if not PORT.fullmatch(port) or not 0 < int(port) < 65_536:
+        return "has an invalid port, expected 1 to 65535", EXPECTED
+    return None if _is_host(host.lower()) else ("has an invalid host", f"{EXPECTED}, the host in ASCII")
+
+
+def _is_host(host: str) -> bool:
+    if host.startswith("["):
+        return host.endswith("]") and ":" in host and _address(host[1:-1]) is not None
+    return HOST.fullmatch(host) is not None and len(host) < 254
+
+
+def _authorization(login: str) -> dict[str, str]:
+    user, _, password = login.partition(":")
+    both = f"{unquote(user)}:{unquote(password)}".encode()
+    return {"proxy-authorization": f"Basic {base64.b64encode(both).decode()}"}
+
+
+def _is_exempt(host: str, port: int | None, written: str) -> bool:
+    """Return whether NO_PROXY lists a host: by name, suffix, host:port, address, network, or *."""
+    return any(_covers(entry, host, port) for entry in _entries(written))
+
+
+def _entries(written: str) -> Iterator[str]:
+    for entry in re.split(r"[\s,;]+", written.lower()):
+        without_scheme = entry.partition("://")[2] or entry
+        if without_scheme:
+            yield without_scheme.rstrip("/")
+
+
+def _covers(entry: str, host: str, port: int | None) -> bool:
+    if entry == "*":
+        return True
+    address = _address(host)
+    if address is not None and "/" in entry:
+        try:
+            return address in ip_network(entry, strict=False)
+        except (ValueError, TypeError):  # TypeError: of the other family
+            return False
+    name, colon, of_port = entry.rpartition(":")
+    if colon and of_port.isdecimal() and (":" not in name or name.endswith("]")):
+        if of_port != str(port):
+            return False
+        entry = name
+    entry = entry.strip("[]").removeprefix("*").lstrip(".")
+    return bool(entry) and (host == entry or (address is None and host.endswith(f".{entry}")))
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None

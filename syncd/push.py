@@ -306,7 +306,8 @@ class Push:
             until = self._now() + timedelta(seconds=wait)
             self._end(Exit.UNAVAILABLE, f"Recotap asks for a pause ({answer.detail})", NOTHING_LOST, until)
         elif job.probe and self._failed:
-            self._end(Exit.UNAVAILABLE, f"Recotap cannot be reached ({answer.detail})", NOTHING_LOST)
+            hint = f"{answer.hint}; nothing is lost" if answer.hint else NOTHING_LOST
+            self._end(Exit.UNAVAILABLE, f"Recotap cannot be reached ({answer.detail})", hint)
         self._open, self._failed = False, True
         wait = (wait or PROBE_AFTER_S) + PROBE_AFTER_S * self._random.random()
         self._wait_until = max(self._wait_until, self._monotonic() + wait)

@@ -1,5 +1,6 @@
 """All HTTP to Recotap: one POST of a batch, and one look at whether the key is taken."""
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -12,12 +13,16 @@ from syncd.answers import Answer
 from syncd.connector import Finding
 from syncd.errors import Exit
 from syncd.exchange import retry_after
+from syncd.tls import Trust
 
 BATCH = 50  # activities in one POST at most (vendor's page, 2026-04)
 PATH = "/sales-activities"
 URL_HINT = "recotap.base_url should end in /api/v1, e.g. https://eapi.recotap.com/api/v1"
 KEY_HINT = "a key dies when its user generates another: put the new one where recotap.api_key points"
 BUSY_S = 1.0  # before another try, if Recotap does not say how long
+PROXY_LOGIN = 407  # answered by a proxy, never by Recotap
+# Nothing was sent: the connection, the proxy's tunnel or TLS did not come about.
+UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 MOST_BYTES = 4 * 1024 * 1024  # of an answer; 50 results are a few KiB
 
 
@@ -32,17 +37,23 @@ class Sender:
         timeout_s: float,
         concurrency: int,
         now: Callable[[], datetime],
+        ca_file: str = "",
         transport: httpx.BaseTransport | None = None,
     ) -> None:
+        """Make no request yet. ConfigError if the CA file or the environment's proxy is invalid."""
         limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
         self._timeout_s = timeout_s
         self._now = now
         self._base_url = base_url.rstrip("/")
+        self._trust = Trust("Recotap", "recotap.base_url", "recotap.ca_file", ca_file)
+        self._proxy = None if transport else proxies.proxy_for(base_url)
         self._client = httpx.Client(
             headers={"X-Api-Key": api_key, "User-Agent": f"syncd/{__version__}", "Accept": "application/json"},
             timeout=timeout_s,
             limits=limits,
-            transport=transport or deadline.transport(base_url, limits=limits, proxy=proxies.proxy_for(base_url)),
+            trust_env=False,
+            transport=transport
+            or deadline.Transport(limits=limits, trust=self._trust.context(base_url), proxy=self._proxy),
         )
 
     def post(self, sent: Sequence[tuple[str, str]]) -> Answer:
@@ -50,10 +61,13 @@ class Sender:
         content = '{"activities":[' + ",".join(body for _, body in sent) + "]}"
         try:
             response, body = self._exchange("POST", PATH, content.encode())
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol) as error:
-            return Answer("unreachable", _reason(error))
+        except UNSENT as error:
+            reason, hint = self._unreachable(error)
+            return Answer("unreachable", reason, hint=hint)
         except httpx.HTTPError as error:
             return Answer("down", _reason(error), stored=True)
+        if response.status_code == PROXY_LOGIN and self._proxy:
+            return Answer("unreachable", self._proxy.refusal(PROXY_LOGIN), hint=self._proxy.hint)
         ids = [name for name, _ in sent]
         return answers.read(response.status_code, response.headers, body, ids, now=self._now())
 
@@ -73,11 +87,13 @@ class Sender:
                 sleep(wait_s)
                 response, body = self._exchange("GET", "/accounts?limit=1", None)
         except httpx.HTTPError as error:
-            hint = "is recotap.base_url right, and does this machine reach it (DNS, proxy, firewall)?"
-            return Finding(
-                what, False, f"Recotap cannot be reached: {_reason(error)}", hint, exit_code=Exit.UNAVAILABLE
-            )
+            reason, hint = self._unreachable(error)
+            hint = hint or "is recotap.base_url right, and does this machine reach it (DNS, proxy, firewall)?"
+            return Finding(what, False, f"Recotap cannot be reached: {reason}", hint, exit_code=Exit.UNAVAILABLE)
         status = response.status_code
+        if status == PROXY_LOGIN and self._proxy:
+            message = f"Recotap cannot be reached: {self._proxy.refusal(status)}"
+            return Finding(what, False, message, self._proxy.hint, exit_code=Exit.UNAVAILABLE)
         if status in (401, 403):
             return Finding(what, False, f"refused (HTTP {status})", KEY_HINT, exit_code=Exit.UNAUTHORIZED)
         if status in (404, 405) or 300 <= status < 400:
@@ -102,6 +118,18 @@ class Sender:
                 if len(body) > MOST_BYTES:
                     raise httpx.DecodingError("an answer of more than 4 MiB")
             return response, body.decode("utf-8", "replace")
+
+    def _unreachable(self, error: httpx.HTTPError) -> tuple[str, str]:
+        """Return why a request was not answered, and a hint if there is something to do."""
+        distrust = self._trust.distrust(error)
+        if distrust:
+            return distrust.message, distrust.hint
+        if self._proxy and isinstance(error, httpx.ProxyError):
+            status = re.match(r"\d{3}\b", str(error))
+            return self._proxy.refusal(int(status[0]) if status else 0), self._proxy.hint
+        if self._proxy and isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+            return "no connection to or through the proxy", self._proxy.hint
+        return _reason(error), ""
 
     def close(self) -> None:
         """Let go of the connections."""

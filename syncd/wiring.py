@@ -19,7 +19,7 @@ from syncd.sender import Sender
 
 
 def sender(config: Config, *, now: Callable[[], datetime] = clock.now) -> Sender:
-    """Return the one client for Recotap; ConfigError when its key cannot be read."""
+    """Return the one client for Recotap. ConfigError if its key, its CA file or the proxy is invalid."""
     try:
         key = config.recotap.api_key.read_line()
     except ValueError as error:
@@ -30,6 +30,7 @@ def sender(config: Config, *, now: Callable[[], datetime] = clock.now) -> Sender
         timeout_s=config.recotap.timeout.total_seconds(),
         concurrency=config.recotap.concurrency,
         now=now,
+        ca_file=config.recotap.ca_file,
     )
 
 

@@ -37,14 +37,16 @@ MAY_IMPORT = {
     "secret": "files redaction",
     "files": "",
     "cores": "",
-    "proxies": "urls",
-    "pools": "exchange",
-    "deadline": "",
+    "proxies": "errors urls",
+    "tls": "errors files",
+    "connect": "",
+    "pools": "connect exchange proxies tls",
+    "deadline": "connect proxies",
     "log": "redaction",
     "notify": "redaction",
     "config": f"config files {MIDDLE}",
     "ledger": f"files ledger {MIDDLE}",
-    "sender": f"deadline proxies __version__ {MIDDLE}",
+    "sender": f"deadline proxies tls __version__ {MIDDLE}",
     "pull": f"ledger {MIDDLE}",
     "push": f"ledger sender {MIDDLE}",
     "engine": f"ledger pull push {MIDDLE}",
@@ -63,11 +65,12 @@ ALONE = {
     "cronsim": ("syncd.timetable",),
     "hubspot": ("connectors.hubspot*",),
     "simple_salesforce": ("connectors.salesforce*",),
+    "certifi": ("syncd.tls",),
     "urllib3": ("connectors.*", "syncd.pools"),
     "requests": ("connectors.*",),
     "connectors": ("connectors.*",),  # syncd finds them by their entry points, never by name
 }
-FOR_CONNECTORS = {f"syncd.{part}" for part in f"__version__ files pools proxies {MIDDLE}".split()}
+FOR_CONNECTORS = {f"syncd.{part}" for part in f"__version__ files pools proxies tls {MIDDLE}".split()}
 
 
 def modules(*packages: str) -> dict[str, Path]:

@@ -211,7 +211,7 @@ class TestAnswers:
         (httpx.WriteError, Answer("down", "the connection was cut", stored=True)),
         (httpx.RemoteProtocolError, Answer("down", "the connection was cut", stored=True)),
         (httpx.CloseError, Answer("down", "CloseError", stored=True)),
-        (httpx.ProxyError, Answer("down", "ProxyError", stored=True)),
+        (httpx.ProxyError, Answer("unreachable", "ProxyError")),
         (httpx.DecodingError, Answer("down", "DecodingError", stored=True)),
         (httpx.TooManyRedirects, Answer("down", "TooManyRedirects", stored=True)),
     ])  # fmt: skip

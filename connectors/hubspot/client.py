@@ -2,7 +2,7 @@
 
 Each method is one endpoint. It paces itself, tries again where that helps (retry.py),
 learns HubSpot's clock, and returns parsed JSON or raises Unavailable, Unauthorized or
-Stopped, nothing else.
+Stopped. It raises ConfigError if the CA file or the environment's proxy is invalid.
 """
 
 import random
@@ -21,6 +21,7 @@ from syncd.connector import Context
 from syncd.errors import Stopped, Unauthorized, Unavailable
 from syncd.exchange import Answer, Fault, Lost
 from syncd.patience import Patience, ServerClock
+from syncd.tls import Trust
 
 if TYPE_CHECKING:
     from connectors.hubspot.wire import Wire
@@ -65,6 +66,8 @@ class Client:
         self._zone = zone
         self._monotonic = monotonic
         self._wire: Wire | None = None
+        place = f"sources.{context.source}"
+        self._trust = Trust("HubSpot", f"{place}.base_url", f"{place}.ca_file", config.ca_file)
         self._spacing = Spacing(config.search_per_second)
         self._rolling = Rolling()
         self._clock = ServerClock(lambda: self._context.now())
@@ -237,6 +240,7 @@ class Client:
                 self._wire = Wire(
                     base_url=self._config.base_url,
                     token=token,
+                    trust=self._trust,
                     api_version=self._config.api_version,
                     timeout_s=self._config.timeout.total_seconds(),
                 )

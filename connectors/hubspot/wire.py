@@ -1,53 +1,55 @@
 """HubSpot's SDK, steered: the one module that imports it and urllib3, when the first request is made.
 
-Five things that hubspot-api-client 12.0.0 (its newest, 2025-05) does not do are done here:
+Six things that hubspot-api-client 12.0.0 (its newest, 2025-05) does not do are done here:
 - dated paths: it knows /crm/v3 and /crm/v4 only, which end in 2027 (HubSpot changelog, 2026);
 - one connection pool: each `client.crm.…` access builds another (api_factory shares ours);
 - raw bodies: its models cost 20 times the CPU of json.loads (measured, 200 rows);
 - a deadline over the whole answer: urllib3's read timeout starts anew with every byte;
-- the proxy that the environment names (HTTPS_PROXY, NO_PROXY).
+- the proxy that the environment names (HTTPS_PROXY, NO_PROXY);
+- the certificates that syncd.tls trusts.
 
 urllib3 2.6.0 breaks the SDK (no getheader; issue HubSpot/hubspot-api-python#460): >=2.6.1,<3.
 """
 
 import re
+import ssl
 from collections.abc import Callable
 from functools import cached_property
 from importlib.metadata import version
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import urllib3
 from hubspot import HubSpot as Sdk
 from hubspot.crm import objects
 from urllib3.exceptions import HTTPError
 
-from syncd import proxies
-from syncd.exchange import Answer, Lost
-from syncd.pools import POOLS, PROXY, lost
+from syncd.exchange import Answer
+from syncd.pools import POOLS, lost
+from syncd.proxies import proxy_for
+from syncd.tls import Trust
 
 STATUS_PAGE = "https://status.hubspot.com"
 UNDATED = re.compile(r"^/crm/v\d/(objects|associations|owners)(?=/|$)")
 
 
 class Wire:
-    """Requests to one portal over one pool; to make it and every method may raise Lost."""
+    """Requests to one portal over one pool. To make it may raise ConfigError, and every method Lost."""
 
-    def __init__(self, *, base_url: str, token: str, api_version: str, timeout_s: float) -> None:
+    def __init__(self, *, base_url: str, token: str, trust: Trust, api_version: str, timeout_s: float) -> None:
         configuration = objects.Configuration()
         configuration.host = base_url
         configuration.access_token = token
         configuration.connection_pool_maxsize = 4  # one searches while others hydrate
         # Our policy decides (retry.py). A redirect is never followed: it would carry the token elsewhere.
         configuration.retries = urllib3.Retry(0, redirect=False)
-        try:
-            configuration.proxy, configuration.proxy_headers = proxy_for(base_url)
-            self._client = _Client(configuration, api_version=api_version, timeout_s=timeout_s)
-        except ValueError:  # urllib3's too; without the text, which may hold a password
-            raise Lost("the proxy's address is none that can be used", hint=f"check {PROXY}", again=False) from None
+        self._proxy = proxy_for(base_url)
+        if self._proxy:
+            configuration.proxy, configuration.proxy_headers = self._proxy.url, dict(self._proxy.headers)
+        context = trust.context(base_url)
+        self._client = _Client(configuration, context=context, api_version=api_version, timeout_s=timeout_s)
+        self._trust = trust
         self._version = api_version
         self._timeout_s = timeout_s
-        self._proxied = bool(configuration.proxy)
         self._sdk = Sdk(access_token=token, api_factory=lambda package, name, _: getattr(package, name)(self._client))
 
     def search(self, object_type: str, body: dict[str, Any]) -> Answer:
@@ -94,7 +96,12 @@ class Wire:
             answer: Answer = request()
         except (HTTPError, OSError) as error:
             raise lost(
-                error, address="base_url", proxied=self._proxied, timeout_s=self._timeout_s, status_page=STATUS_PAGE
+                error,
+                address="base_url",
+                trust=self._trust,
+                proxy=self._proxy,
+                timeout_s=self._timeout_s,
+                status_page=STATUS_PAGE,
             ) from None  # its text holds the whole address
         return answer
 
@@ -104,29 +111,17 @@ def dated(path: str, api_version: str) -> str:
     return UNDATED.sub(rf"/crm/\1/{api_version}", path).rstrip("/")
 
 
-def proxy_for(base_url: str) -> tuple[str | None, dict[str, str] | None]:
-    """Return the proxy that the environment names for `base_url`, and the headers that it wants; ValueError if odd."""
-    written = proxies.proxy_for(base_url)
-    if written is None:
-        return None, None
-    proxy = urlsplit(written)
-    if proxy.username is None:
-        return proxy.geturl(), None
-    login = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
-    bare = proxy._replace(netloc=proxy.netloc.rpartition("@")[2])
-    return bare.geturl(), dict(urllib3.make_headers(proxy_basic_auth=login))
-
-
 class _Client(objects.ApiClient):  # type: ignore[misc]  # the SDK is published without types
     """The SDK's client with dated paths, a deadline, and answers as they come, whatever their status."""
 
-    def __init__(self, configuration: Any, *, api_version: str, timeout_s: float) -> None:
+    def __init__(self, configuration: Any, *, context: ssl.SSLContext, api_version: str, timeout_s: float) -> None:
         super().__init__(configuration)
         self._api_version = api_version
         self._timeout_s = timeout_s
         self.user_agent = f"syncd hubspot-api-client-python; {version('hubspot-api-client')}"
         self.set_default_header("Accept-Encoding", "gzip")
         self.rest_client.pool_manager.pool_classes_by_scheme = POOLS
+        self.rest_client.pool_manager.connection_pool_kw["ssl_context"] = context
 
     def sanitize_for_serialization(self, obj: Any) -> Any:
         """Leave bodies and queries as they are: ours are plain JSON, and the SDK's walk of 1,000 inputs costs 3 ms."""

@@ -2,7 +2,8 @@
 
 Each method is one endpoint. It signs in where needed, once for all threads, tries again
 where that helps (retry.py), learns Salesforce's clock and the org's use of calls, and
-returns parsed JSON or raises Unavailable, Unauthorized or Stopped, nothing else.
+returns parsed JSON or raises Unavailable, Unauthorized or Stopped. It raises ConfigError if the
+CA file or the environment's proxy is invalid.
 """
 
 import random
@@ -35,6 +36,7 @@ from syncd.connector import Context
 from syncd.errors import Malformed, Unavailable
 from syncd.exchange import TRIES, Answer, Fault, Lost
 from syncd.patience import Patience, ServerClock
+from syncd.tls import Trust
 from syncd.values import dig
 
 if TYPE_CHECKING:
@@ -67,6 +69,8 @@ class Client:
         self._context = context
         self._monotonic = monotonic
         self._wire: Wire | None = None
+        place = f"sources.{context.source}"
+        self._trust = Trust("Salesforce", f"{place}.login_url", f"{place}.ca_file", config.ca_file)
         self._org: Org | None = None
         self._signing: Future[Org] | None = None  # under way: whoever needs the org waits for it
         self._clock = ServerClock(lambda: self._context.now())
@@ -263,10 +267,7 @@ class Client:
             if self._wire is None:
                 from connectors.salesforce.wire import Wire  # 0.4 s and 48 MB: only who asks pays
 
-                try:
-                    self._wire = Wire(ca_file=self._config.ca_file, timeout_s=self._config.timeout.total_seconds())
-                except Lost as lost:
-                    raise Unavailable(f"Salesforce: {lost}", hint=lost.hint) from None
+                self._wire = Wire(trust=self._trust, timeout_s=self._config.timeout.total_seconds())
             return self._wire
 
     def _learn(self, answer: Answer, *, local_start: datetime, elapsed_s: float) -> None:

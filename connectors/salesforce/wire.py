@@ -6,40 +6,40 @@ It is imported when the first request is made. What simple-salesforce 1.12.10 (i
 - answers as they come, whatever their status: its own errors carry the query in their
   text, and its repeat after a 401 is one for each thread, and trips over HTML;
 - bodies as they are: it parses them slowly, and asks for prettier, larger ones;
-- a CA beside the system's, whatever REQUESTS_CA_BUNDLE says, which else outdoes both;
-- the proxy that the environment names, but for loopback.
+- the certificates that syncd.tls trusts: requests would take REQUESTS_CA_BUNDLE or its own;
+- the proxy that the environment names, except for loopback.
 """
 
 import ssl
 from collections.abc import Callable
+from dataclasses import replace
 from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import version
 from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
-from requests.exceptions import InvalidProxyURL, InvalidSchema, InvalidURL
+from requests.exceptions import InvalidURL
 from simple_salesforce.api import Salesforce
 from urllib3 import Timeout
 from urllib3.exceptions import HTTPError, LocationValueError
 
 from connectors.salesforce.retry import STATUS_PAGE
 from connectors.salesforce.signin import Session, TokenRequest
-from syncd.exchange import Answer, Lost
-from syncd.pools import POOLS, PROXY, lost
+from syncd.exchange import Answer
+from syncd.pools import POOLS, lost
 from syncd.proxies import proxy_for
+from syncd.tls import Trust
 
-OUT_OF_TIME = (9, 10)  # OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID, _CERT_HAS_EXPIRED
-OTHER_HOST = (62, 64)  # _HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH
 AGENT = f"syncd simple-salesforce/{version('simple-salesforce')}"
 
 
 class Wire:
     """The connections of one pass, whatever session they are used with."""
 
-    def __init__(self, *, ca_file: str, timeout_s: float) -> None:
-        """Read the certificates; Lost where that fails."""
-        self._http = _Http(_trust(ca_file), ca_file=ca_file, timeout_s=timeout_s)
+    def __init__(self, *, trust: Trust, timeout_s: float) -> None:
+        """Read the certificates. ConfigError if that fails."""
+        self._http = _Http(trust, timeout_s=timeout_s)
 
     def token(self, asked: TokenRequest) -> Answer:
         """Ask for a session."""
@@ -89,20 +89,23 @@ class _Answered(Exception):
 
 
 class _Http(requests.Session):
-    def __init__(self, trust: ssl.SSLContext, *, ca_file: str, timeout_s: float) -> None:
+    def __init__(self, trust: Trust, *, timeout_s: float) -> None:
         super().__init__()
         self._timeout_s = timeout_s
-        self._ca_file = ca_file  # for messages
+        self._trust = trust
         self.trust_env = False  # no .netrc, whose login would replace the token; no REQUESTS_CA_BUNDLE
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self.headers.update({"User-Agent": AGENT, "Accept": "application/json", "Accept-Encoding": "gzip"})
-        self.mount("https://", _Adapter(trust))
+        self.adapters.clear()  # no plain http
+        self._adapter = _Adapter(trust.context("https:"))
+        self.mount("https://", self._adapter)
 
     def request(self, method: Any, url: Any, *args: Any, **kwargs: Any) -> requests.Response:
         """Raise _Answered in any case; a redirect is never followed: it would carry the token elsewhere."""
         proxy = proxy_for(url)
-        kwargs |= {"timeout": Timeout(total=self._timeout_s), "allow_redirects": False}
-        kwargs |= {"proxies": {"https": proxy} if proxy else None}
+        kwargs |= {"timeout": Timeout(total=self._timeout_s), "allow_redirects": False, "verify": True}
+        kwargs |= {"proxies": {"https": proxy.url} if proxy else None}
+        self._adapter.headers_of_proxy = dict(proxy.headers) if proxy else {}
         response = super().request(method, url, *args, **kwargs)
         headers = {name.lower(): value for name, value in response.headers.items()}
         raise _Answered(Answer(response.status_code, headers, response.content))
@@ -113,13 +116,15 @@ class _Http(requests.Session):
             request()
         except _Answered as answered:
             return answered.answer
-        except (InvalidProxyURL, InvalidSchema):
-            raise Lost("the proxy's address is none that can be used", hint=f"check {PROXY}", again=False) from None
         except (HTTPError, OSError) as error:  # requests' errors are OSErrors; their text holds the whole address
-            proxied = proxy_for(url) is not None
-            cause = LocationValueError() if isinstance(error, InvalidURL) else error
-            raise _distrust(error, address, self._ca_file) or lost(
-                cause, address=address, proxied=proxied, timeout_s=self._timeout_s, status_page=STATUS_PAGE
+            key = f"{self._trust.address.rpartition('.')[0]}.{address}"
+            raise lost(
+                LocationValueError() if isinstance(error, InvalidURL) else error,
+                address=address,
+                trust=replace(self._trust, address=key),
+                proxy=proxy_for(url),
+                timeout_s=self._timeout_s,
+                status_page=STATUS_PAGE,
             ) from None
         raise AssertionError("simple-salesforce answered a request without making it")
 
@@ -129,6 +134,7 @@ class _Adapter(HTTPAdapter):
 
     def __init__(self, trust: ssl.SSLContext) -> None:
         self._trust = trust
+        self.headers_of_proxy: dict[str, str] = {}
         super().__init__()
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -140,34 +146,9 @@ class _Adapter(HTTPAdapter):
         manager.pool_classes_by_scheme = POOLS
         return manager
 
+    def proxy_headers(self, proxy: str) -> dict[str, str]:
+        """Return the proxy's own headers: requests would encode a login in latin-1."""
+        return self.headers_of_proxy
+
     def cert_verify(self, *_: Any) -> None:
         """Leave the connection as it is: requests would add its own certificates to `trust`, at each request."""
-
-
-def _trust(ca_file: str) -> ssl.SSLContext:
-    trust = ssl.create_default_context()
-    if ca_file:
-        try:
-            trust.load_verify_locations(ca_file)
-        except OSError as error:  # ssl's too
-            why = "holds no certificate" if isinstance(error, ssl.SSLError) else "cannot be read"
-            hint = f"expected certificates in PEM form: {ca_file}"
-            raise Lost(f"the file of ca_file {why}", hint=hint, again=False) from None
-    return trust
-
-
-def _distrust(error: BaseException | None, address: str, ca_file: str) -> Lost | None:
-    """Say that a certificate is not trusted, where that is what an error came from."""
-    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
-        error = error.__context__
-    if error is None:
-        return None
-    if error.verify_code in OUT_OF_TIME:
-        hint = "it has expired, or this machine's clock is wrong"
-    elif error.verify_code in OTHER_HOST:
-        hint = f"it is another host's: check {address}"
-    elif ca_file:
-        hint = f"neither the system's CAs nor the one in {ca_file} (ca_file) have signed it: is it the right one?"
-    else:
-        hint = "name the CA of the proxy or test org that stands in for Salesforce in ca_file, a PEM file"
-    return Lost("the server's certificate is not trusted", hint=hint, again=False)

@@ -104,6 +104,7 @@ class RecotapConfig(Table):
     timeout: Positive = timedelta(seconds=30)
     max_age: Positive = timedelta(days=7)  # after its first refusal an activity is tried this long
     allow_insecure_http: bool = False
+    ca_file: str = ""  # PEM, trusted beside the system's certificates
 
 
 class LedgerConfig(Table):

@@ -1,0 +1,277 @@
+"""Make the TLS settings of every client: which certificates are trusted, and that they are always verified.
+
+Trusted are the system's certificates, or those that SSL_CERT_FILE and SSL_CERT_DIR name in their place, and beside
+them the ones in `ca_file`. Nothing else has a say: not REQUESTS_CA_BUNDLE, not CURL_CA_BUNDLE, not SSLKEYLOGFILE.
+
+The package truststore does the same on Linux, but holds one lock during each handshake, so that a server which hangs
+in one makes every thread wait past its deadline. It also loads all certificates again for each connection (40 ms),
+and ignores a wrong SSL_CERT_FILE (truststore 0.10.5, _api.py and _openssl.py).
+"""
+
+import hashlib
+import os
+import re
+import ssl
+import stat
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from syncd.errors import ConfigError, Problem
+
+MOST_MADE = 8  # settings kept: the sources' CA files differ, and some change
+MOST_BYTES = 4 * 1024 * 1024  # of a file of certificates; a whole system's are 0.2 MiB
+FILE, FOLDER = "SSL_CERT_FILE", "SSL_CERT_DIR"
+# Where systems keep their certificates, for a Python that was built for another one (as in truststore).
+BUNDLES = (
+    "/etc/ssl/cert.pem",  # Alpine, Arch, Fedora, BSD, macOS
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",  # Fedora, RHEL
+    "/etc/pki/tls/cert.pem",  # older ones
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu
+    "/etc/ssl/ca-bundle.pem",  # SUSE
+)
+PEM = re.compile(rb"-----BEGIN (?:X509 )?CERTIFICATE-----[^-]*-----END (?:X509 )?CERTIFICATE-----")
+HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+", re.IGNORECASE)  # what OpenSSL looks for in a folder
+
+# OpenSSL's X509_V_ERR codes
+NOT_YET_VALID, EXPIRED = 9, 10
+OTHER_HOST = (62, 64)  # a name, an IP address
+UNKNOWN_CA = (2, 18, 19, 20, 21)
+
+
+class Distrust(NamedTuple):
+    """Why a TLS connection did not come about."""
+
+    message: str
+    hint: str
+    lasts: bool  # a certificate: another try ends in the same way
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What one client trusts beside the system's certificates, and the words for it in messages."""
+
+    side: str  # e.g. HubSpot
+    address: str  # the key of its address, e.g. sources.hubspot.base_url
+    key: str  # the key of its CA file, e.g. sources.hubspot.ca_file
+    ca_file: str = ""
+
+    def context(self, url: str) -> ssl.SSLContext:
+        """Return the settings for connections to `url`. ConfigError if a file of certificates is wrong.
+
+        For plain http no certificate is read. Even so, whoever connects by TLS with the result trusts nobody.
+        """
+        return _context(self) if url.startswith("https:") else _Verifying()
+
+    def distrust(self, error: BaseException) -> "Distrust | None":
+        """Return the reason if a certificate, or TLS itself, is why a connection failed."""
+        causes = list(_causes(error))
+        for cause in causes:
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                return Distrust(*self._untrusted(cause.verify_code, cause.verify_message), lasts=True)
+        if any(isinstance(cause, ssl.SSLError) for cause in causes):
+            hint = f"check {self.address}. A proxy or a firewall may break TLS, or its certificate may be invalid"
+            return Distrust("the TLS connection failed", hint, lasts=False)
+        return None
+
+    def _untrusted(self, code: int, reason: str) -> tuple[str, str]:
+        said = f"{self.side}'s certificate is not trusted"
+        if code == EXPIRED:
+            return f"{said}: it has expired", f"check this machine's clock. If it is right, {self.side} must renew it"
+        if code == NOT_YET_VALID:
+            return f"{said}: it is not valid yet", "check this machine's clock"
+        if code in OTHER_HOST:
+            hint = f"it is for another host: check {self.address}, and whether a proxy answers in its place"
+            return f"{said}: it is for another host", hint
+        if code not in UNKNOWN_CA:
+            return f"{said}: {reason}", f"check {self.address}, and whether a proxy answers in its place"
+        if self.ca_file:
+            hint = f"the CA is neither in the system's store nor in {self.ca_file} ({self.key}): is it the right file?"
+        else:
+            hint = (
+                f"if a proxy of your company answers for {self.side}, add its CA certificate to the system's store, "
+                f"or name its PEM file in {self.key}"
+            )
+        return f"{said}: its CA is unknown", hint
+
+
+class _Verifying(ssl.SSLContext):
+    """Settings that no library can weaken. They trust nobody until certificates are loaded."""
+
+    def __new__(cls) -> "_Verifying":
+        made = super().__new__(cls, ssl.PROTOCOL_TLS_CLIENT)  # verifies the certificate and the host's name
+        # As in Python 3.13 a CA of the middle can be trusted by itself. Its VERIFY_X509_STRICT stays off: proxies of
+        # companies often make certificates that it refuses.
+        made.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+        made.minimum_version = ssl.TLSVersion.TLSv1_2
+        return made
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if (name == "check_hostname" and not value) or (name == "verify_mode" and value != ssl.CERT_REQUIRED):
+            raise ValueError("TLS certificates are always verified")
+        super().__setattr__(name, value)
+
+
+@dataclass(frozen=True, slots=True)
+class _System:
+    """The system's certificates: a file that was read, and folders that OpenSSL looks into at each handshake."""
+
+    folders: str
+    bundle: bytes = b""
+    name: str = ""  # of the bundle, in messages
+
+
+_made: dict[bytes, ssl.SSLContext] = {}  # loading costs 10 to 40 ms
+_lock = threading.Lock()
+
+
+def _context(trust: Trust) -> ssl.SSLContext:
+    """Return settings by the files' content, so that a file that was replaced counts from the next pass on."""
+    system, own = _system(), _own(trust)
+    digest = hashlib.sha256(b"\0".join((os.fsencode(system.folders), own, system.bundle))).digest()
+    with _lock:
+        if digest not in _made:
+            if len(_made) >= MOST_MADE:
+                _made.clear()
+            _made[digest] = _load(system, own, trust)
+        return _made[digest]
+
+
+def _load(system: _System, own: bytes, trust: Trust) -> ssl.SSLContext:
+    made = _Verifying()
+    if system.folders:
+        made.load_verify_locations(capath=system.folders)
+    if system.bundle and _add(made, system.bundle) is None:
+        raise _wrong(system.name, "holds no certificate")
+    if own and (failed := _add(made, own)) != 0:
+        what = f"{failed} certificate(s) that cannot be read" if failed else "no certificate"
+        raise _wrong(trust.key, f"{trust.ca_file} holds {what}")
+    return made
+
+
+def _add(made: ssl.SSLContext, content: bytes) -> int | None:
+    """Trust the certificates in `content`, PEM or DER. Return how many cannot be read, or None if none can."""
+    blocks: list[str | bytes] = [match[0].decode("ascii", "replace") for match in PEM.finditer(content)]
+    failed = 0
+    for block in blocks or [content]:
+        try:
+            made.load_verify_locations(cadata=block)
+        except (ssl.SSLError, ValueError):  # ValueError: not ASCII, or nothing at all
+            failed += 1
+    return failed if failed < len(blocks or [content]) else None
+
+
+def _own(trust: Trust) -> bytes:
+    if not trust.ca_file:
+        return b""
+    try:
+        return _read(Path(trust.ca_file).expanduser(), owners={0, os.geteuid()}) or b"\n"  # an empty one holds none
+    except (OSError, ValueError, RuntimeError) as error:  # a NUL in the name, a ~user that nobody knows
+        raise _wrong(trust.key, f"{_printable(trust.ca_file)} {_why(error)}") from None
+
+
+def _system() -> _System:
+    """Return the system's certificates. Those of the package certifi apply if it has none, as in slim containers."""
+    known = ssl.get_default_verify_paths()
+    named_file, named_folders = os.environ.get(FILE, ""), os.environ.get(FOLDER, "")
+    folders = _useful(named_folders or known.openssl_capath)
+    if named_folders and not folders and (not named_file or not _exists(named_folders)):
+        raise _wrong(FOLDER, "names no directory that holds certificates")
+    if named_file:
+        return _System(folders, _named(named_file), FILE)
+    for path in (known.openssl_cafile, *(() if folders else BUNDLES)):
+        if bundle := _readable(path):
+            return _System(folders, bundle, path)
+    return _System(folders) if folders else _System("", _certifi(), "certifi")
+
+
+def _named(path: str) -> bytes:
+    try:
+        return _read(Path(path)) or b"\n"
+    except OSError as error:
+        raise _wrong(FILE, f"names a file that {_why(error)}") from None
+
+
+def _readable(path: str) -> bytes:
+    """Return the content of a file of certificates. Return b"" if it is none."""
+    try:
+        content = _read(Path(path))
+    except OSError:
+        return b""
+    return content if PEM.search(content) else b""
+
+
+def _useful(folders: str) -> str:
+    """Return those of the `folders`, divided by colons, that hold certificates under names OpenSSL looks for."""
+    return os.pathsep.join(folder for folder in folders.split(os.pathsep) if folder and _holds_certificates(folder))
+
+
+def _holds_certificates(folder: str) -> bool:
+    try:
+        with os.scandir(folder) as entries:
+            return any(HASHED.fullmatch(entry.name) for entry in entries)
+    except OSError:
+        return False
+
+
+def _exists(folders: str) -> bool:
+    return any(os.access(folder, os.R_OK | os.X_OK) for folder in folders.split(os.pathsep) if Path(folder).is_dir())
+
+
+def _certifi() -> bytes:
+    import certifi
+
+    return Path(certifi.where()).read_bytes()
+
+
+def _read(path: Path, *, owners: set[int] | None = None) -> bytes:
+    """Return a file's content, judged by its open handle. Links are followed: Kubernetes mounts files as links."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(0, "is a directory" if stat.S_ISDIR(found.st_mode) else "is no regular file")
+        if owners is not None and found.st_uid not in owners:
+            raise OSError(0, "belongs to neither root nor syncd's user")
+        content = bytearray()
+        while block := os.read(handle, 64 * 1024):
+            content += block
+            if len(content) > MOST_BYTES:
+                raise OSError(0, f"is larger than {MOST_BYTES // 1024**2} MiB")
+        return bytes(content)
+    finally:
+        os.close(handle)
+
+
+def _why(error: Exception) -> str:
+    if not isinstance(error, OSError):
+        return "is no path"
+    return f"cannot be read: {os.strerror(error.errno)}" if error.errno else str(error.strerror)
+
+
+def _printable(path: str) -> str:
+    return path.encode("ascii", "backslashreplace").decode() if not path.isprintable() else path
+
+
+def _wrong(key: str, what: str) -> ConfigError:
+    if key == FOLDER:
+        hint = f"expected a directory that `openssl rehash` has prepared; unset {FOLDER} for the system's own"
+    elif key == FILE:
+        hint = f"expected a file of certificates in PEM form; unset {FILE} for the system's own"
+    else:
+        hint = "expected a file of certificates in PEM form that syncd's user may read; leave the key empty for none"
+    return ConfigError([Problem(key, what, hint)])
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and all that led to it, as urllib3, requests and httpx wrap them."""
+    seen: list[BaseException] = []
+    waiting: list[object] = [error]
+    while waiting:
+        each = waiting.pop(0)
+        if isinstance(each, BaseException) and not any(each is other for other in seen):
+            seen.append(each)
+            yield each
+            waiting += [each.__cause__, each.__context__, getattr(each, "reason", None), *each.args]
