@@ -27,8 +27,8 @@ LOCKS = ("requirements.txt", "requirements-build.txt", "requirements-dev.txt")
 
 # Design 6, from the middle outward: what each part of syncd may import of syncd. "pure" parts do no IO.
 PURE = (
-    "activity addresses answers clock cron durations errors exchange life patience payload private redaction rules"
-    " schedule sizes states text timetable urls values"
+    "activity addresses answers bodies clock cron durations errors exchange life patience payload private redaction"
+    " rules schedule sizes states text timetable urls values"
 )
 MIDDLE = f"{PURE} connector secret"
 MAY_IMPORT = {
@@ -40,8 +40,8 @@ MAY_IMPORT = {
     "proxies": "errors urls",
     "tls": "errors files",
     "connect": "",
-    "pools": "connect exchange proxies tls",
-    "deadline": "connect proxies",
+    "pools": "bodies connect errors exchange proxies tls",
+    "deadline": "connect errors proxies",
     "log": "redaction",
     "notify": "redaction",
     "config": f"config files {MIDDLE}",
