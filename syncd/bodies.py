@@ -34,12 +34,11 @@ NOT_BRACKETS = bytes(set(range(256)) - set(b'[]{}"'))
 STRING = re.compile(rb'"[^"]*+(?:"|\Z)')  # between quotes, when escaped ones are gone
 TO_SPACES = bytes.maketrans(bytes(range(32)), b" " * 32)  # control characters, which JSON takes in no string
 BOM = b"\xef\xbb\xbf"
-# An escaped backslash, a surrogate pair, or half of one. The first alternatives keep what is valid.
-SURROGATE = re.compile(
-    rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
-)
-# A string, a number, or a word that JavaScript and Python write for a number.
+HIGH, LOW = rb"\\u[dD][89abAB][0-9a-fA-F]{2}", rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+# Escaped backslashes and surrogate pairs, which stay, or halves of pairs.
+SURROGATES = re.compile(rb"(?P<whole>(?:\\\\|%b%b)++)|(?:%b(?!%b)|%b)++" % (HIGH, LOW, HIGH, LOW, LOW))
 ODD_NUMBER = re.compile(rb"NaN|Infinity|[eE]\+?[0-9]{3}|[0-9]{300}")
+# A string, a number, or a word that JavaScript and Python write for a number.
 TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|-?(?:Infinity|NaN)\b|-?[0-9][0-9.eE+-]*+', re.DOTALL)
 
 
@@ -182,11 +181,7 @@ def _mended(body: bytes) -> bytes:
         body.decode()
     except UnicodeDecodeError:
         body = body.decode("utf-8", "replace").encode()
-    return _rewritten(SURROGATE, body, _whole_escape) if b"\\u" in body else body
-
-
-def _whole_escape(escape: bytes) -> bytes:
-    return b"" if len(escape) == len(rb"\ud83d") else escape
+    return _rewritten(SURROGATES, body, lambda found: found["whole"] or b"") if b"\\u" in body else body
 
 
 def _with_json_numbers(body: bytes) -> bytes:
@@ -194,7 +189,8 @@ def _with_json_numbers(body: bytes) -> bytes:
     return _rewritten(TOKEN, body, _json_number) if ODD_NUMBER.search(body) else body
 
 
-def _json_number(token: bytes) -> bytes:
+def _json_number(found: re.Match[bytes]) -> bytes:
+    token = found[0]
     if token.startswith(b'"'):
         return token
     try:
@@ -203,12 +199,12 @@ def _json_number(token: bytes) -> bytes:
         return token
 
 
-def _rewritten(pattern: re.Pattern[bytes], text: bytes, change: Callable[[bytes], bytes]) -> bytes:
+def _rewritten(pattern: re.Pattern[bytes], text: bytes, change: Callable[[re.Match[bytes]], bytes]) -> bytes:
     """Change each match. Unlike `re.sub` it keeps no list of pieces, of which there may be millions."""
     written, view, at = io.BytesIO(), memoryview(text), 0
     for found in pattern.finditer(text):
         written.write(view[at : found.start()])
-        written.write(change(found[0]))
+        written.write(change(found))
         at = found.end()
     written.write(view[at:])
     return written.getvalue()
