@@ -5,7 +5,6 @@ though every item failed; validation refuses the whole body for one bad item wit
 class-validator tree, whose nesting is a habit and not promised.
 """
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +13,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
+from syncd import bodies
+from syncd.exchange import UNREADABLE
 from syncd.states import Verdict
 
 Outcome = Literal[
@@ -56,7 +57,7 @@ class Answer:
     hint: str = ""  # unreachable: what the operator can do, if anything
 
 
-def read(status: int, headers: Mapping[str, str], body: str, sent: Sequence[str], *, now: datetime) -> Answer:
+def read(status: int, headers: Mapping[str, str], body: bytes | str, sent: Sequence[str], *, now: datetime) -> Answer:
     """Say what an answer means for the externalActivityIds `sent`, in their order."""
     wait = retry_after(headers.get("retry-after"), now)
     document = _json(body)
@@ -87,16 +88,16 @@ def retry_after(value: str | None, now: datetime) -> float | None:
     except ValueError:
         try:
             at = parsedate_to_datetime(value)
-        except (ValueError, OverflowError):
+        except UNREADABLE:
             return None
         seconds = ((at if at.tzinfo else at.replace(tzinfo=UTC)) - now).total_seconds()
     return min(max(seconds, 0.0), LONGEST_WAIT_S) if seconds == seconds else None
 
 
-def _json(body: str) -> Any:
+def _json(body: bytes | str) -> Any:
     try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
+        return bodies.parse(body)
+    except bodies.NotJson:
         return None
 
 
@@ -216,7 +217,7 @@ def _dicts(errors: Any) -> Iterator[Mapping[str, Any]]:
         yield from (error for error in errors if isinstance(error, dict))
 
 
-def is_envelope(body: str) -> bool:
+def is_envelope(body: bytes | str) -> bool:
     """Tell whether `body` is an answer of Recotap's API and not some page in its place."""
     document = _json(body)
     return isinstance(document, dict) and "data" in document

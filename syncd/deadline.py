@@ -17,6 +17,7 @@ import httpx
 from httpcore._backends.sync import SyncStream
 
 from syncd.connect import connect
+from syncd.errors import Malformed
 from syncd.proxies import Proxy
 
 NO_DELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -25,13 +26,16 @@ _local = threading.local()
 
 
 @contextmanager
-def within(seconds: float) -> Iterator[None]:
-    """Give everything that this thread sends and receives in the block `seconds` in all."""
-    _local.at = time.monotonic() + seconds
+def within(seconds: float, *, at_most: int | None = None) -> Iterator[None]:
+    """Give everything that this thread sends and receives in the block `seconds` in all.
+
+    If it receives more than `at_most` bytes, headers and all, Malformed is raised.
+    """
+    _local.at, _local.bytes_left = time.monotonic() + seconds, at_most
     try:
         yield
     finally:
-        _local.at = None
+        _local.at = _local.bytes_left = None
 
 
 def _left(timeout: float | None, error: type[Exception]) -> float | None:
@@ -42,6 +46,15 @@ def _left(timeout: float | None, error: type[Exception]) -> float | None:
     if left <= 0:
         raise error("the deadline has passed")
     return left if timeout is None else min(timeout, left)
+
+
+def _counted(received: bytes) -> bytes:
+    left: int | None = getattr(_local, "bytes_left", None)
+    if left is not None:
+        _local.bytes_left = left - len(received)
+        if left < len(received):
+            raise Malformed("the response exceeds what HTTP's headers and chunks may take")
+    return received
 
 
 class Transport(httpx.HTTPTransport):
@@ -76,7 +89,7 @@ class _Stream(httpcore.NetworkStream):
         self._inner = inner
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._inner.read(max_bytes, _left(timeout, httpcore.ReadTimeout))
+        return _counted(self._inner.read(max_bytes, _left(timeout, httpcore.ReadTimeout)))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self._inner.write(buffer, _left(timeout, httpcore.WriteTimeout))

@@ -8,10 +8,10 @@ from types import TracebackType
 
 import httpx
 
-from syncd import __version__, answers, deadline, proxies
+from syncd import __version__, answers, bodies, deadline, proxies
 from syncd.answers import Answer
 from syncd.connector import Finding
-from syncd.errors import Exit
+from syncd.errors import Exit, Malformed
 from syncd.exchange import retry_after
 from syncd.tls import Trust
 
@@ -23,7 +23,8 @@ BUSY_S = 1.0  # before another try, if Recotap does not say how long
 PROXY_LOGIN = 407  # answered by a proxy, never by Recotap
 # Nothing was sent: the connection, the proxy's tunnel or TLS did not come about.
 UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
-MOST_BYTES = 4 * 1024 * 1024  # of an answer; 50 results are a few KiB
+MOST_BYTES = bodies.RECOTAP_MOST  # unpacked, of a response
+RAW_MOST = bodies.HEAD_MOST + bodies.FRAMED * MOST_BYTES  # of all that comes in one exchange
 
 
 class Sender:
@@ -48,7 +49,12 @@ class Sender:
         self._trust = Trust("Recotap", "recotap.base_url", "recotap.ca_file", ca_file)
         self._proxy = None if transport else proxies.proxy_for(base_url)
         self._client = httpx.Client(
-            headers={"X-Api-Key": api_key, "User-Agent": f"syncd/{__version__}", "Accept": "application/json"},
+            headers={
+                "X-Api-Key": api_key,
+                "User-Agent": f"syncd/{__version__}",
+                "Accept": "application/json",
+                "Accept-Encoding": "gzip",
+            },
             timeout=timeout_s,
             limits=limits,
             trust_env=False,
@@ -66,6 +72,8 @@ class Sender:
             return Answer("unreachable", reason, hint=hint)
         except httpx.HTTPError as error:
             return Answer("down", _reason(error), stored=True)
+        except Malformed as error:
+            return Answer("down", error.message, stored=True)
         if response.status_code == PROXY_LOGIN and self._proxy:
             return Answer("unreachable", self._proxy.refusal(PROXY_LOGIN), hint=self._proxy.hint)
         ids = [name for name, _ in sent]
@@ -90,6 +98,9 @@ class Sender:
             reason, hint = self._unreachable(error)
             hint = hint or "is recotap.base_url right, and does this machine reach it (DNS, proxy, firewall)?"
             return Finding(what, False, f"Recotap cannot be reached: {reason}", hint, exit_code=Exit.UNAVAILABLE)
+        except Malformed as error:
+            message = f"Recotap's answer cannot be read: {error.message}"
+            return Finding(what, False, message, error.hint, exit_code=Exit.UNAVAILABLE)
         status = response.status_code
         if status == PROXY_LOGIN and self._proxy:
             message = f"Recotap cannot be reached: {self._proxy.refusal(status)}"
@@ -106,18 +117,21 @@ class Sender:
             return Finding(what, False, message, "look again later", exit_code=Exit.UNAVAILABLE)
         return Finding(what, True, "accepted")
 
-    def _exchange(self, method: str, path: str, content: bytes | None) -> tuple[httpx.Response, str]:
+    def _exchange(self, method: str, path: str, content: bytes | None) -> tuple[httpx.Response, bytes]:
+        """Return a response and its unpacked body; Malformed if the body of a 2xx exceeds MOST_BYTES."""
         headers = {"Content-Type": "application/json"} if content is not None else {}
         with (
-            deadline.within(self._timeout_s),
+            deadline.within(self._timeout_s, at_most=RAW_MOST),
             self._client.stream(method, self._base_url + path, content=content, headers=headers) as response,
         ):
-            body = bytearray()
-            for chunk in response.iter_bytes():
-                body += chunk
-                if len(body) > MOST_BYTES:
-                    raise httpx.DecodingError("an answer of more than 4 MiB")
-            return response, body.decode("utf-8", "replace")
+            assert isinstance(response.stream, httpx.SyncByteStream)
+            try:
+                most = bodies.bound(response.status_code, MOST_BYTES)
+                return response, bodies.gather(response.stream, response.headers, most=most)
+            except Malformed:
+                if bodies.is_good(response.status_code):
+                    raise
+                return response, b""  # the status alone decides
 
     def _unreachable(self, error: httpx.HTTPError) -> tuple[str, str]:
         """Return why a request was not answered, and a hint if there is something to do."""

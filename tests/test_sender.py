@@ -232,9 +232,10 @@ class TestAnswers:
             return httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=httpx.ByteStream(b"no gzip"))
 
         with answering(handler) as to:
-            assert to.post([activity("a")]) == Answer("down", "DecodingError", stored=True)
+            told = "the response is not the gzip that it claims to be"
+            assert to.post([activity("a")]) == Answer("down", told, stored=True)
 
-    def test_an_answer_of_four_mib_is_read_and_a_larger_one_is_left_unread(self):
+    def test_an_answer_of_one_mib_is_read_and_a_larger_one_is_left_unread(self):
         text = json.dumps({"data": {"results": [{"externalActivityId": "a", "status": "created"}]}}).encode()
 
         class Chunks(httpx.SyncByteStream):
@@ -253,7 +254,7 @@ class TestAnswers:
         with answering(lambda request: httpx.Response(200, stream=whole)) as to:
             assert to.post([activity("a")]).verdicts == {"a": CREATED}
         with answering(lambda request: httpx.Response(200, stream=endless)) as to:
-            assert to.post([activity("a")]) == Answer("down", "DecodingError", stored=True)
+            assert to.post([activity("a")]) == Answer("down", "the response exceeds 1 MiB", stored=True)
         assert endless.given <= MOST_BYTES + 2 * 65_536
 
     def test_retry_after_as_a_date_is_counted_by_the_senders_clock(self):
