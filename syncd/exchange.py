@@ -10,6 +10,8 @@ from syncd.errors import SyncdError
 TRIES = 3  # per request, the first included (design, promise 8)
 FAILING_MAX_S = 60.0  # a minute of failures in a row ends the pass for a source (design, promise 8)
 BACKOFF_S = 0.5  # doubles with each try, jittered by half
+UNREADABLE = (ValueError, TypeError, OverflowError, IndexError)  # all that email.utils raises for an odd date
+YEARS = range(2000, 2200)  # of a clock that can be reckoned with
 PAUSE_S = 60  # a wait this long is not waited out: the source rests till then
 
 
@@ -23,11 +25,14 @@ class Answer:
 
 
 class Lost(Exception):
-    """No answer came: a time-out, a refused or broken connection; the message is ours and says which."""
+    """No answer came, or none that may be read; the message is ours and says why."""
 
-    def __init__(self, message: str, *, hint: str = "", again: bool = True, timed_out: bool = False) -> None:
+    def __init__(
+        self, message: str, *, hint: str = "", again: bool = True, timed_out: bool = False, malformed: bool = False
+    ) -> None:
         super().__init__(message)
         self.hint = hint
+        self.malformed = malformed  # a response came, and exceeds a bound or has another encoding than gzip
         self.again = again  # another try may fare better
         self.timed_out = timed_out  # the deadline passed: what was asked may have been too much
 
@@ -59,7 +64,7 @@ def retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
             if written[0].isdigit()
             else max(0.0, (parsedate_to_datetime(written) - now).total_seconds())
         )
-    except (ValueError, TypeError, OverflowError):
+    except UNREADABLE:
         return None
 
 
@@ -77,6 +82,6 @@ def served_at(headers: Mapping[str, str]) -> datetime | None:
     """Return the instant of the Date header, whole seconds of the server's clock; None where there is none."""
     try:
         found = parsedate_to_datetime(headers.get("date", ""))
-        return found.astimezone(UTC) if found.tzinfo is not None else None
-    except (ValueError, TypeError, OverflowError):
+        return found.astimezone(UTC) if found.tzinfo is not None and found.year in YEARS else None
+    except UNREADABLE:
         return None

@@ -1,4 +1,4 @@
-"""Connections of urllib3, which vendors' SDKs stand on, whose whole answers meet one deadline.
+"""Connections of urllib3, which vendors' SDKs stand on, whose whole answers meet one deadline and bounds in bytes.
 
 urllib3's read timeout starts anew with every byte that comes: a server that drips holds
 a request for ever. Give `POOLS` to a PoolManager as `pool_classes_by_scheme`, and a
@@ -27,11 +27,18 @@ from urllib3.exceptions import (
     ProxyError,
     ReadTimeoutError,
 )
+from urllib3.response import BaseHTTPResponse
+from urllib3.response import HTTPResponse as Answered
 
+from syncd import bodies
 from syncd.connect import connect
+from syncd.errors import Malformed
 from syncd.exchange import Lost
 from syncd.proxies import Proxy
 from syncd.tls import Trust
+
+CHUNK = 64 * 1024  # bytes read at once
+UNREAD = {"preload_content": False, "decode_content": False}
 
 
 def lost(
@@ -72,11 +79,12 @@ def _cause(error: Exception) -> Exception:
 
 
 class _Deadline(io.RawIOBase):
-    """A socket's bytes, all of which must come before the deadline, however they trickle."""
+    """A socket's bytes, all of which must come before the deadline, however they trickle, and only so many."""
 
     def __init__(self, sock: Any, raw: Any) -> None:
         self._sock = sock
         self._raw = raw
+        self.left = bodies.HEAD_MOST  # bytes; `_Response` allows more when the head has ended
         self._ends_at = time.monotonic() + sock.gettimeout()  # what urllib3 has left of the request's total
 
     def readable(self) -> bool:
@@ -88,6 +96,9 @@ class _Deadline(io.RawIOBase):
             raise TimeoutError
         self._sock.settimeout(left_s)
         read: int | None = self._raw.readinto(buffer)
+        self.left -= read or 0
+        if self.left < 0:
+            raise Malformed("the response exceeds what HTTP's headers and chunks may take", hint=bodies.ODD_HINT)
         return read
 
     def close(self) -> None:
@@ -98,7 +109,12 @@ class _Deadline(io.RawIOBase):
 class _Response(HTTPResponse):
     def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
-        self.fp = io.BufferedReader(_Deadline(sock, self.fp.detach()))
+        self._raw = _Deadline(sock, self.fp.detach())
+        self.fp = io.BufferedReader(self._raw)
+
+    def begin(self) -> None:
+        super().begin()
+        self._raw.left = bodies.FRAMED * bodies.bound(self.status, bodies.PAGE_MOST)
 
 
 class _Connecting(HTTPConnection):
@@ -133,9 +149,43 @@ class _SecureConnection(_Connecting, HTTPSConnection):
 class Pool(HTTPConnectionPool):
     ConnectionCls = _Connection
 
+    def urlopen(self, *args: Any, **kwargs: Any) -> BaseHTTPResponse:
+        return _whole(super().urlopen(*args, **{**kwargs, **UNREAD}))
+
 
 class SecurePool(HTTPSConnectionPool):
     ConnectionCls = _SecureConnection
+
+    def urlopen(self, *args: Any, **kwargs: Any) -> BaseHTTPResponse:
+        return _whole(super().urlopen(*args, **{**kwargs, **UNREAD}))
+
+
+class _Whole(Answered):
+    """A response whose body is in memory."""
+
+
+def _whole(response: BaseHTTPResponse) -> BaseHTTPResponse:
+    """Return the response with its unpacked body in memory; Malformed if the body of a 2xx may not be read.
+
+    The body of any other status is left out then, because the status decides. The SDKs read everything without a
+    bound, so they never see the connection.
+    """
+    if isinstance(response, _Whole):  # urllib3 calls itself to try again
+        return response
+    headers = response.headers.copy()
+    try:
+        body = bodies.gather(response.stream(CHUNK), headers, most=bodies.bound(response.status, bodies.PAGE_MOST))
+    except BaseException as error:
+        response.close()  # the rest of it must not be taken for the next response
+        if not isinstance(error, Malformed) or bodies.is_good(response.status):
+            raise
+        body = b""
+    response.release_conn()
+    for name in ("content-encoding", "content-length", "transfer-encoding"):
+        headers.discard(name)
+    answered = _Whole(io.BytesIO(body), headers, response.status, preload_content=False, reason=response.reason)
+    answered.retries = response.retries  # by which urllib3 tells whether to follow a redirect
+    return answered
 
 
 POOLS = {"http": Pool, "https": SecurePool}

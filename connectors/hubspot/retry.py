@@ -7,21 +7,21 @@ Messages name the endpoint, the status and HubSpot's category: never an id, a va
 a token or a text of HubSpot's, which may quote what was asked.
 """
 
-import json
 import re
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import orjson
-
+from syncd import bodies
 from syncd.errors import Malformed, SyncdError, Unauthorized, Unavailable
 from syncd.exchange import PAUSE_S, TRIES, Answer, Fault, Lost, backoff_s, retry_after, wait_as_told
 
 RETRY_AFTER_MAX_S = 120  # of a 429 or 5xx: larger values were milliseconds or mistakes (HubSpot forum, Airbyte)
 MIGRATION_MAX_S = 86_400  # 477: typically up to a day (HubSpot error handling page)
+SCOPES_MOST = 20  # that a message names
 HOUR_S = 3_600  # a daily limit in a portal of unknown time zone
 # What an entry of a 207's errors says for good: there is no such item (recorded), or its id is none
 ABSENT = frozenset({"OBJECT_NOT_FOUND", "VALIDATION_ERROR"})
@@ -66,7 +66,8 @@ class Moment:
 def judge(call: Call, answer: Answer | Lost, moment: Moment) -> Any | Fault:
     """Return the content of a good answer, else what is wrong with it."""
     if isinstance(answer, Lost):
-        lost = Unavailable(f"HubSpot, {call.name}: {answer}", hint=answer.hint)
+        kind = Malformed if answer.malformed else Unavailable
+        lost = kind(f"HubSpot, {call.name}: {answer}", hint=answer.hint)
         return Fault(lost, wait_s=backoff_s(moment.attempt, moment.jitter) if answer.again else None)
     if 200 <= answer.status < 300:  # 207 is the normal answer of a batch in which something was not found
         return _content(call, answer, moment)
@@ -82,19 +83,19 @@ def judge(call: Call, answer: Answer | Lost, moment: Moment) -> Any | Fault:
 def parse_error(body: bytes) -> Mapping[str, Any] | None:
     """Return HubSpot's error object; None for HTML and other strangers'. Every field of it is optional."""
     try:
-        found = json.loads(body)
-    except ValueError:
+        found = bodies.parse(body)
+    except bodies.NotJson:
         return None
     return found if isinstance(found, dict) else None
 
 
 def _content(call: Call, answer: Answer, moment: Moment) -> Any | Fault:
     try:
-        content = orjson.loads(answer.body)
-    except (ValueError, RecursionError):
+        content = bodies.parse(answer.body)
+    except bodies.NotJson as error:
         return Fault(
             Malformed(
-                f"HubSpot, {call.name}: the answer ({answer.status}) is not JSON",
+                f"HubSpot, {call.name}: the answer ({answer.status}) {error}",
                 hint="maintenance, or a proxy in between that answers instead of HubSpot",
             ),
             wait_s=backoff_s(moment.attempt, moment.jitter),
@@ -302,9 +303,9 @@ _RULES = {
 def missing_scopes(error: Mapping[str, Any]) -> list[str]:
     """Return the scopes that a 403 names, wherever in the body they stand."""
     found: list[str] = []
-    waiting: list[Any] = [error]
-    while waiting:
-        here = waiting.pop(0)
+    waiting: deque[Any] = deque([error])
+    while waiting and len(found) < SCOPES_MOST:
+        here = waiting.popleft()
         if isinstance(here, dict):
             for key, value in here.items():
                 if "scope" in key.lower() and isinstance(value, list):
@@ -315,7 +316,7 @@ def missing_scopes(error: Mapping[str, Any]) -> list[str]:
                     waiting.append(value)
         elif isinstance(here, list):
             waiting.extend(here)
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(found))[:SCOPES_MOST]
 
 
 def until_midnight(now: datetime, zone: str | None) -> float:

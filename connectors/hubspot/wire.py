@@ -23,7 +23,8 @@ from hubspot import HubSpot as Sdk
 from hubspot.crm import objects
 from urllib3.exceptions import HTTPError
 
-from syncd.exchange import Answer
+from syncd.errors import Malformed
+from syncd.exchange import Answer, Lost
 from syncd.pools import POOLS, lost
 from syncd.proxies import proxy_for
 from syncd.tls import Trust
@@ -94,6 +95,8 @@ class Wire:
     def _send(self, request: Callable[[], Any]) -> Answer:
         try:
             answer: Answer = request()
+        except Malformed as error:
+            raise Lost(error.message, hint=error.hint, malformed=True) from None
         except (HTTPError, OSError) as error:
             raise lost(
                 error,

@@ -16,9 +16,11 @@ from typing import Any, Literal, NamedTuple
 
 import orjson
 
+from syncd import bodies
 from syncd.errors import Malformed, SyncdError, Unauthorized, Unavailable
 from syncd.exchange import TRIES, Answer, Fault, Lost, backoff_s, retry_after, wait_as_told
 
+TEXT_MOST = 1_000  # characters of an error's text that are looked into
 HOUR_S = 3_600  # the day's calls are counted over a rolling 24 h: some are free again within the hour
 RETRY_AFTER_MAX_S = 86_400  # a larger one is a mistake
 CONCURRENT_S = 5.0  # at most 25 requests of 20 s and longer at a time (limits guide, v67): theirs must end first
@@ -116,8 +118,8 @@ def _fault(call: Call, answer: Answer, moment: Moment) -> Fault:
 def parse_error(body: bytes) -> Error | None:
     """Return what an error's body says: of a list the first, else an object; None for HTML and other strangers'."""
     try:
-        found = orjson.loads(body)
-    except ValueError:
+        found = bodies.parse(body)
+    except bodies.NotJson:
         return None
     if isinstance(found, list) and found:
         found = found[0]
@@ -127,13 +129,14 @@ def parse_error(body: bytes) -> Error | None:
     text = found.get("message") or found.get("error_description")
     return Error(
         code if isinstance(code, str) and re.fullmatch(r"[A-Za-z_]{1,60}", code) else "",
-        text.lower() if isinstance(text, str) else "",
+        text[:TEXT_MOST].lower() if isinstance(text, str) else "",
     )
 
 
 def lost(name: str, answer: Lost, moment: Moment) -> Fault:
     """Say that no answer came."""
-    error = Unavailable(f"Salesforce, {name}: {answer}", hint=answer.hint)
+    kind = Malformed if answer.malformed else Unavailable
+    error = kind(f"Salesforce, {name}: {answer}", hint=answer.hint)
     return Fault(error, wait_s=backoff_s(moment.attempt, moment.jitter) if answer.again else None)
 
 
@@ -150,10 +153,14 @@ def later(error: SyncdError, answer: Answer, moment: Moment, *, default_s: float
     )
 
 
-def unreadable(name: str, answer: Answer, moment: Moment, *, json: bool) -> Fault:
-    """Say that a good answer is no JSON, or another than documented."""
-    what = "has another shape than documented" if json else "is not JSON"
-    hint = "report it" if json else f"maintenance (see {STATUS_PAGE}), or a proxy that answers instead of Salesforce"
+def unreadable(name: str, answer: Answer, moment: Moment, *, why: bodies.NotJson | None = None) -> Fault:
+    """Say that a good answer cannot be parsed (`why`), or has another shape than documented."""
+    what = why or "has another shape than documented"
+    hint = (
+        "report it"
+        if why is None
+        else f"maintenance (see {STATUS_PAGE}), or a proxy that answers instead of Salesforce"
+    )
     error = Malformed(f"Salesforce, {name}: the answer ({answer.status}) {what}", hint=hint)
     return Fault(error, wait_s=backoff_s(moment.attempt, moment.jitter))
 
@@ -166,11 +173,11 @@ def elsewhere(name: str, answer: Answer, key: str) -> Fault:
 
 def _content(call: Call, answer: Answer, moment: Moment) -> Any | Fault:
     try:
-        content = orjson.loads(answer.body)
-    except ValueError:
-        return unreadable(call.name, answer, moment, json=False)
+        content = bodies.parse(answer.body)
+    except bodies.NotJson as error:
+        return unreadable(call.name, answer, moment, why=error)
     if not _SHAPES[call.expects](content, call.count):
-        return unreadable(call.name, answer, moment, json=True)
+        return unreadable(call.name, answer, moment)
     return _batch(call, content["results"], moment) if call.expects == "batch" else content
 
 

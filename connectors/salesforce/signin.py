@@ -11,8 +11,6 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-import orjson
-
 from connectors.salesforce.config import MY_DOMAIN, SHARED_HOSTS, SalesforceConfig
 from connectors.salesforce.retry import (
     HOUR_S,
@@ -27,7 +25,7 @@ from connectors.salesforce.retry import (
     parse_error,
     unreadable,
 )
-from syncd import urls
+from syncd import bodies, urls
 from syncd.errors import Unauthorized, Unavailable
 from syncd.exchange import Answer, Fault, Lost, served_at
 from syncd.redaction import register_secret
@@ -139,18 +137,18 @@ def judge(config: SalesforceConfig, asked: TokenRequest, answer: Answer | Lost, 
 
 def _session(answer: Answer, moment: Moment) -> Session | Fault:
     try:
-        content = orjson.loads(answer.body)
-    except ValueError:
-        return unreadable(NAME, answer, moment, json=False)
+        content = bodies.parse(answer.body)
+    except bodies.NotJson as error:
+        return unreadable(NAME, answer, moment, why=error)
     token, instance_url, identity = (text(dig(content, name)) or "" for name in ("access_token", "instance_url", "id"))
     register_secret(token)
     # …/id/<org>/<user>; a token begins with the org's id too, unless it is a JWT
     *_, org, user = ("", "", *identity.split("/"))
     org_id = ORG_ID.match(org) or ORG_ID.match(token)
-    is_token = re.fullmatch(r"[!-~]+", token)  # nothing that breaks a header
+    is_token = re.fullmatch(r"[!-~]{1,16384}", token)  # nothing that breaks a header
     address = _address(instance_url)
     if not (is_token and address and org_id):
-        return unreadable(NAME, answer, moment, json=True)
+        return unreadable(NAME, answer, moment)
     return Session(token, address, org_id[0], user if USER_ID.fullmatch(user) else None)
 
 

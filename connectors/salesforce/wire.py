@@ -26,7 +26,8 @@ from urllib3.exceptions import HTTPError, LocationValueError
 
 from connectors.salesforce.retry import STATUS_PAGE
 from connectors.salesforce.signin import Session, TokenRequest
-from syncd.exchange import Answer
+from syncd.errors import Malformed
+from syncd.exchange import Answer, Lost
 from syncd.pools import POOLS, lost
 from syncd.proxies import proxy_for
 from syncd.tls import Trust
@@ -116,6 +117,8 @@ class _Http(requests.Session):
             request()
         except _Answered as answered:
             return answered.answer
+        except Malformed as error:
+            raise Lost(error.message, hint=error.hint, malformed=True) from None
         except (HTTPError, OSError) as error:  # requests' errors are OSErrors; their text holds the whole address
             key = f"{self._trust.address.rpartition('.')[0]}.{address}"
             raise lost(
