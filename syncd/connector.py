@@ -20,6 +20,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, field_validator
 from syncd.activity import Draft, Kind, Owner
 from syncd.durations import Duration, Positive
 from syncd.errors import SyncdError
+from syncd.server_clock import ServerClock
 from syncd.timetable import Timetable
 
 
@@ -104,6 +105,11 @@ class Context:
     sleep: Callable[[float], None]  # seconds; raises Stopped when the pass is to end
     looks_only: bool = False  # a dry run or a check: nothing outside may be changed
     turn_s: float | None = None  # a check: how long to wait in all for limits and failures; None: as a pass does
+    clock: ServerClock | None = None  # the CRM's: who asks over a network lets it learn from each response
+
+    def server_clock(self) -> ServerClock:
+        """Return `clock`, or a new one if syncd lent none."""
+        return self.clock or ServerClock(self.now)
 
 
 @dataclass(frozen=True, slots=True)

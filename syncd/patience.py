@@ -1,9 +1,9 @@
-"""How long a connector bears a CRM's failures, and what it learns of the CRM's clock: one pass's memory, no IO."""
+"""How long a connector bears a CRM's failures: one pass's memory, no IO."""
 
-from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Callable
 
-from syncd.exchange import FAILING_MAX_S, TRIES, Fault, served_at
+from syncd.exchange import FAILING_MAX_S, TRIES, Fault
+from syncd.server_clock import ServerClock
 
 
 class Patience:
@@ -41,27 +41,4 @@ class Patience:
         return False
 
 
-class ServerClock:
-    """A CRM's clock, as the Date of its answers tells it."""
-
-    def __init__(self, local: Callable[[], datetime]) -> None:
-        self._local = local
-        self._ahead: timedelta | None = None  # of the local clock, the CRM's is so much; None: not known
-        self.started_at: datetime | None = None  # when the pass began, by the CRM's clock; known from an answer on
-
-    def now(self) -> datetime:
-        """Return the time by the CRM's clock; the local one as long as the CRM's is not known."""
-        return self._local() + (self._ahead or timedelta(0))
-
-    def learn(self, headers: Mapping[str, str], *, local_start: datetime, elapsed_s: float) -> None:
-        """Take it from an answer to a request that was begun at `local_start`.
-
-        The pass began before the first request left. `Date` is whole seconds and the
-        answer's time: less the request's duration, but a second of it at most, it is at
-        most two seconds early (design 1, window), and only ever late for a slow request.
-        """
-        server = served_at(headers)
-        if server is not None:
-            self._ahead = server - self._local()
-        if self.started_at is None:
-            self.started_at = local_start if server is None else server - timedelta(seconds=min(elapsed_s, 1.0))
+__all__ = ["Patience", "ServerClock"]

@@ -28,12 +28,12 @@ LOCKS = ("requirements.txt", "requirements-build.txt", "requirements-dev.txt")
 # Design 6, from the middle outward: what each part of syncd may import of syncd. "pure" parts do no IO.
 PURE = (
     "activity addresses answers bodies clock cron durations errors exchange life patience payload private redaction"
-    " rules schedule sizes states text timetable urls values"
+    " rules schedule server_clock sizes states text timetable urls values"
 )
 MIDDLE = f"{PURE} connector secret"
 MAY_IMPORT = {
     **dict.fromkeys(PURE.split(), PURE),
-    "connector": "activity durations errors secret timetable",
+    "connector": "activity durations errors secret server_clock timetable",
     "secret": "files redaction",
     "files": "",
     "cores": "",

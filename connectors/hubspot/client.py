@@ -20,7 +20,7 @@ from connectors.hubspot.search import TIME, search_body
 from syncd.connector import Context
 from syncd.errors import Stopped, Unauthorized, Unavailable
 from syncd.exchange import Answer, Fault, Lost
-from syncd.patience import Patience, ServerClock
+from syncd.patience import Patience
 from syncd.tls import Trust
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Client:
         self._trust = Trust("HubSpot", f"{place}.base_url", f"{place}.ca_file", config.ca_file)
         self._spacing = Spacing(config.search_per_second)
         self._rolling = Rolling()
-        self._clock = ServerClock(lambda: self._context.now())
+        self._clock = context.server_clock()
         self._patience = Patience(monotonic, turn_s=context.turn_s)
         self._thread = threading.local()  # left: done when nobody waits for what this thread asks
         self._lock = threading.Lock()  # over the limiters, the clock and the connection
@@ -200,11 +200,14 @@ class Client:
             self._sleep(outcome.wait_s or 0.0)
 
     def _pace(self, call: Call) -> None:
-        """Wait for the request's turn; a pass that is to end hears of it here, before each request."""
+        """Wait for the request's turn; a pass that is to end hears of it here, before each request.
+
+        If HubSpot's clock is in doubt, the second request of the pass waits until its Date can tell.
+        """
         limiter = self._spacing if call.search else None if call.exempt else self._rolling
         with self._lock:
             wait_s = limiter.wait_s(self._monotonic()) if limiter else 0.0
-        self._sleep(wait_s)
+        self._sleep(max(wait_s, self._clock.spacing_s()))
 
     def _sleep(self, seconds: float) -> None:
         """Wait; Stopped when the pass is to end or this thread is left: no long wait holds up whoever leaves it."""

@@ -35,7 +35,7 @@ from connectors.salesforce.signin import Session
 from syncd.connector import Context
 from syncd.errors import Malformed, Unavailable
 from syncd.exchange import TRIES, Answer, Fault, Lost
-from syncd.patience import Patience, ServerClock
+from syncd.patience import Patience
 from syncd.tls import Trust
 from syncd.values import dig
 
@@ -73,7 +73,7 @@ class Client:
         self._trust = Trust("Salesforce", f"{place}.login_url", f"{place}.ca_file", config.ca_file)
         self._org: Org | None = None
         self._signing: Future[Org] | None = None  # under way: whoever needs the org waits for it
-        self._clock = ServerClock(lambda: self._context.now())
+        self._clock = context.server_clock()
         self._patience = Patience(monotonic, turn_s=context.turn_s)
         self._timeouts = 0  # in a row
         self._lock = threading.Lock()  # over the connection, the org and what answers teach
@@ -253,6 +253,9 @@ class Client:
         return signin.judge(self._config, asked, answer, self._moment(attempt))
 
     def _send(self, send: Callable[[], Answer]) -> Answer | Lost:
+        spacing_s = self._clock.spacing_s()
+        if spacing_s:  # Salesforce's clock is in doubt: its next Date can tell
+            self._context.sleep(spacing_s)
         local_start, began = self._context.now(), self._monotonic()
         try:
             answer = send()

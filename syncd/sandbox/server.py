@@ -66,6 +66,8 @@ class StandIn:
 
     def __init__(self, *, clock: Clock | None = None, latency_s: float = 0.0, seed: int = 1) -> None:
         self.clock = clock or Clock()
+        self.date: str | None = None  # served as Date instead of the clock's; empty: no Date at all
+        self.date_skew_s = 0.0  # otherwise: how far Date is ahead of the clock, while timestamps are right
         self.latency_s = latency_s  # real time spent before each answer
         self.faults = Faults(seed)
         self.lock = threading.RLock()
@@ -89,9 +91,22 @@ class StandIn:
             "clear_faults": self.faults.clear,
             "release": self.faults.release,
             "clock": self._set_clock,
+            "date": self.set_date,
             "latency": lambda seconds: setattr(self, "latency_s", seconds),
             "requests": lambda: {"total": self._index, "by_kind": dict(self.requests), "last": list(self.log)},
         }
+
+    def set_date(self, text: str | None = None, *, skew_s: float = 0.0, frozen: bool = False) -> None:
+        """Serve another Date than the clock's: `text` as it is (empty: none), one that is off, one that stands still.
+
+        Without arguments: the clock's again.
+        """
+        self.date, self.date_skew_s = text, skew_s
+        self.date = self.served_date() if frozen else text
+
+    def served_date(self) -> str:
+        """Return the Date of a response made now; empty for none."""
+        return formatdate(self.clock.ms() / 1000 + self.date_skew_s, usegmt=True) if self.date is None else self.date
 
     def respond(self, request: Request) -> Answer:
         """Answer one request, faults and latency included."""
@@ -175,8 +190,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         body = answer.encoded()
         reason = HTTPStatus(answer.status).phrase if answer.status in HTTPStatus._value2member_map_ else "Other"
+        date = self.server.stand_in.served_date()
         headers = {
-            "Date": formatdate(self.server.stand_in.clock.ms() / 1000, usegmt=True),
+            **({"Date": date} if date else {}),
             "Content-Type": "application/json;charset=utf-8",
             **answer.headers,
             "Content-Length": str(DRIP_BYTES if answer.deliver == "drip" else len(body)),
