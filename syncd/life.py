@@ -1,4 +1,8 @@
-"""How one ledger row changes: born, read again, not found, judged. Pure; `ledger` writes what these return."""
+"""How one ledger row changes: born, read again, not found, judged. Pure; `ledger` writes what these return.
+
+`certain` says whether a server confirms the clock that `now` comes from. If none does, no row dies of its
+age, and no age begins: a stamp by a wrong clock would kill the row once the clock is right.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -49,7 +53,7 @@ class Row:
     changed_after_delivery: bool = False
 
 
-def born(reading: Reading, now: datetime) -> Row:
+def born(reading: Reading, now: datetime, *, certain: bool = True) -> Row:
     """Return the row of an activity seen for the first time."""
     row = Row(
         state=reading.wanted,
@@ -59,10 +63,12 @@ def born(reading: Reading, now: datetime) -> Row:
         detail=reading.detail,
         next_attempt_at=now if reading.wanted is State.PENDING else None,
     )
-    return _wait(row, reading.due_at, now) if row.state is State.INCOMPLETE else row
+    return _wait(row, reading.due_at, now, certain) if row.state is State.INCOMPLETE else row
 
 
-def read_again(row: Row, reading: Reading, now: datetime, *, same_payload: bool, by_id: bool = False) -> Row:
+def read_again(
+    row: Row, reading: Reading, now: datetime, *, same_payload: bool, by_id: bool = False, certain: bool = True
+) -> Row:
     """Return `row` after another look at its record.
 
     Delivered and skipped rows only note the change. A row that had been asked for by
@@ -79,10 +85,10 @@ def read_again(row: Row, reading: Reading, now: datetime, *, same_payload: bool,
     state = follow(row.state, reading.wanted, cause)
     seen = replace(row, modified_at=reading.modified_at, occurred_at=reading.occurred_at or row.occurred_at)
     if state is not reading.wanted:  # the table keeps it where it is
-        return _stay(seen, now)
+        return _stay(seen, now, certain)
     if state is State.PENDING and row.state is State.PENDING and same_payload:
         return seen
-    return _arrive(replace(seen, state=state), reading, now)
+    return _arrive(replace(seen, state=state), reading, now, certain)
 
 
 def keep_asked_for(before: Row, after: Row, *, looked_up_at: datetime, now: datetime) -> Row:
@@ -93,17 +99,17 @@ def keep_asked_for(before: Row, after: Row, *, looked_up_at: datetime, now: date
     return replace(after, next_attempt_at=asked_at)
 
 
-def _stay(row: Row, now: datetime) -> Row:
+def _stay(row: Row, now: datetime, certain: bool) -> Row:
     match row.state:
         case State.PENDING:
             return row
         case State.INCOMPLETE:
-            return _wait(replace(row, missing_since=None), None, now)
+            return _wait(replace(row, missing_since=None), None, now, certain)
         case _:
             return replace(row, next_attempt_at=None)
 
 
-def _arrive(row: Row, reading: Reading, now: datetime) -> Row:
+def _arrive(row: Row, reading: Reading, now: datetime, certain: bool) -> Row:
     """Fill what belongs to the state that `row` has just reached, or reached anew."""
     clean = replace(
         row, reason=reading.reason, detail=reading.detail, missing_since=None, next_attempt_at=None,
@@ -113,19 +119,21 @@ def _arrive(row: Row, reading: Reading, now: datetime) -> Row:
         case State.PENDING:
             return replace(clean, waiting_since=None, next_attempt_at=now, detail=None)
         case State.INCOMPLETE:
-            return _wait(clean, reading.due_at, now)
+            return _wait(clean, reading.due_at, now, certain)
         case _:
             return replace(clean, waiting_since=None)
 
 
-def _wait(row: Row, due_at: datetime | None, now: datetime) -> Row:
+def _wait(row: Row, due_at: datetime | None, now: datetime, certain: bool) -> Row:
     """Return `row` with its next look-up, or dead of age.
 
     A redacted row does not age and has no look-up of its own: `pull` asks for it once its content can be seen.
     """
     if row.reason == REDACTED:
         return replace(row, waiting_since=None, next_attempt_at=None)
-    since = row.waiting_since or now
+    if not certain:
+        return replace(row, next_attempt_at=schedule.look_up_unconfirmed_at(due_at=due_at, now=now))
+    since = _since(row.waiting_since, now)
     if now >= schedule.gives_up_at(waiting_since=since, occurred_at=row.occurred_at):
         dead = move(State.INCOMPLETE, State.DEAD, Cause.AGE)
         return replace(row, state=dead, waiting_since=None, next_attempt_at=None)
@@ -133,13 +141,20 @@ def _wait(row: Row, due_at: datetime | None, now: datetime) -> Row:
     return replace(row, waiting_since=since, next_attempt_at=at)
 
 
-def not_found(row: Row, now: datetime) -> Row:
+def _since(began_at: datetime | None, now: datetime) -> datetime:
+    """Return when an age began: now, if it never did, or if a clock that was ahead booked it."""
+    return now if began_at is None else min(began_at, now)
+
+
+def not_found(row: Row, now: datetime, *, certain: bool = True) -> Row:
     """Return `row` after a look-up by id that the CRM answered with nothing."""
     if row.state is State.PENDING:  # a page that was read meanwhile completed it: it is not looked up any more
         return row
     if row.state is not State.INCOMPLETE:  # asked for by `retry`, and gone: it stays what it is
         return replace(row, next_attempt_at=None)
-    if row.missing_since is None:
+    if not certain:
+        return replace(row, next_attempt_at=schedule.look_up_unconfirmed_at(due_at=None, now=now))
+    if row.missing_since is None or row.missing_since > now:
         again = now + schedule.MISSING_AGAIN_AFTER
         return replace(row, missing_since=now, next_attempt_at=again)
     if now - row.missing_since < schedule.MISSING_AGAIN_AFTER:
@@ -156,6 +171,7 @@ def judged(
     now: datetime,
     max_age: timedelta,
     random: Callable[[], float],
+    certain: bool = True,
 ) -> Row:
     """Return a pending `row` after one attempt's verdict.
 
@@ -174,10 +190,12 @@ def judged(
         return replace(judged, state=move(row.state, meaning.state, Cause.VERDICT), next_attempt_at=None)
     if not meaning.fault:
         return replace(judged, next_attempt_at=now)
-    since = row.refused_since or now
+    refusals = row.refusals + 1
+    at = now + schedule.back_off(refusals=refusals, random=random)
+    if not certain:
+        return replace(judged, refusals=refusals, next_attempt_at=at)
+    since = _since(row.refused_since, now)
     if now - since >= max_age:
         dead = move(row.state, State.DEAD, Cause.VERDICT)
         return replace(judged, state=dead, reason=verdict.value, next_attempt_at=None)
-    refusals = row.refusals + 1
-    at = min(now + schedule.back_off(refusals=refusals, random=random), since + max_age)
-    return replace(judged, refused_since=since, refusals=refusals, next_attempt_at=at)
+    return replace(judged, refused_since=since, refusals=refusals, next_attempt_at=min(at, since + max_age))

@@ -127,8 +127,12 @@ def assess(
     our_side: OurSide,
     settle: timedelta,
     now: datetime,
+    certain: bool = True,
 ) -> Assessment:
-    """Return the first reason why `draft` may not go out, or the activity that may; `now` is aware."""
+    """Return the first reason why `draft` may not go out, or the activity that may; `now` is aware.
+
+    If no server confirms the clock (not `certain`), nothing counts as settled that has to settle.
+    """
     people = _people(draft, our_side)
     known = not draft.redacted  # otherwise its people are not all known: nothing is concluded from them
     account = _account(draft, people, rules, our_side)
@@ -145,7 +149,7 @@ def assess(
         ("no_contact_email", not people.contacts),
         ("no_domain", account is None),
         ("no_owner_email", owner is None),
-        ("settling", max(draft.occurred_at, draft.created_at) > now - settle),
+        ("settling", (bool(settle) and not certain) or max(draft.occurred_at, draft.created_at) > now - settle),
     )
     reason = next((name for name, holds in verdicts if holds), None)
     if reason is not None or account is None or owner is None:

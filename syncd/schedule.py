@@ -9,6 +9,7 @@ from syncd.clock import later
 LOOK_UPS = (timedelta(minutes=15), timedelta(hours=1), timedelta(hours=6), timedelta(days=1))
 DAY = timedelta(days=1)
 GIVE_UP_AFTER = timedelta(days=30)  # of waiting for what the CRM does not say
+UNCONFIRMED_AGAIN_AFTER = timedelta(hours=1)  # while no server confirms the clock; then all is due at once
 MISSING_AGAIN_AFTER = timedelta(hours=1)  # a second look before a record counts as deleted
 
 BACK_OFF_FIRST = timedelta(minutes=5)
@@ -48,6 +49,12 @@ def look_up_at(
     return min(times)
 
 
+def look_up_unconfirmed_at(*, due_at: datetime | None, now: datetime) -> datetime:
+    """Return when to look an activity up next, if no server confirms the clock that tells its age."""
+    again = now + UNCONFIRMED_AGAIN_AFTER
+    return min(again, due_at) if due_at is not None and due_at > now else again
+
+
 def back_off(*, refusals: int, random: Callable[[], float]) -> timedelta:
     """Return how long to wait after the `refusals`-th verdict about the item itself (1 is the first)."""
     doubled: timedelta = BACK_OFF_FIRST * 2 ** min(refusals - 1, 10)
@@ -68,7 +75,9 @@ def window_since(
         return start
     since = watermark - overlap
     if sweep:
-        reach = now - FIRST_SWEEP_REACH if swept_at is None else swept_at - SWEEP_REACH
+        # A sweep that is yet to come was booked by a clock that was wrong: it says nothing of what was swept.
+        unknown = swept_at is None or swept_at > now + SWEEP_EVERY
+        reach = now - FIRST_SWEEP_REACH if unknown or swept_at is None else swept_at - SWEEP_REACH
         since = min(since, reach)
     return max(start, since)
 

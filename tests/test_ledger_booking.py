@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from syncd import life
+from syncd import clock, life
 from syncd.errors import LedgerError
 from syncd.ledger import RECOTAP, Booked, Ledger
 from syncd.states import State, Verdict
@@ -536,3 +536,28 @@ def test_times_stand_in_the_file_with_three_digits_so_that_they_sort(ledger):
     book(ledger, look(1, modified_at=NOW + timedelta(microseconds=123456)), now=NOW + timedelta(microseconds=1))
     times = [value for value in row(ledger).values() if isinstance(value, str) and value.startswith("20")]
     assert {len(value) for value in times} == {24}
+
+
+class TestDoubtOfTheClock:
+    def test_there_is_none_at_first_and_it_lasts_until_the_clock_is_trusted(self, ledger):
+        assert not ledger.clock_doubted()
+        ledger.doubt_clock(NOW)
+        assert ledger.clock_doubted()
+        ledger.trust_clock(NOW)
+        assert not ledger.clock_doubted()
+
+    @pytest.mark.parametrize("ahead", [10 * HOUR, 400 * DAY])
+    def test_when_it_ends_what_waits_by_a_time_of_then_is_due(self, ledger, ahead):
+        ledger.doubt_clock(NOW + ahead)
+        book(ledger, look("waits", State.INCOMPLETE, "settling"), now=NOW + ahead, certain=False)
+        book(ledger, look("refused"), look("out", State.EXCLUDED, "internal"), now=NOW + ahead, certain=False)
+        send(ledger, Verdict.FAILED, now=NOW + ahead)
+        ledger.trust_clock(NOW)
+        assert row(ledger, "waits")["next_attempt_at"] == row(ledger, "refused")["next_attempt_at"] == clock.text(NOW)
+        assert row(ledger, "out")["next_attempt_at"] is None
+
+    def test_without_a_doubt_before_nothing_moves(self, ledger):
+        book(ledger, look("waits", State.INCOMPLETE, "no_contact"))
+        before = row(ledger, "waits")
+        ledger.trust_clock(NOW)
+        assert row(ledger, "waits") == before

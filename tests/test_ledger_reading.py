@@ -49,7 +49,8 @@ class TestStatus:
             "verdicts": {"created": 0, "duplicate": 0, "foreign_duplicate": 0},
             "changed_after_delivery": 0, "seen": 0, "balanced": True,
             "reasons": {"incomplete": {}, "excluded": {}, "dead": {}},
-            "sources": [], "oldest_pending_at": None, "next_attempt_at": None, "pauses": {}, "last_pass": None,
+            "sources": [], "oldest_pending_at": None, "next_attempt_at": None, "pauses": {},
+            "clock_skew_s": None, "last_pass": None,
         }  # fmt: skip
 
     def test_it_is_one_json_document(self, varied):

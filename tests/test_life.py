@@ -412,3 +412,65 @@ def test_giving_up_and_back_off_are_those_of_the_design():
     assert schedule.GIVE_UP_AFTER == 30 * DAY
     assert (schedule.BACK_OFF_FIRST, schedule.BACK_OFF_MOST) == (5 * MINUTE, 6 * HOUR)
     assert (schedule.SWEEP_REACH, schedule.FIRST_SWEEP_REACH) == (DAY, 2 * DAY)
+
+
+YEAR = 365 * DAY
+
+
+class TestNobodyConfirmsTheClock:
+    """No row dies of its age, no age begins, and no wait is longer than an hour."""
+
+    @pytest.mark.parametrize("ahead", [YEAR, -YEAR])
+    def test_a_row_is_born_without_an_age(self, ahead):
+        row = born(look(1, I, "no_contact"), NOW + ahead, certain=False)
+        assert (row.state, row.waiting_since, row.next_attempt_at) == (I, None, NOW + ahead + HOUR)
+
+    def test_what_settles_within_the_hour_is_looked_up_then(self):
+        row = born(look(1, I, "settling", due_at=NOW + MINUTE), NOW, certain=False)
+        assert row.next_attempt_at == NOW + MINUTE
+
+    @pytest.mark.parametrize("ahead", [YEAR, -YEAR, 31 * DAY])
+    @pytest.mark.parametrize("wanted", [I, X])
+    def test_an_incomplete_row_is_not_given_up_and_keeps_its_age(self, ahead, wanted):
+        row = standing(I)
+        after = read_again(row, look(1, wanted, WANTED[wanted]), NOW + ahead, same_payload=False, certain=False)
+        assert (after.state, after.waiting_since) == (I, row.waiting_since)
+        assert after.next_attempt_at == NOW + ahead + HOUR
+
+    def test_the_age_begins_when_the_clock_is_confirmed(self):
+        row = born(look(1, I, "no_contact"), NOW - YEAR, certain=False)
+        after = again(row, I)
+        assert (after.state, after.waiting_since) == (I, NOW)
+        assert again(after, I, now=NOW + 30 * DAY).state is X
+
+    @pytest.mark.parametrize("missing_since", [None, NOW - DAY])
+    def test_what_is_not_found_is_not_gone(self, missing_since):
+        row = standing(I, missing_since=missing_since)
+        after = not_found(row, NOW + YEAR, certain=False)
+        assert after == replace(row, next_attempt_at=NOW + YEAR + HOUR)
+
+    @pytest.mark.parametrize("verdict", FAULTS)
+    @pytest.mark.parametrize("since", [None, NOW - 8 * DAY])
+    def test_a_verdict_backs_off_without_an_age_or_a_death(self, verdict, since):
+        row = standing(P, refused_since=since, refusals=1)
+        after = life.judged(row, verdict, None, now=NOW, max_age=WEEK, random=half, certain=False)
+        assert (after.state, after.refused_since, after.refusals) == (P, since, 2)
+        assert NOW < after.next_attempt_at <= NOW + 7 * HOUR
+
+    @pytest.mark.parametrize("verdict", FAULTS)
+    def test_the_first_verdict_by_a_confirmed_clock_begins_the_age(self, verdict):
+        after = judged(standing(P, refusals=3), verdict)
+        assert (after.state, after.refused_since) == (P, NOW)
+
+
+class TestAgesThatAClockAheadBooked:
+    """What lies ahead of now was booked by a clock that was wrong: the age begins again."""
+
+    def test_of_waiting(self):
+        assert again(standing(I, waiting_since=NOW + YEAR), I).waiting_since == NOW
+
+    def test_of_refusals(self):
+        assert judged(standing(P, refused_since=NOW + YEAR, refusals=1), FAULTS[0]).refused_since == NOW
+
+    def test_of_what_was_not_found(self):
+        assert not_found(standing(I, missing_since=NOW + YEAR), NOW).missing_since == NOW

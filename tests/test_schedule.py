@@ -117,6 +117,9 @@ class TestWindow:
     def test_the_first_sweep_reaches_two_days_back(self):
         assert self.since(sweep=True, swept_at=None) == NOW - 48 * HOUR
 
+    def test_a_sweep_that_a_wrong_clock_booked_ahead_counts_as_none(self):
+        assert self.since(swept_at=NOW + 365 * DAY, sweep=True) == NOW - 2 * DAY
+
     def test_a_sweep_never_reaches_less_far_than_the_overlap(self):
         assert self.since(sweep=True, watermark=NOW - 9 * DAY) == NOW - 9 * DAY - 15 * MINUTE
 

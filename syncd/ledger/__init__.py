@@ -8,10 +8,11 @@ a `Lookout` does so for years.
 from syncd.ledger.file import exists, held, holder
 from syncd.ledger.lookout import Lookout
 from syncd.ledger.operating import Operator
-from syncd.ledger.reading import Glance
-from syncd.ledger.writing import RECOTAP, Booked, Claim, Claimed, Judgement, Ledger
+from syncd.ledger.reading import CLOCK, RECOTAP, Glance
+from syncd.ledger.writing import Booked, Claim, Claimed, Judgement, Ledger
 
 __all__ = [
+    "CLOCK",
     "RECOTAP",
     "Booked",
     "Claim",

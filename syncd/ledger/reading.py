@@ -17,6 +17,8 @@ from syncd.ledger import file
 from syncd.ledger.schema import VERSION
 
 SHORT_ID = 15  # characters
+RECOTAP = "@recotap"  # its name among the pauses and in the store; no source may begin with @
+CLOCK = "@clock"  # in the store of a source, or of Recotap: its server's clock (ServerClock.to_keep)
 STATES = ("pending", "incomplete", "delivered", "skipped", "excluded", "dead")
 VERDICTS = ("created", "duplicate", "foreign_duplicate")
 
@@ -199,6 +201,7 @@ class Glance:
             "oldest_pending_at": self._one("SELECT min(first_seen_at) FROM activities WHERE state = 'pending'"),
             "next_attempt_at": self._one("SELECT min(next_attempt_at) FROM activities WHERE state <> 'delivered'"),
             "pauses": self._pauses(now),
+            "clock_skew_s": self._clock_skew_s(),
             "last_pass": self._last_pass(),
         }
 
@@ -299,6 +302,16 @@ class Glance:
         with suppress(OSError):
             found.append(self.path.with_name(self.path.name + "-wal").stat())
         return found
+
+    def _clock_skew_s(self) -> float | None:
+        """Return how far this machine's clock was ahead of the server's that is closest; None if none told.
+
+        Of the last response of each server whose Date is not known to stand still.
+        """
+        sql = "SELECT value FROM store WHERE key = :key"
+        kept = [json.loads(value) for (value,) in self._db.execute(sql, {"key": CLOCK})]
+        skews = [-each["skew_s"] for each in kept if each["moves"] is not False]
+        return min(skews, key=abs, default=None)
 
     def _verdicts(self) -> dict[str, int]:
         sql = "SELECT verdict, count(*) FROM activities WHERE state = 'delivered' GROUP BY verdict"

@@ -18,11 +18,11 @@ from sqlite_utils import Database
 from syncd import clock, life
 from syncd.connector import Ref
 from syncd.ledger import file
-from syncd.ledger.reading import Glance, times
+from syncd.ledger.reading import RECOTAP, Glance, times
 from syncd.life import Reading, Row
 from syncd.states import ANSWERS, MEANINGS, SILENCES, Cause, IllegalMove, State, Verdict, move
 
-RECOTAP = "@recotap"  # its name among the pauses; no source may begin with @
+DOUBT = "@doubt"  # kept under RECOTAP: whether something was booked by a clock that no server confirms
 KEEP_ATTEMPTS = 20  # of one activity: an outage of weeks must not fill the file
 KEEP_PASSES = 500
 READERS_MS = 250  # to wait for readers at the end of a pass; Litestream reads all the time (seen: 5 s a pass lost)
@@ -202,6 +202,34 @@ class Ledger(Glance):
         with self.transaction():
             self._db.conn.executemany(sql, rows)
 
+    # -- the clock ----------------------------------------------------------------------
+
+    def doubt_clock(self, now: datetime) -> None:
+        """Book that no server confirms the clock; call before anything is booked by it."""
+        if not self.clock_doubted():
+            self.keep(RECOTAP, {DOUBT: True}, now)
+
+    def trust_clock(self, now: datetime) -> None:
+        """Book that a server confirms the clock. If none did before, all that waits by time is due now.
+
+        Its times were booked by a clock that may have been wrong. Pending rows are due at their next try.
+        """
+        if not self.clock_doubted():
+            return
+        sql = """
+            UPDATE activities SET next_attempt_at = :now
+            WHERE state IN ('incomplete', 'pending') AND next_attempt_at IS NOT NULL AND next_attempt_at > :now
+        """
+        with self.transaction():
+            self._db.execute(sql, {"now": clock.text(now)})
+            self.keep(RECOTAP, {DOUBT: False}, now)
+
+    def clock_doubted(self) -> bool:
+        """Tell whether the last that was booked was booked by a clock that no server confirms."""
+        sql = "SELECT value = 'true' FROM store WHERE source = :source AND key = :key"
+        row = self._db.execute(sql, {"source": RECOTAP, "key": DOUBT}).fetchone()
+        return bool(row and row[0])
+
     # -- what was read ------------------------------------------------------------------
 
     def book(
@@ -213,20 +241,21 @@ class Ledger(Glance):
         now: datetime,
         watermark: datetime | None = None,
         looked_up_at: datetime | None = None,
+        certain: bool = True,
     ) -> Booked:
         """Book one page: rows, payloads, the stream's counter and its watermark, in one transaction.
 
         `refs` is every record read; those without a reading are known as they stand. The
         watermark never goes back. `looked_up_at` is when a look-up by id began: a `retry`
-        since then asks for another.
+        since then asks for another. `certain`: a server confirms the clock (life.py).
         """
         with self.transaction():
             rows = self._existing(stream_id, {ref.crm_id for ref in refs} | {r.crm_id for r in readings})
             latest = {reading.crm_id: reading for reading in readings}
             new = [reading for crm_id, reading in latest.items() if crm_id not in rows]
-            self._insert(stream_id, new, now)
+            self._insert(stream_id, new, now, certain)
             changed = sum(
-                self._refresh(*rows[crm_id], reading, now, looked_up_at)
+                self._refresh(*rows[crm_id], reading, now, looked_up_at, certain)
                 for crm_id, reading in latest.items()
                 if crm_id in rows
             )
@@ -239,11 +268,11 @@ class Ledger(Glance):
             self._db.execute(sql, {"id": stream_id, "new": len(new), "watermark": mark})
         return Booked(new=len(new), changed=changed, changed_after_delivery=late)
 
-    def book_missing(self, stream_id: int, crm_ids: Sequence[str], *, now: datetime) -> None:
+    def book_missing(self, stream_id: int, crm_ids: Sequence[str], *, now: datetime, certain: bool = True) -> None:
         """Book that look-ups by id found nothing."""
         with self.transaction():
             for row_id, row, _ in self._existing(stream_id, crm_ids).values():
-                self._write(row_id, row, life.not_found(row, now), now)
+                self._write(row_id, row, life.not_found(row, now, certain=certain), now)
 
     def in_flight(self, stream_id: int, crm_ids: Sequence[str]) -> bool:
         """Tell whether a POST under way carries one of these records."""
@@ -265,14 +294,14 @@ class Ledger(Glance):
         found = self._db.execute(sql, {"stream_id": stream_id, "ids": json.dumps(list(crm_ids))})
         return {crm_id: (row_id, _row(columns), body) for crm_id, row_id, body, *columns in found}
 
-    def _insert(self, stream_id: int, readings: Sequence[Reading], now: datetime) -> None:
+    def _insert(self, stream_id: int, readings: Sequence[Reading], now: datetime, certain: bool) -> None:
         if not readings:
             return
         at = clock.text(now)
         first = self._number("SELECT coalesce(max(id), 0) + 1 FROM activities")
         rows, payloads = [], []
         for row_id, reading in enumerate(readings, first):
-            row = life.born(reading, now)
+            row = life.born(reading, now, certain=certain)
             named = (row_id, stream_id, reading.crm_id, reading.external_activity_id, reading.kind, at)
             rows.append(named + _columns(row))
             if row.state is State.PENDING:
@@ -281,9 +310,12 @@ class Ledger(Glance):
         self._db.conn.executemany("INSERT INTO payloads (activity_id, body) VALUES (?, ?)", payloads)
 
     def _refresh(
-        self, row_id: int, row: Row, body: str | None, reading: Reading, now: datetime, looked_up_at: datetime | None
-    ) -> bool:
-        after = life.read_again(row, reading, now, same_payload=body == reading.payload, by_id=looked_up_at is not None)
+        self, row_id: int, row: Row, body: str | None, reading: Reading, now: datetime,
+        looked_up_at: datetime | None, certain: bool,
+    ) -> bool:  # fmt: skip
+        after = life.read_again(
+            row, reading, now, same_payload=body == reading.payload, by_id=looked_up_at is not None, certain=certain
+        )
         if looked_up_at is not None:
             after = life.keep_asked_for(row, after, looked_up_at=looked_up_at, now=now)
         self._write(row_id, row, after, now)
@@ -380,6 +412,7 @@ class Ledger(Glance):
         now: datetime,
         max_age: timedelta,
         random: Callable[[], float],
+        certain: bool = True,
     ) -> int:
         """Book the verdicts of one POST; return how many activities died of them."""
         delivered = [j for j in judgements if MEANINGS[j.verdict].state is State.DELIVERED]
@@ -389,7 +422,9 @@ class Ledger(Glance):
             self._deliver(delivered)
             for row_id, row in self._pending(list(others)):
                 judgement = others[row_id]
-                after = life.judged(row, judgement.verdict, judgement.detail, now=now, max_age=max_age, random=random)
+                after = life.judged(
+                    row, judgement.verdict, judgement.detail, now=now, max_age=max_age, random=random, certain=certain
+                )
                 self._write(row_id, row, after, now)
                 died += after.state is State.DEAD
             self._db.conn.executemany(
