@@ -85,10 +85,8 @@ def _source(config: Config, source: Source) -> Iterator[Finding]:
 
 
 def _failed(what: str, error: SyncdError) -> Finding:
-    problems = getattr(error, "problems", ())
-    message = "; ".join(f"{p.path} {p.message}" for p in problems) or error.message
-    hint = "; ".join(p.hint for p in problems) or error.hint
-    return Finding(what, False, message, hint, exit_code=error.exit_code)
+    hint = "; ".join(problem.hint for problem in getattr(error, "problems", ())) or error.hint
+    return Finding(what, False, error.summary, hint, exit_code=error.exit_code)
 
 
 def _fails(finding: Finding) -> bool:

@@ -334,7 +334,7 @@ class Pass:
         self._failed[source.name] = error
         for each in source.connector.streams:
             if stream in (None, each.name):
-                self._ledger.window_failed(self._ledger.stream_id(source.name, each.name), error.message)
+                self._ledger.window_failed(self._ledger.stream_id(source.name, each.name), error.summary)
         if isinstance(error, Unavailable) and error.pause_until is not None:
             self._ledger.pause_until(source.name, error.pause_until, error.message, now=self._now())
         self._note(error, "pull.failed", source=source.name, stream=stream)
@@ -399,7 +399,8 @@ class Pass:
     def _note(self, error: SyncdError, event: str, **facts: Any) -> None:
         self._errors.append(error)
         self._codes.add(error.exit_code)
-        log.error(event, error=error.message, hint=error.hint or NO_HINT, **facts)
+        hint = error.hint or "; ".join(problem.hint for problem in getattr(error, "problems", ())) or NO_HINT
+        log.error(event, error=error.summary, hint=hint, **facts)
 
 
 class Judge:

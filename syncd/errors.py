@@ -74,6 +74,11 @@ class SyncdError(Exception):
         self.message = message
         self.hint = hint
 
+    @property
+    def summary(self) -> str:
+        """Return everything that is wrong, in one line."""
+        return self.message
+
 
 class NoSuchActivity(SyncdError):
     """The ledger holds no activity of that id."""
@@ -145,6 +150,11 @@ class ConfigError(SyncdError):
         count = len(self.problems)
         what = "1 mistake" if count == 1 else f"{count} mistakes"
         super().__init__(message or f"{what} in {where or 'the configuration'}", hint=hint)
+
+    @property
+    def summary(self) -> str:
+        """Return the mistakes themselves where there are any: their number alone helps nobody."""
+        return "; ".join(f"{problem.path} {problem.message}" for problem in self.problems) or self.message
 
 
 class Stopped(SyncdError):

@@ -16,7 +16,7 @@ def working(
     """Say what a pass is at, and what is amiss since one before."""
     what = f"reading {where or ', '.join(sources)}" if sources else "sending"
     told = f"{what}: {read} read, {delivered} delivered so far" if read or delivered else what
-    return f"{told}; before it FAILED: {_short(failure.message)}" if failure else told
+    return f"{told}; before it FAILED: {_short(failure.summary)}" if failure else told
 
 
 def stuck(sources: tuple[str, ...], *, where: str, for_s: float) -> str:
@@ -38,7 +38,7 @@ def idle(
     waiting = ", ".join(f"{counts[state]} {state}" for state in ("pending", "incomplete", "dead") if counts.get(state))
     ended = _time(ended_at, now)
     if failure:
-        told = f"{ended} FAILED: {_short(failure.message)}"
+        told = f"{ended} FAILED: {_short(failure.summary)}"
     elif outcome and outcome.exit_code:
         told = f"{ended} ended with {int(outcome.exit_code)} ({outcome.exit_code.name.lower()})"
     else:
