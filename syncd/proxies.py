@@ -66,7 +66,7 @@ def judge(variable: str, value: str) -> Proxy:
         scheme, rest = "http", text
     mistake = _mistake_in_scheme(scheme.lower()) or _mistake_in_rest(rest)
     if mistake:
-        raise ConfigError([Problem(variable, *mistake)])
+        raise ConfigError([Problem(variable, *mistake)], where="the environment")
     login, _, place = rest.rstrip("/").rpartition("@")
     return Proxy(f"http://{place.lower()}", variable, _authorization(login) if login else {})
 

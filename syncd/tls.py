@@ -262,7 +262,7 @@ def _wrong(key: str, what: str) -> ConfigError:
         hint = f"expected a file of certificates in PEM form; unset {FILE} for the system's own"
     else:
         hint = "expected a file of certificates in PEM form that syncd's user may read; leave the key empty for none"
-    return ConfigError([Problem(key, what, hint)])
+    return ConfigError([Problem(key, what, hint)], where="the environment" if key in (FILE, FOLDER) else "")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -4,7 +4,6 @@ Twice: Salesforce documents neither whether a further page shows its rows as of 
 then, nor how many rows take a query too long.
 """
 
-import ssl
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -13,7 +12,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from connectors.salesforce import Salesforce, reading, wire
+from connectors.salesforce import Salesforce, reading
 from syncd.activity import Company, Draft, Owner, Person
 from syncd.connector import Connector, Record, Ref
 from syncd.sandbox import Sandbox
@@ -220,8 +219,6 @@ class TestSalesforce(ConnectorConformance, NetworkConformance):
     @pytest.fixture
     def crm(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OrgUnderTest]:
         monkeypatch.setattr(reading, "AT_ONCE", PART)
-        # Not the system's certificates too: reading them takes most of a short pass.
-        monkeypatch.setattr(wire, "_trust", lambda ca_file: ssl.create_default_context(cafile=ca_file))
         crm = OrgUnderTest(tmp_path, **self.org)
         with crm.box:
             yield crm

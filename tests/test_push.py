@@ -286,6 +286,17 @@ class TestOutage:
         assert desk.states() == {"pending": 500}
         assert totals.died == 0
 
+    def test_if_there_is_something_to_do_about_an_outage_it_is_said(self, tmp_path):
+        class Distrusted:
+            def post(self, sent):
+                return Answer("unreachable", "its CA is unknown", hint="name it in recotap.ca_file")
+
+        with opened(tmp_path, Distrusted()) as desk:
+            desk.book("a")
+            _, stop = desk.sync()
+        assert stop.message == "Recotap cannot be reached (its CA is unknown)"
+        assert stop.hint == "name it in recotap.ca_file; nothing is lost"
+
     def test_an_outage_costs_the_activities_nothing_and_the_next_pass_delivers_them(self, desk, recotap):
         names = desk.book_many(120)
         recotap.when = lambda number: DOWN

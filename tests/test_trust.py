@@ -30,6 +30,7 @@ KEYS = {
     "hubspot": "sources.crm.base_url",
     "salesforce": "sources.crm.login_url",
 }
+SOON = {"SYNCD_RECOTAP__TIMEOUT": "300ms", "SYNCD_SOURCES__CRM__TIMEOUT": "300ms"}
 CA_KEYS = {"recotap": "recotap.ca_file", "hubspot": "sources.crm.ca_file", "salesforce": "sources.crm.ca_file"}
 
 
@@ -432,6 +433,21 @@ def test_the_version_is_told_without_tls():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
 
 
+@pytest.fixture
+def blackhole() -> Iterator[int]:
+    """A port whose backlog is full: SYNs to it are dropped."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            assert filler.connect_ex(listener.getsockname()) in (0, errno.EINPROGRESS)
+        yield listener.getsockname()[1]
+        for filler in fillers:
+            filler.close()
+
+
 # -- proxies ------------------------------------------------------------------------------
 
 
@@ -472,22 +488,90 @@ def test_a_proxy_that_is_not_there_is_named(tmp_path, monkeypatch, client):
     assert (found.exit_code, "proxy" in found.message, "HTTPS_PROXY" in found.hint) == (69, True, True)
 
 
+@pytest.mark.parametrize("status", ["407 Proxy Authentication Required", "502 Bad Gateway"])
+def test_plain_http_through_a_proxy_that_wants_a_login(tmp_path, monkeypatch, status):
+    """It answers in Recotap's place: nothing was stored then. Any other status may be Recotap's own."""
+    with served(refusing(status)) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
+        file = tmp_path / "allow.toml"
+        configured(tmp_path, "recotap", "http://127.0.0.1:9")
+        written = (tmp_path / "syncd.toml").read_text()
+        file.write_text(written.replace("[ledger]", "allow_insecure_http = true\n[ledger]", 1))
+        with wiring.sender(load(file, environ={"SYNCD_RECOTAP__BASE_URL": "http://recotap.example"})) as to:
+            answer, found = to.post([("a", "{}")]), to.check()
+    assert answer.stored is status.startswith("502")
+    assert ("HTTP_PROXY" in answer.hint, "HTTP_PROXY" in found.hint) == (status.startswith("407"),) * 2
+    assert found.exit_code == 69
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_proxy_that_hangs_is_named(tmp_path, monkeypatch, blackhole, client):
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{blackhole}")
+    config = configured(tmp_path, client, "https://crm.example", environ=SOON)
+    found = failure(config, client)
+    assert (found.exit_code, "proxy" in found.message, "HTTPS_PROXY" in found.hint) == (69, True, True)
+
+
+# -- the commands -------------------------------------------------------------------------
+
+MISTAKES = {
+    "HTTPS_PROXY": "socks5h://canary00:1080",
+    "SSL_CERT_FILE": "/no/such/file.pem",
+    "SYNCD_RECOTAP__CA_FILE": "/no/such/file.pem",
+    "SYNCD_SOURCES__CRM__CA_FILE": "/no/such/file.pem",
+}
+
+
+def run(command: str, file: Path, variable: str) -> "subprocess.Popen[str]":
+    environ = {**os.environ, variable: MISTAKES[variable]}
+    argv = [sys.executable, "-m", "syncd", "-c", str(file), command]
+    return subprocess.Popen(argv, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def key_of(variable: str) -> str:
+    return variable.removeprefix("SYNCD_").replace("__", ".").lower() if "__" in variable else variable
+
+
+def all_by_tls(tmp_path: Path, variable: str) -> Path:
+    """Return a configuration without plain http. No name in it is ever resolved."""
+    places = ("crm.example", "recotap.example") if "PROXY" in variable else ("127.0.0.1:9", "127.0.0.1:9")
+    configured(tmp_path, "hubspot", f"https://{places[0]}")
+    file = tmp_path / "syncd.toml"
+    file.write_text(file.read_text().replace("http://127.0.0.1:9", f"https://{places[1]}"))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("command", "variable"), [*(("sync", variable) for variable in MISTAKES), ("check", "HTTPS_PROXY")]
+)
+def test_a_command_exits_78_with_the_remedy(tmp_path, command, variable):
+    with run(command, all_by_tls(tmp_path, variable), variable) as started:
+        told, _ = started.communicate(timeout=60)
+    assert started.returncode == 78, told
+    assert key_of(variable) in told
+    assert "expected" in told
+    assert "Traceback" not in told
+    assert CANARY not in told
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "SYNCD_SOURCES__CRM__CA_FILE"])
+def test_the_daemon_goes_on_and_reports_it(tmp_path, variable):
+    with run("run", all_by_tls(tmp_path, variable), variable) as started:
+        told = ""
+        while "config.problem" not in told:
+            line = started.stdout.readline()
+            assert line, told
+            told += line
+        assert started.poll() is None
+        started.terminate()
+        told += started.communicate(timeout=60)[0]
+    assert started.returncode == 0, told
+    assert key_of(variable) in told
+    assert "Traceback" not in told
+    assert CANARY not in told
+
+
 # -- dead addresses -----------------------------------------------------------------------
-
-
-@pytest.fixture
-def blackhole() -> Iterator[int]:
-    """A port whose backlog is full: SYNs to it are dropped."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        fillers = [socket.socket() for _ in range(4)]
-        for filler in fillers:
-            filler.setblocking(False)
-            assert filler.connect_ex(listener.getsockname()) in (0, errno.EINPROGRESS)
-        yield listener.getsockname()[1]
-        for filler in fillers:
-            filler.close()
 
 
 @pytest.mark.parametrize("dead", [1, 3])
