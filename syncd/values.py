@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import getaddresses
 from typing import Any
@@ -9,14 +10,19 @@ from typing import Any
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 THOUSANDS = re.compile(r"^-?\d{1,3}(,\d{3})+(\.\d+)?$")  # "1,234": seen by Airbyte's users
-# Bounded, or a field of prose without a bracket would take seconds.
-IN_BRACKETS = re.compile(r"([^<>;]{0,200})<\s{0,9}([^<>\s;]{1,320}@[^<>\s;]{1,255})\s{0,9}>")
+LONGEST = 132_000  # characters of a field that are read; the longest of a CRM has 131,072 (Salesforce, long text area)
+# Each begins at `<`, or has a bound: no field of prose takes longer than its length.
+IN_BRACKETS = re.compile(r"<\s{0,9}([^<>\s;@]{1,320}@[^<>\s;@]{1,255})\s{0,9}>")
+BARE = re.compile(r"[^\s<>()\[\],;:\"\\@]{1,64}@[^\s<>()\[\],;:\"\\@]{1,255}")
+NAME_MOST = 200  # characters before `<` that are taken for a name
+# All that email.utils raises for odd text: it calls itself for each ( and each :
+ODD = (RecursionError, ValueError, IndexError, TypeError, AttributeError)
 
 
 def text(value: Any) -> str | None:
-    """Return a trimmed text; None for null, "" (both mean empty) and whatever is no scalar."""
+    """Return a trimmed text, cut to LONGEST; None for null, "" (both mean empty) and whatever is no scalar."""
     if isinstance(value, str):
-        return value.strip() or None
+        return value[:LONGEST].strip() or None
     if value is None or isinstance(value, bool | dict | list):
         return None
     return str(value)
@@ -85,6 +91,21 @@ def addresses(value: Any) -> list[tuple[str | None, str]]:
     """
     found: list[tuple[str | None, str]] = []
     for piece in (text(value) or "").split(";"):
-        pairs = [pair for pair in getaddresses([piece]) if "@" in pair[1]] or IN_BRACKETS.findall(piece)
-        found.extend((text(name.replace("+", " ")), address) for name, address in pairs)
+        found.extend((text(name.replace("+", " ")), address) for name, address in _pairs(piece))
     return found
+
+
+def _pairs(piece: str) -> list[tuple[str, str]]:
+    try:
+        pairs = [pair for pair in getaddresses([piece]) if "@" in pair[1]]
+    except ODD:
+        return list(_bracketed(piece)) or [("", address) for address in BARE.findall(piece)]
+    return pairs or list(_bracketed(piece))
+
+
+def _bracketed(piece: str) -> Iterator[tuple[str, str]]:
+    end = 0
+    for match in IN_BRACKETS.finditer(piece):
+        before = piece[max(end, match.start() - NAME_MOST) : match.start()]
+        yield re.split("[<>]", before)[-1], match[1]
+        end = match.end()

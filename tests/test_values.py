@@ -1,5 +1,6 @@
 """Values in the odd forms that CRMs write."""
 
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -60,3 +61,56 @@ def test_a_field_of_prose_is_searched_for_addresses_in_a_moment():
     assert values.addresses("x" * 5_000 + "; Ada Fennbrook <ada@northmill.example>; b@northmill.example")[-2:] == [
         ("Ada Fennbrook", "ada@northmill.example"), (None, "b@northmill.example"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "odd", ["(" * 600, ":" * 600, '"' * 600, "[" * 600, "(:" * 600, "\\" * 600, "<" * 600, "@" * 600]
+)
+def test_a_header_that_no_parser_takes_is_searched_for_what_looks_like_an_address(odd):
+    values.addresses(odd)
+    assert ("Jo Do", "jo@acme.example") in values.addresses(f"{odd};Jo Do <jo@acme.example>")
+    values.addresses(f"{odd} <jo@acme.example>")
+
+
+def test_an_address_beside_hundreds_of_brackets_is_found():
+    assert values.addresses("(" * 600 + " Jo+Do <jo@acme.example>")[0][1] == "jo@acme.example"
+    assert values.addresses("(" * 600 + "jo@acme.example") == [(None, "jo@acme.example")]
+
+
+@pytest.mark.parametrize(
+    "unit", ["(", ":", '"', "<", "<@", "[", "a@", "<a@", "<a@b ", ";", ",", "\\", "x<", "( ", "a@b;", "@,", "()", "é<@"]
+)
+def test_no_header_takes_longer_than_its_length(unit):
+    began = time.process_time()
+    for _ in values.addresses(unit * (2_000_000 // len(unit))):
+        pass
+    assert time.process_time() - began < 10.0
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {},
+        [],
+        [["a"]],
+        {"a": {}},
+        True,
+        False,
+        None,
+        1e308,
+        -1,
+        2**63,
+        "9" * 5_000,
+        "²",
+        "-",
+        "\x00",
+        "٣",
+        "x" * 200_000,
+    ],
+)
+def test_no_reader_raises_whatever_a_field_holds(odd):
+    for read in (values.text, values.number, values.count, values.moment, values.addresses):
+        read(odd)
+    values.full_name(odd, odd)
+    values.dig(odd, "a", "b")
+    assert len(values.text(odd) or "") <= values.LONGEST

@@ -4,12 +4,12 @@
 recordings, no phone numbers of calls.
 """
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from connectors.hubspot.values import ids
+from syncd import bodies
 from syncd.activity import Company, Direction, Draft, Owner, Person, Status
 from syncd.connector import Record
 from syncd.values import addresses, count, full_name, moment, number, text
@@ -33,6 +33,7 @@ CONTACTS = (
 )  # fmt: skip
 COMPANIES = ("domain", "name", "website", "hs_additional_domains", "hs_merged_object_ids")
 
+HEADERS_MOST = 262_144  # characters; a property holds 65,536 (docs, 2026-03)
 CONTACT_TYPE = "0-1"  # HubSpot's object type id of contacts
 
 # hs_call_status (docs guide and the calling extensions' model, 2026-03)
@@ -151,12 +152,13 @@ def _minutes(milliseconds: Any) -> float | None:
 
 
 def _headers(written: Any) -> Mapping[str, Any]:
-    """Read the JSON of hs_email_headers; nothing where it is missing, redacted or broken."""
-    try:
-        found = json.loads(written) if isinstance(written, str) else written
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
+    """Read the JSON of hs_email_headers; nothing where it is missing, redacted, broken or out of all proportion."""
+    if isinstance(written, str):
+        try:
+            written = bodies.parse(written) if len(written) <= HEADERS_MOST else None
+        except bodies.NotJson:
+            return {}
+    return written if isinstance(written, dict) else {}
 
 
 def _sender(headers: Mapping[str, Any], properties: Properties) -> Person | None:
