@@ -17,6 +17,7 @@ from connectors.hubspot.config import HubSpotConfig
 from connectors.hubspot.pace import Rolling, Spacing
 from connectors.hubspot.retry import Call, Moment, judge
 from connectors.hubspot.search import TIME, search_body
+from connectors.hubspot.values import is_id
 from syncd.connector import Context
 from syncd.errors import Stopped, Unauthorized, Unavailable
 from syncd.exchange import Answer, Fault, Lost
@@ -255,7 +256,7 @@ class Client:
         maximum, interval = (
             answer.headers.get(f"x-hubspot-ratelimit-{name}", "") for name in ("max", "interval-milliseconds")
         )
-        if maximum.isdecimal() and interval in ("", "10000"):
+        if is_id(maximum) and interval in ("", "10000"):
             self._rolling.learn(int(maximum))
 
     def _moment(self, attempt: int) -> Moment:

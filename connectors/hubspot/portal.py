@@ -11,10 +11,10 @@ from typing import Any, Generic, TypeVar
 
 from connectors.hubspot.client import Client
 from connectors.hubspot.mapping import owner as to_owner
-from connectors.hubspot.retry import CHANGED
+from connectors.hubspot.paging import Chain
 from syncd.activity import Owner
 from syncd.connector import Store
-from syncd.errors import Malformed, Unavailable
+from syncd.errors import Unavailable
 from syncd.values import dig, text
 
 KEEP = timedelta(hours=24)
@@ -135,15 +135,13 @@ class Portal:
     def _owners(self, *, archived: bool) -> list[Owner]:
         owners: list[Owner] = []
         after: str | None = None
+        chain = Chain("owners")
         while True:
             page = self._client.owners(archived=archived, after=after)
             owners.extend(to_owner({"archived": archived, **row}) for row in page["results"] if text(row.get("id")))
-            following = text(dig(page, "paging", "next", "after"))
-            if following is None:
+            after = chain.next(page)
+            if after is None:
                 return owners
-            if following == after:
-                raise Malformed("HubSpot, owners: the same page comes again", hint=CHANGED)
-            after = following
 
     def _ask_dispositions(self) -> dict[str, str]:
         """Read the portal's labels of call outcomes: from their own endpoint, else from the property's options."""

@@ -12,12 +12,12 @@ from typing import Any, Generic, TypeVar
 
 from connectors.hubspot import mapping
 from connectors.hubspot.client import Client
+from connectors.hubspot.paging import Chain
 from connectors.hubspot.portal import Portal
-from connectors.hubspot.retry import CHANGED, Refused
+from connectors.hubspot.retry import Refused
 from connectors.hubspot.values import by_number, ids, is_id
 from syncd.activity import Company, Person
 from syncd.connector import Record, Ref
-from syncd.errors import Malformed
 from syncd.values import dig, text
 
 Row = Mapping[str, Any]
@@ -98,6 +98,7 @@ class Related:
         crm_ids = list(filter(is_id, crm_ids))
         for start in range(0, len(crm_ids), ASSOCIATION_INPUTS):
             inputs = [{"id": crm_id} for crm_id in crm_ids[start : start + ASSOCIATION_INPUTS]]
+            chains = {each["id"]: Chain(f"associations {object_type} to {to_type}") for each in inputs}
             while inputs:
                 rows = self._each(
                     f"{object_type} to {to_type}",
@@ -105,15 +106,11 @@ class Related:
                     lambda part: self._client.associations(object_type, to_type, part),
                     sure={"id": SURE},
                 )
-                asked, inputs = {each["id"]: each.get("after") for each in inputs}, []
+                inputs = []
                 for row in rows:
                     crm_id = text(dig(row, "from", "id")) or ""
                     found.setdefault(crm_id, set()).update(_targets(row))
-                    after = text(dig(row, "paging", "next", "after"))
-                    if after is not None and after == asked.get(crm_id):
-                        raise Malformed(
-                            f"HubSpot, associations {object_type} to {to_type}: the same page comes again", hint=CHANGED
-                        )
+                    after = chains[crm_id].next(row) if crm_id in chains else None
                     if after is not None:
                         inputs.append({"id": crm_id, "after": after})
         return {crm_id: sorted(targets, key=by_number) for crm_id, targets in found.items() if targets}
@@ -202,7 +199,7 @@ def reconcile(asked: Sequence[str], rows: Iterable[Row]) -> dict[str, Row]:
     """Return rows by the id that was asked for: a merged record comes under its winner's, which lists it."""
     found: dict[str, Row] = {}
     for row in rows:
-        if row.get("archived") is not True:
+        if row.get("archived") is not True and text(row.get("id")):
             for merged in ids(_properties(row).get("hs_merged_object_ids")):
                 found.setdefault(merged, row)
             found[str(row.get("id"))] = row

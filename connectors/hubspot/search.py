@@ -14,12 +14,14 @@ from datetime import datetime
 from typing import Any
 
 from connectors.hubspot.retry import CHANGED
+from connectors.hubspot.values import by_number
 from syncd.connector import Needed, Ref
 from syncd.errors import Malformed
 from syncd.values import from_ms, moment, to_ms
 
 Row = Mapping[str, Any]
 
+ID_MOST = 64  # characters; today's ids have 12 digits
 LIMIT = 200  # rows a search page, the most there is
 LAST = 5  # rows at a page's end of which the earliest is where the next begins
 FLOOR_MS = 1_000  # a bound of exactly 0 made HubSpot answer 500 (Estuary)
@@ -85,7 +87,7 @@ def found(answer: Mapping[str, Any], *, otherwise: datetime) -> Found:
 def read_ref(row: Row, *, otherwise: datetime) -> Ref:
     """Return a row's id and modification time, whole milliseconds."""
     crm_id, properties = row.get("id"), row.get("properties")
-    if not isinstance(crm_id, str | int) or not str(crm_id):
+    if not isinstance(crm_id, str | int) or not 0 < len(str(crm_id)) <= ID_MOST:
         raise Malformed("HubSpot answered with a row without an id", hint=CHANGED)
     shown = properties.get(TIME) if isinstance(properties, dict) else None
     at = moment(shown) or moment(row.get("updatedAt")) or otherwise
@@ -145,7 +147,7 @@ def _drain(ask: Ask, at: int, limit: int) -> Iterator[Sequence[tuple[Ref, Row]]]
         yield page.rows
         if not page.more:
             return
-        newest = max(int(ref.crm_id) if ref.crm_id.isdecimal() else 0 for ref, _ in page.rows)
+        newest = max(by_number(ref.crm_id)[0] for ref, _ in page.rows)
         if newest <= last:
             raise Malformed("HubSpot, search: rows come back that the filter excludes", hint=CHANGED)
         last = newest

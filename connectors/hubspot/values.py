@@ -4,6 +4,8 @@ from typing import Any
 
 from syncd.values import text
 
+DIGITS_MOST = 20  # of an id; today's have 12
+
 
 def ids(value: Any) -> list[str]:
     """Return the ids of a list separated by semicolons."""
@@ -12,9 +14,9 @@ def ids(value: Any) -> list[str]:
 
 def is_id(written: str) -> bool:
     """Say whether a text can be an id; HubSpot refuses a whole batch for one that cannot."""
-    return written.isascii() and written.isdecimal()
+    return written.isascii() and written.isdecimal() and len(written) <= DIGITS_MOST
 
 
 def by_number(crm_id: str) -> tuple[int, str]:
     """Order ids as numbers, which they are."""
-    return (int(crm_id) if crm_id.isdecimal() else 0, crm_id)
+    return (int(crm_id) if is_id(crm_id) else 0, crm_id)

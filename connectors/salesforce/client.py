@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from connectors.salesforce import signin
 from connectors.salesforce.config import SalesforceConfig
-from connectors.salesforce.paging import pages
+from connectors.salesforce.paging import kept
 from connectors.salesforce.retry import (
     HOUR_S,
     Call,
@@ -46,7 +46,7 @@ __all__ = ["Client", "LocatorGone", "QueryTimeout", "Refused", "Session", "Usage
 
 BATCHED = 25  # subrequests of a batch (REST guide v67)
 UNTOLD = frozenset({403, 404})
-FURTHER = re.compile(r"/services/data/v\d+\.0/(?!.*\.\.)[\w./-]+", re.ASCII)
+FURTHER = re.compile(r"/services/data/v\d+\.0/(?!.*\.\.)[\w./-]{1,1000}", re.ASCII)
 USED = re.compile(r"(?<![\w-])api-usage=(\d{1,12})/(\d{1,12})", re.ASCII)  # beside per-app-api-usage, in any order
 
 Send = Callable[["Org"], Answer]
@@ -141,7 +141,7 @@ class Client:
 
     def all(self, page: Any, *, what: str) -> Iterator[Any]:
         """Return the rows of a query's first page and of all that follow it."""
-        return (row for each in pages(page, lambda url: self.more(url, what=what)) for row in each["records"])
+        return kept(page, lambda url: self.more(url, what=what))
 
     def limits(self) -> Any | None:
         """Return the org's limits, {DailyApiRequests: {Max, Remaining}, …}; None when the user may not know them."""

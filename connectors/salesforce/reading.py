@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from connectors.salesforce.paging import More, pages
+from connectors.salesforce.paging import More, kept, pages
 from connectors.salesforce.retry import CHANGED, LocatorGone, QueryTimeout
 from syncd.connector import Ref
 from syncd.errors import Malformed
@@ -140,5 +140,5 @@ def whole(row: Row, more: More, children: str | None) -> Row:
     found = row.get(children) if children else None
     if not isinstance(found, dict) or found.get("done") is not False:
         return row
-    records = [record for page in pages(found, more) for record in page["records"]]
+    records = list(kept(found, more))
     return {**row, str(children): {"totalSize": len(records), "done": True, "records": records}}

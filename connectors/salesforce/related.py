@@ -141,9 +141,7 @@ class Related:
         found: dict[str, list[str]] = {}
         # A task whose people alone are too much goes with the one that it names itself.
         for row in in_halves([str(row["Id"]) for row in rows], ask, alone=self._without):
-            account = row.get("AccountId")
-            if account not in self._accounts:
-                self._learn_account(account, row.get("Account"))
+            self._learn_account(row.get("AccountId"), row.get("Account"))
             task, person = row.get("TaskId"), row.get("RelationId")
             if isinstance(task, str) and isinstance(person, str):
                 found.setdefault(task, []).append(person)

@@ -143,7 +143,7 @@ def _session(answer: Answer, moment: Moment) -> Session | Fault:
     token, instance_url, identity = (text(dig(content, name)) or "" for name in ("access_token", "instance_url", "id"))
     register_secret(token)
     # …/id/<org>/<user>; a token begins with the org's id too, unless it is a JWT
-    *_, org, user = ("", "", *identity.split("/"))
+    *_, org, user = ("", "", *identity.rsplit("/", 2))
     org_id = ORG_ID.match(org) or ORG_ID.match(token)
     is_token = re.fullmatch(r"[!-~]{1,16384}", token)  # nothing that breaks a header
     address = _address(instance_url)

@@ -1,0 +1,33 @@
+"""Follow a chain of `after`, each of which names the next page; it ends, whatever HubSpot answers. Pure."""
+
+from typing import Any
+
+from connectors.hubspot.retry import CHANGED
+from syncd.errors import Malformed
+from syncd.values import dig, text
+
+MOST_PAGES = 100  # of one chain: 50,000 owners, or 50,000 associations of one record
+AFTER_MOST = 1_000  # characters
+
+
+class Chain:
+    """The pages of one list; `name` stands in messages."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._seen: set[str] = set()
+
+    def next(self, page: Any) -> str | None:
+        """Return the `after` of the page that follows; None if `page` is the last.
+
+        Malformed if that page was there before, or would be one more than MOST_PAGES.
+        """
+        after = text(dig(page, "paging", "next", "after"))
+        if after is None:
+            return None
+        if after in self._seen:
+            raise Malformed(f"HubSpot, {self._name}: the same page comes again", hint=CHANGED)
+        self._seen.add(after)
+        if len(self._seen) >= MOST_PAGES or len(after) > AFTER_MOST:
+            raise Malformed(f"HubSpot, {self._name}: more than {MOST_PAGES} pages", hint=CHANGED)
+        return after
