@@ -63,7 +63,7 @@ def sync(
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Also log each page and each POST.")] = False,
 ) -> None:
     """Make one pass over every source: read what is new, send what is due, then leave."""
-    loaded = _load(config, secrets=True, verbose=verbose)
+    loaded = _load(config, secrets=True, verbose=verbose, says_which=True)
     sources = _sources(loaded, source)
     code = _dry_run(loaded, sources) if dry_run else _sync(loaded, sources, verbose=verbose)
     raise typer.Exit(code)
@@ -277,12 +277,19 @@ def _print_finding(finding: "Finding") -> None:
         print(f"      → {finding.hint}", flush=True)
 
 
-def _load(config: Path | None, *, secrets: bool = False, verbose: bool = False) -> "Config":
+def _load(config: Path | None, *, secrets: bool = False, verbose: bool = False, says_which: bool = False) -> "Config":
+    """Read the configuration. `says_which`: first log which file it is, unless the operator named it."""
+    import structlog
+
     from syncd import log
-    from syncd.config import load
+    from syncd.config import load, locate
 
     log.configure(verbose)
-    return load(config or _Given.config, secrets=secrets)
+    named = config or _Given.config
+    if says_which and named is None:
+        named = locate()
+        structlog.get_logger().info("config.found", file=str(named))
+    return load(named, secrets=secrets)
 
 
 def _sources(config: "Config", only: str | None) -> "tuple[Source, ...]":

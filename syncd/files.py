@@ -134,7 +134,7 @@ def read(path: Path, *, most: int, follow: bool = False, owners: Collection[int]
         while block := os.read(handle, min(BLOCK, most + 1 - len(content))):
             content += block
             if len(content) > most:
-                raise Refused(f"is larger than {most:,} bytes", path)
+                raise Refused(f"is larger than {most:,} bytes", path, remedy="name the right file")
         return bytes(content)
     finally:
         os.close(handle)

@@ -8,9 +8,11 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from syncd import files
 from syncd.redaction import register_secret
 
 SCHEMES = ("env", "file", "credential")
+MOST = 64 * 1024  # bytes of a key; a private key has 2 KiB
 EXPECTED = "expected env:NAME, file:PATH or credential:NAME (systemd), never the secret itself"
 
 
@@ -27,7 +29,7 @@ class Secret:
         if isinstance(text, Secret):
             return text
         scheme, colon, name = text.partition(":") if isinstance(text, str) else ("", "", "")
-        if not colon or scheme not in SCHEMES or not name.strip():
+        if not colon or scheme not in SCHEMES or not name.strip() or "\0" in name:
             raise ValueError(EXPECTED)
         return cls(scheme, name.strip())
 
@@ -43,10 +45,7 @@ class Secret:
             where = f"the file {path}"
             if self.scheme == "credential":
                 where = f"the credential {self.name} ({path}, a copy of what LoadCredential={self.name}: names)"
-            try:
-                value = path.read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                raise ValueError(f"{where} cannot be read ({type(error).__name__})") from None
+            value = _content(path, where)
         value = value.strip()
         if not value:
             raise ValueError(f"{where} is not set or empty")
@@ -82,3 +81,13 @@ class Secret:
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: Any) -> dict[str, Any]:
         return {"type": "string", "pattern": "^(env|file|credential):.+$", "examples": ["env:RECOTAP_API_KEY"]}
+
+
+def _content(path: Path, where: str) -> str:
+    """Return the text of a key's file. It may be a link, as Kubernetes mounts them; a FIFO would make us wait."""
+    try:
+        return files.read(path, most=MOST, follow=True, owners=files.trusted()).decode("utf-8-sig")
+    except files.Refused as error:
+        raise ValueError(f"{where} is not used: it {error.strerror}; {error.remedy}") from None
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8
+        raise ValueError(f"{where} cannot be read ({type(error).__name__})") from None

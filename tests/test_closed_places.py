@@ -13,8 +13,8 @@ from tests.planted import KINDS, NOBODY, ROOT_ONLY, as_user, plant, state
 from tests.world import World
 
 COMMANDS = [
-    "check", "status", "status --json", "health", "explain 1", "retry 1", "retry --state dead", "sync", "sync --dry-run",
-    "run",
+    "check", "status", "status --json", "health", "explain 1", "retry 1", "retry --state dead", "sync",
+    "sync --dry-run", "run",
 ]  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from syncd import urls
 from syncd.config import credentials, mistakes, reading, sources
 from syncd.config.models import TABLES, LedgerConfig, RecotapConfig, RulesConfig, ScheduleConfig
 from syncd.connector import Source
-from syncd.errors import ConfigError
+from syncd.errors import ConfigError, Problem
 from syncd.timetable import Timetable
 
 
@@ -48,6 +48,11 @@ class Config:
         return credentials.fingerprint((self.recotap, *(source.config for source in self.sources)))
 
 
+def locate(environ: Mapping[str, str] | None = None) -> Path:
+    """Return the file that is read if none is named; ConfigError if there is none, or if it is not to be trusted."""
+    return reading.find(None, os.environ if environ is None else environ)
+
+
 def load(
     path: Path | None = None,
     *,
@@ -63,7 +68,9 @@ def load(
     """
     environ = os.environ if environ is None else environ
     file = reading.find(path, environ)
-    found = reading.Reading(reading.parse(file), now=now or datetime.now(UTC))
+    tree = reading.parse(file)
+    is_empty = not tree
+    found = reading.Reading(tree, now=now or datetime.now(UTC))
     reading.overlay(found, environ)
     tables = _tables(found)
     configs = sources.configs(found)
@@ -72,6 +79,8 @@ def load(
             credentials.read_all(found, (name,), table)
         for name, (config, _) in configs.items():
             credentials.read_all(found, ("sources", name), config)
+    if found.problems and is_empty:
+        found.problems.insert(0, Problem(str(file), "is empty", reading.BEGIN))
     if found.problems:
         raise ConfigError(found.problems, where=str(file))
     return Config(path=file, sources=sources.specs(configs), **tables)
@@ -98,4 +107,5 @@ __all__ = [
     "ScheduleConfig",
     "Source",
     "load",
+    "locate",
 ]

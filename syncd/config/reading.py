@@ -1,8 +1,10 @@
 """Read the raw values: find the file, parse it, lay the environment over it."""
 
+import codecs
+import errno
 import json
 import os
-import re
+import stat
 import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
@@ -11,8 +13,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from syncd import files
+from syncd.config import syntax
 from syncd.errors import ConfigError, Problem
 
+MOST = 2**20  # bytes of a configuration
 SEARCHED = (Path("config/syncd.toml"), Path("/etc/syncd/syncd.toml"))
 FILE_VARIABLE = "SYNCD_CONFIG"
 PREFIX = "SYNCD_"
@@ -39,12 +44,18 @@ class Reading:
 
 
 def find(path: Path | None, environ: Mapping[str, str]) -> Path:
-    """Return the first file there is; ConfigError, which says where was looked, when there is none."""
+    """Return the first file there is; ConfigError, which says where was looked, when there is none.
+
+    The current directory may be anybody's, so its file is refused unless it is of root or of the caller. It is not
+    passed over: another file than the one expected would be in use then.
+    """
     variable = environ.get(FILE_VARIABLE)
     named = path or (Path(variable) if variable else None)
     candidates = (named,) if named else SEARCHED
     for candidate in candidates:
         if os.path.lexists(candidate):  # unreadable is not absent: parse says so
+            if candidate is not named and not candidate.is_absolute():
+                _refuse_unless_safe(candidate)
             return candidate
     looked = " and ".join(map(str, candidates))
     origin = f", which {FILE_VARIABLE} names" if named and not path else ""
@@ -52,27 +63,82 @@ def find(path: Path | None, environ: Mapping[str, str]) -> Path:
     raise ConfigError(message=f"no configuration found: looked for {looked}{origin}", where=looked, hint=hint)
 
 
+def _refuse_unless_safe(file: Path) -> None:
+    """Refuse a file that was only found, not named, if anybody else could have put it there or could change it."""
+    for place in (*reversed(file.parents), file):
+        for status in (place.lstat(), _status(place)):
+            if why := unsafe(status):
+                what = f"the directory {Path.cwd()}" if place == Path() else str(place)
+                raise ConfigError(
+                    message=f"{file} of the current directory is not used: {what} {why}",
+                    where=str(file),
+                    hint=f"if you trust it, name it: syncd -c {file}; otherwise run syncd in another directory",
+                )
+
+
+def _status(place: Path) -> os.stat_result:
+    try:
+        return place.stat()
+    except OSError:
+        return place.lstat()  # parse says what is wrong with it
+
+
+def unsafe(status: os.stat_result) -> str:
+    """Say who else than root and the caller may change a file or a directory; "" if nobody.
+
+    A link's mode says nothing. The caller's own group is often his alone (umask 002).
+    """
+    if status.st_uid not in files.trusted():
+        return f"belongs to user {status.st_uid}"
+    if stat.S_ISLNK(status.st_mode):
+        return ""
+    if status.st_mode & stat.S_IWOTH:
+        return "can be written by everybody"
+    if status.st_mode & stat.S_IWGRP and status.st_gid not in (0, os.getegid()):
+        return f"can be written by group {status.st_gid}"
+    return ""
+
+
 def parse(file: Path) -> dict[str, Any]:
     """Return the tables of `file`; ConfigError, with the line, when it is not TOML."""
+    text = ""
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        text = _text(files.read(file, most=MOST, follow=True, owners=files.trusted()))
+        return tomllib.loads(text)
     except OSError as error:
-        problem = Problem(str(file), f"cannot be read: {error.strerror}", "give syncd's user the right to read it")
+        problem = _unreadable(file, error)
     except UnicodeDecodeError:
         problem = Problem(str(file), "is not UTF-8 text", "save it as UTF-8")
+    except _Utf16:
+        problem = Problem(str(file), "is UTF-16 text", "save it as UTF-8: an editor of Windows calls the other Unicode")
     except tomllib.TOMLDecodeError as error:
-        problem = _syntax(file, str(error))
+        line, what, hint = syntax.explain(text, str(error))
+        problem = Problem(f"{file}:{line}" if line else str(file), f"not TOML: {what}", hint)
     except RecursionError:
         problem = Problem(str(file), "is nested too deeply", "see syncd config example")
     raise ConfigError([problem], where=str(file))
 
 
-def _syntax(file: Path, message: str) -> Problem:
-    what, line = message, ""
-    match = re.fullmatch(r"(.*) \(at line (\d+), column \d+\)", message, re.DOTALL)
-    if match:
-        what, line = match[1], f":{match[2]}"
-    return Problem(f"{file}{line}", f"not TOML: {what}", 'text stands in quotes, e.g. timeout = "30s"')
+class _Utf16(Exception):
+    pass
+
+
+def _text(content: bytes) -> str:
+    """Return the text of a file as editors of every system save it."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:2]:
+        raise _Utf16
+    return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _unreadable(file: Path, error: OSError) -> Problem:
+    hints = {
+        errno.ENOENT: "it is a link that leads nowhere: correct the link, or name another file",
+        errno.EACCES: "give syncd's user the right to read it and to enter its directory",
+    }
+    hint = getattr(error, "remedy", "") or hints.get(error.errno or 0, "name a file that syncd's user can read")
+    if os.path.isdir(file):  # noqa: PTH112 - Path.is_dir raises where the way there is closed
+        hint = f"name the file in it, e.g. {file / 'syncd.toml'}"
+    return Problem(str(file), f"cannot be read: {files.why(error)}", hint)
 
 
 def overlay(reading: Reading, environ: Mapping[str, str]) -> None:

@@ -12,7 +12,7 @@ from queue import Empty, SimpleQueue
 import structlog
 
 from syncd import __version__, clock, wiring
-from syncd.config import Config, load
+from syncd.config import Config, load, locate
 from syncd.connector import Source
 from syncd.daemon import memory, telling
 from syncd.daemon.agenda import Agenda
@@ -45,6 +45,8 @@ def serve(config_file: Path | None, events: "SimpleQueue[_Event]") -> int:
     """See that everything is in order, hold the ledger, and serve; `events` has the signals heard so far."""
     if not _clock_is_set(events):
         return int(Exit.OK)
+    if config_file is None:
+        log.info("config.found", file=str(locate()))
     config = load(config_file)
     with held(config.ledger.path, "run") as still_held:
         with Ledger.open(config.ledger.path) as ledger:
