@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from syncd import clock, wiring
+from syncd import check_files, clock, wiring
 from syncd.config import Config
 from syncd.connector import Context, Finding, Source
 from syncd.errors import ConfigError, Exit, LedgerError, SyncdError
@@ -21,6 +21,7 @@ TURN_S = 30.0  # how long a check waits in all, for each server: a pass may be u
 def findings(config: Config, sources: tuple[Source, ...]) -> Iterator[Finding]:
     """Yield one finding after another, each as soon as it is known; pauses are ignored."""
     yield Finding("configuration", True, f"{config.path}: {len(sources)} source(s)")
+    yield from check_files.findings(config)
     yield from _ledger(config)
     for source in sources:
         for finding in _source(config, source):

@@ -41,7 +41,8 @@ class Secret:
         if self.scheme == "env":
             value, where = os.environ.get(self.name, ""), f"the environment variable {self.name}"
         else:
-            path = self._path()
+            path = self.path()
+            assert path is not None
             where = f"the file {path}"
             if self.scheme == "credential":
                 where = f"the credential {self.name} ({path}, a copy of what LoadCredential={self.name}: names)"
@@ -61,7 +62,10 @@ class Secret:
             raise ValueError(f"{self} holds several lines: copy the key alone, in one line")
         return value
 
-    def _path(self) -> Path:
+    def path(self) -> Path | None:
+        """Return the file that holds the secret; None for a variable. ValueError if systemd gave no credentials."""
+        if self.scheme == "env":
+            return None
         if self.scheme == "file":
             return Path(self.name)
         directory = os.environ.get("CREDENTIALS_DIRECTORY")

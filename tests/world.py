@@ -54,6 +54,8 @@ class World:
         self.token_file, self.key_file = path / "token", path / "key"
         self.token_file.write_text(self.box.token)
         self.key_file.write_text(self.box.key)
+        for each in (self.token_file, self.key_file):
+            each.chmod(0o600)
         self.tables: dict[str, dict[str, Any]] = {}
 
     # -- what is in the CRM -------------------------------------------------------------

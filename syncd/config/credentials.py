@@ -26,6 +26,12 @@ def fingerprint(models: Iterable[BaseModel]) -> str:
     return digest.hexdigest()
 
 
+def references(models: Iterable[BaseModel]) -> Iterator[Secret]:
+    """Yield every secret of `models`, unread."""
+    for model in models:
+        yield from (secret for _, secret in _secrets((), model))
+
+
 def read_all(reading: Reading, key: tuple[str, ...], model: BaseModel) -> None:
     """Read each secret of `model`, so that logs never show it; note those that cannot be read."""
     for place, secret in _secrets(key, model):

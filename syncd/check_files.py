@@ -1,0 +1,87 @@
+"""Warn about files that others may read or write. `syncd check` shows it. The judgements are pure functions of stats.
+
+Modes are judged as they are, even if a directory above is closed to others today.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from syncd import urls
+from syncd.config import Config, credentials
+from syncd.config.reading import unsafe
+from syncd.connector import Finding
+
+OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+def findings(config: Config) -> Iterator[Finding]:
+    """Yield a warning for each file of syncd's that others may read or write, and for plain http."""
+    for path in dict.fromkeys(_key_files(config)):
+        with suppress(OSError):  # a key that cannot be read has a line of its own
+            if who := readable(path.stat()):
+                yield _warning("key file", f"{path} can be read by {who}", f"chmod 600 {path}")
+    with suppress(OSError):
+        if why := unsafe(config.path.stat()):
+            yield _warning("configuration file", f"{config.path} {why}", f"chmod go-w {config.path}")
+    yield from _ledger(config.ledger.path)
+    if config.recotap.allow_insecure_http:
+        yield _plain_http(config.recotap.base_url)
+
+
+def readable(status: os.stat_result) -> str:
+    """Say who else than its owner may use a file; "" if nobody.
+
+    A file of root's that the caller can read as a member of its group is as it has to be: a Kubernetes secret with
+    fsGroup, a credential of systemd's.
+    """
+    if status.st_mode & stat.S_IRWXO:
+        return "everybody"
+    ours = status.st_uid == 0 != os.geteuid() and status.st_gid in (os.getegid(), *os.getgroups())
+    if status.st_mode & stat.S_IRWXG and not ours:
+        return f"group {status.st_gid}"
+    return ""
+
+
+def _key_files(config: Config) -> Iterator[Path]:
+    for secret in credentials.references((config.recotap, *(source.config for source in config.sources))):
+        with suppress(ValueError):
+            if (path := secret.path()) and not (secret.scheme == "credential" and _is_closed(path.parent)):
+                yield path
+
+
+def _is_closed(directory: Path) -> bool:
+    """Tell whether others cannot enter a directory. An ACL of systemd's looks like a right of the group."""
+    try:
+        return not directory.stat().st_mode & stat.S_IRWXO
+    except OSError:
+        return False
+
+
+def _ledger(path: Path) -> Iterator[Finding]:
+    lock = path.with_name(f"{path.name}.lock")
+    for each, harm in ((path, "the next pass closes it"), (lock, "whoever opens it can keep syncd from working")):
+        with suppress(OSError):
+            status = each.lstat()
+            if stat.S_ISREG(status.st_mode) and status.st_mode & OTHERS:
+                message = f"{each} has mode {stat.S_IMODE(status.st_mode):04o}, expected 0600: {harm}"
+                yield _warning("ledger", message, f"chmod 600 {each}")
+    with suppress(OSError):
+        status = path.parent.stat()
+        why = unsafe(status)
+        if why.startswith("can be") and not status.st_mode & stat.S_ISVTX:
+            message = f"its directory {path.parent} {why}: they can replace the ledger"
+            yield _warning("ledger", message, f"chmod go-w {path.parent}")
+
+
+def _plain_http(base_url: str) -> Finding:
+    message = "allow_insecure_http = true: plain http would be accepted"
+    if urls.is_insecure(base_url):
+        message = "allow_insecure_http = true: the key and people's data go over the network unencrypted"
+    return _warning("recotap.base_url", message, "use https:// and remove allow_insecure_http")
+
+
+def _warning(what: str, message: str, hint: str) -> Finding:
+    return Finding(what, False, message, hint, warning=True)
