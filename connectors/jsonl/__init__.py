@@ -69,7 +69,7 @@ class Jsonl:
         """
         stock = self._folder.stock(look=self._context.looks_only)
         until = window.until or max(self._context.now(), from_ms(stock.until))
-        self._problems = Few((*self._unfound, *stock.problems))
+        self._problems = Few(self._unfound, stock.problems)
         if not stock.is_whole:
             self._folder.read_without_done(to_ms(window.since))
         yielded = stock.fresh
@@ -144,7 +144,7 @@ class Jsonl:
         count = sum(1 for _ in self._lines(stock, stream, to_ms(window.since), to_ms(until), [], look=True))
         if self._failure is not None:
             raise self._failure
-        problems = Few((*stock.problems, *self._problems))
+        problems = Few(stock.problems, self._problems)
         if problems:
             raise _unavailable(problems)
         return count
@@ -178,7 +178,9 @@ class Jsonl:
                     yield line, reading
             if problems:
                 if not file.waiting and (look or not self._folder.put_off(file)):
-                    self._failure = _unavailable(Few(problem or CHANGES for problem in problems))
+                    told: Few[BadFile] = Few()
+                    told.add(problems[0] or CHANGES)
+                    self._failure = _unavailable(told)
                     return  # the watermark must not pass this file
                 if file.waiting and not look:
                     self._folder.forget(file)

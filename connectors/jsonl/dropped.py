@@ -1,7 +1,8 @@
 """Decide which entries of the drop folder are read: by the name first, then by the open file."""
 
+import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Generic, NamedTuple, TypeVar
 
@@ -38,12 +39,14 @@ class Few(list[T], Generic[T]):
 
     MOST = 1000
 
-    def __init__(self, items: Iterable[T] = ()) -> None:
+    def __init__(self, *others: "Few[T]") -> None:
         super().__init__()
         self.total = 0
         self._kept: set[T] = set()
-        for item in items:
-            self.add(item)
+        for other in others:
+            for item in other:
+                self.add(item)
+            self.total += other.total - len(other)
 
     def add(self, item: T) -> None:
         """Count `item`, and keep it if there is room."""
@@ -84,9 +87,11 @@ def judged(place: Place, name: str, config: JsonlConfig, now: datetime) -> File:
         )
         if not file.name.lower().endswith(SUFFIXES):
             raise LeftAlone("is no file that syncd was moving")
-        _await_quiet(handle.fileno(), file, config, now)
+        quiet_s = _quiet_s(file, config, now)
         if file.size > config.max_file_size:
             raise too_large(config)
+        if quiet_s < UNENDED * config.quiet_for.total_seconds() and not _ends_a_line(handle.fileno(), file.size):
+            raise LeftAlone("ends in the middle of a line")
         refuse_unreadable(handle, file.name, config)
     return file
 
@@ -115,13 +120,17 @@ def remedy(error: OSError | FileProblem) -> str:
     return NOT_PLAIN if isinstance(error, Refused) else SOUND
 
 
-def _await_quiet(handle: int, file: File, config: JsonlConfig, now: datetime) -> None:
+def _quiet_s(file: File, config: JsonlConfig, now: datetime) -> float:
+    """Return how long a file has not changed. LeftAlone if that is not long enough."""
     if file.path.name.startswith(TAKING):
-        return
+        return math.inf
     quiet_s, enough_s = now.timestamp() - file.mtime_ns / 1e9, config.quiet_for.total_seconds()
-    if -AHEAD_S <= quiet_s < enough_s:
-        raise LeftAlone("changed a moment ago")
     if quiet_s < -AHEAD_S:
-        quiet_s = enough_s
-    if quiet_s < UNENDED * enough_s and file.size and os.pread(handle, 1, file.size - 1) != b"\n":
-        raise LeftAlone("ends in the middle of a line")
+        return enough_s
+    if quiet_s < enough_s:
+        raise LeftAlone("changed a moment ago")
+    return quiet_s
+
+
+def _ends_a_line(handle: int, size: int) -> bool:
+    return not size or os.pread(handle, 1, size - 1) == b"\n"

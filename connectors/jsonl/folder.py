@@ -30,8 +30,8 @@ from syncd.values import to_ms
 
 MOST_NEW = 10_000  # files that one pass begins with; the others wait for the next one
 AHEAD = 60_000  # milliseconds that another machine's clock may be ahead when it gave a stamp
-FORGED = "among the done begins with a time or a size that syncd cannot have given it"
-GIVEN = "move it back to the drop folder under its own name: then it is read as a new file"
+FORGED = "in the done folder has a time in its name that syncd cannot have given it"
+GIVEN = "a pass renames it and reads it as a new file; if it cannot, move it back to the drop folder"
 STAYS = "it stays where it is and is moved by a later pass; may syncd's user write there, and is there room?"
 REMOVE = "remove it, or give it to syncd's user: until then files are read but not moved"
 LINKED = "set path to the folder itself, or make the link as syncd's user or root"
@@ -267,9 +267,7 @@ class Folder:
             elif size > self._config.max_file_size:
                 problems.add(bad(dropped, too_large(self._config)))
             elif look:
-                problems.add(
-                    BadFile(f"{shown(dropped)} has a time in its name among the done that is not possible", GIVEN)
-                )
+                problems.add(BadFile(f"{shown(dropped)} {FORGED}", GIVEN))
             else:
                 changed.append((file, is_possible))
         if unseen is not None:

@@ -25,8 +25,8 @@ _PART = re.compile(r"\.syncd-[0-9a-f]{16}\.part|\.syncd-copying-.+", re.DOTALL)
 
 
 def shown(name: str) -> str:
-    """Return a file's name as it may stand in a message."""
-    return (clean(name) or "?")[:120]
+    """Return a file's name as it may stand in a message: printable, and not too long."""
+    return "".join(char for char in clean(name[:255]) or "?" if char.isprintable())[:120]
 
 
 def done_name(stamp: int, size: int, name: str) -> str:

@@ -9,7 +9,7 @@ DEEPEST = 100  # levels of arrays and objects
 MOST_VALUES = 100_000  # of one line
 
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
-_BRACKETS = re.compile(rb"[\[\]{}]")
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 # An escaped backslash, a surrogate pair, or half of one. The first two are valid and kept.
 _HALF = re.compile(
     rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
@@ -50,7 +50,7 @@ def _refuse_excess(raw: bytes) -> int:
         opening, values = _counted(bare)
         if values > MOST_VALUES:
             raise NotAnObject(f"holds more than {MOST_VALUES:,} values")
-        if opening > DEEPEST and _depth(bare) > DEEPEST:
+        if opening > DEEPEST and _is_too_deep(bare):
             raise NotAnObject(f"is nested more than {DEEPEST} levels deep")
     return values
 
@@ -60,12 +60,15 @@ def _counted(raw: bytes) -> tuple[int, int]:
     return opening, opening + raw.count(b",") + raw.count(b":")
 
 
-def _depth(bare: bytes) -> int:
-    depth = deepest = 0
-    for found in _BRACKETS.finditer(bare):
-        depth += 1 if found[0] in b"[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
+def _is_too_deep(bare: bytes) -> bool:
+    """Tell whether brackets are left when the innermost ones were removed so many times."""
+    left = bare.translate(None, _NOT_BRACKETS)
+    for _ in range(DEEPEST):
+        inner = left.replace(b"[]", b"").replace(b"{}", b"")
+        if len(inner) in (0, len(left)):  # all is gone, or nothing closes what is open
+            return bool(inner)
+        left = inner
+    return True
 
 
 def _is_utf8(raw: bytes) -> bool:
