@@ -54,8 +54,8 @@ class _Box:
         body = json.dumps(order).encode()
         url = self.place[f"{which}_control"]  # our own, on loopback
         trust = ssl.create_default_context(cafile=self.place["salesforce_ca"]) if url.startswith("https:") else None
-        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310
-        with urllib.request.urlopen(request, timeout=READY_WITHIN_S, context=trust) as answer:  # noqa: S310
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=READY_WITHIN_S, context=trust) as answer:  # nosec B310 # loopback
             return json.load(answer)
 
 
@@ -150,7 +150,7 @@ def _stand_ins(calls: int, emails: int) -> Iterator[_Box]:
     command = [sys.executable, "-m", "syncd.sandbox", f"--calls={calls}", f"--emails={emails}"]
     command += [f"--contacts={max(40, (calls + emails) // 8)}", f"--companies={max(20, (calls + emails) // 25)}"]
     command += ["--salesforce", f"--salesforce-calls={calls}", f"--salesforce-emails={emails}"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own module
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # nosec B603 # our own module
         assert process.stdout is not None
         try:
             line = process.stdout.readline()

@@ -317,3 +317,12 @@ def test_the_sbom_holds_every_package_of_the_lock_with_its_hashes(sbom):
 
 def test_ci_makes_the_sbom_by_the_documented_command():
     assert f".venv/bin/python {sbom_command()}" in INSTRUCTIONS[".ci/run"].splitlines()
+
+
+def test_every_exception_for_bandit_names_its_rule_and_a_reason():
+    files = sorted(file for package in ("syncd", "connectors") for file in (ROOT / package).rglob("*.py"))
+    lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines() if "nosec" in line]
+    assert lines
+    assert [line for line in lines if not re.search(r"  # nosec B\d{3} # \S.{3,}", line)] == []
+    table = (ROOT / "pyproject.toml").read_text(encoding="utf-8").partition("skips = [\n")[2].partition("]")[0]
+    assert all(re.match(r'    "B\d{3}",  # \S{2,} ', line) for line in table.splitlines())

@@ -36,12 +36,12 @@ _INSERT = f"""
     INSERT INTO activities (id, stream_id, crm_id, external_activity_id, kind, first_seen_at,
         {", ".join(ROW_COLUMNS)})
     VALUES (?, ?, ?, ?, ?, ?, {", ".join("?" * len(ROW_COLUMNS))})
-"""
+"""  # nosec B608 # names of columns
 _UPDATE = f"""
     UPDATE activities SET updated_at = iif(state = 'delivered', updated_at, ?),
         {", ".join(f"{column} = ?" for column in ROW_COLUMNS)}
     WHERE id = ?
-"""
+"""  # nosec B608 # names of columns
 
 _DUE = """
     SELECT id, external_activity_id, body, unknown, isolated, verdict IS 'suspect'
@@ -290,7 +290,7 @@ class Ledger(Glance):
             SELECT crm_id, id, body, {", ".join(ROW_COLUMNS)} FROM activities
             LEFT JOIN payloads ON activity_id = id
             WHERE stream_id = :stream_id AND crm_id IN (SELECT value FROM json_each(:ids))
-        """
+        """  # nosec B608 # names of columns
         found = self._db.execute(sql, {"stream_id": stream_id, "ids": json.dumps(list(crm_ids))})
         return {crm_id: (row_id, _row(columns), body) for crm_id, row_id, body, *columns in found}
 
@@ -401,7 +401,7 @@ class Ledger(Glance):
             DELETE FROM attempts WHERE activity_id = :id AND post_id <= (
                 SELECT post_id FROM attempts WHERE activity_id = :id
                 ORDER BY post_id DESC LIMIT 1 OFFSET {KEEP_ATTEMPTS - 1})
-        """
+        """  # nosec B608 # a number of ours
         self._db.conn.executemany(sql, [{"id": activity_id} for activity_id in activity_ids])
 
     def judge(
@@ -462,7 +462,9 @@ class Ledger(Glance):
         self._db.conn.executemany("DELETE FROM payloads WHERE activity_id = ?", ids)
 
     def _pending(self, ids: Sequence[int]) -> list[tuple[int, Row]]:
-        sql = f"SELECT id, {', '.join(ROW_COLUMNS)} FROM activities WHERE id IN (SELECT value FROM json_each(:ids))"
+        sql = f"""
+            SELECT id, {", ".join(ROW_COLUMNS)} FROM activities WHERE id IN (SELECT value FROM json_each(:ids))
+        """  # nosec B608 # names of columns
         return [(row_id, _row(columns)) for row_id, *columns in self._db.execute(sql, {"ids": json.dumps(list(ids))})]
 
     def recover(self, *, now: datetime) -> int:

@@ -13,7 +13,7 @@ from syncd.sandbox.records import Links, Row, Table, new_id, texts
 from syncd.sandbox.recotap import Recotap
 from syncd.sandbox.server import StandIn
 
-TOKEN = "sandbox-token"  # noqa: S105 - opens nothing but a stand-in
+TOKEN = "sandbox-token"  # nosec B105 # opens nothing but a stand-in
 SCOPES = frozenset(
     {"crm.objects.contacts.read", "crm.objects.companies.read", "crm.objects.owners.read", "sales-email-read"}
 )

@@ -16,6 +16,7 @@ JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 LOGIN_HOSTS = ("https://login.salesforce.com", "https://test.salesforce.com")
 MAX_ASSERTION_S = 300  # an assertion is valid for at most five minutes of the server's clock
 SKEW_S = 30  # believed: a clock may be this much ahead
+SCHEME = "Bearer"
 
 
 class Denied(Exception):
@@ -68,7 +69,7 @@ def _session(org: "Org", request: Request) -> dict[str, str]:
     return {
         "access_token": org.sessions.open(org.org_id, now), "signature": "SANDBOX", "scope": "api",
         "instance_url": origin(request), "id": f"{LOGIN_HOSTS[0]}/id/{org.org_id}/{org.acting_user}",
-        "token_type": "Bearer", "issued_at": str(now),
+        "token_type": SCHEME, "issued_at": str(now),
     }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from syncd.sandbox.salesforce.sessions import Sessions
 from syncd.sandbox.server import StandIn
 
 CLIENT_ID = "sandbox-consumer-key"
-CLIENT_SECRET = "sandbox-consumer-secret"  # noqa: S105 - opens nothing but a stand-in
+CLIENT_SECRET = "sandbox-consumer-secret"  # nosec B105 # opens nothing but a stand-in
 USERNAME = "integration@lanternfield-sales.com.crm"
 FEATURES = (
     "enhanced_email", "shared_activities", "tracking", "bounce_management", "voice_call", "person_accounts",
