@@ -36,10 +36,12 @@ CLOSING = """\
      and set the five lines marked <--
   2. export SYNCD_CONFIG=syncd.toml HUBSPOT_ACCESS_TOKEN=… RECOTAP_API_KEY=…
      HubSpot: Development > Keys > Service keys; Recotap: a user's API key
-     Salesforce: an External Client App, step by step in connectors/README.md
+     Salesforce: an External Client App, step by step in the source's
+     connectors/README.md
   3. syncd check && syncd sync --dry-run
      and when you like what it would send: syncd sync
-  4. syncd run, which makes passes for years: deploy/README.md sets it up
+  4. syncd run, which makes passes for years: the source's deploy/README.md
+     sets it up
 """
 
 
