@@ -58,6 +58,14 @@ def registrable(text: object) -> str | None:
     return _registrable(text) if isinstance(text, str) and len(text) <= LONGEST else None
 
 
+def is_public_suffix(name: str, *, private_too: bool = False) -> bool:
+    """Tell whether anybody may register below the host `name`, as below `com` and `co.uk`.
+
+    `private_too`: also if its keeper lets anybody in, as below `github.io`.
+    """
+    return _suffixes(only_icann=not private_too).publicsuffix(name) == name
+
+
 def within(name: str, domains: Set[str]) -> bool:
     """Tell whether the host `name` is one of `domains` or below one."""
     return bool(domains) and not domains.isdisjoint(_parents(name))

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from syncd import check_files, clock, wiring
+from syncd import check_files, clock, own_domains, wiring
 from syncd.config import Config
 from syncd.connector import Context, Finding, Source
 from syncd.errors import ConfigError, Exit, LedgerError, SyncdError
@@ -22,6 +22,7 @@ def findings(config: Config, sources: tuple[Source, ...]) -> Iterator[Finding]:
     """Yield one finding after another, each as soon as it is known; pauses are ignored."""
     yield Finding("configuration", True, f"{config.path}: {len(sources)} source(s)")
     yield from check_files.findings(config)
+    yield from own_domains.of_list(config.rules.to_rules())
     yield from _ledger(config)
     for source in sources:
         for finding in _source(config, source):
@@ -77,10 +78,14 @@ def _source(config: Config, source: Source) -> Iterator[Finding]:
             found = connector.check()
             yield from found
             # Where credentials or the CRM itself failed, asking who it is would say the same again.
-            identity = None if any(_fails(finding) for finding in found) else connector.identity()
+            failed = any(_fails(finding) for finding in found)
+            identity = None if failed else connector.identity()
+            owners = () if failed else connector.owners()
         finally:
             connector.close()
         _refuse_stranger(config, source, identity)
+        if not failed:
+            yield from own_domains.of_source(config.rules.to_rules(), owners)
     except SyncdError as error:
         yield _failed("source", error)
 

@@ -62,7 +62,7 @@ class DryRun:
         judge = Judge(self._rules, self._now)
         reader = Reader(
             source, ledger=self._ledger, now=self._now, stopping=self._ending,
-            emit=lambda _, event: events.put(event), looks_only=True,
+            emit=lambda _, event: events.put(event), rules=self._rules, looks_only=True,
         )  # fmt: skip
         reader.start()
         while not isinstance(event := events.get(), Finished):

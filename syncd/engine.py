@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import orjson
 import structlog
 
-from syncd import clock
+from syncd import clock, own_domains
 from syncd.activity import Draft, Owner
 from syncd.connector import Connector, Record, Source
 from syncd.errors import Exit, LedgerError, Stopped, SyncdError, Unavailable, Unreadable, worst
@@ -136,6 +136,8 @@ class Pass:
             ledger, poster, concurrency=concurrency, max_age=max_age, now=now, monotonic=monotonic,
             answered=lambda returned: self._events.put((None, returned)),
         )  # fmt: skip
+        # What an earlier configuration booked waits, too, until the owners of a source vouch for the example's domain.
+        self._may_send = not sources or not own_domains.is_placeholder(rules)
         self._reader: Reader | None = None
         self._judge = Judge(rules, now)
         self._streams: dict[tuple[str, str], StreamTotals] = {}
@@ -183,10 +185,10 @@ class Pass:
         while True:
             if not self._ending.is_set():
                 self._next_source()
-                self._push.pump()
+                self._pump()
             elif self._reader is None and not self._push.in_flight:
                 return
-            if self._reader is None and not self._waiting and self._push.idle:
+            if self._reader is None and not self._waiting and (self._push.idle or not self._may_send):
                 return
             self._handle_next()
 
@@ -237,6 +239,7 @@ class Pass:
                     reader.source.name, identity=identity, external_id=reader.source.config.external_id
                 )
             case Read():
+                self._may_send = self._may_send or reader.vetted
                 self._book(reader, event)
                 reader.booked()
             case WindowRead(stream, until, sweep):
@@ -266,7 +269,7 @@ class Pass:
                 self._ledger.stream_id(source.name, stream.name)
             self._reader = Reader(
                 source, ledger=self._ledger.path, now=self._now, stopping=self._ending,
-                emit=lambda reader, event: self._events.put((reader, event)),
+                emit=lambda reader, event: self._events.put((reader, event)), rules=self._rules,
             )  # fmt: skip
             self._reader.start()
 
@@ -307,6 +310,10 @@ class Pass:
         if returned is not None:
             self._settle_all(returned)
         if not self._ending.is_set():
+            self._pump()
+
+    def _pump(self) -> None:
+        if self._may_send:
             self._push.pump()
 
     def _let_land(self, stream_id: int, crm_ids: Sequence[str]) -> None:

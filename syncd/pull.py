@@ -14,11 +14,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from syncd import clock, schedule
+from syncd import clock, own_domains, schedule
 from syncd.activity import Owner
 from syncd.connector import Connector, Context, Page, Ref, Source, Window
 from syncd.errors import ConfigError, Problem, Stopped, SyncdError, Unauthorized
 from syncd.ledger import Glance
+from syncd.rules import Rules
 
 PAGES_AHEAD = 2  # read and not yet booked: bounds memory
 LOOK_UPS_AT_ONCE = 1000  # ids in one fetch_ids
@@ -113,9 +114,12 @@ class Reader:
         now: Callable[[], datetime],
         stopping: threading.Event,
         emit: Callable[["Reader", Event], None],
+        rules: Rules | None = None,
         looks_only: bool = False,
     ) -> None:
         self.source = source
+        self.vetted = rules is None or not own_domains.is_placeholder(rules)  # our side is known well enough
+        self._rules = rules
         self.store = PassStore({}, now)
         self._ledger = ledger
         self._now = now
@@ -149,22 +153,34 @@ class Reader:
                     if glance:
                         refuse_stranger(glance, self.source, identity)
                     self._send(Met(connector, identity))
+                    if not self.vetted:  # such an answer may be a day old: it can vouch for the domain, no more
+                        self.vetted = self._vouched_for(connector.owners())
                     until: datetime | None = None
                     for stream in self._order(glance, connector):
-                        try:
-                            self._look_up(glance, connector, stream)
-                            until, withheld = self._read_window(glance, connector, stream, until)
-                            withheld = withheld or self._look_up_withheld(glance, connector, stream)
-                            if withheld is not None:
-                                self._send(Failed(stream, withheld))
-                        except Unauthorized as error:
-                            self._send(Failed(stream, error))
+                        until = self._read_stream(glance, connector, stream, until)
+                    # Nothing may have been read, and yet the mistake is to be said.
+                    if not self.vetted and (owners := connector.owners()):
+                        self._vet(owners)
                 finally:
                     connector.close()
         except BaseException as error:  # noqa: BLE001 - whatever it is, the pass must hear of it and not wait for ever
             self._send(Failed(stream, error))
         finally:
             self._send(Finished())
+
+    def _read_stream(
+        self, glance: Glance | None, connector: Connector, stream: str, until: datetime | None
+    ) -> datetime | None:
+        """Read a stream and return its window's end; a permission that it lacks is its own affair."""
+        try:
+            self._look_up(glance, connector, stream)
+            until, withheld = self._read_window(glance, connector, stream, until)
+            withheld = withheld or self._look_up_withheld(glance, connector, stream)
+            if withheld is not None:
+                self._send(Failed(stream, withheld))
+        except Unauthorized as error:
+            self._send(Failed(stream, error))
+        return until
 
     def _read_window(
         self, glance: Glance | None, connector: Connector, stream: str, until: datetime | None
@@ -228,7 +244,19 @@ class Reader:
             self._page(Read(stream, page, connector.owners(), looked_up_at=asked_at))
         return withheld
 
+    def _vouched_for(self, owners: Sequence[Owner]) -> bool:
+        return self._rules is None or own_domains.placeholder(self._rules, owners) is None
+
+    def _vet(self, owners: Sequence[Owner]) -> None:
+        """Raise ConfigError if the example's domain stands for our side."""
+        problem = own_domains.placeholder(self._rules, owners) if self._rules and not self.vetted else None
+        if problem is not None:
+            raise ConfigError(message=f"{problem.path} {problem.message}", hint=problem.hint)
+        self.vetted = True
+
     def _page(self, event: Read) -> None:
+        if event.page.refs or event.page.missing:
+            self._vet(event.owners)
         while not self._room.acquire(timeout=0.2):
             self._leave_if_stopping()
         self._leave_if_stopping()

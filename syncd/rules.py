@@ -8,6 +8,7 @@
 Pure: no IO, and the clock is an argument. It never raises for what a CRM may hold.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -54,6 +55,14 @@ class Rules:
         object.__setattr__(self, "domain_aliases", aliases)
 
 
+def shared_domains(owners: Iterable[Owner]) -> frozenset[str]:
+    """Return the domains that two or more active owners share, but for free-mail providers."""
+    addresses = {address for owner in owners if owner.active and (address := email(owner.email))}
+    hosts = (domain_of(address) for address in addresses)
+    sharers = Counter(registrable(name) or name for name in hosts if not is_free_mail(name))
+    return frozenset(domain for domain, count in sharers.items() if count >= 2)
+
+
 class OurSide:
     """Who is us; built once for a pass."""
 
@@ -71,13 +80,7 @@ class OurSide:
             address = email(owner.email)
             if address and (address not in by_address or (owner.active and not by_address[address].active)):
                 by_address[address] = owner
-        sharers: dict[str, int] = {}
-        for address, owner in by_address.items():
-            if owner.active and not is_free_mail(domain_of(address)):
-                domain = registrable(domain_of(address)) or domain_of(address)
-                sharers[domain] = sharers.get(domain, 0) + 1
-        shared = frozenset(domain for domain, count in sharers.items() if count >= 2)
-        return cls(by_address, rules.own_domains | shared)
+        return cls(by_address, rules.own_domains | shared_domains(by_address.values()))
 
     def has(self, email_: str) -> bool:
         """Tell whether the address is an owner's or at a domain of ours."""
@@ -297,4 +300,13 @@ def _as_host(domain: str) -> str:
     return host(domain) or domain.strip().lower()
 
 
-__all__ = ["EXCLUDED_REASONS", "INCOMPLETE_REASONS", "Assessment", "OurSide", "Rules", "assess", "validate"]
+__all__ = [
+    "EXCLUDED_REASONS",
+    "INCOMPLETE_REASONS",
+    "Assessment",
+    "OurSide",
+    "Rules",
+    "assess",
+    "shared_domains",
+    "validate",
+]

@@ -47,9 +47,10 @@ MAY_IMPORT = {
     "config": f"config files {MIDDLE}",
     "ledger": f"files ledger {MIDDLE}",
     "sender": f"deadline proxies tls __version__ {MIDDLE}",
-    "pull": f"ledger {MIDDLE}",
+    "own_domains": f"connector {PURE}",
+    "pull": f"ledger own_domains {MIDDLE}",
     "push": f"ledger sender {MIDDLE}",
-    "engine": f"ledger pull push {MIDDLE}",
+    "engine": f"ledger own_domains pull push {MIDDLE}",
     "testing": f"testing {MIDDLE}",
     "sandbox": "sandbox",
 }

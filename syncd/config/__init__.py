@@ -75,6 +75,7 @@ def load(
     tables = _tables(found)
     configs = sources.configs(found)
     if secrets:
+        _own_domains(found, tables.get("rules"))
         for name, table in tables.items():
             credentials.read_all(found, (name,), table)
         for name, (config, _) in configs.items():
@@ -84,6 +85,18 @@ def load(
     if found.problems:
         raise ConfigError(found.problems, where=str(file))
     return Config(path=file, sources=sources.specs(configs), **tables)
+
+
+def _own_domains(found: reading.Reading, rules: RulesConfig | None) -> None:
+    """Note a domain that is everybody's; with the secrets, for only who makes requests waits 50 ms for the list."""
+    if not (rules and rules.own_domains):
+        return
+    from syncd.addresses import is_public_suffix
+
+    for place, name in enumerate(rules.own_domains):
+        if is_public_suffix(name):
+            hint = 'name your own part of it, e.g. "yourcompany.com"'
+            found.wrong(("rules", "own_domains", str(place)), "is a public suffix: everybody's, not yours", hint)
 
 
 def _tables(found: reading.Reading) -> dict[str, Any]:

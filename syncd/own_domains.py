@@ -1,0 +1,99 @@
+"""Compare `rules.own_domains` with the owners that a CRM names; pure.
+
+A wrong list is no mistake that syncd can see in the file, yet it sends internal calls as
+engagements, for good. Messages name domains, never an address.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from difflib import get_close_matches
+
+from syncd.activity import Owner
+from syncd.addresses import domain_of, email, is_free_mail, is_public_suffix, registrable, within
+from syncd.connector import Finding
+from syncd.errors import Exit, Problem
+from syncd.rules import Rules, shared_domains
+
+PLACEHOLDER = "yourcompany.com"  # of the example file, and of every document that shows one
+WHAT = "rules.own_domains"
+PROPOSED = 5  # domains in a hint at most
+
+
+def is_placeholder(rules: Rules) -> bool:
+    """Say whether the example's domain stands in the list: then the owners decide whether it may."""
+    return any(registrable(domain) == PLACEHOLDER for domain in rules.own_domains)
+
+
+def placeholder(rules: Rules, owners: Iterable[Owner]) -> Problem | None:
+    """Return what is wrong with the example's domain; None if an owner's address is at a domain of the list."""
+    owners = tuple(owners)
+    if not is_placeholder(rules) or any(within(domain, rules.own_domains) for domain in _domains(owners)):
+        return None
+    message = f"still holds the example's \"{PLACEHOLDER}\", and no owner's address is at one of its domains"
+    return Problem(WHAT, message, _proposal(shared_domains(owners)))
+
+
+def of_source(rules: Rules, owners: Sequence[Owner]) -> Iterator[Finding]:
+    """Compare the list with one source's owners, for `syncd check`."""
+    problem = placeholder(rules, owners)
+    if problem is not None:
+        yield Finding(WHAT, False, f"{WHAT} {problem.message}", problem.hint, exit_code=Exit.CONFIG)
+        return
+    theirs = _domains(owners)
+    if not theirs:
+        return  # nothing to compare with: a folder whose files were not read yet
+    shared = shared_domains(owners)
+    missing = sorted(domain for domain in shared if not within(domain, rules.own_domains))
+    strange = sorted(own for own in rules.own_domains if not any(within(domain, {own}) for domain in theirs))
+    both = sorted(domain for domain in shared if _has_another_rule(domain, rules))
+    if missing:
+        message = f"two or more owners share a domain that is missing: {', '.join(missing)}"
+        yield _warning(message, "they count as ours all the same, as long as two active owners share them")
+    for own in strange:
+        close = get_close_matches(own, sorted(theirs), n=1, cutoff=0.8)
+        hint = f"did you mean {close[0]}?" if close else "remove it, unless colleagues write from there"
+        yield _warning(f"no owner's address is at {own}", hint)
+    if both:
+        message = f"domains of owners in rules.exclude_domains or rules.domain_aliases: {', '.join(both)}"
+        yield _warning(message, "remove them there: our own side is never an account")
+    if not (missing or strange or both):
+        yield Finding(WHAT, True, "as the owners' addresses have it")
+
+
+def of_list(rules: Rules) -> Iterator[Finding]:
+    """Look at the list alone, for `syncd check`."""
+    if not rules.own_domains:
+        message = "the list is empty: a colleague who is no owner counts as the other side"
+        yield _warning(message, f'set it, e.g. own_domains = ["{PLACEHOLDER}"] with your own domains')
+    for own in sorted(rules.own_domains):
+        if is_free_mail(own):
+            hint = "remove it; list single addresses of colleagues as owners in the CRM"
+            yield _warning(f"{own} is a free-mail provider: everybody who writes from there counts as ours", hint)
+        elif is_public_suffix(own, private_too=True):
+            yield _warning(f"{own} is shared by many: everybody below it counts as ours", "name your own part of it")
+    for own in sorted(own for own in rules.own_domains if _has_another_rule(own, rules)):
+        message = f"{own} is in rules.exclude_domains or rules.domain_aliases as well"
+        yield _warning(message, "remove it there: our own side is never an account")
+
+
+def _domains(owners: Iterable[Owner]) -> set[str]:
+    """Return the hosts of the owners' addresses, also of those who have left."""
+    return {domain_of(address) for owner in owners if (address := email(owner.email))}
+
+
+def _has_another_rule(domain: str, rules: Rules) -> bool:
+    aliases: Collection[str] = {*rules.domain_aliases, *rules.domain_aliases.values()}
+    return within(domain, frozenset(rules.exclude_domains)) or domain in aliases
+
+
+def _proposal(shared: Collection[str]) -> str:
+    if not shared:
+        return f"set your own domains there, in place of {PLACEHOLDER}"
+    names = ", ".join(f'"{name}"' for name in sorted(shared)[:PROPOSED])
+    return f"set your own domains there; owners share these: own_domains = [{names}]"
+
+
+def _warning(message: str, hint: str) -> Finding:
+    return Finding(WHAT, False, message, hint, warning=True)
+
+
+__all__ = ["PLACEHOLDER", "WHAT", "is_placeholder", "of_list", "of_source", "placeholder"]

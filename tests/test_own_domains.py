@@ -1,0 +1,205 @@
+"""Whether `rules.own_domains` is our own: the example's placeholder, and the list against the owners' domains."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from syncd import own_domains
+from syncd.activity import Owner
+from syncd.config import load
+from syncd.errors import ConfigError
+from syncd.rules import Rules
+from tests.orgs import OrgWorld
+from tests.world import OWN, World
+
+PLACEHOLDER = "yourcompany.com"
+
+
+def owners(*addresses: str | None, active: bool = True) -> tuple[Owner, ...]:
+    return tuple(Owner(str(number), address, active=active) for number, address in enumerate(addresses))
+
+
+def rules(*domains: str, **more) -> Rules:
+    return Rules(own_domains=frozenset(domains), **more)
+
+
+@pytest.mark.parametrize(
+    ("configured", "people"),
+    [
+        ([PLACEHOLDER], ()),
+        ([PLACEHOLDER], ("a@acme.com", "b@acme.com")),
+        (["www.YourCompany.com"], ("a@acme.com",)),
+        (["mail.yourcompany.com"], ("a@acme.com",)),
+        ([PLACEHOLDER, "acme.io"], ("a@acme.com", None, "no address")),
+        ([PLACEHOLDER], ("a@notyourcompany.com", "b@yourcompany.com.evil.com")),
+    ],
+)
+def test_the_examples_domain_is_wrong_while_no_owner_is_at_a_domain_of_the_list(configured, people):
+    problem = own_domains.placeholder(rules(*configured), owners(*people))
+    assert problem.path == "rules.own_domains"
+    assert "@" not in problem.message + problem.hint
+
+
+@pytest.mark.parametrize(
+    ("configured", "people", "active"),
+    [
+        ([PLACEHOLDER], ("a@yourcompany.com",), True),
+        ([PLACEHOLDER], ("a@Mail.YourCompany.com",), False),
+        ([PLACEHOLDER, "acme.io"], ("a@acme.io",), True),
+        (["acme.com"], (), True),
+        ([], (), True),
+    ],
+)
+def test_it_is_right_for_whoever_has_it(configured, people, active):
+    assert own_domains.placeholder(rules(*configured), owners(*people, active=active)) is None
+
+
+def test_domains_that_owners_share_are_proposed_and_no_others():
+    people = owners("a@acme.com", "b@eu.acme.com", "c@solo.com", "d@gmail.com", "e@gmail.com", "f@left.com")
+    hint = own_domains.placeholder(rules(PLACEHOLDER), (*people, *owners("g@left.com", active=False))).hint
+    assert '["acme.com"]' in hint
+    assert not [name for name in ("solo", "gmail", "left") if name in hint]
+
+
+def said(found) -> list[tuple[bool, bool, int, str]]:
+    return [(each.ok, each.warning, each.exit_code, each.message) for each in found]
+
+
+def only(found) -> str:
+    (finding,) = found
+    assert (finding.ok, finding.warning, finding.exit_code) == (False, True, 0)
+    assert finding.hint
+    assert "@" not in finding.message + finding.hint
+    return f"{finding.message} | {finding.hint}"
+
+
+def test_check_compares_the_list_with_the_owners():
+    two = owners("a@acme.com", "b@acme.com")
+    assert said(own_domains.of_source(rules("acme.com"), two)) == [(True, False, 0, "as the owners' addresses have it")]
+    assert said(own_domains.of_source(rules("acme.com"), ())) == []
+    assert "missing: acme.com" in only(own_domains.of_source(rules(), two))
+    assert "no owner's address is at acne.com | did you mean acme.com?" in only(
+        own_domains.of_source(rules("acme.com", "acne.com"), two)
+    )
+    assert "at elsewhere.org" in only(own_domains.of_source(rules("acme.com", "elsewhere.org"), two))
+    assert "acme.com" in only(own_domains.of_source(rules("acme.com", exclude_domains=frozenset({"acme.com"})), two))
+    assert "acme.com" in only(own_domains.of_source(rules("acme.com", domain_aliases={"acme.com": "acme.de"}), two))
+    (error,) = own_domains.of_source(rules(PLACEHOLDER), two)
+    assert (error.ok, error.warning, error.exit_code) == (False, False, 78)
+
+
+def test_check_looks_at_the_list_alone():
+    assert said(own_domains.of_list(rules("acme.com", "acme.co.uk"))) == []
+    assert "empty" in only(own_domains.of_list(rules()))
+    assert "gmail.com is a free-mail" in only(own_domains.of_list(rules("gmail.com")))
+    assert "free-mail" in only(own_domains.of_list(rules("mail.web.de")))
+    assert "github.io is shared by many" in only(own_domains.of_list(rules("github.io")))
+    both = rules("acme.com", exclude_domains=frozenset({"acme.com"}))
+    assert "acme.com is in rules.exclude_domains" in only(own_domains.of_list(both))
+
+
+@pytest.mark.parametrize("suffix", ["co.uk", "com.au", "CO.UK", "kobe.jp", "gov.uk"])
+def test_a_public_suffix_is_a_mistake(world: World, suffix):
+    world.configure("rules", own_domains=[OWN, suffix])
+    with pytest.raises(ConfigError) as raised:
+        world.config()
+    assert [problem.path for problem in raised.value.problems] == ["rules.own_domains.1"]
+    load(world.config_file, environ={}, now=world.now(), secrets=False)
+
+
+# --- in a pass ---
+
+
+def test_a_pass_with_the_examples_domain_books_and_sends_nothing_of_the_source(world: World):
+    world.calls(3)
+    world.configure("rules", own_domains=[PLACEHOLDER])
+    outcome = world.sync()
+    assert outcome.exit_code == 78
+    (error,) = outcome.errors
+    assert "rules.own_domains" in error.message
+    assert f'["{OWN}"]' in error.hint
+    assert "@" not in error.message + error.hint
+    assert world.status()["seen"] == 0
+    assert world.recotap.requests["post"] == 0
+    world.configure("rules", own_domains=[OWN])
+    assert world.sync().exit_code == 0
+    assert len(world.delivered) == 3
+
+
+def test_an_owner_at_the_examples_domain_makes_it_right_though_no_record_names_an_owner(world: World):
+    world.hubspot.owner(f"jane@{PLACEHOLDER}")
+    world.call(hubspot_owner_id=None)
+    world.configure("rules", own_domains=[PLACEHOLDER])
+    assert world.sync().exit_code == 0
+    assert world.status()["seen"] == 1
+
+
+def test_what_was_booked_before_waits_as_well(world: World):
+    world.call()
+    world.recotap.faults.add("unavailable", count=None)
+    world.sync()
+    assert world.status()["activities"]["pending"] == 1
+    world.recotap.faults.clear()
+    world.configure("rules", own_domains=[PLACEHOLDER])
+    world.later(minutes=5)
+    before = world.recotap.requests["post"]
+    assert world.sync().exit_code == 78
+    assert world.recotap.requests["post"] == before
+    world.configure("rules", own_domains=[OWN])
+    world.sync()
+    assert len(world.delivered) == 1
+
+
+def test_salesforce_users_are_owners_too_and_another_source_goes_on(tmp_path):
+    with OrgWorld(tmp_path, with_hubspot=True) as orgs:
+        task, call = orgs.task(), orgs.call()
+        orgs.configure("rules", own_domains=[PLACEHOLDER])
+        outcome = orgs.sync()
+        assert (outcome.exit_code, len(outcome.errors)) == (78, 2)
+        assert orgs.delivered == set()
+        orgs.org.user(f"jane@{PLACEHOLDER}", "Jane", "Doe")
+        orgs.later(hours=25)
+        outcome = orgs.sync()
+        assert (outcome.exit_code, len(outcome.errors)) == (78, 1)
+        assert orgs.delivered == {task}
+        assert call
+
+
+@pytest.mark.parametrize(("address", "code"), [(f"jane@{PLACEHOLDER}", 0), ("jane@acme.com", 78), ("", 78)])
+def test_owners_in_files_are_owners_too(world: World, tmp_path, address, code):
+    folder = tmp_path / "drop"
+    folder.mkdir()
+    row = {"id": "1", "kind": "call", "occurred_at": "2026-09-20T10:00:00Z", "owner_email": address or None}
+    (folder / "calls.jsonl").write_text(json.dumps({**row, "contact_email": "kaya@amber-bolts.com"}) + "\n")
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    world.configure("sources.files", connector="jsonl", path=str(folder), start=start, quiet_for="0s")
+    world.configure("rules", own_domains=[PLACEHOLDER])
+    world.hold_the_clock()
+    world.later(minutes=5)
+    assert world.sync().exit_code == code
+    assert world.status()["seen"] == (0 if code else 1)
+
+
+@pytest.mark.parametrize("kind", ["hubspot", "salesforce"])
+def test_check_says_what_a_pass_would_say(tmp_path, command, kind):
+    with OrgWorld(tmp_path) as orgs:
+        if kind == "hubspot":
+            orgs.tables = {}
+        orgs.configure("rules", own_domains=[PLACEHOLDER])
+        ran = command("check", "-c", orgs.write_config())
+        assert ran.code == 78
+        assert f'own_domains = ["{OWN}"]' in ran.out
+        orgs.configure("rules", own_domains=[OWN])
+        ran = command("check", "-c", orgs.write_config())
+        assert f"ok    {kind}: rules.own_domains" in ran.out
+        orgs.configure("rules", own_domains=["gmail.com"])
+        ran = command("check", "-c", orgs.write_config())
+        assert ran.code == 0
+        assert "warn  rules.own_domains: gmail.com" in ran.out
+        assert f"missing: {OWN}" in ran.out
+
+
+def test_the_mistake_is_said_though_nothing_is_there_to_read(world: World):
+    world.configure("rules", own_domains=[PLACEHOLDER])
+    assert world.sync().exit_code == 78
