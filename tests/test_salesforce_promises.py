@@ -306,17 +306,29 @@ def test_an_org_that_loses_emailmessage_is_not_switched_either_and_its_calls_go_
 
 
 @pytest.mark.parametrize(
-    "hidden", ["Task.CallDisposition", "Task.Subject", "Contact.Department", "Account.Website", "EmailMessage.FromName"]
-)
-def test_a_hidden_field_is_left_out_and_said_once_in_check(orgs: OrgWorld, hidden: str) -> None:
+    ("hidden", "warning"),
+    [
+        ("Task.CallDisposition", True), ("Contact.Department", True), ("EmailMessage.FromName", True),
+        ("Task.Subject", False), ("EmailMessage.Subject", False), ("Account.Website", False),
+    ],
+)  # fmt: skip
+def test_a_hidden_field_is_left_out_and_said_once_in_check(orgs: OrgWorld, hidden: str, warning: bool) -> None:
     orgs.org.hide(*hidden.split("."))
     ids = {orgs.task(), orgs.mail()}
     assert orgs.sync().exit_code == 0
     assert orgs.delivered == ids
     said = [finding for finding in check(orgs) if not finding.ok]
-    assert [finding.what for finding in said] == ["fields"]
-    assert said[0].warning
+    assert [finding.what for finding in said] == ["fields" if warning else "permissions on fields"]
+    assert (said[0].warning, said[0].exit_code) == (warning, 0 if warning else 77)
     assert hidden in said[0].message
+
+
+@pytest.mark.parametrize("hidden", ["Contact", "Account"])
+def test_an_object_without_which_nobody_is_reached_is_an_error_in_check(orgs: OrgWorld, hidden: str) -> None:
+    orgs.org.hide(hidden)
+    said = [finding for finding in check(orgs) if not finding.ok and not finding.warning]
+    assert [(finding.what, finding.exit_code) for finding in said] == [("permissions on fields", 77)]
+    assert f"does not see {hidden}:" in said[0].message
 
 
 def test_a_field_that_is_hidden_overnight_costs_one_describe_and_no_record(orgs: OrgWorld) -> None:

@@ -8,7 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.salesforce.schema import ACCOUNT, CONTACT, EMAIL, EMAIL_PEOPLE, TASK, TASK_PEOPLE, WANTED, Schema
+from connectors.salesforce.schema import (
+    ACCOUNT,
+    CONTACT,
+    EMAIL,
+    EMAIL_PEOPLE,
+    LEAD,
+    TASK,
+    TASK_PEOPLE,
+    VITAL,
+    WANTED,
+    Schema,
+)
 from syncd.sandbox.salesforce import Salesforce, sample
 from syncd.sandbox.salesforce.describe import describe
 
@@ -110,6 +121,18 @@ def test_each_hidden_field_is_named_once(object_type: str) -> None:
 
 def test_a_hidden_object_is_not_named_field_by_field() -> None:
     assert Schema.of({**WHOLE, CONTACT: None}).hidden() == []
+
+
+def test_what_spoils_records_for_good_is_told_apart_from_what_leaves_a_key_out() -> None:
+    assert Schema.of(WHOLE).vital() == []
+    for object_type, names in VITAL.items():
+        assert set(names) <= set(WANTED[object_type])
+        for name in names:
+            assert Schema.of(without(WHOLE, object_type, name)).vital() == [f"{object_type}.{name}"]
+    assert Schema.of(without(WHOLE, CONTACT, "Phone")).vital() == []
+    assert Schema.of({**WHOLE, CONTACT: None}).vital() == ["Contact"]
+    assert Schema.of({**WHOLE, LEAD: None}).vital() == []
+    assert Schema.of(described(enhanced_email=False)).vital() == []
 
 
 @pytest.mark.parametrize("name", ["Id", "SystemModstamp", "CreatedDate", "TaskSubtype", "IsClosed"])

@@ -65,7 +65,7 @@ def _streams(client: Client, org: Org, selects: Selects) -> Iterator[Finding]:
 
 
 def _left_out(org: Org) -> Iterator[Finding]:
-    """Say once what this org lacks, and what the user does not see: neither is an error."""
+    """Say once what this org lacks, and what the user does not see: an error if records suffer from it for good."""
     schema = org.schema()
     for feature, consequence in schema.absent():
         message = f"this org does not show it: {consequence}"
@@ -82,8 +82,17 @@ def _left_out(org: Org) -> Iterator[Finding]:
         )  # fmt: skip
     if schema.has(VOICE_CALL):
         yield Finding("VoiceCall", True, "not read itself: each voice call is read as the task that it makes")
+    vital = schema.vital()
+    if vital:
+        yield Finding(
+            "permissions on fields", False,
+            f"the acting user does not see {', '.join(vital)}: activities go out without it, to the wrong account or "
+            "not at all",
+            hint="give it Read on each in a permission set before the next pass: what is sent cannot be corrected",
+            exit_code=Exit.UNAUTHORIZED,
+        )  # fmt: skip
     hidden = [
-        *schema.hidden(),
+        *(each for each in schema.hidden() if each not in vital),
         *(f"{name}.{field}" for name, field in org.custom_fields() if not schema.has(name, field)),
     ]
     if hidden:

@@ -51,6 +51,16 @@ FEATURES = (
     ("email tracking", (EMAIL, "IsTracked"), EMAIL, "emails have no open count"),
     ("bounce management", (EMAIL, "IsBounced"), EMAIL, "a bounced email passes for a sent one"),
 )
+# Without these an activity goes out without its subject, or reaches nobody or the wrong account, for good, because
+# Recotap takes no update. An org may do without leads. The other fields only leave a key of the payload out.
+VITAL: dict[str, tuple[str, ...]] = {
+    TASK: ("Subject", "WhoId", "OwnerId"),
+    EMAIL: ("Subject", "Incoming", "MessageDate", "FromAddress", "ToAddress"),
+    CONTACT: ("Email", "AccountId"),
+    LEAD: ("Email",),
+    ACCOUNT: ("Website",),
+}
+VITAL_OBJECTS = (CONTACT, ACCOUNT)
 # Missing almost everywhere, and nobody misses it.
 UNREMARKABLE = {(CONTACT, "IsPersonAccount"), (ACCOUNT, "IsPersonAccount"), (TASK, "IsRecurrence"), (TASK, "WhoCount")}
 
@@ -133,6 +143,13 @@ class Schema:
             for name in wanted
             if object_type in self.fields and not self.has(object_type, name) and (object_type, name) not in explained
         ]
+
+    def vital(self) -> list[str]:
+        """Return Object, or Object.Field, of what is not seen and spoils records for good."""
+        objects = [name for name in VITAL_OBJECTS if name not in self.fields]
+        hidden = set(self.hidden())
+        fields = (f"{object_type}.{name}" for object_type, names in VITAL.items() for name in names)
+        return [*objects, *(each for each in fields if each in hidden)]
 
 
 def _rows(found: Any) -> list[dict[str, Any]]:
