@@ -14,6 +14,8 @@ from syncd.engine import Halt
 from syncd.ledger import Operator
 from syncd.pull import PassStore
 from syncd.sandbox.portal import SCOPES
+from tests.conftest import Command
+from tests.daemons import daemon, wait_until
 from tests.world import START, World
 
 SCOPE = "sales-email-read"
@@ -326,3 +328,37 @@ def test_a_dry_run_shows_what_is_redacted(world):
     run = DryRun(config.sources, config.rules.to_rules(), ledger=config.ledger.path, halt=Halt(), now=world.now)
     assert [reading.reason for reading in run.readings()] == ["redacted"]
     assert [error.exit_code for error in run.errors] == [77]
+
+
+def test_check_ends_with_77_for_what_a_pass_would_hold(live: World, command: Command) -> None:
+    live.email()
+    revoke(live)
+    ran = command("check", "-c", live.config_file)
+    assert ran.code == 77
+    assert f"error hubspot: scope {SCOPE}" in ran.out
+    grant(live)
+    assert command("check", "-c", live.config_file).code == 0
+
+
+def test_explain_and_status_say_what_a_held_email_waits_for(live: World, command: Command) -> None:
+    email = live.email()
+    revoke(live)
+    assert command("sync", "-c", live.config_file).code == 77
+    ran = command("explain", email, "-c", live.config_file)
+    assert "redacted: the key may not see its content" in ran.out
+    assert "looked up in the first pass after the key may see its content" in ran.out
+    assert "redacted" in command("status", "-c", live.config_file).out
+    assert command("retry", "--reason", "redacted", "-c", live.config_file).out.startswith("1 due")
+
+
+def test_a_running_daemon_sends_what_it_held_once_the_scope_is_granted(live: World) -> None:
+    live.configure("schedule", every="1s")
+    email = live.email()
+    revoke(live)
+    with daemon(live.write_config()) as running:
+        running.hear("pass.finished", at_most=60)
+        assert live.state(email) == "incomplete redacted"
+        grant(live)
+        wait_until(lambda: live.delivered, at_most=60)
+        assert running.stop() == 0
+    assert live.payload(email)["subject"] == "Your quote"
