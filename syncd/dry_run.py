@@ -68,7 +68,7 @@ class DryRun:
         while not isinstance(event := events.get(), Finished):
             match event:
                 case Met(connector, _):
-                    judge.meet(source, connector)
+                    judge.meet(source, connector, reader.clock)
                 case Read(stream, page, owners):
                     for reading in judge.readings(stream, page.records, owners):
                         self.counts[reading.wanted.value, reading.reason or ""] += 1

@@ -25,11 +25,13 @@ from syncd import clock, own_domains
 from syncd.activity import Draft, Owner
 from syncd.connector import Connector, Record, Source
 from syncd.errors import Exit, LedgerError, Stopped, SyncdError, Unavailable, Unreadable, worst
-from syncd.ledger import RECOTAP, Booked, Ledger
+from syncd.ledger import CLOCK, RECOTAP, Booked, Ledger
 from syncd.life import UNREADABLE, Reading
+from syncd.pass_clocks import PassClocks
 from syncd.pull import Event, Failed, Finished, Met, Read, Reader, WindowRead
 from syncd.push import Poster, Push, Totals
 from syncd.rules import Assessment, OurSide, Rules, assess
+from syncd.server_clock import ServerClock
 from syncd.states import MEANINGS, State, Verdict
 
 log = structlog.get_logger()
@@ -134,10 +136,11 @@ class Pass:
         self._halt.heard = self._end_soon
         self._push = Push(
             ledger, poster, concurrency=concurrency, max_age=max_age, now=now, monotonic=monotonic,
-            answered=lambda returned: self._events.put((None, returned)),
+            answered=lambda returned: self._events.put((None, returned)), certain=lambda: self._certain(may_ask=False),
         )  # fmt: skip
         # What an earlier configuration booked waits, too, until the owners of a source vouch for the example's domain.
         self._may_send = not sources or not own_domains.is_placeholder(rules)
+        self._clocks = PassClocks(poster, ledger.store(RECOTAP).get(CLOCK, (None, None))[0])
         self._reader: Reader | None = None
         self._judge = Judge(rules, now)
         self._streams: dict[tuple[str, str], StreamTotals] = {}
@@ -159,6 +162,8 @@ class Pass:
         self._pause_recotap(started)
         if self._halt.asked:
             self._ending.set()
+        elif self._ledger.clock_doubted():  # if it is right by now, what waits is due before the reader looks
+            self._certain()
         try:
             self._read_and_send()
             return self._finish(pass_id)
@@ -234,7 +239,8 @@ class Pass:
         self._watcher.went_on()
         match event:
             case Met(connector, identity):
-                self._judge.meet(reader.source, connector)
+                self._judge.meet(reader.source, connector, reader.clock)
+                self._clocks.meet(reader.source.name, reader.clock)
                 self._ledger.introduce(
                     reader.source.name, identity=identity, external_id=reader.source.config.external_id
                 )
@@ -276,9 +282,10 @@ class Pass:
     def _book(self, reader: Reader, event: Read) -> None:
         source, page = reader.source, event.page
         stream_id = self._ledger.stream_id(source.name, event.stream)
+        certain = self._certain() if page.records or page.missing else True  # otherwise nothing is booked by it
         readings: list[Reading] = []
         for few in _batched(page.records, JUDGED_AT_ONCE):
-            readings += self._judge.readings(event.stream, few, event.owners)
+            readings += self._judge.readings(event.stream, few, event.owners, certain=certain)
             self._keep_sending()
         self._let_land(stream_id, [reading.crm_id for reading in readings])
         now = self._now()
@@ -287,11 +294,12 @@ class Pass:
         if watermark is not None and page.until is not None:
             watermark = min(watermark, page.until)
         booked = self._ledger.book(
-            stream_id, page.refs, readings, now=now, watermark=watermark, looked_up_at=event.looked_up_at
-        )
+            stream_id, page.refs, readings, now=now, watermark=watermark, looked_up_at=event.looked_up_at,
+            certain=certain,
+        )  # fmt: skip
         if looked_up:  # what is no activity any more has gone as much as what is not found
             gone = {record.ref.crm_id for record in page.records} - {reading.crm_id for reading in readings}
-            self._ledger.book_missing(stream_id, [*page.missing, *gone], now=now)
+            self._ledger.book_missing(stream_id, [*page.missing, *gone], now=now, certain=certain)
         self._ledger.keep(source.name, reader.store.take_changes(), now)
         totals = self._streams.setdefault((source.name, event.stream), StreamTotals())
         totals.read += len(page.refs)
@@ -303,6 +311,12 @@ class Pass:
             new=booked.new, changed=booked.changed, looked_up=looked_up,
         )  # fmt: skip
         self._watcher.read(source.name, event.stream, booked, len(page.refs))
+
+    def _certain(self, *, may_ask: bool = True) -> bool:
+        """Tell whether a server confirms the clock; if that changes, the ledger hears of it before anything else."""
+        confirmed = self._clocks.confirmed(may_ask=may_ask and self._push.stop is None and not self._ending.is_set())
+        (self._ledger.trust_clock if confirmed else self._ledger.doubt_clock)(self._now())
+        return confirmed
 
     def _keep_sending(self) -> None:
         """Settle what has come back meanwhile and send on: judging a page takes as long as a POST."""
@@ -363,6 +377,7 @@ class Pass:
 
     def _finish(self, pass_id: int) -> Outcome:
         self._log_push()
+        self._close_clocks()
         stop = self._push.stop
         if stop is not None:
             self._failed[RECOTAP] = _error(stop.exit_code, stop.message, stop.hint)
@@ -382,6 +397,15 @@ class Pass:
         self._ledger.end_pass(pass_id, exit_code=code, now=self._now())
         log.info("pass.finished", exit_code=int(code), **self._ledger.counts())
         return Outcome(code, self._push.totals, self._streams, tuple(self._errors), self._failed)
+
+    def _close_clocks(self) -> None:
+        """End a doubt that this pass has resolved, keep Recotap's clock, and say what is wrong with any."""
+        if self._ledger.clock_doubted():
+            self._certain(may_ask=False)
+        kept = self._clocks.to_keep()
+        if kept is not None:
+            self._ledger.keep(RECOTAP, {CLOCK: kept}, self._now())
+        self._clocks.report()
 
     def _note_silence(self) -> None:
         """Say that Recotap left activities without an answer; where it answered for none, nothing was reached."""
@@ -415,18 +439,25 @@ class Judge:
 
     def __init__(self, rules: Rules, now: Callable[[], datetime]) -> None:
         self._rules = rules
-        self._now = now
         self._source: Source | None = None
         self._connector: Connector | None = None
         self._owners: Sequence[Owner] | None = None
         self._our_side = OurSide.of(rules, ())
+        self._clock = ServerClock(now)
+        self._certain = True
 
-    def meet(self, source: Source, connector: Connector) -> None:
-        """Judge the records of `source` from now on."""
-        self._source, self._connector, self._owners = source, connector, None
+    def meet(self, source: Source, connector: Connector, server_clock: ServerClock) -> None:
+        """Judge the records of `source` from now on, by its CRM's clock."""
+        self._source, self._connector, self._owners, self._clock = source, connector, None, server_clock
 
-    def readings(self, stream: str, records: Sequence[Record], owners: Sequence[Owner]) -> list[Reading]:
-        """Return one reading for each record that is an activity; an unreadable one is dead, not lost."""
+    def readings(
+        self, stream: str, records: Sequence[Record], owners: Sequence[Owner], *, certain: bool = True
+    ) -> list[Reading]:
+        """Return one reading for each record that is an activity; an unreadable one is dead, not lost.
+
+        `certain`: a server confirms the local clock. Otherwise nothing counts as settled.
+        """
+        self._certain = certain
         if owners is not self._owners:
             self._owners, self._our_side = owners, OurSide.of(self._rules, owners)
         found = (self._reading(stream, record) for record in records)
@@ -448,9 +479,9 @@ class Judge:
         settle: timedelta = getattr(config.settle, draft.kind)
         assessed = assess(
             draft, external_activity_id=name, rules=self._rules, our_side=self._our_side, settle=settle,
-            now=self._now(),
+            now=self._clock.certain_now(), certain=self._certain,
         )  # fmt: skip
-        return _reading(record, draft, name, assessed, settle)
+        return _reading(record, draft, name, assessed, settle, self._clock.ahead)
 
     def _unreadable(self, stream: str, record: Record, error: Exception) -> Reading:
         assert self._source is not None
@@ -464,7 +495,10 @@ class Judge:
         )  # fmt: skip
 
 
-def _reading(record: Record, draft: Draft, name: str, assessed: Assessment, settle: timedelta) -> Reading:
+def _reading(
+    record: Record, draft: Draft, name: str, assessed: Assessment, settle: timedelta, ahead: timedelta
+) -> Reading:
+    """Put together what one look says; the CRM's clock is `ahead` of the ledger's, which tells when to look again."""
     if assessed.activity is not None:
         wanted = State.PENDING
         payload = orjson.dumps(assessed.activity.payload).decode()
@@ -472,9 +506,9 @@ def _reading(record: Record, draft: Draft, name: str, assessed: Assessment, sett
         wanted, payload = (State.EXCLUDED if assessed.excluded else State.INCOMPLETE), None
     due_at = None
     if assessed.reason == "settling":
-        due_at = clock.later(max(draft.occurred_at, draft.created_at), settle)
+        due_at = clock.later(max(draft.occurred_at, draft.created_at), settle - ahead)
     elif assessed.reason == "in_future":
-        due_at = draft.occurred_at
+        due_at = clock.later(draft.occurred_at, -ahead)
     return Reading(
         crm_id=record.ref.crm_id, modified_at=record.ref.modified_at, external_activity_id=name, kind=draft.kind,
         occurred_at=draft.occurred_at, wanted=wanted, reason=assessed.reason, payload=payload, due_at=due_at,

@@ -18,8 +18,9 @@ from syncd import clock, own_domains, schedule
 from syncd.activity import Owner
 from syncd.connector import Connector, Context, Page, Ref, Source, Window
 from syncd.errors import ConfigError, Problem, Stopped, SyncdError, Unauthorized
-from syncd.ledger import Glance
+from syncd.ledger import CLOCK, Glance
 from syncd.rules import Rules
+from syncd.server_clock import ServerClock
 
 PAGES_AHEAD = 2  # read and not yet booked: bounds memory
 LOOK_UPS_AT_ONCE = 1000  # ids in one fetch_ids
@@ -121,6 +122,7 @@ class Reader:
         self.vetted = rules is None or not own_domains.is_placeholder(rules)  # our side is known well enough
         self._rules = rules
         self.store = PassStore({}, now)
+        self.clock = ServerClock(now)  # the CRM's
         self._ledger = ledger
         self._now = now
         self._stopping = stopping
@@ -146,7 +148,8 @@ class Reader:
         try:
             with Glance.at(self._ledger) if self._ledger else nullcontext() as glance:
                 self.store = PassStore(glance.store(self.source.name) if glance else {}, self._now)
-                context = Context(self.source.name, self.store, self._now, self._sleep, self._looks_only)
+                self.clock.recall(self.store.get(CLOCK))
+                context = Context(self.source.name, self.store, self._now, self._sleep, self._looks_only, self.clock)
                 connector = self.source.connector(self.source.config, context)
                 try:
                     identity = connector.identity()
@@ -162,11 +165,17 @@ class Reader:
                     if not self.vetted and (owners := connector.owners()):
                         self._vet(owners)
                 finally:
+                    self._keep_clock()
                     connector.close()
         except BaseException as error:  # noqa: BLE001 - whatever it is, the pass must hear of it and not wait for ever
             self._send(Failed(stream, error))
         finally:
             self._send(Finished())
+
+    def _keep_clock(self) -> None:
+        kept = self.clock.to_keep()
+        if kept is not None:
+            self.store.put(CLOCK, kept)
 
     def _read_stream(
         self, glance: Glance | None, connector: Connector, stream: str, until: datetime | None
@@ -189,7 +198,7 @@ class Reader:
         withheld: SyncdError | None = None
         state = glance.stream(self.source.name, stream) if glance else None
         watermark, swept_at = (state.watermark, state.swept_at) if state else (None, None)
-        now = self._now()
+        now = self.clock.now()
         sweep = schedule.sweep_due(swept_at=swept_at, now=now)
         since = schedule.window_since(
             start=self.source.config.start, overlap=self.source.config.overlap, watermark=watermark,

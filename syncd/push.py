@@ -30,7 +30,7 @@ from syncd.ledger import RECOTAP, Claimed, Judgement, Ledger
 from syncd.private import scrub
 from syncd.redaction import redact, redact_value
 from syncd.sender import BATCH, KEY_HINT, URL_HINT
-from syncd.states import Verdict
+from syncd.states import MEANINGS, Verdict
 
 PROBE_AFTER_S = 1.0  # first wait before the probe, jittered; Retry-After goes before it
 NOTHING_LOST = "nothing is lost and nothing to do: the next pass goes on by itself"
@@ -90,8 +90,11 @@ class Push:
         monotonic: Callable[[], float],
         answered: Callable[[tuple[_Job, Answer]], None],
         rng: random.Random | None = None,
+        certain: Callable[[], bool] = lambda: True,
     ) -> None:
+        """`certain` says whether a server confirms the clock; it is asked before a verdict that ages an activity."""
         self._ledger = ledger
+        self._certain = certain
         self._poster = poster
         self._most = concurrency
         self._max_age = max_age
@@ -322,9 +325,11 @@ class Push:
         self._book(job, [Judgement(activity.id, verdict, answer.detail) for activity in job.activities])
 
     def _book(self, job: _Job, judgements: Sequence[Judgement]) -> None:
+        certain = not any(MEANINGS[judgement.verdict].fault for judgement in judgements) or self._certain()
         self.totals.died += self._ledger.judge(
-            job.post_id, judgements, now=self._now(), max_age=self._max_age, random=self._random.random
-        )
+            job.post_id, judgements, now=self._now(), max_age=self._max_age, random=self._random.random,
+            certain=certain,
+        )  # fmt: skip
         self.totals.verdicts.update(judgement.verdict for judgement in judgements)
 
 

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from types import TracebackType
 
@@ -13,10 +14,12 @@ from syncd.answers import Answer
 from syncd.connector import Finding
 from syncd.errors import Exit, Malformed
 from syncd.exchange import retry_after
+from syncd.server_clock import ServerClock
 from syncd.tls import Trust
 
 BATCH = 50  # activities in one POST at most (vendor's page, 2026-04)
 PATH = "/sales-activities"
+ACCOUNTS = "/accounts?limit=1"  # the vendor's own way to try a key
 URL_HINT = "recotap.base_url should end in /api/v1, e.g. https://eapi.recotap.com/api/v1"
 KEY_HINT = "a key dies when its user generates another: put the new one where recotap.api_key points"
 BUSY_S = 1.0  # before another try, if Recotap does not say how long
@@ -45,6 +48,7 @@ class Sender:
         limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
         self._timeout_s = timeout_s
         self._now = now
+        self.clock = ServerClock(now)  # Recotap's
         self._base_url = base_url.rstrip("/")
         self._trust = Trust("Recotap", "recotap.base_url", "recotap.ca_file", ca_file)
         self._proxy = None if transport else proxies.proxy_for(base_url)
@@ -79,6 +83,11 @@ class Sender:
         ids = [name for name, _ in sent]
         return answers.read(response.status_code, response.headers, body, ids, now=self._now())
 
+    def ask_the_time(self) -> None:
+        """Let `clock` learn from Recotap's Date, whatever the status; it stays as it is if no response comes."""
+        with suppress(httpx.HTTPError, Malformed):
+            self._exchange("GET", ACCOUNTS, None)
+
     def check(self, *, turn_s: float = 0.0, sleep: Callable[[float], None] = time.sleep) -> Finding:
         """Try the key and the base URL the vendor's own way: `GET /accounts?limit=1`.
 
@@ -86,14 +95,14 @@ class Sender:
         """
         what = "recotap key"
         try:
-            response, body = self._exchange("GET", "/accounts?limit=1", None)
+            response, body = self._exchange("GET", ACCOUNTS, None)
             while response.status_code == 429:
                 wait_s = max(retry_after(response.headers, now=self._now()) or 0.0, BUSY_S)
                 if wait_s > turn_s:
                     break
                 turn_s -= wait_s
                 sleep(wait_s)
-                response, body = self._exchange("GET", "/accounts?limit=1", None)
+                response, body = self._exchange("GET", ACCOUNTS, None)
         except httpx.HTTPError as error:
             reason, hint = self._unreachable(error)
             hint = hint or "is recotap.base_url right, and does this machine reach it (DNS, proxy, firewall)?"
@@ -120,10 +129,12 @@ class Sender:
     def _exchange(self, method: str, path: str, content: bytes | None) -> tuple[httpx.Response, bytes]:
         """Return a response and its unpacked body; Malformed if the body of a 2xx exceeds MOST_BYTES."""
         headers = {"Content-Type": "application/json"} if content is not None else {}
+        local_start, began = self._now(), time.monotonic()
         with (
             deadline.within(self._timeout_s, at_most=RAW_MOST),
             self._client.stream(method, self._base_url + path, content=content, headers=headers) as response,
         ):
+            self.clock.learn(response.headers, local_start=local_start, elapsed_s=time.monotonic() - began)
             assert isinstance(response.stream, httpx.SyncByteStream)
             try:
                 most = bodies.bound(response.status_code, MOST_BYTES)

@@ -50,7 +50,8 @@ MAY_IMPORT = {
     "own_domains": f"connector {PURE}",
     "pull": f"ledger own_domains {MIDDLE}",
     "push": f"ledger sender {MIDDLE}",
-    "engine": f"ledger own_domains pull push {MIDDLE}",
+    "pass_clocks": f"push {PURE}",
+    "engine": f"ledger own_domains pass_clocks pull push {MIDDLE}",
     "testing": f"testing {MIDDLE}",
     "sandbox": "sandbox",
 }

@@ -376,3 +376,36 @@ class TestProxy:
             with Sender(base_url=base_url, api_key="k" * 64, timeout_s=2, concurrency=1, now=clock.now) as sender:
                 sender.post([("a", "{}")])
         assert heads[0].startswith(asked)
+
+
+class TestClock:
+    def dated(self, date: str | None, status: int = 200) -> Sender:
+        headers = {} if date is None else {"Date": date}
+        return answering(lambda request: httpx.Response(status, headers=headers, json={"data": {"results": []}}))
+
+    @pytest.mark.parametrize("status", [200, 400, 401, 429, 503])
+    def test_every_response_teaches_recotaps_clock_whatever_it_says(self, status):
+        with self.dated("Tue, 03 Mar 2026 09:00:00 GMT", status) as to:
+            to.post([activity("a")])
+            assert to.clock.told("Recotap").skew_s == 86_400
+
+    def test_it_can_be_asked_for_by_a_request_that_changes_nothing(self):
+        seen = []
+
+        def handler(request):
+            seen.append((request.method, str(request.url)))
+            return httpx.Response(200, headers={"Date": "Mon, 02 Mar 2026 09:00:07 GMT"})
+
+        with answering(handler) as to:
+            to.ask_the_time()
+            assert to.clock.told("Recotap").skew_s == 7
+        assert seen == [("GET", "https://recotap.example/api/v1/accounts?limit=1")]
+
+    @pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ReadTimeout, httpx.RemoteProtocolError])
+    def test_if_nobody_answers_nothing_is_known(self, error):
+        def handler(request):
+            raise error("no")
+
+        with answering(handler) as to:
+            to.ask_the_time()
+            assert to.clock.told("Recotap") is None
