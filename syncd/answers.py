@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 from syncd import bodies
-from syncd.exchange import UNREADABLE
+from syncd.exchange import UNREADABLE, served_at
 from syncd.states import Verdict
 
 Outcome = Literal[
@@ -59,7 +59,7 @@ class Answer:
 
 def read(status: int, headers: Mapping[str, str], body: bytes | str, sent: Sequence[str], *, now: datetime) -> Answer:
     """Say what an answer means for the externalActivityIds `sent`, in their order."""
-    wait = retry_after(headers.get("retry-after"), now)
+    wait = retry_after(headers.get("retry-after"), served_at(headers) or now)  # a date: by the clock that wrote it
     document = _json(body)
     if status in (200, 201):
         return _answered(document, sent)

@@ -54,7 +54,10 @@ def backoff_s(attempt: int, jitter: float) -> float:
 
 
 def retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
-    """Return Retry-After in seconds, given as seconds or as a date."""
+    """Return Retry-After in seconds, given as seconds or as a date.
+
+    A date is judged by the clock that wrote it: the response's own Date, otherwise `now`.
+    """
     written = headers.get("retry-after", "").strip()
     if not written:
         return None
@@ -62,7 +65,7 @@ def retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
         return (
             max(0.0, float(written))
             if written[0].isdigit()
-            else max(0.0, (parsedate_to_datetime(written) - now).total_seconds())
+            else max(0.0, (parsedate_to_datetime(written) - (served_at(headers) or now)).total_seconds())
         )
     except UNREADABLE:
         return None

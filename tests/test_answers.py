@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 from hypothesis import given
@@ -407,3 +408,10 @@ def test_no_value_of_a_refusal_gets_into_what_is_told(document):
     answer = read(400, body, SENT)
     assert canary not in repr(answer)
     assert answer.outcome == "refused"
+
+
+@pytest.mark.parametrize("ahead", [timedelta(0), timedelta(days=400), -timedelta(days=400)])
+def test_a_retry_after_date_is_judged_by_the_clock_that_wrote_it(ahead):
+    """The local clock may be a year off: a minute is a minute, by the Date of the same response."""
+    written = [format_datetime(NOW + ahead + timedelta(seconds=each), usegmt=True) for each in (0, 60)]
+    assert read(429, "", date=written[0], retry_after=written[1]).retry_after == 60.0

@@ -245,6 +245,12 @@ def test_retry_after_may_be_a_date():
     assert retry_after({}, now=NOW) is None
 
 
+def test_a_retry_after_date_is_judged_by_the_clock_that_wrote_it():
+    """The local clock may be a year off: a minute is a minute, by the Date of the same response."""
+    headers = {"date": "Mon, 01 Mar 2027 22:30:00 GMT", "retry-after": "Mon, 01 Mar 2027 22:31:00 GMT"}
+    assert retry_after(headers, now=NOW) == 60
+
+
 def test_searches_are_spaced_evenly():
     spacing = Spacing(4)
     assert [spacing.wait_s(now) for now in (0.0, 0.0, 0.0, 10.0)] == [0, 0.25, 0.5, 0]
