@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from syncd import check_files, clock, own_domains, wiring
+from syncd.check_clocks import Clocks
 from syncd.config import Config
-from syncd.connector import Context, Finding, Source
+from syncd.connector import Context, Finding, Source, Window
 from syncd.errors import ConfigError, Exit, LedgerError, SyncdError
-from syncd.ledger import Glance, exists
+from syncd.ledger import CLOCK, RECOTAP, Glance, exists
 from syncd.pull import PassStore, refuse_stranger
+from syncd.server_clock import ServerClock
 
 TURN_S = 30.0  # how long a check waits in all, for each server: a pass may be using up a limit that they share
 
@@ -24,15 +26,19 @@ def findings(config: Config, sources: tuple[Source, ...]) -> Iterator[Finding]:
     yield from check_files.findings(config)
     yield from own_domains.of_list(config.rules.to_rules())
     yield from _ledger(config)
+    clocks = Clocks()
     for source in sources:
-        for finding in _source(config, source):
+        for finding in _source(config, source, clocks):
             yield Finding(
                 f"{source.name}: {finding.what}", finding.ok, finding.message, finding.hint, finding.warning,
                 finding.exit_code,
             )  # fmt: skip
     try:
         with wiring.sender(config) as to:
+            to.clock.recall(_kept(config, RECOTAP).get(CLOCK, (None, None))[0])
             yield to.check(turn_s=TURN_S, sleep=time.sleep)
+            clocks.add("Recotap", to.clock, to.ask_the_time)
+            yield from clocks.findings()
     except ConfigError as error:
         yield _failed("recotap key", error)
 
@@ -68,10 +74,14 @@ def _new_ledger(path: Path) -> Finding:
     return Finding("ledger", False, f"{path} cannot be made: {parent} is not writable", hint, exit_code=Exit.LEDGER)
 
 
-def _source(config: Config, source: Source) -> Iterator[Finding]:
+def _source(config: Config, source: Source, clocks: Clocks) -> Iterator[Finding]:
     yield from _pause(config, source)
-    store = PassStore(_kept(config, source), clock.now)
-    context = Context(source.name, store, clock.now, time.sleep, looks_only=True, turn_s=TURN_S)
+    store = PassStore(_kept(config, source.name), clock.now)
+    server_clock = ServerClock(clock.now, store.get(CLOCK))
+    context = Context(
+        source.name, store, clock.now, time.sleep, looks_only=True, turn_s=TURN_S, clock=server_clock
+    )
+    clocks.add(source.name, server_clock, lambda: _ask(source, context))
     try:
         connector = source.connector(source.config, context)
         try:
@@ -99,10 +109,20 @@ def _fails(finding: Finding) -> bool:
     return not finding.ok and not finding.warning
 
 
-def _kept(config: Config, source: Source) -> dict[str, tuple[Any, datetime]]:
-    """Return what the connector keeps in the ledger; a check changes nothing of it."""
+def _ask(source: Source, context: Context) -> None:
+    """Make a small request, for the Date of its response."""
+    connector = source.connector(source.config, context)
+    try:
+        now = clock.now()
+        connector.count(source.connector.streams[0].name, Window(now, now, lambda refs: ()))
+    finally:
+        connector.close()
+
+
+def _kept(config: Config, source: str) -> dict[str, tuple[Any, datetime]]:
+    """Return what the connector of `source` keeps in the ledger; a check changes nothing of it."""
     with suppress(LedgerError), Glance.at(config.ledger.path) as glance:
-        return glance.store(source.name)
+        return glance.store(source)
     return {}
 
 

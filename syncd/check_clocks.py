@@ -1,0 +1,55 @@
+"""The lines of `syncd check` about clocks: each server's against this machine's, and whether its Date advances."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+from syncd.connector import Finding
+from syncd.errors import SyncdError
+from syncd.pass_clocks import HELD, remedy, unconfirmed
+from syncd.server_clock import ServerClock, Told, complaint, in_words, is_confirmed
+
+SERVER_HINT = "that server's clock or a cache before it is wrong; syncd allows for it"
+
+
+class Clocks:
+    """The clocks of the servers that a check has asked."""
+
+    def __init__(self, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._sleep = sleep
+        self._servers: list[tuple[str, ServerClock, Callable[[], object]]] = []
+
+    def add(self, server: str, clock: ServerClock, ask: Callable[[], object]) -> None:
+        """Take a server's clock. `ask` makes one more request, from which the clock learns."""
+        self._servers.append((server, clock, ask))
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield a line for each server, and one if this machine's clock is wrong or nobody confirms it."""
+        self._ask_again()
+        told = [told for server, clock, _ in self._servers if (told := clock.told(server)) is not None]
+        yield from (_of_server(each) for each in told)
+        if told and not is_confirmed(told):
+            hint = f"{remedy(told)}: {HELD}"
+            yield Finding("clock of this machine", False, unconfirmed(told), hint, warning=True)
+
+    def _ask_again(self) -> None:
+        """Ask those once more whose Date may stand still, all after one wait of 3 s at most."""
+        unknown = [(clock, ask) for _, clock, ask in self._servers if clock.told("") and clock.moves is None]
+        wait_s = max((clock.untold_s() for clock, _ in unknown), default=0.0)
+        if wait_s:
+            self._sleep(wait_s)
+        for _, ask in unknown:
+            with suppress(SyncdError):  # it has just answered: an outage since then is no news about its clock
+                ask()
+
+
+def _of_server(told: Told) -> Finding:
+    what = f"clock of {told.server}"
+    said = complaint(told)
+    if said:
+        return Finding(what, False, said, SERVER_HINT, warning=True)
+    assert told.skew_s is not None
+    return Finding(what, True, f"{in_words(told.skew_s)} this machine's, which is near enough")
+
+
+__all__ = ["Clocks"]
