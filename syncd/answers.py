@@ -16,6 +16,7 @@ from typing import Any, Literal
 from syncd import bodies
 from syncd.exchange import UNREADABLE, served_at
 from syncd.states import Verdict
+from syncd.text import told
 
 Outcome = Literal[
     "answered",  # 200: `verdicts` holds what is proven
@@ -120,7 +121,7 @@ def _answered(document: Any, sent: Sequence[str]) -> Answer:
 
 
 def _item(item: Mapping[str, Any]) -> Judged:
-    status, error = item.get("status"), str(item.get("error") or item.get("reason") or "")
+    status, error = item.get("status"), told(item.get("error")) or told(item.get("reason"))
     if status == "created":
         return Judged(Verdict.CREATED)
     if status == "skipped":
@@ -152,7 +153,7 @@ def _within_summary(verdicts: Mapping[str, Judged], summary: Any) -> Mapping[str
     counted = summary.get("created") if isinstance(summary, dict) else None
     if not isinstance(counted, int) or counted >= len(created):
         return verdicts
-    doubt = Judged(Verdict.UNANSWERED, f"the summary counts {counted} created, the results {len(created)}")
+    doubt = Judged(Verdict.UNANSWERED, f"the summary counts fewer created than the results ({len(created)})")
     return {name: doubt if name in created else judged for name, judged in verdicts.items()}
 
 

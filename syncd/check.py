@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from syncd import check_files, clock, own_domains, wiring
+from syncd import check_files, clock, incoming, own_domains, wiring
 from syncd.check_clocks import Clocks
 from syncd.config import Config
 from syncd.connector import Context, Finding, Source, Window
@@ -89,7 +89,7 @@ def _source(config: Config, source: Source, clocks: Clocks) -> Iterator[Finding]
             yield from found
             # Where credentials or the CRM itself failed, asking who it is would say the same again.
             failed = any(_fails(finding) for finding in found)
-            identity = None if failed else connector.identity()
+            identity = None if failed else incoming.identity(connector.identity())
             owners = () if failed else connector.owners()
         finally:
             connector.close()

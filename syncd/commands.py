@@ -3,16 +3,16 @@
 Each imports what it needs when it runs: `syncd status` does not wait for a CRM's client.
 """
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from syncd import __version__
+from syncd import __version__, printing
 from syncd.cli import say
 from syncd.errors import ConfigError, Exit
+from syncd.text import visible
 
 if TYPE_CHECKING:
     from syncd.config import Config
@@ -48,7 +48,7 @@ def _common(
     version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
 ) -> None:
     if version:
-        print(f"syncd {__version__}")
+        printing.line(f"syncd {__version__}")
         raise typer.Exit
     _Given.config = config
 
@@ -110,11 +110,11 @@ def _dry_run(config: "Config", sources: "Sequence[Source]") -> int:
         run = DryRun(sources, config.rules.to_rules(), ledger=config.ledger.path, halt=halt)
         for reading in run.readings():
             at = clock.text(reading.occurred_at) if reading.occurred_at else "?"
-            print(f"{reading.external_activity_id}\t{at}\t{reading.wanted.value}\t{reading.reason or ''}")
+            printing.row(reading.external_activity_id, at, reading.wanted.value, reading.reason or "")
     for (state, reason), count in sorted(run.counts.items()):
-        print(f"would be {state}{f' ({reason})' if reason else ''}: {count}", file=sys.stderr)
-    print(f"pending in the ledger already: {run.waiting}", file=sys.stderr)
-    print("a dry run: nothing was written, nothing was sent", file=sys.stderr)
+        printing.note(f"would be {state}{f' ({reason})' if reason else ''}: {count}")
+    printing.note(f"pending in the ledger already: {run.waiting}")
+    printing.note("a dry run: nothing was written, nothing was sent")
     for error in run.errors:
         say(error)
     return int(worst([*(error.exit_code for error in run.errors), *([halt.exit_code] if halt.asked else [])]))
@@ -155,7 +155,7 @@ def health(
     loaded = load(config or _Given.config, secrets=False)  # no log: a probe is called for ever, and that is 60 ms of it
     found = [f for f in probes.findings(loaded, clock.now()) if probe in (None, f.what)]
     if as_json:
-        _print_json(probes.document(found))
+        printing.document(probes.document(found))
     else:
         for finding in found:
             _print_finding(finding)
@@ -170,7 +170,7 @@ def status(config: ConfigFile = None, as_json: AsJson = False) -> None:
 
     with Glance.at(_load(config).ledger.path) as glance:
         document = glance.status(version=__version__, now=clock.now())
-    _print_json(document) if as_json else show.status(document)
+    printing.document(document) if as_json else show.status(document)
     raise typer.Exit(0 if document["balanced"] else int(Exit.UNBALANCED))
 
 
@@ -187,9 +187,9 @@ def explain(
     with Glance.at(_load(config).ledger.path) as glance:
         names = glance.find(activity)
         if len(names) > 1:
-            raise typer.BadParameter(f"{activity!r} names several: {', '.join(names)}; give one of these")
+            raise typer.BadParameter(f"{activity!r} names several: {', '.join(map(visible, names))}; give one of these")
         document = glance.explain(names[0])
-    _print_json(document) if as_json else show.explanation(document)
+    printing.document(document) if as_json else show.explanation(document)
 
 
 @app.command()
@@ -215,7 +215,7 @@ def retry(
         raise typer.BadParameter(f"--reason is one of {', '.join(show.REASONS)}")
     with Operator.at(_load(config).ledger.path) as operator:
         count = operator.retry(ids or (), state=state, reason=reason, now=clock.now())
-    print(f"{count} due in the next pass" if count else "nothing to retry: nothing is so, or it is delivered")
+    printing.line(f"{count} due in the next pass" if count else "nothing to retry: nothing is so, or it is delivered")
 
 
 @documents.command()
@@ -272,9 +272,9 @@ def demo(
 
 def _print_finding(finding: "Finding") -> None:
     mark = "ok   " if finding.ok else "warn " if finding.warning else "error"
-    print(f"{mark} {finding.what}: {finding.message}", flush=True)
+    printing.line(f"{mark} {finding.what}: {finding.message}")
     if finding.hint and not finding.ok:
-        print(f"      → {finding.hint}", flush=True)
+        printing.line(f"      → {finding.hint}")
 
 
 def _load(config: Path | None, *, secrets: bool = False, verbose: bool = False, says_which: bool = False) -> "Config":
@@ -297,9 +297,3 @@ def _sources(config: "Config", only: str | None) -> "tuple[Source, ...]":
     if only is not None and only not in names:
         raise typer.BadParameter(f"--source {only!r} is not configured; there is {', '.join(names)}")
     return tuple(source for source in config.sources if only in (None, source.name))
-
-
-def _print_json(document: dict[str, Any]) -> None:
-    import json
-
-    print(json.dumps(document, ensure_ascii=False, indent=2))

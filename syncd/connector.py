@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Protocol
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, field_validator
 
+from syncd import text
 from syncd.activity import Draft, Kind, Owner
 from syncd.durations import Duration, Positive
 from syncd.errors import SyncdError
@@ -149,14 +150,12 @@ class SourceConfig(BaseModel):
     @field_validator("external_id")
     @classmethod
     def _names_each_record(cls, template: str) -> str:
-        try:
-            first = template.format(source="s", kind="call", id="1")
-            others = (
-                template.format(source="s", kind="email", id="1"),
-                template.format(source="s", kind="call", id="2"),
-            )
-        except (KeyError, IndexError, ValueError, AttributeError):
-            raise ValueError("may use {source}, {kind} and {id}, nothing else") from None
+        if mistake := text.mistake_in_template(template):
+            raise ValueError(mistake)
+        first, *others = (
+            text.fill(template, source="s", kind=kind, id=crm_id)
+            for kind, crm_id in (("call", "1"), ("email", "1"), ("call", "2"))
+        )
         if first in others:
             raise ValueError("must tell records apart: use {kind} and {id}")
         return template

@@ -21,6 +21,7 @@ from syncd.config import Config, load
 from syncd.engine import Halt, Outcome
 from syncd.errors import SyncdError
 from syncd.ledger import Glance
+from syncd.printing import styled
 
 LATER = timedelta(hours=5)  # by then everything has settled, and late associations have come
 READY_WITHIN_S = 60
@@ -105,7 +106,8 @@ def _show_books(console: Console, config: Config, box: _Box) -> None:
         for state in ("incomplete", "pending"):
             example = next(iter(glance.sample(state, 1)), None)
             if example:
-                console.print(f"[bold]Why is {example} not in Recotap?[/] [dim]syncd explain {example}[/]")
+                question = styled(f"Why is {example} not in Recotap? ", "bold")
+                console.print(question.append_text(styled(f"syncd explain {example}", "dim")))
                 show.explanation(glance.explain(example), console)
                 console.print()
 

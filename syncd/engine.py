@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import orjson
 import structlog
 
-from syncd import clock, own_domains
+from syncd import clock, own_domains, text
 from syncd.activity import Draft, Owner
 from syncd.connector import Connector, Record, Source
 from syncd.errors import Exit, LedgerError, Stopped, SyncdError, Unavailable, Unreadable, worst
@@ -466,6 +466,8 @@ class Judge:
     def _reading(self, stream: str, record: Record) -> Reading | None:
         assert self._source is not None
         assert self._connector is not None
+        if text.is_stand_in(record.ref.crm_id):
+            return self._unreadable(stream, record, Unreadable("the ledger cannot hold the id of this record"))
         try:
             draft = self._connector.normalize(stream, record)
             return None if draft is None else self._assessed(record, draft)
@@ -475,7 +477,9 @@ class Judge:
     def _assessed(self, record: Record, draft: Draft) -> Reading:
         assert self._source is not None
         config = self._source.config
-        name = config.external_id.format(source=self._source.name, kind=draft.kind, id=record.ref.crm_id)
+        if draft.kind not in ("call", "email"):
+            raise ValueError("a draft is a call or an email")
+        name = text.fill(config.external_id, source=self._source.name, kind=draft.kind, id=record.ref.crm_id)
         settle: timedelta = getattr(config.settle, draft.kind)
         assessed = assess(
             draft, external_activity_id=name, rules=self._rules, our_side=self._our_side, settle=settle,
@@ -486,8 +490,9 @@ class Judge:
     def _unreadable(self, stream: str, record: Record, error: Exception) -> Reading:
         assert self._source is not None
         kind = next(each.kind for each in self._source.connector.streams if each.name == stream)
-        name = self._source.config.external_id.format(source=self._source.name, kind=kind, id=record.ref.crm_id)
-        told = error.message if isinstance(error, Unreadable) else ""
+        template = self._source.config.external_id
+        name = text.fill(template, source=self._source.name, kind=kind, id=record.ref.crm_id)
+        told = text.told(getattr(error, "message", ""), text.MOST) if isinstance(error, Unreadable) else ""
         return Reading(
             crm_id=record.ref.crm_id, modified_at=record.ref.modified_at, external_activity_id=name, kind=kind,
             occurred_at=None, wanted=State.DEAD, reason=UNREADABLE,

@@ -12,13 +12,16 @@ SyncdError                        1   a bug, unless a subclass says otherwise
 └── Stopped                           a signal asked us to leave; 130 or 143
 
 Messages say what and which, never a token, an address, a subject, a name or a
-phone number; hints say what the operator can do.
+phone number; hints say what the operator can do. Both are made fit to be stored, logged and shown here,
+because a connector may put a server's words or a file's name into them.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
+
+from syncd.text import MOST, told
 
 
 class Exit(IntEnum):
@@ -70,9 +73,9 @@ class SyncdError(Exception):
     exit_code: Exit = Exit.BUG
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = told(message, MOST)
+        self.hint = told(hint, MOST)
+        super().__init__(self.message)
 
     @property
     def summary(self) -> str:

@@ -18,9 +18,13 @@ import structlog
 from structlog.dev import ConsoleRenderer, plain_traceback
 from structlog.processors import JSONRenderer, TimeStamper, add_log_level
 
-from syncd.redaction import describe, redact_value, register_secret
+from syncd.redaction import describe, redact, redact_value, register_secret
+from syncd.text import fit
 
 Event = MutableMapping[str, Any]
+
+LONGEST = 4000  # characters of a text in a log line
+MARGIN = 8192  # no secret is longer
 
 # The numbers of syslog(3), which journald reads from the start of a line.
 PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
@@ -90,7 +94,30 @@ def _prefix_priority(logger: Any, method: str, event: Event) -> str:
 
 
 def _redact(_logger: Any, _method: str, event: Event) -> Event:
-    return {key: redact_value(value) for key, value in event.items()}
+    """Take out what is private, then what a terminal would obey. Only a traceback keeps its lines."""
+    return {
+        fit(str(key)): _lines(redact(str(value))) if key == "exception" else _fit(redact_value(_cut(value)))
+        for key, value in event.items()
+    }
+
+
+def _cut(value: Any) -> Any:
+    """Cut a text before it is searched, far enough behind what is shown that no secret is cut in two."""
+    return value[: LONGEST + MARGIN] if isinstance(value, str) else value
+
+
+def _fit(value: Any) -> Any:
+    """Return what `redact_value` returned with every text in it fit to be shown."""
+    if isinstance(value, str):
+        return fit(value, LONGEST)
+    if isinstance(value, dict):
+        return {fit(key): _fit(item) for key, item in value.items()}
+    return [_fit(item) for item in value] if isinstance(value, list) else value
+
+
+def _lines(text: str) -> str:
+    """Return a traceback fit to be shown, line by line."""
+    return "\n".join(f"{line[: len(line) - len(line.lstrip(' '))]}{fit(line)}" for line in text.split("\n"))
 
 
 def _render_exception(_logger: Any, _method: str, event: Event) -> Event:

@@ -9,6 +9,7 @@ import socket
 import time
 
 from syncd.redaction import redact
+from syncd.text import fit
 
 PATIENCE_S = 0.5  # with a manager whose queue is full: READY must not be lost
 
@@ -48,7 +49,7 @@ class Notifier:
 
     def status(self, line: str) -> None:
         """Show `line` in `systemctl status`; the same one again costs nothing."""
-        line = redact(" ".join(line.split()))  # a line break would begin another message
+        line = redact(fit(line.encode(errors="replace").decode()))  # a line break would begin another message
         if line != self._status:
             self._status = line
             self._tell(f"STATUS={line}")

@@ -8,6 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from syncd.ledger import Booked
 from syncd.push import Totals
 from syncd.states import MEANINGS, State
+from syncd.text import visible
 
 
 class Bars:
@@ -16,10 +17,10 @@ class Bars:
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description:<24}"),
+            TextColumn("{task.description:<24}", markup=False),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
-            TextColumn("[dim]{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", style="dim", markup=False),
             TimeElapsedColumn(),
             console=console,
         )
@@ -44,7 +45,7 @@ class Bars:
         """Move the stream's line on."""
         task = self._streams.get((source, stream))
         if task is None:
-            task = self._progress.add_task(f"from {source} {stream}", total=None, note="")
+            task = self._progress.add_task(visible(f"from {source} {stream}"), total=None, note="")
             self._streams[source, stream] = task
         self._booked += booked.new
         completed = int(self._progress.tasks[self._index(task)].completed) + count

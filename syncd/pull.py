@@ -7,20 +7,21 @@ read, learned and met travels as events to the thread that books.
 import json
 import random
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from syncd import clock, own_domains, schedule
+from syncd import clock, incoming, own_domains, schedule
 from syncd.activity import Owner
 from syncd.connector import Connector, Context, Page, Ref, Source, Window
 from syncd.errors import ConfigError, Problem, Stopped, SyncdError, Unauthorized
 from syncd.ledger import CLOCK, Glance
 from syncd.rules import Rules
 from syncd.server_clock import ServerClock
+from syncd.text import is_stand_in, kept_id
 
 PAGES_AHEAD = 2  # read and not yet booked: bounds memory
 LOOK_UPS_AT_ONCE = 1000  # ids in one fetch_ids
@@ -87,8 +88,10 @@ class PassStore:
         return value
 
     def put(self, key: str, value: Any) -> None:
-        """Keep `value`; TypeError now, not at the commit, for what JSON cannot hold."""
+        """Keep `value`; TypeError now, not at the commit, for what JSON or the ledger cannot hold."""
         json.dumps(value)
+        if not isinstance(key, str) or kept_id(key) != key:
+            raise TypeError("expected a short printable text as the key")
         with self._lock:
             self._kept[key] = (value, self._now())
             self._changes[key] = value
@@ -149,10 +152,12 @@ class Reader:
             with Glance.at(self._ledger) if self._ledger else nullcontext() as glance:
                 self.store = PassStore(glance.store(self.source.name) if glance else {}, self._now)
                 self.clock.recall(self.store.get(CLOCK))
-                context = Context(self.source.name, self.store, self._now, self._sleep, self._looks_only, self.clock)
+                context = Context(
+                    self.source.name, self.store, self._now, self._sleep, self._looks_only, clock=self.clock
+                )
                 connector = self.source.connector(self.source.config, context)
                 try:
-                    identity = connector.identity()
+                    identity = incoming.identity(connector.identity())
                     if glance:
                         refuse_stranger(glance, self.source, identity)
                     self._send(Met(connector, identity))
@@ -210,7 +215,7 @@ class Reader:
 
         for page in connector.fetch(stream, Window(since, until, needed)):
             until, withheld = page.until or until, page.withheld
-            self._page(Read(stream, page, connector.owners()))
+            self._page(Read(stream, incoming.page(page), connector.owners()))
         self._send(WindowRead(stream, until, sweep))
         return until, withheld
 
@@ -248,7 +253,7 @@ class Reader:
         random.shuffle(ids)
         asked_at = self._now()
         withheld: SyncdError | None = None
-        for page in connector.fetch_ids(stream, ids):
+        for page in self._asked(connector, stream, ids):
             withheld = page.withheld
             self._page(Read(stream, page, connector.owners(), looked_up_at=asked_at))
         return withheld
@@ -262,6 +267,15 @@ class Reader:
         if problem is not None:
             raise ConfigError(message=f"{problem.path} {problem.message}", hint=problem.hint)
         self.vetted = True
+
+    def _asked(self, connector: Connector, stream: str, ids: Sequence[str]) -> Iterator[Page]:
+        """Yield the records of `ids`. The CRM does not know a stand-in, so that counts as not found."""
+        stand_ins = [crm_id for crm_id in ids if is_stand_in(crm_id)]
+        if stand_ins:
+            yield Page((), (), missing=stand_ins)
+        if len(stand_ins) < len(ids):
+            known = [crm_id for crm_id in ids if not is_stand_in(crm_id)]
+            yield from map(incoming.page, connector.fetch_ids(stream, known))
 
     def _page(self, event: Read) -> None:
         if event.page.refs or event.page.missing:
@@ -285,11 +299,12 @@ class Reader:
 
 def _unknown(glance: Glance | None, source: str, stream: str, refs: Sequence[Ref]) -> set[str]:
     """Return the ids that must be read whole: new ones, and changed ones that are not delivered."""
-    known = glance.known(source, stream, (ref.crm_id for ref in refs)) if glance else {}
+    ids = [kept_id(ref.crm_id) for ref in refs]
+    known = glance.known(source, stream, ids) if glance else {}
     return {
         ref.crm_id
-        for ref in refs
-        if (held := known.get(ref.crm_id)) is None or (held[0] < clock.text(ref.modified_at) and not held[1])
+        for crm_id, ref in zip(ids, refs, strict=True)
+        if (held := known.get(crm_id)) is None or (held[0] < clock.text(ref.modified_at) and not held[1])
     }
 
 

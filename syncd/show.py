@@ -6,6 +6,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from syncd.printing import styled
+from syncd.text import visible
+
 MEANING = {
     "pending": "goes out in the next pass, or when its back-off is over",
     "incomplete": "waits for the CRM: looked up again by itself",
@@ -62,11 +65,11 @@ def status(document: dict[str, Any], console: Console | None = None) -> None:
     console.print(_streams(document))
     last = document["last_pass"]
     if last:
-        console.print(f"last pass: began {last['started_at']}, {_ended(last)}")
+        console.print(styled(f"last pass: began {last['started_at']}, {_ended(last)}"))
     for name, pause in document["pauses"].items():
-        console.print(f"pause: {name} until {pause['until']}: {pause['reason']}", markup=False)
+        console.print(styled(f"pause: {name} until {pause['until']}: {pause['reason']}"))
     if document["next_attempt_at"]:
-        console.print(f"next attempt or look-up: {document['next_attempt_at']}")
+        console.print(styled(f"next attempt or look-up: {document['next_attempt_at']}"))
     if not document["balanced"]:
         console.print("[bold red]the books do not balance[/]: rows were removed by hand; restore a backup")
 
@@ -84,9 +87,9 @@ def activities(document: dict[str, Any], console: Console) -> None:
     table.add_column("activities", justify="right")
     table.add_column("what it means", overflow="fold")
     for state, count in document["activities"].items():
-        table.add_row(f"[bold]{state}[/]", str(count), MEANING[state])
+        table.add_row(styled(state, "bold"), str(count), MEANING[state])
         for name, number, meaning in _parts(document, state):
-            table.add_row(f"  {name}", f"[dim]{number}[/]", f"[dim]{meaning}[/]")
+            table.add_row(styled(f"  {name}"), styled(number, "dim"), styled(meaning, "dim"))
     table.add_section()
     books = "the books balance" if document["balanced"] else "[bold red]the books do not balance[/]"
     table.add_row("seen", str(document["seen"]), books)
@@ -95,7 +98,7 @@ def activities(document: dict[str, Any], console: Console) -> None:
 
 def _parts(document: dict[str, Any], state: str) -> list[tuple[str, int, str]]:
     if state == "delivered":
-        return [(name, count, VERDICTS[name]) for name, count in document["verdicts"].items() if count]
+        return [(name, count, VERDICTS.get(name, "")) for name, count in document["verdicts"].items() if count]
     reasons = document["reasons"].get(state, {})
     return [(name, count, REASONS.get(name, "")) for name, count in sorted(reasons.items())]
 
@@ -106,7 +109,8 @@ def _streams(document: dict[str, Any]) -> Table:
         table.add_column(column, overflow="fold")
     for each in document["sources"]:
         error = each["last_error"] or ""
-        table.add_row(each["source"], each["stream"], each["watermark"] or "-", each["last_success_at"] or "-", error)
+        cells = (each["source"], each["stream"], each["watermark"] or "-", each["last_success_at"] or "-", error)
+        table.add_row(*map(styled, cells))
     return table
 
 
@@ -115,7 +119,7 @@ def explanation(document: dict[str, Any], console: Console | None = None) -> Non
     console = console or Console()
 
     def line(what: str, value: str) -> None:
-        console.print(f"{what:<13} {value}", markup=False, highlight=False, soft_wrap=True)
+        console.print(visible(f"{what:<13} {value}"), markup=False, emoji=False, highlight=False, soft_wrap=True)
 
     line("activity", document["external_activity_id"])
     line("from", f"{document['source']} {document['stream']}, record {document['crm_id']} ({document['kind']})")

@@ -1,13 +1,40 @@
-"""Write strings and times as Recotap gets them; both functions are pure and never fail."""
+"""Clean strings: for Recotap, for the ledger and the log, and for a person's terminal. Pure, and nothing fails.
 
+    clean     a CRM's value on its way to Recotap: it stays whole, with every letter and emoji
+    fit       external text to be stored, logged or shown: truncated first, then without invisible characters
+    told      the same for a value of any JSON type
+    visible   text on its way to a terminal: odd characters are escaped, because an id must not change silently
+    kept_id   a record's id: unchanged if the ledger can hold it, otherwise a stand-in
+
+`clean` and `fit` differ on purpose. A subject keeps the joiners and selectors that its emoji consist of. An error
+text is read on a terminal, where the same characters can hide or reorder what stands there.
+"""
+
+import hashlib
 import re
+import reprlib
 import unicodedata
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import Any
+
+MOST = 1000  # characters of an external text that are stored or logged
+SEARCHED = 4096  # characters of an external text that are looked at for anything
+LONGEST_ID = 200  # characters of a record's id; no CRM's has more than 40
+MARK = "\ufffd"  # stands in every stand-in for an id, and in no id that is kept
+# Of an object or a list: so many values of each, and so deep.
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxdict, _SHORT.maxlist, _SHORT.maxstring = 5, 10, 10, MOST
 
 # A pair \r\n is one line break. VT and FF are what CRMs' rich-text editors leave for a soft break.
 _BREAKS = re.compile("\r\n|[\t\n\v\f\r\x85\u2028\u2029]")
 _DROPPED = frozenset({"Cc", "Cs"})  # control characters, and lone surrogates, which UTF-8 cannot carry
+_UNFIT = _DROPPED | {"Cf", "Co", "Cn"}  # format characters (bidi, zero width, tags), private use, unassigned
+# Invisible although their category is a letter's or a mark's (Unicode's Default_Ignorable_Code_Point, 16.0).
+_INVISIBLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_FIELD = re.compile(r"\{(source|kind|id)\}")
+LONGEST_TEMPLATE = 200
 
 
 def clean(text: object) -> str | None:
@@ -21,6 +48,84 @@ def _clean(text: str) -> str | None:
         text = _BREAKS.sub(" ", text)
         text = "".join(char for char in text if unicodedata.category(char) not in _DROPPED)
     return text.strip() or None
+
+
+def fit(text: str, most: int = MOST) -> str:
+    """Return external text fit to be stored, logged and shown: at most `most` visible characters on one line.
+
+    It is truncated before anything else, so the cost does not grow with the text.
+    """
+    text = text[:most]
+    if text.isascii() and text.isprintable():  # nearly every text
+        return text.strip()
+    text = _INVISIBLE.sub("", _BREAKS.sub(" ", text))
+    kept = (char for char in text if unicodedata.category(char) not in _UNFIT)
+    return "".join(kept).strip()
+
+
+def told(value: Any, most: int = SEARCHED) -> str:
+    """Return a value of any JSON type as one fit text; "" for what is empty, null or false.
+
+    Of an object or a list the first values are told, whatever their depth and number.
+    """
+    if isinstance(value, str):
+        return fit(value, most)
+    return fit(_SHORT.repr(value), most) if value else ""
+
+
+def visible(text: object, most: int = SEARCHED) -> str:
+    r"""Return `text` for a terminal: what is not a visible character is escaped, e.g. `\x1b`, `\n`, `\u{202e}`."""
+    text = text[: most + 1] if isinstance(text, str) else str(text)
+    if len(text) > most:
+        text = text[:most] + "…"
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(map(_visible_char, text))
+
+
+def _visible_char(char: str) -> str:
+    if char.isprintable() and not _INVISIBLE.match(char):
+        return char
+    if unicodedata.category(char) == "Zs":  # a space that does not break, or of another width
+        return " "
+    return _ESCAPES.get(char) or (f"\\x{ord(char):02x}" if char < "\u0100" else f"\\u{{{ord(char):x}}}")
+
+
+def kept_id(crm_id: object) -> str:
+    """Return a record's id as the ledger keeps it: unchanged if it can, otherwise a stand-in of its own.
+
+    The same id always gets the same stand-in, and two ids never share one.
+    """
+    if isinstance(crm_id, str):
+        if 0 < len(crm_id) <= LONGEST_ID and crm_id.isprintable() and MARK not in crm_id:
+            return crm_id
+        digest = hashlib.sha256(crm_id.encode("utf-8", "surrogatepass")).hexdigest()
+        return f"{fit(crm_id, 40)}{MARK}{digest[:32]}"
+    if isinstance(crm_id, int) and abs(crm_id) < 10**18:
+        return str(crm_id)  # SQLite would make the same text of it
+    digest = hashlib.sha256(repr(crm_id)[:SEARCHED].encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{type(crm_id).__name__}{MARK}{digest[:32]}"
+
+
+def is_stand_in(crm_id: str) -> bool:
+    """Tell whether `kept_id` had to replace the record's own id, which no CRM can be asked for."""
+    return MARK in crm_id
+
+
+def fill(template: str, *, source: str, kind: str, id: str) -> str:
+    """Return the externalActivityId that `template` gives; only {source}, {kind} and {id} are replaced."""
+    values = {"source": source, "kind": kind, "id": id}
+    return _FIELD.sub(lambda field: values[field[1]], template)
+
+
+def mistake_in_template(template: str) -> str:
+    """Return why `template` cannot be used for ids; "" if it can."""
+    if len(template) > LONGEST_TEMPLATE:
+        return f"expected at most {LONGEST_TEMPLATE} characters"
+    rest = _FIELD.sub("", template)
+    if "{" in rest or "}" in rest or not rest.isprintable():
+        return "may use {source}, {kind} and {id}, nothing else"
+    return ""
 
 
 def timestamp(at: datetime) -> str:

@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 from itertools import product
 from typing import Any, ClassVar, cast
 
-from syncd import urls
+from syncd import text, urls
 from syncd.config import mistakes
 from syncd.config.models import A_TIME
 from syncd.config.reading import Reading
@@ -155,7 +155,7 @@ def _compare_ids(reading: Reading, forms: Mapping[str, str | None]) -> None:
 
 def _around_id(name: str, external_id: str) -> list[tuple[str, str]]:
     """Return what stands before and after the CRM's id in the ids of each kind."""
-    forms = (external_id.format(source=name, kind=kind, id="\0") for kind in ("call", "email"))
+    forms = (text.fill(external_id, source=name, kind=kind, id="\0") for kind in ("call", "email"))
     return [(form.partition("\0")[0], form.rpartition("\0")[2]) for form in forms]
 
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from syncd.engine import Outcome
 from syncd.errors import SyncdError
 from syncd.states import MEANINGS, State
+from syncd.text import fit
 
 PLACES = 160  # characters of an error's message: the line is to be read at a glance
 
@@ -59,4 +60,5 @@ def _time(at: datetime, now: datetime) -> str:
 
 
 def _short(message: str) -> str:
+    message = fit(message)
     return message if len(message) <= PLACES else f"{message[: PLACES - 1]}…"

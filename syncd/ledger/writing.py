@@ -6,6 +6,7 @@ the verdicts of a POST             one transaction, after the answer
 """
 
 import json
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from syncd.ledger import file
 from syncd.ledger.reading import RECOTAP, Glance, times
 from syncd.life import Reading, Row
 from syncd.states import ANSWERS, MEANINGS, SILENCES, Cause, IllegalMove, State, Verdict, move
+from syncd.text import fit
 
 DOUBT = "@doubt"  # kept under RECOTAP: whether something was booked by a clock that no server confirms
 KEEP_ATTEMPTS = 20  # of one activity: an outage of weeks must not fill the file
@@ -32,6 +34,9 @@ ROW_COLUMNS = (
     "state", "modified_at", "occurred_at", "reason", "verdict", "detail", "next_attempt_at", "waiting_since",
     "missing_since", "refused_since", "refusals", "unknown", "isolated", "changed_after_delivery",
 )  # fmt: skip
+UNWRITTEN = "the ledger cannot hold what was said or read here"  # it takes the place of a text that fails to be written
+# What SQLite's module raises for one value: a lone surrogate, a number or text that is too large, another type.
+UNWRITABLE = (ValueError, OverflowError, sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
 _INSERT = f"""
     INSERT INTO activities (id, stream_id, crm_id, external_activity_id, kind, first_seen_at,
         {", ".join(ROW_COLUMNS)})
@@ -134,6 +139,19 @@ class Ledger(Glance):
         finally:
             self._depth -= 1
 
+    @contextmanager
+    def _savepoint(self) -> Iterator[None]:
+        """Undo what is written within if it fails, and nothing else of the transaction."""
+        self._db.conn.execute("SAVEPOINT one")
+        try:
+            yield
+        except BaseException:
+            if self._db.conn.in_transaction:  # a full disk ends it altogether
+                self._db.conn.execute("ROLLBACK TO one")
+                self._db.conn.execute("RELEASE one")
+            raise
+        self._db.conn.execute("RELEASE one")
+
     # -- sources and streams ------------------------------------------------------------
 
     def introduce(self, source: str, *, identity: str | None, external_id: str) -> None:
@@ -171,7 +189,7 @@ class Ledger(Glance):
         """Book why a stream could not be read."""
         with self.transaction():
             sql = "UPDATE streams SET last_error = :message WHERE id = :id"
-            self._db.execute(sql, {"id": stream_id, "message": message})
+            self._db.execute(sql, {"id": stream_id, "message": fit(message)})
 
     def pause_until(self, name: str, until: datetime, reason: str, *, now: datetime) -> None:
         """Keep that `name` is to be left alone until then."""
@@ -180,7 +198,7 @@ class Ledger(Glance):
             ON CONFLICT (name) DO UPDATE
                 SET until = excluded.until, reason = excluded.reason, booked_at = excluded.booked_at
         """
-        values = {"name": name, "until": clock.text(until), "reason": reason, "now": clock.text(now)}
+        values = {"name": name, "until": clock.text(until), "reason": fit(reason), "now": clock.text(now)}
         with self.transaction():
             self._db.execute(sql, values)
 
@@ -255,7 +273,7 @@ class Ledger(Glance):
             new = [reading for crm_id, reading in latest.items() if crm_id not in rows]
             self._insert(stream_id, new, now, certain)
             changed = sum(
-                self._refresh(*rows[crm_id], reading, now, looked_up_at, certain)
+                self._refresh_alone(*rows[crm_id], reading, now, looked_up_at, certain)
                 for crm_id, reading in latest.items()
                 if crm_id in rows
             )
@@ -295,6 +313,22 @@ class Ledger(Glance):
         return {crm_id: (row_id, _row(columns), body) for crm_id, row_id, body, *columns in found}
 
     def _insert(self, stream_id: int, readings: Sequence[Reading], now: datetime, certain: bool) -> None:
+        """Insert a row for each reading; for one that cannot be written, a dead row that says so."""
+        try:
+            with self._savepoint():
+                self._insert_all(stream_id, readings, now, certain)
+        except UNWRITABLE:
+            for reading in readings:
+                self._insert_alone(stream_id, reading, now, certain)
+
+    def _insert_alone(self, stream_id: int, reading: Reading, now: datetime, certain: bool) -> None:
+        try:
+            with self._savepoint():
+                self._insert_all(stream_id, [reading], now, certain)
+        except UNWRITABLE:
+            self._insert_all(stream_id, [_unwritten(reading)], now, certain)
+
+    def _insert_all(self, stream_id: int, readings: Sequence[Reading], now: datetime, certain: bool) -> None:
         if not readings:
             return
         at = clock.text(now)
@@ -308,6 +342,17 @@ class Ledger(Glance):
                 payloads.append((row_id, reading.payload))
         self._db.conn.executemany(_INSERT, rows)
         self._db.conn.executemany("INSERT INTO payloads (activity_id, body) VALUES (?, ?)", payloads)
+
+    def _refresh_alone(
+        self, row_id: int, row: Row, body: str | None, reading: Reading, now: datetime,
+        looked_up_at: datetime | None, certain: bool,
+    ) -> bool:  # fmt: skip
+        """Refresh one row; if the new reading cannot be written, the row says so and the page goes on."""
+        try:
+            with self._savepoint():
+                return self._refresh(row_id, row, body, reading, now, looked_up_at, certain)
+        except UNWRITABLE:
+            return self._refresh(row_id, row, body, _unwritten(reading), now, looked_up_at, certain)
 
     def _refresh(
         self, row_id: int, row: Row, body: str | None, reading: Reading, now: datetime,
@@ -414,26 +459,55 @@ class Ledger(Glance):
         random: Callable[[], float],
         certain: bool = True,
     ) -> int:
-        """Book the verdicts of one POST; return how many activities died of them."""
-        delivered = [j for j in judgements if MEANINGS[j.verdict].state is State.DELIVERED]
-        others = {j.activity_id: j for j in judgements if MEANINGS[j.verdict].state is not State.DELIVERED}
-        died = 0
+        """Book the verdicts of one POST; return how many activities died of them.
+
+        If one of them cannot be written, each is booked by itself, and that one without its text.
+        """
+        how: dict[str, Any] = {"now": now, "max_age": max_age, "random": random, "certain": certain}
+        judgements = [j if j.detail is None else replace(j, detail=fit(j.detail)) for j in judgements]
         with self.transaction():
-            self._deliver(delivered)
-            for row_id, row in self._pending(list(others)):
-                judgement = others[row_id]
-                after = life.judged(
-                    row, judgement.verdict, judgement.detail, now=now, max_age=max_age, random=random, certain=certain
-                )
-                self._write(row_id, row, after, now)
-                died += after.state is State.DEAD
-            self._db.conn.executemany(
-                "UPDATE attempts SET verdict = ?, detail = ? WHERE activity_id = ? AND post_id = ?",
-                [(j.verdict.value, j.detail, j.activity_id, post_id) for j in judgements],
-            )
+            try:
+                with self._savepoint():
+                    died = self._judge(post_id, judgements, **how)
+            except UNWRITABLE:
+                died = sum(self._judge_alone(post_id, judgement, **how) for judgement in judgements)
             sql = "UPDATE posts SET finished_at = :now WHERE id = :id"
             self._db.execute(sql, {"id": post_id, "now": clock.text(now)})
             self._note_silence({j.verdict for j in judgements}, now)
+        return died
+
+    def _judge_alone(self, post_id: int, judgement: Judgement, **how: Any) -> int:
+        try:
+            with self._savepoint():
+                return self._judge(post_id, [judgement], **how)
+        except UNWRITABLE:
+            return self._judge(post_id, [replace(judgement, detail=UNWRITTEN)], **how)
+
+    def _judge(
+        self,
+        post_id: int,
+        judgements: Sequence[Judgement],
+        *,
+        now: datetime,
+        max_age: timedelta,
+        random: Callable[[], float],
+        certain: bool,
+    ) -> int:
+        delivered = [j for j in judgements if MEANINGS[j.verdict].state is State.DELIVERED]
+        others = {j.activity_id: j for j in judgements if MEANINGS[j.verdict].state is not State.DELIVERED}
+        died = 0
+        self._deliver(delivered)
+        for row_id, row in self._pending(list(others)):
+            judgement = others[row_id]
+            after = life.judged(
+                row, judgement.verdict, judgement.detail, now=now, max_age=max_age, random=random, certain=certain
+            )
+            self._write(row_id, row, after, now)
+            died += after.state is State.DEAD
+        self._db.conn.executemany(
+            "UPDATE attempts SET verdict = ?, detail = ? WHERE activity_id = ? AND post_id = ?",
+            [(j.verdict.value, j.detail, j.activity_id, post_id) for j in judgements],
+        )
         return died
 
     def _note_silence(self, verdicts: Set[Verdict], now: datetime) -> None:
@@ -518,6 +592,19 @@ class Ledger(Glance):
             self._db.execute(f"PRAGMA busy_timeout = {READERS_MS}")
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             self._db.execute(f"PRAGMA busy_timeout = {file.BUSY_MS}")
+
+
+def _unwritten(reading: Reading) -> Reading:
+    """Return what is booked in place of a reading that cannot be written."""
+    return replace(
+        reading,
+        wanted=State.DEAD,
+        reason=life.UNREADABLE,
+        detail=UNWRITTEN,
+        payload=None,
+        occurred_at=None,
+        due_at=None,
+    )
 
 
 def _row(columns: Sequence[Any]) -> Row:

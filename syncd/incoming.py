@@ -1,0 +1,43 @@
+"""Make fit to be booked what a connector returns. Pure; runs in the reader's thread.
+
+What breaks the contract altogether raises TypeError or ValueError there: it is a bug in that connector, it ends that
+source, and the ledger's thread never sees it.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+
+from syncd.connector import Page, Record, Ref
+from syncd.text import fit, kept_id
+
+LONGEST_IDENTITY = 200  # characters of a portal's or org's id
+
+
+def page(given: Page) -> Page:
+    """Return `given` with ids that the ledger can hold. A record with another id gets a stand-in for it."""
+    refs = [_ref(ref) for ref in given.refs]
+    records = [_record(record) for record in given.records]
+    if given.until is not None:
+        _aware(given.until)
+    return replace(given, refs=refs, records=records, missing=[kept_id(crm_id) for crm_id in given.missing])
+
+
+def identity(given: object) -> str | None:
+    """Return a portal's or org's id as the ledger keeps it; None if the CRM does not tell it."""
+    return None if given is None else fit(str(given), LONGEST_IDENTITY) or None
+
+
+def _ref(ref: Ref) -> Ref:
+    _aware(ref.modified_at)
+    crm_id = kept_id(ref.crm_id)
+    return ref if crm_id is ref.crm_id else Ref(crm_id, ref.modified_at)
+
+
+def _record(record: Record) -> Record:
+    ref = _ref(record.ref)
+    return record if ref is record.ref else replace(record, ref=ref)
+
+
+def _aware(at: datetime) -> None:
+    if at.utcoffset() is None:
+        raise ValueError("expected a time with a zone from the connector")

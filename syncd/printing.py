@@ -1,0 +1,46 @@
+"""Print to people: every line of a command passes here, and what another wrote in it is escaped.
+
+Rich's markup and emoji names mean nothing in such a text: `styled` makes a Text of it, which Rich takes as it is.
+"""
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from syncd.text import visible
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+
+def line(text: str) -> None:
+    """Print one line on stdout, at once."""
+    print(visible(text), flush=True)
+
+
+def note(text: str) -> None:
+    """Print one line on stderr."""
+    print(visible(text), file=sys.stderr)
+
+
+def row(*cells: str) -> None:
+    """Print cells separated by tabs as one line on stdout; a tab or line break within a cell is escaped."""
+    print("\t".join(map(visible, cells)))
+
+
+def block(text: str) -> None:
+    """Print lines, e.g. of a traceback, on stderr."""
+    for each in text.split("\n"):
+        note(each)
+
+
+def document(value: dict[str, Any]) -> None:
+    """Print JSON on stdout, in ASCII: no terminal obeys what stands in it, and every encoding carries it."""
+    print(json.dumps(value, indent=2).replace("\x7f", "\\u007f"))
+
+
+def styled(text: object, style: str = "") -> "Text":
+    """Return `text` for a Rich console, escaped and without markup."""
+    from rich.text import Text
+
+    return Text(visible(text), style)
