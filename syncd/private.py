@@ -1,34 +1,244 @@
-"""Strip what is personal from a text that somebody else wrote. Pure."""
+"""Strip what is personal from a text that somebody else wrote. Pure.
 
+The text is truncated, unescaped and normalized, and then compared word by word with the words of the payload. More is
+removed than need be: of a subject each word goes, unless it is an ordinary one of an API's messages.
+"""
+
+import base64
 import re
+import unicodedata
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
+
+from syncd.escapes import LEFT, unescaped
+from syncd.text import SEARCHED, fit
 
 GONE = "[removed]"
 MOST = 300  # characters of a foreign text that are kept
-SHORTEST = 3  # a payload's string shorter than this is no person's
+SHORTEST = 3  # a payload's string shorter than this is no person's, unless it stands beside a removed word
+_PART = 4  # letters of a word from which a part of it is recognized
+_LONGEST_WORD = 64  # a longer one is no word that an operator needs
+_LONGEST_NAME = 32  # letters of a known word that is looked for within another
+_LONGEST_VALUE = 20_000  # characters of a payload's string that are compared
+_MOST_VALUES = 5_000  # strings of a payload that are compared
 
 # It begins where the one before ended: else a long text without an @ would cost the square of its length.
 _ADDRESS = re.compile(r"(?<![^\s@<>\"'(),;:])[^\s@<>\"'(),;:]+@[^\s@<>\"'(),;:]+")
 _PHONE = re.compile(r"\+?\d[\d\s()./-]{6,}\d")
+_ENCODED_WORD = re.compile(r"=\?[\w-]{1,40}\?[bq]\?[^?]{0,200}\?=", re.IGNORECASE)  # RFC 2047
+_OPAQUE = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")  # perhaps base64 or hex
+_WORD = re.compile(r"[^\W_]+")
+_GAP = re.compile(r"[\s._'’/\\+,-]{1,4}")  # between two words that were one thing
+_MERGED = re.compile(rf"{re.escape(GONE)}(?:[\s._'’/\\+-]*{re.escape(GONE)}){{2,}}")
+
 # What an activity says that is nobody's secret: the operator needs it to find the record.
+_OPEN_KEYS = frozenset({"externalActivityId", "activityType", "occurredAt", "domain", "direction", "outcome"})
 _NAMES = frozenset({"name", "ownerName"})  # each word of these is personal by itself
 _ADDRESSES = frozenset({"email", "ownerEmail"})  # and what stands before the @ of these
-_OPEN_KEYS = frozenset({"externalActivityId", "activityType", "occurredAt", "domain", "direction", "outcome"})
+_LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "æ": "ae", "œ": "oe", "þ": "th", "ı": "i"})
+_GERMAN = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe"})
+
+# Ordinary words of an API's messages, and Recotap's fields: they stay although a subject may hold them.
+_ORDINARY = frozenset(
+    """
+    a account accounts activities activity allowed already an and any are array as at attempt bad be been because
+    before body boolean bytes call callback calls cannot character characters code com conflict connection constraint
+    contact contacts could create created data database date deadline default delete denied did digits do does domain
+    duplicate each either email emails empty equal error errors exceed exceeds exception exist existing exists expected
+    fail failed failure false field fields find for format found from future gateway given greater has have http https
+    id ids in index input insert integer internal invalid is it its item items json key least length less limit link
+    list long longer match maximum message minimum missing more most must name negative no non not null number object
+    of on one only or out owner page parse past path payload permission phone please positive process processing
+    property query range read reason received record records reference refused reject rejected request required
+    resolve resolved response result retry rule save saved schema seconds server service short shorter should size
+    skipped state status store stored string subject such support team text than that the then there this time timeout
+    title to today too true try type unable undefined unexpected unique unknown unprocessable update updated url user
+    valid validation value values was were when which while will with without write wrong www you your
+    accountname activitytype calltitle clickcount department direction durationminutes externalactivityid
+    externalcontactid linkedin linkedinurl occurredat opencount outcome owneremail ownerid ownername seniority
+    isarray isdatestring isdefined isemail isenum isin isint isiso8601 isnotempty isnumber isobject isoptional isstring
+    isurl arraymaxsize arrayminsize maxlength minlength nestedvalidation whitelistvalidation
+    """.split()
+)
 
 
 def scrub(text: str, payload: Any = None) -> str:
-    """Return `text` without addresses and phone numbers, and without any string of `payload`, cut short."""
-    flat = " ".join(text.split())
-    flat = _without(flat, {value for value in _strings(payload) if len(value) >= SHORTEST})
-    return _PHONE.sub(GONE, _ADDRESS.sub(GONE, flat))[:MOST]
+    """Return `text` without addresses and phone numbers, and without any word of `payload`, truncated."""
+    known = _Known.of(payload)
+    flat = _plain(cut(text))
+    flat = _ENCODED_WORD.sub(GONE, flat)
+    flat = _without(flat, known.phrases)
+    flat = _PHONE.sub(GONE, _ADDRESS.sub(GONE, flat))
+    flat = _OPAQUE.sub(lambda found: GONE if _hides(found[0], known) else found[0], flat)
+    flat = _without_words(flat, known)
+    return LEFT.sub(GONE, flat)[:MOST]
+
+
+def cut(text: str) -> str:
+    """Return `text` if it is short. Of a longer one the beginning, without its last word: half a name, or a secret."""
+    return text if len(text) < SEARCHED else text[:SEARCHED].rpartition(" ")[0]
+
+
+def _plain(text: str) -> str:
+    """Return `text` unescaped, in composed letters, without what cannot be seen, its white space folded."""
+    return " ".join(fit(unicodedata.normalize("NFKC", unescaped(text)), SEARCHED).split())
+
+
+def _fold(word: str) -> str:
+    """Return `word` as all its spellings have it: no case, no diacritics."""
+    letters = unicodedata.normalize("NFKD", word.casefold().translate(_LETTERS))
+    return "".join(char for char in letters if not unicodedata.combining(char))
+
+
+@dataclass(slots=True)
+class _Known:
+    """What a payload holds."""
+
+    phrases: set[str] = field(default_factory=set)  # whole strings, as they stand
+    names: set[str] = field(default_factory=set)  # folded words of which each is personal, whatever it means
+    words: set[str] = field(default_factory=set)  # those, and the other folded words
+    numbers: str = ""  # the digits of phone numbers
+    forward: list[str] = field(default_factory=list)  # `words` in order
+    backward: list[str] = field(default_factory=list)  # the same, each from its end
+    kept: set[str] = field(default_factory=set)  # what nobody minds, e.g. the words of the activity's id
+
+    @classmethod
+    def of(cls, payload: Any) -> "_Known":
+        known = cls()
+        for key, value in islice(_strings(payload), _MOST_VALUES):
+            known._learn(key, value[:_LONGEST_VALUE])
+        known.words |= known.names
+        known.forward = sorted(known.words)
+        known.backward = sorted(word[::-1] for word in known.words)
+        return known
+
+    def _learn(self, key: str, value: str) -> None:
+        plain = " ".join(fit(unicodedata.normalize("NFKC", unescaped(value)), _LONGEST_VALUE).split())
+        if key in _OPEN_KEYS:
+            self.kept.update(map(_fold, _WORD.findall(plain)))
+            return
+        self.phrases.update(each for each in (plain, " ".join(value.split())) if len(each) >= SHORTEST)
+        if key == "phone":
+            self.numbers += "|" + "".join(char for char in plain if char.isdecimal())
+        found = set(_spellings(plain.partition("@")[0] if key in _ADDRESSES else plain))
+        if key in _NAMES:
+            self.names |= {word for word in found if len(word) >= SHORTEST or not word.isascii()}
+            self.words |= found  # two letters go where they stand beside a removed word
+        elif key in _ADDRESSES:
+            self.names |= {word for word in found if len(word) >= SHORTEST and word not in _ORDINARY}
+            self.words.update(_fold(part) for part in plain.partition("@")[2].split(".")[:-1])
+        elif key == "linkedinUrl":
+            self.names |= {word for word in found if len(word) >= SHORTEST and word not in _ORDINARY}
+        else:
+            self.words |= {word for word in found if word not in _ORDINARY}
+
+
+def _spellings(text: str) -> Iterator[str]:
+    """Yield the folded words of `text`, with the parts of those that a server may have broken."""
+    for word in _WORD.findall(_marked(text)):
+        yield (folded := _fold(word))
+        yield from (part for part in re.findall(r"[^\W\d_]+", folded) if len(part) >= SHORTEST)
+        if not word.isascii():
+            yield _fold(word.casefold().translate(_GERMAN))
+            yield from (part for part in re.findall("[a-z]+", word.casefold()) if len(part) >= SHORTEST)
+            garbled = word.encode("utf-8", "replace").decode("cp1252", "replace")
+            yield from map(_fold, _WORD.findall(garbled))
+
+
+def _marked(text: str) -> str:
+    """Return `text` without marks that no letter has absorbed: they would part a word."""
+    return "".join(char for char in text if not unicodedata.combining(char)) if not text.isascii() else text
+
+
+def _without_words(text: str, known: _Known) -> str:
+    text = _marked(text)
+    found = [place for place in _WORD.finditer(text) if text[place.start() - 1 : place.end() + 1] != GONE]
+    gone = [_is_known(text, place, known) for place in found]
+    _extend(text, found, gone, known)
+    kept, at = [], 0
+    for place, is_gone in zip(found, gone, strict=True):
+        if is_gone:
+            kept += [text[at : place.start()], GONE]
+            at = place.end()
+    return _MERGED.sub(GONE, "".join(kept) + text[at:])
+
+
+def _is_known(text: str, place: re.Match[str], known: _Known) -> bool:
+    word = _fold(place[0])
+    words = [word]
+    if text[place.start() - 1 : place.start()] == "=" and len(word) > 3:  # quoted-printable: =20Doe
+        words.append(word[2:])
+    return any(_is_known_word(each, known, last=place.end() >= len(text.rstrip(" .…\"'”)]"))) for each in words)
+
+
+def _is_known_word(word: str, known: _Known, *, last: bool) -> bool:
+    if word in known.names or (known.words and len(word) > _LONGEST_WORD):
+        return True
+    if word in _ORDINARY or word in known.kept or (len(word) == SHORTEST and word.isdecimal()):
+        return False
+    if word in known.words and len(word) >= SHORTEST:
+        return True
+    if word.isdecimal():
+        return len(word) >= _PART and word in known.numbers
+    shortest = 2 if last else _PART
+    return len(word) >= shortest and (_begins(word, known.forward) or _ends(word, known) or _contains(word, known))
+
+
+def _extend(text: str, found: list[re.Match[str]], gone: list[bool], known: _Known) -> None:
+    """Remove also what goes on beside a removed word: an initial, a short word, the rest of a truncated one."""
+    for step, order in ((1, range(1, len(found))), (-1, range(len(found) - 2, -1, -1))):
+        for index in order:
+            if gone[index] or not gone[index - step]:
+                continue
+            left, right = sorted((index, index - step))
+            word = _fold(found[index][0])
+            if not _GAP.fullmatch(text, found[left].end(), found[right].start()):
+                continue
+            gone[index] = word not in _ORDINARY and word not in known.kept and _begins(word, known.forward)
+
+
+def _begins(word: str, ordered: list[str]) -> bool:
+    """Tell whether one of the `ordered` words begins with `word`."""
+    at = bisect_left(ordered, word)
+    return at < len(ordered) and ordered[at].startswith(word)
+
+
+def _ends(word: str, known: _Known) -> bool:
+    return len(word) >= _PART and _begins(word[::-1], known.backward)
+
+
+def _contains(word: str, known: _Known) -> bool:
+    """Tell whether a known word stands in `word`: a name of four letters, another word of five."""
+    return any(
+        (part := word[start:end]) in known.names or (end - start > _PART and part in known.words)
+        for start in range(len(word) - _PART + 1)
+        for end in range(start + _PART, min(len(word), start + _LONGEST_NAME) + 1)
+    )
+
+
+def _hides(token: str, known: _Known) -> bool:
+    """Tell whether `token` is base64 or hex of something with a known word in it."""
+    bare = token.rstrip("=")
+    texts = []
+    with suppress(ValueError):
+        texts.append(base64.b64decode(bare + "=" * (-len(bare) % 4), altchars=b"-_" if set("-_") & set(bare) else None))
+    with suppress(ValueError):
+        texts.append(bytes.fromhex(bare))
+    words = (_fold(word) for text in texts for word in _WORD.findall(text.decode(errors="ignore")))
+    return any(len(word) >= SHORTEST and word in known.words for word in words)
 
 
 def _without(text: str, known: Iterable[str]) -> str:
     """Cut out every place where one of `known` stands; where two overlap, both go whole."""
+    lower = text.lower()
     places = sorted(
         (found.start(), found.start() + len(value))
         for value in known
+        if len(lower) != len(text) or value.lower() in lower
         for found in re.finditer(f"(?={re.escape(value)})", text, re.IGNORECASE)
     )
     kept, at = [], 0
@@ -39,15 +249,9 @@ def _without(text: str, known: Iterable[str]) -> str:
     return "".join(kept) + text[at:]
 
 
-def _strings(payload: Any, key: str = "") -> Iterator[str]:
+def _strings(payload: Any, key: str = "") -> Iterator[tuple[str, str]]:
     if isinstance(payload, str):
-        if key not in _OPEN_KEYS:
-            yield " ".join(payload.split())
-        if key in _NAMES:
-            yield from payload.split()
-        if key in _ADDRESSES:
-            local = payload.partition("@")[0]
-            yield from (local, *re.split(r"[._+-]", local))
+        yield key, payload
     elif isinstance(payload, dict):
         for name, value in payload.items():
             yield from _strings(value, name)

@@ -27,7 +27,7 @@ from syncd import clock
 from syncd.answers import Answer, Judged
 from syncd.errors import Exit
 from syncd.ledger import RECOTAP, Claimed, Judgement, Ledger
-from syncd.private import scrub
+from syncd.private import cut, scrub
 from syncd.redaction import redact, redact_value
 from syncd.sender import BATCH, KEY_HINT, URL_HINT
 from syncd.states import MEANINGS, Verdict
@@ -352,4 +352,4 @@ def _of_item(activity: Claimed, verdicts: Mapping[str, Judged]) -> Judgement:
 def _told(text: str, activity: Claimed) -> str:
     """Strip what is private; a subject with an address in it is known in both its forms, or its rest would stay."""
     payload = json.loads(activity.body)
-    return scrub(redact(text), [payload, redact_value(payload)])
+    return redact(scrub(redact(cut(text)), [payload, redact_value(payload)]))

@@ -1,0 +1,56 @@
+r"""Undo the escapes in which a server may repeat what it was sent. Pure; the cost grows with the text alone.
+
+Known are: %C3%A9, %u00e9, &eacute; and &#233;, \u00e9, \u{e9}, \xe9, \303\251, =C3=A9, and each of them within another.
+"""
+
+import html
+import re
+
+ROUNDS = 6  # of an escape within an escape; what is still escaped after that is not told
+LEFT = re.compile(r"%[0-9a-f]{2}|\\+u[0-9a-f]{4}|\\+x[0-9a-f]{2}|&#?\w{1,20};", re.IGNORECASE)
+
+_PERCENT = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
+_PERCENT_U = re.compile(r"%u([0-9A-Fa-f]{4})")
+_QUOTED = re.compile(r"(?:=[89A-F][0-9A-F])+")  # quoted-printable escapes letters beyond ASCII, and few others
+_HEX = re.compile(r"(?:\\+x[0-9A-Fa-f]{2})+")
+_OCTAL = re.compile(r"(?:\\+[0-3][0-7]{2})+")
+_UNICODE = re.compile(r"\\+u([0-9A-Fa-f]{4})|\\+u\{([0-9A-Fa-f]{1,6})\}|\\+U([0-9A-Fa-f]{8})")
+_SIMPLE = re.compile(r"\\+([\"'/ntrbfv])")
+_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+
+
+def unescaped(text: str) -> str:
+    """Return `text` without escapes."""
+    for _ in range(ROUNDS):
+        before, text = text, _once(text)
+        if text == before:
+            break
+    return text
+
+
+def _once(text: str) -> str:
+    if "&" in text:
+        text = html.unescape(text)
+    if "%" in text:
+        text = _PERCENT_U.sub(lambda found: chr(int(found[1], 16)), text)
+        text = _PERCENT.sub(lambda found: _decoded(bytes.fromhex(found[0].replace("%", ""))), text)
+    if "=" in text:
+        text = _QUOTED.sub(lambda found: _decoded(bytes.fromhex(found[0].replace("=", ""))), text)
+    if "\\" in text:
+        text = _UNICODE.sub(lambda found: _char(found[1] or found[2] or found[3]), text)
+        text = _HEX.sub(lambda found: _decoded(bytes.fromhex(re.sub(r"\\+x", "", found[0]))), text)
+        text = _OCTAL.sub(lambda found: _decoded(bytes(int(each, 8) for each in re.findall(r"\d{3}", found[0]))), text)
+        text = _SIMPLE.sub(lambda found: found[1] if found[1] in "\"'/" else " ", text)
+    return _PAIR.sub(lambda found: found[0].encode("utf-16", "surrogatepass").decode("utf-16"), text)
+
+
+def _decoded(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("cp1252", "replace")
+
+
+def _char(digits: str) -> str:
+    number = int(digits, 16)
+    return chr(number) if number <= 0x10FFFF else ""
