@@ -78,9 +78,7 @@ def _source(config: Config, source: Source, clocks: Clocks) -> Iterator[Finding]
     yield from _pause(config, source)
     store = PassStore(_kept(config, source.name), clock.now)
     server_clock = ServerClock(clock.now, store.get(CLOCK))
-    context = Context(
-        source.name, store, clock.now, time.sleep, looks_only=True, turn_s=TURN_S, clock=server_clock
-    )
+    context = Context(source.name, store, clock.now, time.sleep, looks_only=True, turn_s=TURN_S, clock=server_clock)
     clocks.add(source.name, server_clock, lambda: _ask(source, context))
     try:
         connector = source.connector(source.config, context)

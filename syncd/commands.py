@@ -223,7 +223,7 @@ def example() -> None:
     """Print a commented configuration with every key."""
     from syncd.config import shipped
 
-    print(shipped.read(shipped.EXAMPLE), end="")
+    printing.own(shipped.read(shipped.EXAMPLE))
 
 
 @documents.command()
@@ -231,7 +231,7 @@ def schema() -> None:
     """Print the JSON Schema of it, for editors."""
     from syncd.config import shipped
 
-    print(shipped.read(shipped.SCHEMA), end="")
+    printing.own(shipped.read(shipped.SCHEMA))
 
 
 @app.command()

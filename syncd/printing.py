@@ -34,6 +34,11 @@ def block(text: str) -> None:
         note(each)
 
 
+def own(text: str) -> None:
+    """Print a text of ours on stdout as it is, e.g. a file that the package brings along."""
+    print(text, end="")
+
+
 def document(value: dict[str, Any]) -> None:
     """Print JSON on stdout, in ASCII: no terminal obeys what stands in it, and every encoding carries it."""
     print(json.dumps(value, indent=2).replace("\x7f", "\\u007f"))
