@@ -225,6 +225,13 @@ class TestWhatItTakes:
     def test_a_path_that_none_can_be_is_a_mistake(self, problems, path):
         assert set(problems(recotap(f'[ledger]\npath = "{path}"'))) == {"ledger.path"}
 
+    @pytest.mark.parametrize("by_file", [True, False])
+    def test_an_address_of_a_plug_in_is_normalized_too(self, read, by_file):
+        """Its own model may take any text."""
+        url = " HTTPS://CRM.Example/API/ "
+        config = read(source(f'base_url = "{url}"')) if by_file else read(SYNCD_SOURCES__CRM__BASE_URL=url)
+        assert config.sources[0].config.base_url == "https://crm.example/API"
+
     @pytest.mark.parametrize("url", ["http://127.0.0.1:8080", "http://localhost", "http://[::1]:9", "http://127.9.9.9"])
     def test_plain_http_is_allowed_to_this_machine(self, read, url):
         assert read(recotap(f'base_url = "{url}"')).recotap.base_url == url
