@@ -22,7 +22,6 @@ from syncd.connector import Context
 from syncd.errors import Stopped, Unauthorized, Unavailable
 from syncd.exchange import Answer, Fault, Lost
 from syncd.patience import Patience
-from syncd.tls import Trust
 
 if TYPE_CHECKING:
     from connectors.hubspot.wire import Wire
@@ -67,8 +66,6 @@ class Client:
         self._zone = zone
         self._monotonic = monotonic
         self._wire: Wire | None = None
-        place = f"sources.{context.source}"
-        self._trust = Trust("HubSpot", f"{place}.base_url", f"{place}.ca_file", config.ca_file)
         self._spacing = Spacing(config.search_per_second)
         self._rolling = Rolling()
         self._clock = context.server_clock()
@@ -240,11 +237,13 @@ class Client:
             if self._wire is None:
                 token = self.token()
                 from connectors.hubspot.wire import Wire  # the SDK costs 0.2 s and 20 MB: only who reads pays
+                from syncd.tls import Trust
 
+                place = f"sources.{self._context.source}"
                 self._wire = Wire(
                     base_url=self._config.base_url,
                     token=token,
-                    trust=self._trust,
+                    trust=Trust("HubSpot", f"{place}.base_url", f"{place}.ca_file", self._config.ca_file),
                     api_version=self._config.api_version,
                     timeout_s=self._config.timeout.total_seconds(),
                 )

@@ -36,7 +36,6 @@ from syncd.connector import Context
 from syncd.errors import Malformed, Unavailable
 from syncd.exchange import TRIES, Answer, Fault, Lost
 from syncd.patience import Patience
-from syncd.tls import Trust
 from syncd.values import dig
 
 if TYPE_CHECKING:
@@ -69,8 +68,6 @@ class Client:
         self._context = context
         self._monotonic = monotonic
         self._wire: Wire | None = None
-        place = f"sources.{context.source}"
-        self._trust = Trust("Salesforce", f"{place}.login_url", f"{place}.ca_file", config.ca_file)
         self._org: Org | None = None
         self._signing: Future[Org] | None = None  # under way: whoever needs the org waits for it
         self._clock = context.server_clock()
@@ -269,8 +266,11 @@ class Client:
         with self._lock:
             if self._wire is None:
                 from connectors.salesforce.wire import Wire  # 0.4 s and 48 MB: only who asks pays
+                from syncd.tls import Trust
 
-                self._wire = Wire(trust=self._trust, timeout_s=self._config.timeout.total_seconds())
+                place = f"sources.{self._context.source}"
+                trust = Trust("Salesforce", f"{place}.login_url", f"{place}.ca_file", self._config.ca_file)
+                self._wire = Wire(trust=trust, timeout_s=self._config.timeout.total_seconds())
             return self._wire
 
     def _learn(self, answer: Answer, *, local_start: datetime, elapsed_s: float) -> None:
