@@ -1,0 +1,54 @@
+"""Whatever a server answers: errors of our own, nothing delivered without proof, and an end. See campaigns/fuzz.py."""
+
+import json
+from random import Random
+
+import pytest
+
+from syncd import answers, bodies
+from syncd.answers import Judged
+from syncd.states import Verdict
+from tests.campaigns.fuzz import campaign, example, tried
+from tests.fuzzing import ACTS, DOCUMENTS, SENT, SERVERS, Example, found, is_proven, plain
+
+EXAMPLES = {"recotap": 800, "hubspot": 600, "salesforce": 600}
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_two_thousand_odd_responses_break_no_promise(server):
+    assert campaign(server, EXAMPLES[server]) == []
+
+
+def test_what_once_broke_a_promise_does_so_no_more():
+    assert [told for kept in found() if (told := tried(kept))] == []
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_every_document_of_the_corpus_is_answered_as_it_stands(server):
+    for act, kinds in ACTS[server].items():
+        for kind in kinds:
+            for document in DOCUMENTS[server].get(kind, ()):
+                assert tried(Example(server, act, {kind: plain(document).decode("latin-1")})) == ""
+
+
+def test_a_delivery_that_nothing_proves_is_a_fault(monkeypatch):
+    """Else the campaign could find none."""
+    monkeypatch.setattr(answers, "read", lambda *_, **__: answers.Answer(
+        "answered", verdicts={SENT[0]: Judged(Verdict.CREATED)}))  # fmt: skip
+    answered = plain({"data": {"results": [{"externalActivityId": SENT[1], "status": "created"}]}})
+    assert tried(Example("recotap", "post", {"post": answered.decode("latin-1")})).startswith("AssertionError")
+    assert not is_proven(answered.replace(b"200 OK", b"500 OK"), SENT[1], Verdict.CREATED)
+    assert is_proven(answered, SENT[1], Verdict.CREATED)
+
+
+@pytest.mark.parametrize("server", ["hubspot", "salesforce"])
+def test_an_error_that_is_not_ours_is_a_fault(server, monkeypatch):
+    monkeypatch.setattr(bodies, "parse", json.loads)
+    told = [tried(example(Random(number), server)) for number in range(60)]
+    assert any("JSONDecodeError" in each for each in told)
+
+
+def test_a_conversation_that_does_not_end_is_a_fault(monkeypatch):
+    monkeypatch.setattr("connectors.hubspot.paging.MOST_PAGES", 10**9)
+    monkeypatch.setattr("connectors.hubspot.paging.Chain.next", lambda self, page: "1")
+    assert "does not end" in tried(Example("hubspot", "fetch calls", {}))
