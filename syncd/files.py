@@ -17,6 +17,7 @@ BLOCK = 64 * 1024  # bytes read at once
 MOST_LINKS = 40  # in one path, as the kernel counts them
 EXPECTED = ", expected a regular file"
 LINK = "find out who made the link; if it is right, name the file that it leads to"
+FOREIGN = "find out who put it there and remove it, or name another file"
 OWNER = "give it to the right user (chown), or run syncd as the user it belongs to"
 PART = ".part"  # ends the name of a file that is still being written
 
@@ -230,7 +231,7 @@ def kind(mode: int) -> str:
 def _require(found: os.stat_result, path: Path, owners: Collection[int] | None, *, one_name: bool) -> None:
     what = kind(found.st_mode)
     if what:
-        remedy = LINK if stat.S_ISLNK(found.st_mode) else "move it away, or name another file"
+        remedy = LINK if stat.S_ISLNK(found.st_mode) else FOREIGN
         raise Refused(f"is {what}{EXPECTED}", path, remedy=remedy)
     if owners is not None and found.st_uid not in owners:
         raise Refused(f"belongs to user {found.st_uid}, expected {_users(owners)}", path, remedy=OWNER)

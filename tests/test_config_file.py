@@ -85,6 +85,25 @@ class TestTheFile:
         assert done.returncode == 78
         assert "Is a FIFO" in done.stderr
 
+    @ROOT_ONLY
+    def test_one_in_a_directory_that_is_closed_to_the_caller_is_not_called_absent(self, tmp_path, monkeypatch):
+        file = tmp_path / "etc" / "syncd.toml"
+        file.parent.mkdir(mode=0o700)
+        file.write_text(TEXT)
+        for each in tmp_path.parents[:-1]:
+            if each.name != "tmp":
+                each.chmod(0o711)
+        tmp_path.chmod(0o711)
+        monkeypatch.setattr(reading, "SEARCHED", (file,))
+
+        def act():
+            try:
+                return str(load(environ={}, secrets=False))
+            except ConfigError as error:
+                return f"{error.problems[0].message} | {error.problems[0].hint}"
+
+        assert as_user(NOBODY, act).startswith("cannot be read: Permission denied | give syncd's user the right")
+
 
 class TestTheFileOfTheCurrentDirectory:
     @pytest.fixture

@@ -81,6 +81,37 @@ class TestSomethingElse:
             holder(filled)
         assert state(filled.parent) == before
 
+    def test_a_directory_is_told_to_name_a_file_in_it(self, path):
+        path.mkdir()
+        with pytest.raises(LedgerError) as caught, held(path, "sync"):
+            pass
+        assert str(path / "ledger.db") in caught.value.hint
+
+    @ROOT_ONLY
+    def test_another_user_refuses_the_same_and_leaves_it_as_it_is(self, tmp_path):
+        """Whatever he could change: here he owns all of it."""
+        for each in tmp_path.parents[:-1]:
+            if each.name != "tmp":
+                each.chmod(0o711)
+        os.chown(tmp_path, NOBODY, NOBODY)
+
+        def act():
+            kept = []
+            for end in ("", ".lock", "-wal", "-shm", "-journal"):
+                for kind in KINDS:
+                    if kind == "device" or (end, kind) == ("", "dangling link"):
+                        continue
+                    path = tmp_path / f"{kind.replace(' ', '-')}{end or '.db'}" / "ledger.db"
+                    path.parent.mkdir()
+                    plant(kind, Path(f"{path}{end}"))
+                    before = state(path.parent)
+                    with pytest.raises(LedgerError), held(path, "sync"), Ledger.open(path):
+                        pass
+                    kept.append(state(path.parent) == before)
+            return f"{all(kept)} {len(kept)}"
+
+        assert as_user(NOBODY, act) == "True 44"
+
     def test_a_second_name_of_the_ledger_would_have_a_second_lock(self, filled):
         other = filled.with_name("other.db")
         other.hardlink_to(filled)

@@ -53,7 +53,7 @@ def find(path: Path | None, environ: Mapping[str, str]) -> Path:
     named = path or (Path(variable) if variable else None)
     candidates = (named,) if named else SEARCHED
     for candidate in candidates:
-        if os.path.lexists(candidate):  # unreadable is not absent: parse says so
+        if _is_there(candidate):
             if candidate is not named and not candidate.is_absolute():
                 _refuse_unless_safe(candidate)
             return candidate
@@ -61,6 +61,17 @@ def find(path: Path | None, environ: Mapping[str, str]) -> Path:
     origin = f", which {FILE_VARIABLE} names" if named and not path else ""
     hint = f"correct the path, or begin: {BEGIN}" if named else f"to begin, {BEGIN}"
     raise ConfigError(message=f"no configuration found: looked for {looked}{origin}", where=looked, hint=hint)
+
+
+def _is_there(file: Path) -> bool:
+    """Tell whether there is a file. One that is closed to us is there: parse says so."""
+    try:
+        file.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _refuse_unless_safe(file: Path) -> None:

@@ -226,6 +226,8 @@ def _os_error(path: Path, error: OSError) -> LedgerError:
     else:
         what = f"{files.why(error)} ({error.filename or path})"
         hint = getattr(error, "remedy", "")
+        if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where the way there is closed
+            hint = f"set [ledger] path to a file, e.g. {path / 'ledger.db'}; nothing was changed"
         hint = hint or "let syncd's user write there, or set [ledger] path to a place where it can"
     return LedgerError(f"the ledger at {path} cannot be used: {what}", hint=hint)
 
