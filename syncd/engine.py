@@ -196,6 +196,17 @@ class Pass:
             if self._reader is None and not self._waiting and (self._push.idle or not self._may_send):
                 return
             self._handle_next()
+            self._abandon_if_it_hangs()
+
+    def _abandon_if_it_hangs(self) -> None:
+        """Go on without a reader that hangs: it stalls its own source alone, and no stop."""
+        reader = self._reader
+        if reader is None or not reader.hangs():
+            return
+        reader.abandon()
+        self._reader = None
+        error = _hangs(reader.source, "for minutes")
+        self._fail(reader.source, None, Stopped(error.message) if self._ending.is_set() else error)
 
     def _handle_next(self) -> None:
         """Wait for something to arrive; book all answers that have come with it in one transaction."""
@@ -236,6 +247,8 @@ class Pass:
         self._watcher.sent(self._push.totals)
 
     def _handle(self, reader: Reader, event: Event) -> None:
+        if reader is not self._reader:  # it was abandoned
+            return
         self._watcher.went_on()
         match event:
             case Met(connector, identity):
@@ -273,11 +286,15 @@ class Pass:
                 continue
             for stream in source.connector.streams:
                 self._ledger.stream_id(source.name, stream.name)
-            self._reader = Reader(
+            reader = Reader(
                 source, ledger=self._ledger.path, now=self._now, stopping=self._ending,
                 emit=lambda reader, event: self._events.put((reader, event)), rules=self._rules,
             )  # fmt: skip
-            self._reader.start()
+            if reader.is_pointless():
+                self._fail(source, None, _hangs(source, "since an earlier pass"))
+                continue
+            self._reader = reader
+            reader.start()
 
     def _book(self, reader: Reader, event: Read) -> None:
         source, page = reader.source, event.page
@@ -522,6 +539,11 @@ def _reading(
 
 def _batched(records: Sequence[Record], size: int) -> Iterator[Sequence[Record]]:
     return (records[start : start + size] for start in range(0, len(records), size))
+
+
+def _hangs(source: Source, how_long: str) -> Unavailable:
+    hint = "is a disk or network drive of this source dead? `syncd check` may tell; the other sources go on"
+    return Unavailable(f"{source.name} hangs: nothing was heard of it {how_long}", hint=hint)
 
 
 def _error(code: Exit, message: str, hint: str) -> SyncdError:

@@ -7,6 +7,7 @@ read, learned and met travels as events to the thread that books.
 import json
 import random
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from syncd.text import is_stand_in, kept_id
 PAGES_AHEAD = 2  # read and not yet booked: bounds memory
 LOOK_UPS_AT_ONCE = 1000  # ids in one fetch_ids
 WITHHELD_PAGES = 10  # of what was redacted, looked up in one pass: a scope that is granted must not hold up a pass
+HANGS_S = 300.0  # a reader that is silent for so long, and for its deadline, waits for something that never comes
+STOP_S = 1.0  # beyond its deadline, for a reader that does not hear a stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,9 @@ class PassStore:
         return changes
 
 
+_ABANDONED: dict[tuple[Path | None, str], threading.Thread] = {}  # the last one of each ledger and source
+
+
 class Reader:
     """Read `source` once: of each stream what is to be looked up by id, then its window.
 
@@ -132,6 +138,8 @@ class Reader:
         self._emit = emit
         self._looks_only = looks_only
         self._room = threading.Semaphore(PAGES_AHEAD)
+        self._heard_at = time.monotonic()
+        self._abandoned = False
         self._thread = threading.Thread(target=self._run, name=f"read {source.name}", daemon=True)
 
     def start(self) -> None:
@@ -145,6 +153,24 @@ class Reader:
     def join(self) -> None:
         """Wait for the thread's end."""
         self._thread.join()
+
+    def hangs(self) -> bool:
+        """Tell whether the thread waits for something that may never come, e.g. a dead network drive.
+
+        Real time, because the thread is real. Nothing else may wait for it from then on.
+        """
+        silent_s, deadline_s = time.monotonic() - self._heard_at, self.source.config.timeout.total_seconds()
+        return silent_s > deadline_s + (STOP_S if self._stopping.is_set() else HANGS_S)
+
+    def abandon(self) -> None:
+        """Let the thread end by itself, whenever that is. What it sends is to be ignored."""
+        self._abandoned = True
+        _ABANDONED[self._ledger, self.source.name] = self._thread
+
+    def is_pointless(self) -> bool:
+        """Tell whether an earlier pass's reader of this source still hangs: each pass would add a thread."""
+        thread = _ABANDONED.get((self._ledger, self.source.name))
+        return thread is not None and thread.is_alive()
 
     def _run(self) -> None:
         stream: str | None = None
@@ -286,14 +312,17 @@ class Reader:
         self._send(event)
 
     def _send(self, event: Event) -> None:
+        self._heard_at = time.monotonic()
         self._emit(self, event)
 
     def _sleep(self, seconds: float) -> None:
-        if self._stopping.wait(seconds):
+        self._heard_at = time.monotonic() + seconds
+        if self._stopping.wait(seconds) or self._abandoned:
             raise Stopped("stopped by a signal")
 
     def _leave_if_stopping(self) -> None:
-        if self._stopping.is_set():
+        self._heard_at = time.monotonic()
+        if self._stopping.is_set() or self._abandoned:
             raise Stopped("stopped by a signal")
 
 
