@@ -277,10 +277,17 @@ class TestRedaction:
         held, error = redaction(Portal()).of(page(None))
         assert (held, error.exit_code) == ({"0"}, 77)
 
-    @pytest.mark.parametrize("headers", ["", "  ", None])
-    def test_what_is_blank_is_no_content(self, headers):
-        assert not is_readable({"properties": {"hs_email_subject": headers, "hs_email_headers": headers}})
-        assert not is_readable({"properties": None})
+    @pytest.mark.parametrize("headers", ["", "  ", None, "{}", "null", "[]", '{"from": {"email": null}, "to": []}'])
+    def test_what_names_nobody_is_no_content(self, headers):
+        assert not is_readable({"properties": {"hs_email_subject": None, "hs_email_headers": headers}})
+
+    @pytest.mark.parametrize("headers", ['{"cc": [{"email": "x@example.net"}]}', '{"from": {"em', "[" * 100_000])
+    def test_what_names_somebody_or_cannot_be_read_is_content(self, headers):
+        assert is_readable({"properties": {"hs_email_subject": " ", "hs_email_headers": headers}})
+
+    @pytest.mark.parametrize("properties", [None, {}, [], "x"])
+    def test_a_row_of_another_shape_shows_no_content(self, properties):
+        assert not is_readable({"properties": properties})
 
 
 def test_thousands_of_held_emails_recover_within_a_few_passes_and_bounded_pages(world, monkeypatch):

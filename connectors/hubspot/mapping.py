@@ -151,6 +151,17 @@ def _minutes(milliseconds: Any) -> float | None:
     return None if duration is None or duration < 0 else round(duration / 60_000, 2)
 
 
+def names_somebody(headers: str) -> bool:
+    """Say whether the text of hs_email_headers names anybody; what is no JSON may, so it does."""
+    try:
+        found = bodies.parse(headers) if len(headers) <= HEADERS_MOST else None
+    except bodies.NotJson:
+        found = None
+    if found is None:
+        return True
+    return isinstance(found, dict) and bool(_sender(found, {}) or _receivers(found, {}))
+
+
 def _headers(written: Any) -> Mapping[str, Any]:
     """Read the JSON of hs_email_headers; nothing where it is missing, redacted, broken or out of all proportion."""
     if isinstance(written, str):

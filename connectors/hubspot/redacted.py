@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from connectors.hubspot.client import EMAIL_READ, SAMPLE, Client
+from connectors.hubspot.mapping import names_somebody
 from syncd.connector import Ref, Store
 from syncd.errors import SyncdError, Unauthorized, Unavailable
 from syncd.values import dig, text
@@ -75,8 +76,9 @@ class Redaction:
 
 
 def is_readable(row: Any) -> bool:
-    """Say whether an email shows a subject or headers."""
-    return any(text(dig(row, "properties", name)) for name in CONTENT)
+    """Say whether an email shows a subject, or headers that name somebody or cannot be read."""
+    subject, headers = (text(dig(row, "properties", name)) for name in CONTENT)
+    return bool(subject or (headers and names_somebody(headers)))
 
 
 def redacted() -> Unauthorized:
