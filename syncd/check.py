@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from syncd import check_files, clock, incoming, own_domains, wiring
+from syncd.activity import Owner
 from syncd.check_clocks import Clocks
 from syncd.config import Config
 from syncd.connector import Context, Finding, Source, Window
@@ -27,12 +28,14 @@ def findings(config: Config, sources: tuple[Source, ...]) -> Iterator[Finding]:
     yield from own_domains.of_list(config.rules.to_rules())
     yield from _ledger(config)
     clocks = Clocks()
+    owners: list[Owner] = []
     for source in sources:
-        for finding in _source(config, source, clocks):
+        for finding in _source(config, source, clocks, owners):
             yield Finding(
                 f"{source.name}: {finding.what}", finding.ok, finding.message, finding.hint, finding.warning,
                 finding.exit_code,
             )  # fmt: skip
+    yield from own_domains.of_owners(config.rules.to_rules(), owners)
     try:
         with wiring.sender(config) as to:
             to.clock.recall(_kept(config, RECOTAP).get(CLOCK, (None, None))[0])
@@ -74,7 +77,8 @@ def _new_ledger(path: Path) -> Finding:
     return Finding("ledger", False, f"{path} cannot be made: {parent} is not writable", hint, exit_code=Exit.LEDGER)
 
 
-def _source(config: Config, source: Source, clocks: Clocks) -> Iterator[Finding]:
+def _source(config: Config, source: Source, clocks: Clocks, owners: list[Owner]) -> Iterator[Finding]:
+    """Yield what one source's check finds, and gather its `owners`."""
     yield from _pause(config, source)
     store = PassStore(_kept(config, source.name), clock.now)
     server_clock = ServerClock(clock.now, store.get(CLOCK))
@@ -88,12 +92,13 @@ def _source(config: Config, source: Source, clocks: Clocks) -> Iterator[Finding]
             # Where credentials or the CRM itself failed, asking who it is would say the same again.
             failed = any(_fails(finding) for finding in found)
             identity = None if failed else incoming.identity(connector.identity())
-            owners = () if failed else connector.owners()
+            theirs = () if failed else connector.owners()
         finally:
             connector.close()
         _refuse_stranger(config, source, identity)
         if not failed:
-            yield from own_domains.of_source(config.rules.to_rules(), owners)
+            owners.extend(theirs)
+            yield from own_domains.of_source(config.rules.to_rules(), theirs)
     except SyncdError as error:
         yield _failed("source", error)
 

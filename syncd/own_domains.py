@@ -33,13 +33,16 @@ def placeholder(rules: Rules, owners: Iterable[Owner]) -> Problem | None:
 
 
 def of_source(rules: Rules, owners: Sequence[Owner]) -> Iterator[Finding]:
-    """Compare the list with one source's owners, for `syncd check`."""
+    """Say what a pass over a source with these owners would refuse, for `syncd check`."""
     problem = placeholder(rules, owners)
     if problem is not None:
         yield Finding(WHAT, False, f"{WHAT} {problem.message}", problem.hint, exit_code=Exit.CONFIG)
-        return
+
+
+def of_owners(rules: Rules, owners: Sequence[Owner]) -> Iterator[Finding]:
+    """Compare the list with the owners of all sources, for `syncd check`."""
     theirs = _domains(owners)
-    if not theirs:
+    if not theirs or is_placeholder(rules):
         return  # nothing to compare with: a folder whose files were not read yet
     shared = shared_domains(owners)
     missing = sorted(domain for domain in shared if not within(domain, rules.own_domains))
@@ -96,4 +99,4 @@ def _warning(message: str, hint: str) -> Finding:
     return Finding(WHAT, False, message, hint, warning=True)
 
 
-__all__ = ["PLACEHOLDER", "WHAT", "is_placeholder", "of_list", "of_source", "placeholder"]
+__all__ = ["PLACEHOLDER", "WHAT", "is_placeholder", "of_list", "of_owners", "of_source", "placeholder"]
