@@ -69,7 +69,9 @@ def test_13_settling_windows_and_in_future_go_by_hubspots_clock(world: World, ah
     world.later(minutes=2)
     world.sync()
     assert world.delivered == {settled, young}
-    world.later(minutes=28)
+    world.later(minutes=14)
+    world.sync()  # the look-up of the first quarter of an hour
+    world.later(minutes=14)
     world.sync()
     assert (world.delivered, world.state(coming)) == ({settled, young}, "incomplete settling")
     world.later(minutes=7)
@@ -134,7 +136,7 @@ def test_13_a_local_clock_a_year_ahead_kills_nothing_and_sends_nothing_as_settle
 def test_13_times_that_a_wrong_clock_booked_hold_nothing_up_and_kill_nothing(world: World, ahead: timedelta) -> None:
     """A row first seen by a wrong clock ages from the first pass with the right one."""
     set_local_clock(world, ahead)
-    waiting, young = world.call(ago=HOUR + ahead, contacts=[]), world.call(ago=MINUTE + ahead)
+    waiting, young = world.call(ago=40 * DAY + ahead, contacts=[]), world.call(ago=MINUTE + ahead)
     world.sync()
     assert (world.state(waiting), world.state(young)) == ("incomplete no_contact", "incomplete settling")
     set_local_clock(world, -ahead)
@@ -365,6 +367,16 @@ def test_13_an_idle_pass_asks_as_little_as_before(world: World) -> None:
     with world.counted() as requests:
         world.sync()
     assert requests == {"search": 2}
+
+
+def test_13_an_idle_pass_over_salesforce_asks_as_little_as_before(org: OrgWorld) -> None:
+    org.task()
+    org.sync()
+    org.later(minutes=5)
+    before = dict(org.org.requests)
+    org.sync()
+    after = {kind: count - before.get(kind, 0) for kind, count in org.org.requests.items()}
+    assert {kind: count for kind, count in after.items() if count} == {"token": 1, "query": 2}
 
 
 def test_13_status_tells_how_far_the_local_clock_is_off(world: World) -> None:

@@ -135,6 +135,11 @@ class PortalUnderTest:
     def heal(self) -> None:
         self.portal.faults.clear()
 
+    def serve_date(self, skew: timedelta | None, *, frozen: bool) -> None:
+        self.portal.set_date(
+            None if skew is not None else "", skew_s=(skew or timedelta(0)).total_seconds(), frozen=frozen
+        )
+
     def requests(self) -> int:
         return sum(self.portal.requests.values())
 

@@ -165,6 +165,11 @@ class OrgUnderTest:
     def heal(self) -> None:
         self.org.faults.clear()
 
+    def serve_date(self, skew: timedelta | None, *, frozen: bool) -> None:
+        self.org.set_date(
+            None if skew is not None else "", skew_s=(skew or timedelta(0)).total_seconds(), frozen=frozen
+        )
+
     def requests(self) -> int:
         return sum(self.org.requests.values())
 

@@ -90,6 +90,9 @@ class Crm(Protocol):
 class NetworkCrm(Crm, Protocol):
     """A CRM behind a network, whose bad days the suite calls."""
 
+    # If it can: `serve_date(skew: timedelta | None, *, frozen: bool)` sends a Date that is so far ahead of the CRM's
+    # clock from now on, the same one in each response if `frozen`; None: no Date at all. Otherwise a test is skipped.
+
     query_rows: int  # rows that one query can give in all, whatever its pages; shrunk, e.g. to 40
 
     def fail(self, day: Day, *, times: int | None = 1, skip: int = 0) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
+from unittest import SkipTest
 
 from syncd.connector import Finding
 from syncd.errors import Exit, Unauthorized, Unavailable
@@ -48,6 +49,34 @@ class NetworkConformance:
                 assert end is not None
                 assert now - timedelta(seconds=2) - crm.granule <= end <= crm.now(), "the end is the CRM's present"
                 assert connector.count(scene.stream, scene.window(None)) == 1, "count's open end is the same"
+
+    def test_each_pass_learns_the_crms_clock(self, crm: NetworkCrm) -> None:
+        """From the Date of responses it tells syncd's clock of this CRM, in every pass, however far that is off."""
+        for skew in (timedelta(0), timedelta(hours=-1), timedelta(days=365)):
+            for scene in scenes(crm):
+                scene.skew = skew
+                scene.read()
+                told = scene.clock.told("the CRM")
+                assert told is not None, "the connector lets Context.clock learn from each response"
+                assert told.skew_s is not None, "this CRM sends a Date"
+                assert abs(told.skew_s + skew.total_seconds()) < 2
+
+    def test_a_date_that_is_wrong_or_stands_still_loses_nothing(self, crm: NetworkCrm) -> None:
+        """Whatever Date the CRM sends: from the second pass on windows reach the present, and no record is skipped."""
+        serve = getattr(crm, "serve_date", None)
+        if serve is None:
+            raise SkipTest("this CRM cannot send another Date than its clock's")
+        day = timedelta(days=1)
+        for skew in (None, timedelta(0), -day, day):
+            for scene in scenes(crm):
+                serve(skew, frozen=skew is not None)
+                for number in range(4):
+                    crm_id = scene.put(scene.crm_now() - timedelta(seconds=4))
+                    scene.read(overlap=timedelta(seconds=10))
+                    assert number == 0 or crm_id in scene.books, f"pass {number + 1} with a Date of {skew}"
+                    crm.advance(600)
+                scene.assert_whole(f"with a Date of {skew}")
+                serve(timedelta(0), frozen=False)
 
     # -- patience -----------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from syncd.connector import Connector, Context, Page, Record, Ref, Window
+from syncd.server_clock import ServerClock
 from syncd.testing.crm import Crm
 
 OVERLAP = timedelta(minutes=15)  # longer than anything is late here
@@ -57,6 +58,7 @@ class Scene:
         self.stream = stream
         self.store = Store(lambda: self.now())
         self.skew = timedelta(0)  # of the local clock
+        self.clock = ServerClock(self.now)  # the CRM's, as the last pass learned it
         self.slept: list[float] = []  # seconds; requests to go on at once are not counted
         self.on_sleep: Callable[[], None] = lambda: None
         self.truth: dict[str, Entry] = {}
@@ -136,7 +138,8 @@ class Scene:
         made: type[Any] = self.crm.connector
         config = made.Config(**{**self.crm.table(), **settings})
         self.calls = 0
-        connector: Connector = made(config, Context("suite", self.store, self.now, self.sleep))
+        self.clock = ServerClock(self.now, self.clock.to_keep())
+        connector: Connector = made(config, Context("suite", self.store, self.now, self.sleep, clock=self.clock))
         self._connectors.append(connector)
         return connector
 
