@@ -5,6 +5,7 @@ import socket
 import ssl
 import time
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import httpx
 import pytest
@@ -882,3 +883,21 @@ def test_a_world_lies_before_now_and_within_its_days(box, client):
     start = round((NOW - timedelta(days=10)).timestamp() * 1000)
     inside = where("hs_lastmodifieddate", "BETWEEN", str(start), highValue=str(round(NOW.timestamp() * 1000)))
     assert client.search("calls", inside).json()["total"] == 200
+
+
+def test_the_date_can_be_off_frozen_garbage_or_missing_while_timestamps_are_right(box, client):
+    def date(**order):
+        assert client.http.post("/_sandbox", json={"do": "date", **order}).status_code == 200
+        return client.http.get("/account-info/v3/details").headers.get("Date")
+
+    def after(seconds):
+        return format_datetime(datetime.fromtimestamp(box.clock.ms() // 1000 + seconds, UTC), usegmt=True)
+
+    assert date(skew_s=7200) == after(7200)
+    frozen = date(skew_s=-60, frozen=True)
+    assert frozen == after(-60)
+    box.clock.advance(100)
+    assert client.http.get("/account-info/v3/details").headers["Date"] == frozen
+    assert date(text="soon") == "soon"
+    assert date(text="") is None
+    assert date() == after(0)
