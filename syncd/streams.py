@@ -15,7 +15,7 @@ import os
 import select
 import sys
 from contextlib import suppress
-from typing import TextIO
+from typing import TextIO, cast
 
 _PLAIN = {"→": "->", "…": "...", "–": "-", "—": "-", "“": '"', "”": '"', "‘": "'", "’": "'", "·": "-", "•": "*"}
 _HANDLER = "syncd.plain"
@@ -49,7 +49,7 @@ def prepare() -> None:
     """Call before anything is opened, in the main thread."""
     codecs.register_error(_HANDLER, _plain)
     reserved = _reserve()
-    sys.stdin = sys.stdin or open(os.devnull, encoding="utf-8")  # noqa: SIM115, PTH123 - for good
+    sys.stdin = sys.stdin or _nowhere("r")
     sys.stdout = _safe(sys.stdout, sys.__stdout__, 1, ours=1 in reserved)
     sys.stderr = _safe(sys.stderr, sys.__stderr__, 2, ours=2 in reserved)
 
@@ -73,6 +73,12 @@ def _reserve() -> set[int]:
             reserved.add(number)
         os.close(number)
     return reserved
+
+
+def _nowhere(mode: str) -> TextIO:
+    """Return a stream that leads to /dev/null, for good."""
+    stream = os.fdopen(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC), mode, encoding="utf-8", closefd=False)
+    return cast("TextIO", stream)
 
 
 def _safe(stream: TextIO | None, first: TextIO | None, number: int, *, ours: bool) -> TextIO:
