@@ -187,7 +187,7 @@ def test_an_old_python_is_named_as_the_cause(old, start):
 
 def test_an_old_python_can_read_what_names_it():
     source = (ROOT / "syncd/__init__.py").read_text(encoding="ascii")
-    tree = ast.parse(source, feature_version=(3, 4))
+    tree = ast.parse(source, feature_version=(3, 7))
     assert {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names} == {"sys"}
     assert not any(isinstance(node, ast.ImportFrom | ast.JoinedStr | ast.AnnAssign) for node in ast.walk(tree))
 
