@@ -134,7 +134,7 @@ class _Backend(httpcore.NetworkBackend):
         self._raw = raw
 
     def connect_tcp(self, *_: Any, **__: Any) -> httpcore.NetworkStream:
-        return _Stream(self._raw)
+        return deadline._Stream(_Stream(self._raw))
 
 
 def _recotap(example: Example) -> None:
@@ -143,7 +143,7 @@ def _recotap(example: Example) -> None:
         base_url="http://127.0.0.1:9", api_key="invented-key", timeout_s=30.0, concurrency=1, now=lambda: NOW
     ) as to:
         transport: Any = to._client._transport
-        transport._pool._network_backend = deadline._Backend(_Backend(raw))
+        transport._pool._network_backend = _Backend(raw)
         if example.act == "check":
             f"{to.check()}".encode()
             return
