@@ -18,7 +18,10 @@ from typing import NamedTuple
 
 import pytest
 import trustme
+import urllib3
 
+from syncd.errors import Malformed
+from syncd.pools import POOLS
 from tests.scripted import Scripted
 
 ROOT = Path(__file__).parents[1]
@@ -166,3 +169,22 @@ def _check(server: str, case: Case, said: str) -> None:
         assert said.startswith("down True: "), f"{case.name}: it may have been stored ({said})"
     else:
         assert re.match(r"(Malformed|Unavailable) 69: (HubSpot|Salesforce), calls", said), (case.name, said)
+
+
+def test_a_proxy_that_answers_connect_without_end_is_left(tmp_path):
+    def proxy(wire, _head: str) -> None:
+        wire.write(b"HTTP/1.0 200 OK\r\n")
+        for _ in range(2_000):
+            wire.write(b"A: b\r\n" * 100)
+
+    server = Scripted(proxy)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    manager = urllib3.ProxyManager(server.url, retries=urllib3.Retry(0))
+    manager.pool_classes_by_scheme = POOLS
+    try:
+        with pytest.raises(Malformed, match="exceeds what HTTP's headers"):
+            manager.request("GET", "https://crm.example/", timeout=10.0)
+    finally:
+        manager.clear()
+        server.shutdown()
+        server.server_close()
