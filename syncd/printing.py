@@ -25,7 +25,7 @@ def note(text: str) -> None:
 
 def row(*cells: str) -> None:
     """Print cells separated by tabs as one line on stdout; a tab or line break within a cell is escaped."""
-    print("\t".join(map(visible, cells)))
+    print("\t".join(map(visible, cells)), flush=True)  # whoever closed the other end is noticed at once
 
 
 def block(text: str) -> None:

@@ -8,6 +8,7 @@ import sqlite3
 from typing import Any
 
 from syncd.errors import SyncdError
+from syncd.text import fit
 
 REDACTED = "[redacted]"
 SHORTEST = 6  # characters; a shorter value would blot out ordinary words, and no key is that short
@@ -64,5 +65,6 @@ def redact_value(value: Any) -> Any:
 
 def describe(error: BaseException) -> str:
     """Return an exception's type and, unless it may quote a record, its message."""
-    name = type(error).__name__
-    return f"{name}: {error}" if isinstance(error, _TELLABLE) and str(error) else name
+    name = fit(type(error).__name__)
+    message = fit(str(error)) if isinstance(error, _TELLABLE) else ""
+    return f"{name}: {message}" if message else name

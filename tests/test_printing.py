@@ -1,0 +1,168 @@
+"""What a person reads is escaped, wherever it came from."""
+
+import io
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import structlog
+from rich.console import Console
+
+from syncd import cli, log, printing, show
+from syncd.connector import Finding
+from syncd.daemon import telling
+from syncd.errors import ConfigError, Problem, Unavailable
+from syncd.ledger import Booked
+from syncd.progress import Bars
+from syncd.text import visible
+from tests.conftest import Command
+from tests.world import World
+
+ATTACKS = {
+    "ESC": "\x1b]0;owned\x07\x1b[31mred\x1b[2J", "C1": "\x9b31mred\x9d0;t\x9c", "line break": "a\nforged\tline\rb",
+    "separators": "a\u2028forged\u2029b\x85c", "bidi": "\u202egnp.exe\u2066", "markup": "[red]x[/] [bold]",
+    "unbalanced": "[/x] [/]", "link": "[link=http://x.example]y[/link]", "emoji name": ":smile:", "backslash": "x\\",
+    "surrogate": "\ud83d", "NUL": "a\x00b", "DEL": "\x7f", "zero width": "a\u200b\ufeffb", "tag": "\U000e0041",
+}  # fmt: skip
+AT = "2026-03-02T09:00:00.000Z"
+
+
+def is_harmless(said: str) -> bool:
+    return all(line.isprintable() for line in said.replace("\t", "").split("\n"))
+
+
+@pytest.fixture(params=ATTACKS)
+def attack(request: pytest.FixtureRequest) -> str:
+    return ATTACKS[request.param]
+
+
+def shown(attack: str, said: str) -> bool:
+    """Tell whether the text stands there to be read, and not as markup."""
+    return "".join(visible(attack).split()) in "".join(said.split())
+
+
+def console() -> Console:
+    return Console(file=io.StringIO(), width=1000, force_terminal=False)
+
+
+def text_of(where: Console) -> str:
+    assert isinstance(where.file, io.StringIO)
+    return where.file.getvalue()
+
+
+def test_status_escapes_sources_streams_errors_reasons_and_pauses(attack: str) -> None:
+    document = {
+        "seen": 1, "activities": {"dead": 1}, "verdicts": {}, "balanced": True, "next_attempt_at": None,
+        "reasons": {"dead": {attack: 1}}, "pauses": {attack: {"until": AT, "reason": attack}},
+        "sources": [{"source": attack, "stream": attack, "watermark": None, "last_success_at": None,
+                     "last_error": attack}],
+        "last_pass": {"started_at": AT, "finished_at": None, "exit_code": None},
+    }  # fmt: skip
+    where = console()
+    show.status(document, where)
+    assert is_harmless(text_of(where))
+    assert shown(attack, text_of(where))
+    assert text_of(where).count("forged") in (0, 6), "in each of the six places"
+    assert not re.search("(?m)^forged", text_of(where))
+
+
+def test_explain_escapes_ids_details_and_attempts(attack: str) -> None:
+    document = {
+        "external_activity_id": attack, "source": attack, "stream": attack, "crm_id": attack, "kind": "call",
+        "occurred_at": AT, "first_seen_at": AT, "updated_at": AT, "state": "dead", "reason": attack,
+        "verdict": "failed", "detail": attack, "next_attempt_at": None, "changed_after_delivery": False,
+        "attempts": [{"at": AT, "verdict": "failed", "detail": attack}],
+    }  # fmt: skip
+    where = console()
+    show.explanation(document, where)
+    assert is_harmless(text_of(where))
+    assert shown(attack, text_of(where))
+    assert not re.search("(?m)^forged", text_of(where))
+
+
+def test_errors_findings_and_rows_are_escaped(attack: str, capsys: pytest.CaptureFixture[str]) -> None:
+    from syncd.commands import _print_finding
+
+    cli.say(Unavailable(attack, hint=attack))
+    cli.say(ConfigError([Problem(attack, attack, attack)], where=attack))
+    _print_finding(Finding(attack, False, attack, attack))
+    printing.row(attack, attack)
+    said = capsys.readouterr()
+    assert is_harmless(said.err)
+    assert is_harmless(said.out)
+    assert said.out.count("\n") == 3
+    assert said.out.splitlines()[-1].count("\t") == 1
+    assert shown(attack, said.out)
+
+
+def test_json_is_ascii_and_the_same_value(attack: str, capsys: pytest.CaptureFixture[str]) -> None:
+    printing.document({attack: attack})
+    said = capsys.readouterr().out
+    assert said.isascii()
+    assert is_harmless(said)
+    assert json.loads(said) == {attack: attack}
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_log_line_holds_nothing_that_a_terminal_obeys(
+    attack: str, terminal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stream(io.StringIO):
+        def isatty(self) -> bool:
+            return terminal
+
+    monkeypatch.setenv("NO_COLOR", "1")
+    stream = Stream()
+    log.configure(stream=stream)
+    structlog.get_logger().error("pull.failed", error=attack, what={attack: [attack]}, **{attack: 1})
+    try:
+        raise TypeError(attack)
+    except TypeError as error:
+        structlog.get_logger().error("pull.bug", exc_info=error)
+    assert is_harmless(stream.getvalue())
+    assert not re.search("(?m)^forged", stream.getvalue())
+
+
+def test_a_log_line_of_4_mb_is_truncated_before_it_is_searched() -> None:
+    stream = io.StringIO()
+    log.configure(stream=stream)
+    structlog.get_logger().error("pull.failed", error="kaya@amber-bolts.example " * 160_000)
+    assert len(stream.getvalue()) < 10_000
+
+
+def test_the_daemons_status_line_is_one_harmless_line(attack: str) -> None:
+    now = datetime(2026, 3, 2, tzinfo=UTC)
+    line = telling.idle(None, Unavailable(attack), ended_at=now, counts={}, next_at=now + timedelta(hours=1), now=now)
+    assert line.isprintable()
+    assert telling.working(("x",), where="y", read=1, delivered=0, failure=Unavailable(attack)).isprintable()
+
+
+def test_progress_bars_show_a_streams_name_as_it_is(attack: str) -> None:
+    where = Console(file=io.StringIO(), width=300, force_terminal=True, color_system=None, force_interactive=True)
+    with Bars(where) as bars:
+        bars.read("hubspot", attack, Booked(new=1), 1)
+    said = re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", text_of(where)).replace("\r", "")  # the bars' own movements
+    assert is_harmless(said)
+    assert shown(attack, said)
+
+
+def test_an_attack_in_the_ledger_reaches_no_terminal(live: World, command: Command, tmp_path: Path) -> None:
+    live.call(contacts=[])
+    command("sync", "-c", live.config_file)
+    everything = "".join(text for name, text in ATTACKS.items() if name != "surrogate")
+    for sql in ("UPDATE activities SET detail = ?, reason = ?", "UPDATE streams SET last_error = ?, stream = ? || id"):
+        live.sql(sql, everything, everything)
+    live.sql("UPDATE activities SET external_activity_id = ?, crm_id = ?", everything, everything)
+    live.sql(
+        "INSERT INTO pauses (name, until, reason) VALUES (?, '2999-01-01T00:00:00.000Z', ?)", everything, everything
+    )
+    for line in (["status"], ["status", "--json"], ["check"], ["health"], ["sync", "--dry-run"]):
+        ran = command(*line, "-c", live.config_file)
+        assert is_harmless(ran.out), line
+        assert is_harmless(ran.err), line
+        assert "Traceback" not in ran.err
+    for line in (["explain", everything], ["explain", everything, "--json"]):
+        ran = command(*line, "-c", live.config_file)
+        assert (ran.code, is_harmless(ran.out)) == (0, True)
