@@ -1,5 +1,6 @@
 """What may stand where the ledger is expected, its lock and its log: nothing foreign is used or changed."""
 
+import errno
 import os
 import sqlite3
 import stat
@@ -369,12 +370,16 @@ class TestOwners:
         assert as_user(NOBODY, act) == "0o600"
 
 
-def test_a_message_quotes_no_path_of_proc(filled, monkeypatch):
+@pytest.mark.parametrize(("number", "remedy"), [(errno.EPERM, "chown"), (errno.EROFS, "where it can")])
+def test_a_message_quotes_no_path_of_proc(filled, monkeypatch, number, remedy):
     def refuse(handle):
-        raise PermissionError(1, "Operation not permitted", f"/proc/self/fd/{handle}")
+        raise OSError(number, os.strerror(number), f"/proc/self/fd/{handle}")
 
     monkeypatch.setattr(file.files, "make_private", refuse)
-    assert f"Operation not permitted ({filled})" in refused(filled, "Ledger")
+    with pytest.raises(LedgerError) as caught, Ledger.open(filled):
+        pass
+    assert f"{os.strerror(number)} ({filled})" in caught.value.message
+    assert remedy in caught.value.hint
 
 
 def test_a_log_of_nonsense_is_nothing(path):

@@ -56,6 +56,8 @@ def _make_private(path: Path) -> None:
         if ours:
             try:
                 files.make_private(handle)
+            except PermissionError as error:  # only its owner may change its mode: a backup put there by root
+                raise files.Refused(error.strerror or "", path, remedy=files.OWNER) from error
             except OSError as error:
                 raise OSError(error.errno, error.strerror, str(path)) from error
 
