@@ -314,7 +314,7 @@ def test_a_directory_that_cannot_be_looked_into_ends_nothing(live: World) -> Non
         live.ledger.parent.symlink_to(live.ledger.parent)  # too many levels of links
         running.events.put("hubspot")
         running.after(2)
-        assert "FAILED" in running.told.lines[-1]
+        wait_until(lambda: "FAILED" in running.told.lines[-1], what="the failure in the status")
         live.ledger.parent.unlink()
         (live.path / "elsewhere").rename(live.ledger.parent)
         running.events.put("hubspot")
