@@ -15,7 +15,7 @@ import structlog
 
 from connectors.jsonl.config import Columns, JsonlConfig
 from connectors.jsonl.done import copy
-from connectors.jsonl.lines import MOST_COLUMNS, STRIDE, File, Reading, opened
+from connectors.jsonl.lines import MOST_COLUMNS, STRIDE, Changed, File, Reading, opened
 from connectors.jsonl.naming import MARK
 from connectors.jsonl.place import Place
 from syncd import engine
@@ -182,7 +182,21 @@ def test_a_stop_is_obeyed_while_lines_are_counted_and_while_a_file_is_copied(tmp
         reading._count_before()
 
 
-def test_a_file_that_is_written_to_while_it_is_copied_is_read_again(
+def test_a_copy_of_a_file_that_is_written_to_meanwhile_is_given_up(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text(call("c1") + "\n")
+    (tmp_path / "done").mkdir()
+
+    def written_to() -> None:
+        with path.open("a") as file:
+            file.write(call("c2") + "\n")
+
+    with path.open("rb") as reading, pytest.raises(Changed):
+        copy(reading, Place.at(tmp_path / "done"), "x", written_to)
+    assert list((tmp_path / "done").iterdir()) == []
+
+
+def test_a_file_that_is_written_to_before_it_is_copied_is_read_again(
     shared: Shared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rename = Place.rename
