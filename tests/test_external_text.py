@@ -275,5 +275,6 @@ def test_a_reading_that_cannot_be_written_undoes_no_other(ledger: Ledger) -> Non
     assert row(ledger, 2)["detail"] == writing.UNWRITTEN
     assert ledger.balanced()
     book(ledger, replace(look(1, modified_at=NOW + timedelta(hours=1)), payload='{"a": "\ud83d"}'), look(4))
-    assert [row(ledger, crm_id)["state"] for crm_id in (1, 4)] == ["dead", "pending"]
+    assert [row(ledger, crm_id)["state"] for crm_id in (1, 4)] == ["pending", "pending"]
+    assert row(ledger, 1)["body"] == look(1).payload, "as it was read before"
     assert ledger.balanced()

@@ -6,6 +6,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,7 @@ def filled(live: World, command: Command) -> World:
     live.calls(3)
     live.call(contacts=[])
     assert command("sync", "-c", live.config_file).code == 0
-    live.calls(2)
+    live.calls(2, first_ago=timedelta(minutes=5))
     return live
 
 
