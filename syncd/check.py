@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def _source(config: Config, source: Source, clocks: Clocks, owners: list[Owner])
     store = PassStore(_kept(config, source.name), clock.now)
     server_clock = ServerClock(clock.now, store.get(CLOCK))
     context = Context(source.name, store, clock.now, time.sleep, looks_only=True, turn_s=TURN_S, clock=server_clock)
-    clocks.add(source.name, server_clock, lambda: _ask(source, context))
+    ask = None  # another failed sign-in would say the same again
     try:
         connector = source.connector(source.config, context)
         try:
@@ -97,10 +98,13 @@ def _source(config: Config, source: Source, clocks: Clocks, owners: list[Owner])
             connector.close()
         _refuse_stranger(config, source, identity)
         if not failed:
+            ask = partial(_ask, source, context)
             owners.extend(theirs)
             yield from own_domains.of_source(config.rules.to_rules(), theirs)
     except SyncdError as error:
         yield _failed("source", error)
+    finally:
+        clocks.add(source.name, server_clock, ask)
 
 
 def _failed(what: str, error: SyncdError) -> Finding:

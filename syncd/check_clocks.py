@@ -17,10 +17,10 @@ class Clocks:
 
     def __init__(self, sleep: Callable[[float], None] = time.sleep) -> None:
         self._sleep = sleep
-        self._servers: list[tuple[str, ServerClock, Callable[[], object]]] = []
+        self._servers: list[tuple[str, ServerClock, Callable[[], object] | None]] = []
 
-    def add(self, server: str, clock: ServerClock, ask: Callable[[], object]) -> None:
-        """Take a server's clock. `ask` makes one more request, from which the clock learns."""
+    def add(self, server: str, clock: ServerClock, ask: Callable[[], object] | None) -> None:
+        """Take a server's clock. `ask` makes one more request, from which the clock learns; None: it failed."""
         self._servers.append((server, clock, ask))
 
     def findings(self) -> Iterator[Finding]:
@@ -34,7 +34,7 @@ class Clocks:
 
     def _ask_again(self) -> None:
         """Ask those once more whose Date may stand still, all after one wait of 3 s at most."""
-        unknown = [(clock, ask) for _, clock, ask in self._servers if clock.told("") and clock.moves is None]
+        unknown = [(clock, ask) for _, clock, ask in self._servers if ask and clock.told("") and clock.moves is None]
         wait_s = max((clock.untold_s() for clock, _ in unknown), default=0.0)
         if wait_s:
             self._sleep(wait_s)

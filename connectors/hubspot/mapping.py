@@ -153,11 +153,11 @@ def _minutes(milliseconds: Any) -> float | None:
 
 def names_somebody(headers: str) -> bool:
     """Say whether the text of hs_email_headers names anybody; what is no JSON may, so it does."""
+    if len(headers) > HEADERS_MOST:
+        return True
     try:
-        found = bodies.parse(headers) if len(headers) <= HEADERS_MOST else None
+        found = bodies.parse(headers)
     except bodies.NotJson:
-        found = None
-    if found is None:
         return True
     return isinstance(found, dict) and bool(_sender(found, {}) or _receivers(found, {}))
 
