@@ -12,13 +12,13 @@ import hashlib
 import os
 import re
 import ssl
-import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from syncd import files
 from syncd.errors import ConfigError, Problem
 
 MOST_MADE = 8  # settings kept: the sources' CA files differ, and some change
@@ -167,7 +167,7 @@ def _own(trust: Trust) -> bytes:
     if not trust.ca_file:
         return b""
     try:
-        return _read(Path(trust.ca_file).expanduser(), owners={0, os.geteuid()}) or b"\n"  # an empty one holds none
+        return _read(Path(trust.ca_file).expanduser(), owners=files.trusted()) or b"\n"  # an empty one holds none
     except (OSError, ValueError, RuntimeError) as error:  # a NUL in the name, a ~user that nobody knows
         raise _wrong(trust.key, f"{_printable(trust.ca_file)} {_why(error)}") from None
 
@@ -226,29 +226,15 @@ def _certifi() -> bytes:
     return Path(certifi.where()).read_bytes()
 
 
-def _read(path: Path, *, owners: set[int] | None = None) -> bytes:
-    """Return a file's content, judged by its open handle. Links are followed: Kubernetes mounts files as links."""
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    try:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(0, "is a directory" if stat.S_ISDIR(found.st_mode) else "is no regular file")
-        if owners is not None and found.st_uid not in owners:
-            raise OSError(0, "belongs to neither root nor syncd's user")
-        content = bytearray()
-        while block := os.read(handle, 64 * 1024):
-            content += block
-            if len(content) > MOST_BYTES:
-                raise OSError(0, f"is larger than {MOST_BYTES // 1024**2} MiB")
-        return bytes(content)
-    finally:
-        os.close(handle)
+def _read(path: Path, *, owners: Collection[int] | None = None) -> bytes:
+    """Return a file's content. Links are followed: Kubernetes mounts files as links."""
+    return files.read(path, most=MOST_BYTES, follow=True, owners=owners)
 
 
 def _why(error: Exception) -> str:
     if not isinstance(error, OSError):
         return "is no path"
-    return f"cannot be read: {os.strerror(error.errno)}" if error.errno else str(error.strerror)
+    return str(error.strerror) if isinstance(error, files.Refused) else f"cannot be read: {error.strerror}"
 
 
 def _printable(path: str) -> str:

@@ -224,15 +224,15 @@ def broken(tmp_path: Path, kind: str) -> tuple[Path, str]:
     makes: dict[str, tuple[Callable[[], object], str]] = {
         "missing": (lambda: None, "No such file"),
         "a directory": (file.mkdir, "is a directory"),
-        "a FIFO": (lambda: os.mkfifo(file), "is no regular file"),
-        "a device": (lambda: file.symlink_to("/dev/zero"), "is no regular file"),
+        "a FIFO": (lambda: os.mkfifo(file), "is a FIFO"),
+        "a device": (lambda: file.symlink_to("/dev/zero"), "is a device"),
         "a loop": (lambda: file.symlink_to(file), "Too many levels"),
         "empty": (file.touch, "holds no certificate"),
         "prose": (lambda: file.write_text("no certificate"), "holds no certificate"),
         "a key": (lambda: file.write_bytes(trustme.CA().private_key_pem.bytes()), "holds no certificate"),
         "cut": (lambda: file.write_text(CUT), "holds no certificate"),
         "UTF-16": (lambda: file.write_text("-----BEGIN CERTIFICATE-----", encoding="utf-16"), "holds no certificate"),
-        "huge": (lambda: file.write_bytes(b"\n" * (tls.MOST_BYTES + 1)), "is larger than 4 MiB"),
+        "huge": (lambda: file.write_bytes(b"\n" * (tls.MOST_BYTES + 1)), "is larger than 4,194,304 bytes"),
     }  # fmt: skip
     make, message = makes[kind]
     make()
@@ -286,7 +286,7 @@ def test_a_ca_file_of_another_user_is_refused(authority, tmp_path):
     authority.cert_pem.write_to_path(str(file))
     os.chown(file, 12345, -1)
     found = failure(configured(tmp_path, "recotap", "https://127.0.0.1:9", ca_file=str(file)), "recotap")
-    assert (found.exit_code, "belongs to neither root" in found.message) == (78, True)
+    assert (found.exit_code, "belongs to user 12345, expected root" in found.message) == (78, True)
 
 
 YESTERDAY, TOMORROW = (datetime.now(UTC) + timedelta(days=days) for days in (-1, 1))
