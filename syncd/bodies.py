@@ -139,13 +139,14 @@ def _refuse_excess(body: bytes) -> None:
     if len(body) <= 2 * DEEPEST:  # too short for either
         return
     # A value takes two bytes at least. Counting what stands in strings too is cheaper, and enough in most cases.
-    if len(body) >= 2 * VALUES_MOST and _values(body) > VALUES_MOST and _values(_bare(body)) > VALUES_MOST:
+    if len(body) >= 2 * VALUES_MOST and values(body) > VALUES_MOST and values(_bare(body)) > VALUES_MOST:
         raise NotJson(f"has more than {VALUES_MOST:,} values")
     if _is_deep(_brackets(body)):
         raise NotJson(f"nests deeper than {DEEPEST} levels")
 
 
-def _values(body: bytes) -> int:
+def values(body: bytes) -> int:
+    """Return how many values a JSON text has at most: the commas and brackets of its strings count too."""
     return 1 + sum(map(body.count, (b",", b"[", b"{")))
 
 

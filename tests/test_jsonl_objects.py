@@ -6,7 +6,8 @@ from contextlib import suppress
 
 import pytest
 
-from connectors.jsonl.objects import MOST_VALUES, NotAnObject, parsed
+from connectors.jsonl.objects import NotAnObject, parsed
+from syncd.bodies import VALUES_MOST
 
 MIB = 1024 * 1024
 
@@ -46,10 +47,10 @@ def test_a_line_of_a_mebibyte_costs_little_time_and_memory(raw: bytes) -> None:
 @pytest.mark.parametrize(
     ("raw", "why"),
     [
-        (b'{"a":[' + b"0," * MOST_VALUES + b"0]}", "holds more than 100,000 values"),
-        (b'{"a":' * 101 + b"1" + b"}" * 101, "is nested more than 100 levels deep"),
+        (b'{"a":[' + b"0," * VALUES_MOST + b"0]}", "has more than 500,000 values"),
+        (b'{"a":' * 101 + b"1" + b"}" * 101, "nests deeper than 100 levels"),
         (b'{"a":' * 100 + b"1" + b"}" * 100, ""),
-        (b'{"a":"' + b"[,{:" * MOST_VALUES + b'"}', ""),  # of a text
+        (b'{"a":"' + b"[,{:" * VALUES_MOST + b'"}', ""),  # of a text
         (b'{"a":"' + b'\\"[' * 200 + b'"}', ""),
         (b'{"a":[' + b"[]," * 200 + b"0]}", ""),
     ],
