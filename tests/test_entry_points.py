@@ -1,0 +1,56 @@
+"""Each kind of external input has one way in: no other module calls what it guards."""
+
+import ast
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+
+import pytest
+
+from tests.test_project import MODULES
+
+OURS = ("syncd.sandbox*", "syncd.testing*", "syncd.demo")  # they read what they have written themselves
+
+# What may be called, and by whom.
+GUARDED = {
+    "open": ("syncd.files", "syncd.streams"),
+    "os.open": ("syncd.files", "syncd.streams", "connectors.jsonl.place"),  # place: names relative to its folder
+    "io.open": (),
+    ".read_text": ("syncd.config.shipped",),  # the package's own files
+    ".read_bytes": ("syncd.tls",),  # the package certifi's own file
+    ".write_text": ("syncd.config.schema",),  # a developer's command
+    ".write_bytes": (),
+    "shutil.copyfile": (),
+    "shutil.copyfileobj": (),
+    "shutil.copy": (),
+    "orjson.loads": ("syncd.bodies",),
+    # Of the ledger's own texts, and of a variable that the operator has set.
+    "json.loads": ("syncd.ledger*", "syncd.push", "syncd.config.reading"),
+    "zlib.decompressobj": ("syncd.bodies",),
+    "zlib.decompress": (),
+    "gzip.decompress": (),
+    "ssl.create_default_context": (),
+    "ssl._create_unverified_context": (),
+    "ssl.SSLContext": ("syncd.tls",),
+    "input": (),
+}
+
+
+def calls(module: str) -> Iterator[str]:
+    """Yield what a module calls, as `name`, `module.name` and `.method`."""
+    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func)
+            if isinstance(node.func, ast.Attribute):
+                yield f".{node.func.attr}"
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if not any(fnmatchcase(name, each) for each in OURS)])
+def test_what_comes_from_outside_enters_by_its_own_door(module):
+    for called in calls(module):
+        owners = GUARDED.get(called)
+        assert owners is None or any(fnmatchcase(module, owner) for owner in owners), f"{module} calls {called}"
+
+
+def test_the_table_names_what_is_called():
+    called = {name for module in MODULES for name in calls(module)}
+    assert {name for name, owners in GUARDED.items() if owners} <= called
