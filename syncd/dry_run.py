@@ -9,10 +9,11 @@ from queue import SimpleQueue
 
 from syncd import clock
 from syncd.connector import Source
-from syncd.engine import Halt, Judge
+from syncd.engine import Halt
 from syncd.errors import SyncdError, Unavailable
 from syncd.ledger import Glance, exists
 from syncd.life import Reading
+from syncd.normalizer import Normalizer
 from syncd.pull import Event, Failed, Finished, Met, Read, Reader
 from syncd.rules import Rules
 
@@ -59,7 +60,7 @@ class DryRun:
 
     def _of(self, source: Source) -> Iterator[Reading]:
         events: SimpleQueue[Event] = SimpleQueue()
-        judge = Judge(self._rules, self._now)
+        normalizer = Normalizer(self._rules, self._now)
         reader = Reader(
             source, ledger=self._ledger, now=self._now, stopping=self._ending,
             emit=lambda _, event: events.put(event), rules=self._rules, looks_only=True,
@@ -68,9 +69,9 @@ class DryRun:
         while not isinstance(event := events.get(), Finished):
             match event:
                 case Met(connector, _):
-                    judge.meet(source, connector, reader.clock)
+                    normalizer.meet(source, connector, reader.clock)
                 case Read(stream, page, owners):
-                    for reading in judge.readings(stream, page.records, owners):
+                    for reading in normalizer.readings(stream, page.records, owners):
                         self.counts[reading.wanted.value, reading.reason or ""] += 1
                         yield reading
                     reader.booked()

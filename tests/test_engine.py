@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from connectors.hubspot import HubSpot
-from syncd import clock, engine, rules
+from syncd import clock, normalizer, rules
 from syncd.activity import Draft
 from syncd.answers import read
 from syncd.connector import Record
@@ -40,7 +40,7 @@ def test_a_record_that_the_rules_choke_on_is_dead_and_stops_nobody(
             raise OverflowError("date value out of range")
         return rules.assess(draft, **how)
 
-    monkeypatch.setattr(engine, "assess", assess)
+    monkeypatch.setattr(normalizer, "assess", assess)
     good = world.call()
     assert world.sync().exit_code == Exit.OK
     assert world.state(bad) == "dead unreadable"

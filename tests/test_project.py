@@ -54,7 +54,8 @@ MAY_IMPORT = {
     "pull": f"incoming ledger own_domains {MIDDLE}",
     "push": f"ledger sender {MIDDLE}",
     "pass_clocks": f"push {PURE}",
-    "engine": f"ledger own_domains pass_clocks pull push {MIDDLE}",
+    "normalizer": f"{MIDDLE}",
+    "engine": f"ledger normalizer own_domains pass_clocks pull push {MIDDLE}",
     "testing": f"testing {MIDDLE}",
     "sandbox": "sandbox",
 }
