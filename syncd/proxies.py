@@ -68,7 +68,8 @@ def judge(variable: str, value: str) -> Proxy:
     if mistake:
         raise ConfigError([Problem(variable, *mistake)], where="the environment")
     login, _, place = rest.rstrip("/").rpartition("@")
-    return Proxy(f"http://{place.lower()}", variable, _authorization(login) if login else {})
+    host, port = _parted(place.lower())
+    return Proxy(f"http://{host}:{port}", variable, _authorization(login) if login else {})
 
 
 def _variable(scheme: str, environ: Mapping[str, str]) -> str:
@@ -102,14 +103,20 @@ def _mistake_in_rest(rest: str) -> tuple[str, str] | None:
         return "has a login with characters that must be percent-encoded", LOGIN
     if re.search(r"[/?#\\]", place):
         return "has a path, a ? or a #", f"{EXPECTED}; {LOGIN}"
-    host, colon, port = place.rpartition(":")
-    if not colon or (place.startswith("[") and place.endswith("]")):
-        return ("names no host" if not place else "names no port"), EXPECTED
+    host, port = _parted(place)
     if not host:
         return "names no host", EXPECTED
     if not PORT.fullmatch(port) or not 0 < int(port) < 65_536:
         return "has an invalid port, expected 1 to 65535", EXPECTED
     return None if _is_host(host.lower()) else ("has an invalid host", f"{EXPECTED}, the host in ASCII")
+
+
+def _parted(place: str) -> tuple[str, str]:
+    """Return host and port; without one the port of HTTP, as other programs take it."""
+    if ":" not in place or place.endswith("]"):
+        return place, "80"
+    host, _, port = place.rpartition(":")
+    return host, port
 
 
 def _is_host(host: str) -> bool:
