@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from connectors.hubspot import HubSpot, mapping
 from syncd.activity import Company, Draft, Owner, Person
 from syncd.connector import Record, Ref
+from syncd.errors import Unreadable
 from syncd.sandbox import sample
 
 MODIFIED = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -263,6 +264,13 @@ def test_the_recorded_owner_and_one_that_has_left_are_read():
     assert mapping.owner(row) == Owner("77288308", "owner@example.com", "string string")
     gone = {**row, "firstName": "", "lastName": None, "archived": True, "userId": None}  # names are cleared (seen)
     assert mapping.owner(gone) == Owner("77288308", "owner@example.com", None, active=False)
+
+
+@pytest.mark.parametrize("meaning", [mapping.call, mapping.email])
+@pytest.mark.parametrize("row", [{}, {"properties": None}, {"properties": []}, {"properties": "a"}, {"properties": 1}])
+def test_a_record_without_properties_is_unreadable_and_says_so(meaning, row):
+    with pytest.raises(Unreadable, match="no properties"):
+        meaning(Record(Ref("7", datetime(2026, 3, 1, tzinfo=UTC)), {"id": "7", **row}))
 
 
 def test_neither_bodies_nor_numbers_nor_recordings_are_asked_for():

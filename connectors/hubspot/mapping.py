@@ -12,6 +12,7 @@ from connectors.hubspot.values import ids
 from syncd import bodies
 from syncd.activity import Company, Direction, Draft, Owner, Person, Status
 from syncd.connector import Record
+from syncd.errors import Unreadable
 from syncd.values import addresses, count, full_name, moment, number, text
 
 Properties = Mapping[str, Any]
@@ -56,7 +57,7 @@ EMAIL_DIRECTIONS: dict[str | None, Direction] = {"EMAIL": "outbound", "INCOMING_
 
 def call(record: Record) -> Draft:
     """Say what a call means."""
-    properties: Properties = record.row["properties"]
+    properties = _properties(record)
     related = record.related
     created_at = _created_at(record)
     status = text(properties.get("hs_call_status")) or ""
@@ -79,7 +80,7 @@ def call(record: Record) -> Draft:
 
 def email(record: Record) -> Draft:
     """Say what an email means."""
-    properties: Properties = record.row["properties"]
+    properties = _properties(record)
     related = record.related
     created_at = _created_at(record)
     headers = _headers(properties.get("hs_email_headers"))
@@ -141,8 +142,16 @@ def owner(row: Mapping[str, Any]) -> Owner:
     )
 
 
+def _properties(record: Record) -> Properties:
+    """Return a call's or email's properties; Unreadable if the record has none."""
+    found = record.row.get("properties")
+    if not isinstance(found, dict):
+        raise Unreadable("HubSpot shows no properties of this record")
+    return found
+
+
 def _created_at(record: Record) -> datetime:
-    created = moment(record.row["properties"].get("hs_createdate"))
+    created = moment(_properties(record).get("hs_createdate"))
     return created or moment(record.row.get("createdAt")) or record.ref.modified_at
 
 
