@@ -11,7 +11,7 @@ import pytest
 from syncd.activity import Company, Draft, Owner, Person
 from syncd.connector import Context, Finding, Page, Record, Ref, Source, SourceConfig, Stream, Window
 from syncd.errors import Exit, Malformed, Unavailable, Unreadable
-from syncd.ledger import Ledger, writing
+from syncd.ledger import Ledger, outbox, rows
 from syncd.states import Verdict
 from tests.ledgers import NOW, WEEK, book, due, half, row
 from tests.ledgers import reading as look
@@ -252,27 +252,27 @@ def ledger(tmp_path: Any) -> Iterator[Ledger]:
 
 def test_a_verdict_that_cannot_be_written_undoes_no_other(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """Should a text ever pass `fit` that SQLite refuses, that item loses its text and the others lose nothing."""
-    monkeypatch.setattr(writing, "fit", str)
+    monkeypatch.setattr(outbox, "fit", str)
     book(ledger, *(look(number) for number in range(1, 4)))
     claim = ledger.intend(due(ledger), now=NOW)
     ids = [activity.id for activity in claim.activities]
     said = [
-        writing.Judgement(ids[0], Verdict.CREATED),
-        writing.Judgement(ids[1], Verdict.SKIPPED, "\ud83d"),
-        writing.Judgement(ids[2], Verdict.FAILED, "as it was"),
+        outbox.Judgement(ids[0], Verdict.CREATED),
+        outbox.Judgement(ids[1], Verdict.SKIPPED, "\ud83d"),
+        outbox.Judgement(ids[2], Verdict.FAILED, "as it was"),
     ]
     ledger.judge(claim.post_id, said, now=NOW, max_age=WEEK, random=half)
     states = [row(ledger, crm_id)["state"] for crm_id in (1, 2, 3)]
     assert sorted(states) == ["delivered", "pending", "skipped"]
     details = ledger._db.execute("SELECT verdict, detail FROM attempts ORDER BY verdict").fetchall()
-    assert details == [("created", None), ("failed", "as it was"), ("skipped", writing.UNWRITTEN)]
+    assert details == [("created", None), ("failed", "as it was"), ("skipped", rows.UNWRITTEN)]
 
 
 def test_a_reading_that_cannot_be_written_undoes_no_other(ledger: Ledger) -> None:
     bad = replace(look(2), payload='{"a": "\ud83d"}')
     book(ledger, look(1), bad, look(3))
     assert [row(ledger, crm_id)["state"] for crm_id in (1, 2, 3)] == ["pending", "dead", "pending"]
-    assert row(ledger, 2)["detail"] == writing.UNWRITTEN
+    assert row(ledger, 2)["detail"] == rows.UNWRITTEN
     assert ledger.balanced()
     book(ledger, replace(look(1, modified_at=NOW + timedelta(hours=1)), payload='{"a": "\ud83d"}'), look(4))
     assert [row(ledger, crm_id)["state"] for crm_id in (1, 4)] == ["pending", "pending"]

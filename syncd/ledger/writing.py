@@ -6,11 +6,10 @@ the verdicts of a POST             one transaction, after the answer
 """
 
 import json
-import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,54 +18,23 @@ from sqlite_utils import Database
 from syncd import clock, life
 from syncd.connector import Ref
 from syncd.ledger import file
-from syncd.ledger.reading import RECOTAP, Glance, times
+from syncd.ledger.outbox import Claim, Claimed, Judgement, Outbox
+from syncd.ledger.reading import RECOTAP
+from syncd.ledger.rows import ROW_COLUMNS, UNWRITABLE, UNWRITTEN, columns_of, row_of
 from syncd.life import Reading, Row
-from syncd.states import ANSWERS, MEANINGS, SILENCES, Cause, IllegalMove, State, Verdict, move
+from syncd.states import State
 from syncd.text import fit
 
 DOUBT = "@doubt"  # kept under RECOTAP: whether something was booked by a clock that no server confirms
-KEEP_ATTEMPTS = 20  # of one activity: an outage of weeks must not fill the file
 KEEP_PASSES = 500
 READERS_MS = 250  # to wait for readers at the end of a pass; Litestream reads all the time (seen: 5 s a pass lost)
 VACUUM_PAGES = 1000  # free pages that are worth giving back at the end of a pass
 
-ROW_COLUMNS = (
-    "state", "modified_at", "occurred_at", "reason", "verdict", "detail", "next_attempt_at", "waiting_since",
-    "missing_since", "refused_since", "refusals", "unknown", "isolated", "changed_after_delivery",
-)  # fmt: skip
-UNWRITTEN = "the ledger cannot hold what was said or read here"  # it takes the place of a text that fails to be written
-# What SQLite's module raises for one value: a lone surrogate, a number or text that is too large, another type.
-UNWRITABLE = (ValueError, OverflowError, sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
 _INSERT = f"""
     INSERT INTO activities (id, stream_id, crm_id, external_activity_id, kind, first_seen_at,
         {", ".join(ROW_COLUMNS)})
     VALUES (?, ?, ?, ?, ?, ?, {", ".join("?" * len(ROW_COLUMNS))})
 """  # nosec B608 # names of columns
-_UPDATE = f"""
-    UPDATE activities SET updated_at = iif(state = 'delivered', updated_at, ?),
-        {", ".join(f"{column} = ?" for column in ROW_COLUMNS)}
-    WHERE id = ?
-"""  # nosec B608 # names of columns
-
-_DUE = """
-    SELECT id, external_activity_id, body, unknown, isolated, verdict IS 'suspect'
-    FROM activities JOIN payloads ON activity_id = id
-    WHERE state = 'pending'
-"""
-_FRESH = " AND last_post = 0 ORDER BY occurred_at LIMIT :limit"
-_BEFORE = " AND last_post > 0 AND last_post < :first_post"
-_BLAMELESS = _BEFORE + " AND refusals = 0 AND isolated = {} ORDER BY next_attempt_at LIMIT :limit"
-_BACKED_OFF = (
-    _BEFORE + " AND refusals > 0 AND isolated = {} AND next_attempt_at {} ORDER BY next_attempt_at LIMIT :limit"
-)
-_OVER, _NONSENSE = "<= :now", "> :nonsense"  # the back-off is over; it was booked by a clock that was wrong
-# In this order. Of the isolated, what a 400 named before what fells the server: that may end the pass.
-_QUEUES = (
-    _FRESH,
-    _BLAMELESS.format(0),
-    *(_BACKED_OFF.format(isolated, when) for isolated in (0, 1) for when in (_OVER, _NONSENSE)),
-    _BLAMELESS.format(1),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,42 +46,12 @@ class Booked:
     changed_after_delivery: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """One activity on its way out."""
-
-    id: int  # the ledger's
-    external_activity_id: str
-    body: str  # one JSON object
-    unknown: bool  # an *earlier* attempt may have stored it
-    isolated: bool = False
-    felled: bool = False  # its last attempt, alone, met a time-out or a 5xx while others got through
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """One POST whose intent is committed."""
-
-    post_id: int
-    activities: tuple[Claimed, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """One activity's verdict in one POST."""
-
-    activity_id: int
-    verdict: Verdict
-    detail: str | None = None
-
-
-class Ledger(Glance):
+class Ledger(Outbox):
     """Write the ledger. One thread, which opened it, and only while it is `held`."""
 
     def __init__(self, db: Database, path: Path) -> None:
         super().__init__(db, path)
         self._streams: dict[tuple[str, str], int] = {}
-        self._depth = 0
 
     @classmethod
     @contextmanager
@@ -125,32 +63,6 @@ class Ledger(Glance):
                 yield cls(db, path)
         finally:
             db.close()
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Commit all that is written within, or none of it; an inner one is part of the outer."""
-        self._depth += 1
-        try:
-            if self._depth > 1:
-                yield
-            else:
-                with file.writing(self._db, self.path):
-                    yield
-        finally:
-            self._depth -= 1
-
-    @contextmanager
-    def _savepoint(self) -> Iterator[None]:
-        """Undo what is written within if it fails, and nothing else of the transaction."""
-        self._db.conn.execute("SAVEPOINT one")
-        try:
-            yield
-        except BaseException:
-            if self._db.conn.in_transaction:  # a full disk ends it altogether
-                self._db.conn.execute("ROLLBACK TO one")
-                self._db.conn.execute("RELEASE one")
-            raise
-        self._db.conn.execute("RELEASE one")
 
     # -- sources and streams ------------------------------------------------------------
 
@@ -310,7 +222,7 @@ class Ledger(Glance):
             WHERE stream_id = :stream_id AND crm_id IN (SELECT value FROM json_each(:ids))
         """  # nosec B608 # names of columns
         found = self._db.execute(sql, {"stream_id": stream_id, "ids": json.dumps(list(crm_ids))})
-        return {crm_id: (row_id, _row(columns), body) for crm_id, row_id, body, *columns in found}
+        return {crm_id: (row_id, row_of(columns), body) for crm_id, row_id, body, *columns in found}
 
     def _insert(self, stream_id: int, readings: Sequence[Reading], now: datetime, certain: bool) -> None:
         """Insert a row for each reading; for one that cannot be written, a dead row that says so."""
@@ -337,7 +249,7 @@ class Ledger(Glance):
         for row_id, reading in enumerate(readings, first):
             row = life.born(reading, now, certain=certain)
             named = (row_id, stream_id, reading.crm_id, reading.external_activity_id, reading.kind, at)
-            rows.append(named + _columns(row))
+            rows.append(named + columns_of(row))
             if row.state is State.PENDING:
                 payloads.append((row_id, reading.payload))
         self._db.conn.executemany(_INSERT, rows)
@@ -381,178 +293,6 @@ class Ledger(Glance):
                 after = replace(row, modified_at=ref.modified_at, changed_after_delivery=True)
                 self._write(row_id, row, after, now)
                 count += 1
-        return count
-
-    def _write(self, row_id: int, before: Row, after: Row, now: datetime) -> None:
-        """Write `after`, and erase the payload of a row that leaves pending."""
-        if after == before:
-            return
-        self._db.conn.execute(_UPDATE, (clock.text(now), *_columns(after), row_id))
-        if before.state is State.PENDING and after.state is not State.PENDING:
-            self._db.execute("DELETE FROM payloads WHERE activity_id = :id", {"id": row_id})
-
-    # -- what is sent -------------------------------------------------------------------
-
-    def first_post(self) -> int:
-        """Return the id that the next POST will have: attempts from it on belong to this pass."""
-        return self._number("SELECT coalesce(max(id), 0) + 1 FROM posts")
-
-    def due(self, limit: int, *, first_post: int, now: datetime) -> list[Claimed]:
-        """Return up to `limit` activities to send next, all fresh, all retried, or all isolated.
-
-        Fresh ones come first, oldest first; then the retries; what a 400 named comes
-        last and only with its like. What this pass has tried already is left out. What no
-        verdict about itself holds back is due whatever the clock said when it was booked.
-        """
-        values = {"limit": limit, "first_post": first_post} | times(now)
-        rows: list[Any] = []
-        for queue in _QUEUES:
-            rows = rows or self._db.execute(_DUE + queue, values).fetchall()
-        return [
-            Claimed(row_id, external_id, body, bool(unknown), bool(isolated), bool(felled))
-            for row_id, external_id, body, unknown, isolated, felled in rows
-        ]
-
-    def intend(self, activities: Sequence[Claimed], *, now: datetime) -> Claim:
-        """Commit the intent to POST `activities`; the request may leave once this has returned.
-
-        Payloads, and whether an earlier attempt may have stored one, are read anew: from before this
-        intent, yet after whatever was booked since `due`. What has left `pending` since is left out.
-        """
-        wanted = json.dumps([activity.id for activity in activities])
-        with self.transaction():
-            post_id = int(
-                self._db.execute("INSERT INTO posts (at) VALUES (:at)", {"at": clock.text(now)}).lastrowid or 0
-            )
-            sql = """
-                SELECT id, body, unknown, last_post FROM activities JOIN payloads ON activity_id = id
-                WHERE id IN (SELECT value FROM json_each(:ids))
-            """
-            rows = {row_id: row for row_id, *row in self._db.execute(sql, {"ids": wanted})}
-            claimed = tuple(
-                replace(activity, body=rows[activity.id][0], unknown=bool(rows[activity.id][1]))
-                for activity in activities
-                if activity.id in rows
-            )
-            self._forget_old_attempts([row_id for row_id, (_, _, last_post) in rows.items() if last_post])
-            pairs = [(row_id, post_id) for row_id in rows]
-            self._db.conn.executemany("INSERT INTO attempts (activity_id, post_id) VALUES (?, ?)", pairs)
-            sql = "UPDATE activities SET last_post = :post WHERE id IN (SELECT value FROM json_each(:ids))"
-            self._db.execute(sql, {"post": post_id, "ids": json.dumps(list(rows))})
-        return Claim(post_id, claimed)
-
-    def _forget_old_attempts(self, activity_ids: Sequence[int]) -> None:
-        sql = f"""
-            DELETE FROM attempts WHERE activity_id = :id AND post_id <= (
-                SELECT post_id FROM attempts WHERE activity_id = :id
-                ORDER BY post_id DESC LIMIT 1 OFFSET {KEEP_ATTEMPTS - 1})
-        """  # nosec B608 # a number of ours
-        self._db.conn.executemany(sql, [{"id": activity_id} for activity_id in activity_ids])
-
-    def judge(
-        self,
-        post_id: int,
-        judgements: Sequence[Judgement],
-        *,
-        now: datetime,
-        max_age: timedelta,
-        random: Callable[[], float],
-        certain: bool = True,
-    ) -> int:
-        """Book the verdicts of one POST; return how many activities died of them.
-
-        If one of them cannot be written, each is booked by itself, and that one without its text.
-        """
-        how: dict[str, Any] = {"now": now, "max_age": max_age, "random": random, "certain": certain}
-        judgements = [j if j.detail is None else replace(j, detail=fit(j.detail)) for j in judgements]
-        with self.transaction():
-            try:
-                with self._savepoint():
-                    died = self._judge(post_id, judgements, **how)
-            except UNWRITABLE:
-                died = sum(self._judge_alone(post_id, judgement, **how) for judgement in judgements)
-            sql = "UPDATE posts SET finished_at = :now WHERE id = :id"
-            self._db.execute(sql, {"id": post_id, "now": clock.text(now)})
-            self._note_silence({j.verdict for j in judgements}, now)
-        return died
-
-    def _judge_alone(self, post_id: int, judgement: Judgement, **how: Any) -> int:
-        try:
-            with self._savepoint():
-                return self._judge(post_id, [judgement], **how)
-        except UNWRITABLE:
-            return self._judge(post_id, [replace(judgement, detail=UNWRITTEN)], **how)
-
-    def _judge(
-        self,
-        post_id: int,
-        judgements: Sequence[Judgement],
-        *,
-        now: datetime,
-        max_age: timedelta,
-        random: Callable[[], float],
-        certain: bool,
-    ) -> int:
-        delivered = [j for j in judgements if MEANINGS[j.verdict].state is State.DELIVERED]
-        others = {j.activity_id: j for j in judgements if MEANINGS[j.verdict].state is not State.DELIVERED}
-        died = 0
-        self._deliver(delivered)
-        for row_id, row in self._pending(list(others)):
-            judgement = others[row_id]
-            after = life.judged(
-                row, judgement.verdict, judgement.detail, now=now, max_age=max_age, random=random, certain=certain
-            )
-            self._write(row_id, row, after, now)
-            died += after.state is State.DEAD
-        self._db.conn.executemany(
-            "UPDATE attempts SET verdict = ?, detail = ? WHERE activity_id = ? AND post_id = ?",
-            [(j.verdict.value, j.detail, j.activity_id, post_id) for j in judgements],
-        )
-        return died
-
-    def _note_silence(self, verdicts: Set[Verdict], now: datetime) -> None:
-        """Keep since when no POST has brought a word of Recotap's about an item."""
-        if verdicts & ANSWERS:
-            self._db.execute("UPDATE recotap SET silent_since = NULL WHERE silent_since IS NOT NULL")
-        elif verdicts & SILENCES:
-            sql = "UPDATE recotap SET silent_since = :now WHERE silent_since IS NULL"
-            self._db.execute(sql, {"now": clock.text(now)})
-
-    def _deliver(self, judgements: Sequence[Judgement]) -> None:
-        """Book deliveries in bulk: what life.judged says of them, in one statement each.
-
-        When it was stands in `posts`: 24 bytes less in a row, which 200,000 rows notice.
-        """
-        move(State.PENDING, State.DELIVERED, Cause.VERDICT)
-        sql = """
-            UPDATE activities SET state = 'delivered', verdict = ?, reason = NULL, detail = NULL,
-                next_attempt_at = NULL, updated_at = NULL
-            WHERE id = ? AND state = 'pending'
-        """
-        count = self._db.conn.executemany(sql, [(j.verdict.value, j.activity_id) for j in judgements]).rowcount
-        if judgements and count != len(judgements):
-            raise IllegalMove(f"{len(judgements) - count} of {len(judgements)} delivered activities were not pending")
-        ids = [(j.activity_id,) for j in judgements]
-        self._db.conn.executemany("DELETE FROM payloads WHERE activity_id = ?", ids)
-
-    def _pending(self, ids: Sequence[int]) -> list[tuple[int, Row]]:
-        sql = f"""
-            SELECT id, {", ".join(ROW_COLUMNS)} FROM activities WHERE id IN (SELECT value FROM json_each(:ids))
-        """  # nosec B608 # names of columns
-        return [(row_id, _row(columns)) for row_id, *columns in self._db.execute(sql, {"ids": json.dumps(list(ids))})]
-
-    def recover(self, *, now: datetime) -> int:
-        """Book what a crash left open: each such attempt may have been stored. Return how many there were."""
-        open_posts = "SELECT id FROM posts WHERE id IN (SELECT post_id FROM attempts WHERE verdict IS NULL)"
-        with self.transaction():
-            posts = [row[0] for row in self._db.execute(open_posts)]
-            count = 0
-            for post_id in posts:
-                sql = "SELECT activity_id FROM attempts WHERE post_id = :id AND verdict IS NULL"
-                ids = [row[0] for row in self._db.execute(sql, {"id": post_id})]
-                judgements = [Judgement(activity_id, Verdict.CRASHED) for activity_id in ids]
-                self.judge(post_id, judgements, now=now, max_age=timedelta.max, random=lambda: 0.0)
-                count += len(ids)
         return count
 
     # -- passes -------------------------------------------------------------------------
@@ -605,28 +345,6 @@ def _unwritten(reading: Reading) -> Reading:
         occurred_at=None,
         due_at=None,
     )
-
-
-def _row(columns: Sequence[Any]) -> Row:
-    """Read ROW_COLUMNS."""
-    state, modified, occurred, reason, verdict, detail, due, waiting, missing, refused, refusals, *flags = columns
-    return Row(
-        State(state), clock.instant(modified), clock.optional_instant(occurred), reason,
-        None if verdict is None else Verdict(verdict), detail, clock.optional_instant(due),
-        clock.optional_instant(waiting), clock.optional_instant(missing), clock.optional_instant(refused),
-        refusals, *map(bool, flags),
-    )  # fmt: skip
-
-
-def _columns(row: Row) -> tuple[Any, ...]:
-    """Write ROW_COLUMNS."""
-    return (
-        row.state.value, clock.text(row.modified_at), clock.optional_text(row.occurred_at), row.reason,
-        None if row.verdict is None else row.verdict.value, row.detail, clock.optional_text(row.next_attempt_at),
-        clock.optional_text(row.waiting_since), clock.optional_text(row.missing_since),
-        clock.optional_text(row.refused_since), row.refusals, int(row.unknown), int(row.isolated),
-        int(row.changed_after_delivery),
-    )  # fmt: skip
 
 
 __all__ = ["RECOTAP", "Booked", "Claim", "Claimed", "Judgement", "Ledger"]

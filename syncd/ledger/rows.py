@@ -1,0 +1,93 @@
+"""The part of a ledger row that changes: how it is written and read back, and the transaction that does so."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlite_utils import Database
+
+from syncd import clock
+from syncd.ledger import file
+from syncd.ledger.reading import Glance
+from syncd.life import Row
+from syncd.states import State, Verdict
+
+ROW_COLUMNS = (
+    "state", "modified_at", "occurred_at", "reason", "verdict", "detail", "next_attempt_at", "waiting_since",
+    "missing_since", "refused_since", "refusals", "unknown", "isolated", "changed_after_delivery",
+)  # fmt: skip
+UNWRITTEN = "the ledger cannot hold what was said or read here"  # it takes the place of a text that fails to be written
+# What SQLite's module raises for one value: a lone surrogate, a number or text that is too large, another type.
+UNWRITABLE = (ValueError, OverflowError, sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
+_UPDATE = f"""
+    UPDATE activities SET updated_at = iif(state = 'delivered', updated_at, ?),
+        {", ".join(f"{column} = ?" for column in ROW_COLUMNS)}
+    WHERE id = ?
+"""  # nosec B608 # names of columns
+
+
+class Writer(Glance):
+    """Write rows within transactions. Its subclasses say what."""
+
+    def __init__(self, db: Database, path: Path) -> None:
+        super().__init__(db, path)
+        self._depth = 0
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit all that is written within, or none of it; an inner one is part of the outer."""
+        self._depth += 1
+        try:
+            if self._depth > 1:
+                yield
+            else:
+                with file.writing(self._db, self.path):
+                    yield
+        finally:
+            self._depth -= 1
+
+    @contextmanager
+    def _savepoint(self) -> Iterator[None]:
+        """Undo what is written within if it fails, and nothing else of the transaction."""
+        self._db.conn.execute("SAVEPOINT one")
+        try:
+            yield
+        except BaseException:
+            if self._db.conn.in_transaction:  # a full disk ends it altogether
+                self._db.conn.execute("ROLLBACK TO one")
+                self._db.conn.execute("RELEASE one")
+            raise
+        self._db.conn.execute("RELEASE one")
+
+    def _write(self, row_id: int, before: Row, after: Row, now: datetime) -> None:
+        """Write `after`, and erase the payload of a row that leaves pending."""
+        if after == before:
+            return
+        self._db.conn.execute(_UPDATE, (clock.text(now), *columns_of(after), row_id))
+        if before.state is State.PENDING and after.state is not State.PENDING:
+            self._db.execute("DELETE FROM payloads WHERE activity_id = :id", {"id": row_id})
+
+
+def row_of(columns: Sequence[Any]) -> Row:
+    """Read ROW_COLUMNS."""
+    state, modified, occurred, reason, verdict, detail, due, waiting, missing, refused, refusals, *flags = columns
+    return Row(
+        State(state), clock.instant(modified), clock.optional_instant(occurred), reason,
+        None if verdict is None else Verdict(verdict), detail, clock.optional_instant(due),
+        clock.optional_instant(waiting), clock.optional_instant(missing), clock.optional_instant(refused),
+        refusals, *map(bool, flags),
+    )  # fmt: skip
+
+
+def columns_of(row: Row) -> tuple[Any, ...]:
+    """Write ROW_COLUMNS."""
+    return (
+        row.state.value, clock.text(row.modified_at), clock.optional_text(row.occurred_at), row.reason,
+        None if row.verdict is None else row.verdict.value, row.detail, clock.optional_text(row.next_attempt_at),
+        clock.optional_text(row.waiting_since), clock.optional_text(row.missing_since),
+        clock.optional_text(row.refused_since), row.refusals, int(row.unknown), int(row.isolated),
+        int(row.changed_after_delivery),
+    )  # fmt: skip
