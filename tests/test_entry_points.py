@@ -23,8 +23,8 @@ GUARDED = {
     "shutil.copyfileobj": (),
     "shutil.copy": (),
     "orjson.loads": ("syncd.bodies",),
-    # Of the ledger's own texts, and of a variable that the operator has set.
-    "json.loads": ("syncd.ledger*", "syncd.push", "syncd.config.reading"),
+    # Of the ledger's own texts, of a variable that the operator has set, and of a line that bodies has parsed.
+    "json.loads": ("syncd.ledger*", "syncd.push", "syncd.config.reading", "connectors.jsonl.objects"),
     "zlib.decompressobj": ("syncd.bodies",),
     "zlib.decompress": (),
     "gzip.decompress": (),

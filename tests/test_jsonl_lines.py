@@ -257,3 +257,20 @@ def test_whatever_bytes_are_in_a_file_each_line_is_one_record_and_nothing_raises
     for line in found:
         assert line.crm_id
         assert line.fault == "" or not line.row
+
+
+@pytest.mark.parametrize(
+    ("ids", "faults"),
+    [
+        (['"two"', r'"two\ud83d"', r'"two\ud83e"', '"two\x01"', '"two\x02"'], 0),
+        ([r'"a\ud83d\ude00"', '"a😀"'], 0),  # the same emoji, and so the same id
+        (["12345678901234567890123", "12345678901234567890124"], 2),
+        (["1.2345E+11", "1e400", "7.0"], 2),
+        (["7", '"7"'], 0),
+    ],
+)
+def test_two_ids_are_never_one_and_one_is_never_two(jsonl: Path, ids: list[str], faults: int) -> None:
+    found = read(jsonl, "".join(f'{{"id": {each}, "kind": "call"}}\n' for each in ids))
+    assert sum(bool(line.fault) for line in found) == faults
+    same = 1 if ids[-1] in ('"a😀"', '"7"') else len(ids)
+    assert len({line.crm_id for line in found}) == same

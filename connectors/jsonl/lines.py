@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from connectors.jsonl.config import JsonlConfig
-from connectors.jsonl.objects import NotAnObject, parsed
+from connectors.jsonl.objects import NotAnObject, as_written, parsed
 from connectors.jsonl.place import BLOCK, Place
 from syncd import files
 from syncd.activity import Kind
@@ -158,9 +158,12 @@ class Reading:
             kind = KINDS.get((word or self._config.kind).lower())
             if kind is None:
                 fault = f"says neither call nor email in {columns.kind!r}"
+        found = None if fault else field(row if self.file.is_csv else as_written(raw, row), columns.id)
+        if isinstance(found, float):  # 12345678901234567890123 and …124 are the same one
+            fault = f"has a number in {columns.id!r} that is no whole one or too large: write it in quotes"
         if fault:  # whose it is nobody can tell: one stream takes all of these
             return Line(at, f"line-{_hash(raw)}", kind or "call", {}, number, fault, weight)
-        written = text(field(row, columns.id))
+        written = text(found)
         if written is None:
             written = _hash(raw)
         elif not AN_ID.fullmatch(written):

@@ -1,8 +1,13 @@
 """Parse one line as a JSON object, in bounded time and memory. Pure."""
 
+import json
+import re
 from typing import Any
 
 from syncd import bodies
+
+# Half of an emoji, or a control character: where one stands the parser changes a text.
+_MAY_BE_MENDED = re.compile(rb"\\u[dD][89a-fA-F]|[\x00-\x1f]")
 
 
 class NotAnObject(ValueError):
@@ -23,6 +28,20 @@ def parsed(raw: bytes) -> tuple[dict[str, Any], int]:
     if not isinstance(row, dict):
         raise NotAnObject("is no JSON object")
     return row, bodies.values(raw)
+
+
+def as_written(raw: bytes, row: dict[str, Any]) -> dict[str, Any]:
+    """Return the object of `raw` with its texts as they are written: `row`, unless `parsed` may have mended one.
+
+    An id is compared by what is written. Mended, two of them could be one.
+    """
+    if not _MAY_BE_MENDED.search(raw):
+        return row
+    try:
+        found = json.loads(raw.decode(), strict=False)
+    except ValueError:
+        return row
+    return found if isinstance(found, dict) else row
 
 
 def _is_utf8(raw: bytes) -> bool:
