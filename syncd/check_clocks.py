@@ -7,7 +7,7 @@ from contextlib import suppress
 from syncd.connector import Finding
 from syncd.errors import SyncdError
 from syncd.pass_clocks import HELD, remedy, unconfirmed
-from syncd.server_clock import ServerClock, Told, complaint, in_words, is_confirmed
+from syncd.server_clock import ServerClock, Told, complaint, in_words, is_confirmed, wrong_by_s
 
 SERVER_HINT = "that server's clock or a cache before it is wrong; syncd allows for it"
 
@@ -27,7 +27,8 @@ class Clocks:
         """Yield a line for each server, and one if this machine's clock is wrong or nobody confirms it."""
         self._ask_again()
         told = [told for server, clock, _ in self._servers if (told := clock.told(server)) is not None]
-        yield from (_of_server(each) for each in told)
+        if wrong_by_s(told) is None:  # otherwise none of the servers is to blame
+            yield from (_of_server(each) for each in told)
         if told and not is_confirmed(told):
             hint = f"{remedy(told)}: {HELD}"
             yield Finding("clock of this machine", False, unconfirmed(told), hint, warning=True)

@@ -81,6 +81,8 @@ def _fresh(config: Config, glance: Glance, now: datetime, began: datetime | None
             yield _wrong("fresh", f"{name} was read at {clock.text(at)}, which is yet to come", "is the clock right?")
         else:
             yield Finding("fresh", True, f"{name} was read to its end at {clock.text(at)}")
+    if glance.clock_doubted():
+        yield _wrong("fresh", "no server confirms this machine's clock, so nothing settles", "`syncd check` says which")
     silent = glance.silent_since()
     if silent is None:
         yield Finding("fresh", True, "Recotap takes what it is sent")

@@ -60,10 +60,10 @@ class PassClocks:
     def report(self) -> None:
         """Log what is wrong with the clocks: one line a server, and one if none confirms the local clock."""
         told = self.told()
-        for each in told:
+        for each in told if wrong_by_s(told) is None else ():  # otherwise none of the servers is to blame
             said = complaint(each)
             if said:
-                log.warning("clock.off", server=each.server, error=said, skew_s=each.skew_s, hint=OFF)
+                log.warning("clock.off", server=each.server, error=said, server_ahead_s=each.skew_s, hint=OFF)
         if self._held and not is_confirmed(told):
             log.warning("clock.unconfirmed", error=unconfirmed(told), hint=f"{remedy(told)}: {HELD}")
 

@@ -58,6 +58,12 @@ VERDICTS = {
 }
 
 
+CLOCK = (
+    "no server confirms this machine's clock: nothing dies, and nothing is sent because it has settled, "
+    "until one does. `syncd check` compares all clocks"
+)
+
+
 def status(document: dict[str, Any], console: Console | None = None) -> None:
     """Print the document of `syncd status`."""
     console = console or Console()
@@ -70,6 +76,8 @@ def status(document: dict[str, Any], console: Console | None = None) -> None:
         console.print(styled(f"pause: {name} until {pause['until']}: {pause['reason']}"))
     if document["next_attempt_at"]:
         console.print(styled(f"next attempt or look-up: {document['next_attempt_at']}"))
+    if not document["clock_confirmed"]:
+        console.print(styled(CLOCK))
     if not document["balanced"]:
         console.print("[bold red]the books do not balance[/]: rows were removed by hand; restore a backup")
 
@@ -133,6 +141,8 @@ def explanation(document: dict[str, Any], console: Console | None = None) -> Non
     if document["detail"]:
         line("detail", document["detail"])
     line("next", _next(document))
+    if not document["clock_confirmed"] and document["state"] in ("pending", "incomplete"):
+        line("clock", CLOCK)
     if document["changed_after_delivery"]:
         line("note", "the record changed in the CRM after delivery; Recotap takes no update")
     for attempt in document["attempts"]:

@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from structlog.testing import capture_logs
 
 from connectors.jsonl import Jsonl, JsonlConfig
+from syncd import health, show
 from syncd.connector import Source
 from syncd.errors import Exit
+from syncd.ledger import Glance
 from syncd.sandbox.clock import Clock
 from tests.drops import call as line
 from tests.orgs import OrgWorld
@@ -387,3 +390,27 @@ def test_13_status_tells_how_far_the_local_clock_is_off(world: World) -> None:
     world.call()
     world.sync()
     assert abs(world.status()["clock_skew_s"] - 7200) < 2
+
+
+def test_13_whoever_looks_hears_that_no_server_confirms_the_clock(world: World, capsys: pytest.CaptureFixture) -> None:
+    """Not only the log: `status`, `explain` and `health` say it, and stop saying it once the clock is right."""
+    crm_id = world.call(ago=DAY)
+    set_local_clock(world, -40 * DAY)
+    with capture_logs() as logs:
+        world.sync()
+    assert [entry["event"] for entry in logs if entry["event"].startswith("clock.")] == ["clock.unconfirmed"]
+    assert all("no server confirms this machine's clock" in said for said in looked(world, crm_id, capsys))
+    set_local_clock(world, 40 * DAY)
+    world.sync()
+    assert not any("no server confirms this machine's clock" in said for said in looked(world, crm_id, capsys))
+
+
+def looked(world: World, crm_id: str, capsys: pytest.CaptureFixture) -> list[str]:
+    """Return what `status`, `explain` and the probe of freshness say."""
+    console = Console(width=400)
+    with Glance.at(world.config().ledger.path) as glance:
+        show.status(glance.status(version="1", now=world.now()), console)
+        status = capsys.readouterr().out
+        show.explanation(glance.explain(*glance.find(crm_id)), console)
+    probes = [finding.message for finding in health.findings(world.config(), world.now())]
+    return [status, capsys.readouterr().out, " ".join(probes)]

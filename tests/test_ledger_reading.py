@@ -50,7 +50,7 @@ class TestStatus:
             "changed_after_delivery": 0, "seen": 0, "balanced": True,
             "reasons": {"incomplete": {}, "excluded": {}, "dead": {}},
             "sources": [], "oldest_pending_at": None, "next_attempt_at": None, "pauses": {},
-            "clock_skew_s": None, "last_pass": None,
+            "clock_skew_s": None, "clock_confirmed": True, "last_pass": None,
         }  # fmt: skip
 
     def test_it_is_one_json_document(self, varied):
@@ -161,6 +161,7 @@ class TestExplain:
             "verdict": None, "first_seen_at": "2026-06-01T12:00:00.000Z", "updated_at": "2026-06-01T12:00:00.000Z",
             "delivered_at": None, "next_attempt_at": "2026-06-01T12:15:00.000Z",
             "modified_at": "2026-06-01T11:59:59.000Z", "detail": None, "changed_after_delivery": False, "attempts": [],
+            "clock_confirmed": True,
         }  # fmt: skip
 
     def test_it_tells_each_attempt_in_order_and_the_one_under_way(self, ledger):

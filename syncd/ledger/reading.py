@@ -19,6 +19,7 @@ from syncd.ledger.schema import VERSION
 SHORT_ID = 15  # characters
 RECOTAP = "@recotap"  # its name among the pauses and in the store; no source may begin with @
 CLOCK = "@clock"  # in the store of a source, or of Recotap: its server's clock (ServerClock.to_keep)
+DOUBT = "@doubt"  # kept under RECOTAP: whether something was booked by a clock that no server confirms
 STATES = ("pending", "incomplete", "delivered", "skipped", "excluded", "dead")
 VERDICTS = ("created", "duplicate", "foreign_duplicate")
 
@@ -202,6 +203,7 @@ class Glance:
             "next_attempt_at": self._one("SELECT min(next_attempt_at) FROM activities WHERE state <> 'delivered'"),
             "pauses": self._pauses(now),
             "clock_skew_s": self._clock_skew_s(),
+            "clock_confirmed": not self.clock_doubted(),
             "last_pass": self._last_pass(),
         }
 
@@ -247,7 +249,11 @@ class Glance:
             SELECT at, coalesce(verdict, 'under_way') AS verdict, detail
             FROM attempts JOIN posts ON posts.id = post_id WHERE activity_id = :id ORDER BY post_id
         """
-        return row | {"attempts": list(self._rows(attempts, {"id": row.pop("id")}))}
+        story = {
+            "attempts": list(self._rows(attempts, {"id": row.pop("id")})),
+            "clock_confirmed": not self.clock_doubted(),
+        }
+        return row | story
 
     @contextmanager
     def _at_one_moment(self) -> Iterator[None]:
@@ -302,6 +308,12 @@ class Glance:
         with suppress(OSError):
             found.append(self.path.with_name(self.path.name + "-wal").stat())
         return found
+
+    def clock_doubted(self) -> bool:
+        """Tell whether the last that was booked was booked by a clock that no server confirms."""
+        sql = "SELECT value = 'true' FROM store WHERE source = :source AND key = :key"
+        row = self._db.execute(sql, {"source": RECOTAP, "key": DOUBT}).fetchone()
+        return bool(row and row[0])
 
     def _clock_skew_s(self) -> float | None:
         """Return how far this machine's clock was ahead of the server's that is closest; None if none told.

@@ -19,13 +19,12 @@ from syncd import clock, life
 from syncd.connector import Ref
 from syncd.ledger import file
 from syncd.ledger.outbox import Claim, Claimed, Judgement, Outbox
-from syncd.ledger.reading import RECOTAP
+from syncd.ledger.reading import DOUBT, RECOTAP
 from syncd.ledger.rows import ROW_COLUMNS, UNWRITABLE, UNWRITTEN, columns_of, row_of
 from syncd.life import Reading, Row
 from syncd.states import State
 from syncd.text import fit
 
-DOUBT = "@doubt"  # kept under RECOTAP: whether something was booked by a clock that no server confirms
 KEEP_PASSES = 500
 READERS_MS = 250  # to wait for readers at the end of a pass; Litestream reads all the time (seen: 5 s a pass lost)
 VACUUM_PAGES = 1000  # free pages that are worth giving back at the end of a pass
@@ -153,12 +152,6 @@ class Ledger(Outbox):
         with self.transaction():
             self._db.execute(sql, {"now": clock.text(now)})
             self.keep(RECOTAP, {DOUBT: False}, now)
-
-    def clock_doubted(self) -> bool:
-        """Tell whether the last that was booked was booked by a clock that no server confirms."""
-        sql = "SELECT value = 'true' FROM store WHERE source = :source AND key = :key"
-        row = self._db.execute(sql, {"source": RECOTAP, "key": DOUBT}).fetchone()
-        return bool(row and row[0])
 
     # -- what was read ------------------------------------------------------------------
 
