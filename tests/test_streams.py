@@ -6,29 +6,29 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.conftest import Command
+from tests import forked
+from tests.forked import STREAMS
 from tests.world import World
 
-pytestmark = pytest.mark.timeout(300)  # a process for each combination
 ROOT = Path(__file__).parents[1]
 SYNCD = f"{shlex.quote(sys.executable)} -W error -m syncd"
+PLAIN = {"COLUMNS": "120", "NO_COLOR": "1"}
 # Each command, whether it writes to stdout, and its own exit code.
 COMMANDS = {
     "--help": (True, 0), "--version": (True, 0), "status --help": (True, 0),
-    "sync": (False, 0), "sync --dry-run": (True, 0), "check": (True, 0),
+    "sync --dry-run": (True, 0), "sync": (False, 0), "check": (True, 0),
     "health": (True, 69), "health --json": (True, 69),
     "status": (True, 0), "status --json": (True, 0), "explain {id}": (True, 0), "explain {id} --json": (True, 0),
     "retry --state incomplete": (True, 0),
     "explain nowhere": (False, 66), "status -c /nowhere.toml": (False, 78), "retry": (False, 2),
-}  # fmt: skip
-STREAMS = {
-    "no stderr": "2>&-", "no stdout": ">&-", "no stdin": "<&-", "none at all": "<&- >&- 2>&-",
-    "full stdout": ">/dev/full", "full stderr": "2>/dev/full",
 }  # fmt: skip
 ENCODINGS = {
     "C": {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}, "Latin-1": {"PYTHONIOENCODING": "latin-1"},
@@ -37,72 +37,95 @@ ENCODINGS = {
 BUGS = ("Traceback", "a bug", "Exception ignored", "BrokenPipe", "UnicodeEncodeError", "Aborted", "Warning")
 
 
-@pytest.fixture
-def filled(live: World, command: Command) -> World:
-    """A ledger with something of each kind in it."""
-    live.calls(3)
-    live.call(contacts=[])
-    assert command("sync", "-c", live.config_file).code == 0
-    live.calls(2, first_ago=timedelta(minutes=5))
-    return live
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A ledger with something of each kind in it, for all commands: none of them spoils it for the next."""
+    with World(tmp_path_factory.mktemp("filled"), real_time=True) as world:
+        world.calls(3)
+        world.call(contacts=[])
+        for _ in range(2):  # by the second pass the servers' clocks are known: no check has to wait for them
+            (ran,) = ran_with(world, ["sync"], ["as usual"])
+            assert ran["code"] == 0, ran
+            time.sleep(1.1)
+        yield world
 
 
-def shell(world: World, line: str, streams: str = "", **environ: str) -> "subprocess.CompletedProcess[str]":
-    name = world.sql("SELECT external_activity_id FROM activities WHERE state = 'incomplete'")[0][0]
-    command = f"{SYNCD} {line.format(id=name)} {streams}"
-    env = {**os.environ, "SYNCD_CONFIG": str(world.config_file), **environ}
-    return subprocess.run(
-        ["bash", "-c", command], cwd=ROOT, env=env, capture_output=True, text=True, errors="replace", timeout=60,
-        check=False,
-    )  # fmt: skip
+def environ(world: World) -> dict[str, str]:
+    return {**PLAIN, "SYNCD_CONFIG": str(world.write_config())}
+
+
+def ran_with(world: World, lines: Iterable[str], streams: Iterable[str], **more: str) -> list[dict[str, Any]]:
+    """Run each line with each of these streams, in a child each. There is something new to read."""
+    world.call(ago=timedelta(minutes=5))
+    split = [[word.format(id=incomplete(world)) for word in line.split()] for line in lines]
+    return forked.run(
+        [{"line": line, "streams": name} for line in split for name in streams], {**environ(world), **more}
+    )
+
+
+def incomplete(world: World) -> str:
+    if not world.ledger.exists():
+        return ""
+    return str(world.sql("SELECT external_activity_id FROM activities WHERE state = 'incomplete'")[0][0])
+
+
+def must_be_well(ran: dict[str, Any], code: int, *, prints: bool, streams: str) -> None:
+    """See that the streams change nothing but what can be read of a command."""
+    said = ran["out"] + ran["err"]
+    assert ran["code"] == (0 if streams == "gone reader" and prints else code), (streams, said)
+    assert not [bug for bug in BUGS if bug in said], (streams, said)
+    if streams in ("as usual", "no stderr", "no stdin", "full stderr"):
+        assert bool(ran["out"]) == prints, streams
+    told = "standard output is incomplete: No space left" in ran["err"]
+    assert told == (streams == "full stdout" and prints), (streams, said)
+    if streams == "gone reader" and prints:
+        notes = [line for line in ran["err"].splitlines() if json.loads(line)["event"] != "config.found"]
+        assert notes == [], "nothing is said about it: a log has what it always has"
 
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_a_stream_that_is_closed_or_full_keeps_the_commands_exit_code(filled: World, line: str) -> None:
+    """A reader that closes early, as `head`, ends it with 0 and in silence."""
     prints, code = COMMANDS[line]
-    for name, streams in STREAMS.items():
-        ran = shell(filled, line, streams)
-        said = ran.stdout + ran.stderr
-        assert ran.returncode == code, (name, said)
-        assert not [bug for bug in BUGS if bug in said], (name, said)
-        if name in ("no stderr", "no stdin", "full stderr"):
-            assert bool(ran.stdout) == prints, name
-        if name == "full stdout":
-            assert ("standard output is incomplete: No space left" in ran.stderr) == prints
+    for streams, ran in zip(STREAMS, ran_with(filled, [line], STREAMS), strict=True):
+        must_be_well(ran, code, prints=prints, streams=streams)
     assert filled.status()["balanced"]
     assert filled.ledger.read_bytes()[:15] == b"SQLite format 3", "nobody has written into it"
 
 
-@pytest.mark.parametrize("line", [line for line, (prints, _) in COMMANDS.items() if prints])
-def test_a_reader_that_closes_early_ends_a_command_with_0_and_in_silence(filled: World, line: str) -> None:
-    name = filled.sql("SELECT external_activity_id FROM activities WHERE state = 'incomplete'")[0][0]
-    reading, writing = os.pipe()
-    os.close(reading)
-    env = {**os.environ, "SYNCD_CONFIG": str(filled.config_file)}
-    command = [sys.executable, "-m", "syncd", *line.format(id=name).split()]
-    with subprocess.Popen(command, cwd=ROOT, env=env, stdout=writing, stderr=subprocess.PIPE, text=True) as process:
-        os.close(writing)
-        _, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
-    assert err == ""
+def test_a_process_of_its_own_does_as_a_forked_one(filled: World) -> None:
+    """The shell closes and redirects, and Python starts with that: for each stream once, all at the same time."""
+    shells = {
+        streams: subprocess.Popen(
+            ["bash", "-c", f"set -o pipefail; {SYNCD} status --json {words}"], cwd=ROOT, text=True,
+            env={**os.environ, **environ(filled)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )
+        for streams, words in STREAMS.items()
+    }  # fmt: skip
+    for streams, process in shells.items():
+        out, err = process.communicate(timeout=60)
+        must_be_well({"code": process.returncode, "out": out, "err": err}, 0, prints=True, streams=streams)
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_no_encoding_stops_a_command_or_its_hints(filled: World, encoding: str) -> None:
     filled.sql("UPDATE streams SET last_error = 'Zoë → 日本 🙂'")
-    for line, (_, code) in COMMANDS.items():
-        ran = shell(filled, line, **ENCODINGS[encoding])
-        said = ran.stdout + ran.stderr
-        assert ran.returncode == code, said
-        assert not [bug for bug in BUGS if bug in said], said
+    results = ran_with(filled, COMMANDS, ["as usual"], **ENCODINGS[encoding])
+    for (line, (prints, code)), ran in zip(COMMANDS.items(), results, strict=True):
+        must_be_well(ran, code, prints=prints, streams="as usual")
         if line.endswith("--json"):
-            json.loads(ran.stdout)
+            json.loads(ran["out"])
         if line.startswith("explain nowhere"):
-            assert "give the externalActivityId" in ran.stderr, "the hint"
-    filled.sql("UPDATE streams SET last_error = NULL")
+            assert "give the externalActivityId" in ran["err"], "the hint"
+    whole = subprocess.run(
+        shlex.split(f"{SYNCD} explain nowhere"), cwd=ROOT, env={**os.environ, **environ(filled), **ENCODINGS[encoding]},
+        capture_output=True, timeout=60, check=False,
+    )  # fmt: skip
+    hint = whole.stderr.decode(errors="replace")
+    assert (whole.returncode, hint) == (66, results[list(COMMANDS).index("explain nowhere")]["err"])
 
 
-@pytest.mark.parametrize("streams", STREAMS)
+@pytest.mark.parametrize("streams", [name for name, words in STREAMS.items() if words and "|" not in words])
 def test_the_daemon_runs_and_stops_whatever_its_streams_are(filled: World, streams: str) -> None:
     env = {**os.environ, "SYNCD_CONFIG": str(filled.config_file)}
     before = filled.status()["last_pass"]["started_at"]

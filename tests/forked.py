@@ -1,0 +1,115 @@
+"""Run command lines in forked children, so that one import of syncd serves them all.
+
+A child differs from a process of its own in one thing: its modules are imported already. Before it runs
+the command it opens, closes or redirects its streams as a shell would, then makes Python's streams over
+them as Python does when it starts. It ends as a process does: by SystemExit, and by Python's finalization.
+"""
+
+import importlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from syncd import cli
+
+ROOT = Path(__file__).parents[1]
+
+# What a shell would write for each.
+STREAMS = {
+    "as usual": "", "no stderr": "2>&-", "no stdout": ">&-", "no stdin": "<&-", "none at all": "<&- >&- 2>&-",
+    "full stdout": ">/dev/full", "full stderr": "2>/dev/full", "gone reader": "| head -0",
+}  # fmt: skip
+
+
+def _redirect(streams: str, out: int, err: int) -> None:
+    """Lead 0, 1 and 2 to where `streams` says."""
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+    if streams == "gone reader":
+        reading, writing = os.pipe()
+        os.dup2(writing, 1)
+        os.close(reading)
+        os.close(writing)
+        return
+    for word in STREAMS[streams].split():
+        number = {"<": 0, ">": 1, "2": 2}[word[0]]
+        if word.endswith("&-"):
+            os.close(number)
+        else:
+            os.dup2(os.open("/dev/full", os.O_WRONLY), number)
+
+
+def _standard(number: int, like: Any) -> Any:
+    """Return what Python makes of a standard stream when it starts: None if it is closed."""
+    try:
+        os.fstat(number)
+    except OSError:
+        return None
+    raw = io.FileIO(number, "w" if number else "r", closefd=False)
+    buffered = io.BufferedWriter(raw) if number else io.BufferedReader(raw)
+    return io.TextIOWrapper(buffered, like.encoding, like.errors, line_buffering=number == 2)
+
+
+def _child(case: dict[str, Any], out: int, err: int) -> NoReturn:
+    before = sys.stdin, sys.stdout, sys.stderr  # how this interpreter makes them
+    _redirect(case["streams"], out, err)
+    made = [_standard(number, like) for number, like in enumerate(before)]
+    sys.stdin, sys.stdout, sys.stderr = made
+    sys.__stdin__, sys.__stdout__, sys.__stderr__ = made  # type: ignore[misc]
+    sys.argv = ["syncd", *case["line"]]
+    cli.main()
+    raise SystemExit(0)
+
+
+def _run(case: dict[str, Any]) -> dict[str, Any]:
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        pid = os.fork()
+        if pid == 0:
+            _child(case, out.fileno(), err.fileno())
+        _, status = os.waitpid(pid, 0)
+        for file in (out, err):
+            file.seek(0)
+        said = {"out": out.read().decode(errors="replace"), "err": err.read().decode(errors="replace")}
+        return {"code": os.waitstatus_to_exitcode(status), **said}
+
+
+def run(cases: list[dict[str, Any]], environ: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Run cases one after another: `line`, a list of arguments, and `streams`, a name of STREAMS."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "tests.forked"], cwd=ROOT, env={**os.environ, **environ},
+        input=json.dumps(cases), capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    results: list[dict[str, Any]] = json.loads(done.stdout)
+    return results
+
+
+def _preload(cases: list[dict[str, Any]]) -> None:
+    """Import what the commands of `cases` import, the heavy part only if one of them does."""
+    commands = {case["line"][0] for case in cases}
+    modules = ["syncd.commands", "syncd.config", "syncd.show"]
+    if any(not name.startswith("-") for name in commands):
+        modules += ["connectors.hubspot"]
+    if commands & {"sync", "check"}:
+        modules += ["syncd.check", "syncd.wiring"]
+    for module in modules:
+        importlib.import_module(module)
+
+
+def main() -> None:
+    """Read cases, run them, and write what came of each."""
+    cases = json.load(sys.stdin)
+    _preload(cases)
+    told = json.dumps([_run(case) for case in cases])
+    print(told)
+
+
+if __name__ == "__main__":
+    main()
