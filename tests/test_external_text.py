@@ -24,7 +24,8 @@ ODD_TEXTS: dict[str, Any] = {
     "object": {"message": "\ud83d"}, "list": ["\x1b", ["\ud83d"]], "number": 5, "large number": 10**400, "true": True,
     "float": 1e308,
 }  # fmt: skip
-DEEP: Any = json.loads("[" * 900 + "]" * 900)
+DEEP: Any = json.loads("[" * 90 + "]" * 90)  # inside a response, which may have 100 levels
+TOO_DEEP: Any = json.loads("[" * 200 + "]" * 200)
 
 
 def is_fit(value: object) -> bool:
@@ -62,6 +63,30 @@ def test_no_text_of_recotaps_stops_the_neighbours(
     assert world.row(bad)["state"] == ("skipped" if status == "skipped" else "pending")
     assert world.row(bad)["attempts"][-1]["verdict"] == status
     assert all(map(is_fit, stored_texts(world)))
+
+
+def test_a_response_that_nests_too_deep_says_nothing_of_its_ids_which_are_sent_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not read at all. Its ids are sent again in smaller batches, and what was stored is a duplicate."""
+    bad, *good = world.calls(3)
+    store = world.recotap._store
+
+    def answer(item: dict[str, Any]) -> dict[str, Any]:
+        said = store(item)
+        return {**said, "reason": TOO_DEEP} if item["externalActivityId"].endswith(bad) else said
+
+    monkeypatch.setattr(world.recotap, "_store", answer)
+    world.sync()
+    assert [world.row(crm_id)["state"] == "delivered" for crm_id in (bad, *good)] == [False, True, True]
+    assert world.row(bad)["attempts"][-1]["verdict"] == "unanswered"
+    assert all(map(is_fit, stored_texts(world)))
+    monkeypatch.setattr(world.recotap, "_store", store)
+    for _ in range(3):
+        world.later(hours=2)
+        world.sync()
+    assert {world.row(crm_id)["state"] for crm_id in (bad, *good)} == {"delivered"}
+    assert world.recotap.doubled == 0
 
 
 @pytest.mark.parametrize("odd", [name for name in ODD_TEXTS if name not in ("object", "list")])
