@@ -159,27 +159,33 @@ def test_a_second_signal_leaves_at_once_and_nothing_is_lost_or_doubled(live: Wor
     assert live.recotap.doubled == 0
 
 
-def test_what_does_not_end_by_its_deadline_is_left(live: World) -> None:
-    """A resolver that hangs is bounded by nothing; here a connector that sleeps stands for it."""
+@pytest.mark.parametrize(("hangs", "end"), [("identity(self)", "run.finished"), ("normalize(self, *_)", "run.left")])
+def test_what_does_not_end_by_its_deadline_is_left(live: World, hangs: str, end: str) -> None:
+    """Here a connector that sleeps stands for a resolver that hangs: nothing bounds either.
+
+    A reader's thread is left by the pass, which ends as ever. The pass's own thread is left by the process.
+    """
     (live.path / "sleeper.py").write_text(
-        "import time\n"
+        "import pathlib, time\n"
         "from connectors.hubspot import HubSpot\n"
         "class Sleeper(HubSpot):\n"
-        "    def identity(self):\n"
+        f"    def {hangs}:\n"
+        f"        pathlib.Path({str(live.path / 'asleep')!r}).touch()\n"
         "        time.sleep(60)\n"
     )
     package = live.path / "sleeper-1.dist-info"
     package.mkdir()
     (package / "METADATA").write_text("Metadata-Version: 2.1\nName: sleeper\nVersion: 1\n")
     (package / "entry_points.txt").write_text("[syncd.connectors]\nsleeper = sleeper:Sleeper\n")
+    live.call()
     deadline(live, 1)
     live.configure("sources.hubspot", connector="sleeper")
     with daemon(often(live).config_file, PYTHONPATH=f"{live.path}:{ROOT}") as running:
-        wait_until(lambda: "reading" in running.status)
+        wait_until((live.path / "asleep").exists)
         began = time.monotonic()
         assert running.stop() == 0
         assert time.monotonic() - began < 5
-    assert running.said("run.left")
+    assert running.lines[-1]["event"] == end
 
 
 def test_killed_it_leaves_nothing_behind_that_would_stop_the_next(live: World) -> None:

@@ -5,7 +5,7 @@ import threading
 import traceback
 from pathlib import PurePath
 
-INNERMOST = 30  # frames of a thread that are shown: an SDK stacks a dozen on one request
+INNERMOST = 40  # frames of a thread that are shown: an SDK stacks a dozen on one request
 
 
 def standing_at() -> dict[str, list[str]]:
