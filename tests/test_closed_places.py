@@ -79,6 +79,22 @@ def test_without_permission_it_is_74_with_a_remedy_and_no_bug(ready: World, line
     assert state(ready.path) == before
 
 
+@ROOT_ONLY
+@pytest.mark.parametrize("line", COMMANDS)
+def test_every_command_runs_from_a_directory_that_the_caller_may_not_enter(
+    ready: World, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without -c each looks for a configuration in the current directory first, then in /etc."""
+    home = ready.path / "root"
+    home.mkdir(mode=0o700)
+    monkeypatch.chdir(home)
+    monkeypatch.delenv("SYNCD_CONFIG", raising=False)
+    monkeypatch.setattr("syncd.config.reading.SEARCHED", (Path("config/syncd.toml"), ready.config_file))
+    said = as_user(NOBODY, lambda: run(*line.split()))
+    assert "Traceback" not in said
+    assert said.startswith("74\n"), said  # the ledger's directory, which is root's: the configuration was read
+
+
 @pytest.mark.parametrize("line", COMMANDS)
 @pytest.mark.parametrize("kind", ["link to a file", "FIFO", "directory"])
 def test_something_else_in_the_place_of_the_ledger_is_74_for_every_command(

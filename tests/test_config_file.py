@@ -165,6 +165,58 @@ class TestTheFileOfTheCurrentDirectory:
         (here / "config").chmod(0o775)
         assert as_user(NOBODY, lambda: str(load(environ={}, secrets=False).path)) == "config/syncd.toml"
 
+    @ROOT_ONLY
+    @pytest.mark.parametrize("name", ["", "config"])
+    def test_a_directory_that_the_caller_may_not_enter_has_no_file_for_him(self, here, monkeypatch, name):
+        """`runuser -u syncd -- syncd status`, by root at home."""
+        (here / name).chmod(0o700)
+        etc = here.with_name(f"{here.name}-etc.toml")
+        etc.write_text(TEXT)
+        for each in here.parents[:-1]:
+            if each.name != "tmp":
+                each.chmod(0o711)
+        monkeypatch.setattr(reading, "SEARCHED", (Path("config/syncd.toml"), etc))
+        assert as_user(NOBODY, lambda: str(load(environ={}, secrets=False).path)) == str(etc)
+        monkeypatch.setattr(reading, "SEARCHED", (Path("config/syncd.toml"), etc / "none"))
+        said = as_user(NOBODY, lambda: str(load(environ={}, secrets=False).path))
+        assert said.startswith("ConfigError: no configuration found: looked for config/syncd.toml and ")
+        named = {"SYNCD_CONFIG": "config/syncd.toml"}
+        assert "ConfigError: 1 mistake in config/syncd.toml" in as_user(NOBODY, lambda: str(load(environ=named)))
+
+    @pytest.mark.parametrize(
+        ("error", "used"),
+        [(PermissionError(13, "Permission denied"), True), (FileNotFoundError(2, "No such file or directory"), True),
+         (NotADirectoryError(20, "Not a directory"), True), (OSError(40, "Too many levels"), False),
+         (OSError(116, "Stale file handle"), False)],
+    )  # fmt: skip
+    def test_where_nobody_can_look_for_it_the_next_is_used_or_it_is_a_mistake(self, here, monkeypatch, error, used):
+        real = Path.lstat
+
+        def lstat(self):
+            if not self.is_absolute():
+                raise error
+            return real(self)
+
+        monkeypatch.setattr(Path, "lstat", lstat)
+        if used:
+            assert load(environ={}, secrets=False).path == here / "etc.toml"
+            return
+        with pytest.raises(ConfigError) as caught:
+            load(environ={}, secrets=False)
+        assert error.strerror in caught.value.problems[0].message
+        assert caught.value.problems[0].hint
+
+    def test_a_current_directory_that_was_removed_has_no_file(self, here, monkeypatch):
+        gone = here / "gone"
+        gone.mkdir()
+        (here / "state").mkdir()
+        (here / "link").symlink_to("state")
+        (here / "etc.toml").write_text(f'{TEXT}[ledger]\npath = "{here}/link/ledger.db"\n')
+        monkeypatch.chdir(gone)
+        gone.rmdir()
+        config = load(environ={}, secrets=False)
+        assert (config.path, config.ledger.path) == (here / "etc.toml", here / "state" / "ledger.db")
+
     def test_sync_names_the_file_first_unless_the_operator_did(self, live: World, command: Command, monkeypatch):
         monkeypatch.setenv("SYNCD_CONFIG", str(live.config_file))
         first = command("sync").err.splitlines()[0]

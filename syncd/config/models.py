@@ -81,7 +81,7 @@ def _resolved(path: Path) -> Path:
     A path that leads nowhere stays as it is: whoever opens it says why (exit code 74).
     """
     with suppress(OSError):
-        path = Path.cwd() / path
+        path = path if path.is_absolute() else Path.cwd() / path  # the current directory may be gone
         path = files.resolve(path, owners=files.trusted())
     return path
 

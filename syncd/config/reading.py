@@ -47,14 +47,16 @@ def find(path: Path | None, environ: Mapping[str, str]) -> Path:
     """Return the first file there is; ConfigError, which says where was looked, when there is none.
 
     The current directory may be anybody's, so its file is refused unless it is of root or of the caller. It is not
-    passed over: another file than the one expected would be in use then.
+    passed over: another file than the one expected would be in use then. A directory that the caller may not enter
+    has no file for him.
     """
     variable = environ.get(FILE_VARIABLE)
     named = path or (Path(variable) if variable else None)
     candidates = (named,) if named else SEARCHED
     for candidate in candidates:
-        if _is_there(candidate):
-            if candidate is not named and not candidate.is_absolute():
+        searched_here = candidate is not named and not candidate.is_absolute()
+        if _is_there(candidate, may_be_closed=not searched_here):
+            if searched_here:
                 _refuse_unless_safe(candidate)
             return candidate
     looked = " and ".join(map(str, candidates))
@@ -63,12 +65,14 @@ def find(path: Path | None, environ: Mapping[str, str]) -> Path:
     raise ConfigError(message=f"no configuration found: looked for {looked}{origin}", where=looked, hint=hint)
 
 
-def _is_there(file: Path) -> bool:
-    """Tell whether there is a file. One that is closed to us is there: parse says so."""
+def _is_there(file: Path, *, may_be_closed: bool) -> bool:
+    """Tell whether there is a file. If it `may_be_closed`, one in a closed directory is there: parse says so."""
     try:
         file.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return False
+    except PermissionError:
+        return may_be_closed
     except OSError:
         return True
     return True
@@ -76,15 +80,18 @@ def _is_there(file: Path) -> bool:
 
 def _refuse_unless_safe(file: Path) -> None:
     """Refuse a file that was only found, not named, if anybody else could have put it there or could change it."""
-    for place in (*reversed(file.parents), file):
-        for status in (place.lstat(), _status(place)):
-            if why := unsafe(status):
-                what = f"the directory {Path.cwd()}" if place == Path() else str(place)
-                raise ConfigError(
-                    message=f"{file} of the current directory is not used: {what} {why}",
-                    where=str(file),
-                    hint=f"if you trust it, name it: syncd -c {file}; otherwise run syncd in another directory",
-                )
+    try:
+        for place in (*reversed(file.parents), file):
+            for status in (place.lstat(), _status(place)):
+                if why := unsafe(status):
+                    what = f"the directory {Path.cwd()}" if place == Path() else str(place)
+                    raise ConfigError(
+                        message=f"{file} of the current directory is not used: {what} {why}",
+                        where=str(file),
+                        hint=f"if you trust it, name it: syncd -c {file}; otherwise run syncd in another directory",
+                    )
+    except OSError as error:
+        raise ConfigError([_unreadable(file, error)], where=str(file)) from None
 
 
 def _status(place: Path) -> os.stat_result:
