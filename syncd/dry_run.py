@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from syncd import clock
 from syncd.connector import Source
-from syncd.engine import Halt
+from syncd.engine import WAKE_S, Halt
 from syncd.errors import SyncdError, Unavailable
 from syncd.ledger import Glance, exists
 from syncd.life import Reading
@@ -65,8 +65,11 @@ class DryRun:
             source, ledger=self._ledger, now=self._now, stopping=self._ending,
             emit=lambda _, event: events.put(event), rules=self._rules, looks_only=True,
         )  # fmt: skip
+        if (pointless := reader.pointless()) is not None:
+            self.errors.append(pointless)
+            return
         reader.start()
-        while not isinstance(event := events.get(), Finished):
+        for event in _heard(reader, events):
             match event:
                 case Met(connector, _):
                     normalizer.meet(source, connector, reader.clock)
@@ -79,4 +82,19 @@ class DryRun:
                     if not isinstance(error, SyncdError):
                         raise error
                     self.errors.append(error)
-        reader.join()
+
+
+def _heard(reader: Reader, events: SimpleQueue[Event]) -> Iterator[Event]:
+    """Yield what `reader` sends until it has finished, or its failure if it hangs."""
+    while True:
+        try:
+            event = events.get(timeout=WAKE_S)
+        except Empty:
+            if reader.hangs():
+                yield Failed(None, reader.abandon())
+                return
+            continue
+        if isinstance(event, Finished):
+            reader.join()
+            return
+        yield event

@@ -199,12 +199,9 @@ class Pass:
     def _abandon_if_it_hangs(self) -> None:
         """Go on without a reader that hangs: it stalls its own source alone, and no stop."""
         reader = self._reader
-        if reader is None or not reader.hangs():
-            return
-        reader.abandon()
-        self._reader = None
-        error = _hangs(reader.source, "for minutes")
-        self._fail(reader.source, None, Stopped(error.message) if self._ending.is_set() else error)
+        if reader is not None and reader.hangs():
+            self._reader = None
+            self._fail(reader.source, None, reader.abandon())
 
     def _handle_next(self) -> None:
         """Wait for something to arrive; book all answers that have come with it in one transaction."""
@@ -288,8 +285,8 @@ class Pass:
                 source, ledger=self._ledger.path, now=self._now, stopping=self._ending,
                 emit=lambda reader, event: self._events.put((reader, event)), rules=self._rules,
             )  # fmt: skip
-            if reader.is_pointless():
-                self._fail(source, None, _hangs(source, "since an earlier pass"))
+            if (pointless := reader.pointless()) is not None:
+                self._fail(source, None, pointless)
                 continue
             self._reader = reader
             reader.start()
@@ -451,11 +448,6 @@ class Pass:
 
 def _batched(records: Sequence[Record], size: int) -> Iterator[Sequence[Record]]:
     return (records[start : start + size] for start in range(0, len(records), size))
-
-
-def _hangs(source: Source, how_long: str) -> Unavailable:
-    hint = "is a disk or network drive of this source dead? `syncd check` may tell; the other sources go on"
-    return Unavailable(f"{source.name} hangs: nothing was heard of it {how_long}", hint=hint)
 
 
 def _error(code: Exit, message: str, hint: str) -> SyncdError:

@@ -8,6 +8,7 @@ import json
 import random
 import threading
 import time
+import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import Any
 from syncd import clock, incoming, own_domains, schedule
 from syncd.activity import Owner
 from syncd.connector import Connector, Context, Page, Ref, Source, Window
-from syncd.errors import ConfigError, Problem, Stopped, SyncdError, Unauthorized
+from syncd.errors import ConfigError, Problem, Stopped, SyncdError, Unauthorized, Unavailable
 from syncd.ledger import CLOCK, Glance
 from syncd.rules import Rules
 from syncd.server_clock import ServerClock
@@ -106,7 +107,8 @@ class PassStore:
         return changes
 
 
-_ABANDONED: dict[tuple[Path | None, str], threading.Thread] = {}  # the last one of each ledger and source
+# The last one of each ledger and source. An entry goes with its thread.
+_ABANDONED: weakref.WeakValueDictionary[tuple[Path | None, str], threading.Thread] = weakref.WeakValueDictionary()
 
 
 class Reader:
@@ -162,15 +164,17 @@ class Reader:
         silent_s, deadline_s = time.monotonic() - self._heard_at, self.source.config.timeout.total_seconds()
         return silent_s > deadline_s + (STOP_S if self._stopping.is_set() else HANGS_S)
 
-    def abandon(self) -> None:
-        """Let the thread end by itself, whenever that is. What it sends is to be ignored."""
+    def abandon(self) -> SyncdError:
+        """Let the thread end by itself, whenever that is, and return why. Ignore what it sends from then on."""
         self._abandoned = True
         _ABANDONED[self._ledger, self.source.name] = self._thread
+        error = _hangs(self.source, "for minutes")
+        return Stopped(error.message) if self._stopping.is_set() else error
 
-    def is_pointless(self) -> bool:
-        """Tell whether an earlier pass's reader of this source still hangs: each pass would add a thread."""
+    def pointless(self) -> SyncdError | None:
+        """Return an error if an earlier pass's reader of this source still hangs: each pass would add a thread."""
         thread = _ABANDONED.get((self._ledger, self.source.name))
-        return thread is not None and thread.is_alive()
+        return _hangs(self.source, "since an earlier pass") if thread is not None and thread.is_alive() else None
 
     def _run(self) -> None:
         stream: str | None = None
@@ -324,6 +328,11 @@ class Reader:
         self._heard_at = time.monotonic()
         if self._stopping.is_set() or self._abandoned:
             raise Stopped("stopped by a signal")
+
+
+def _hangs(source: Source, how_long: str) -> Unavailable:
+    hint = "is a disk or network drive of this source dead? `syncd check` may tell; the other sources go on"
+    return Unavailable(f"{source.name} hangs: nothing was heard of it {how_long}", hint=hint)
 
 
 def _unknown(glance: Glance | None, source: str, stream: str, refs: Sequence[Ref]) -> set[str]:

@@ -1,5 +1,6 @@
 """A source that hangs, as on a dead network drive: it stalls itself alone, and no stop."""
 
+import gc
 import logging
 import threading
 import time
@@ -12,8 +13,9 @@ import pytest
 import structlog
 
 from connectors.jsonl import Jsonl
-from syncd import engine, pull
+from syncd import dry_run, engine, pull
 from syncd.connector import Page, Source, Window
+from syncd.dry_run import DryRun
 from syncd.engine import Halt, Outcome, Pass
 from syncd.errors import Exit
 from syncd.ledger import Ledger
@@ -40,6 +42,7 @@ class Hanging(Jsonl):
 @pytest.fixture(autouse=True)
 def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(engine, "WAKE_S", 0.01)
+    monkeypatch.setattr(dry_run, "WAKE_S", 0.01)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     Hanging.released, Hanging.ended = threading.Event(), threading.Event()
     yield
@@ -58,14 +61,27 @@ def drops(tmp_path: Path) -> list[Drop]:
     return made
 
 
-def passed(drops: list[Drop], halt: Halt | None = None) -> Outcome:
+RULES = Rules(own_domains=frozenset({"lanternfield.com"}))
+
+
+def sources_of(drops: list[Drop]) -> list[Source]:
     hangs, other = drops
-    sources = [Source("hangs", hangs.config, Hanging), Source("other", other.config, Jsonl)]
-    rules = Rules(own_domains=frozenset({"lanternfield.com"}))
+    return [Source("hangs", hangs.config, Hanging), Source("other", other.config, Jsonl)]
+
+
+def passed(drops: list[Drop], halt: Halt | None = None) -> Outcome:
+    hangs = drops[0]
     with Ledger.open(hangs.ledger) as ledger:
         return Pass(
-            ledger, sources, hangs.recotap, rules, concurrency=1, max_age=timedelta(days=7), halt=halt, now=hangs.now
-        ).run()
+            ledger, sources_of(drops), hangs.recotap, RULES, concurrency=1, max_age=timedelta(days=7), halt=halt,
+            now=hangs.now,
+        ).run()  # fmt: skip
+
+
+def looked(drops: list[Drop], halt: Halt | None = None) -> tuple[list[str], DryRun]:
+    """Return the ids that a dry run shows, and the run itself."""
+    run = DryRun(sources_of(drops), RULES, ledger=drops[0].ledger, halt=halt or Halt(), now=drops[0].now)
+    return [reading.crm_id for reading in run.readings()], run
 
 
 def test_a_source_that_hangs_stalls_itself_alone(drops: list[Drop], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,3 +133,41 @@ def test_a_stop_does_not_wait_for_a_source_that_hangs(drops: list[Drop], monkeyp
     assert outcome.exit_code == Exit.SIGTERM
     assert outcome.errors == ()
     assert time.monotonic() - began < 10
+
+
+def test_a_dry_run_goes_on_without_a_source_that_hangs(drops: list[Drop], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pull, "HANGS_S", 0.5)
+    shown, run = looked(drops)
+    assert shown == ["other"]
+    (error,) = run.errors
+    assert (error.exit_code, error.message) == (69, "hangs hangs: nothing was heard of it for minutes")
+    threads = threading.active_count()
+    shown, run = looked(drops)
+    assert shown == ["other"]
+    assert [error.message for error in run.errors] == ["hangs hangs: nothing was heard of it since an earlier pass"]
+    assert threading.active_count() == threads, "each dry run adds a thread"
+
+
+def test_a_dry_run_hears_a_stop_while_a_source_hangs(drops: list[Drop]) -> None:
+    halt = Halt()
+    timer = threading.Timer(0.3, halt.ask, (15,))
+    began = time.monotonic()
+    timer.start()
+    shown, run = looked(drops, halt)
+    assert time.monotonic() - began < 0.3 + 0.2 + 2, "the deadline and 2 s"
+    assert shown == []
+    assert {error.exit_code for error in run.errors} <= {Exit.SIGTERM}
+
+
+def test_nothing_is_remembered_of_an_abandoned_thread_that_has_ended(
+    drops: list[Drop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pull, "HANGS_S", 0.5)
+    passed(drops)
+    key = (drops[0].ledger, "hangs")
+    thread = pull._ABANDONED[key]
+    Hanging.released.set()
+    thread.join(10)
+    del thread
+    gc.collect()
+    assert key not in pull._ABANDONED
