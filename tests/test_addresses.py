@@ -3,7 +3,9 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from publicsuffixlist import PublicSuffixList
 
+from syncd import addresses
 from syncd.addresses import (
     _email,
     _host,
@@ -289,3 +291,27 @@ def test_capitals_and_digits_are_as_good_as_small_letters(address: str) -> None:
 @pytest.mark.parametrize("ip", ["1.2.3.4", "http://1.2.3.4/x", "[::1]", "::1"])
 def test_an_ip_is_no_host_of_anybody(ip: str) -> None:
     assert host(ip) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "by_all", "private_too"),
+    [
+        ("com", True, True),
+        ("co.uk", True, True),
+        ("acme.co.uk", False, False),
+        ("acme.com", False, False),
+        ("github.io", False, True),
+        ("acme.github.io", False, False),
+        ("anything.ck", True, True),  # *.ck
+        ("www.ck", False, False),  # !www.ck
+        ("kobe.jp", True, True),  # *.kobe.jp
+        ("xn--55qx5d.cn", True, True),  # listed in its own letters
+        ("unknown", False, False),
+    ],
+)
+def test_a_public_suffix_is_known_as_the_parsed_list_knows_it(name, by_all, private_too):
+    assert addresses.is_public_suffix(name) is by_all
+    assert addresses.is_public_suffix(name, private_too=True) is private_too
+    for only_icann, expected in ((True, by_all), (False, private_too)):
+        parsed = PublicSuffixList(accept_unknown=False, only_icann=only_icann)
+        assert (parsed.publicsuffix(name) == name) is expected

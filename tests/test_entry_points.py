@@ -15,7 +15,7 @@ GUARDED = {
     "open": ("syncd.files", "syncd.streams"),
     "os.open": ("syncd.files", "syncd.streams", "connectors.jsonl.place"),  # place: names relative to its folder
     "io.open": (),
-    ".read_text": ("syncd.config.shipped",),  # the package's own files
+    ".read_text": ("syncd.config.shipped", "syncd.addresses"),  # files of installed packages
     ".read_bytes": ("syncd.tls",),  # the package certifi's own file
     ".write_text": ("syncd.config.schema",),  # a developer's command
     ".write_bytes": (),

@@ -88,7 +88,7 @@ def load(
 
 
 def _own_domains(found: reading.Reading, rules: RulesConfig | None) -> None:
-    """Note a domain that is everybody's; with the secrets, for only who makes requests waits 50 ms for the list."""
+    """Note a domain that is everybody's."""
     if not (rules and rules.own_domains):
         return
     from syncd.addresses import is_public_suffix
