@@ -11,7 +11,7 @@ import pytest
 import structlog
 from hypothesis import settings
 
-from syncd import cli, engine
+from syncd import check, cli, engine
 from tests.orgs import OrgWorld
 from tests.world import World
 
@@ -69,6 +69,18 @@ def live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     with World(tmp_path, real_time=True) as made:
         made.write_config()
         yield made
+
+
+@pytest.fixture
+def nap() -> Callable[[float], None]:
+    """How `syncd check` sleeps in this process: not at all. A module whose subject is the wait has one of its own."""
+    return lambda seconds: None
+
+
+@pytest.fixture(autouse=True)
+def checks_do_not_sleep(monkeypatch: pytest.MonkeyPatch, nap: Callable[[float], None]) -> None:
+    """Spare each check 3 s for the clocks, and up to 30 s for limits and retries."""
+    monkeypatch.setattr(check, "sleep", nap)
 
 
 @pytest.fixture
