@@ -29,7 +29,7 @@ def passes(running: Daemon) -> int:
     return len(running.said("pass.finished"))
 
 
-def goes_on(running: Daemon, *, by: int = 3, at_most: float = 10) -> None:
+def goes_on(running: Daemon, *, by: int = 3, at_most: float = 30) -> None:
     """See that further passes come."""
     running.hear("pass.finished", passes(running) + by, at_most=at_most)
 
