@@ -364,5 +364,26 @@ class TestItsText:
         problem = told(text, tmp_path)
         assert (problem.message, problem.hint) == ("is empty", reading.BEGIN)
 
+    @pytest.mark.parametrize("number", ["9" * 5000, "-" + "9_9" * 3000, "[1, " + "9" * 4301 + "]"])
+    def test_a_number_without_an_end_is_a_mistake_with_its_line(self, tmp_path, number):
+        problem = told(f"a = 1\nx = {number}\n", tmp_path)
+        assert problem.path == f"{tmp_path / 'syncd.toml'}:2"
+        assert problem.message == "holds a number that is too long"
+        assert problem.hint
+
+    @pytest.mark.parametrize(
+        "text",
+        ["[" * 3000, "[" * 3000 + "]" * 3000, '{"a":' * 3000, "{a=" * 3000 + "1" + "}" * 3000, f"[{'9' * 5000}]"],
+    )
+    def test_a_variable_that_python_cannot_read_is_a_mistake_that_names_it(self, tmp_path, text):
+        file = tmp_path / "syncd.toml"
+        file.write_text(TEXT)
+        with pytest.raises(ConfigError) as caught:
+            load(file, environ={"SYNCD_RULES__OWN_DOMAINS": text}, secrets=False)
+        (problem,) = caught.value.problems
+        assert problem.path == "rules.own_domains"
+        assert problem.message == "expected a list (see the variable SYNCD_RULES__OWN_DOMAINS)"
+        assert problem.hint
+
     def test_a_directory_is_told_which_file_to_name(self, tmp_path):
         assert mistake(tmp_path).hint == f"name the file in it, e.g. {tmp_path / 'syncd.toml'}"

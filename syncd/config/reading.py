@@ -4,6 +4,7 @@ import codecs
 import errno
 import json
 import os
+import re
 import stat
 import tomllib
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from syncd.config import syntax
 from syncd.errors import ConfigError, Problem
 
 MOST = 2**20  # bytes of a configuration
+LONG_NUMBER = re.compile(r"\d(?:_?\d){4300}")  # Python reads no number of more than 4,300 digits
 SEARCHED = (Path("config/syncd.toml"), Path("/etc/syncd/syncd.toml"))
 FILE_VARIABLE = "SYNCD_CONFIG"
 PREFIX = "SYNCD_"
@@ -134,6 +136,10 @@ def parse(file: Path) -> dict[str, Any]:
         problem = Problem(f"{file}:{line}" if line else str(file), f"not TOML: {what}", hint)
     except RecursionError:
         problem = Problem(str(file), "is nested too deeply", "see syncd config example")
+    except ValueError:  # what tomllib leaves to int
+        found = LONG_NUMBER.search(text)
+        where = f"{file}:{text.count(chr(10), 0, found.start()) + 1}" if found else str(file)
+        problem = Problem(where, "holds a number that is too long", "shorten it, or put it in quotes if it is text")
     raise ConfigError([problem], where=str(file))
 
 
@@ -186,8 +192,8 @@ def _key(tree: dict[str, Any], variable: str) -> tuple[str, ...]:
 def _value(text: str) -> Any:
     """Read a list, table or quoted text as TOML or JSON; all else is text, which the models can read."""
     if text.lstrip()[:1] in ("[", "{", '"'):
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             return tomllib.loads(f"value = {text}")["value"]
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             return json.loads(text)
     return text
