@@ -33,7 +33,12 @@ app.add_typer(documents, name="config")
 
 ConfigFile = Annotated[
     Path | None,
-    typer.Option("-c", "--config", help="Else SYNCD_CONFIG, else config/syncd.toml, else /etc/syncd/syncd.toml."),
+    typer.Option(
+        "-c",
+        "--config",
+        readable=False,  # or typer itself refuses a closed file, with 2 and no remedy
+        help="Else SYNCD_CONFIG, else config/syncd.toml, else /etc/syncd/syncd.toml.",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 

@@ -95,6 +95,26 @@ def test_every_command_runs_from_a_directory_that_the_caller_may_not_enter(
     assert said.startswith("74\n"), said  # the ledger's directory, which is root's: the configuration was read
 
 
+@ROOT_ONLY
+@pytest.mark.parametrize("closed", ["the file", "its directory"])
+@pytest.mark.parametrize("named", ["before", "after", "variable"])
+def test_a_configuration_that_is_closed_is_78_however_it_is_named(
+    ready: World, closed: str, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = ready.path / "etc" / "syncd.toml"
+    place.parent.mkdir(mode=0o755)
+    place.write_text(ready.config_file.read_text())
+    place.chmod(0o600 if closed == "the file" else 0o644)
+    place.parent.chmod(0o755 if closed == "the file" else 0o700)
+    monkeypatch.setenv("SYNCD_CONFIG", str(place) if named == "variable" else "elsewhere.toml")
+    for line in ("status", "sync", "check", "run"):
+        arguments = {"before": ("-c", place, line), "after": (line, "--config", place), "variable": (line,)}[named]
+        said = as_user(NOBODY, lambda arguments=arguments: run(*arguments))
+        assert said.startswith("78\n"), said
+        assert "cannot be read: Permission denied" in said
+        assert "give syncd's user the right to read it" in said
+
+
 @pytest.mark.parametrize("line", COMMANDS)
 @pytest.mark.parametrize("kind", ["link to a file", "FIFO", "directory"])
 def test_something_else_in_the_place_of_the_ledger_is_74_for_every_command(
