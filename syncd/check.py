@@ -15,7 +15,7 @@ from syncd.check_clocks import Clocks
 from syncd.config import Config
 from syncd.connector import Context, Finding, Source, Window
 from syncd.errors import ConfigError, Exit, LedgerError, SyncdError
-from syncd.ledger import CLOCK, RECOTAP, Glance, exists
+from syncd.ledger import CLOCK, RECOTAP, Glance, exists, require_lock
 from syncd.pull import PassStore, refuse_stranger
 from syncd.server_clock import ServerClock
 
@@ -50,6 +50,7 @@ def findings(config: Config, sources: tuple[Source, ...]) -> Iterator[Finding]:
 def _ledger(config: Config) -> Iterator[Finding]:
     path = config.ledger.path
     try:
+        require_lock(path)
         if not exists(path):
             yield _new_ledger(path)
             return

@@ -1,6 +1,7 @@
 """Every command, run by a user who may not enter or write the places that it needs: an exit code and a remedy."""
 
 import io
+import os
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -139,3 +140,33 @@ def test_something_else_in_the_place_of_the_lock_is_74(ready: World, command: Co
         ran = command(*line.split(), "-c", ready.config_file)
         assert (ran.code, "ledger.db.lock" in ran.err + ran.out) == (74, True), ran.err
         assert state(ready.ledger.parent) == before
+
+
+@pytest.mark.parametrize("ledger", ["there", "not yet"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_check_says_that_a_pass_cannot_use_the_lock(ready: World, command: Command, kind: str, ledger: str) -> None:
+    lock = Path(f"{ready.ledger}.lock")
+    lock.unlink()
+    plant(kind, lock)
+    if ledger == "not yet":
+        ready.ledger.unlink()
+    before = state(ready.ledger.parent)
+    ran = command("check", "-c", ready.config_file)
+    assert ran.code == 74
+    assert any(line.startswith("error ledger: ") and f"({lock})" in line for line in ran.out.splitlines())
+    assert state(ready.ledger.parent) == before
+
+
+@ROOT_ONLY
+@pytest.mark.parametrize("ledger", ["there", "not yet"])
+def test_check_says_that_a_lock_of_root_s_shuts_the_service_out(ready: World, ledger: str) -> None:
+    lock = Path(f"{ready.ledger}.lock")
+    ready.ledger.parent.chmod(0o777)
+    if ledger == "not yet":
+        ready.ledger.unlink()
+    else:
+        os.chown(ready.ledger, NOBODY, NOBODY)
+    lock.chmod(0o600)
+    said = as_user(NOBODY, lambda: run("check", "-c", ready.config_file))
+    assert said.startswith("74\n"), said
+    assert f"Permission denied ({lock})" in said

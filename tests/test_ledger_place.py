@@ -314,6 +314,45 @@ class TestOwners:
             book(ledger, look(2))
         assert {each.stat().st_uid for each in filled.parent.iterdir()} == {NOBODY}
 
+    @pytest.mark.parametrize("number", [errno.EPERM, errno.EINVAL])
+    @pytest.mark.parametrize("opening", ["held", "Ledger"])
+    def test_root_who_may_not_give_a_file_away_leaves_none_behind(self, path, monkeypatch, opening, number):
+        """In a container without CAP_CHOWN, and on a share with root_squash."""
+
+        def fchown(*_):
+            raise OSError(number, os.strerror(number))
+
+        os.chown(path.parent, NOBODY, NOBODY)
+        monkeypatch.setattr(os, "fchown", fchown)
+        with pytest.raises(LedgerError) as caught, OPENINGS[opening](path):
+            pass
+        made = f"{path}.lock" if opening == "held" else str(path)
+        assert f"Cannot be given to user 65534: {os.strerror(number)} ({made})" in caught.value.message
+        assert "run syncd as user 65534" in caught.value.hint
+        assert list(path.parent.iterdir()) == []
+
+    def test_what_somebody_put_in_the_place_of_such_a_file_stays(self, path, monkeypatch):
+        lock = Path(f"{path}.lock")
+
+        def fchown(*_):
+            lock.rename(path.parent / "moved")
+            lock.write_text("theirs")
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+
+        os.chown(path.parent, NOBODY, NOBODY)
+        monkeypatch.setattr(os, "fchown", fchown)
+        refused(path, "held")
+        assert lock.read_text() == "theirs"
+
+    def test_a_group_that_cannot_be_given_does_no_harm(self, path, monkeypatch):
+        def fchown(*_):
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+
+        os.chown(path.parent, 0, NOBODY)
+        monkeypatch.setattr(os, "fchown", fchown)
+        with held(path, "sync"), Ledger.open(path):
+            pass
+
     def test_a_lock_that_was_planted_costs_root_no_file(self, filled, tmp_path):
         """The service's user removes the lock and puts a link to a file of root's in its place."""
         treasure = tmp_path / "treasure"

@@ -5,7 +5,7 @@ All SQL lives in this package. `Ledger` writes, in the thread that opened it and
 a `Lookout` does so for years.
 """
 
-from syncd.ledger.file import exists, held, holder
+from syncd.ledger.file import exists, held, holder, require_lock
 from syncd.ledger.lookout import Lookout
 from syncd.ledger.operating import Operator
 from syncd.ledger.reading import CLOCK, RECOTAP, Glance
@@ -25,4 +25,5 @@ __all__ = [
     "exists",
     "held",
     "holder",
+    "require_lock",
 ]

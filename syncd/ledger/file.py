@@ -66,17 +66,35 @@ def _create(path: Path) -> int:
     """Make a file and return its descriptor. If root makes it, it belongs to whom the directory belongs to.
 
     A pass that root makes by hand would otherwise close the ledger to the service whose directory it is.
-    SQLite does the same with the WAL.
+    SQLite does the same with the WAL. If the file cannot be given away, none is left behind.
     """
     handle = files.create(path)
     try:
         if os.geteuid() == 0:
-            owner = path.parent.stat()
-            os.fchown(handle, owner.st_uid, owner.st_gid)
+            _give(handle, path)
     except BaseException:
+        if _is(handle, path):
+            with suppress(OSError):
+                path.unlink()
         os.close(handle)
         raise
     return handle
+
+
+def _give(handle: int, path: Path) -> None:
+    """Give a file to whom its directory belongs to. Refused if this root may not (no CAP_CHOWN, an NFS root_squash)."""
+    owner = path.parent.stat()
+    try:
+        os.fchown(handle, owner.st_uid, owner.st_gid)
+    except OSError as error:
+        if os.fstat(handle).st_uid == owner.st_uid:
+            return  # only the group differs, which has no right to it
+        remedy = (
+            f"run syncd as user {owner.st_uid}, to whom {path.parent} belongs, or let root change owners (CAP_CHOWN)"
+        )
+        raise files.Refused(
+            f"cannot be given to user {owner.st_uid}: {files.why(error)}", path, remedy=remedy
+        ) from error
 
 
 def _require_ours(path: Path) -> bool:
@@ -270,6 +288,12 @@ def holder(path: Path) -> str | None:
         return (_signature(handle) or "another syncd") if _is_held(handle) else None
     finally:
         os.close(handle)
+
+
+def require_lock(path: Path) -> None:
+    """LedgerError if there is a lock that the caller cannot open as a pass does. Nothing is made, locked or changed."""
+    with _reachable(path), suppress(FileNotFoundError):
+        os.close(_open_lock(_lock_file(place.resolve(path)), os.O_RDWR))
 
 
 def _is_held(handle: int) -> bool:
