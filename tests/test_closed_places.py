@@ -4,6 +4,7 @@ import io
 import os
 import sys
 from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -110,7 +111,7 @@ def test_a_configuration_that_is_closed_is_78_however_it_is_named(
     monkeypatch.setenv("SYNCD_CONFIG", str(place) if named == "variable" else "elsewhere.toml")
     for line in ("status", "sync", "check", "run"):
         arguments = {"before": ("-c", place, line), "after": (line, "--config", place), "variable": (line,)}[named]
-        said = as_user(NOBODY, lambda arguments=arguments: run(*arguments))
+        said = as_user(NOBODY, partial(run, *arguments))
         assert said.startswith("78\n"), said
         assert "cannot be read: Permission denied" in said
         assert "give syncd's user the right to read it" in said
