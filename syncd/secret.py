@@ -93,5 +93,7 @@ def _content(path: Path, where: str) -> str:
         return files.read(path, most=MOST, follow=True, owners=files.trusted()).decode("utf-8-sig")
     except files.Refused as error:
         raise ValueError(f"{where} is not used: it {error.strerror}; {error.remedy}") from None
-    except (OSError, ValueError) as error:  # ValueError: not UTF-8
-        raise ValueError(f"{where} cannot be read ({type(error).__name__})") from None
+    except OSError as error:
+        raise ValueError(f"{where} cannot be read ({files.why(error)})") from None
+    except ValueError:
+        raise ValueError(f"{where} cannot be read (not UTF-8 text)") from None

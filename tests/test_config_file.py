@@ -236,9 +236,25 @@ class TestKeys:
         before = state(tmp_path)
         monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
         name = {"file": str(tmp_path / "key"), "credential": "key"}[scheme]
-        with pytest.raises(ValueError, match=r"is not used: it is a |cannot be read \((FileNotFound|OS)Error\)"):
+        with pytest.raises(ValueError, match=r"is not used: it is a |cannot be read \((No such|Too many)"):
             Secret.parse(f"{scheme}:{name}").read()
         assert state(tmp_path) == before
+
+    @pytest.mark.parametrize("scheme", ["file", "credential"])
+    @pytest.mark.parametrize(
+        ("name", "said"),
+        [("none", "No such file or directory"), ("plain/key", "Not a directory"), ("k" * 300, "File name too long"),
+         ("latin", "not UTF-8 text")],
+    )  # fmt: skip
+    def test_a_key_that_cannot_be_read_is_told_in_the_words_of_the_system(
+        self, tmp_path, monkeypatch, scheme, name, said
+    ):
+        (tmp_path / "plain").write_text("")
+        (tmp_path / "latin").write_bytes(b"k\xe9y")
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+        where = tmp_path / name if scheme == "file" else name
+        with pytest.raises(ValueError, match=rf"cannot be read \({said}\)"):
+            Secret.parse(f"{scheme}:{where}").read()
 
     def test_a_link_to_a_key_is_followed(self, tmp_path):
         plant("link to a file", tmp_path / "key", target=b"the-key\n")
