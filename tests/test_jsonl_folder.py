@@ -464,6 +464,9 @@ def test_check_names_a_few_files_and_counts_the_others(drop: Drop) -> None:
     said = [message for what, _, message in lines(drop.connect().check()) if what == "file"]
     assert len(said) == 12
     assert {"2 more files cannot be read", "2 more files are left alone"} <= set(said)
+    rest = [each.hint for each in drop.connect().check() if each.message.startswith("2 more files")]
+    assert len(rest) == 2
+    assert all("`syncd check` shows the next ones" in hint and "same" not in hint for hint in rest), "they may differ"
     with pytest.raises(Unavailable, match=r"3.csv has no|and 4 more$"):
         whole_pass(drop, PassStore({}, drop.now))
 

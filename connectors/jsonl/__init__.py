@@ -34,7 +34,7 @@ MOST_LOOKED_UP = 32 * 1024 * 1024  # bytes of memory, about, that the records of
 SPANS = 500  # files of which it is kept where they have lines of a stream
 NAMED = 3  # files that one error names
 CHANGES = BadFile("a file among the done changes while it is read", "the next pass reads it")
-PROBLEM_HINT = "`syncd check` names each file and its remedy; all other files were read"
+PROBLEM_HINT = "`syncd check` names the first such files and the remedy of each; all other files were read"
 
 Placed = tuple[Line, Reading]
 Problems = list[BadFile | None]  # None: nothing to be said, e.g. the file is another one by now

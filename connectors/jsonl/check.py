@@ -14,6 +14,7 @@ from syncd.errors import Exit, SyncdError, Unreadable
 from syncd.values import from_ms
 
 NAMED = 5  # files of each sort that get a line of their own
+REST = "they may need other remedies: look at the folder; once these are dealt with, `syncd check` shows the next ones"
 SAMPLE = 20  # lines of the newest file that are tried
 
 
@@ -81,13 +82,13 @@ def _files(stock: Stock) -> Iterator[Finding]:
         yield Finding("file", False, problem.message, problem.hint, exit_code=Exit.UNAVAILABLE)
     if stock.problems.total > NAMED:
         message = f"{stock.problems.total - NAMED} more files cannot be read"
-        yield Finding("file", False, message, "put them right in the same way", exit_code=Exit.UNAVAILABLE)
+        yield Finding("file", False, message, REST, exit_code=Exit.UNAVAILABLE)
     for name, why in stock.left_alone[:NAMED]:
         hint = "drop a file under another name, such as x.jsonl.part, and rename it when it is whole"
         yield Finding("file", False, f"{shown(name)} is left alone: it {why}", hint, warning=True)
     if stock.left_alone.total > NAMED:
         message = f"{stock.left_alone.total - NAMED} more files are left alone"
-        yield Finding("file", False, message, "by the same rules", warning=True)
+        yield Finding("file", False, message, REST, warning=True)
 
 
 def _sample(config: JsonlConfig, stock: Stock) -> Iterator[Finding]:
