@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from syncd.config import Config
 from syncd.connector import Context, Finding, Source, Window
 from syncd.errors import ConfigError, Exit, LedgerError, SyncdError
 from syncd.ledger import CLOCK, RECOTAP, Glance, exists, require_lock
-from syncd.pull import PassStore, refuse_stranger
+from syncd.pull import PassStore, as_told, refuse_stranger
 from syncd.server_clock import ServerClock
 
 TURN_S = 30.0  # how long a check waits in all, for each server: a pass may be using up a limit that they share
@@ -31,11 +31,7 @@ def findings(config: Config, sources: tuple[Source, ...]) -> Iterator[Finding]:
     clocks = Clocks()
     owners: list[Owner] = []
     for source in sources:
-        for finding in _source(config, source, clocks, owners):
-            yield Finding(
-                f"{source.name}: {finding.what}", finding.ok, finding.message, finding.hint, finding.warning,
-                finding.exit_code,
-            )  # fmt: skip
+        yield from _named(source.name, _source(config, source, clocks, owners))
     yield from own_domains.of_owners(config.rules.to_rules(), owners)
     try:
         with wiring.sender(config) as to:
@@ -45,6 +41,15 @@ def findings(config: Config, sources: tuple[Source, ...]) -> Iterator[Finding]:
             yield from clocks.findings()
     except ConfigError as error:
         yield _failed("recotap key", error)
+
+
+def _named(source: str, found: Iterator[Finding]) -> Iterator[Finding]:
+    """Yield each finding under the name of its source. A bug of the connector is the last one."""
+    try:
+        for each in found:
+            yield Finding(f"{source}: {each.what}", each.ok, each.message, each.hint, each.warning, each.exit_code)
+    except Exception as error:  # noqa: BLE001 - a connector may raise anything, and the other sources are checked
+        yield _failed(f"{source}: source", as_told(source, error))
 
 
 def _ledger(config: Config) -> Iterator[Finding]:
@@ -119,12 +124,12 @@ def _fails(finding: Finding) -> bool:
 
 def _ask(source: Source, context: Context) -> None:
     """Make a small request, for the Date of its response."""
-    connector = source.connector(source.config, context)
     try:
-        now = clock.now()
-        connector.count(source.connector.streams[0].name, Window(now, now, lambda refs: ()))
-    finally:
-        connector.close()
+        with closing(source.connector(source.config, context)) as connector:
+            now = clock.now()
+            connector.count(source.connector.streams[0].name, Window(now, now, lambda refs: ()))
+    except Exception as error:  # noqa: BLE001 - a connector may raise anything, and the other clocks are checked
+        raise as_told(source.name, error) from None
 
 
 def _kept(config: Config, source: str) -> dict[str, tuple[Any, datetime]]:

@@ -2,10 +2,9 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 
 from syncd.connector import Finding
-from syncd.errors import SyncdError
+from syncd.errors import Exit, SyncdError
 from syncd.pass_clocks import HELD, remedy, unconfirmed
 from syncd.server_clock import ServerClock, Told, complaint, in_words, is_confirmed, wrong_by_s
 
@@ -25,7 +24,7 @@ class Clocks:
 
     def findings(self) -> Iterator[Finding]:
         """Yield a line for each server, and one if this machine's clock is wrong or nobody confirms it."""
-        self._ask_again()
+        yield from self._ask_again()
         told = [told for server, clock, _ in self._servers if (told := clock.told(server)) is not None]
         if wrong_by_s(told) is None:  # otherwise none of the servers is to blame
             yield from (_of_server(each) for each in told)
@@ -33,15 +32,19 @@ class Clocks:
             hint = f"{remedy(told)}: {HELD}"
             yield Finding("clock of this machine", False, unconfirmed(told), hint, warning=True)
 
-    def _ask_again(self) -> None:
+    def _ask_again(self) -> Iterator[Finding]:
         """Ask those once more whose Date may stand still, all after one wait of 3 s at most."""
-        unknown = [(clock, ask) for _, clock, ask in self._servers if ask and clock.told("") and clock.moves is None]
-        wait_s = max((clock.untold_s() for clock, _ in unknown), default=0.0)
+        unknown = [each for each in self._servers if each[2] and each[1].told("") and each[1].moves is None]
+        wait_s = max((clock.untold_s() for _, clock, _ in unknown), default=0.0)
         if wait_s:
             self._sleep(wait_s)
-        for _, ask in unknown:
-            with suppress(SyncdError):  # it has just answered: an outage since then is no news about its clock
+        for server, _, ask in unknown:
+            assert ask is not None
+            try:
                 ask()
+            except SyncdError as error:  # it has just answered: an outage since then is no news about its clock
+                if error.exit_code == Exit.BUG:
+                    yield Finding(f"clock of {server}", False, error.message, error.hint, exit_code=Exit.BUG)
 
 
 def _of_server(told: Told) -> Finding:

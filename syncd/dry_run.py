@@ -14,7 +14,7 @@ from syncd.errors import SyncdError, Unavailable
 from syncd.ledger import Glance, exists
 from syncd.life import Reading
 from syncd.normalizer import Normalizer
-from syncd.pull import Event, Failed, Finished, Met, Read, Reader
+from syncd.pull import Event, Failed, Finished, Met, Read, Reader, as_told
 from syncd.rules import Rules
 
 
@@ -78,10 +78,8 @@ class DryRun:
                         self.counts[reading.wanted.value, reading.reason or ""] += 1
                         yield reading
                     reader.booked()
-                case Failed(_, error):
-                    if not isinstance(error, SyncdError):
-                        raise error
-                    self.errors.append(error)
+                case Failed(failed, error):
+                    self.errors.append(as_told(source.name, error, failed))
 
 
 def _heard(reader: Reader, events: SimpleQueue[Event]) -> Iterator[Event]:

@@ -27,7 +27,7 @@ from syncd.ledger import CLOCK, RECOTAP, Booked, Ledger
 from syncd.life import Reading
 from syncd.normalizer import Normalizer
 from syncd.pass_clocks import PassClocks
-from syncd.pull import Event, Failed, Finished, Met, Read, Reader, WindowRead
+from syncd.pull import Event, Failed, Finished, Met, Read, Reader, WindowRead, as_told
 from syncd.push import Poster, Push, Totals
 from syncd.rules import Rules
 from syncd.states import MEANINGS, State, Verdict
@@ -361,9 +361,7 @@ class Pass:
             return
         if isinstance(error, LedgerError):
             raise error
-        if not isinstance(error, SyncdError):
-            log.error("pull.bug", source=source.name, stream=stream, exc_info=error)
-            error = SyncdError(f"a bug in the connector of {source.name}: {type(error).__name__}", hint="report it")
+        error = as_told(source.name, error, stream)
         self._failed[source.name] = error
         for each in source.connector.streams:
             if stream in (None, each.name):

@@ -16,6 +16,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from syncd import clock, incoming, own_domains, schedule
 from syncd.activity import Owner
 from syncd.connector import Connector, Context, Page, Ref, Source, Window
@@ -24,6 +26,8 @@ from syncd.ledger import CLOCK, Glance
 from syncd.rules import Rules
 from syncd.server_clock import ServerClock
 from syncd.text import is_stand_in, kept_id
+
+log = structlog.get_logger()
 
 PAGES_AHEAD = 2  # read and not yet booked: bounds memory
 LOOK_UPS_AT_ONCE = 1000  # ids in one fetch_ids
@@ -330,6 +334,14 @@ class Reader:
             raise Stopped("stopped by a signal")
 
 
+def as_told(source: str, error: BaseException, stream: str | None = None) -> SyncdError:
+    """Return `error` if syncd knows its kind; otherwise log a bug of the connector and return its type alone."""
+    if isinstance(error, SyncdError):
+        return error
+    log.error("pull.bug", source=source, stream=stream, exc_info=error)
+    return SyncdError(f"a bug in the connector of {source}: {type(error).__name__}", hint="report it")
+
+
 def _hangs(source: Source, how_long: str) -> Unavailable:
     hint = "is a disk or network drive of this source dead? `syncd check` may tell; the other sources go on"
     return Unavailable(f"{source.name} hangs: nothing was heard of it {how_long}", hint=hint)
@@ -369,4 +381,4 @@ def refuse_stranger(glance: Glance, source: Source, identity: str | None) -> Non
         raise ConfigError([Problem(path, message, hint)])
 
 
-__all__ = ["Event", "Failed", "Finished", "Met", "Read", "Reader", "WindowRead", "refuse_stranger"]
+__all__ = ["Event", "Failed", "Finished", "Met", "Read", "Reader", "WindowRead", "as_told", "refuse_stranger"]
