@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from datetime import datetime
 from functools import partial
@@ -29,10 +29,10 @@ def findings(config: Config, sources: tuple[Source, ...]) -> Iterator[Finding]:
     yield from own_domains.of_list(config.rules.to_rules())
     yield from _ledger(config)
     clocks = Clocks()
-    owners: list[Owner] = []
+    asked: dict[str, Sequence[Owner]] = {}
     for source in sources:
-        yield from _named(source.name, _source(config, source, clocks, owners))
-    yield from own_domains.of_owners(config.rules.to_rules(), owners)
+        yield from _named(source.name, _source(config, source, clocks, asked))
+    yield from _owners(config, asked)
     try:
         with wiring.sender(config) as to:
             to.clock.recall(_kept(config, RECOTAP).get(CLOCK, (None, None))[0])
@@ -41,6 +41,15 @@ def findings(config: Config, sources: tuple[Source, ...]) -> Iterator[Finding]:
             yield from clocks.findings()
     except ConfigError as error:
         yield _failed("recotap key", error)
+
+
+def _owners(config: Config, asked: Mapping[str, Sequence[Owner]]) -> Iterator[Finding]:
+    """Compare the list with the owners of all sources that could be asked."""
+    rules, owners = config.rules.to_rules(), [owner for theirs in asked.values() for owner in theirs]
+    if asked:
+        vouched, _ = _kept(config, RECOTAP).get(own_domains.VOUCHED, (None, None))
+        yield from own_domains.of_sources(rules, owners, vouched)
+    yield from own_domains.of_owners(rules, owners)
 
 
 def _named(source: str, found: Iterator[Finding]) -> Iterator[Finding]:
@@ -84,8 +93,8 @@ def _new_ledger(path: Path) -> Finding:
     return Finding("ledger", False, f"{path} cannot be made: {parent} is not writable", hint, exit_code=Exit.LEDGER)
 
 
-def _source(config: Config, source: Source, clocks: Clocks, owners: list[Owner]) -> Iterator[Finding]:
-    """Yield what one source's check finds, and gather its `owners`."""
+def _source(config: Config, source: Source, clocks: Clocks, asked: dict[str, Sequence[Owner]]) -> Iterator[Finding]:
+    """Yield what one source's check finds, and gather its owners in `asked`."""
     yield from _pause(config, source)
     store = PassStore(_kept(config, source.name), clock.now)
     server_clock = ServerClock(clock.now, store.get(CLOCK))
@@ -105,8 +114,7 @@ def _source(config: Config, source: Source, clocks: Clocks, owners: list[Owner])
         _refuse_stranger(config, source, identity)
         if not failed:
             ask = partial(_ask, source, context)
-            owners.extend(theirs)
-            yield from own_domains.of_source(config.rules.to_rules(), theirs)
+            asked[source.name] = theirs
     except SyncdError as error:
         yield _failed("source", error)
     finally:

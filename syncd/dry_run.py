@@ -6,14 +6,16 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from typing import Any
 
 from syncd import clock
 from syncd.connector import Source
 from syncd.engine import WAKE_S, Halt
 from syncd.errors import SyncdError, Unavailable
-from syncd.ledger import Glance, exists
+from syncd.ledger import RECOTAP, Glance, exists
 from syncd.life import Reading
 from syncd.normalizer import Normalizer
+from syncd.own_domains import VOUCHED, Vouching
 from syncd.pull import Event, Failed, Finished, Met, Read, Reader, as_told
 from syncd.rules import Rules
 
@@ -36,6 +38,7 @@ class DryRun:
         self._sources = sources
         self._rules = rules
         self._ledger = ledger if exists(ledger) else None
+        self._vouching = Vouching(rules, self._kept())
         self._now = now
         self._ending = threading.Event()
         halt.heard = self._ending.set
@@ -45,9 +48,20 @@ class DryRun:
         for source in self._sources:
             if not self._ending.is_set() and not self._paused(source):
                 yield from self._of(source)
+        for source, _, error in self._vouching.postponed():
+            if self._vouching.is_given and not self._ending.is_set():
+                yield from self._of(source)
+            else:
+                self.errors.append(error)
         if self._ledger:
             with Glance.at(self._ledger) as glance:
                 self.waiting = glance.counts()["pending"]
+
+    def _kept(self) -> Any:
+        if self._ledger is None:
+            return None
+        with Glance.at(self._ledger) as glance:
+            return glance.store(RECOTAP).get(VOUCHED, (None, None))[0]
 
     def _paused(self, source: Source) -> bool:
         if self._ledger is None:
@@ -63,7 +77,7 @@ class DryRun:
         normalizer = Normalizer(self._rules, self._now)
         reader = Reader(
             source, ledger=self._ledger, now=self._now, stopping=self._ending,
-            emit=lambda _, event: events.put(event), rules=self._rules, looks_only=True,
+            emit=lambda _, event: events.put(event), vouching=self._vouching, looks_only=True,
         )  # fmt: skip
         if (pointless := reader.pointless()) is not None:
             self.errors.append(pointless)
@@ -78,7 +92,7 @@ class DryRun:
                         self.counts[reading.wanted.value, reading.reason or ""] += 1
                         yield reading
                     reader.booked()
-                case Failed(failed, error):
+                case Failed(failed, error) if not self._vouching.postpones(source, failed, error):
                     self.errors.append(as_told(source.name, error, failed))
 
 

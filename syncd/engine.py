@@ -20,12 +20,13 @@ from typing import Any, Protocol
 
 import structlog
 
-from syncd import clock, own_domains
+from syncd import clock
 from syncd.connector import Record, Source
 from syncd.errors import Exit, LedgerError, Stopped, SyncdError, Unavailable, worst
 from syncd.ledger import CLOCK, RECOTAP, Booked, Ledger
 from syncd.life import Reading
 from syncd.normalizer import Normalizer
+from syncd.own_domains import VOUCHED, Vouching
 from syncd.pass_clocks import PassClocks
 from syncd.pull import Event, Failed, Finished, Met, Read, Reader, WindowRead, as_told
 from syncd.push import Poster, Push, Totals
@@ -124,7 +125,6 @@ class Pass:
     ) -> None:
         self._ledger = ledger
         self._waiting = list(sources)
-        self._rules = rules
         self._halt = halt or Halt()
         self._watcher = watcher or NoWatcher()
         self._now = now
@@ -136,9 +136,10 @@ class Pass:
             ledger, poster, concurrency=concurrency, max_age=max_age, now=now, monotonic=monotonic,
             answered=lambda returned: self._events.put((None, returned)), certain=lambda: self._certain(may_ask=False),
         )  # fmt: skip
+        kept = ledger.store(RECOTAP)
         # What an earlier configuration booked waits, too, until the owners of a source vouch for the example's domain.
-        self._may_send = not sources or not own_domains.is_placeholder(rules)
-        self._clocks = PassClocks(poster, ledger.store(RECOTAP).get(CLOCK, (None, None))[0])
+        self._vouching = Vouching(rules, kept.get(VOUCHED, (None, None))[0])
+        self._clocks = PassClocks(poster, kept.get(CLOCK, (None, None))[0])
         self._reader: Reader | None = None
         self._normalizer = Normalizer(rules, now)
         self._streams: dict[tuple[str, str], StreamTotals] = {}
@@ -191,7 +192,7 @@ class Pass:
                 self._pump()
             elif self._reader is None and not self._push.in_flight:
                 return
-            if self._reader is None and not self._waiting and (self._push.idle or not self._may_send):
+            if self._reader is None and not self._waiting and (self._push.idle or not self._vouching.is_given):
                 return
             self._handle_next()
             self._abandon_if_it_hangs()
@@ -253,7 +254,6 @@ class Pass:
                     reader.source.name, identity=identity, external_id=reader.source.config.external_id
                 )
             case Read():
-                self._may_send = self._may_send or reader.vetted
                 self._book(reader, event)
                 reader.booked()
             case WindowRead(stream, until, sweep):
@@ -261,7 +261,8 @@ class Pass:
                 now = self._now()
                 self._ledger.window_finished(stream_id, now=now, swept_at=(until or now) if sweep else None)
             case Failed(stream, error):
-                self._fail(reader.source, stream, error)
+                if not self._vouching.postpones(reader.source, stream, error):
+                    self._fail(reader.source, stream, error)
             case Finished():
                 self._ledger.keep(reader.source.name, reader.store.take_changes(), self._now())
                 self._log_streams(reader.source)
@@ -269,8 +270,17 @@ class Pass:
 
     # -- reading ------------------------------------------------------------------------
 
+    def _resume_postponed(self) -> bool:
+        """Read again what lacked an owner that vouches, if another source has one; otherwise it fails."""
+        for source, stream, error in self._vouching.postponed():
+            if self._vouching.is_given and not self._ending.is_set():
+                self._waiting.append(source)
+            else:
+                self._fail(source, stream, error)
+        return bool(self._waiting)
+
     def _next_source(self) -> None:
-        while self._reader is None and self._waiting:
+        while self._reader is None and (self._waiting or self._resume_postponed()):
             source = self._waiting.pop(0)
             pause = self._ledger.pause(source.name, self._now())
             if pause is not None:
@@ -283,7 +293,7 @@ class Pass:
                 self._ledger.stream_id(source.name, stream.name)
             reader = Reader(
                 source, ledger=self._ledger.path, now=self._now, stopping=self._ending,
-                emit=lambda reader, event: self._events.put((reader, event)), rules=self._rules,
+                emit=lambda reader, event: self._events.put((reader, event)), vouching=self._vouching,
             )  # fmt: skip
             if (pointless := reader.pointless()) is not None:
                 self._fail(source, None, pointless)
@@ -339,7 +349,7 @@ class Pass:
             self._pump()
 
     def _pump(self) -> None:
-        if self._may_send:
+        if self._vouching.is_given:
             self._push.pump()
 
     def _let_land(self, stream_id: int, crm_ids: Sequence[str]) -> None:
@@ -387,6 +397,8 @@ class Pass:
 
     def _finish(self, pass_id: int) -> Outcome:
         self._log_push()
+        self._resume_postponed()
+        self._ledger.keep(RECOTAP, self._vouching.to_keep(), self._now())
         self._close_clocks()
         stop = self._push.stop
         if stop is not None:

@@ -6,16 +6,62 @@ engagements, for good. Messages name domains, never an address.
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from difflib import get_close_matches
+from typing import Any
 
 from syncd.activity import Owner
 from syncd.addresses import domain_of, email, is_free_mail, is_public_suffix, registrable, within
-from syncd.connector import Finding
-from syncd.errors import Exit, Problem
+from syncd.connector import Finding, Source
+from syncd.errors import ConfigError, Exit, Problem
 from syncd.rules import Rules, shared_domains
 
 PLACEHOLDER = "yourcompany.com"  # of the example file, and of every document that shows one
 WHAT = "rules.own_domains"
 PROPOSED = 5  # domains in a hint at most
+VOUCHED = "@own_domains"  # in the ledger's store, under RECOTAP: the list that an owner of any source vouched for
+
+
+class Unvouched(ConfigError):
+    """The example's domain is in the list, and no owner so far is at one of its domains."""
+
+
+class Vouching:
+    """Know whether an owner of any source is at a domain of the list. One for all sources of a pass."""
+
+    def __init__(self, rules: Rules, kept: Any = None) -> None:
+        self._rules = rules
+        self._list = sorted(rules.own_domains)
+        self.is_given = not is_placeholder(rules) or kept == self._list  # then our side is known well enough
+        self._is_news = False
+        self._postponed: list[tuple[Source, str | None, Unvouched]] = []
+
+    def hear(self, owners: Iterable[Owner]) -> Problem | None:
+        """Take the owners of a source; return the problem if no owner of any source has vouched."""
+        problem = None if self.is_given else placeholder(self._rules, owners)
+        if not self.is_given and problem is None:
+            self.is_given = self._is_news = True
+        return problem
+
+    def require(self, owners: Iterable[Owner]) -> None:
+        """Raise Unvouched unless these owners, or those of another source, vouch."""
+        problem = self.hear(owners)
+        if problem is not None:
+            raise Unvouched(message=f"{problem.path} {problem.message}", hint=problem.hint)
+
+    def postpones(self, source: Source, stream: str | None, error: BaseException) -> bool:
+        """Keep a failure that the owners of a later source may resolve."""
+        if not isinstance(error, Unvouched):
+            return False
+        self._postponed.append((source, stream, error))
+        return True
+
+    def postponed(self) -> list[tuple[Source, str | None, Unvouched]]:
+        """Return what was postponed, once: to be read again if an owner has vouched since, otherwise failed."""
+        found, self._postponed = self._postponed, []
+        return found
+
+    def to_keep(self) -> dict[str, Any]:
+        """Return what a later pass should know."""
+        return {VOUCHED: self._list} if self._is_news else {}
 
 
 def is_placeholder(rules: Rules) -> bool:
@@ -32,9 +78,9 @@ def placeholder(rules: Rules, owners: Iterable[Owner]) -> Problem | None:
     return Problem(WHAT, message, _proposal(shared_domains(owners)))
 
 
-def of_source(rules: Rules, owners: Sequence[Owner]) -> Iterator[Finding]:
-    """Say what a pass over a source with these owners would refuse, for `syncd check`."""
-    problem = placeholder(rules, owners)
+def of_sources(rules: Rules, owners: Sequence[Owner], kept: Any = None) -> Iterator[Finding]:
+    """Say what passes over sources with these owners would refuse, for `syncd check`."""
+    problem = Vouching(rules, kept).hear(owners)
     if problem is not None:
         yield Finding(WHAT, False, f"{WHAT} {problem.message}", problem.hint, exit_code=Exit.CONFIG)
 
@@ -99,4 +145,7 @@ def _warning(message: str, hint: str) -> Finding:
     return Finding(WHAT, False, message, hint, warning=True)
 
 
-__all__ = ["PLACEHOLDER", "WHAT", "is_placeholder", "of_list", "of_owners", "of_source", "placeholder"]
+__all__ = [
+    "PLACEHOLDER", "VOUCHED", "WHAT", "Unvouched", "Vouching", "is_placeholder", "of_list", "of_owners", "of_sources",
+    "placeholder",
+]  # fmt: skip

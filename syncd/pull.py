@@ -18,12 +18,12 @@ from typing import Any
 
 import structlog
 
-from syncd import clock, incoming, own_domains, schedule
+from syncd import clock, incoming, schedule
 from syncd.activity import Owner
 from syncd.connector import Connector, Context, Page, Ref, Source, Window
 from syncd.errors import ConfigError, Problem, Stopped, SyncdError, Unauthorized, Unavailable
 from syncd.ledger import CLOCK, Glance
-from syncd.rules import Rules
+from syncd.own_domains import Vouching
 from syncd.server_clock import ServerClock
 from syncd.text import is_stand_in, kept_id
 
@@ -130,12 +130,11 @@ class Reader:
         now: Callable[[], datetime],
         stopping: threading.Event,
         emit: Callable[["Reader", Event], None],
-        rules: Rules | None = None,
+        vouching: Vouching,
         looks_only: bool = False,
     ) -> None:
         self.source = source
-        self.vetted = rules is None or not own_domains.is_placeholder(rules)  # our side is known well enough
-        self._rules = rules
+        self._vouching = vouching
         self.store = PassStore({}, now)
         self.clock = ServerClock(now)  # the CRM's
         self._ledger = ledger
@@ -195,14 +194,14 @@ class Reader:
                     if glance:
                         refuse_stranger(glance, self.source, identity)
                     self._send(Met(connector, identity))
-                    if not self.vetted:  # such an answer may be a day old: it can vouch for the domain, no more
-                        self.vetted = self._vouched_for(connector.owners())
+                    if not self._vouching.is_given:  # such an answer may be a day old: it can vouch, no more
+                        self._vouching.hear(connector.owners())
                     until: datetime | None = None
                     for stream in self._order(glance, connector):
                         until = self._read_stream(glance, connector, stream, until)
                     # Nothing may have been read, and yet the mistake is to be said.
-                    if not self.vetted and (owners := connector.owners()):
-                        self._vet(owners)
+                    if not self._vouching.is_given and (owners := connector.owners()):
+                        self._vouching.require(owners)
                 finally:
                     self._keep_clock()
                     connector.close()
@@ -292,16 +291,6 @@ class Reader:
             self._page(Read(stream, page, connector.owners(), looked_up_at=asked_at))
         return withheld
 
-    def _vouched_for(self, owners: Sequence[Owner]) -> bool:
-        return self._rules is None or own_domains.placeholder(self._rules, owners) is None
-
-    def _vet(self, owners: Sequence[Owner]) -> None:
-        """Raise ConfigError if the example's domain stands for our side."""
-        problem = own_domains.placeholder(self._rules, owners) if self._rules and not self.vetted else None
-        if problem is not None:
-            raise ConfigError(message=f"{problem.path} {problem.message}", hint=problem.hint)
-        self.vetted = True
-
     def _asked(self, connector: Connector, stream: str, ids: Sequence[str]) -> Iterator[Page]:
         """Yield the records of `ids`. The CRM does not know a stand-in, so that counts as not found."""
         stand_ins = [crm_id for crm_id in ids if is_stand_in(crm_id)]
@@ -313,7 +302,7 @@ class Reader:
 
     def _page(self, event: Read) -> None:
         if event.page.refs or event.page.missing:
-            self._vet(event.owners)
+            self._vouching.require(event.owners)
         while not self._room.acquire(timeout=0.2):
             self._leave_if_stopping()
         self._leave_if_stopping()
