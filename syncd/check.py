@@ -1,12 +1,12 @@
 """`syncd check`: try everything that a pass depends on, and say what to do about what fails."""
 
 import os
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 from syncd import check_files, clock, incoming, own_domains, wiring
@@ -28,7 +28,7 @@ def findings(config: Config, sources: tuple[Source, ...]) -> Iterator[Finding]:
     yield from check_files.findings(config)
     yield from own_domains.of_list(config.rules.to_rules())
     yield from _ledger(config)
-    clocks = Clocks()
+    clocks = Clocks(sleep)
     asked: dict[str, Sequence[Owner]] = {}
     for source in sources:
         yield from _named(source.name, _source(config, source, clocks, asked))
@@ -36,7 +36,7 @@ def findings(config: Config, sources: tuple[Source, ...]) -> Iterator[Finding]:
     try:
         with wiring.sender(config) as to:
             to.clock.recall(_kept(config, RECOTAP).get(CLOCK, (None, None))[0])
-            yield to.check(turn_s=TURN_S, sleep=time.sleep)
+            yield to.check(turn_s=TURN_S, sleep=sleep)
             clocks.add("Recotap", to.clock, to.ask_the_time)
             yield from clocks.findings()
     except ConfigError as error:
@@ -98,7 +98,7 @@ def _source(config: Config, source: Source, clocks: Clocks, asked: dict[str, Seq
     yield from _pause(config, source)
     store = PassStore(_kept(config, source.name), clock.now)
     server_clock = ServerClock(clock.now, store.get(CLOCK))
-    context = Context(source.name, store, clock.now, time.sleep, looks_only=True, turn_s=TURN_S, clock=server_clock)
+    context = Context(source.name, store, clock.now, sleep, looks_only=True, turn_s=TURN_S, clock=server_clock)
     ask = None  # another failed sign-in would say the same again
     try:
         connector = source.connector(source.config, context)

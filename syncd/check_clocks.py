@@ -1,6 +1,5 @@
 """The lines of `syncd check` about clocks: each server's against this machine's, and whether its Date advances."""
 
-import time
 from collections.abc import Callable, Iterator
 
 from syncd.connector import Finding
@@ -14,7 +13,7 @@ SERVER_HINT = "that server's clock or a cache before it is wrong; syncd allows f
 class Clocks:
     """The clocks of the servers that a check has asked."""
 
-    def __init__(self, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, sleep: Callable[[float], None]) -> None:
         self._sleep = sleep
         self._servers: list[tuple[str, ServerClock, Callable[[], object] | None]] = []
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import structlog
 from hypothesis import settings
+from structlog.dev import ConsoleRenderer, plain_traceback
 
 from syncd import check, cli, engine
 from tests.orgs import OrgWorld
@@ -37,6 +38,9 @@ Command = Callable[..., Ran]
 def logs_end_with_the_test() -> Iterator[None]:
     """Leave nobody a logger that writes to the captured stderr of a test that is over."""
     before = list(logging.getLogger().handlers)
+    # structlog's own default formats every local variable of a traceback: minutes, if one holds megabytes.
+    plain = ConsoleRenderer(colors=False, exception_formatter=plain_traceback)
+    structlog.configure(processors=[structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, plain])
     yield
     structlog.reset_defaults()
     for handler in [each for each in logging.getLogger().handlers if each not in before]:

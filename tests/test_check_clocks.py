@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -11,6 +12,12 @@ from tests.conftest import Command
 from tests.world import World
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+@pytest.fixture
+def nap() -> Callable[[float], None]:
+    """Really wait: it takes 3 s to see whether a Date advances."""
+    return time.sleep
 
 
 def clock_lines(out: str) -> dict[str, str]:
