@@ -1,6 +1,7 @@
 r"""Undo the escapes in which a server may repeat what it was sent. Pure; the cost grows with the text alone.
 
 Known are: %C3%A9, %u00e9, &eacute; and &#233;, \u00e9, \u{e9}, \xe9, \303\251, =C3=A9, and each of them within another.
+UTF-8 that was read as Latin-1 or cp1252 (Ã© for é) is read again.
 """
 
 import html
@@ -16,6 +17,10 @@ _HEX = re.compile(r"(?:\\+x[0-9A-Fa-f]{2})+")
 _OCTAL = re.compile(r"(?:\\+[0-3][0-7]{2})+")
 _UNICODE = re.compile(r"\\+u([0-9A-Fa-f]{4})|\\+u\{([0-9A-Fa-f]{1,6})\}|\\+U([0-9A-Fa-f]{8})")
 _SIMPLE = re.compile(r"\\+([\"'/ntrbfv])")
+# The bytes 80 to 9F are control characters in Latin-1, and in cp1252 these.
+_CP1252 = {ord(char): byte for byte in range(0x80, 0xA0) if (char := bytes([byte]).decode("cp1252", "ignore"))}
+_NEXT = "[\x80-\xbf" + "".join(map(chr, _CP1252)) + "]"
+_MISREAD = re.compile(f"[Â-ß]{_NEXT}|[à-ï]{_NEXT}{{2}}|[ð-ô]{_NEXT}{{3}}")
 _PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 
 
@@ -41,6 +46,8 @@ def _once(text: str) -> str:
         text = _HEX.sub(lambda found: _decoded(bytes.fromhex(re.sub(r"\\+x", "", found[0]))), text)
         text = _OCTAL.sub(lambda found: _decoded(bytes(int(each, 8) for each in re.findall(r"\d{3}", found[0]))), text)
         text = _SIMPLE.sub(lambda found: found[1] if found[1] in "\"'/" else " ", text)
+    if not text.isascii():
+        text = _MISREAD.sub(lambda found: _read_again(found[0]), text)
     return _PAIR.sub(lambda found: found[0].encode("utf-16", "surrogatepass").decode("utf-16"), text)
 
 
@@ -49,6 +56,13 @@ def _decoded(raw: bytes) -> str:
         return raw.decode()
     except UnicodeDecodeError:
         return raw.decode("cp1252", "replace")
+
+
+def _read_again(text: str) -> str:
+    try:
+        return text.translate(_CP1252).encode("latin-1").decode()
+    except UnicodeDecodeError:
+        return text
 
 
 def _char(digits: str) -> str:

@@ -11,15 +11,16 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 
 from syncd.escapes import LEFT, unescaped
+from syncd.spellings import WORD, damaged, fold, marked, misread, mixes_scripts, spellings
 from syncd.text import SEARCHED, fit
 
 GONE = "[removed]"
 MOST = 300  # characters of a foreign text that are kept
-SHORTEST = 3  # a payload's string shorter than this is no person's, unless it stands beside a removed word
+SHORTEST = 3  # a payload's string shorter than this is no person's, unless it is a word of a name
 _PART = 4  # letters of a word from which a part of it is recognized
 _LONGEST_WORD = 64  # a longer one is no word that an operator needs
 _LONGEST_NAME = 32  # letters of a known word that is looked for within another
@@ -31,16 +32,23 @@ _ADDRESS = re.compile(r"(?<![^\s@<>\"'(),;:])[^\s@<>\"'(),;:]+@[^\s@<>\"'(),;:]+
 _PHONE = re.compile(r"\+?\d[\d\s()./-]{6,}\d")
 _ENCODED_WORD = re.compile(r"=\?[\w-]{1,40}\?[bq]\?[^?]{0,200}\?=", re.IGNORECASE)  # RFC 2047
 _OPAQUE = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")  # perhaps base64 or hex
-_WORD = re.compile(r"[^\W_]+")
+_TAG = re.compile(r"(?<=\w)(?:<[/!]?[A-Za-z-][^<>]{0,200}>)+(?=\w)")  # within a word: J<b>\u00fcr</b>gen
 _GAP = re.compile(r"[\s._'’/\\+,-]{1,4}")  # between two words that were one thing
+_LOSSY = re.compile(r"(?<![^\W_])[^\W_]*(?:[?\ufffd*`~]+[^\W_]*)+")  # J?rgen; J**\u00fcr**gen
+_END = " .…\"'”)]"  # what may follow the last word of a text
+_SENTENCE = re.compile(r"(?:^|[.!?]\s)$")  # what stands before the first word of one
+# Letters of scripts that are written without spaces, or with particles and prefixes joined to a name.
+_DENSE = re.compile(
+    "[\u0590-\u109f\u1100-\u11ff\u1780-\u17ff\u2e80-\u2fff\u3005-\u3007\u3040-\u30fa\u30fc-\u30ff"
+    "\u3130-\u318f\u3400-\u9fff\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+_DENSE_GAP = re.compile("[\\s.,·・、-]{0,3}")
 _MERGED = re.compile(rf"{re.escape(GONE)}(?:[\s._'’/\\+-]*{re.escape(GONE)}){{2,}}")
 
 # What an activity says that is nobody's secret: the operator needs it to find the record.
 _OPEN_KEYS = frozenset({"externalActivityId", "activityType", "occurredAt", "domain", "direction", "outcome"})
 _NAMES = frozenset({"name", "ownerName"})  # each word of these is personal by itself
 _ADDRESSES = frozenset({"email", "ownerEmail"})  # and what stands before the @ of these
-_LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "æ": "ae", "œ": "oe", "þ": "th", "ı": "i"})
-_GERMAN = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe"})
 
 # Ordinary words of an API's messages, and Recotap's fields: they stay although a subject may hold them.
 _ORDINARY = frozenset(
@@ -83,15 +91,9 @@ def cut(text: str) -> str:
     return text if len(text) < SEARCHED else text[:SEARCHED].rpartition(" ")[0]
 
 
-def _plain(text: str) -> str:
+def _plain(text: str, most: int = SEARCHED) -> str:
     """Return `text` unescaped, in composed letters, without what cannot be seen, its white space folded."""
-    return " ".join(fit(unicodedata.normalize("NFKC", unescaped(text)), SEARCHED).split())
-
-
-def _fold(word: str) -> str:
-    """Return `word` as all its spellings have it: no case, no diacritics."""
-    letters = unicodedata.normalize("NFKD", word.casefold().translate(_LETTERS))
-    return "".join(char for char in letters if not unicodedata.combining(char))
+    return " ".join(fit(unicodedata.normalize("NFKC", _TAG.sub("", unescaped(text))), most).split())
 
 
 @dataclass(slots=True)
@@ -100,6 +102,9 @@ class _Known:
 
     phrases: set[str] = field(default_factory=set)  # whole strings, as they stand
     names: set[str] = field(default_factory=set)  # folded words of which each is personal, whatever it means
+    short: set[str] = field(default_factory=set)  # the words of names that have one letter or two
+    pairs: set[str] = field(default_factory=set)  # two letters in a row of a script without spaces
+    singles: set[str] = field(default_factory=set)  # letters of such a script that are a name by themselves
     words: set[str] = field(default_factory=set)  # those, and the other folded words
     numbers: str = ""  # the digits of phone numbers
     forward: list[str] = field(default_factory=list)  # `words` in order
@@ -117,46 +122,70 @@ class _Known:
         return known
 
     def _learn(self, key: str, value: str) -> None:
-        plain = " ".join(fit(unicodedata.normalize("NFKC", unescaped(value)), _LONGEST_VALUE).split())
+        plain = _plain(value, _LONGEST_VALUE)
         if key in _OPEN_KEYS:
-            self.kept.update(map(_fold, _WORD.findall(plain)))
+            self.kept.update(map(fold, WORD.findall(plain)))
             return
         self.phrases.update(each for each in (plain, " ".join(value.split())) if len(each) >= SHORTEST)
         if key == "phone":
             self.numbers += "|" + "".join(char for char in plain if char.isdecimal())
-        found = set(_spellings(plain.partition("@")[0] if key in _ADDRESSES else plain))
+        told = plain.partition("@")[0] if key in _ADDRESSES else plain
+        found = set(spellings(told)) | {word for word in damaged(told) if word not in _ORDINARY}
+        self.pairs.update(pair for pair, _, _ in _pairs(marked(told)))
         if key in _NAMES:
             self.names |= {word for word in found if len(word) >= SHORTEST or not word.isascii()}
             self.words |= found  # two letters go where they stand beside a removed word
+            self.phrases.update(misread(told))
+            self._learn_order(WORD.findall(marked(told)))
+            self.short |= {word for word in found if len(word) < SHORTEST and word.isascii() and word.isalpha()}
         elif key in _ADDRESSES:
+            self.short |= {word for word in found if len(word) == 2 and word.isalpha()}
             self.names |= {word for word in found if len(word) >= SHORTEST and word not in _ORDINARY}
-            self.words.update(_fold(part) for part in plain.partition("@")[2].split(".")[:-1])
+            self.words.update(fold(part) for part in plain.partition("@")[2].split(".")[:-1])
         elif key == "linkedinUrl":
             self.names |= {word for word in found if len(word) >= SHORTEST and word not in _ORDINARY}
         else:
             self.words |= {word for word in found if word not in _ORDINARY}
 
-
-def _spellings(text: str) -> Iterator[str]:
-    """Yield the folded words of `text`, with the parts of those that a server may have broken."""
-    for word in _WORD.findall(_marked(text)):
-        yield (folded := _fold(word))
-        yield from (part for part in re.findall(r"[^\W\d_]+", folded) if len(part) >= SHORTEST)
-        if not word.isascii():
-            yield _fold(word.casefold().translate(_GERMAN))
-            yield from (part for part in re.findall("[a-z]+", word.casefold()) if len(part) >= SHORTEST)
-            garbled = word.encode("utf-8", "replace").decode("cp1252", "replace")
-            yield from map(_fold, _WORD.findall(garbled))
+    def _learn_order(self, words: list[str]) -> None:
+        """Learn a name with its words joined, in either order: Bo Li is LiBo, too."""
+        self.singles.update(word for word in words if _DENSE.fullmatch(word))
+        for ordered in (words, words[::-1]):
+            joined = "".join(ordered)
+            self.pairs.update(pair for pair, _, _ in _pairs(joined))
+            if SHORTEST <= len(joined) <= _LONGEST_WORD and fold(joined) not in _ORDINARY:
+                self.names.add(fold(joined))
 
 
-def _marked(text: str) -> str:
-    """Return `text` without marks that no letter has absorbed: they would part a word."""
-    return "".join(char for char in text if not unicodedata.combining(char)) if not text.isascii() else text
+def _pairs(text: str) -> Iterator[tuple[str, int, int]]:
+    """Yield each two letters in a row of a script without spaces, with the place where they begin and end."""
+    for left, right in pairwise(_DENSE.finditer(text)):
+        if right.start() - left.end() <= 3 and _DENSE_GAP.fullmatch(text, left.end(), right.start()):
+            yield left[0] + right[0], left.start(), right.end()
+
+
+def _without_dense(text: str, known: _Known) -> str:
+    """Remove names that stand in running text without spaces."""
+    places = [(start, end) for pair, start, end in _pairs(text) if pair in known.pairs]
+    places += [found.span() for found in _DENSE.finditer(text) if found[0] in known.singles]
+    return _cut_out(text, sorted(places))
+
+
+def _without_lossy(text: str, known: _Known) -> str:
+    """Remove words in which letters became question marks, or stand between marks of emphasis."""
+
+    def told(found: re.Match[str]) -> str:
+        word = fold("".join(WORD.findall(found[0])))
+        last = found.end() >= len(text.rstrip(_END)) or found[0][-1].isalnum()  # also a part of a damaged word goes
+        is_short = word in known.short and word not in _ORDINARY
+        return GONE if is_short or (word and _is_known_word(word, known, last=last)) else found[0]
+
+    return _LOSSY.sub(told, text)
 
 
 def _without_words(text: str, known: _Known) -> str:
-    text = _marked(text)
-    found = [place for place in _WORD.finditer(text) if text[place.start() - 1 : place.end() + 1] != GONE]
+    text = _without_lossy(_without_dense(marked(text), known), known)
+    found = [place for place in WORD.finditer(text) if text[place.start() - 1 : place.end() + 1] != GONE]
     gone = [_is_known(text, place, known) for place in found]
     _extend(text, found, gone, known)
     kept, at = [], 0
@@ -168,11 +197,23 @@ def _without_words(text: str, known: _Known) -> str:
 
 
 def _is_known(text: str, place: re.Match[str], known: _Known) -> bool:
-    word = _fold(place[0])
+    word = fold(place[0])
     words = [word]
+    if _is_short_name(text, place, known) or (known.words and mixes_scripts(place[0])):
+        return True
     if text[place.start() - 1 : place.start()] == "=" and len(word) > 3:  # quoted-printable: =20Doe
         words.append(word[2:])
-    return any(_is_known_word(each, known, last=place.end() >= len(text.rstrip(" .…\"'”)]"))) for each in words)
+    return any(_is_known_word(each, known, last=place.end() >= len(text.rstrip(_END))) for each in words)
+
+
+def _is_short_name(text: str, place: re.Match[str], known: _Known) -> bool:
+    """Tell whether a name of one letter or two stands here. An ordinary word has to be written as a name is."""
+    word = place[0]
+    if (folded := fold(word)) not in known.short:
+        return False
+    if folded not in _ORDINARY:
+        return len(word) > 1 or word.isupper()
+    return word.istitle() and not _SENTENCE.search(text[max(0, place.start() - 2) : place.start()])
 
 
 def _is_known_word(word: str, known: _Known, *, last: bool) -> bool:
@@ -195,10 +236,12 @@ def _extend(text: str, found: list[re.Match[str]], gone: list[bool], known: _Kno
             if gone[index] or not gone[index - step]:
                 continue
             left, right = sorted((index, index - step))
-            word = _fold(found[index][0])
+            word = fold(found[index][0])
             if not _GAP.fullmatch(text, found[left].end(), found[right].start()):
                 continue
-            gone[index] = word not in _ORDINARY and word not in known.kept and _begins(word, known.forward)
+            is_name = word in known.short and found[index][0].istitle()
+            is_open = word in _ORDINARY or word in known.kept
+            gone[index] = is_name or (not is_open and _begins(word, known.forward))
 
 
 def _begins(word: str, ordered: list[str]) -> bool:
@@ -228,8 +271,19 @@ def _hides(token: str, known: _Known) -> bool:
         texts.append(base64.b64decode(bare + "=" * (-len(bare) % 4), altchars=b"-_" if set("-_") & set(bare) else None))
     with suppress(ValueError):
         texts.append(bytes.fromhex(bare))
-    words = (_fold(word) for text in texts for word in _WORD.findall(text.decode(errors="ignore")))
-    return any(len(word) >= SHORTEST and word in known.words for word in words)
+    return any(_tells(text, known) for text in texts)
+
+
+def _tells(raw: bytes, known: _Known) -> bool:
+    """Tell whether a known word stands in decoded bytes. Chance makes short ones: then all has to be readable."""
+    text = marked(unicodedata.normalize("NFKC", raw.decode(errors="ignore")))
+    words = list(map(fold, WORD.findall(text)))
+    if any(len(word) >= SHORTEST and word in known.words for word in words):
+        return True
+    short = (
+        raw.isascii() and text.isprintable() and any(word in known.short and word not in _ORDINARY for word in words)
+    )
+    return short or any(pair in known.pairs for pair, _, _ in _pairs(text))
 
 
 def _without(text: str, known: Iterable[str]) -> str:
@@ -241,6 +295,10 @@ def _without(text: str, known: Iterable[str]) -> str:
         if len(lower) != len(text) or value.lower() in lower
         for found in re.finditer(f"(?={re.escape(value)})", text, re.IGNORECASE)
     )
+    return _cut_out(text, places)
+
+
+def _cut_out(text: str, places: list[tuple[int, int]]) -> str:
     kept, at = [], 0
     for start, end in places:
         if start >= at:

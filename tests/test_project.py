@@ -28,7 +28,7 @@ LOCKS = ("requirements.txt", "requirements-build.txt", "requirements-dev.txt")
 # Design 6, from the middle outward: what each part of syncd may import of syncd. "pure" parts do no IO.
 PURE = (
     "activity addresses answers bodies clock cron durations errors escapes exchange life patience payload private"
-    " redaction rules schedule server_clock sizes states text timetable urls values"
+    " redaction rules schedule server_clock sizes spellings states text timetable urls values"
 )
 MIDDLE = f"{PURE} connector secret"
 MAY_IMPORT = {
