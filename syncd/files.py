@@ -8,6 +8,7 @@ nobody can have planted. Errors are OSError: `Refused` if the file is not what i
 import errno
 import os
 import secrets
+import shlex
 import stat
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +19,7 @@ MOST_LINKS = 40  # in one path, as the kernel counts them
 EXPECTED = ", expected a regular file"
 LINK = "find out who made the link; if it is right, name the file that it leads to"
 FOREIGN = "find out who put it there and remove it, or name another file"
+STREAM = "write it to a file, and name that"
 OWNER = "give it to the right user (chown), or run syncd as the user it belongs to"
 PART = ".part"  # ends the name of a file that is still being written
 
@@ -231,13 +233,26 @@ def kind(mode: int) -> str:
 def _require(found: os.stat_result, path: Path, owners: Collection[int] | None, *, one_name: bool) -> None:
     what = kind(found.st_mode)
     if what:
-        remedy = LINK if stat.S_ISLNK(found.st_mode) else FOREIGN
+        is_stream = path.is_relative_to("/dev") or path.is_relative_to("/proc")  # <(…), /dev/stdin
+        remedy = LINK if stat.S_ISLNK(found.st_mode) else STREAM if is_stream else FOREIGN
         raise Refused(f"is {what}{EXPECTED}", path, remedy=remedy)
     if owners is not None and found.st_uid not in owners:
         raise Refused(f"belongs to user {found.st_uid}, expected {_users(owners)}", path, remedy=OWNER)
     if one_name and found.st_nlink > 1:
-        remedy = f"remove the other name: find / -xdev -inum {found.st_ino}"
+        remedy = f"remove the other name: find {shlex.quote(str(_mount(path)))} -xdev -inum {found.st_ino}"
         raise Refused("has a second name (a hard link)", path, remedy=remedy)
+
+
+def _mount(path: Path) -> Path:
+    """Return the topmost directory of the file system that holds `path`. All names of a file are below it."""
+    top = Path(os.path.realpath(path.parent))
+    with suppress(OSError):
+        device = top.stat().st_dev
+        for above in top.parents:
+            if above.stat().st_dev != device:
+                break
+            top = above
+    return top
 
 
 def _users(owners: Collection[int]) -> str:

@@ -84,6 +84,7 @@ class TestTheFile:
         done = subprocess.run(["bash", "-c", line], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 78
         assert "Is a FIFO" in done.stderr
+        assert "write it to a file, and name that" in done.stderr
 
     @ROOT_ONLY
     def test_one_in_a_directory_that_is_closed_to_the_caller_is_not_called_absent(self, tmp_path, monkeypatch):

@@ -123,6 +123,41 @@ def test_a_second_name_is_refused_where_it_matters(tmp_path):
         files.open_regular(path, one_name=True)
 
 
+@pytest.mark.parametrize("through", ["", "link"])
+def test_the_other_name_is_looked_for_from_the_mount_point_of_the_file(tmp_path, monkeypatch, through):
+    """`find / -xdev` never enters a file system of its own."""
+    real = Path.stat
+    mount = tmp_path / "a mount"
+    (mount / "state").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(mount / "state")
+    path = (tmp_path / "link" if through else mount / "state") / "x"
+    path.write_text("x")
+    path.with_name("y").hardlink_to(path)
+
+    def stat(self, **how):
+        found = real(self, **how)
+        if not Path(os.path.realpath(self)).is_relative_to(mount):
+            return os.stat_result((*found[:2], found.st_dev + 1, *found[3:10]))
+        return found
+
+    monkeypatch.setattr(Path, "stat", stat)
+    with pytest.raises(files.Refused) as caught:
+        files.open_regular(path, one_name=True)
+    assert caught.value.remedy.endswith(f"find '{mount}' -xdev -inum {path.stat().st_ino}")
+
+
+@pytest.mark.parametrize("path", ["/dev/fd/{}", "/proc/self/fd/{}", "/dev/zero"])
+def test_a_stream_is_told_to_be_written_to_a_file(path):
+    reading, writing = os.pipe()
+    try:
+        with pytest.raises(files.Refused) as caught:
+            files.read(Path(path.format(reading)), most=9, follow=True)
+        assert caught.value.remedy == "write it to a file, and name that"
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
 @pytest.mark.parametrize("kind", [*KINDS, "a dangling link"])
 def test_nothing_is_created_in_the_place_of_something(planted, kind):
     with pytest.raises(FileExistsError):
