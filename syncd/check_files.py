@@ -26,6 +26,11 @@ def findings(config: Config) -> Iterator[Finding]:
     with suppress(OSError):
         if why := unsafe(config.path.stat()):
             yield _warning("configuration file", f"{config.path} {why}", f"chmod go-w {config.path}")
+    for path in dict.fromkeys(_ca_files(config)):
+        with suppress(OSError, ValueError):  # one that cannot be read is an error of the first request
+            if why := unsafe(path.stat()):
+                yield _warning("CA file", f"{path} {why}", f"chmod go-w {path}")
+    yield from _replaceable(config)
     yield from _ledger(config.ledger.path)
     if config.recotap.allow_insecure_http:
         yield _plain_http(config.recotap.base_url)
@@ -52,6 +57,33 @@ def _key_files(config: Config) -> Iterator[Path]:
                 yield path
 
 
+def _ca_files(config: Config) -> Iterator[Path]:
+    for each in (config.recotap, *(source.config for source in config.sources)):
+        if named := getattr(each, "ca_file", ""):
+            with suppress(RuntimeError):  # a ~user that nobody knows
+                yield Path(named).expanduser()
+
+
+def _replaceable(config: Config) -> Iterator[Finding]:
+    """Yield a warning for each directory in which others could put another file in the place of one of these."""
+    named = [("configuration file", config.path)]
+    named += [("key file", path) for path in _key_files(config)] + [("CA file", path) for path in _ca_files(config)]
+    seen = {config.ledger.path.parent}  # has a line of its own
+    for what, path in named:
+        with suppress(OSError, ValueError, RuntimeError):
+            for directory in dict.fromkeys((*path.absolute().parents, *path.resolve(strict=True).parents)):
+                if directory not in seen and (why := _can_be_written(directory)):
+                    yield _warning(what, f"{path} can be replaced: {directory} {why}", f"chmod go-w {directory}")
+                seen.add(directory)
+
+
+def _can_be_written(directory: Path) -> str:
+    """Say who else may rename what is in a directory; "" if nobody. A sticky one lets only a file's owner do so."""
+    status = directory.stat()
+    why = unsafe(status)
+    return why if why.startswith("can be") and not status.st_mode & stat.S_ISVTX else ""
+
+
 def _is_closed(directory: Path) -> bool:
     """Tell whether others cannot enter a directory. An ACL of systemd's looks like a right of the group."""
     try:
@@ -69,9 +101,7 @@ def _ledger(path: Path) -> Iterator[Finding]:
                 message = f"{each} has mode {stat.S_IMODE(status.st_mode):04o}, expected 0600: {harm}"
                 yield _warning("ledger", message, f"chmod 600 {each}")
     with suppress(OSError):
-        status = path.parent.stat()
-        why = unsafe(status)
-        if why.startswith("can be") and not status.st_mode & stat.S_ISVTX:
+        if why := _can_be_written(path.parent):
             message = f"its directory {path.parent} {why}: they can replace the ledger"
             yield _warning("ledger", message, f"chmod go-w {path.parent}")
 

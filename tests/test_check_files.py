@@ -77,6 +77,47 @@ def test_a_configuration_that_others_can_write(live, warned, mode):
     ]
 
 
+@pytest.mark.parametrize("table", ["recotap", "sources.hubspot"])
+@pytest.mark.parametrize(("mode", "warns"), [(0o666, True), (0o646, True), (0o644, False), (0o444, False)])
+def test_a_ca_file_that_others_can_write(live, table, mode, warns):
+    file = live.path / "ca.pem"
+    file.write_text("x")
+    file.chmod(mode)
+    live.configure(table, ca_file=str(file))
+    found = [finding.message for finding in check_files.findings(load(live.write_config()))]
+    assert found == [f"{file} can be written by everybody"] * warns
+
+
+@pytest.mark.parametrize("what", ["configuration file", "key file", "CA file"])
+@pytest.mark.parametrize(("mode", "warns"), [(0o777, True), (0o757, True), (0o1777, False), (0o3777, False)])
+@pytest.mark.parametrize("level", ["its directory", "the one above", "of the link", "of its target"])
+def test_a_directory_in_which_others_could_replace_a_file(live: World, what, mode, warns, level):
+    """Kubernetes mounts secrets in a sticky directory that everybody can write."""
+    outer, other = live.path / "outer", live.path / "other"
+    place = outer / "inner"
+    for each in (outer, place, other):
+        each.mkdir(mode=0o755)
+    content = {"configuration file": live.config_file, "key file": live.key_file}.get(what, live.config_file)
+    file = place / "file"
+    file.write_text(content.read_text())
+    file.chmod(0o600)
+    if level in ("of the link", "of its target"):
+        (other / "link").symlink_to(file)
+        file = other / "link"
+    if what == "key file":
+        live.configure("recotap", api_key=f"file:{file}")
+    elif what == "CA file":
+        live.configure("recotap", ca_file=str(file))
+    config = live.write_config() if what != "configuration file" else file
+    closed = {"the one above": outer, "of the link": other}.get(level, place)
+    closed.chmod(mode)
+    found = [finding for finding in check_files.findings(load(config)) if finding.what == what]
+    assert [finding.message for finding in found] == [
+        f"{file} can be replaced: {closed} can be written by everybody"
+    ] * warns
+    assert all(finding.warning and finding.hint == f"chmod go-w {closed}" for finding in found)
+
+
 @pytest.mark.parametrize("name", ["ledger.db", "ledger.db.lock"])
 @pytest.mark.parametrize("mode", [0o666, 0o640, 0o604])
 def test_a_ledger_or_a_lock_that_others_can_open(live, warned, name, mode):
