@@ -32,9 +32,11 @@ _ADDRESS = re.compile(r"(?<![^\s@<>\"'(),;:])[^\s@<>\"'(),;:]+@[^\s@<>\"'(),;:]+
 _PHONE = re.compile(r"\+?\d[\d\s()./-]{6,}\d")
 _ENCODED_WORD = re.compile(r"=\?[\w-]{1,40}\?[bq]\?[^?]{0,200}\?=", re.IGNORECASE)  # RFC 2047
 _OPAQUE = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")  # perhaps base64 or hex
-_TAG = re.compile(r"(?<=\w)(?:<[/!]?[A-Za-z-][^<>]{0,200}>)+(?=\w)")  # within a word: J<b>\u00fcr</b>gen
+_TAG = re.compile(
+    r"(?<=\w)(?:<[/!]?[A-Za-z-][^<>]{0,200}>|\[/?(?:b|i|u|em|strong)\])+(?=\w)"
+)  # within a word: J<b>\u00fcr</b>gen
 _GAP = re.compile(r"[\s._'’/\\+,-]{1,4}")  # between two words that were one thing
-_LOSSY = re.compile(r"(?<![^\W_])[^\W_]*(?:[?\ufffd*`~]+[^\W_]*)+")  # J?rgen; J**\u00fcr**gen
+_LOSSY = re.compile(r"(?<![^\W_])[^\W_]*(?:[?\ufffd¿¤□*`~]+[^\W_]*)+")  # J?rgen; J**\u00fcr**gen
 _END = " .…\"'”)]"  # what may follow the last word of a text
 _SENTENCE = re.compile(r"(?:^|[.!?]\s)$")  # what stands before the first word of one
 # Letters of scripts that are written without spaces, or with particles and prefixes joined to a name.
@@ -130,7 +132,7 @@ class _Known:
         if key == "phone":
             self.numbers += "|" + "".join(char for char in plain if char.isdecimal())
         told = plain.partition("@")[0] if key in _ADDRESSES else plain
-        found = set(spellings(told)) | {word for word in damaged(told) if word not in _ORDINARY}
+        found = set(spellings(told)) | {word for word in damaged(told[:SEARCHED]) if word not in _ORDINARY}
         self.pairs.update(pair for pair, _, _ in _pairs(marked(told)))
         if key in _NAMES:
             self.names |= {word for word in found if len(word) >= SHORTEST or not word.isascii()}

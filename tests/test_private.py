@@ -342,7 +342,8 @@ def test_no_damage_hides_a_name(how, name):
 
 
 @pytest.mark.parametrize("text", ["GroÃ\x9fmann", "GroÃmann", "JÃ¼rgen", "Gromann", "Jrgen", "J?rgen", "J??rgen",
-                                  "J\ufffdrgen", "<b>Jür</b>gen", "Jürg<br/>en", "j?rg", "Groß?mann"])  # fmt: skip
+                                  "J\ufffdrgen", "<b>Jür</b>gen", "Jürg<br/>en", "j?rg",
+                                  "Groß?mann", "J□rgen", "J¿rgen", "J[b]ür[/b]gen"])  # fmt: skip
 def test_a_damaged_word_goes_whole(text):
     assert scrub(f"field {text} invalid", {"name": "Jürgen Großmann"}).replace("<b>", "") == f"field {GONE} invalid"
 
@@ -383,6 +384,15 @@ def test_a_short_name_goes_where_it_is_a_word(name, text, told):
 def test_what_an_operator_needs_stays_whoever_takes_part(text):
     people = [{"name": name} for name in ("Bo Li", "Is An", "No Id", "王伟", *DAMAGED)]
     assert scrub(text, {"contacts": people}) == text
+
+
+@pytest.mark.parametrize("look_alike", ["Соре", "соре", "СОРЕ", "Cорe", "Кеіth", "\u1d0b\u1d07\u026a\u1d1b\u029c"])
+def test_letters_that_look_like_others_hide_no_name(look_alike):
+    assert scrub(f"field {look_alike} is", {"contacts": [{"name": "Keith Cope"}]}) == f"field {GONE} is"
+
+
+def test_a_word_that_mixes_scripts_goes_whatever_its_letters_are():
+    assert scrub("field Kдjth is 5 μs", {"contacts": [{"name": "Keith Cope"}]}) == f"field {GONE} is 5 μs"
 
 
 def test_names_beyond_ascii_cost_no_more():
