@@ -4,6 +4,7 @@ Each imports what it needs when it runs: `syncd status` does not wait for a CRM'
 """
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -113,9 +114,10 @@ def _dry_run(config: "Config", sources: "Sequence[Source]") -> int:
     halt = Halt()
     with wiring.listening(halt):
         run = DryRun(sources, config.rules.to_rules(), ledger=config.ledger.path, halt=halt)
-        for reading in run.readings():
-            at = clock.text(reading.occurred_at) if reading.occurred_at else "?"
-            printing.row(reading.external_activity_id, at, reading.wanted.value, reading.reason or "")
+        with closing(run.readings()) as readings:
+            for reading in readings:
+                at = clock.text(reading.occurred_at) if reading.occurred_at else "?"
+                printing.row(reading.external_activity_id, at, reading.wanted.value, reading.reason or "")
     for (state, reason), count in sorted(run.counts.items()):
         printing.note(f"would be {state}{f' ({reason})' if reason else ''}: {count}")
     printing.note(f"pending in the ledger already: {run.waiting}")

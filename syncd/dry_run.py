@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -16,7 +16,7 @@ from syncd.ledger import RECOTAP, Glance, exists
 from syncd.life import Reading
 from syncd.normalizer import Normalizer
 from syncd.own_domains import VOUCHED, Vouching
-from syncd.pull import Event, Failed, Finished, Met, Read, Reader, as_told
+from syncd.pull import STOP_S, Event, Failed, Finished, Met, Read, Reader, as_told
 from syncd.rules import Rules
 
 
@@ -43,7 +43,7 @@ class DryRun:
         self._ending = threading.Event()
         halt.heard = self._ending.set
 
-    def readings(self) -> Iterator[Reading]:
+    def readings(self) -> Generator[Reading]:
         """Yield what is new or changed in the CRM, judged, source by source."""
         for source in self._sources:
             if not self._ending.is_set() and not self._paused(source):
@@ -72,7 +72,7 @@ class DryRun:
             self.errors.append(Unavailable(f"{source.name} pauses until {clock.text(pause[0])}: {pause[1]}"))
         return pause is not None
 
-    def _of(self, source: Source) -> Iterator[Reading]:
+    def _of(self, source: Source) -> Generator[Reading]:
         events: SimpleQueue[Event] = SimpleQueue()
         normalizer = Normalizer(self._rules, self._now)
         reader = Reader(
@@ -83,17 +83,22 @@ class DryRun:
             self.errors.append(pointless)
             return
         reader.start()
-        for event in _heard(reader, events):
-            match event:
-                case Met(connector, _):
-                    normalizer.meet(source, connector, reader.clock)
-                case Read(stream, page, owners):
-                    for reading in normalizer.readings(stream, page.records, owners):
-                        self.counts[reading.wanted.value, reading.reason or ""] += 1
-                        yield reading
-                    reader.booked()
-                case Failed(failed, error) if not self._vouching.postpones(source, failed, error):
-                    self.errors.append(as_told(source.name, error, failed))
+        try:
+            for event in _heard(reader, events):
+                match event:
+                    case Met(connector, _):
+                        normalizer.meet(source, connector, reader.clock)
+                    case Read(stream, page, owners):
+                        for reading in normalizer.readings(stream, page.records, owners):
+                            self.counts[reading.wanted.value, reading.reason or ""] += 1
+                            yield reading
+                        reader.booked()
+                    case Failed(failed, error) if not self._vouching.postpones(source, failed, error):
+                        self.errors.append(as_told(source.name, error, failed))
+        except GeneratorExit:  # nobody wants the rest, as with `| head`: let the reader close its connections
+            self._ending.set()
+            reader.join(STOP_S)
+            raise
 
 
 def _heard(reader: Reader, events: SimpleQueue[Event]) -> Iterator[Event]:

@@ -155,9 +155,9 @@ class Reader:
         """Make room for another page."""
         self._room.release()
 
-    def join(self) -> None:
-        """Wait for the thread's end."""
-        self._thread.join()
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for the thread's end, at most `timeout` seconds."""
+        self._thread.join(timeout)
 
     def hangs(self) -> bool:
         """Tell whether the thread waits for something that may never come, e.g. a dead network drive.

@@ -54,7 +54,8 @@ def text_of(where: Console) -> str:
 
 def test_status_escapes_sources_streams_errors_reasons_and_pauses(attack: str) -> None:
     document = {
-        "seen": 1, "activities": {"dead": 1}, "verdicts": {}, "balanced": True, "next_attempt_at": None,
+        "seen": 1, "activities": {"dead": 1}, "verdicts": {}, "balanced": True, "clock_confirmed": True,
+        "next_attempt_at": None,
         "reasons": {"dead": {attack: 1}}, "pauses": {attack: {"until": AT, "reason": attack}},
         "sources": [{"source": attack, "stream": attack, "watermark": None, "last_success_at": None,
                      "last_error": attack}],
@@ -73,6 +74,7 @@ def test_explain_escapes_ids_details_and_attempts(attack: str) -> None:
         "external_activity_id": attack, "source": attack, "stream": attack, "crm_id": attack, "kind": "call",
         "occurred_at": AT, "first_seen_at": AT, "updated_at": AT, "state": "dead", "reason": attack,
         "verdict": "failed", "detail": attack, "next_attempt_at": None, "changed_after_delivery": False,
+        "clock_confirmed": True,
         "attempts": [{"at": AT, "verdict": "failed", "detail": attack}],
     }  # fmt: skip
     where = console()

@@ -4,6 +4,7 @@ import html
 import json
 import quopri
 import re
+import sys
 import time
 import unicodedata
 from base64 import b64encode, urlsafe_b64encode
@@ -400,4 +401,4 @@ def test_names_beyond_ascii_cost_no_more():
     for text in ("JÃ¼rgen7 " * 450_000, "王" * 1_300_000, "a?" * 2_000_000, "<b" * 2_000_000, "Ã" * 4_000_000):
         before = time.process_time()
         scrub(text, [{"contacts": people, "subject": "ü" * 1_000_000}])
-        assert time.process_time() - before < 0.5
+        assert time.process_time() - before < (2 if sys.gettrace() or "coverage" in sys.modules else 0.5)
