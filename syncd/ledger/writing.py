@@ -51,6 +51,7 @@ class Ledger(Outbox):
     def __init__(self, db: Database, path: Path) -> None:
         super().__init__(db, path)
         self._streams: dict[tuple[str, str], int] = {}
+        self._doubted: bool | None = None  # None: not looked up; nobody else writes it while the ledger is held
 
     @classmethod
     @contextmanager
@@ -137,6 +138,7 @@ class Ledger(Outbox):
         """Book that no server confirms the clock; call before anything is booked by it."""
         if not self.clock_doubted():
             self.keep(RECOTAP, {DOUBT: True}, now)
+            self._doubted = True
 
     def trust_clock(self, now: datetime) -> None:
         """Book that a server confirms the clock. If none did before, all that waits by time is due now.
@@ -152,6 +154,13 @@ class Ledger(Outbox):
         with self.transaction():
             self._db.execute(sql, {"now": clock.text(now)})
             self.keep(RECOTAP, {DOUBT: False}, now)
+        self._doubted = False
+
+    def clock_doubted(self) -> bool:
+        """Tell it without a query for each page and POST."""
+        if self._doubted is None:
+            self._doubted = super().clock_doubted()
+        return self._doubted
 
     # -- what was read ------------------------------------------------------------------
 
