@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
-from syncd import bodies
-from syncd.exchange import UNREADABLE, served_at
+from syncd.http import bodies
+from syncd.http.response import UNREADABLE, served_at
 from syncd.states import Verdict
 from syncd.text import told
 

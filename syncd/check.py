@@ -15,9 +15,9 @@ from syncd.check_clocks import Clocks
 from syncd.config import Config
 from syncd.connector import Context, Finding, Source, Window
 from syncd.errors import ConfigError, Exit, LedgerError, SyncdError
+from syncd.http.server_clock import ServerClock
 from syncd.ledger import CLOCK, RECOTAP, Glance, exists, require_lock
 from syncd.pull import PassStore, as_told, refuse_stranger
-from syncd.server_clock import ServerClock
 
 TURN_S = 30.0  # how long a check waits in all, for each server: a pass may be using up a limit that they share
 

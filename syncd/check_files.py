@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from syncd import urls
 from syncd.config import Config, credentials
 from syncd.config.reading import unsafe
 from syncd.connector import Finding
+from syncd.types import urls
 
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 

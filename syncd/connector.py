@@ -19,10 +19,10 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, field_validator
 
 from syncd import text
 from syncd.activity import Draft, Kind, Owner
-from syncd.durations import Duration, Positive
 from syncd.errors import SyncdError
-from syncd.server_clock import ServerClock
-from syncd.timetable import Timetable
+from syncd.http.server_clock import ServerClock
+from syncd.types.durations import Duration, Positive
+from syncd.types.schedule import Timetable
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from syncd import clock, text
 from syncd.activity import Draft, Owner
 from syncd.connector import Connector, Record, Source
 from syncd.errors import Unreadable
+from syncd.http.server_clock import ServerClock
 from syncd.life import UNREADABLE, Reading
 from syncd.rules import Assessment, OurSide, Rules, assess
-from syncd.server_clock import ServerClock
 from syncd.states import State
 
 

@@ -22,9 +22,9 @@ from syncd import clock, incoming, schedule
 from syncd.activity import Owner
 from syncd.connector import Connector, Context, Page, Ref, Source, Window
 from syncd.errors import ConfigError, Problem, Stopped, SyncdError, Unauthorized, Unavailable
+from syncd.http.server_clock import ServerClock
 from syncd.ledger import CLOCK, Glance
 from syncd.own_domains import Vouching
-from syncd.server_clock import ServerClock
 from syncd.text import is_stand_in, kept_id
 
 log = structlog.get_logger()

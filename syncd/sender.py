@@ -9,13 +9,14 @@ from types import TracebackType
 
 import httpx
 
-from syncd import __version__, answers, bodies, deadline, proxies
+from syncd import __version__, answers
 from syncd.answers import Answer
 from syncd.connector import Finding
 from syncd.errors import Exit, Malformed
-from syncd.exchange import retry_after
-from syncd.server_clock import ServerClock
-from syncd.tls import Trust
+from syncd.http import bodies, httpx_deadline, proxies
+from syncd.http.response import retry_after
+from syncd.http.server_clock import ServerClock
+from syncd.http.tls import Trust
 
 BATCH = 50  # activities in one POST at most (vendor's page, 2026-04)
 PATH = "/sales-activities"
@@ -63,7 +64,7 @@ class Sender:
             limits=limits,
             trust_env=False,
             transport=transport
-            or deadline.Transport(limits=limits, trust=self._trust.context(base_url), proxy=self._proxy),
+            or httpx_deadline.Transport(limits=limits, trust=self._trust.context(base_url), proxy=self._proxy),
         )
 
     def post(self, sent: Sequence[tuple[str, str]]) -> Answer:
@@ -131,7 +132,7 @@ class Sender:
         headers = {"Content-Type": "application/json"} if content is not None else {}
         local_start, began = self._now(), time.monotonic()
         with (
-            deadline.within(self._timeout_s, at_most=RAW_MOST),
+            httpx_deadline.within(self._timeout_s, at_most=RAW_MOST),
             self._client.stream(method, self._base_url + path, content=content, headers=headers) as response,
         ):
             self.clock.learn(response.headers, local_start=local_start, elapsed_s=time.monotonic() - began)

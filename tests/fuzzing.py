@@ -22,9 +22,9 @@ import orjson
 from connectors.hubspot import HubSpot, HubSpotConfig
 from connectors.salesforce import Salesforce, SalesforceConfig
 from connectors.salesforce.schema import CHILDREN, FILTERED, WANTED
-from syncd import deadline, pools
 from syncd.connector import Connector, Context, Window
 from syncd.errors import SyncdError
+from syncd.http import httpx_deadline, urllib3_deadline
 from syncd.pull import PassStore
 from syncd.rules import OurSide, Rules, assess
 from syncd.sender import Sender
@@ -134,7 +134,7 @@ class _Backend(httpcore.NetworkBackend):
         self._raw = raw
 
     def connect_tcp(self, *_: Any, **__: Any) -> httpcore.NetworkStream:
-        return deadline._Stream(_Stream(self._raw))
+        return httpx_deadline._Stream(_Stream(self._raw))
 
 
 def _recotap(example: Example) -> None:
@@ -220,7 +220,7 @@ def wired(respond: Callable[[bytes], bytes]) -> Iterator[None]:
     def is_connected(self: Any) -> bool:
         return False
 
-    plain_one, secure = pools.Pool.ConnectionCls, pools.SecurePool.ConnectionCls
+    plain_one, secure = urllib3_deadline.Pool.ConnectionCls, urllib3_deadline.SecurePool.ConnectionCls
     with (
         mock.patch.object(plain_one, "connect", connect), mock.patch.object(secure, "connect", connect),
         mock.patch.object(plain_one, "is_connected", property(is_connected)),

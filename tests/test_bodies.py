@@ -8,9 +8,9 @@ from contextlib import suppress
 
 import pytest
 
-from syncd import bodies
-from syncd.bodies import DEEPEST, ERROR_MOST, PAGE_MOST, VALUES_MOST, NotJson, bound, gather, parse
 from syncd.errors import Malformed
+from syncd.http import bodies
+from syncd.http.bodies import DEEPEST, ERROR_MOST, PAGE_MOST, VALUES_MOST, NotJson, bound, gather, parse
 
 MOST = 10_000
 

@@ -21,7 +21,7 @@ import trustme
 import urllib3
 
 from syncd.errors import Malformed
-from syncd.pools import POOLS
+from syncd.http.urllib3_deadline import POOLS
 from tests.scripted import Scripted
 
 ROOT = Path(__file__).parents[1]

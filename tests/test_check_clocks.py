@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from syncd.server_clock import LOOK_AGAIN_S
+from syncd.http.server_clock import LOOK_AGAIN_S
 from tests.conftest import Command
 from tests.world import World
 

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from syncd.errors import Unavailable
-from syncd.exchange import Fault
-from syncd.patience import Patience
+from syncd.http.response import Fault
+from syncd.http.retry import Patience
 from tests.daemons import ROOT, daemon, wait_until
 from tests.orgs import OrgWorld
 from tests.world import World

@@ -13,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import model_validator
 
-from syncd import cli, cron, redaction, urls
+from syncd import cli, redaction
 from syncd.config import Config, load, reading, schema, sources
 from syncd.connector import SourceConfig
 from syncd.errors import ConfigError, Problem
-from syncd.secret import Secret
+from syncd.types import cron, urls
+from syncd.types.secrets import Secret
 
 ROOT = Path(__file__).parents[1]
 NOW = datetime(2026, 6, 1, tzinfo=UTC)

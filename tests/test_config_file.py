@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from syncd.config import load, reading, syntax
 from syncd.connector import Source
 from syncd.errors import ConfigError, Problem
-from syncd.secret import Secret
+from syncd.types.secrets import Secret
 from tests.conftest import Command
 from tests.planted import KINDS, NOBODY, ROOT_ONLY, as_user, plant, state
 from tests.world import World

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from syncd import connect
+from syncd.http import connect
 from tests.loopback import request, served
 
 V4, V6 = socket.AF_INET, socket.AF_INET6

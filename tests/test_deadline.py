@@ -11,8 +11,8 @@ import httpcore
 import httpx
 import pytest
 
-from syncd import deadline
-from syncd.tls import Trust
+from syncd.http import httpx_deadline
+from syncd.http.tls import Trust
 from tests.loopback import request, served
 
 NOBODY = Trust("Recotap", "recotap.base_url", "recotap.ca_file")
@@ -25,7 +25,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 def client() -> Iterator[httpx.Client]:
     limits = httpx.Limits(max_connections=8, max_keepalive_connections=8)
     trust = NOBODY.context("http:")
-    with httpx.Client(transport=deadline.Transport(limits=limits, trust=trust), timeout=30.0) as client:
+    with httpx.Client(transport=httpx_deadline.Transport(limits=limits, trust=trust), timeout=30.0) as client:
         yield client
 
 
@@ -47,7 +47,7 @@ def test_a_server_that_drips_its_headers_is_left_at_the_deadline(client):
         request(connection)
         drip(connection, b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 200)
 
-    with served(serve) as server, ends_in(SHORT), pytest.raises(httpx.ReadTimeout), deadline.within(SHORT):
+    with served(serve) as server, ends_in(SHORT), pytest.raises(httpx.ReadTimeout), httpx_deadline.within(SHORT):
         client.get(server.url)
 
 
@@ -57,7 +57,7 @@ def test_a_server_that_drips_its_body_is_left_at_the_deadline(client):
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\n")
         drip(connection, b"x" * 200)
 
-    with served(serve) as server, ends_in(SHORT), pytest.raises(httpx.ReadTimeout), deadline.within(SHORT):
+    with served(serve) as server, ends_in(SHORT), pytest.raises(httpx.ReadTimeout), httpx_deadline.within(SHORT):
         client.get(server.url)
 
 
@@ -67,14 +67,14 @@ def test_a_server_that_drips_is_waited_for_while_the_deadline_lasts(client):
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")
         drip(connection, b"slow")
 
-    with served(serve) as server, deadline.within(5.0):
+    with served(serve) as server, httpx_deadline.within(5.0):
         assert client.get(server.url).text == "slow"
 
 
 def test_a_server_that_says_nothing_is_left_at_the_deadline(client):
     with (
         served(lambda connection: request(connection) and connection.recv(1)) as server,
-        ends_in(SHORT), pytest.raises(httpx.ReadTimeout), deadline.within(SHORT),
+        ends_in(SHORT), pytest.raises(httpx.ReadTimeout), httpx_deadline.within(SHORT),
     ):  # fmt: skip
         client.get(server.url)
 
@@ -83,7 +83,7 @@ def test_a_server_that_takes_nothing_is_left_at_the_deadline(client):
     content = b"x" * 50_000_000  # more than the sockets' buffers hold
     with (
         served(lambda connection: time.sleep(2 * SHORT)) as server,
-        ends_in(SHORT), pytest.raises(httpx.WriteTimeout), deadline.within(SHORT),
+        ends_in(SHORT), pytest.raises(httpx.WriteTimeout), httpx_deadline.within(SHORT),
     ):  # fmt: skip
         client.post(server.url, content=content)
 
@@ -106,7 +106,7 @@ def blackhole() -> Iterator[int]:
 
 
 def test_a_connection_that_is_never_taken_is_left_at_the_deadline(client, blackhole):
-    with ends_in(SHORT), pytest.raises(httpx.ConnectTimeout), deadline.within(SHORT):
+    with ends_in(SHORT), pytest.raises(httpx.ConnectTimeout), httpx_deadline.within(SHORT):
         client.get(f"http://127.0.0.1:{blackhole}")
 
 
@@ -115,7 +115,7 @@ def test_a_name_of_several_addresses_gets_one_deadline_and_not_one_for_each(clie
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", blackhole)) for _ in range(5)]
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    with ends_in(SHORT), pytest.raises(httpx.ConnectTimeout), deadline.within(SHORT):
+    with ends_in(SHORT), pytest.raises(httpx.ConnectTimeout), httpx_deadline.within(SHORT):
         client.get("http://recotap.example")
 
 
@@ -129,7 +129,7 @@ def test_the_second_address_of_a_name_is_tried_when_the_first_refuses(client, mo
             return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{n}", port)) for n in (9, 1)]
 
         monkeypatch.setattr(socket, "getaddrinfo", resolve)
-        with deadline.within(5.0):
+        with httpx_deadline.within(5.0):
             assert client.get(f"http://recotap.example:{server.port}").text == "ok"
 
 
@@ -153,14 +153,14 @@ def test_a_name_without_addresses_is_no_connection(client, monkeypatch):
 def test_a_port_that_refuses_is_no_connection(client):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        with pytest.raises(httpx.ConnectError), deadline.within(SHORT):
+        with pytest.raises(httpx.ConnectError), httpx_deadline.within(SHORT):
             client.get(f"http://127.0.0.1:{unused.getsockname()[1]}")
 
 
 def test_a_tls_handshake_that_hangs_is_left_at_the_deadline(client):
     with (
         served(lambda connection: time.sleep(2 * SHORT)) as server,
-        ends_in(SHORT), pytest.raises(httpx.ConnectTimeout), deadline.within(SHORT),
+        ends_in(SHORT), pytest.raises(httpx.ConnectTimeout), httpx_deadline.within(SHORT),
     ):  # fmt: skip
         client.get(f"https://127.0.0.1:{server.port}")
 
@@ -168,7 +168,7 @@ def test_a_tls_handshake_that_hangs_is_left_at_the_deadline(client):
 def test_a_server_that_speaks_no_tls_is_no_connection(client):
     with (
         served(lambda connection: connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as server,
-        pytest.raises(httpx.ConnectError), deadline.within(5.0),
+        pytest.raises(httpx.ConnectError), httpx_deadline.within(5.0),
     ):  # fmt: skip
         client.get(f"https://127.0.0.1:{server.port}")
 
@@ -191,8 +191,8 @@ def test_after_tls_the_deadline_holds_too():
             return info.upper()
 
     inner = Inner()
-    with deadline.within(10.0):
-        stream = deadline._Stream(inner).start_tls(ssl.create_default_context(), "x", 30.0)
+    with httpx_deadline.within(10.0):
+        stream = httpx_deadline._Stream(inner).start_tls(ssl.create_default_context(), "x", 30.0)
         stream.read(1, 5.0)
         stream.read(1, None)
     stream.read(1, 7.0)
@@ -209,7 +209,7 @@ def echo(connection: socket.socket) -> None:
 
 
 def test_a_normal_request_is_answered(client):
-    with served(echo) as server, deadline.within(5.0):
+    with served(echo) as server, httpx_deadline.within(5.0):
         assert client.get(server.url).text == "ok"
         assert client.post(server.url, content=b"body").text == "ok"
 
@@ -217,7 +217,7 @@ def test_a_normal_request_is_answered(client):
 def test_a_connection_is_used_again_by_the_next_requests(client):
     with served(echo) as server:
         for _ in range(5):
-            with deadline.within(5.0):
+            with httpx_deadline.within(5.0):
                 client.get(server.url)
         assert server.connections == 1
 
@@ -234,9 +234,9 @@ def test_a_connection_that_met_a_deadline_is_not_used_again(client):
             connection.sendall(OK)
 
     with served(serve) as server:
-        with pytest.raises(httpx.ReadTimeout), deadline.within(SHORT):
+        with pytest.raises(httpx.ReadTimeout), httpx_deadline.within(SHORT):
             client.get(server.url)
-        with deadline.within(5.0):
+        with httpx_deadline.within(5.0):
             assert client.get(server.url).text == "ok"
         assert server.connections == 2
 
@@ -250,15 +250,15 @@ def test_without_a_deadline_httpx_keeps_its_own_times(client):
 
 
 def test_a_deadline_ends_with_its_block_even_by_an_error():
-    with pytest.raises(ZeroDivisionError), deadline.within(-1.0):
+    with pytest.raises(ZeroDivisionError), httpx_deadline.within(-1.0):
         raise ZeroDivisionError
-    assert deadline._left(5.0, httpcore.ReadTimeout) == 5.0
-    assert deadline._left(None, httpcore.ReadTimeout) is None
+    assert httpx_deadline._left(5.0, httpcore.ReadTimeout) == 5.0
+    assert httpx_deadline._left(None, httpcore.ReadTimeout) is None
 
 
 def test_past_the_deadline_nothing_is_begun():
-    with deadline.within(0.0), pytest.raises(httpcore.ReadTimeout):
-        deadline._left(5.0, httpcore.ReadTimeout)
+    with httpx_deadline.within(0.0), pytest.raises(httpcore.ReadTimeout):
+        httpx_deadline._left(5.0, httpcore.ReadTimeout)
 
 
 def test_each_thread_has_a_deadline_of_its_own(client):
@@ -266,7 +266,7 @@ def test_each_thread_has_a_deadline_of_its_own(client):
 
     def ask(seconds: float) -> None:
         before = time.monotonic()
-        with pytest.raises(httpx.ReadTimeout), deadline.within(seconds):
+        with pytest.raises(httpx.ReadTimeout), httpx_deadline.within(seconds):
             client.get(server.url)
         ended[seconds] = time.monotonic() - before
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd import durations
+from syncd.types import durations
 
 
 @pytest.mark.parametrize(

@@ -16,21 +16,21 @@ GUARDED = {
     "os.open": ("syncd.files", "syncd.streams", "connectors.jsonl.place"),  # place: names relative to its folder
     "io.open": (),
     ".read_text": ("syncd.config.shipped", "syncd.addresses"),  # files of installed packages
-    ".read_bytes": ("syncd.tls",),  # the package certifi's own file
+    ".read_bytes": ("syncd.http.tls",),  # the package certifi's own file
     ".write_text": ("syncd.config.schema",),  # a developer's command
     ".write_bytes": (),
     "shutil.copyfile": (),
     "shutil.copyfileobj": (),
     "shutil.copy": (),
-    "orjson.loads": ("syncd.bodies",),
+    "orjson.loads": ("syncd.http.bodies",),
     # Of the ledger's own texts, of a variable that the operator has set, and of a line that bodies has parsed.
     "json.loads": ("syncd.ledger*", "syncd.push", "syncd.config.reading", "connectors.jsonl.objects"),
-    "zlib.decompressobj": ("syncd.bodies",),
+    "zlib.decompressobj": ("syncd.http.bodies",),
     "zlib.decompress": (),
     "gzip.decompress": (),
     "ssl.create_default_context": (),
     "ssl._create_unverified_context": (),
-    "ssl.SSLContext": ("syncd.tls",),
+    "ssl.SSLContext": ("syncd.http.tls",),
     "input": (),
 }
 

@@ -5,8 +5,9 @@ from random import Random
 
 import pytest
 
-from syncd import answers, bodies
+from syncd import answers
 from syncd.answers import Judged
+from syncd.http import bodies
 from syncd.states import Verdict
 from tests.campaigns.fuzz import campaign, example, tried
 from tests.fuzzing import ACTS, DOCUMENTS, SENT, SERVERS, Example, found, is_proven, plain

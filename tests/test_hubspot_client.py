@@ -20,7 +20,7 @@ from connectors.hubspot.client import Client
 from connectors.hubspot.wire import dated
 from syncd.connector import Context
 from syncd.errors import ConfigError, Unavailable
-from syncd.exchange import Lost
+from syncd.http.response import Lost
 from tests import scripted
 from tests.scripted import Answering, Scripted, drip
 

@@ -9,7 +9,7 @@ import pytest
 from connectors.hubspot.pace import Rolling, Spacing
 from connectors.hubspot.retry import Call, Moment, Refused, judge, missing_scopes, until_midnight
 from syncd.errors import Malformed, Unauthorized, Unavailable
-from syncd.exchange import Answer, Fault, Lost, retry_after
+from syncd.http.response import Answer, Fault, Lost, retry_after
 
 NOW = datetime(2026, 3, 1, 22, 30, tzinfo=UTC)
 SEARCH = Call("calls search", search=True, exempt=True, scope="crm.objects.contacts.read")

@@ -10,7 +10,7 @@ import pytest
 from apscheduler.schedulers import base
 
 from syncd.daemon.jobs import Jobs, Trigger
-from syncd.timetable import Timetable
+from syncd.types.schedule import Timetable
 
 MONDAY = datetime(2026, 10, 5, 9, 0, tzinfo=UTC)
 

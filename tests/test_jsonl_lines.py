@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from connectors.jsonl import lines, objects
 from connectors.jsonl.config import JsonlConfig
 from connectors.jsonl.lines import LONGEST, STRIDE, File, FileProblem, Line, Reading, opened, refuse_unreadable
-from syncd import bodies
+from syncd.http import bodies
 from tests.drops import call
 
 STAMP = 1_790_000_000_000

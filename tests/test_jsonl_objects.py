@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 
 from connectors.jsonl.objects import NotAnObject, parsed
-from syncd.bodies import VALUES_MOST
+from syncd.http.bodies import VALUES_MOST
 
 MIB = 1024 * 1024
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from connectors.hubspot.retry import SCOPES_MOST, Call, Moment, judge, missing_scopes
-from syncd import bodies
 from syncd.connector import Window
 from syncd.errors import Malformed, Unauthorized, Unreadable
-from syncd.exchange import Answer, Fault
+from syncd.http import bodies
+from syncd.http.response import Answer, Fault
 from tests.fuzzing import DOCUMENTS, IDS, NOW, _hubspot_says, _salesforce_says, _source, plain, wired
 
 PAGES = {

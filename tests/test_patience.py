@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from syncd.errors import Unavailable
-from syncd.exchange import FAILING_MAX_S, TRIES, Fault
-from syncd.patience import Patience, ServerClock
+from syncd.http.response import FAILING_MAX_S, TRIES, Fault
+from syncd.http.retry import Patience, ServerClock
 
 NOW = datetime(2026, 10, 5, 9, tzinfo=UTC)
 PASSES = Fault(Unavailable("busy"), wait_s=0.5)

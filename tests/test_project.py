@@ -27,33 +27,30 @@ LOCKS = ("requirements.txt", "requirements-build.txt", "requirements-dev.txt")
 
 # Design 6, from the middle outward: what each part of syncd may import of syncd. "pure" parts do no IO.
 PURE = (
-    "activity addresses answers bodies clock cron durations errors escapes exchange life patience payload private"
-    " redaction rules schedule server_clock sizes spellings states text timetable urls values"
+    "activity addresses answers clock errors escapes life payload private"
+    " redaction rules schedule spellings states text values"
 )
-MIDDLE = f"{PURE} connector secret"
+MIDDLE = f"{PURE} connector http types"
 MAY_IMPORT = {
     **dict.fromkeys(PURE.split(), PURE),
-    "connector": "activity durations errors secret server_clock text timetable",
-    "secret": "files redaction",
+    "connector": "activity types errors http text",
+    "types": "clock files redaction types",
     "files": "",
     "cores": "",
-    "proxies": "errors urls",
-    "tls": "errors files",
-    "connect": "",
-    "pools": "bodies connect errors exchange proxies tls",
-    "deadline": "connect errors proxies",
+    "http": "clock errors files http types",
     "log": "redaction text",
     "notify": "redaction text",
     "printing": "text",
     "streams": "",
     "config": f"config files {MIDDLE}",
     "ledger": f"files ledger {MIDDLE}",
-    "sender": f"deadline proxies tls __version__ {MIDDLE}",
+    "answers": f"http {PURE}",
+    "sender": f"http __version__ {MIDDLE}",
     "own_domains": f"connector {PURE}",
     "incoming": "connector text",
     "pull": f"incoming ledger own_domains {MIDDLE}",
     "push": f"ledger sender {MIDDLE}",
-    "pass_clocks": f"push {PURE}",
+    "pass_clocks": f"http push {PURE}",
     "normalizer": f"{MIDDLE}",
     "engine": f"ledger normalizer own_domains pass_clocks pull push {MIDDLE}",
     "testing": f"testing {MIDDLE}",
@@ -65,18 +62,18 @@ MAY_IMPORT = {
 ALONE = {
     "sqlite3": ("syncd.ledger*", "syncd.redaction", "syncd.sandbox*"),
     "sqlite_utils": ("syncd.ledger*",),
-    "httpx": ("syncd.sender", "syncd.deadline"),
-    "httpcore": ("syncd.deadline",),
+    "httpx": ("syncd.sender", "syncd.http.httpx_deadline"),
+    "httpcore": ("syncd.http.httpx_deadline",),
     "apscheduler": ("syncd.daemon*",),
-    "cronsim": ("syncd.timetable",),
+    "cronsim": ("syncd.types.schedule",),
     "hubspot": ("connectors.hubspot*",),
     "simple_salesforce": ("connectors.salesforce*",),
-    "certifi": ("syncd.tls",),
-    "urllib3": ("connectors.*", "syncd.pools"),
+    "certifi": ("syncd.http.tls",),
+    "urllib3": ("connectors.*", "syncd.http.urllib3_deadline"),
     "requests": ("connectors.*",),
     "connectors": ("connectors.*",),  # syncd finds them by their entry points, never by name
 }
-FOR_CONNECTORS = {f"syncd.{part}" for part in f"__version__ files pools proxies tls {MIDDLE}".split()}
+FOR_CONNECTORS = {f"syncd.{part}" for part in f"__version__ files {MIDDLE}".split()}
 
 
 def modules(*packages: str) -> dict[str, Path]:

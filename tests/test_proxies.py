@@ -5,7 +5,7 @@ import base64
 import pytest
 
 from syncd.errors import ConfigError
-from syncd.proxies import Proxy, judge, proxy_for
+from syncd.http.proxies import Proxy, judge, proxy_for
 
 API = "https://api.hubapi.com"
 P = "http://p:1"

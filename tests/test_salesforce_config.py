@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from connectors.salesforce.config import SalesforceConfig
 from syncd.config import mistakes
 from syncd.config.reading import Reading
-from syncd.secret import Secret
+from syncd.types.secrets import Secret
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 BASE = {"connector": "salesforce", "start": NOW}

@@ -20,7 +20,7 @@ from connectors.salesforce.retry import (
     parse_error,
 )
 from syncd.errors import Malformed, Unauthorized, Unavailable
-from syncd.exchange import Answer, Fault, Lost
+from syncd.http.response import Answer, Fault, Lost
 
 NOW = datetime(2026, 3, 1, 22, 30, tzinfo=UTC)
 QUERY = Call("calls", "page")

@@ -22,7 +22,7 @@ from connectors.salesforce.signin import (
     token_request,
 )
 from syncd.errors import Malformed, Unauthorized, Unavailable
-from syncd.exchange import Answer, Fault, Lost
+from syncd.http.response import Answer, Fault, Lost
 from syncd.redaction import redact
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from syncd.server_clock import AGREES_S, LOOK_AGAIN_S, ServerClock, Told, complaint, is_confirmed, wrong_by_s
+from syncd.http.server_clock import AGREES_S, LOOK_AGAIN_S, ServerClock, Told, complaint, is_confirmed, wrong_by_s
 
 NOW = datetime(2026, 10, 5, 9, tzinfo=UTC)
 SECOND, MINUTE, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd import sizes
+from syncd.types import sizes
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from syncd.timetable import Timetable
+from syncd.types.schedule import Timetable
 
 BERLIN = "Europe/Berlin"
 

@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 import trustme
 
-from syncd import check, tls, wiring
+from syncd import check, wiring
 from syncd.config import Config, load
 from syncd.connector import Finding
 from syncd.errors import ConfigError
+from syncd.http import tls
 from tests.loopback import Server, served
 
 CLIENTS = ("recotap", "hubspot", "salesforce")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from syncd import urls
+from syncd.types import urls
 
 
 @pytest.mark.parametrize(

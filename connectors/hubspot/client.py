@@ -20,8 +20,8 @@ from connectors.hubspot.search import TIME, search_body
 from connectors.hubspot.values import is_id
 from syncd.connector import Context
 from syncd.errors import Stopped, Unauthorized, Unavailable
-from syncd.exchange import Answer, Fault, Lost
-from syncd.patience import Patience
+from syncd.http.response import Answer, Fault, Lost
+from syncd.http.retry import Patience
 
 if TYPE_CHECKING:
     from connectors.hubspot.wire import Wire
@@ -237,7 +237,7 @@ class Client:
             if self._wire is None:
                 token = self.token()
                 from connectors.hubspot.wire import Wire  # the SDK costs 0.2 s and 20 MB: only who reads pays
-                from syncd.tls import Trust
+                from syncd.http.tls import Trust
 
                 place = f"sources.{self._context.source}"
                 self._wire = Wire(

@@ -2,9 +2,9 @@
 
 from pydantic import Field, field_validator
 
-from syncd import urls
 from syncd.connector import SourceConfig
-from syncd.secret import Secret
+from syncd.types import urls
+from syncd.types.secrets import Secret
 
 
 class HubSpotConfig(SourceConfig):

@@ -9,10 +9,10 @@ from datetime import datetime
 from typing import Any
 
 from connectors.hubspot.values import ids
-from syncd import bodies
 from syncd.activity import Company, Direction, Draft, Owner, Person, Status
 from syncd.connector import Record
 from syncd.errors import Unreadable
+from syncd.http import bodies
 from syncd.values import addresses, count, full_name, moment, number, text
 
 Properties = Mapping[str, Any]

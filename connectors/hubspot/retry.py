@@ -15,9 +15,9 @@ from datetime import datetime, time, timedelta
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from syncd import bodies
 from syncd.errors import Malformed, SyncdError, Unauthorized, Unavailable
-from syncd.exchange import PAUSE_S, TRIES, Answer, Fault, Lost, backoff_s, retry_after, wait_as_told
+from syncd.http import bodies
+from syncd.http.response import PAUSE_S, TRIES, Answer, Fault, Lost, backoff_s, retry_after, wait_as_told
 
 RETRY_AFTER_MAX_S = 120  # of a 429 or 5xx: larger values were milliseconds or mistakes (HubSpot forum, Airbyte)
 MIGRATION_MAX_S = 86_400  # 477: typically up to a day (HubSpot error handling page)

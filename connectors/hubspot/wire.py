@@ -6,7 +6,7 @@ Six things that hubspot-api-client 12.0.0 (its newest, 2025-05) does not do are 
 - raw bodies: its models cost 20 times the CPU of json.loads (measured, 200 rows);
 - a deadline over the whole answer: urllib3's read timeout starts anew with every byte;
 - the proxy that the environment names (HTTPS_PROXY, NO_PROXY);
-- the certificates that syncd.tls trusts.
+- the certificates that syncd.http.tls trusts.
 
 urllib3 2.6.0 breaks the SDK (no getheader; issue HubSpot/hubspot-api-python#460): >=2.6.1,<3.
 """
@@ -24,10 +24,10 @@ from hubspot.crm import objects
 from urllib3.exceptions import HTTPError
 
 from syncd.errors import Malformed
-from syncd.exchange import Answer, Lost
-from syncd.pools import POOLS, lost
-from syncd.proxies import proxy_for
-from syncd.tls import Trust
+from syncd.http.proxies import proxy_for
+from syncd.http.response import Answer, Lost
+from syncd.http.tls import Trust
+from syncd.http.urllib3_deadline import POOLS, lost
 
 STATUS_PAGE = "https://status.hubspot.com"
 UNDATED = re.compile(r"^/crm/v\d/(objects|associations|owners)(?=/|$)")

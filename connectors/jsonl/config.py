@@ -9,8 +9,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from pydantic.functional_validators import field_validator
 
 from syncd.connector import SourceConfig
-from syncd.durations import Duration
-from syncd.sizes import Size
+from syncd.types.durations import Duration
+from syncd.types.sizes import Size
 
 AN_ABSOLUTE_PATH = 'expected an absolute path, e.g. "/var/lib/syncd/drop"'
 

@@ -11,7 +11,7 @@ from connectors.jsonl.lines import File, FileProblem, refuse_unreadable
 from connectors.jsonl.naming import SUFFIXES, TAKING, UNDER_WAY, dropped_name, shown
 from connectors.jsonl.place import Place
 from syncd.files import Refused
-from syncd.sizes import show
+from syncd.types.sizes import show
 
 UNENDED = 60  # times `quiet_for`: how long a file is left alone whose last line has no end
 AHEAD_S = 60  # a file changed later than that in the future was changed by another clock, which says nothing

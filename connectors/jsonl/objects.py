@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any
 
-from syncd import bodies
+from syncd.http import bodies
 
 # Half of an emoji, or a control character: where one stands the parser changes a text.
 _MAY_BE_MENDED = re.compile(rb"\\u[dD][89a-fA-F]|[\x00-\x1f]")

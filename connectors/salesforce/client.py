@@ -34,8 +34,8 @@ from connectors.salesforce.retry import (
 from connectors.salesforce.signin import Session
 from syncd.connector import Context
 from syncd.errors import Malformed, Unavailable
-from syncd.exchange import TRIES, Answer, Fault, Lost
-from syncd.patience import Patience
+from syncd.http.response import TRIES, Answer, Fault, Lost
+from syncd.http.retry import Patience
 from syncd.values import dig
 
 if TYPE_CHECKING:
@@ -266,7 +266,7 @@ class Client:
         with self._lock:
             if self._wire is None:
                 from connectors.salesforce.wire import Wire  # 0.4 s and 48 MB: only who asks pays
-                from syncd.tls import Trust
+                from syncd.http.tls import Trust
 
                 place = f"sources.{self._context.source}"
                 trust = Trust("Salesforce", f"{place}.login_url", f"{place}.ca_file", self._config.ca_file)

@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, WithJsonSchema, model_validator
 from pydantic_core import InitErrorDetails
 
-from syncd import urls
 from syncd.connector import SourceConfig
-from syncd.secret import Secret
+from syncd.types import urls
+from syncd.types.secrets import Secret
 
 WAYS = {
     "client credentials": ("login_url", "client_id", "client_secret"),

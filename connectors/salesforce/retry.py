@@ -16,9 +16,9 @@ from typing import Any, Literal, NamedTuple
 
 import orjson
 
-from syncd import bodies
 from syncd.errors import Malformed, SyncdError, Unauthorized, Unavailable
-from syncd.exchange import TRIES, Answer, Fault, Lost, backoff_s, retry_after, wait_as_told
+from syncd.http import bodies
+from syncd.http.response import TRIES, Answer, Fault, Lost, backoff_s, retry_after, wait_as_told
 
 TEXT_MOST = 1_000  # characters of an error's text that are looked into
 HOUR_S = 3_600  # the day's calls are counted over a rolling 24 h: some are free again within the hour

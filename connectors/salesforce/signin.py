@@ -25,11 +25,12 @@ from connectors.salesforce.retry import (
     parse_error,
     unreadable,
 )
-from syncd import bodies, urls
 from syncd.errors import Unauthorized, Unavailable
-from syncd.exchange import Answer, Fault, Lost, served_at
+from syncd.http import bodies
+from syncd.http.response import Answer, Fault, Lost, served_at
 from syncd.redaction import register_secret
-from syncd.secret import Secret
+from syncd.types import urls
+from syncd.types.secrets import Secret
 from syncd.values import dig, text
 
 NAME = "sign-in"  # in messages

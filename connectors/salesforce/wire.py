@@ -6,7 +6,7 @@ It is imported when the first request is made. What simple-salesforce 1.12.10 (i
 - answers as they come, whatever their status: its own errors carry the query in their
   text, and its repeat after a 401 is one for each thread, and trips over HTML;
 - bodies as they are: it parses them slowly, and asks for prettier, larger ones;
-- the certificates that syncd.tls trusts: requests would take REQUESTS_CA_BUNDLE or its own;
+- the certificates that syncd.http.tls trusts: requests would take REQUESTS_CA_BUNDLE or its own;
 - the proxy that the environment names, except for loopback.
 """
 
@@ -27,10 +27,10 @@ from urllib3.exceptions import HTTPError, LocationValueError
 from connectors.salesforce.retry import STATUS_PAGE
 from connectors.salesforce.signin import Session, TokenRequest
 from syncd.errors import Malformed
-from syncd.exchange import Answer, Lost
-from syncd.pools import POOLS, lost
-from syncd.proxies import proxy_for
-from syncd.tls import Trust
+from syncd.http.proxies import proxy_for
+from syncd.http.response import Answer, Lost
+from syncd.http.tls import Trust
+from syncd.http.urllib3_deadline import POOLS, lost
 
 AGENT = f"syncd simple-salesforce/{version('simple-salesforce')}"
 

@@ -19,12 +19,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from syncd import urls
 from syncd.config import credentials, mistakes, reading, sources
 from syncd.config.models import TABLES, LedgerConfig, RecotapConfig, RulesConfig, ScheduleConfig
 from syncd.connector import Source
 from syncd.errors import ConfigError, Problem
-from syncd.timetable import Timetable
+from syncd.types import urls
+from syncd.types.schedule import Timetable
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pydantic import BaseModel
 
 from syncd.config.reading import Reading
-from syncd.secret import Secret
+from syncd.types.secrets import Secret
 
 # What may be named in a message; anything else after env: or file: may be a secret put there by mistake.
 NAMES = {"env": r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+", "file": r"[~.]{0,2}/.*", "credential": r"[a-z][a-z._-]{0,31}"}

@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 
 from syncd.config.models import A_TIME
 from syncd.config.reading import Reading
-from syncd.secret import Secret
+from syncd.types.secrets import Secret
 
 EITHER = 'expected either every = "5m" or cron = "*/5 * * * *"; the other one left out or ""'
 EXPECTED = {  # what pydantic's error types begin with; the first that fits

@@ -16,10 +16,11 @@ from pydantic import (
     model_validator,
 )
 
-from syncd import files, urls
-from syncd.durations import Positive
-from syncd.secret import Secret
-from syncd.timetable import EVERY, Timetable
+from syncd import files
+from syncd.types import urls
+from syncd.types.durations import Positive
+from syncd.types.schedule import EVERY, Timetable
+from syncd.types.secrets import Secret
 
 if TYPE_CHECKING:
     from syncd.rules import Rules

@@ -7,12 +7,13 @@ from importlib.metadata import entry_points
 from itertools import product
 from typing import Any, ClassVar, cast
 
-from syncd import text, urls
+from syncd import text
 from syncd.config import mistakes
 from syncd.config.models import A_TIME
 from syncd.config.reading import Reading
 from syncd.connector import Connector, Context, Source, SourceConfig, Stream
 from syncd.errors import ConfigError, Problem
+from syncd.types import urls
 
 GROUP = "syncd.connectors"  # the entry-point group that connectors are found by
 BUILT_IN = {  # for a source tree that was never installed

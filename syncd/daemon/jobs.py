@@ -14,7 +14,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 from syncd import clock
-from syncd.timetable import EVERY, Timetable
+from syncd.types.schedule import EVERY, Timetable
 
 # cron(8): a change of the clock by more than that is a correction, and times are reckoned anew.
 CORRECTION = timedelta(hours=3)

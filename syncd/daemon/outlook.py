@@ -7,7 +7,7 @@ from pathlib import Path
 from syncd import clock
 from syncd.connector import Source
 from syncd.ledger import RECOTAP, Glance, Lookout
-from syncd.timetable import Timetable
+from syncd.types.schedule import Timetable
 
 
 class Outlook:

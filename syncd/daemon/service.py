@@ -24,7 +24,7 @@ from syncd.engine import Halt
 from syncd.errors import ConfigError, Exit, LedgerHeld, Problem, SyncdError
 from syncd.ledger import RECOTAP, Ledger, held
 from syncd.notify import Notifier
-from syncd.timetable import Timetable
+from syncd.types.schedule import Timetable
 
 log = structlog.get_logger()
 

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from syncd.connector import Connector, Context, Page, Record, Ref, Window
-from syncd.server_clock import ServerClock
+from syncd.http.server_clock import ServerClock
 from syncd.testing.crm import Crm
 
 OVERLAP = timedelta(minutes=15)  # longer than anything is late here

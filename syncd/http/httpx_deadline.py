@@ -16,9 +16,9 @@ import httpcore
 import httpx
 from httpcore._backends.sync import SyncStream
 
-from syncd.connect import connect
 from syncd.errors import Malformed
-from syncd.proxies import Proxy
+from syncd.http.connect import connect
+from syncd.http.proxies import Proxy
 
 NO_DELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -58,7 +58,7 @@ def _counted(received: bytes) -> bytes:
 
 
 class Transport(httpx.HTTPTransport):
-    """httpx's own transport over streams that know the deadline of `within`. `trust`: see syncd.tls."""
+    """httpx's own transport over streams that know the deadline of `within`. `trust`: see syncd.http.tls."""
 
     def __init__(self, *, limits: httpx.Limits, trust: ssl.SSLContext, proxy: Proxy | None = None) -> None:
         through = httpx.Proxy(proxy.url, headers=dict(proxy.headers)) if proxy else None

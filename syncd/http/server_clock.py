@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from syncd import clock
-from syncd.exchange import served_at
+from syncd.http.response import served_at
 
 AGREES_S = 300.0  # two clocks this close agree (design, promise 13)
 LOOK_AGAIN_S = 3.0  # a working Date advances in this time; servers behind one address differ by a second

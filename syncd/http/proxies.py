@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import unquote, urlsplit
 
-from syncd import urls
 from syncd.errors import ConfigError, Problem
+from syncd.types import urls
 
 EXPECTED = "expected an HTTP proxy such as http://host:port, or an empty variable for no proxy"
 LOGIN = "a login goes before the host, as in http://user:password@host:port, with %40 for @, %3A for :, %23 for #"

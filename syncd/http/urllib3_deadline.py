@@ -30,12 +30,12 @@ from urllib3.exceptions import (
 from urllib3.response import BaseHTTPResponse
 from urllib3.response import HTTPResponse as Answered
 
-from syncd import bodies
-from syncd.connect import connect
 from syncd.errors import Malformed
-from syncd.exchange import Lost
-from syncd.proxies import Proxy
-from syncd.tls import Trust
+from syncd.http import bodies
+from syncd.http.connect import connect
+from syncd.http.proxies import Proxy
+from syncd.http.response import Lost
+from syncd.http.tls import Trust
 
 CHUNK = 64 * 1024  # bytes read at once
 UNREAD = {"preload_content": False, "decode_content": False}

@@ -17,9 +17,9 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from syncd import cron
 from syncd.clock import later
-from syncd.durations import Positive
+from syncd.types import cron
+from syncd.types.durations import Positive
 
 EVERY = timedelta(minutes=5)  # where nothing is said
 FROM = datetime(2026, 1, 1, tzinfo=UTC)  # any day: whether a cron expression ever comes does not hang on it
@@ -76,7 +76,7 @@ class Timetable(BaseModel):
         return minute.startswith("*") or hour.startswith("*")
 
     def __str__(self) -> str:
-        from syncd.durations import show
+        from syncd.types.durations import show
 
         return f"cron {self.cron} {self.timezone}" if self.cron else f"every {show(self.every or EVERY)}"
 

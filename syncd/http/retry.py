@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from syncd.exchange import FAILING_MAX_S, TRIES, Fault
-from syncd.server_clock import ServerClock
+from syncd.http.response import FAILING_MAX_S, TRIES, Fault
+from syncd.http.server_clock import ServerClock
 
 
 class Patience:

@@ -1,0 +1,1 @@
+"""Types of configuration values: they parse, check and print themselves."""
