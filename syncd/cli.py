@@ -29,7 +29,7 @@ def _run() -> None:
         raise SystemExit(int(error.exit_code)) from None
     except Exception as error:  # noqa: BLE001 - the last one who can say it
         from syncd import log
-        from syncd.redaction import redact
+        from syncd.privacy.redaction import redact
 
         printing.block(f"syncd: a bug, please report it:\n{redact(log.render(error))}")
         raise SystemExit(int(Exit.BUG)) from None

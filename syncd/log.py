@@ -18,7 +18,7 @@ import structlog
 from structlog.dev import ConsoleRenderer, plain_traceback
 from structlog.processors import JSONRenderer, TimeStamper, add_log_level
 
-from syncd.redaction import describe, redact, redact_value, register_secret
+from syncd.privacy.redaction import describe, redact, redact_value, register_secret
 from syncd.text import fit
 
 Event = MutableMapping[str, Any]

@@ -8,7 +8,7 @@ import os
 import socket
 import time
 
-from syncd.redaction import redact
+from syncd.privacy.redaction import redact
 from syncd.text import fit
 
 PATIENCE_S = 0.5  # with a manager whose queue is full: READY must not be lost

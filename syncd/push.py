@@ -27,8 +27,8 @@ from syncd import clock
 from syncd.answers import Answer, Judged
 from syncd.errors import Exit
 from syncd.ledger import RECOTAP, Claimed, Judgement, Ledger
-from syncd.private import cut, scrub
-from syncd.redaction import redact, redact_value
+from syncd.privacy.redaction import redact, redact_value
+from syncd.privacy.scrubbing import cut, scrub
 from syncd.sender import BATCH, KEY_HINT, URL_HINT
 from syncd.states import MEANINGS, Verdict
 

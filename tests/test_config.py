@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import model_validator
 
-from syncd import cli, redaction
+from syncd import cli
 from syncd.config import Config, load, reading, schema, sources
 from syncd.connector import SourceConfig
 from syncd.errors import ConfigError, Problem
+from syncd.privacy import redaction
 from syncd.types import cron, urls
 from syncd.types.secrets import Secret
 

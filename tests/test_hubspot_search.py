@@ -23,7 +23,7 @@ from connectors.hubspot.search import (
 )
 from syncd.connector import Ref
 from syncd.errors import Malformed
-from syncd.values import from_ms, to_ms
+from syncd.fields import from_ms, to_ms
 
 START = 1_772_000_000_000
 

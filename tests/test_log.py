@@ -14,8 +14,9 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd import log, redaction
+from syncd import log
 from syncd.errors import Unavailable
+from syncd.privacy import redaction
 
 
 class Terminal(io.StringIO):
@@ -278,7 +279,7 @@ class TestTracebacks:
 
 def test_redaction_costs_no_structlog():
     """The configuration registers secrets; `syncd --version` and the like do not log."""
-    code = "import sys, syncd.redaction; sys.exit('structlog' in sys.modules)"
+    code = "import sys, syncd.privacy.redaction; sys.exit('structlog' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

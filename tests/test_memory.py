@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from syncd.daemon import memory
+from syncd import memory
 
 RESIDENT = """
 import threading

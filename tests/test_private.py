@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.private import GONE, MOST, scrub
+from syncd.privacy.scrubbing import GONE, MOST, scrub
 
 PAYLOAD = {
     "externalActivityId": "hubspot-call-9", "activityType": "call", "occurredAt": "2026-03-02T09:00:00Z",

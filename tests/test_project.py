@@ -26,20 +26,17 @@ EXAMPLE = ROOT / "config" / "syncd.example.toml"
 LOCKS = ("requirements.txt", "requirements-build.txt", "requirements-dev.txt")
 
 # Design 6, from the middle outward: what each part of syncd may import of syncd. "pure" parts do no IO.
-PURE = (
-    "activity addresses answers clock errors escapes life payload private"
-    " redaction rules schedule spellings states text values"
-)
+PURE = "activity addresses answers clock errors privacy life payload privacy rules schedule states text fields"
 MIDDLE = f"{PURE} connector http types"
 MAY_IMPORT = {
     **dict.fromkeys(PURE.split(), PURE),
     "connector": "activity types errors http text",
-    "types": "clock files redaction types",
+    "types": "clock files privacy types",
     "files": "",
     "cores": "",
     "http": "clock errors files http types",
-    "log": "redaction text",
-    "notify": "redaction text",
+    "log": "privacy text",
+    "notify": "privacy text",
     "printing": "text",
     "streams": "",
     "config": f"config files {MIDDLE}",
@@ -60,7 +57,7 @@ MAY_IMPORT = {
 
 # Who alone may import what of others; the rest of what a distribution needs is free.
 ALONE = {
-    "sqlite3": ("syncd.ledger*", "syncd.redaction", "syncd.sandbox*"),
+    "sqlite3": ("syncd.ledger*", "syncd.privacy.redaction", "syncd.sandbox*"),
     "sqlite_utils": ("syncd.ledger*",),
     "httpx": ("syncd.sender", "syncd.http.httpx_deadline"),
     "httpcore": ("syncd.http.httpx_deadline",),

@@ -23,7 +23,7 @@ from connectors.salesforce.signin import (
 )
 from syncd.errors import Malformed, Unauthorized, Unavailable
 from syncd.http.response import Answer, Fault, Lost
-from syncd.redaction import redact
+from syncd.privacy.redaction import redact
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MOMENT = Moment(1, NOW, version="66.0")

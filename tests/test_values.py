@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from syncd import values
+from syncd import fields
 
 HAPPENED = datetime(2026, 3, 1, 10, 30, tzinfo=UTC)
 
@@ -30,7 +30,7 @@ HAPPENED = datetime(2026, 3, 1, 10, 30, tzinfo=UTC)
     ],
 )
 def test_numbers_in_odd_forms(written, read):
-    assert values.number(written) == read
+    assert fields.number(written) == read
 
 
 @pytest.mark.parametrize(
@@ -52,13 +52,13 @@ def test_numbers_in_odd_forms(written, read):
     ],
 )
 def test_times_in_odd_forms(written, read):
-    assert values.moment(written) == read
+    assert fields.moment(written) == read
 
 
 def test_a_field_of_prose_is_searched_for_addresses_in_a_moment():
     """Quadratic, it would take half an hour."""
-    assert values.addresses("ab " * 300_000) == []
-    assert values.addresses("x" * 5_000 + "; Ada Fennbrook <ada@northmill.example>; b@northmill.example")[-2:] == [
+    assert fields.addresses("ab " * 300_000) == []
+    assert fields.addresses("x" * 5_000 + "; Ada Fennbrook <ada@northmill.example>; b@northmill.example")[-2:] == [
         ("Ada Fennbrook", "ada@northmill.example"), (None, "b@northmill.example"),
     ]  # fmt: skip
 
@@ -67,14 +67,14 @@ def test_a_field_of_prose_is_searched_for_addresses_in_a_moment():
     "odd", ["(" * 600, ":" * 600, '"' * 600, "[" * 600, "(:" * 600, "\\" * 600, "<" * 600, "@" * 600]
 )
 def test_a_header_that_no_parser_takes_is_searched_for_what_looks_like_an_address(odd):
-    values.addresses(odd)
-    assert ("Jo Do", "jo@acme.example") in values.addresses(f"{odd};Jo Do <jo@acme.example>")
-    values.addresses(f"{odd} <jo@acme.example>")
+    fields.addresses(odd)
+    assert ("Jo Do", "jo@acme.example") in fields.addresses(f"{odd};Jo Do <jo@acme.example>")
+    fields.addresses(f"{odd} <jo@acme.example>")
 
 
 def test_an_address_beside_hundreds_of_brackets_is_found():
-    assert values.addresses("(" * 600 + " Jo+Do <jo@acme.example>")[0][1] == "jo@acme.example"
-    assert values.addresses("(" * 600 + "jo@acme.example") == [(None, "jo@acme.example")]
+    assert fields.addresses("(" * 600 + " Jo+Do <jo@acme.example>")[0][1] == "jo@acme.example"
+    assert fields.addresses("(" * 600 + "jo@acme.example") == [(None, "jo@acme.example")]
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_an_address_beside_hundreds_of_brackets_is_found():
 )
 def test_no_header_takes_longer_than_its_length(unit):
     began = time.process_time()
-    for _ in values.addresses(unit * (2_000_000 // len(unit))):
+    for _ in fields.addresses(unit * (2_000_000 // len(unit))):
         pass
     assert time.process_time() - began < 10.0
 
@@ -109,8 +109,8 @@ def test_no_header_takes_longer_than_its_length(unit):
     ],
 )
 def test_no_reader_raises_whatever_a_field_holds(odd):
-    for read in (values.text, values.number, values.count, values.moment, values.addresses):
+    for read in (fields.text, fields.number, fields.count, fields.moment, fields.addresses):
         read(odd)
-    values.full_name(odd, odd)
-    values.dig(odd, "a", "b")
-    assert len(values.text(odd) or "") <= values.LONGEST
+    fields.full_name(odd, odd)
+    fields.dig(odd, "a", "b")
+    assert len(fields.text(odd) or "") <= fields.LONGEST

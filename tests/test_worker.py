@@ -8,9 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from syncd import log, wiring
+from syncd import log, memory, wiring
 from syncd.config import Config
-from syncd.daemon import memory
 from syncd.daemon.worker import MANY, Ended, Order, Worker
 from syncd.engine import Halt, Outcome, Watcher
 from syncd.errors import ConfigError, Exit, LedgerError, Problem, Unavailable

@@ -23,7 +23,7 @@ from connectors.hubspot.search import TIME, Found, Step, between, found, gather,
 from syncd.activity import Draft, Owner
 from syncd.connector import Context, Finding, Page, Record, Ref, SourceConfig, Stream, Window
 from syncd.errors import Malformed, SyncdError, Unavailable
-from syncd.values import from_ms, to_ms
+from syncd.fields import from_ms, to_ms
 
 PROPERTIES = {"calls": mapping.CALLS, "emails": mapping.EMAILS}
 MEANING = {"calls": mapping.call, "emails": mapping.email}

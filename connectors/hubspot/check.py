@@ -10,7 +10,7 @@ from connectors.hubspot.retry import SHARED
 from connectors.hubspot.search import search_body
 from syncd.connector import Finding
 from syncd.errors import Exit, SyncdError, Unauthorized, Unavailable
-from syncd.values import count, dig, text
+from syncd.fields import count, dig, text
 
 QUOTA_LOW = 0.8  # used share of the daily quota from which one should know
 

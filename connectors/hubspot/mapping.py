@@ -12,8 +12,8 @@ from connectors.hubspot.values import ids
 from syncd.activity import Company, Direction, Draft, Owner, Person, Status
 from syncd.connector import Record
 from syncd.errors import Unreadable
+from syncd.fields import addresses, count, full_name, moment, number, text
 from syncd.http import bodies
-from syncd.values import addresses, count, full_name, moment, number, text
 
 Properties = Mapping[str, Any]
 

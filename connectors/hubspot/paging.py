@@ -4,7 +4,7 @@ from typing import Any
 
 from connectors.hubspot.retry import CHANGED
 from syncd.errors import Malformed
-from syncd.values import dig, text
+from syncd.fields import dig, text
 
 MOST_PAGES = 100  # of one chain: 50,000 owners, or 50,000 associations of one record
 AFTER_MOST = 1_000  # characters

@@ -15,7 +15,7 @@ from connectors.hubspot.paging import Chain
 from syncd.activity import Owner
 from syncd.connector import Store
 from syncd.errors import Unavailable
-from syncd.values import dig, text
+from syncd.fields import dig, text
 
 KEEP = timedelta(hours=24)
 # The defaults of a portal that has not edited them (HubSpot docs; the same six pairs in three public codebases)

@@ -12,7 +12,7 @@ from connectors.hubspot.client import EMAIL_READ, SAMPLE, Client
 from connectors.hubspot.mapping import names_somebody
 from syncd.connector import Ref, Store
 from syncd.errors import SyncdError, Unauthorized, Unavailable
-from syncd.values import dig, text
+from syncd.fields import dig, text
 
 BELIEVED_S = 60.0  # how long a sample is believed within a pass: a scope may be granted or lost meanwhile
 KEY = "redacted"  # in the store: whether the last pass found emails redacted

@@ -18,7 +18,7 @@ from connectors.hubspot.retry import Refused
 from connectors.hubspot.values import by_number, ids, is_id
 from syncd.activity import Company, Person
 from syncd.connector import Record, Ref
-from syncd.values import dig, text
+from syncd.fields import dig, text
 
 Row = Mapping[str, Any]
 T = TypeVar("T")

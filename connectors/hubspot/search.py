@@ -17,7 +17,7 @@ from connectors.hubspot.retry import CHANGED
 from connectors.hubspot.values import by_number
 from syncd.connector import Needed, Ref
 from syncd.errors import Malformed
-from syncd.values import from_ms, moment, to_ms
+from syncd.fields import from_ms, moment, to_ms
 
 Row = Mapping[str, Any]
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from syncd.values import text
+from syncd.fields import text
 
 DIGITS_MOST = 20  # of an id; today's have 12
 

@@ -21,7 +21,7 @@ from connectors.jsonl.naming import shown
 from syncd.activity import Draft, Kind, Owner
 from syncd.connector import Context, Finding, Page, Record, Ref, SourceConfig, Stream, Window
 from syncd.errors import Unavailable
-from syncd.values import from_ms, to_ms
+from syncd.fields import from_ms, to_ms
 
 STREAMS: tuple[Stream, ...] = (Stream("calls", "call"), Stream("emails", "email"))
 KINDS: dict[str, Kind] = {stream.name: stream.kind for stream in STREAMS}

@@ -11,7 +11,7 @@ from connectors.jsonl.lines import Changed, File, Line, Reading, opened
 from connectors.jsonl.naming import shown
 from syncd.connector import Finding, Record, Ref
 from syncd.errors import Exit, SyncdError, Unreadable
-from syncd.values import from_ms
+from syncd.fields import from_ms
 
 NAMED = 5  # files of each sort that get a line of their own
 REST = "they may need other remedies: look at the folder; once these are dealt with, `syncd check` shows the next ones"

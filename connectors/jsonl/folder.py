@@ -25,8 +25,8 @@ from connectors.jsonl.naming import MARK, SUFFIXES, TAKING, done_name, parsed, s
 from connectors.jsonl.place import Place
 from syncd.connector import Context
 from syncd.errors import Unavailable
+from syncd.fields import to_ms
 from syncd.files import Refused
-from syncd.values import to_ms
 
 MOST_NEW = 10_000  # files that one pass begins with; the others wait for the next one
 AHEAD = 60_000  # milliseconds that another machine's clock may be ahead when it gave a stamp

@@ -24,7 +24,7 @@ from connectors.jsonl.objects import NotAnObject, as_written, parsed
 from connectors.jsonl.place import BLOCK, Place
 from syncd import files
 from syncd.activity import Kind
-from syncd.values import dig, text
+from syncd.fields import dig, text
 
 STRIDE = 64 * 1024  # bytes of a file that share one millisecond
 LONGEST = 1024 * 1024  # bytes; a longer line is no record

@@ -10,7 +10,7 @@ from connectors.jsonl.lines import field
 from syncd.activity import Company, Direction, Draft, Kind, Owner, Person, Status
 from syncd.connector import Record
 from syncd.errors import Unreadable
-from syncd.values import addresses, count, moment, number, text
+from syncd.fields import addresses, count, moment, number, text
 
 NO_ACTIVITY = "draft"
 STATUSES: Mapping[str, Status] = {

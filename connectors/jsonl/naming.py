@@ -9,8 +9,8 @@ import re
 import secrets
 from datetime import UTC, datetime
 
+from syncd.fields import from_ms, to_ms
 from syncd.text import clean
-from syncd.values import from_ms, to_ms
 
 SUFFIXES = (".jsonl", ".ndjson", ".csv")
 UNDER_WAY = (".tmp", ".part", ".partial", "~")

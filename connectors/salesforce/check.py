@@ -11,7 +11,7 @@ from connectors.salesforce.soql import Select
 from connectors.salesforce.stretch import SHORT, Stretch
 from syncd.connector import Finding, Store
 from syncd.errors import Exit, SyncdError, Unauthorized, Unavailable
-from syncd.values import dig, text
+from syncd.fields import dig, text
 
 QUOTA_LOW = 0.8  # used share of the day's calls from which one should know
 SEE_ALL = (

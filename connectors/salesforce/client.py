@@ -34,9 +34,9 @@ from connectors.salesforce.retry import (
 from connectors.salesforce.signin import Session
 from syncd.connector import Context
 from syncd.errors import Malformed, Unavailable
+from syncd.fields import dig
 from syncd.http.response import TRIES, Answer, Fault, Lost
 from syncd.http.retry import Patience
-from syncd.values import dig
 
 if TYPE_CHECKING:
     from connectors.salesforce.wire import Org, Wire

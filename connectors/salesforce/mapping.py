@@ -10,7 +10,7 @@ from typing import Any
 
 from syncd.activity import Company, Direction, Draft, Owner, Person
 from syncd.connector import Record
-from syncd.values import addresses, dig, moment, number, text
+from syncd.fields import addresses, dig, moment, number, text
 
 Row = Mapping[str, Any]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from connectors.salesforce.retry import CHANGED
 from syncd.errors import Malformed
-from syncd.values import text
+from syncd.fields import text
 
 More = Callable[[str], Any]  # what follows a locator
 

@@ -23,7 +23,7 @@ from connectors.salesforce.paging import More, kept, pages
 from connectors.salesforce.retry import CHANGED, LocatorGone, QueryTimeout
 from syncd.connector import Ref
 from syncd.errors import Malformed
-from syncd.values import moment, text
+from syncd.fields import moment, text
 
 SECOND = timedelta(seconds=1)  # what SystemModstamp shows
 LONGEST_TRANSACTION = timedelta(minutes=15)  # Apex: 10 minutes (Apex limits, v67); what commits then is stamped so late

@@ -31,7 +31,7 @@ from connectors.salesforce.schema import ACCOUNT, CONTACT, EMAIL, LEAD, TASK, Sc
 from syncd.activity import Company, Owner, Person
 from syncd.connector import Record, Ref
 from syncd.errors import Unavailable
-from syncd.values import number, text
+from syncd.fields import number, text
 
 MOST_SPARED = 5
 REMEMBERED = 50_000  # people and accounts; some 30 MB

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from syncd.values import text
+from syncd.fields import text
 
 TASK, EMAIL = "Task", "EmailMessage"
 TASK_PEOPLE, EMAIL_PEOPLE = "TaskWhoRelation", "EmailMessageRelation"

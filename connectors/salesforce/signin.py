@@ -26,12 +26,12 @@ from connectors.salesforce.retry import (
     unreadable,
 )
 from syncd.errors import Unauthorized, Unavailable
+from syncd.fields import dig, text
 from syncd.http import bodies
 from syncd.http.response import Answer, Fault, Lost, served_at
-from syncd.redaction import register_secret
+from syncd.privacy.redaction import register_secret
 from syncd.types import urls
 from syncd.types.secrets import Secret
-from syncd.values import dig, text
 
 NAME = "sign-in"  # in messages
 PATH = "/services/oauth2/token"

@@ -13,7 +13,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from syncd.daemon.signals import hearing
+from syncd.signals import hearing
 
 
 def run(config_file: Path | None) -> int:

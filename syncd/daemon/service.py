@@ -11,10 +11,10 @@ from queue import Empty, SimpleQueue
 
 import structlog
 
-from syncd import __version__, clock, wiring
+from syncd import __version__, clock, memory, wiring
 from syncd.config import Config, load, locate
 from syncd.connector import Source
-from syncd.daemon import memory, telling
+from syncd.daemon import telling
 from syncd.daemon.agenda import Agenda
 from syncd.daemon.jobs import Jobs
 from syncd.daemon.outlook import Outlook

@@ -8,10 +8,9 @@ from queue import SimpleQueue
 
 import structlog
 
-from syncd import wiring
+from syncd import memory, wiring
 from syncd.config import Config
 from syncd.connector import Source
-from syncd.daemon import memory
 from syncd.engine import Halt, Outcome
 from syncd.errors import ConfigError, SyncdError
 from syncd.ledger import Booked

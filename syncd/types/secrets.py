@@ -9,7 +9,7 @@ from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from syncd import files
-from syncd.redaction import register_secret
+from syncd.privacy.redaction import register_secret
 
 SCHEMES = ("env", "file", "credential")
 MOST = 64 * 1024  # bytes of a key; a private key has 2 KiB

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from itertools import islice, pairwise
 from typing import Any
 
-from syncd.escapes import LEFT, unescaped
-from syncd.spellings import WORD, damaged, fold, marked, misread, mixes_scripts, spellings
+from syncd.privacy.escapes import LEFT, unescaped
+from syncd.privacy.spellings import WORD, damaged, fold, marked, misread, mixes_scripts, spellings
 from syncd.text import SEARCHED, fit
 
 GONE = "[removed]"

@@ -1,0 +1,1 @@
+"""Keep secrets and personal data out of all that syncd prints, logs and books."""
