@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from syncd.http import bodies
 from syncd.http.response import UNREADABLE, served_at
-from syncd.states import Verdict
+from syncd.lifecycle.states import Verdict
 from syncd.text import told
 
 Outcome = Literal[

@@ -211,7 +211,7 @@ def retry(
     """Make activities due at once: the next pass sends what is pending and looks the others up again."""
     from syncd import clock, show
     from syncd.ledger import Operator
-    from syncd.states import State
+    from syncd.lifecycle.states import State
 
     if not ids and state is None and reason is None:
         raise typer.BadParameter("name ids, --state or --reason, e.g. `syncd retry --state dead`")

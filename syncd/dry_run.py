@@ -13,7 +13,7 @@ from syncd.connector import Source
 from syncd.engine import WAKE_S, Halt
 from syncd.errors import SyncdError, Unavailable
 from syncd.ledger import RECOTAP, Glance, exists
-from syncd.life import Reading
+from syncd.lifecycle.transitions import Reading
 from syncd.normalizer import Normalizer
 from syncd.own_domains import VOUCHED, Vouching
 from syncd.pull import STOP_S, Event, Failed, Finished, Met, Read, Reader, as_told

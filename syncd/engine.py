@@ -24,14 +24,14 @@ from syncd import clock
 from syncd.connector import Record, Source
 from syncd.errors import Exit, LedgerError, Stopped, SyncdError, Unavailable, worst
 from syncd.ledger import CLOCK, RECOTAP, Booked, Ledger
-from syncd.life import Reading
+from syncd.lifecycle.states import MEANINGS, State, Verdict
+from syncd.lifecycle.transitions import Reading
 from syncd.normalizer import Normalizer
 from syncd.own_domains import VOUCHED, Vouching
 from syncd.pass_clocks import PassClocks
 from syncd.pull import Event, Failed, Finished, Met, Read, Reader, WindowRead, as_told
 from syncd.push import Poster, Push, Totals
 from syncd.rules import Rules
-from syncd.states import MEANINGS, State, Verdict
 
 log = structlog.get_logger()
 

@@ -10,9 +10,9 @@ from syncd.activity import Draft, Owner
 from syncd.connector import Connector, Record, Source
 from syncd.errors import Unreadable
 from syncd.http.server_clock import ServerClock
-from syncd.life import UNREADABLE, Reading
+from syncd.lifecycle.states import State
+from syncd.lifecycle.transitions import UNREADABLE, Reading
 from syncd.rules import Assessment, OurSide, Rules, assess
-from syncd.states import State
 
 
 class Normalizer:

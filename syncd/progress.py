@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from syncd.ledger import Booked
+from syncd.lifecycle.states import MEANINGS, State
 from syncd.push import Totals
-from syncd.states import MEANINGS, State
 from syncd.text import visible
 
 

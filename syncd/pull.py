@@ -18,12 +18,13 @@ from typing import Any
 
 import structlog
 
-from syncd import clock, incoming, schedule
+from syncd import clock, incoming
 from syncd.activity import Owner
 from syncd.connector import Connector, Context, Page, Ref, Source, Window
 from syncd.errors import ConfigError, Problem, Stopped, SyncdError, Unauthorized, Unavailable
 from syncd.http.server_clock import ServerClock
 from syncd.ledger import CLOCK, Glance
+from syncd.lifecycle import timing
 from syncd.own_domains import Vouching
 from syncd.text import is_stand_in, kept_id
 
@@ -237,8 +238,8 @@ class Reader:
         state = glance.stream(self.source.name, stream) if glance else None
         watermark, swept_at = (state.watermark, state.swept_at) if state else (None, None)
         now = self.clock.now()
-        sweep = schedule.sweep_due(swept_at=swept_at, now=now)
-        since = schedule.window_since(
+        sweep = timing.sweep_due(swept_at=swept_at, now=now)
+        since = timing.window_since(
             start=self.source.config.start, overlap=self.source.config.overlap, watermark=watermark,
             swept_at=swept_at, sweep=sweep, now=now,
         )  # fmt: skip

@@ -11,8 +11,8 @@ from typing import Any
 from syncd.activity import Kind
 from syncd.connector import Ref
 from syncd.ledger import Booked, Claimed, Judgement, Ledger
-from syncd.life import Reading
-from syncd.states import State, Verdict
+from syncd.lifecycle.states import State, Verdict
+from syncd.lifecycle.transitions import Reading
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 WEEK = timedelta(days=7)

@@ -21,9 +21,9 @@ from syncd import answers
 from syncd.answers import Answer
 from syncd.connector import Ref
 from syncd.ledger import RECOTAP, Ledger
-from syncd.life import Reading
+from syncd.lifecycle.states import State, Verdict
+from syncd.lifecycle.transitions import Reading
 from syncd.push import Poster, Push, Stop, Totals
-from syncd.states import State, Verdict
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 PATIENCE_S = 20.0  # after which a test that waits for a thread fails instead

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from syncd import answers
 from syncd.answers import Answer, Judged
-from syncd.states import Verdict
+from syncd.lifecycle.states import Verdict
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 CREATED, DUPLICATE, FAILED = Verdict.CREATED, Verdict.DUPLICATE, Verdict.FAILED

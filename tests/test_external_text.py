@@ -12,7 +12,7 @@ from syncd.activity import Company, Draft, Owner, Person
 from syncd.connector import Context, Finding, Page, Record, Ref, Source, SourceConfig, Stream, Window
 from syncd.errors import Exit, Malformed, Unavailable, Unreadable
 from syncd.ledger import Ledger, outbox, rows
-from syncd.states import Verdict
+from syncd.lifecycle.states import Verdict
 from tests.ledgers import NOW, WEEK, book, due, half, row
 from tests.ledgers import reading as look
 from tests.world import World

@@ -8,7 +8,7 @@ import pytest
 from syncd import answers
 from syncd.answers import Judged
 from syncd.http import bodies
-from syncd.states import Verdict
+from syncd.lifecycle.states import Verdict
 from tests.campaigns.fuzz import campaign, example, tried
 from tests.fuzzing import ACTS, DOCUMENTS, SENT, SERVERS, Example, found, is_proven, plain
 

@@ -5,10 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from syncd import clock, life
+from syncd import clock
 from syncd.errors import LedgerError
 from syncd.ledger import RECOTAP, Booked, Ledger
-from syncd.states import State, Verdict
+from syncd.lifecycle import transitions
+from syncd.lifecycle.states import State, Verdict
 from tests.ledgers import (
     DAY,
     HOUR,
@@ -379,7 +380,7 @@ class TestLookUps:
         ledger.book_missing(stream, ["1"], now=NOW + MINUTE)
         assert (row(ledger)["state"], row(ledger)["reason"]) == ("incomplete", "no_contact")
         ledger.book_missing(stream, ["1"], now=LATER)
-        assert (row(ledger)["state"], row(ledger)["reason"]) == ("excluded", life.DELETED)
+        assert (row(ledger)["state"], row(ledger)["reason"]) == ("excluded", transitions.DELETED)
         assert row(ledger, 2)["state"] == "incomplete"
         assert ledger.balanced()
 

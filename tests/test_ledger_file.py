@@ -14,7 +14,7 @@ import pytest
 
 from syncd.errors import LedgerError, LedgerHeld
 from syncd.ledger import Glance, Judgement, Ledger, Operator, file, held, reading, schema
-from syncd.states import Verdict
+from syncd.lifecycle.states import Verdict
 from tests.disks import fill, mounted, read_only
 from tests.ledgers import DAY, NOW, SECOND, ask, book, due, files, names, send, stranger
 from tests.ledgers import reading as look

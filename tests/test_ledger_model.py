@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from syncd.ledger import Judgement, Ledger, Operator
-from syncd.states import MEANINGS, MOVES, State, Verdict
+from syncd.lifecycle.states import MEANINGS, MOVES, State, Verdict
 from tests.ledgers import MINUTE, WEEK, Ticking, ask, book, half, names, ref
 from tests.ledgers import reading as look
 

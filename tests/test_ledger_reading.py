@@ -7,7 +7,7 @@ import pytest
 
 from syncd.errors import NoSuchActivity
 from syncd.ledger import Glance, Ledger, Operator, schema
-from syncd.states import State, Verdict
+from syncd.lifecycle.states import State, Verdict
 from tests.ledgers import DAY, HOUR, MINUTE, NOW, SECOND, ask, book, due, names, ref, row, send
 from tests.ledgers import reading as look
 

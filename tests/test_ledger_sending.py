@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from syncd import life, states
 from syncd.ledger import Claimed, Judgement, Ledger, writing
-from syncd.states import MEANINGS, IllegalMove, State, Verdict
+from syncd.lifecycle import states, transitions
+from syncd.lifecycle.states import MEANINGS, IllegalMove, State, Verdict
 from tests.ledgers import (
     DAY,
     HOUR,
@@ -280,7 +280,7 @@ class TestJudge:
         (before,) = (found for _, found, _ in ledger._existing(1, ["1"]).values())
         send(ledger, verdict, now=LATER)
         (after,) = (found for _, found, _ in ledger._existing(1, ["1"]).values())
-        assert after == life.judged(before, verdict, None, now=LATER, max_age=WEEK, random=half)
+        assert after == transitions.judged(before, verdict, None, now=LATER, max_age=WEEK, random=half)
 
     def test_attempts_and_post_say_what_came_of_them_and_when(self, ledger):
         book(ledger, look(1), look(2))

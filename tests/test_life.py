@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd import life, schedule
-from syncd.life import DELETED, UNREADABLE, Row, born, not_found, read_again
-from syncd.states import MEANINGS, MOVES, Cause, IllegalMove, State, Verdict
+from syncd.lifecycle import timing, transitions
+from syncd.lifecycle.states import MEANINGS, MOVES, Cause, IllegalMove, State, Verdict
+from syncd.lifecycle.transitions import DELETED, UNREADABLE, Row, born, not_found, read_again
 from tests.ledgers import DAY, HOUR, MINUTE, NOW, SECOND, WEEK, Ticking, half
 from tests.ledgers import reading as look
 
@@ -39,7 +39,7 @@ def again(row, wanted, reason=None, *, same=False, now=NOW, **more):
 
 
 def judged(row, verdict, detail=None, *, now=NOW, max_age=WEEK, random=half):
-    return life.judged(row, verdict, detail, now=now, max_age=max_age, random=random)
+    return transitions.judged(row, verdict, detail, now=now, max_age=max_age, random=random)
 
 
 class TestBorn:
@@ -269,7 +269,7 @@ class TestAStaleLook:
 class TestARetryDuringALookUp:
     def looked_up(self, row, wanted, **more):
         after = again(row, wanted, **more)
-        return life.keep_asked_for(row, after, looked_up_at=NOW - MINUTE, now=NOW)
+        return transitions.keep_asked_for(row, after, looked_up_at=NOW - MINUTE, now=NOW)
 
     @pytest.mark.parametrize("state", [I, S, E, X])
     def test_it_asks_for_another_one(self, state):
@@ -288,9 +288,9 @@ class TestARetryDuringALookUp:
 
     def test_what_is_delivered_is_not_looked_up_whoever_asked(self):
         row = standing(D, next_attempt_at=NOW)
-        assert life.keep_asked_for(row, replace(row, next_attempt_at=None), looked_up_at=NOW - DAY, now=NOW) == replace(
-            row, next_attempt_at=None
-        )
+        assert transitions.keep_asked_for(
+            row, replace(row, next_attempt_at=None), looked_up_at=NOW - DAY, now=NOW
+        ) == replace(row, next_attempt_at=None)
 
 
 class TestNotFound:
@@ -409,9 +409,9 @@ class TestJudged:
 
 
 def test_giving_up_and_back_off_are_those_of_the_design():
-    assert schedule.GIVE_UP_AFTER == 30 * DAY
-    assert (schedule.BACK_OFF_FIRST, schedule.BACK_OFF_MOST) == (5 * MINUTE, 6 * HOUR)
-    assert (schedule.SWEEP_REACH, schedule.FIRST_SWEEP_REACH) == (DAY, 2 * DAY)
+    assert timing.GIVE_UP_AFTER == 30 * DAY
+    assert (timing.BACK_OFF_FIRST, timing.BACK_OFF_MOST) == (5 * MINUTE, 6 * HOUR)
+    assert (timing.SWEEP_REACH, timing.FIRST_SWEEP_REACH) == (DAY, 2 * DAY)
 
 
 YEAR = 365 * DAY
@@ -453,7 +453,7 @@ class TestNobodyConfirmsTheClock:
     @pytest.mark.parametrize("since", [None, NOW - 8 * DAY])
     def test_a_verdict_backs_off_without_an_age_or_a_death(self, verdict, since):
         row = standing(P, refused_since=since, refusals=1)
-        after = life.judged(row, verdict, None, now=NOW, max_age=WEEK, random=half, certain=False)
+        after = transitions.judged(row, verdict, None, now=NOW, max_age=WEEK, random=half, certain=False)
         assert (after.state, after.refused_since, after.refusals) == (P, since, 2)
         assert NOW < after.next_attempt_at <= NOW + 7 * HOUR
 

@@ -26,7 +26,7 @@ EXAMPLE = ROOT / "config" / "syncd.example.toml"
 LOCKS = ("requirements.txt", "requirements-build.txt", "requirements-dev.txt")
 
 # Design 6, from the middle outward: what each part of syncd may import of syncd. "pure" parts do no IO.
-PURE = "activity addresses answers clock errors privacy life payload privacy rules schedule states text fields"
+PURE = "activity addresses answers clock errors privacy lifecycle payload rules text fields"
 MIDDLE = f"{PURE} connector http types"
 MAY_IMPORT = {
     **dict.fromkeys(PURE.split(), PURE),

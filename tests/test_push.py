@@ -16,11 +16,11 @@ from syncd.answers import Answer, Judged
 from syncd.connector import Ref
 from syncd.errors import Exit
 from syncd.ledger import Ledger
-from syncd.life import Reading
+from syncd.lifecycle.states import State, Verdict
+from syncd.lifecycle.transitions import Reading
 from syncd.push import NOTHING_LOST, Push
 from syncd.sandbox import Sandbox
 from syncd.sender import KEY_HINT, URL_HINT, Sender
-from syncd.states import State, Verdict
 from tests.recotaps import (
     DOWN,
     LOST,

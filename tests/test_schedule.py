@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd import clock, schedule
+from syncd import clock
+from syncd.lifecycle import timing
 from tests.ledgers import DAY, HOUR, MINUTE, NOW, SECOND, Ticking
 
 MS = timedelta(milliseconds=1)
@@ -19,7 +20,7 @@ waits = st.timedeltas(min_value=timedelta(0), max_value=29 * DAY)
 def look_up_at(age, *, occurred_at=None, due_at=None):
     """Return, as an age, when what has waited for `age` is looked up next."""
     since = NOW - age
-    return schedule.look_up_at(waiting_since=since, occurred_at=occurred_at, due_at=due_at, now=NOW) - since
+    return timing.look_up_at(waiting_since=since, occurred_at=occurred_at, due_at=due_at, now=NOW) - since
 
 
 class TestLookUps:
@@ -44,9 +45,9 @@ class TestLookUps:
 
     def test_a_whole_wait_costs_some_thirty_look_ups(self):
         clock, count = Ticking(), 0
-        gives_up_at = schedule.gives_up_at(waiting_since=NOW, occurred_at=None)
+        gives_up_at = timing.gives_up_at(waiting_since=NOW, occurred_at=None)
         while clock() < gives_up_at:
-            clock.now = schedule.look_up_at(waiting_since=NOW, occurred_at=None, due_at=None, now=clock())
+            clock.now = timing.look_up_at(waiting_since=NOW, occurred_at=None, due_at=None, now=clock())
             count += 1
         assert count == 33
         assert clock() == gives_up_at
@@ -77,13 +78,13 @@ class TestLookUps:
 
 class TestGivingUp:
     def test_thirty_days_after_first_sight(self):
-        assert schedule.gives_up_at(waiting_since=NOW, occurred_at=NOW - 90 * DAY) == NOW + 30 * DAY
+        assert timing.gives_up_at(waiting_since=NOW, occurred_at=NOW - 90 * DAY) == NOW + 30 * DAY
 
     def test_thirty_days_after_an_event_that_lies_ahead(self):
-        assert schedule.gives_up_at(waiting_since=NOW, occurred_at=NOW + 10 * DAY) == NOW + 40 * DAY
+        assert timing.gives_up_at(waiting_since=NOW, occurred_at=NOW + 10 * DAY) == NOW + 40 * DAY
 
     def test_of_what_happened_at_an_unknown_time_after_first_sight(self):
-        assert schedule.gives_up_at(waiting_since=NOW, occurred_at=None) == NOW + 30 * DAY
+        assert timing.gives_up_at(waiting_since=NOW, occurred_at=None) == NOW + 30 * DAY
 
 
 class TestBackOff:
@@ -92,17 +93,17 @@ class TestBackOff:
         [(1, 5), (2, 10), (3, 20), (4, 40), (5, 80), (6, 160), (7, 320), (8, 360), (9, 360), (11, 360), (9999, 360)],
     )
     def test_it_begins_at_five_minutes_and_doubles_up_to_six_hours(self, refusals, minutes):
-        assert schedule.back_off(refusals=refusals, random=lambda: 0.0) == minutes * MINUTE
+        assert timing.back_off(refusals=refusals, random=lambda: 0.0) == minutes * MINUTE
 
     def test_jitter_adds_up_to_a_tenth(self):
-        assert schedule.back_off(refusals=1, random=lambda: 0.5) == 5 * MINUTE * 1.05
-        assert schedule.back_off(refusals=20, random=lambda: 1.0) == 6 * HOUR * 1.1
+        assert timing.back_off(refusals=1, random=lambda: 0.5) == 5 * MINUTE * 1.05
+        assert timing.back_off(refusals=20, random=lambda: 1.0) == 6 * HOUR * 1.1
 
 
 class TestWindow:
     def since(self, **given):
         facts = {"watermark": NOW - HOUR, "swept_at": NOW - 2 * HOUR, "sweep": False}
-        return schedule.window_since(start=START, overlap=15 * MINUTE, now=NOW, **(facts | given))
+        return timing.window_since(start=START, overlap=15 * MINUTE, now=NOW, **(facts | given))
 
     def test_it_reaches_back_over_the_overlap(self):
         assert self.since() == NOW - HOUR - 15 * MINUTE
@@ -141,15 +142,15 @@ class TestSweep:
     )
     def test_it_is_due_once_a_day_and_at_once_where_there_was_none(self, ago, is_due):
         swept_at = None if ago is None else NOW - ago
-        assert schedule.sweep_due(swept_at=swept_at, now=NOW) is is_due
+        assert timing.sweep_due(swept_at=swept_at, now=NOW) is is_due
 
     @given(st.lists(st.timedeltas(min_value=SECOND, max_value=40 * DAY), min_size=1, max_size=20))
     def test_a_row_that_shows_up_less_than_a_day_late_is_read_however_irregular_the_passes(self, pauses):
         """Each instant less than 24 h before a pass lies in that pass's window, or in that of a later sweep."""
         clock, swept_at, windows = Ticking(), None, []
         for pause in pauses:
-            sweep = schedule.sweep_due(swept_at=swept_at, now=clock())
-            since = schedule.window_since(
+            sweep = timing.sweep_due(swept_at=swept_at, now=clock())
+            since = timing.window_since(
                 start=START, overlap=15 * MINUTE, watermark=clock(), swept_at=swept_at, sweep=sweep, now=clock()
             )
             windows.append((clock(), since, sweep))

@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 
 from syncd.ledger import Ledger, reading
-from syncd.states import MEANINGS, MOVES, Cause, IllegalMove, State, Verdict, follow, move
+from syncd.lifecycle.states import MEANINGS, MOVES, Cause, IllegalMove, State, Verdict, follow, move
 from tests.ledgers import book, row, stranger
 from tests.ledgers import reading as look
 

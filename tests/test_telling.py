@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from syncd.daemon import telling
 from syncd.engine import Outcome, StreamTotals
 from syncd.errors import Exit, Unavailable
+from syncd.lifecycle.states import Verdict
 from syncd.push import Totals
-from syncd.states import Verdict
 
 AT = datetime(2026, 10, 5, 9, 0, tzinfo=UTC)
 NEXT = datetime(2026, 10, 5, 9, 5, tzinfo=UTC)

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from syncd.engine import Outcome
 from syncd.errors import SyncdError
-from syncd.states import MEANINGS, State
+from syncd.lifecycle.states import MEANINGS, State
 from syncd.text import fit
 
 PLACES = 160  # characters of an error's message: the line is to be read at a glance

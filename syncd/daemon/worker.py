@@ -14,8 +14,8 @@ from syncd.connector import Source
 from syncd.engine import Halt, Outcome
 from syncd.errors import ConfigError, SyncdError
 from syncd.ledger import Booked
+from syncd.lifecycle.states import MEANINGS, State
 from syncd.push import Totals
-from syncd.states import MEANINGS, State
 
 log = structlog.get_logger()
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from syncd import clock, life
+from syncd import clock
 from syncd.ledger.reading import times
 from syncd.ledger.rows import ROW_COLUMNS, UNWRITABLE, UNWRITTEN, Writer, row_of
-from syncd.life import Row
-from syncd.states import ANSWERS, MEANINGS, SILENCES, Cause, IllegalMove, State, Verdict, move
+from syncd.lifecycle import transitions
+from syncd.lifecycle.states import ANSWERS, MEANINGS, SILENCES, Cause, IllegalMove, State, Verdict, move
+from syncd.lifecycle.transitions import Row
 from syncd.text import fit
 
 KEEP_ATTEMPTS = 20  # of one activity: an outage of weeks must not fill the file
@@ -174,7 +175,7 @@ class Outbox(Writer):
         self._deliver(delivered)
         for row_id, row in self._pending(list(others)):
             judgement = others[row_id]
-            after = life.judged(
+            after = transitions.judged(
                 row, judgement.verdict, judgement.detail, now=now, max_age=max_age, random=random, certain=certain
             )
             self._write(row_id, row, after, now)

@@ -11,10 +11,11 @@ from typing import Any, Self
 
 from sqlite_utils import Database
 
-from syncd import clock, files, schedule
+from syncd import clock, files
 from syncd.errors import LedgerError, NoSuchActivity
 from syncd.ledger import file
 from syncd.ledger.schema import VERSION
+from syncd.lifecycle import timing
 
 SHORT_ID = 15  # characters
 RECOTAP = "@recotap"  # its name among the pauses and in the store; no source may begin with @
@@ -39,7 +40,7 @@ _PAUSED = "until > :now AND until <= :nonsense AND coalesce(booked_at, '') <= :n
 
 def times(now: datetime) -> dict[str, str]:
     """Return `:now`, and `:nonsense`: what is booked for later was booked by a clock that was wrong."""
-    return {"now": clock.text(now), "nonsense": clock.text(clock.later(now, schedule.LONGEST_WAIT))}
+    return {"now": clock.text(now), "nonsense": clock.text(clock.later(now, timing.LONGEST_WAIT))}
 
 
 class Glance:

@@ -12,8 +12,8 @@ from sqlite_utils import Database
 from syncd import clock
 from syncd.ledger import file
 from syncd.ledger.reading import Glance
-from syncd.life import Row
-from syncd.states import State, Verdict
+from syncd.lifecycle.states import State, Verdict
+from syncd.lifecycle.transitions import Row
 
 ROW_COLUMNS = (
     "state", "modified_at", "occurred_at", "reason", "verdict", "detail", "next_attempt_at", "waiting_since",

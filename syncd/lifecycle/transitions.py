@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from syncd import schedule
 from syncd.activity import Kind
-from syncd.states import MEANINGS, Cause, State, Verdict, follow, move
+from syncd.lifecycle import timing
+from syncd.lifecycle.states import MEANINGS, Cause, State, Verdict, follow, move
 
 DELETED = "deleted"  # excluded: a look-up by id did not find the record twice, an hour apart
 REDACTED = "redacted"  # incomplete: the key may not see its content; it waits for the key, not for the record
@@ -132,12 +132,12 @@ def _wait(row: Row, due_at: datetime | None, now: datetime, certain: bool) -> Ro
     if row.reason == REDACTED:
         return replace(row, waiting_since=None, next_attempt_at=None)
     if not certain:
-        return replace(row, next_attempt_at=schedule.look_up_unconfirmed_at(due_at=due_at, now=now))
+        return replace(row, next_attempt_at=timing.look_up_unconfirmed_at(due_at=due_at, now=now))
     since = _since(row.waiting_since, now)
-    if now >= schedule.gives_up_at(waiting_since=since, occurred_at=row.occurred_at):
+    if now >= timing.gives_up_at(waiting_since=since, occurred_at=row.occurred_at):
         dead = move(State.INCOMPLETE, State.DEAD, Cause.AGE)
         return replace(row, state=dead, waiting_since=None, next_attempt_at=None)
-    at = schedule.look_up_at(waiting_since=since, occurred_at=row.occurred_at, due_at=due_at, now=now)
+    at = timing.look_up_at(waiting_since=since, occurred_at=row.occurred_at, due_at=due_at, now=now)
     return replace(row, waiting_since=since, next_attempt_at=at)
 
 
@@ -153,12 +153,12 @@ def not_found(row: Row, now: datetime, *, certain: bool = True) -> Row:
     if row.state is not State.INCOMPLETE:  # asked for by `retry`, and gone: it stays what it is
         return replace(row, next_attempt_at=None)
     if not certain:
-        return replace(row, next_attempt_at=schedule.look_up_unconfirmed_at(due_at=None, now=now))
+        return replace(row, next_attempt_at=timing.look_up_unconfirmed_at(due_at=None, now=now))
     if row.missing_since is None or row.missing_since > now:
-        again = now + schedule.MISSING_AGAIN_AFTER
+        again = now + timing.MISSING_AGAIN_AFTER
         return replace(row, missing_since=now, next_attempt_at=again)
-    if now - row.missing_since < schedule.MISSING_AGAIN_AFTER:
-        return replace(row, next_attempt_at=row.missing_since + schedule.MISSING_AGAIN_AFTER)
+    if now - row.missing_since < timing.MISSING_AGAIN_AFTER:
+        return replace(row, next_attempt_at=row.missing_since + timing.MISSING_AGAIN_AFTER)
     gone = move(row.state, State.EXCLUDED, Cause.READ)
     return replace(row, state=gone, reason=DELETED, waiting_since=None, missing_since=None, next_attempt_at=None)
 
@@ -191,7 +191,7 @@ def judged(
     if not meaning.fault:
         return replace(judged, next_attempt_at=now)
     refusals = row.refusals + 1
-    at = now + schedule.back_off(refusals=refusals, random=random)
+    at = now + timing.back_off(refusals=refusals, random=random)
     if not certain:
         return replace(judged, refusals=refusals, next_attempt_at=at)
     since = _since(row.refused_since, now)
