@@ -14,10 +14,10 @@ from syncd.engine import WAKE_S, Halt
 from syncd.errors import SyncdError, Unavailable
 from syncd.ledger import RECOTAP, Glance, exists
 from syncd.lifecycle.transitions import Reading
-from syncd.normalizer import Normalizer
-from syncd.own_domains import VOUCHED, Vouching
+from syncd.normalize.normalizer import Normalizer
+from syncd.normalize.own_domains import VOUCHED, Vouching
+from syncd.normalize.rules import Rules
 from syncd.pull import STOP_S, Event, Failed, Finished, Met, Read, Reader, as_told
-from syncd.rules import Rules
 
 
 class DryRun:

@@ -26,12 +26,12 @@ from syncd.errors import Exit, LedgerError, Stopped, SyncdError, Unavailable, wo
 from syncd.ledger import CLOCK, RECOTAP, Booked, Ledger
 from syncd.lifecycle.states import MEANINGS, State, Verdict
 from syncd.lifecycle.transitions import Reading
-from syncd.normalizer import Normalizer
-from syncd.own_domains import VOUCHED, Vouching
+from syncd.normalize.normalizer import Normalizer
+from syncd.normalize.own_domains import VOUCHED, Vouching
+from syncd.normalize.rules import Rules
 from syncd.pass_clocks import PassClocks
 from syncd.pull import Event, Failed, Finished, Met, Read, Reader, WindowRead, as_told
 from syncd.push import Poster, Push, Totals
-from syncd.rules import Rules
 
 log = structlog.get_logger()
 

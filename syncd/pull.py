@@ -18,14 +18,15 @@ from typing import Any
 
 import structlog
 
-from syncd import clock, incoming
+from syncd import clock
 from syncd.activity import Owner
 from syncd.connector import Connector, Context, Page, Ref, Source, Window
 from syncd.errors import ConfigError, Problem, Stopped, SyncdError, Unauthorized, Unavailable
 from syncd.http.server_clock import ServerClock
 from syncd.ledger import CLOCK, Glance
 from syncd.lifecycle import timing
-from syncd.own_domains import Vouching
+from syncd.normalize import incoming
+from syncd.normalize.own_domains import Vouching
 from syncd.text import is_stand_in, kept_id
 
 log = structlog.get_logger()

@@ -24,13 +24,13 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from syncd import clock
-from syncd.answers import Answer, Judged
 from syncd.errors import Exit
 from syncd.ledger import RECOTAP, Claimed, Judgement, Ledger
 from syncd.lifecycle.states import MEANINGS, Verdict
 from syncd.privacy.redaction import redact, redact_value
 from syncd.privacy.scrubbing import cut, scrub
-from syncd.sender import BATCH, KEY_HINT, URL_HINT
+from syncd.recotap.responses import Answer, Judged
+from syncd.recotap.sender import BATCH, KEY_HINT, URL_HINT
 
 PROBE_AFTER_S = 1.0  # first wait before the probe, jittered; Retry-After goes before it
 NOTHING_LOST = "nothing is lost and nothing to do: the next pass goes on by itself"

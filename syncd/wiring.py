@@ -15,7 +15,7 @@ from syncd.connector import Source
 from syncd.engine import Halt, Outcome, Pass, Watcher
 from syncd.errors import ConfigError, Problem
 from syncd.ledger import Ledger, held
-from syncd.sender import Sender
+from syncd.recotap.sender import Sender
 
 
 def sender(config: Config, *, now: Callable[[], datetime] = clock.now) -> Sender:

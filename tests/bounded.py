@@ -20,7 +20,7 @@ Ask = Callable[[], object]
 
 
 def recotap(url: str, _ca_file: str) -> Ask:
-    from syncd.sender import Sender
+    from syncd.recotap.sender import Sender
 
     sender = Sender(base_url=url, api_key="key-key-key", timeout_s=20.0, concurrency=1, now=lambda: NOW)
 

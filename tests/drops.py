@@ -25,8 +25,8 @@ from connectors.jsonl.place import Place
 from syncd.connector import Context, Source, Window
 from syncd.engine import Outcome, Pass
 from syncd.ledger import Glance, Ledger
+from syncd.normalize.rules import Rules
 from syncd.pull import PassStore
-from syncd.rules import Rules
 from tests.recotaps import Recotap
 
 NOW = datetime(2026, 10, 5, 9, 0, tzinfo=UTC)

@@ -26,9 +26,9 @@ from syncd.connector import Connector, Context, Window
 from syncd.errors import SyncdError
 from syncd.http import httpx_deadline, urllib3_deadline
 from syncd.lifecycle.states import Verdict
+from syncd.normalize.rules import OurSide, Rules, assess
 from syncd.pull import PassStore
-from syncd.rules import OurSide, Rules, assess
-from syncd.sender import Sender
+from syncd.recotap.sender import Sender
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CORPUS = Path(__file__).parent / "campaigns" / "corpus"

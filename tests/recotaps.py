@@ -17,13 +17,13 @@ from queue import SimpleQueue
 from random import Random
 from typing import Any
 
-from syncd import answers
-from syncd.answers import Answer
 from syncd.connector import Ref
 from syncd.ledger import RECOTAP, Ledger
 from syncd.lifecycle.states import State, Verdict
 from syncd.lifecycle.transitions import Reading
 from syncd.push import Poster, Push, Stop, Totals
+from syncd.recotap import responses
+from syncd.recotap.responses import Answer
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 PATIENCE_S = 20.0  # after which a test that waits for a thread fails instead
@@ -103,7 +103,7 @@ class Recotap:
         status, headers, body = ordered or self._work(sent)
         self.statuses.append(status)
         text = body if isinstance(body, str) else json.dumps(body)
-        return answers.read(status, headers, text, ids, now=START)
+        return responses.read(status, headers, text, ids, now=START)
 
     def _work(self, sent: Sequence[tuple[str, str]]) -> tuple[int, dict[str, str], Any]:
         ids = [name for name, _ in sent]
@@ -193,7 +193,7 @@ NO_CONNECTION = Answer("unreachable", "no connection")
 
 def all_created(ids: Iterable[str]) -> Answer:
     """Answer 200: all stored."""
-    return Answer("answered", verdicts={name: answers.Judged(Verdict.CREATED) for name in ids})
+    return Answer("answered", verdicts={name: responses.Judged(Verdict.CREATED) for name in ids})
 
 
 class Desk:

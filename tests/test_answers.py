@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd import answers
-from syncd.answers import Answer, Judged
 from syncd.lifecycle.states import Verdict
+from syncd.recotap import responses
+from syncd.recotap.responses import Answer, Judged
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 CREATED, DUPLICATE, FAILED = Verdict.CREATED, Verdict.DUPLICATE, Verdict.FAILED
@@ -21,7 +21,7 @@ HTML = "<html><body>Scheduled maintenance</body></html>"
 
 def read(status, body, sent=("a", "b", "c"), **headers) -> Answer:
     text = body if isinstance(body, str) else json.dumps(body)
-    return answers.read(status, {k.replace("_", "-"): v for k, v in headers.items()}, text, sent, now=NOW)
+    return responses.read(status, {k.replace("_", "-"): v for k, v in headers.items()}, text, sent, now=NOW)
 
 
 def item(name, status="created", **more):
@@ -259,7 +259,7 @@ class TestFourHundred:
         errors = [{"property": "activities", "children": [{"property": "1", "children": [deep]}]}]
         told = read(400, {"data": errors}).culprits[1].split("; ")
         assert told[0] == "x: isX"
-        assert len(told) == answers.DEEPEST
+        assert len(told) == responses.DEEPEST
 
     def test_a_value_in_the_place_of_a_name_is_not_told(self):
         rule = {"property": "kaya@amber-bolts.example", "constraints": {"+1 415 555 0101": "", "isEmail": ""}}
@@ -304,7 +304,7 @@ class TestRetryAfter:
         ("1e400", 86_400.0), ("-inf", 0.0), ("9" * 400, 86_400.0),
     ])  # fmt: skip
     def test_seconds_are_taken_between_none_and_a_day(self, value, seconds):
-        assert answers.retry_after(value, NOW) == seconds
+        assert responses.retry_after(value, NOW) == seconds
 
     @pytest.mark.parametrize(("value", "seconds"), [
         ("Mon, 02 Mar 2026 09:02:00 GMT", 120.0),
@@ -314,17 +314,17 @@ class TestRetryAfter:
         ("Fri, 01 Jan 2100 00:00:00 GMT", 86_400.0),
     ])  # fmt: skip
     def test_a_date_is_counted_from_now(self, value, seconds):
-        assert answers.retry_after(value, NOW) == seconds
+        assert responses.retry_after(value, NOW) == seconds
 
     @pytest.mark.parametrize("value", [
         None, "", "soon", "nan", "1 minute", "Mon, 99999999999 Jan 2026 10:00:00 GMT",
         "Mon, 02 Mar 2026 99999999999999999999:00:00 GMT", "Mon, 01 Jan 2026 10:00:00 +99999999999",
     ])  # fmt: skip
     def test_nonsense_is_no_time(self, value):
-        assert answers.retry_after(value, NOW) is None
+        assert responses.retry_after(value, NOW) is None
 
     def test_a_date_is_read_by_the_clock_that_is_given(self):
-        assert answers.retry_after("Mon, 02 Mar 2026 09:02:00 GMT", NOW + timedelta(seconds=60)) == 60.0
+        assert responses.retry_after("Mon, 02 Mar 2026 09:02:00 GMT", NOW + timedelta(seconds=60)) == 60.0
 
 
 class TestEnvelope:
@@ -333,7 +333,7 @@ class TestEnvelope:
         ('["data"]', False),
     ])  # fmt: skip
     def test_an_envelope_is_an_object_with_data(self, body, is_one):
-        assert answers.is_envelope(body) is is_one
+        assert responses.is_envelope(body) is is_one
 
 
 # -- whatever comes ---------------------------------------------------------------------------
@@ -394,8 +394,8 @@ def test_no_text_raises_or_proves_anything(status, text):
 
 @given(st.text() | st.from_regex(r"\w{3}, \d{1,12} \w{3} \d{1,12} \d+:\d+:\d+ [+-]?\w+", fullmatch=True))
 def test_no_retry_after_at_all_raises(value):
-    seconds = answers.retry_after(value, NOW)
-    assert seconds is None or 0.0 <= seconds <= answers.LONGEST_WAIT_S
+    seconds = responses.retry_after(value, NOW)
+    assert seconds is None or 0.0 <= seconds <= responses.LONGEST_WAIT_S
 
 
 @given(documents)

@@ -13,7 +13,7 @@ from syncd.connector import Finding, Source
 from syncd.dry_run import DryRun
 from syncd.engine import Halt
 from syncd.errors import Exit
-from syncd.rules import Rules
+from syncd.normalize.rules import Rules
 from tests.drops import Drop, call
 from tests.world import OWN, World
 

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from connectors.hubspot import HubSpot
-from syncd import clock, normalizer, rules
+from syncd import clock
 from syncd.activity import Draft
-from syncd.answers import read
 from syncd.connector import Record
 from syncd.errors import Exit, LedgerHeld, worst
 from syncd.ledger import Ledger, Operator, held
+from syncd.normalize import normalizer, rules
+from syncd.recotap.responses import read
 from tests.world import World
 
 

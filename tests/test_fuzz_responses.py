@@ -5,10 +5,10 @@ from random import Random
 
 import pytest
 
-from syncd import answers
-from syncd.answers import Judged
 from syncd.http import bodies
 from syncd.lifecycle.states import Verdict
+from syncd.recotap import responses
+from syncd.recotap.responses import Judged
 from tests.campaigns.fuzz import campaign, example, tried
 from tests.fuzzing import ACTS, DOCUMENTS, SENT, SERVERS, Example, found, is_proven, plain
 
@@ -34,7 +34,7 @@ def test_every_document_of_the_corpus_is_answered_as_it_stands(server):
 
 def test_a_delivery_that_nothing_proves_is_a_fault(monkeypatch):
     """Else the campaign could find none."""
-    monkeypatch.setattr(answers, "read", lambda *_, **__: answers.Answer(
+    monkeypatch.setattr(responses, "read", lambda *_, **__: responses.Answer(
         "answered", verdicts={SENT[0]: Judged(Verdict.CREATED)}))  # fmt: skip
     answered = plain({"data": {"results": [{"externalActivityId": SENT[1], "status": "created"}]}})
     assert tried(Example("recotap", "post", {"post": answered.decode("latin-1")})).startswith("AssertionError")

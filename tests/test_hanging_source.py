@@ -19,7 +19,7 @@ from syncd.dry_run import DryRun
 from syncd.engine import Halt, Outcome, Pass
 from syncd.errors import Exit
 from syncd.ledger import Ledger
-from syncd.rules import Rules
+from syncd.normalize.rules import Rules
 from tests.drops import Drop, call
 
 

@@ -17,7 +17,7 @@ from syncd.connector import Source
 from syncd.dry_run import DryRun
 from syncd.engine import Halt
 from syncd.errors import Exit, Unreadable
-from syncd.rules import Rules
+from syncd.normalize.rules import Rules
 from tests.drops import Drop, call, email
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from syncd import own_domains
 from syncd.activity import Owner
 from syncd.config import load
 from syncd.connector import Source
@@ -14,7 +13,8 @@ from syncd.dry_run import DryRun
 from syncd.engine import Halt, Pass
 from syncd.errors import ConfigError
 from syncd.ledger import Ledger, held
-from syncd.rules import Rules
+from syncd.normalize import own_domains
+from syncd.normalize.rules import Rules
 from tests.orgs import OrgWorld
 from tests.world import OWN, World
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from syncd.payload import validate
+from syncd.recotap.payload import validate
 
 # The vendor's examples (docs.recotap.com, sales-activities).
 CALL: dict[str, Any] = {

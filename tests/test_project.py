@@ -26,7 +26,7 @@ EXAMPLE = ROOT / "config" / "syncd.example.toml"
 LOCKS = ("requirements.txt", "requirements-build.txt", "requirements-dev.txt")
 
 # Design 6, from the middle outward: what each part of syncd may import of syncd. "pure" parts do no IO.
-PURE = "activity addresses answers clock errors privacy lifecycle payload rules text fields"
+PURE = "activity addresses recotap clock errors privacy lifecycle normalize text fields"
 MIDDLE = f"{PURE} connector http types"
 MAY_IMPORT = {
     **dict.fromkeys(PURE.split(), PURE),
@@ -41,15 +41,12 @@ MAY_IMPORT = {
     "streams": "",
     "config": f"config files {MIDDLE}",
     "ledger": f"files ledger {MIDDLE}",
-    "answers": f"http {PURE}",
-    "sender": f"http __version__ {MIDDLE}",
-    "own_domains": f"connector {PURE}",
-    "incoming": "connector text",
-    "pull": f"incoming ledger own_domains {MIDDLE}",
-    "push": f"ledger sender {MIDDLE}",
+    "recotap": f"http {PURE} __version__ {MIDDLE}",
+    "normalize": f"connector {PURE} text {MIDDLE}",
+    "pull": f"normalize ledger {MIDDLE}",
+    "push": f"ledger recotap {MIDDLE}",
     "pass_clocks": f"http push {PURE}",
-    "normalizer": f"{MIDDLE}",
-    "engine": f"ledger normalizer own_domains pass_clocks pull push {MIDDLE}",
+    "engine": f"ledger normalize pass_clocks pull push {MIDDLE}",
     "testing": f"testing {MIDDLE}",
     "sandbox": "sandbox",
 }
@@ -59,7 +56,7 @@ MAY_IMPORT = {
 ALONE = {
     "sqlite3": ("syncd.ledger*", "syncd.privacy.redaction", "syncd.sandbox*"),
     "sqlite_utils": ("syncd.ledger*",),
-    "httpx": ("syncd.sender", "syncd.http.httpx_deadline"),
+    "httpx": ("syncd.recotap.sender", "syncd.http.httpx_deadline"),
     "httpcore": ("syncd.http.httpx_deadline",),
     "apscheduler": ("syncd.daemon*",),
     "cronsim": ("syncd.types.schedule",),

@@ -12,15 +12,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from syncd.answers import Answer, Judged
 from syncd.connector import Ref
 from syncd.errors import Exit
 from syncd.ledger import Ledger
 from syncd.lifecycle.states import State, Verdict
 from syncd.lifecycle.transitions import Reading
 from syncd.push import NOTHING_LOST, Push
+from syncd.recotap.responses import Answer, Judged
+from syncd.recotap.sender import KEY_HINT, URL_HINT, Sender
 from syncd.sandbox import Sandbox
-from syncd.sender import KEY_HINT, URL_HINT, Sender
 from tests.recotaps import (
     DOWN,
     LOST,

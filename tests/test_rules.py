@@ -16,7 +16,7 @@ from syncd import show
 from syncd.activity import Activity, Company, Draft, Owner, Person
 from syncd.addresses import within
 from syncd.lifecycle import transitions
-from syncd.rules import EXCLUDED_REASONS, INCOMPLETE_REASONS, Assessment, OurSide, Rules, assess, validate
+from syncd.normalize.rules import EXCLUDED_REASONS, INCOMPLETE_REASONS, Assessment, OurSide, Rules, assess, validate
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 THEN = datetime(2026, 4, 22, 10, 30, tzinfo=UTC)

@@ -16,8 +16,8 @@ from connectors.salesforce.related import Related
 from connectors.salesforce.schema import WANTED, Schema
 from syncd.activity import Company, Draft, Owner, Person
 from syncd.connector import Context, Record, Ref
-from syncd.payload import validate
-from syncd.rules import OurSide, Rules, assess
+from syncd.normalize.rules import OurSide, Rules, assess
+from syncd.recotap.payload import validate
 from syncd.sandbox.salesforce import sample
 
 MODIFIED = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -11,11 +11,11 @@ import httpx
 import pytest
 
 from syncd import __version__, clock
-from syncd.answers import Answer, Judged
 from syncd.errors import Exit
 from syncd.lifecycle.states import Verdict
+from syncd.recotap.responses import Answer, Judged
+from syncd.recotap.sender import BATCH, KEY_HINT, MOST_BYTES, URL_HINT, Sender
 from syncd.sandbox import Sandbox
-from syncd.sender import BATCH, KEY_HINT, MOST_BYTES, URL_HINT, Sender
 from tests.loopback import request, served
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)

@@ -24,8 +24,8 @@ from syncd.config import Config, load
 from syncd.connector import Context, Source
 from syncd.engine import Halt, Outcome, Pass, Watcher
 from syncd.ledger import Glance, Ledger, held
+from syncd.recotap.sender import Sender
 from syncd.sandbox import Sandbox
-from syncd.sender import Sender
 
 START = datetime(2026, 10, 5, 9, 0, tzinfo=UTC)  # a Monday
 OWN = "lanternfield-sales.com"

@@ -23,7 +23,7 @@ from syncd.types.schedule import EVERY, Timetable
 from syncd.types.secrets import Secret
 
 if TYPE_CHECKING:
-    from syncd.rules import Rules
+    from syncd.normalize.rules import Rules
 
 A_TIME = "expected a time with a zone, e.g. 2026-01-01T00:00:00Z"
 A_DOMAIN = 'expected a domain, e.g. "yourcompany.com", without @ or https://'
@@ -139,8 +139,8 @@ class RulesConfig(Table):
     default_owner_email: Annotated[str, AfterValidator(_address)] = ""
 
     def to_rules(self) -> "Rules":
-        """Return the same as the rules of `syncd.rules` take it."""
-        from syncd.rules import Rules
+        """Return the same as the rules of `syncd.normalize.rules` take it."""
+        from syncd.normalize.rules import Rules
 
         return Rules(
             own_domains=frozenset(self.own_domains),

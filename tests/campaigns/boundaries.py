@@ -27,9 +27,10 @@ from syncd import clock
 AHEAD = timedelta(seconds=float(os.environ.get("AHEAD_S", "0")))
 clock.now = lambda: datetime.now(UTC) + AHEAD  # before anything of syncd takes it for a default
 
-from syncd import cli, pull, sender  # noqa: E402
-from syncd.answers import Answer  # noqa: E402
+from syncd import cli, pull  # noqa: E402
 from syncd.ledger import file  # noqa: E402
+from syncd.recotap import sender  # noqa: E402
+from syncd.recotap.responses import Answer  # noqa: E402
 
 HASTE = float(os.environ.get("HASTE", "1"))
 KINDS = ("commit-before", "commit-after", "post-before", "post-after")

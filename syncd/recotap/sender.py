@@ -9,14 +9,15 @@ from types import TracebackType
 
 import httpx
 
-from syncd import __version__, answers
-from syncd.answers import Answer
+from syncd import __version__
 from syncd.connector import Finding
 from syncd.errors import Exit, Malformed
 from syncd.http import bodies, httpx_deadline, proxies
 from syncd.http.response import retry_after
 from syncd.http.server_clock import ServerClock
 from syncd.http.tls import Trust
+from syncd.recotap import responses
+from syncd.recotap.responses import Answer
 
 BATCH = 50  # activities in one POST at most (vendor's page, 2026-04)
 PATH = "/sales-activities"
@@ -82,7 +83,7 @@ class Sender:
         if response.status_code == PROXY_LOGIN and self._proxy:
             return Answer("unreachable", self._proxy.refusal(PROXY_LOGIN), hint=self._proxy.hint)
         ids = [name for name, _ in sent]
-        return answers.read(response.status_code, response.headers, body, ids, now=self._now())
+        return responses.read(response.status_code, response.headers, body, ids, now=self._now())
 
     def ask_the_time(self) -> None:
         """Let `clock` learn from Recotap's Date, whatever the status; it stays as it is if no response comes."""
@@ -122,7 +123,7 @@ class Sender:
         if status == 429:
             message = "Recotap asks for fewer requests at the moment (HTTP 429)"
             return Finding(what, False, message, "check again when no pass is running", exit_code=Exit.UNAVAILABLE)
-        if status != 200 or not answers.is_envelope(body):
+        if status != 200 or not responses.is_envelope(body):
             message = f"HTTP {status}, and not Recotap's answer"
             return Finding(what, False, message, "look again later", exit_code=Exit.UNAVAILABLE)
         return Finding(what, True, "accepted")

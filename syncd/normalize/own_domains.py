@@ -12,7 +12,7 @@ from syncd.activity import Owner
 from syncd.addresses import domain_of, email, is_free_mail, is_public_suffix, registrable, within
 from syncd.connector import Finding, Source
 from syncd.errors import ConfigError, Exit, Problem
-from syncd.rules import Rules, shared_domains
+from syncd.normalize.rules import Rules, shared_domains
 
 PLACEHOLDER = "yourcompany.com"  # of the example file, and of every document that shows one
 WHAT = "rules.own_domains"

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 from syncd.activity import Activity, Company, Direction, Draft, Owner, Person
 from syncd.addresses import domain_of, email, host, is_free_mail, registrable, within
-from syncd.payload import build, validate
+from syncd.recotap.payload import build, validate
 from syncd.text import clean
 
 # The first that holds is the reason; exclusion is judged first.

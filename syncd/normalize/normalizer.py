@@ -12,7 +12,7 @@ from syncd.errors import Unreadable
 from syncd.http.server_clock import ServerClock
 from syncd.lifecycle.states import State
 from syncd.lifecycle.transitions import UNREADABLE, Reading
-from syncd.rules import Assessment, OurSide, Rules, assess
+from syncd.normalize.rules import Assessment, OurSide, Rules, assess
 
 
 class Normalizer:

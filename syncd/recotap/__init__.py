@@ -1,0 +1,1 @@
+"""Recotap: the one client, its payload and its responses."""
