@@ -9,7 +9,7 @@ from pathlib import Path
 from time import sleep
 from typing import Any
 
-from syncd import check_files, clock, wiring
+from syncd import check_files, clock
 from syncd.activity import Owner
 from syncd.check_clocks import Clocks
 from syncd.config import Config
@@ -18,7 +18,8 @@ from syncd.errors import ConfigError, Exit, LedgerError, SyncdError
 from syncd.http.server_clock import ServerClock
 from syncd.ledger import CLOCK, RECOTAP, Glance, exists, require_lock
 from syncd.normalize import incoming, own_domains
-from syncd.pull import PassStore, as_told, refuse_stranger
+from syncd.passes import wiring
+from syncd.passes.reader import PassStore, as_told, refuse_stranger
 
 TURN_S = 30.0  # how long a check waits in all, for each server: a pass may be using up a limit that they share
 

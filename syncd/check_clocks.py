@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from syncd.connector import Finding
 from syncd.errors import Exit, SyncdError
 from syncd.http.server_clock import ServerClock, Told, complaint, in_words, is_confirmed, wrong_by_s
-from syncd.pass_clocks import HELD, remedy, unconfirmed
+from syncd.passes.clocks import HELD, remedy, unconfirmed
 
 SERVER_HINT = "that server's clock or a cache before it is wrong; syncd allows for it"
 

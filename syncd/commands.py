@@ -18,7 +18,7 @@ from syncd.text import visible
 if TYPE_CHECKING:
     from syncd.config import Config
     from syncd.connector import Finding, Source
-    from syncd.engine import Outcome
+    from syncd.passes.engine import Outcome
 
 app = typer.Typer(
     name="syncd",
@@ -88,8 +88,8 @@ def run(
 
 
 def _sync(config: "Config", sources: "Sequence[Source]", *, verbose: bool) -> int:
-    from syncd import wiring
-    from syncd.engine import Halt
+    from syncd.passes import wiring
+    from syncd.passes.engine import Halt
 
     halt = Halt()
     with wiring.listening(halt), wiring.watching(verbose=verbose) as watcher:
@@ -106,10 +106,11 @@ def _say_errors(outcome: "Outcome") -> None:
 
 
 def _dry_run(config: "Config", sources: "Sequence[Source]") -> int:
-    from syncd import clock, wiring
-    from syncd.dry_run import DryRun
-    from syncd.engine import Halt
+    from syncd import clock
     from syncd.errors import worst
+    from syncd.passes import wiring
+    from syncd.passes.dry_run import DryRun
+    from syncd.passes.engine import Halt
 
     halt = Halt()
     with wiring.listening(halt):

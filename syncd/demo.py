@@ -16,11 +16,12 @@ from typing import Any
 
 from rich.console import Console
 
-from syncd import __version__, clock, show, wiring
+from syncd import __version__, clock, show
 from syncd.config import Config, load
-from syncd.engine import Halt, Outcome
 from syncd.errors import SyncdError
 from syncd.ledger import Glance
+from syncd.passes import wiring
+from syncd.passes.engine import Halt, Outcome
 from syncd.printing import styled
 
 LATER = timedelta(hours=5)  # by then everything has settled, and late associations have come

@@ -7,7 +7,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from syncd.ledger import Booked
 from syncd.lifecycle.states import MEANINGS, State
-from syncd.push import Totals
+from syncd.passes.dispatch import Totals
 from syncd.text import visible
 
 

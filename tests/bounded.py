@@ -12,7 +12,7 @@ from pathlib import Path
 
 from syncd.connector import Context
 from syncd.errors import SyncdError
-from syncd.pull import PassStore
+from syncd.passes.reader import PassStore
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TIMEOUT = "20s"

@@ -23,10 +23,10 @@ from unittest import mock
 from connectors.jsonl import Jsonl, JsonlConfig
 from connectors.jsonl.place import Place
 from syncd.connector import Context, Source, Window
-from syncd.engine import Outcome, Pass
 from syncd.ledger import Glance, Ledger
 from syncd.normalize.rules import Rules
-from syncd.pull import PassStore
+from syncd.passes.engine import Outcome, Pass
+from syncd.passes.reader import PassStore
 from tests.recotaps import Recotap
 
 NOW = datetime(2026, 10, 5, 9, 0, tzinfo=UTC)

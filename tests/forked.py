@@ -98,7 +98,7 @@ def _preload(cases: list[dict[str, Any]]) -> None:
     if any(not name.startswith("-") for name in commands):
         modules += ["connectors.hubspot"]
     if commands & {"sync", "check"}:
-        modules += ["syncd.check", "syncd.wiring"]
+        modules += ["syncd.check", "syncd.passes.wiring"]
     for module in modules:
         importlib.import_module(module)
 

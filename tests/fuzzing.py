@@ -27,7 +27,7 @@ from syncd.errors import SyncdError
 from syncd.http import httpx_deadline, urllib3_deadline
 from syncd.lifecycle.states import Verdict
 from syncd.normalize.rules import OurSide, Rules, assess
-from syncd.pull import PassStore
+from syncd.passes.reader import PassStore
 from syncd.recotap.sender import Sender
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -21,7 +21,7 @@ from syncd.connector import Ref
 from syncd.ledger import RECOTAP, Ledger
 from syncd.lifecycle.states import State, Verdict
 from syncd.lifecycle.transitions import Reading
-from syncd.push import Poster, Push, Stop, Totals
+from syncd.passes.dispatch import Poster, Push, Stop, Totals
 from syncd.recotap import responses
 from syncd.recotap.responses import Answer
 

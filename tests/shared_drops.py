@@ -10,10 +10,10 @@ from typing import Any
 
 from connectors.jsonl import Jsonl
 from syncd.connector import Source
-from syncd.engine import Halt, Outcome, Pass
 from syncd.errors import Exit
 from syncd.ledger import Ledger
 from syncd.normalize.rules import Rules
+from syncd.passes.engine import Halt, Outcome, Pass
 from tests.drops import Drop, call, email
 
 LIMIT_S = 90.0  # seconds that a pass may take, on a busy machine and under coverage

@@ -10,10 +10,10 @@ import pytest
 from connectors.jsonl import Jsonl
 from syncd import check, check_clocks
 from syncd.connector import Finding, Source
-from syncd.dry_run import DryRun
-from syncd.engine import Halt
 from syncd.errors import Exit
 from syncd.normalize.rules import Rules
+from syncd.passes.dry_run import DryRun
+from syncd.passes.engine import Halt
 from tests.drops import Drop, call
 from tests.world import OWN, World
 

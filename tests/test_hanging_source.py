@@ -13,13 +13,13 @@ import pytest
 import structlog
 
 from connectors.jsonl import Jsonl
-from syncd import dry_run, engine, pull
 from syncd.connector import Page, Source, Window
-from syncd.dry_run import DryRun
-from syncd.engine import Halt, Outcome, Pass
 from syncd.errors import Exit
 from syncd.ledger import Ledger
 from syncd.normalize.rules import Rules
+from syncd.passes import dry_run, engine, reader
+from syncd.passes.dry_run import DryRun
+from syncd.passes.engine import Halt, Outcome, Pass
 from tests.drops import Drop, call
 
 
@@ -85,7 +85,7 @@ def looked(drops: list[Drop], halt: Halt | None = None) -> tuple[list[str], DryR
 
 
 def test_a_source_that_hangs_stalls_itself_alone(drops: list[Drop], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pull, "HANGS_S", 1.0)
+    monkeypatch.setattr(reader, "HANGS_S", 1.0)
     outcome = passed(drops)
     assert outcome.exit_code == Exit.UNAVAILABLE
     (error,) = outcome.errors
@@ -108,7 +108,7 @@ def test_a_source_that_hangs_stalls_itself_alone(drops: list[Drop], monkeypatch:
 
 def test_what_an_abandoned_reader_sends_later_is_ignored(drops: list[Drop], monkeypatch: pytest.MonkeyPatch) -> None:
     """It wakes while the next source is read."""
-    monkeypatch.setattr(pull, "HANGS_S", 0.5)
+    monkeypatch.setattr(reader, "HANGS_S", 0.5)
     identity = Jsonl.identity
 
     def waking(self: Jsonl) -> str | None:
@@ -124,7 +124,7 @@ def test_what_an_abandoned_reader_sends_later_is_ignored(drops: list[Drop], monk
 
 
 def test_a_stop_does_not_wait_for_a_source_that_hangs(drops: list[Drop], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pull, "STOP_S", 0.5)
+    monkeypatch.setattr(reader, "STOP_S", 0.5)
     halt = Halt()
     timer = threading.Timer(0.5, halt.ask, (15,))
     began = time.monotonic()
@@ -136,7 +136,7 @@ def test_a_stop_does_not_wait_for_a_source_that_hangs(drops: list[Drop], monkeyp
 
 
 def test_a_dry_run_goes_on_without_a_source_that_hangs(drops: list[Drop], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pull, "HANGS_S", 0.5)
+    monkeypatch.setattr(reader, "HANGS_S", 0.5)
     shown, run = looked(drops)
     assert shown == ["other"]
     (error,) = run.errors
@@ -162,12 +162,12 @@ def test_a_dry_run_hears_a_stop_while_a_source_hangs(drops: list[Drop]) -> None:
 def test_nothing_is_remembered_of_an_abandoned_thread_that_has_ended(
     drops: list[Drop], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pull, "HANGS_S", 0.5)
+    monkeypatch.setattr(reader, "HANGS_S", 0.5)
     passed(drops)
     key = (drops[0].ledger, "hangs")
-    thread = pull._ABANDONED[key]
+    thread = reader._ABANDONED[key]
     Hanging.released.set()
     thread.join(10)
     del thread
     gc.collect()
-    assert key not in pull._ABANDONED
+    assert key not in reader._ABANDONED

@@ -18,10 +18,10 @@ from connectors.jsonl.done import copy
 from connectors.jsonl.lines import MOST_COLUMNS, STRIDE, Changed, File, Reading, opened
 from connectors.jsonl.naming import MARK
 from connectors.jsonl.place import Place
-from syncd import engine
-from syncd.engine import Halt
 from syncd.errors import Exit, Stopped
-from syncd.pull import PassStore
+from syncd.passes import engine
+from syncd.passes.engine import Halt
+from syncd.passes.reader import PassStore
 from tests.drops import call
 from tests.shared_drops import Shared, named
 

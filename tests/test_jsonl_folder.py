@@ -17,7 +17,7 @@ from connectors.jsonl.place import Place
 from syncd.config import load, sources
 from syncd.connector import Finding, Window
 from syncd.errors import ConfigError, Unavailable
-from syncd.pull import PassStore
+from syncd.passes.reader import PassStore
 from tests.drops import Drop, call, email
 
 

@@ -15,8 +15,8 @@ import structlog
 
 from connectors.jsonl.naming import MARK
 from connectors.jsonl.place import Place
-from syncd import engine
 from syncd.errors import Exit
+from syncd.passes import engine
 from tests.drops import call
 from tests.shared_drops import Shared, named
 

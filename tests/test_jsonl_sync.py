@@ -12,12 +12,12 @@ import connectors.jsonl as jsonl
 from connectors.jsonl import Jsonl
 from connectors.jsonl.lines import Reading
 from connectors.jsonl.naming import MARK
-from syncd import engine
 from syncd.connector import Source
-from syncd.dry_run import DryRun
-from syncd.engine import Halt
 from syncd.errors import Exit, Unreadable
 from syncd.normalize.rules import Rules
+from syncd.passes import engine
+from syncd.passes.dry_run import DryRun
+from syncd.passes.engine import Halt
 from tests.drops import Drop, call, email
 
 

@@ -9,12 +9,12 @@ import pytest
 from syncd.activity import Owner
 from syncd.config import load
 from syncd.connector import Source
-from syncd.dry_run import DryRun
-from syncd.engine import Halt, Pass
 from syncd.errors import ConfigError
 from syncd.ledger import Ledger, held
 from syncd.normalize import own_domains
 from syncd.normalize.rules import Rules
+from syncd.passes.dry_run import DryRun
+from syncd.passes.engine import Halt, Pass
 from tests.orgs import OrgWorld
 from tests.world import OWN, World
 

@@ -17,7 +17,7 @@ from connectors.hubspot.portal import Portal
 from connectors.salesforce import paging
 from syncd.connector import Context
 from syncd.errors import Malformed
-from syncd.pull import PassStore
+from syncd.passes.reader import PassStore
 from tests.scripted import Scripted
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -13,10 +13,10 @@ from urllib.parse import quote
 import pytest
 
 from connectors.hubspot import HubSpot
-from syncd import push
 from syncd.connector import Page
 from syncd.errors import Unavailable
-from syncd.pull import Reader
+from syncd.passes import dispatch
+from syncd.passes.reader import Reader
 from syncd.sandbox import Fault
 from tests.conftest import Command
 from tests.world import World
@@ -42,7 +42,7 @@ BadDay = Callable[[World, pytest.MonkeyPatch], None]
 def birds(live: World, monkeypatch: pytest.MonkeyPatch) -> World:
     """A world in which every private value is a canary."""
     monkeypatch.setattr(Reader, "_sleep", lambda reader, seconds: None)
-    monkeypatch.setattr(push, "PROBE_AFTER_S", 0.01)
+    monkeypatch.setattr(dispatch, "PROBE_AFTER_S", 0.01)
     live.hubspot.set(tokens={TOKEN: live.hubspot.tokens[live.box.token]})
     live.recotap.set(keys=[KEY])
     live.token_file.write_text(TOKEN)

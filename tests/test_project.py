@@ -43,10 +43,7 @@ MAY_IMPORT = {
     "ledger": f"files ledger {MIDDLE}",
     "recotap": f"http {PURE} __version__ {MIDDLE}",
     "normalize": f"connector {PURE} text {MIDDLE}",
-    "pull": f"normalize ledger {MIDDLE}",
-    "push": f"ledger recotap {MIDDLE}",
-    "pass_clocks": f"http push {PURE}",
-    "engine": f"ledger normalize pass_clocks pull push {MIDDLE}",
+    "passes": f"log config ledger normalize passes progress recotap {MIDDLE}",
     "testing": f"testing {MIDDLE}",
     "sandbox": "sandbox",
 }

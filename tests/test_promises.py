@@ -22,10 +22,10 @@ from structlog.testing import capture_logs
 
 import tests.world
 from connectors.hubspot import HubSpot
-from syncd.engine import Halt
 from syncd.errors import Exit, LedgerError, LedgerHeld
 from syncd.ledger import Ledger, Operator, held
 from syncd.ledger.schema import VERSION
+from syncd.passes.engine import Halt
 from syncd.sandbox import Fault, Sandbox
 from syncd.sandbox import search as sandbox_search
 from tests.world import NO_LIMITS, OWN, START, THEIRS, World

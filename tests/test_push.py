@@ -17,7 +17,7 @@ from syncd.errors import Exit
 from syncd.ledger import Ledger
 from syncd.lifecycle.states import State, Verdict
 from syncd.lifecycle.transitions import Reading
-from syncd.push import NOTHING_LOST, Push
+from syncd.passes.dispatch import NOTHING_LOST, Push
 from syncd.recotap.responses import Answer, Judged
 from syncd.recotap.sender import KEY_HINT, URL_HINT, Sender
 from syncd.sandbox import Sandbox

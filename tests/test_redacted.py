@@ -9,10 +9,10 @@ import pytest
 
 from connectors.hubspot.redacted import Redaction, is_readable
 from syncd.connector import Ref
-from syncd.dry_run import DryRun
-from syncd.engine import Halt
 from syncd.ledger import Operator
-from syncd.pull import PassStore
+from syncd.passes.dry_run import DryRun
+from syncd.passes.engine import Halt
+from syncd.passes.reader import PassStore
 from syncd.sandbox.portal import SCOPES
 from tests.conftest import Command
 from tests.daemons import daemon, wait_until
@@ -291,8 +291,8 @@ class TestRedaction:
 
 
 def test_thousands_of_held_emails_recover_within_a_few_passes_and_bounded_pages(world, monkeypatch):
-    monkeypatch.setattr("syncd.pull.LOOK_UPS_AT_ONCE", 40)
-    monkeypatch.setattr("syncd.pull.WITHHELD_PAGES", 2)
+    monkeypatch.setattr("syncd.passes.reader.LOOK_UPS_AT_ONCE", 40)
+    monkeypatch.setattr("syncd.passes.reader.WITHHELD_PAGES", 2)
     emails = [world.email(ago=timedelta(hours=300, minutes=-number)) for number in range(200)]
     revoke(world)
     world.sync()

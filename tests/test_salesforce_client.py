@@ -22,8 +22,8 @@ from connectors.salesforce.client import Client, LocatorGone, QueryTimeout, Refu
 from connectors.salesforce.config import SalesforceConfig
 from syncd.connector import Context
 from syncd.errors import ConfigError, Malformed, Stopped, SyncdError, Unauthorized, Unavailable
+from syncd.passes.reader import PassStore
 from syncd.privacy.redaction import redact
-from syncd.pull import PassStore
 from syncd.sandbox import Sandbox
 from tests import scripted
 from tests.scripted import Answering, Scripted, drip

@@ -13,7 +13,7 @@ import pytest
 
 from syncd import clock
 from syncd.connector import Context, Window
-from syncd.pull import PassStore
+from syncd.passes.reader import PassStore
 from tests.orgs import OrgWorld
 from tests.world import OWN, START, THEIRS
 

@@ -23,8 +23,8 @@ import pytest
 from connectors.salesforce import soql
 from connectors.salesforce.schema import EMAIL, TASK, TASK_PEOPLE, USER, WANTED, Schema
 from connectors.salesforce.soql import Select
-from syncd import engine
 from syncd.connector import Context, Window
+from syncd.passes import engine
 from syncd.sandbox.salesforce import Salesforce, service
 from syncd.sandbox.salesforce.describe import describe
 from syncd.sandbox.salesforce.query import run

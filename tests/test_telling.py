@@ -5,10 +5,10 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 from syncd.daemon import telling
-from syncd.engine import Outcome, StreamTotals
 from syncd.errors import Exit, Unavailable
 from syncd.lifecycle.states import Verdict
-from syncd.push import Totals
+from syncd.passes.dispatch import Totals
+from syncd.passes.engine import Outcome, StreamTotals
 
 AT = datetime(2026, 10, 5, 9, 0, tzinfo=UTC)
 NEXT = datetime(2026, 10, 5, 9, 5, tzinfo=UTC)

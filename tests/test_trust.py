@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 import trustme
 
-from syncd import check, wiring
+from syncd import check
 from syncd.config import Config, load
 from syncd.connector import Finding
 from syncd.errors import ConfigError
 from syncd.http import tls
+from syncd.passes import wiring
 from tests.loopback import Server, served
 
 CLIENTS = ("recotap", "hubspot", "salesforce")

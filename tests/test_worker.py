@@ -8,13 +8,14 @@ from typing import Any, cast
 
 import pytest
 
-from syncd import log, memory, wiring
+from syncd import log, memory
 from syncd.config import Config
 from syncd.daemon.worker import MANY, Ended, Order, Worker
-from syncd.engine import Halt, Outcome, Watcher
 from syncd.errors import ConfigError, Exit, LedgerError, Problem, Unavailable
 from syncd.ledger import Booked
-from syncd.push import Totals
+from syncd.passes import wiring
+from syncd.passes.dispatch import Totals
+from syncd.passes.engine import Halt, Outcome, Watcher
 
 ORDER = Order(cast("Config", None), ())
 PROBLEM = Problem("sources.crm", "leads to another portal", "use the credentials of the one that it was")

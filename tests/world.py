@@ -22,8 +22,8 @@ from typing import Any, Self
 
 from syncd.config import Config, load
 from syncd.connector import Context, Source
-from syncd.engine import Halt, Outcome, Pass, Watcher
 from syncd.ledger import Glance, Ledger, held
+from syncd.passes.engine import Halt, Outcome, Pass, Watcher
 from syncd.recotap.sender import Sender
 from syncd.sandbox import Sandbox
 

@@ -11,7 +11,7 @@ from queue import Empty, SimpleQueue
 
 import structlog
 
-from syncd import __version__, clock, memory, wiring
+from syncd import __version__, clock, memory
 from syncd.config import Config, load, locate
 from syncd.connector import Source
 from syncd.daemon import telling
@@ -20,10 +20,11 @@ from syncd.daemon.jobs import Jobs
 from syncd.daemon.outlook import Outlook
 from syncd.daemon.standing import standing_at
 from syncd.daemon.worker import Ended, Order, Worker, say_problems
-from syncd.engine import Halt
 from syncd.errors import ConfigError, Exit, LedgerHeld, Problem, SyncdError
 from syncd.ledger import RECOTAP, Ledger, held
 from syncd.notify import Notifier
+from syncd.passes import wiring
+from syncd.passes.engine import Halt
 from syncd.types.schedule import Timetable
 
 log = structlog.get_logger()

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from datetime import datetime
 
-from syncd.engine import Outcome
 from syncd.errors import SyncdError
 from syncd.lifecycle.states import MEANINGS, State
+from syncd.passes.engine import Outcome
 from syncd.text import fit
 
 PLACES = 160  # characters of an error's message: the line is to be read at a glance

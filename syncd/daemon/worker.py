@@ -8,14 +8,15 @@ from queue import SimpleQueue
 
 import structlog
 
-from syncd import memory, wiring
+from syncd import memory
 from syncd.config import Config
 from syncd.connector import Source
-from syncd.engine import Halt, Outcome
 from syncd.errors import ConfigError, SyncdError
 from syncd.ledger import Booked
 from syncd.lifecycle.states import MEANINGS, State
-from syncd.push import Totals
+from syncd.passes import wiring
+from syncd.passes.dispatch import Totals
+from syncd.passes.engine import Halt, Outcome
 
 log = structlog.get_logger()
 

@@ -27,8 +27,9 @@ from syncd import clock
 AHEAD = timedelta(seconds=float(os.environ.get("AHEAD_S", "0")))
 clock.now = lambda: datetime.now(UTC) + AHEAD  # before anything of syncd takes it for a default
 
-from syncd import cli, pull  # noqa: E402
+from syncd import cli  # noqa: E402
 from syncd.ledger import file  # noqa: E402
+from syncd.passes import reader  # noqa: E402
 from syncd.recotap import sender  # noqa: E402
 from syncd.recotap.responses import Answer  # noqa: E402
 
@@ -39,7 +40,7 @@ _passed: Counter[str] = Counter()
 _lock = threading.Lock()
 _writing = file.writing
 _post = sender.Sender.post
-_sleep = pull.Reader._sleep
+_sleep = reader.Reader._sleep
 
 
 def reach(kind: str) -> None:
@@ -67,7 +68,7 @@ def post(self: sender.Sender, sent: Sequence[tuple[str, str]]) -> Answer:
     return answer
 
 
-def sleep(self: pull.Reader, seconds: float) -> None:
+def sleep(self: reader.Reader, seconds: float) -> None:
     """A connector's wait, in haste."""
     _sleep(self, seconds / HASTE)
 
@@ -75,7 +76,7 @@ def sleep(self: pull.Reader, seconds: float) -> None:
 if __name__ == "__main__":
     file.writing = writing
     sender.Sender.post = post  # type: ignore[method-assign]
-    pull.Reader._sleep = sleep  # type: ignore[method-assign]
+    reader.Reader._sleep = sleep  # type: ignore[method-assign]
     try:
         cli.main()
     finally:

@@ -288,7 +288,9 @@ class Drill:
         places = "'/opt/syncd/lib/python*/site-packages/pip*', '/src', '/root/.cache'"
         left = self._python(f"import glob; print(*(found for place in ({places}) for found in glob.glob(place)))")
         self.check("no pip, no cache, no sources in it", not left, left)
-        imports = "syncd.commands, syncd.wiring, syncd.daemon, syncd.health, connectors.hubspot, connectors.salesforce"
+        imports = (
+            "syncd.commands, syncd.passes.wiring, syncd.daemon, syncd.health, connectors.hubspot, connectors.salesforce"
+        )
         cold = self._python(
             f"import os, sys, {imports}\n"
             "specs = [m.__spec__ for m in sys.modules.values() if getattr(m, '__spec__', None)]\n"

@@ -12,9 +12,9 @@ from types import FrameType
 from syncd import clock, log
 from syncd.config import Config
 from syncd.connector import Source
-from syncd.engine import Halt, Outcome, Pass, Watcher
 from syncd.errors import ConfigError, Problem
 from syncd.ledger import Ledger, held
+from syncd.passes.engine import Halt, Outcome, Pass, Watcher
 from syncd.recotap.sender import Sender
 
 

@@ -10,14 +10,14 @@ from typing import Any
 
 from syncd import clock
 from syncd.connector import Source
-from syncd.engine import WAKE_S, Halt
 from syncd.errors import SyncdError, Unavailable
 from syncd.ledger import RECOTAP, Glance, exists
 from syncd.lifecycle.transitions import Reading
 from syncd.normalize.normalizer import Normalizer
 from syncd.normalize.own_domains import VOUCHED, Vouching
 from syncd.normalize.rules import Rules
-from syncd.pull import STOP_S, Event, Failed, Finished, Met, Read, Reader, as_told
+from syncd.passes.engine import WAKE_S, Halt
+from syncd.passes.reader import STOP_S, Event, Failed, Finished, Met, Read, Reader, as_told
 
 
 class DryRun:

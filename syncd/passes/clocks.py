@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 
 from syncd.http.server_clock import AGREES_S, ServerClock, Told, complaint, in_words, is_confirmed, wrong_by_s
-from syncd.push import Poster
+from syncd.passes.dispatch import Poster
 
 log = structlog.get_logger()
 

@@ -29,9 +29,9 @@ from syncd.lifecycle.transitions import Reading
 from syncd.normalize.normalizer import Normalizer
 from syncd.normalize.own_domains import VOUCHED, Vouching
 from syncd.normalize.rules import Rules
-from syncd.pass_clocks import PassClocks
-from syncd.pull import Event, Failed, Finished, Met, Read, Reader, WindowRead, as_told
-from syncd.push import Poster, Push, Totals
+from syncd.passes.clocks import PassClocks
+from syncd.passes.dispatch import Poster, Push, Totals
+from syncd.passes.reader import Event, Failed, Finished, Met, Read, Reader, WindowRead, as_told
 
 log = structlog.get_logger()
 

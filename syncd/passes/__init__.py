@@ -1,0 +1,1 @@
+"""One pass: read every source, book, send, settle."""
