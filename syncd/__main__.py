@@ -1,5 +1,5 @@
 """`python -m syncd` is `syncd`."""
 
-from syncd.cli import main
+from syncd.cli.main import main
 
 main()

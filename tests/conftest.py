@@ -12,7 +12,8 @@ import structlog
 from hypothesis import settings
 from structlog.dev import ConsoleRenderer, plain_traceback
 
-from syncd import check, cli
+from syncd.cli import check
+from syncd.cli import main as cli
 from syncd.passes import engine
 from tests.orgs import OrgWorld
 from tests.world import World

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from syncd import cli
+from syncd.cli import main as cli
 
 ROOT = Path(__file__).parents[1]
 
@@ -94,11 +94,11 @@ def run(cases: list[dict[str, Any]], environ: Mapping[str, str]) -> list[dict[st
 def _preload(cases: list[dict[str, Any]]) -> None:
     """Import what the commands of `cases` import, the heavy part only if one of them does."""
     commands = {case["line"][0] for case in cases}
-    modules = ["syncd.commands", "syncd.config", "syncd.show"]
+    modules = ["syncd.cli.commands", "syncd.config", "syncd.cli.render"]
     if any(not name.startswith("-") for name in commands):
         modules += ["connectors.hubspot"]
     if commands & {"sync", "check"}:
-        modules += ["syncd.check", "syncd.passes.wiring"]
+        modules += ["syncd.cli.check", "syncd.passes.wiring"]
     for module in modules:
         importlib.import_module(module)
 

@@ -82,7 +82,7 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         if seconds < 1:
             time.sleep(seconds)
 
-    monkeypatch.setattr("syncd.check.sleep", sleep)
+    monkeypatch.setattr("syncd.cli.check.sleep", sleep)
     return waits
 
 

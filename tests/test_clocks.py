@@ -15,7 +15,7 @@ from rich.console import Console
 from structlog.testing import capture_logs
 
 from connectors.jsonl import Jsonl, JsonlConfig
-from syncd import health, show
+from syncd.cli import health, render
 from syncd.connector import Source
 from syncd.errors import Exit
 from syncd.ledger import Glance
@@ -409,8 +409,8 @@ def looked(world: World, crm_id: str, capsys: pytest.CaptureFixture) -> list[str
     """Return what `status`, `explain` and the probe of freshness say."""
     console = Console(width=400)
     with Glance.at(world.config().ledger.path) as glance:
-        show.status(glance.status(version="1", now=world.now()), console)
+        render.status(glance.status(version="1", now=world.now()), console)
         status = capsys.readouterr().out
-        show.explanation(glance.explain(*glance.find(crm_id)), console)
+        render.explanation(glance.explain(*glance.find(crm_id)), console)
     probes = [finding.message for finding in health.findings(world.config(), world.now())]
     return [status, capsys.readouterr().out, " ".join(probes)]

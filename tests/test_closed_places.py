@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from syncd import cli
+from syncd.cli import main as cli
 from tests.conftest import Command
 from tests.planted import KINDS, NOBODY, ROOT_ONLY, as_user, plant, state
 from tests.world import World

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import model_validator
 
-from syncd import cli
+from syncd.cli import main as cli
 from syncd.config import Config, load, reading, schema, sources
 from syncd.connector import SourceConfig
 from syncd.errors import ConfigError, Problem

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from connectors.jsonl import Jsonl
-from syncd import check, check_clocks
+from syncd.cli import check, check_clocks
 from syncd.connector import Finding, Source
 from syncd.errors import Exit
 from syncd.normalize.rules import Rules

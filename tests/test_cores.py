@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from syncd import cores
+from syncd.cli import cores
 from tests.daemons import daemon
 from tests.planted import NOBODY, ROOT_ONLY, as_user
 

@@ -8,12 +8,12 @@ import pytest
 
 from tests.test_project import MODULES
 
-OURS = ("syncd.sandbox*", "syncd.testing*", "syncd.demo")  # they read what they have written themselves
+OURS = ("syncd.sandbox*", "syncd.testing*", "syncd.cli.demo")  # they read what they have written themselves
 
 # What may be called, and by whom.
 GUARDED = {
-    "open": ("syncd.files", "syncd.streams"),
-    "os.open": ("syncd.files", "syncd.streams", "connectors.jsonl.place"),  # place: names relative to its folder
+    "open": ("syncd.files", "syncd.cli.streams"),
+    "os.open": ("syncd.files", "syncd.cli.streams", "connectors.jsonl.place"),  # place: names relative to its folder
     "io.open": (),
     ".read_text": ("syncd.config.shipped", "syncd.addresses"),  # files of installed packages
     ".read_bytes": ("syncd.http.tls",),  # the package certifi's own file

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from syncd import health
+from syncd.cli import health
 from syncd.ledger import Ledger, held
 from syncd.sandbox import Fault
 from tests.conftest import Command

@@ -10,12 +10,14 @@ import pytest
 import structlog
 from rich.console import Console
 
-from syncd import cli, log, printing, show
+from syncd import log
+from syncd.cli import main as cli
+from syncd.cli import printing, render
+from syncd.cli.progress import Bars
 from syncd.connector import Finding
 from syncd.daemon import telling
 from syncd.errors import ConfigError, Problem, Unavailable
 from syncd.ledger import Booked
-from syncd.progress import Bars
 from syncd.text import visible
 from tests.conftest import Command
 from tests.world import World
@@ -62,7 +64,7 @@ def test_status_escapes_sources_streams_errors_reasons_and_pauses(attack: str) -
         "last_pass": {"started_at": AT, "finished_at": None, "exit_code": None},
     }  # fmt: skip
     where = console()
-    show.status(document, where)
+    render.status(document, where)
     assert is_harmless(text_of(where))
     assert shown(attack, text_of(where))
     assert text_of(where).count("forged") in (0, 6), "in each of the six places"
@@ -78,14 +80,14 @@ def test_explain_escapes_ids_details_and_attempts(attack: str) -> None:
         "attempts": [{"at": AT, "verdict": "failed", "detail": attack}],
     }  # fmt: skip
     where = console()
-    show.explanation(document, where)
+    render.explanation(document, where)
     assert is_harmless(text_of(where))
     assert shown(attack, text_of(where))
     assert not re.search("(?m)^forged", text_of(where))
 
 
 def test_errors_findings_and_rows_are_escaped(attack: str, capsys: pytest.CaptureFixture[str]) -> None:
-    from syncd.commands import _print_finding
+    from syncd.cli.commands import _print_finding
 
     cli.say(Unavailable(attack, hint=attack))
     cli.say(ConfigError([Problem(attack, attack, attack)], where=attack))

@@ -33,17 +33,14 @@ MAY_IMPORT = {
     "connector": "activity types errors http text",
     "types": "clock files privacy types",
     "files": "",
-    "cores": "",
     "http": "clock errors files http types",
     "log": "privacy text",
     "notify": "privacy text",
-    "printing": "text",
-    "streams": "",
     "config": f"config files {MIDDLE}",
     "ledger": f"files ledger {MIDDLE}",
     "recotap": f"http {PURE} __version__ {MIDDLE}",
     "normalize": f"connector {PURE} text {MIDDLE}",
-    "passes": f"log config ledger normalize passes progress recotap {MIDDLE}",
+    "passes": f"log cli config ledger normalize passes recotap {MIDDLE}",
     "testing": f"testing {MIDDLE}",
     "sandbox": "sandbox",
 }
@@ -210,7 +207,7 @@ def test_what_a_commented_table_shows_is_the_default_too():
 def test_every_document_names_the_number_of_lines_that_the_example_marks():
     words = "no one two three four five six seven".split()
     count = words[len(re.findall(r"(?m)^[a-z_]+ = .*# <--", EXAMPLE.read_text(encoding="utf-8")))]
-    for name in ("config/syncd.example.toml", "README.md", "deploy/README.md", "syncd/demo.py"):
+    for name in ("config/syncd.example.toml", "README.md", "deploy/README.md", "syncd/cli/demo.py"):
         text = " ".join((ROOT / name).read_text(encoding="utf-8").split())
         assert set(re.findall(r"(\w+) lines marked `?<--", text)) == {count}, name
 

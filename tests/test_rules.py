@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syncd import show
 from syncd.activity import Activity, Company, Draft, Owner, Person
 from syncd.addresses import within
+from syncd.cli import render
 from syncd.lifecycle import transitions
 from syncd.normalize.rules import EXCLUDED_REASONS, INCOMPLETE_REASONS, Assessment, OurSide, Rules, assess, validate
 
@@ -452,7 +452,12 @@ def test_nothing_is_concluded_from_the_people_of_a_redacted_draft() -> None:
 
 
 def test_each_reason_has_a_meaning_to_show() -> None:
-    assert {*EXCLUDED_REASONS, *INCOMPLETE_REASONS, transitions.UNREADABLE, transitions.REDACTED} <= show.REASONS.keys()
+    assert {
+        *EXCLUDED_REASONS,
+        *INCOMPLETE_REASONS,
+        transitions.UNREADABLE,
+        transitions.REDACTED,
+    } <= render.REASONS.keys()
 
 
 # --- the account ---

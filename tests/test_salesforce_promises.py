@@ -358,7 +358,7 @@ def test_a_configured_field_that_the_user_does_not_see_is_a_refusal_not_a_wrong_
 
 def check(world: OrgWorld) -> list[Any]:
     """Return the findings of `syncd check` for the org."""
-    from syncd import check as checks
+    from syncd.cli import check as checks
 
     config = world.config()
     with pytest.MonkeyPatch.context() as patch:

@@ -174,7 +174,7 @@ def test_every_package_of_npm_has_its_hash():
 
 
 @pytest.mark.parametrize("old", [(3, 10, 13), (3, 9, 18), (3, 6, 15)], ids=lambda old: ".".join(map(str, old)))
-@pytest.mark.parametrize("start", ["import syncd", "import syncd.cli", "import runpy; runpy.run_module('syncd')"])
+@pytest.mark.parametrize("start", ["import syncd", "import syncd.cli.main", "import runpy; runpy.run_module('syncd')"])
 def test_an_old_python_is_named_as_the_cause(old, start):
     """pip cannot: it meets a dependency that has no release for that Python before it comes to syncd."""
     pretend = f"import sys; sys.version_info = {(*old, 'final', 0)}; {start}"
@@ -253,7 +253,7 @@ def test_syncd_prints_the_file_wherever_it_is_installed_and_whatever_the_encodin
     """By the wheel's own files, unpacked beside nothing else of the repository; from a directory without a config."""
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
-    start = "import sys; sys.path.insert(0, sys.argv.pop(1)); import syncd.cli; syncd.cli.main()"
+    start = "import sys; sys.path.insert(0, sys.argv.pop(1)); import syncd.cli.main; syncd.cli.main.main()"
     for place in (tmp_path / "site", ROOT):
         done = subprocess.run(
             [sys.executable, "-P", "-c", start, str(place), "config", command],

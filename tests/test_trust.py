@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import trustme
 
-from syncd import check
+from syncd.cli import check
 from syncd.config import Config, load
 from syncd.connector import Finding
 from syncd.errors import ConfigError
@@ -429,7 +429,7 @@ def test_the_places_of_other_systems_are_looked_into(authority, monkeypatch, tmp
 
 
 def test_the_version_is_told_without_tls():
-    code = "import sys; from syncd.cli import main; sys.argv = ['syncd', '--version']\n"
+    code = "import sys; from syncd.cli.main import main; sys.argv = ['syncd', '--version']\n"
     code += "try: main()\nexcept SystemExit: pass\n"
     code += "sys.exit('ssl' in sys.modules or 'certifi' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0

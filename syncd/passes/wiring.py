@@ -114,7 +114,7 @@ def watching(*, verbose: bool = False) -> Iterator[Watcher | None]:
         return
     from rich.console import Console  # 60 ms that a pass by cron does not wait for
 
-    from syncd.progress import Bars
+    from syncd.cli.progress import Bars
 
     with Bars(Console(stderr=True)) as bars:
         log.configure(verbose)  # to the stderr that the bars have taken over

@@ -27,7 +27,7 @@ from syncd import clock
 AHEAD = timedelta(seconds=float(os.environ.get("AHEAD_S", "0")))
 clock.now = lambda: datetime.now(UTC) + AHEAD  # before anything of syncd takes it for a default
 
-from syncd import cli  # noqa: E402
+from syncd.cli import main as cli  # noqa: E402
 from syncd.ledger import file  # noqa: E402
 from syncd.passes import reader  # noqa: E402
 from syncd.recotap import sender  # noqa: E402

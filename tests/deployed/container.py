@@ -289,7 +289,8 @@ class Drill:
         left = self._python(f"import glob; print(*(found for place in ({places}) for found in glob.glob(place)))")
         self.check("no pip, no cache, no sources in it", not left, left)
         imports = (
-            "syncd.commands, syncd.passes.wiring, syncd.daemon, syncd.health, connectors.hubspot, connectors.salesforce"
+            "syncd.cli.commands, syncd.passes.wiring, syncd.daemon, syncd.cli.health,"
+            " connectors.hubspot, connectors.salesforce"
         )
         cold = self._python(
             f"import os, sys, {imports}\n"

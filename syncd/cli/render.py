@@ -6,7 +6,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from syncd.printing import styled
+from syncd.cli.printing import styled
 from syncd.text import visible
 
 MEANING = {

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from syncd import __version__, printing
-from syncd.cli import say
+from syncd import __version__
+from syncd.cli import printing
+from syncd.cli.main import say
 from syncd.errors import ConfigError, Exit
 from syncd.text import visible
 
@@ -132,7 +133,7 @@ def _dry_run(config: "Config", sources: "Sequence[Source]") -> int:
 def check(config: ConfigFile = None) -> None:
     """Try configuration, ledger, credentials and scopes; say what to do about each that fails."""
     loaded = _load(config, secrets=True)
-    from syncd import check as checks
+    from syncd.cli import check as checks
     from syncd.errors import worst
 
     codes = []
@@ -154,7 +155,7 @@ def health(
     Answers from the ledger alone. 0: all is well; else 69, or 74 where the ledger cannot be read.
     """
     from syncd import clock
-    from syncd import health as probes
+    from syncd.cli import health as probes
     from syncd.config import load
     from syncd.errors import worst
 
@@ -173,12 +174,13 @@ def health(
 @app.command()
 def status(config: ConfigFile = None, as_json: AsJson = False) -> None:
     """Show the books: states, verdicts, reasons, watermarks, the last pass."""
-    from syncd import clock, show
+    from syncd import clock
+    from syncd.cli import render
     from syncd.ledger import Glance
 
     with Glance.at(_load(config).ledger.path) as glance:
         document = glance.status(version=__version__, now=clock.now())
-    printing.document(document) if as_json else show.status(document)
+    printing.document(document) if as_json else render.status(document)
     raise typer.Exit(0 if document["balanced"] else int(Exit.UNBALANCED))
 
 
@@ -189,7 +191,7 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Say where an activity came from, why it stands where it stands, and what happens next."""
-    from syncd import show
+    from syncd.cli import render
     from syncd.ledger import Glance
 
     with Glance.at(_load(config).ledger.path) as glance:
@@ -197,7 +199,7 @@ def explain(
         if len(names) > 1:
             raise typer.BadParameter(f"{activity!r} names several: {', '.join(map(visible, names))}; give one of these")
         document = glance.explain(names[0])
-    printing.document(document) if as_json else show.explanation(document)
+    printing.document(document) if as_json else render.explanation(document)
 
 
 @app.command()
@@ -210,7 +212,8 @@ def retry(
     config: ConfigFile = None,
 ) -> None:
     """Make activities due at once: the next pass sends what is pending and looks the others up again."""
-    from syncd import clock, show
+    from syncd import clock
+    from syncd.cli import render
     from syncd.ledger import Operator
     from syncd.lifecycle.states import State
 
@@ -219,8 +222,8 @@ def retry(
     if state is not None and state not in set(State) - {State.DELIVERED}:
         choices = ", ".join(each.value for each in State if each is not State.DELIVERED)
         raise typer.BadParameter(f"--state is one of {choices}; what is delivered is never sent again")
-    if reason is not None and reason not in show.REASONS:
-        raise typer.BadParameter(f"--reason is one of {', '.join(show.REASONS)}")
+    if reason is not None and reason not in render.REASONS:
+        raise typer.BadParameter(f"--reason is one of {', '.join(render.REASONS)}")
     with Operator.at(_load(config).ledger.path) as operator:
         count = operator.retry(ids or (), state=state, reason=reason, now=clock.now())
     printing.line(f"{count} due in the next pass" if count else "nothing to retry: nothing is so, or it is delivered")
@@ -273,7 +276,7 @@ def demo(
     emails: Annotated[int, typer.Option(help="How many to invent in each CRM.")] = 800,
 ) -> None:
     """Run the real thing against stand-ins for both CRMs and Recotap, and show what became of every record."""
-    from syncd.demo import run
+    from syncd.cli.demo import run
 
     raise typer.Exit(run(calls=calls, emails=emails))
 

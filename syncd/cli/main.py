@@ -2,7 +2,8 @@
 
 import sys
 
-from syncd import __version__, cores, printing, streams
+from syncd import __version__
+from syncd.cli import cores, printing, streams
 from syncd.errors import Exit, SyncdError
 
 
@@ -21,7 +22,7 @@ def _run() -> None:
         return
     cores.forbid()
     try:
-        from syncd.commands import app
+        from syncd.cli.commands import app
 
         app()
     except SyncdError as error:

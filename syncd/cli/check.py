@@ -9,9 +9,10 @@ from pathlib import Path
 from time import sleep
 from typing import Any
 
-from syncd import check_files, clock
+from syncd import clock
 from syncd.activity import Owner
-from syncd.check_clocks import Clocks
+from syncd.cli import check_files
+from syncd.cli.check_clocks import Clocks
 from syncd.config import Config
 from syncd.connector import Context, Finding, Source, Window
 from syncd.errors import ConfigError, Exit, LedgerError, SyncdError

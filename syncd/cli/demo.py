@@ -16,13 +16,14 @@ from typing import Any
 
 from rich.console import Console
 
-from syncd import __version__, clock, show
+from syncd import __version__, clock
+from syncd.cli import render
+from syncd.cli.printing import styled
 from syncd.config import Config, load
 from syncd.errors import SyncdError
 from syncd.ledger import Glance
 from syncd.passes import wiring
 from syncd.passes.engine import Halt, Outcome
-from syncd.printing import styled
 
 LATER = timedelta(hours=5)  # by then everything has settled, and late associations have come
 READY_WITHIN_S = 60
@@ -97,7 +98,7 @@ def _pass(config: Config, halt: Halt, now: Any) -> Outcome:
 def _show_books(console: Console, config: Config, box: _Box) -> None:
     with Glance.at(config.ledger.path) as glance:
         document = glance.status(version=__version__, now=clock.now() + LATER)
-        show.activities(document, console)
+        render.activities(document, console)
         stored = {name: times for name, times in box.order("recotap", do="stored").items() if times}
         doubled = sum(times > 1 for times in stored.values())
         console.print(
@@ -109,7 +110,7 @@ def _show_books(console: Console, config: Config, box: _Box) -> None:
             if example:
                 question = styled(f"Why is {example} not in Recotap? ", "bold")
                 console.print(question.append_text(styled(f"syncd explain {example}", "dim")))
-                show.explanation(glance.explain(example), console)
+                render.explanation(glance.explain(example), console)
                 console.print()
 
 
