@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from apscheduler.schedulers import base
 
-from syncd.daemon.jobs import Jobs, Trigger
+from syncd.daemon.scheduler import Jobs, Trigger
 from syncd.types.schedule import Timetable
 
 MONDAY = datetime(2026, 10, 5, 9, 0, tzinfo=UTC)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from syncd.notify import Notifier
+from syncd.daemon.systemd import Notifier
 
 
 class Manager:

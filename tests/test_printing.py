@@ -15,7 +15,7 @@ from syncd.cli import main as cli
 from syncd.cli import printing, render
 from syncd.cli.progress import Bars
 from syncd.connector import Finding
-from syncd.daemon import telling
+from syncd.daemon import status_line
 from syncd.errors import ConfigError, Problem, Unavailable
 from syncd.ledger import Booked
 from syncd.text import visible
@@ -138,9 +138,11 @@ def test_a_log_line_of_4_mb_is_truncated_before_it_is_searched() -> None:
 
 def test_the_daemons_status_line_is_one_harmless_line(attack: str) -> None:
     now = datetime(2026, 3, 2, tzinfo=UTC)
-    line = telling.idle(None, Unavailable(attack), ended_at=now, counts={}, next_at=now + timedelta(hours=1), now=now)
+    line = status_line.idle(
+        None, Unavailable(attack), ended_at=now, counts={}, next_at=now + timedelta(hours=1), now=now
+    )
     assert line.isprintable()
-    assert telling.working(("x",), where="y", read=1, delivered=0, failure=Unavailable(attack)).isprintable()
+    assert status_line.working(("x",), where="y", read=1, delivered=0, failure=Unavailable(attack)).isprintable()
 
 
 def test_progress_bars_show_a_streams_name_as_it_is(attack: str) -> None:

@@ -35,7 +35,6 @@ MAY_IMPORT = {
     "files": "",
     "http": "clock errors files http types",
     "log": "privacy text",
-    "notify": "privacy text",
     "config": f"config files {MIDDLE}",
     "ledger": f"files ledger {MIDDLE}",
     "recotap": f"http {PURE} __version__ {MIDDLE}",

@@ -15,9 +15,9 @@ from syncd import clock, log
 from syncd.config import load
 from syncd.daemon import agenda, service
 from syncd.daemon.service import Service
+from syncd.daemon.systemd import Notifier
 from syncd.errors import LedgerHeld
 from syncd.ledger import Ledger, held
-from syncd.notify import Notifier
 from syncd.sandbox import Fault
 from tests.daemons import wait_until
 from tests.world import World

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
-from syncd.daemon import telling
+from syncd.daemon import status_line
 from syncd.errors import Exit, Unavailable
 from syncd.lifecycle.states import Verdict
 from syncd.passes.dispatch import Totals
@@ -22,13 +22,13 @@ def outcome(code: Exit = Exit.OK) -> Outcome:
 def idle(
     came: Outcome | None = None, failure: Unavailable | None = None, ended_at: datetime | None = AT, **counts: int
 ) -> str:
-    line = telling.idle(came, failure, ended_at=ended_at, counts=counts, next_at=NEXT, now=AT)
+    line = status_line.idle(came, failure, ended_at=ended_at, counts=counts, next_at=NEXT, now=AT)
     return re.sub(r"\d\d:\d\d:\d\d", "T", line)
 
 
 def test_a_time_of_another_day_has_its_date():
     later = NEXT + timedelta(days=30)
-    line = telling.idle(outcome(), None, ended_at=AT, counts={}, next_at=later, now=AT)
+    line = status_line.idle(outcome(), None, ended_at=AT, counts={}, next_at=later, now=AT)
     assert re.search(r"next at 2026-11-0\d \d\d:\d\d:\d\d$", line)
 
 
@@ -57,12 +57,12 @@ def test_a_long_reason_is_cut():
 
 
 def test_while_a_pass_is_under_way_what_it_is_at_and_what_was_amiss_before():
-    assert telling.working(("crm",), where="", read=0, delivered=0) == "reading crm"
-    assert telling.working((), where="", read=0, delivered=0) == "sending"
-    assert telling.working(("crm",), where="crm calls", read=400, delivered=50, failure=Unavailable("it was down")) == (
-        "reading crm calls: 400 read, 50 delivered so far; before it FAILED: it was down"
-    )
+    assert status_line.working(("crm",), where="", read=0, delivered=0) == "reading crm"
+    assert status_line.working((), where="", read=0, delivered=0) == "sending"
+    assert status_line.working(
+        ("crm",), where="crm calls", read=400, delivered=50, failure=Unavailable("it was down")
+    ) == ("reading crm calls: 400 read, 50 delivered so far; before it FAILED: it was down")
 
 
 def test_a_pass_that_does_not_go_on():
-    assert telling.stuck(("crm",), where="crm calls", for_s=1000) == "STUCK for 17 min in crm calls: see the log"
+    assert status_line.stuck(("crm",), where="crm calls", for_s=1000) == "STUCK for 17 min in crm calls: see the log"

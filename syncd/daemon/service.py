@@ -14,15 +14,15 @@ import structlog
 from syncd import __version__, clock, memory
 from syncd.config import Config, load, locate
 from syncd.connector import Source
-from syncd.daemon import telling
+from syncd.daemon import status_line
 from syncd.daemon.agenda import Agenda
-from syncd.daemon.jobs import Jobs
-from syncd.daemon.outlook import Outlook
-from syncd.daemon.standing import standing_at
+from syncd.daemon.queries import Outlook
+from syncd.daemon.scheduler import Jobs
+from syncd.daemon.stacks import standing_at
+from syncd.daemon.systemd import Notifier
 from syncd.daemon.worker import Ended, Order, Worker, say_problems
 from syncd.errors import ConfigError, Exit, LedgerHeld, Problem, SyncdError
 from syncd.ledger import RECOTAP, Ledger, held
-from syncd.notify import Notifier
 from syncd.passes import wiring
 from syncd.passes.engine import Halt
 from syncd.types.schedule import Timetable
@@ -329,12 +329,12 @@ class Service:
         progress, last = self._worker.progress, self._last
         failure = next(iter(self._failures.values()), None)
         if stuck:
-            return telling.stuck(sources, where=progress.where, for_s=still_s)
+            return status_line.stuck(sources, where=progress.where, for_s=still_s)
         if self._busy:
-            return telling.working(
+            return status_line.working(
                 sources, where=progress.where, read=progress.read_count, delivered=progress.delivered, failure=failure
             )
-        return telling.idle(
+        return status_line.idle(
             last.outcome, failure, ended_at=self._ended_at, counts=self._counts,
             next_at=self._jobs.next_at([source.name for source in self._config.sources]), now=clock.now(),
         )  # fmt: skip

@@ -6,9 +6,9 @@ a `Lookout` does so for years.
 """
 
 from syncd.ledger.file import exists, held, holder, require_lock
-from syncd.ledger.lookout import Lookout
-from syncd.ledger.operating import Operator
+from syncd.ledger.operator import Operator
 from syncd.ledger.reading import CLOCK, RECOTAP, Glance
+from syncd.ledger.watch import Lookout
 from syncd.ledger.writing import Booked, Claim, Claimed, Judgement, Ledger
 
 __all__ = [
