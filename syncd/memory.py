@@ -23,3 +23,13 @@ def give_back() -> None:
     gc.collect()
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def collect_less_often() -> None:
+    """Spare the garbage collector what can only cost: a tenth of a pass's CPU, measured, for no garbage.
+
+    Records come and go by the hundred thousand, none of them in a cycle; what the
+    imports made stays for good. Once a process: what is garbage by then stays for good too.
+    """
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)

@@ -1,33 +1,68 @@
-"""Signals as events: whoever waits on the queue hears of them in its turn."""
+"""Signals: a request to stop one pass, or events for the daemon's queue."""
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from queue import SimpleQueue
 from types import FrameType
 from typing import Any
 
+from syncd.errors import Exit
+
+
+class StopRequest:
+    """A request to end the pass, made by a signal."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self.exit_code = Exit.SIGTERM
+        self.on_request: Callable[[], None] = lambda: None
+
+    def request(self, number: int) -> None:
+        """Request the end because of signal `number`. Safe in a signal handler."""
+        self.requested = True
+        self.exit_code = Exit.SIGINT if number == signal.SIGINT else Exit.SIGTERM
+        self.on_request()
+
 
 @contextmanager
-def hearing(events: "SimpleQueue[Any]") -> Iterator[None]:
+def handling(stop: StopRequest) -> Iterator[None]:
+    """Let SIGINT and SIGTERM request the end. A second one exits at once: the ledger survives that."""
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        if stop.requested:
+            os._exit(128 + number)
+        stop.request(number)
+
+    with _handlers({signal.SIGINT: handler, signal.SIGTERM: handler}):
+        yield
+
+
+@contextmanager
+def queued(events: "SimpleQueue[Any]") -> Iterator[None]:
     """Put the numbers of SIGTERM, SIGINT and SIGHUP among `events` in the block.
 
-    A second one that asks for the end leaves at once, which the ledger survives.
+    A second SIGTERM or SIGINT exits at once: the ledger survives that.
     """
-    asked = False
+    requested = False
 
-    def ask(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
+    def end(number: int, frame: FrameType | None) -> None:
+        nonlocal requested
+        if requested:
             os._exit(128 + number)
-        asked = True
+        requested = True
         events.put(number)  # a SimpleQueue may be filled while the same thread waits on it
 
     def reload(number: int, frame: FrameType | None) -> None:
         events.put(number)
 
-    handlers = {signal.SIGINT: ask, signal.SIGTERM: ask, signal.SIGHUP: reload}
+    with _handlers({signal.SIGINT: end, signal.SIGTERM: end, signal.SIGHUP: reload}):
+        yield
+
+
+@contextmanager
+def _handlers(handlers: dict[signal.Signals, Callable[[int, FrameType | None], None]]) -> Iterator[None]:
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield

@@ -25,8 +25,9 @@ from connectors.jsonl.place import Place
 from syncd.connector import Context, Source, Window
 from syncd.ledger import Glance, Ledger
 from syncd.normalize.rules import Rules
-from syncd.passes.engine import Outcome, Pass
+from syncd.passes.engine import Pass
 from syncd.passes.reader import PassStore
+from syncd.passes.report import Outcome
 from tests.recotaps import Recotap
 
 NOW = datetime(2026, 10, 5, 9, 0, tzinfo=UTC)

@@ -13,7 +13,9 @@ from syncd.connector import Source
 from syncd.errors import Exit
 from syncd.ledger import Ledger
 from syncd.normalize.rules import Rules
-from syncd.passes.engine import Halt, Outcome, Pass
+from syncd.passes.engine import Pass
+from syncd.passes.report import Outcome
+from syncd.signals import StopRequest
 from tests.drops import Drop, call, email
 
 LIMIT_S = 90.0  # seconds that a pass may take, on a busy machine and under coverage
@@ -57,7 +59,7 @@ class Shared(Drop):
             case "folder":
                 path.mkdir()
 
-    def passed(self, halt: Halt | None = None, *, minutes: float = 5) -> Outcome:
+    def passed(self, stop: StopRequest | None = None, *, minutes: float = 5) -> Outcome:
         """Return the outcome of a pass over both sources."""
         self.later(minutes=minutes)
         self.other.at = self.at
@@ -71,7 +73,7 @@ class Shared(Drop):
                     outcomes.append(
                         Pass(
                             ledger, sources, self.recotap, rules, concurrency=1, max_age=timedelta(days=7),
-                            halt=halt, now=self.now,
+                            stop=stop, now=self.now,
                         ).run()
                     )  # fmt: skip
             except BaseException as error:  # noqa: BLE001 - it is raised again below

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import model_validator
 
-from syncd.cli import main as cli
+from syncd.cli import printing
 from syncd.config import Config, load, reading, schema, sources
 from syncd.connector import SourceConfig
 from syncd.errors import ConfigError, Problem
@@ -147,7 +147,7 @@ class TestWhereTheFileIsFound:
         Path("etc.toml").unlink()
         with pytest.raises(ConfigError) as caught:
             load(environ={})
-        cli.say(caught.value)
+        printing.error(caught.value)
         assert capsys.readouterr().err.splitlines() == [
             "syncd: no configuration found: looked for config/syncd.toml and etc.toml",
             f"  → to begin, {reading.BEGIN}",

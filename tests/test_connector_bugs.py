@@ -13,7 +13,7 @@ from syncd.connector import Finding, Source
 from syncd.errors import Exit
 from syncd.normalize.rules import Rules
 from syncd.passes.dry_run import DryRun
-from syncd.passes.engine import Halt
+from syncd.signals import StopRequest
 from tests.drops import Drop, call
 from tests.world import OWN, World
 
@@ -46,7 +46,7 @@ def test_a_dry_run_shows_the_other_sources(tmp_path: Path, where: str) -> None:
     bad, good = drop_at(tmp_path, "bad"), drop_at(tmp_path, "good")
     sources = [Source("bad", bad.config, buggy(where)), Source("good", good.config, Jsonl)]
     rules = Rules(own_domains=frozenset({"lanternfield.com"}))
-    run = DryRun(sources, rules, ledger=bad.ledger, halt=Halt(), now=bad.now)
+    run = DryRun(sources, rules, ledger=bad.ledger, stop=StopRequest(), now=bad.now)
     assert "good" in [reading.crm_id for reading in run.readings()]
     assert {(error.message, error.hint, error.exit_code) for error in run.errors} == {(MESSAGE, "report it", Exit.BUG)}
 

@@ -19,7 +19,9 @@ from syncd.ledger import Ledger
 from syncd.normalize.rules import Rules
 from syncd.passes import dry_run, engine, reader
 from syncd.passes.dry_run import DryRun
-from syncd.passes.engine import Halt, Outcome, Pass
+from syncd.passes.engine import Pass
+from syncd.passes.report import Outcome
+from syncd.signals import StopRequest
 from tests.drops import Drop, call
 
 
@@ -69,18 +71,18 @@ def sources_of(drops: list[Drop]) -> list[Source]:
     return [Source("hangs", hangs.config, Hanging), Source("other", other.config, Jsonl)]
 
 
-def passed(drops: list[Drop], halt: Halt | None = None) -> Outcome:
+def passed(drops: list[Drop], stop: StopRequest | None = None) -> Outcome:
     hangs = drops[0]
     with Ledger.open(hangs.ledger) as ledger:
         return Pass(
-            ledger, sources_of(drops), hangs.recotap, RULES, concurrency=1, max_age=timedelta(days=7), halt=halt,
+            ledger, sources_of(drops), hangs.recotap, RULES, concurrency=1, max_age=timedelta(days=7), stop=stop,
             now=hangs.now,
         ).run()  # fmt: skip
 
 
-def looked(drops: list[Drop], halt: Halt | None = None) -> tuple[list[str], DryRun]:
+def looked(drops: list[Drop], stop: StopRequest | None = None) -> tuple[list[str], DryRun]:
     """Return the ids that a dry run shows, and the run itself."""
-    run = DryRun(sources_of(drops), RULES, ledger=drops[0].ledger, halt=halt or Halt(), now=drops[0].now)
+    run = DryRun(sources_of(drops), RULES, ledger=drops[0].ledger, stop=stop or StopRequest(), now=drops[0].now)
     return [reading.crm_id for reading in run.readings()], run
 
 
@@ -125,11 +127,11 @@ def test_what_an_abandoned_reader_sends_later_is_ignored(drops: list[Drop], monk
 
 def test_a_stop_does_not_wait_for_a_source_that_hangs(drops: list[Drop], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "STOP_S", 0.5)
-    halt = Halt()
-    timer = threading.Timer(0.5, halt.ask, (15,))
+    stop = StopRequest()
+    timer = threading.Timer(0.5, stop.request, (15,))
     began = time.monotonic()
     timer.start()
-    outcome = passed(drops, halt)
+    outcome = passed(drops, stop)
     assert outcome.exit_code == Exit.SIGTERM
     assert outcome.errors == ()
     assert time.monotonic() - began < 10
@@ -149,11 +151,11 @@ def test_a_dry_run_goes_on_without_a_source_that_hangs(drops: list[Drop], monkey
 
 
 def test_a_dry_run_hears_a_stop_while_a_source_hangs(drops: list[Drop]) -> None:
-    halt = Halt()
-    timer = threading.Timer(0.3, halt.ask, (15,))
+    stop = StopRequest()
+    timer = threading.Timer(0.3, stop.request, (15,))
     began = time.monotonic()
     timer.start()
-    shown, run = looked(drops, halt)
+    shown, run = looked(drops, stop)
     assert time.monotonic() - began < 0.3 + 0.2 + 2, "the deadline and 2 s"
     assert shown == []
     assert {error.exit_code for error in run.errors} <= {Exit.SIGTERM}

@@ -20,8 +20,8 @@ from connectors.jsonl.naming import MARK
 from connectors.jsonl.place import Place
 from syncd.errors import Exit, Stopped
 from syncd.passes import engine
-from syncd.passes.engine import Halt
 from syncd.passes.reader import PassStore
+from syncd.signals import StopRequest
 from tests.drops import call
 from tests.shared_drops import Shared, named
 
@@ -128,11 +128,11 @@ def test_a_stop_is_obeyed_in_the_middle_of_a_line_without_end(shared: Shared, na
     with huge.open("ab") as file:
         file.truncate(300 * GIB)
     shared.touch(huge, age_s=1000)
-    halt = Halt()
-    timer = threading.Timer(1, halt.ask, (15,))
+    stop = StopRequest()
+    timer = threading.Timer(1, stop.request, (15,))
     began = time.monotonic()
     timer.start()
-    assert shared.passed(halt).exit_code == Exit.SIGTERM
+    assert shared.passed(stop).exit_code == Exit.SIGTERM
     assert time.monotonic() - began < 10
 
 

@@ -17,7 +17,7 @@ from syncd.errors import Exit, Unreadable
 from syncd.normalize.rules import Rules
 from syncd.passes import engine
 from syncd.passes.dry_run import DryRun
-from syncd.passes.engine import Halt
+from syncd.signals import StopRequest
 from tests.drops import Drop, call, email
 
 
@@ -71,7 +71,7 @@ def test_a_dry_run_shows_what_is_new_and_moves_nothing(drop: Drop) -> None:
     drop.file("b.jsonl", call("c2"))
     rules = Rules(own_domains=frozenset({"lanternfield.com"}))
     source = Source("files", drop.config, Jsonl)
-    trial = DryRun([source], rules, ledger=drop.ledger, halt=Halt(), now=drop.now)
+    trial = DryRun([source], rules, ledger=drop.ledger, stop=StopRequest(), now=drop.now)
     assert [reading.crm_id for reading in trial.readings()] == ["c2"]
     assert (drop.waiting, drop.done) == (["a.jsonl", "b.jsonl"], [])
     drop.sync()

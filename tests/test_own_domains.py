@@ -14,7 +14,8 @@ from syncd.ledger import Ledger, held
 from syncd.normalize import own_domains
 from syncd.normalize.rules import Rules
 from syncd.passes.dry_run import DryRun
-from syncd.passes.engine import Halt, Pass
+from syncd.passes.engine import Pass
+from syncd.signals import StopRequest
 from tests.orgs import OrgWorld
 from tests.world import OWN, World
 
@@ -242,7 +243,7 @@ def test_an_owner_of_any_source_vouches_for_all_in_any_order(world: World, tmp_p
     world.call()
     files_of_strangers(world, tmp_path / "drop")
     run = DryRun(
-        in_order(world, names), world.config().rules.to_rules(), ledger=world.ledger, halt=Halt(), now=world.now
+        in_order(world, names), world.config().rules.to_rules(), ledger=world.ledger, stop=StopRequest(), now=world.now
     )
     assert len(list(run.readings())) == 2
     assert run.errors == []

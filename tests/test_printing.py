@@ -11,9 +11,8 @@ import structlog
 from rich.console import Console
 
 from syncd import log
-from syncd.cli import main as cli
 from syncd.cli import printing, render
-from syncd.cli.progress import Bars
+from syncd.cli.progress_bars import Bars
 from syncd.connector import Finding
 from syncd.daemon import status_line
 from syncd.errors import ConfigError, Problem, Unavailable
@@ -89,8 +88,8 @@ def test_explain_escapes_ids_details_and_attempts(attack: str) -> None:
 def test_errors_findings_and_rows_are_escaped(attack: str, capsys: pytest.CaptureFixture[str]) -> None:
     from syncd.cli.commands import _print_finding
 
-    cli.say(Unavailable(attack, hint=attack))
-    cli.say(ConfigError([Problem(attack, attack, attack)], where=attack))
+    printing.error(Unavailable(attack, hint=attack))
+    printing.error(ConfigError([Problem(attack, attack, attack)], where=attack))
     _print_finding(Finding(attack, False, attack, attack))
     printing.row(attack, attack)
     said = capsys.readouterr()

@@ -25,9 +25,9 @@ from connectors.hubspot import HubSpot
 from syncd.errors import Exit, LedgerError, LedgerHeld
 from syncd.ledger import Ledger, Operator, held
 from syncd.ledger.schema import VERSION
-from syncd.passes.engine import Halt
 from syncd.sandbox import Fault, Sandbox
 from syncd.sandbox import search as sandbox_search
+from syncd.signals import StopRequest
 from tests.world import NO_LIMITS, OWN, START, THEIRS, World
 
 MINUTE = timedelta(minutes=1)
@@ -794,18 +794,18 @@ def test_8_a_stop_is_finished_within_one_deadline_and_two_seconds(world: World, 
     stand_in = getattr(world, who)
     match = "search" if who == "hubspot" else "sales-activities"
     stand_in.faults.add("hang", match=match, seconds=20, count=MANY)
-    halt, asked, asked_at = Halt(), threading.Event(), []
+    stop, asked, asked_at = StopRequest(), threading.Event(), []
     stand_in.on_request = lambda index, kind: asked.set()
 
-    def stop() -> None:
+    def request_stop() -> None:
         asked.wait(10)
         time.sleep(0.05)
         asked_at.append(time.monotonic())
-        halt.ask(signal.SIGTERM)
+        stop.request(signal.SIGTERM)
 
-    stopper = threading.Thread(target=stop)
+    stopper = threading.Thread(target=request_stop)
     stopper.start()
-    outcome = world.sync(halt=halt, patient=True)
+    outcome = world.sync(stop=stop, patient=True)
     stopped_at = time.monotonic()
     stopper.join()
     assert outcome.exit_code == Exit.SIGTERM
@@ -820,11 +820,11 @@ def test_8_a_stop_is_finished_within_one_deadline_and_two_seconds(world: World, 
 def test_8_a_stop_waits_out_no_pause(world: World) -> None:
     world.call()
     world.hubspot.faults.add("ten_secondly", match="batch/read", count=MANY)
-    halt = Halt()
-    stopper = threading.Timer(0.3, lambda: halt.ask(signal.SIGINT))
+    stop = StopRequest()
+    stopper = threading.Timer(0.3, lambda: stop.request(signal.SIGINT))
     stopper.start()
     began = time.monotonic()
-    outcome = world.sync(halt=halt, patient=True)
+    outcome = world.sync(stop=stop, patient=True)
     assert outcome.exit_code == Exit.SIGINT
     assert time.monotonic() - began < 0.3 + 2
     assert not outcome.errors

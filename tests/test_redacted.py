@@ -11,9 +11,9 @@ from connectors.hubspot.redacted import Redaction, is_readable
 from syncd.connector import Ref
 from syncd.ledger import Operator
 from syncd.passes.dry_run import DryRun
-from syncd.passes.engine import Halt
 from syncd.passes.reader import PassStore
 from syncd.sandbox.portal import SCOPES
+from syncd.signals import StopRequest
 from tests.conftest import Command
 from tests.daemons import daemon, wait_until
 from tests.world import START, World
@@ -332,7 +332,7 @@ def test_a_dry_run_shows_what_is_redacted(world):
     world.email()
     revoke(world)
     config = world.config()
-    run = DryRun(config.sources, config.rules.to_rules(), ledger=config.ledger.path, halt=Halt(), now=world.now)
+    run = DryRun(config.sources, config.rules.to_rules(), ledger=config.ledger.path, stop=StopRequest(), now=world.now)
     assert [reading.reason for reading in run.readings()] == ["redacted"]
     assert [error.exit_code for error in run.errors] == [77]
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from syncd import clock
 from syncd.lifecycle import timing
+from syncd.passes import windows
 from tests.ledgers import DAY, HOUR, MINUTE, NOW, SECOND, Ticking
 
 MS = timedelta(milliseconds=1)
@@ -103,7 +104,7 @@ class TestBackOff:
 class TestWindow:
     def since(self, **given):
         facts = {"watermark": NOW - HOUR, "swept_at": NOW - 2 * HOUR, "sweep": False}
-        return timing.window_since(start=START, overlap=15 * MINUTE, now=NOW, **(facts | given))
+        return windows.window_since(start=START, overlap=15 * MINUTE, now=NOW, **(facts | given))
 
     def test_it_reaches_back_over_the_overlap(self):
         assert self.since() == NOW - HOUR - 15 * MINUTE
@@ -142,15 +143,15 @@ class TestSweep:
     )
     def test_it_is_due_once_a_day_and_at_once_where_there_was_none(self, ago, is_due):
         swept_at = None if ago is None else NOW - ago
-        assert timing.sweep_due(swept_at=swept_at, now=NOW) is is_due
+        assert windows.sweep_due(swept_at=swept_at, now=NOW) is is_due
 
     @given(st.lists(st.timedeltas(min_value=SECOND, max_value=40 * DAY), min_size=1, max_size=20))
     def test_a_row_that_shows_up_less_than_a_day_late_is_read_however_irregular_the_passes(self, pauses):
         """Each instant less than 24 h before a pass lies in that pass's window, or in that of a later sweep."""
         clock, swept_at, windows = Ticking(), None, []
         for pause in pauses:
-            sweep = timing.sweep_due(swept_at=swept_at, now=clock())
-            since = timing.window_since(
+            sweep = windows.sweep_due(swept_at=swept_at, now=clock())
+            since = windows.window_since(
                 start=START, overlap=15 * MINUTE, watermark=clock(), swept_at=swept_at, sweep=sweep, now=clock()
             )
             windows.append((clock(), since, sweep))

@@ -8,7 +8,7 @@ from syncd.daemon import status_line
 from syncd.errors import Exit, Unavailable
 from syncd.lifecycle.states import Verdict
 from syncd.passes.dispatch import Totals
-from syncd.passes.engine import Outcome, StreamTotals
+from syncd.passes.report import Outcome, StreamTotals
 
 AT = datetime(2026, 10, 5, 9, 0, tzinfo=UTC)
 NEXT = datetime(2026, 10, 5, 9, 5, tzinfo=UTC)

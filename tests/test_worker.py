@@ -15,7 +15,8 @@ from syncd.errors import ConfigError, Exit, LedgerError, Problem, Unavailable
 from syncd.ledger import Booked
 from syncd.passes import wiring
 from syncd.passes.dispatch import Totals
-from syncd.passes.engine import Halt, Outcome, Watcher
+from syncd.passes.report import Outcome, Watcher
+from syncd.signals import StopRequest
 
 ORDER = Order(cast("Config", None), ())
 PROBLEM = Problem("sources.crm", "leads to another portal", "use the credentials of the one that it was")
@@ -30,7 +31,7 @@ class Passes:
         self.does: Callable[[Watcher], Outcome] = lambda watcher: Outcome(Exit.OK, Totals())
         log.configure(stream=self.stream)
         monkeypatch.setattr(wiring, "one_pass", lambda config, *, watcher, **how: self.does(watcher))
-        self.worker = Worker(Halt(), self.ended.put)
+        self.worker = Worker(StopRequest(), self.ended.put)
         self.worker.start()
 
     def make(self, does: Callable[[Watcher], Outcome]) -> Ended:

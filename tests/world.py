@@ -23,9 +23,11 @@ from typing import Any, Self
 from syncd.config import Config, load
 from syncd.connector import Context, Source
 from syncd.ledger import Glance, Ledger, held
-from syncd.passes.engine import Halt, Outcome, Pass, Watcher
+from syncd.passes.engine import Pass
+from syncd.passes.report import Outcome, Watcher
 from syncd.recotap.sender import Sender
 from syncd.sandbox import Sandbox
+from syncd.signals import StopRequest
 
 START = datetime(2026, 10, 5, 9, 0, tzinfo=UTC)  # a Monday
 OWN = "lanternfield-sales.com"
@@ -149,7 +151,7 @@ class World:
         return load(self.write_config(), environ={}, now=self.now())
 
     def sync(
-        self, *, halt: Halt | None = None, watcher: Watcher | None = None, patient: bool = False,
+        self, *, stop: StopRequest | None = None, watcher: Watcher | None = None, patient: bool = False,
         connector: type[Any] | None = None, sources: Sequence[Source] | None = None,
     ) -> Outcome:  # fmt: skip
         """Make one pass; `patient`: the connector really sleeps; `connector`: another class for all sources.
@@ -163,7 +165,7 @@ class World:
         with held(self.ledger, "sync"), Ledger.open(self.ledger) as ledger, self._sender(config) as to:
             return Pass(
                 ledger, sources, to, config.rules.to_rules(), concurrency=config.recotap.concurrency,
-                max_age=config.recotap.max_age, halt=halt, watcher=watcher, now=self.now,
+                max_age=config.recotap.max_age, stop=stop, watcher=watcher, now=self.now,
                 monotonic=lambda: time.monotonic() * HASTE,
             ).run()  # fmt: skip
 

@@ -29,7 +29,7 @@ from syncd.errors import Unauthorized, Unavailable
 from syncd.fields import dig, text
 from syncd.http import bodies
 from syncd.http.response import Answer, Fault, Lost, served_at
-from syncd.privacy.redaction import register_secret
+from syncd.privacy import register_secret
 from syncd.types import urls
 from syncd.types.secrets import Secret
 

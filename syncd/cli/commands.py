@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from syncd import __version__
+from syncd import __version__, signals
 from syncd.cli import printing
-from syncd.cli.main import say
 from syncd.errors import ConfigError, Exit
 from syncd.text import visible
 
 if TYPE_CHECKING:
     from syncd.config import Config
     from syncd.connector import Finding, Source
-    from syncd.passes.engine import Outcome
+    from syncd.passes.report import Outcome
 
 app = typer.Typer(
     name="syncd",
@@ -89,12 +88,12 @@ def run(
 
 
 def _sync(config: "Config", sources: "Sequence[Source]", *, verbose: bool) -> int:
+    from syncd.cli import progress
     from syncd.passes import wiring
-    from syncd.passes.engine import Halt
 
-    halt = Halt()
-    with wiring.listening(halt), wiring.watching(verbose=verbose) as watcher:
-        outcome = wiring.sync(config, sources=sources, command="sync", halt=halt, watcher=watcher)
+    stop = signals.StopRequest()
+    with signals.handling(stop), progress.watching(verbose=verbose) as watcher:
+        outcome = wiring.sync(config, sources=sources, command="sync", stop=stop, watcher=watcher)
     _say_errors(outcome)
     return int(outcome.exit_code)
 
@@ -103,19 +102,17 @@ def _say_errors(outcome: "Outcome") -> None:
     """Report the mistakes of the configuration in full: the log names only their number."""
     for error in outcome.errors:
         if isinstance(error, ConfigError):
-            say(error)
+            printing.error(error)
 
 
 def _dry_run(config: "Config", sources: "Sequence[Source]") -> int:
     from syncd import clock
     from syncd.errors import worst
-    from syncd.passes import wiring
     from syncd.passes.dry_run import DryRun
-    from syncd.passes.engine import Halt
 
-    halt = Halt()
-    with wiring.listening(halt):
-        run = DryRun(sources, config.rules.to_rules(), ledger=config.ledger.path, halt=halt)
+    stop = signals.StopRequest()
+    with signals.handling(stop):
+        run = DryRun(sources, config.rules.to_rules(), ledger=config.ledger.path, stop=stop)
         with closing(run.readings()) as readings:
             for reading in readings:
                 at = clock.text(reading.occurred_at) if reading.occurred_at else "?"
@@ -125,8 +122,8 @@ def _dry_run(config: "Config", sources: "Sequence[Source]") -> int:
     printing.note(f"pending in the ledger already: {run.waiting}")
     printing.note("a dry run: nothing was written, nothing was sent")
     for error in run.errors:
-        say(error)
-    return int(worst([*(error.exit_code for error in run.errors), *([halt.exit_code] if halt.asked else [])]))
+        printing.error(error)
+    return int(worst([*(error.exit_code for error in run.errors), *([stop.exit_code] if stop.requested else [])]))
 
 
 @app.command()

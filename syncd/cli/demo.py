@@ -16,14 +16,15 @@ from typing import Any
 
 from rich.console import Console
 
-from syncd import __version__, clock
-from syncd.cli import render
+from syncd import __version__, clock, signals
+from syncd.cli import progress, render
 from syncd.cli.printing import styled
 from syncd.config import Config, load
 from syncd.errors import SyncdError
 from syncd.ledger import Glance
 from syncd.passes import wiring
-from syncd.passes.engine import Halt, Outcome
+from syncd.passes.report import Outcome
+from syncd.signals import StopRequest
 
 LATER = timedelta(hours=5)  # by then everything has settled, and late associations have come
 READY_WITHIN_S = 60
@@ -68,31 +69,31 @@ def run(*, calls: int, emails: int) -> int:
     """Show two passes and what became of every record; return the exit code of the second pass."""
     console = Console(highlight=False)
     console.print(INTRODUCTION.format(version=__version__))
-    halt = Halt()
+    stop = StopRequest()
     with ExitStack() as stack:
-        stack.enter_context(wiring.listening(halt))
+        stack.enter_context(signals.handling(stop))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="syncd-demo-")))
         console.print(f"Inventing a portal and an org with {calls} calls and {emails} emails each …")
         box = stack.enter_context(_stand_ins(calls, emails))
         config = _configuration(folder, box)
 
         console.print("\n[bold]First pass[/]: everything that the CRMs have, oldest change first.")
-        outcome = _pass(config, halt, clock.now)
-        if halt.asked:
+        outcome = _pass(config, stop, clock.now)
+        if stop.requested:
             return int(outcome.exit_code)
         console.print(f"\n[bold]Second pass[/], {LATER.seconds // 3600} hours later (the stand-ins' clock moves, yours")
         console.print("does not): what was incomplete is looked up again by id, what was refused is tried again.")
         for which in ("hubspot", "salesforce", "recotap"):
             box.order(which, do="clock", offset_s=LATER.total_seconds())
-        outcome = _pass(config, halt, lambda: clock.now() + LATER)
+        outcome = _pass(config, stop, lambda: clock.now() + LATER)
         _show_books(console, config, box)
     console.print(CLOSING)
     return int(outcome.exit_code)
 
 
-def _pass(config: Config, halt: Halt, now: Any) -> Outcome:
-    with wiring.watching() as watcher:
-        return wiring.sync(config, sources=config.sources, command="demo", halt=halt, watcher=watcher, now=now)
+def _pass(config: Config, stop: StopRequest, now: Any) -> Outcome:
+    with progress.watching() as watcher:
+        return wiring.sync(config, sources=config.sources, command="demo", stop=stop, watcher=watcher, now=now)
 
 
 def _show_books(console: Console, config: Config, box: _Box) -> None:

@@ -26,7 +26,7 @@ def _run() -> None:
 
         app()
     except SyncdError as error:
-        say(error)
+        printing.error(error)
         raise SystemExit(int(error.exit_code)) from None
     except Exception as error:  # noqa: BLE001 - the last one who can say it
         from syncd import log
@@ -34,14 +34,3 @@ def _run() -> None:
 
         printing.block(f"syncd: a bug, please report it:\n{redact(log.render(error))}")
         raise SystemExit(int(Exit.BUG)) from None
-
-
-def say(error: SyncdError) -> None:
-    """Tell a person what is wrong and what to do."""
-    printing.note(f"syncd: {error.message}")
-    for problem in getattr(error, "problems", ()):
-        printing.note(f"  {problem.path}: {problem.message}")
-        if problem.hint:
-            printing.note(f"      → {problem.hint}")
-    if error.hint:
-        printing.note(f"  → {error.hint}")

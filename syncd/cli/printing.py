@@ -7,6 +7,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from syncd.errors import SyncdError
 from syncd.text import visible
 
 if TYPE_CHECKING:
@@ -49,3 +50,14 @@ def styled(text: object, style: str = "") -> "Text":
     from rich.text import Text
 
     return Text(visible(text), style)
+
+
+def error(failure: SyncdError) -> None:
+    """Tell a person what is wrong and what to do."""
+    note(f"syncd: {failure.message}")
+    for problem in getattr(failure, "problems", ()):
+        note(f"  {problem.path}: {problem.message}")
+        if problem.hint:
+            note(f"      → {problem.hint}")
+    if failure.hint:
+        note(f"  → {failure.hint}")

@@ -1,62 +1,25 @@
-"""Progress bars for a pass on a terminal."""
+"""Show how a pass goes on: bars on a terminal, otherwise log lines alone."""
 
-from types import TracebackType
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
-
-from syncd.ledger import Booked
-from syncd.lifecycle.states import MEANINGS, State
-from syncd.passes.dispatch import Totals
-from syncd.text import visible
+from syncd import log
+from syncd.passes.report import Watcher
 
 
-class Bars:
-    """One line for each stream read and one for what is delivered; a Watcher."""
+@contextmanager
+def watching(*, verbose: bool = False) -> Iterator[Watcher | None]:
+    """Show progress bars on a terminal, with the logs above them."""
+    if not sys.stderr.isatty():
+        log.configure(verbose)
+        yield None
+        return
+    from rich.console import Console  # 60 ms that a pass by cron does not wait for
 
-    def __init__(self, console: Console) -> None:
-        self._progress = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description:<24}", markup=False),
-            BarColumn(bar_width=30),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}", style="dim", markup=False),
-            TimeElapsedColumn(),
-            console=console,
-        )
-        self._streams: dict[tuple[str, str], TaskID] = {}
-        self._sent: TaskID | None = None
-        self._booked = 0
+    from syncd.cli.progress_bars import Bars
 
-    def __enter__(self) -> "Bars":
-        self._progress.start()
-        self._sent = self._progress.add_task("to Recotap", total=None, note="")
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        for task in self._progress.tasks:
-            self._progress.update(task.id, total=task.completed)
-        self._progress.stop()
-
-    def went_on(self) -> None:
-        """Nothing to show that `read` and `sent` do not."""
-
-    def read(self, source: str, stream: str, booked: Booked, count: int) -> None:
-        """Move the stream's line on."""
-        task = self._streams.get((source, stream))
-        if task is None:
-            task = self._progress.add_task(visible(f"from {source} {stream}"), total=None, note="")
-            self._streams[source, stream] = task
-        self._booked += booked.new
-        completed = int(self._progress.tasks[self._index(task)].completed) + count
-        self._progress.update(task, completed=completed, note=f"{self._booked} new in all")
-
-    def sent(self, totals: Totals) -> None:
-        """Move the line of what Recotap has on."""
-        if self._sent is None:
-            return
-        done = sum(count for verdict, count in totals.verdicts.items() if MEANINGS[verdict].state is State.DELIVERED)
-        self._progress.update(self._sent, completed=done, note=f"{totals.posts} requests")
-
-    def _index(self, task: TaskID) -> int:
-        return self._progress.task_ids.index(task)
+    with Bars(Console(stderr=True)) as bars:
+        log.configure(verbose)  # to the stderr that the bars have taken over
+        yield bars
+    log.configure(verbose)

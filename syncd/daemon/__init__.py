@@ -13,7 +13,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from syncd.signals import hearing
+from syncd.signals import queued
 
 
 def run(config_file: Path | None) -> int:
@@ -22,7 +22,7 @@ def run(config_file: Path | None) -> int:
     ConfigError, LedgerError or LedgerHeld when it cannot begin. From then on no failure ends it.
     """
     events: SimpleQueue[Any] = SimpleQueue()
-    with hearing(events):  # before the half second that the imports take
+    with queued(events):  # before the half second that the imports take
         from syncd.daemon.service import serve
 
         return serve(config_file, events)

@@ -23,8 +23,7 @@ from syncd.daemon.systemd import Notifier
 from syncd.daemon.worker import Ended, Order, Worker, say_problems
 from syncd.errors import ConfigError, Exit, LedgerHeld, Problem, SyncdError
 from syncd.ledger import RECOTAP, Ledger, held
-from syncd.passes import wiring
-from syncd.passes.engine import Halt
+from syncd.signals import StopRequest
 from syncd.types.schedule import Timetable
 
 log = structlog.get_logger()
@@ -54,7 +53,7 @@ def serve(config_file: Path | None, events: "SimpleQueue[_Event]") -> int:
             ledger.cut_short(clock.now())
             if not ledger.balanced():
                 log.error("books.unbalanced", hint="rows were removed by hand: restore a backup")
-        wiring.collect_less_often()
+        memory.collect_less_often()
         memory.share_one_arena()
         return Service(config, events, Notifier.of_environment(), still_held, config_file=config_file).run()
 
@@ -89,10 +88,10 @@ class Service:
         self._events = events
         self._notifier = notifier
         self._still_held = still_held
-        self._halt = Halt()
+        self._stop_request = StopRequest()
         self._agenda = Agenda()
         self._jobs = Jobs(events.put)
-        self._worker = Worker(self._halt, events.put)
+        self._worker = Worker(self._stop_request, events.put)
         self._ledger = Outlook(config.ledger.path)
         self._ahead = _wall_ahead()
         self._busy = False
@@ -209,7 +208,7 @@ class Service:
         self._notifier.status("stopping" + (": the request under way ends first" if self._busy else ""))
         timeouts = [self._config.recotap.timeout, *(source.config.timeout for source in self._config.sources)]
         self._leave_at = time.monotonic() + max(timeouts).total_seconds() + GRACE_S
-        self._halt.ask(number)
+        self._stop_request.request(number)
 
     def _reload(self) -> None:
         """Read the configuration again: a valid one holds from the next pass on, else the old one stays."""

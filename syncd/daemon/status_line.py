@@ -5,7 +5,7 @@ from datetime import datetime
 
 from syncd.errors import SyncdError
 from syncd.lifecycle.states import MEANINGS, State
-from syncd.passes.engine import Outcome
+from syncd.passes.report import Outcome
 from syncd.text import fit
 
 PLACES = 160  # characters of an error's message: the line is to be read at a glance

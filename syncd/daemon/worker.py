@@ -16,7 +16,8 @@ from syncd.ledger import Booked
 from syncd.lifecycle.states import MEANINGS, State
 from syncd.passes import wiring
 from syncd.passes.dispatch import Totals
-from syncd.passes.engine import Halt, Outcome
+from syncd.passes.report import Outcome
+from syncd.signals import StopRequest
 
 log = structlog.get_logger()
 
@@ -71,8 +72,8 @@ class Progress:
 class Worker:
     """Make the passes that are ordered; `ended` is called in the worker's thread."""
 
-    def __init__(self, halt: Halt, ended: Callable[[Ended], None]) -> None:
-        self._halt = halt
+    def __init__(self, stop: StopRequest, ended: Callable[[Ended], None]) -> None:
+        self._stop = stop
         self._ended = ended
         self._orders: SimpleQueue[Order | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="passes", daemon=True)
@@ -105,7 +106,7 @@ class Worker:
 
     def _pass(self, order: Order) -> Ended:
         try:
-            outcome = wiring.one_pass(order.config, sources=order.sources, halt=self._halt, watcher=self.progress)
+            outcome = wiring.one_pass(order.config, sources=order.sources, stop=self._stop, watcher=self.progress)
         except SyncdError as error:  # the ledger, or Recotap's key: nothing could begin, or it broke off
             _say(error)
             return Ended(error=error)

@@ -19,10 +19,6 @@ JITTER = 0.1  # share added at random, so that a refused crowd does not come bac
 # No wait that is booked is longer than this: a later one was booked by a clock that was wrong since.
 LONGEST_WAIT = timedelta(hours=25)
 
-SWEEP_EVERY = timedelta(days=1)
-SWEEP_REACH = timedelta(hours=24)  # how far a sweep reaches back before the previous one
-FIRST_SWEEP_REACH = timedelta(hours=48)
-
 
 def gives_up_at(*, waiting_since: datetime, occurred_at: datetime | None) -> datetime:
     """Return when an incomplete activity is dead: 30 days after first sight or the event, the later."""
@@ -59,32 +55,3 @@ def back_off(*, refusals: int, random: Callable[[], float]) -> timedelta:
     """Return how long to wait after the `refusals`-th verdict about the item itself (1 is the first)."""
     doubled: timedelta = BACK_OFF_FIRST * 2 ** min(refusals - 1, 10)
     return min(doubled, BACK_OFF_MOST) * (1 + JITTER * random())
-
-
-def window_since(
-    *,
-    start: datetime,
-    overlap: timedelta,
-    watermark: datetime | None,
-    swept_at: datetime | None,
-    sweep: bool,
-    now: datetime,
-) -> datetime:
-    """Return the lower end of the window to read; a sweep reaches further back, never before `start`."""
-    if watermark is None:
-        return start
-    since = watermark - overlap
-    if sweep:
-        # A sweep that is yet to come was booked by a clock that was wrong: it says nothing of what was swept.
-        unknown = swept_at is None or swept_at > now + SWEEP_EVERY
-        reach = now - FIRST_SWEEP_REACH if unknown or swept_at is None else swept_at - SWEEP_REACH
-        since = min(since, reach)
-    return max(start, since)
-
-
-def sweep_due(*, swept_at: datetime | None, now: datetime) -> bool:
-    """Tell whether the daily sweep is due: once a day, and at once where there was none yet.
-
-    One booked for tomorrow or later was booked by a clock that was wrong: it is due as well.
-    """
-    return swept_at is None or abs(now - swept_at) >= SWEEP_EVERY

@@ -16,8 +16,9 @@ from syncd.lifecycle.transitions import Reading
 from syncd.normalize.normalizer import Normalizer
 from syncd.normalize.own_domains import VOUCHED, Vouching
 from syncd.normalize.rules import Rules
-from syncd.passes.engine import WAKE_S, Halt
+from syncd.passes.engine import WAKE_S
 from syncd.passes.reader import STOP_S, Event, Failed, Finished, Met, Read, Reader, as_told
+from syncd.signals import StopRequest
 
 
 class DryRun:
@@ -29,7 +30,7 @@ class DryRun:
         rules: Rules,
         *,
         ledger: Path,
-        halt: Halt,
+        stop: StopRequest,
         now: Callable[[], datetime] = clock.now,
     ) -> None:
         self.counts: Counter[tuple[str, str]] = Counter()  # (state, reason) of what was read
@@ -41,7 +42,7 @@ class DryRun:
         self._vouching = Vouching(rules, self._kept())
         self._now = now
         self._ending = threading.Event()
-        halt.heard = self._ending.set
+        stop.on_request = self._ending.set
 
     def readings(self) -> Generator[Reading]:
         """Yield what is new or changed in the CRM, judged, source by source."""

@@ -7,31 +7,31 @@
 The thread that calls `run` is the only one that writes the ledger.
 """
 
-import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from queue import Empty, SimpleQueue
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
 from syncd import clock
 from syncd.connector import Record, Source
 from syncd.errors import Exit, LedgerError, Stopped, SyncdError, Unavailable, worst
-from syncd.ledger import CLOCK, RECOTAP, Booked, Ledger
+from syncd.ledger import CLOCK, RECOTAP, Ledger
 from syncd.lifecycle.states import MEANINGS, State, Verdict
 from syncd.lifecycle.transitions import Reading
 from syncd.normalize.normalizer import Normalizer
 from syncd.normalize.own_domains import VOUCHED, Vouching
 from syncd.normalize.rules import Rules
 from syncd.passes.clocks import PassClocks
-from syncd.passes.dispatch import Poster, Push, Totals
+from syncd.passes.dispatch import Poster, Push
 from syncd.passes.reader import Event, Failed, Finished, Met, Read, Reader, WindowRead, as_told
+from syncd.passes.report import NoWatcher, Outcome, StreamTotals, Watcher
+from syncd.signals import StopRequest
 
 log = structlog.get_logger()
 
@@ -41,69 +41,6 @@ WAKE_S = 0.5  # the longest nap between two looks at the clock
 
 
 _Arrival = tuple[Reader | None, Any]  # of a reader: an Event; of None: a POST that came back, or None to look up
-
-
-class Watcher(Protocol):
-    """What wants to see a pass go on, e.g. progress bars; called in the ledger's thread."""
-
-    def went_on(self) -> None:
-        """Something came, whatever it was: of a reader, or of a POST."""
-
-    def read(self, source: str, stream: str, booked: Booked, count: int) -> None:
-        """One page was booked: what it changed, and how many records it held."""
-
-    def sent(self, totals: Totals) -> None:
-        """Verdicts of one POST were booked."""
-
-
-class NoWatcher:
-    """Look away."""
-
-    def went_on(self) -> None:
-        """Do nothing."""
-
-    def read(self, source: str, stream: str, booked: Booked, count: int) -> None:
-        """Do nothing."""
-
-    def sent(self, totals: Totals) -> None:
-        """Do nothing."""
-
-
-@dataclass(slots=True)
-class StreamTotals:
-    """What a pass read of one stream."""
-
-    read: int = 0
-    new: int = 0
-    changed: int = 0
-    changed_after_delivery: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a pass ended."""
-
-    exit_code: Exit
-    totals: Totals
-    streams: dict[tuple[str, str], StreamTotals] = field(default_factory=dict)
-    errors: tuple[SyncdError, ...] = ()
-    failed: Mapping[str, SyncdError] = field(default_factory=dict)  # sources that were not read to the end, and
-    # RECOTAP where sending stopped: why
-
-
-class Halt:
-    """A request to end, made by a signal."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        self.exit_code = Exit.SIGTERM
-        self.heard: Callable[[], None] = lambda: None
-
-    def ask(self, number: int) -> None:
-        """Ask for the end because of signal `number`; safe in a signal handler."""
-        self.asked = True
-        self.exit_code = Exit.SIGINT if number == signal.SIGINT else Exit.SIGTERM
-        self.heard()
 
 
 class Pass:
@@ -118,20 +55,20 @@ class Pass:
         *,
         concurrency: int,
         max_age: timedelta,
-        halt: Halt | None = None,
+        stop: StopRequest | None = None,
         watcher: Watcher | None = None,
         now: Callable[[], datetime] = clock.now,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ledger = ledger
         self._waiting = list(sources)
-        self._halt = halt or Halt()
+        self._stop = stop or StopRequest()
         self._watcher = watcher or NoWatcher()
         self._now = now
         self._events: SimpleQueue[_Arrival] = SimpleQueue()
         self._deferred: deque[tuple[Reader, Event]] = deque()
         self._ending = threading.Event()
-        self._halt.heard = self._end_soon
+        self._stop.on_request = self._end_soon
         self._push = Push(
             ledger, poster, concurrency=concurrency, max_age=max_age, now=now, monotonic=monotonic,
             answered=lambda returned: self._events.put((None, returned)), certain=lambda: self._certain(may_ask=False),
@@ -159,7 +96,7 @@ class Pass:
             log.warning("pass.recovered", activities=crashed, hint="the last pass was cut short; nothing is lost")
         self._ledger.unpause(started)
         self._pause_recotap(started)
-        if self._halt.asked:
+        if self._stop.requested:
             self._ending.set()
         elif self._ledger.clock_doubted():  # if it is right by now, what waits is due before the reader looks
             self._certain()
@@ -175,7 +112,7 @@ class Pass:
         try:
             self._loop()
         finally:
-            self._halt.heard = lambda: None  # nobody is to keep this pass, and all that it holds
+            self._stop.on_request = lambda: None  # nobody is to keep this pass, and all that it holds
             self._ending.set()  # when the ledger failed: the reader is to end too
             self._push.close()
             if self._reader:
@@ -413,8 +350,8 @@ class Pass:
                 "rows were removed by hand, or the file was changed: restore a backup; `syncd status` shows the books"
             )
             log.error("books.unbalanced", hint=hint)
-        if self._halt.asked:
-            self._codes.add(self._halt.exit_code)
+        if self._stop.requested:
+            self._codes.add(self._stop.exit_code)
         code = worst(self._codes)
         self._ledger.end_pass(pass_id, exit_code=code, now=self._now())
         log.info("pass.finished", exit_code=int(code), **self._ledger.counts())
@@ -464,6 +401,3 @@ def _error(code: Exit, message: str, hint: str) -> SyncdError:
     error = SyncdError(message, hint=hint)
     error.exit_code = code
     return error
-
-
-__all__ = ["Halt", "Outcome", "Pass", "StreamTotals", "Watcher"]

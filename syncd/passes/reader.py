@@ -24,9 +24,9 @@ from syncd.connector import Connector, Context, Page, Ref, Source, Window
 from syncd.errors import ConfigError, Problem, Stopped, SyncdError, Unauthorized, Unavailable
 from syncd.http.server_clock import ServerClock
 from syncd.ledger import CLOCK, Glance
-from syncd.lifecycle import timing
 from syncd.normalize import incoming
 from syncd.normalize.own_domains import Vouching
+from syncd.passes import windows
 from syncd.text import is_stand_in, kept_id
 
 log = structlog.get_logger()
@@ -239,8 +239,8 @@ class Reader:
         state = glance.stream(self.source.name, stream) if glance else None
         watermark, swept_at = (state.watermark, state.swept_at) if state else (None, None)
         now = self.clock.now()
-        sweep = timing.sweep_due(swept_at=swept_at, now=now)
-        since = timing.window_since(
+        sweep = windows.sweep_due(swept_at=swept_at, now=now)
+        since = windows.window_since(
             start=self.source.config.start, overlap=self.source.config.overlap, watermark=watermark,
             swept_at=swept_at, sweep=sweep, now=now,
         )  # fmt: skip

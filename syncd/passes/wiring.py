@@ -1,21 +1,17 @@
 """Put the parts together as the configuration says; `cli` and whatever else runs passes start here."""
 
-import gc
-import os
-import signal
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from types import FrameType
 
-from syncd import clock, log
+from syncd import clock, memory
 from syncd.config import Config
 from syncd.connector import Source
 from syncd.errors import ConfigError, Problem
 from syncd.ledger import Ledger, held
-from syncd.passes.engine import Halt, Outcome, Pass, Watcher
+from syncd.passes.engine import Pass
+from syncd.passes.report import Outcome, Watcher
 from syncd.recotap.sender import Sender
+from syncd.signals import StopRequest
 
 
 def sender(config: Config, *, now: Callable[[], datetime] = clock.now) -> Sender:
@@ -39,7 +35,7 @@ def sync(
     *,
     sources: Sequence[Source],
     command: str,
-    halt: Halt,
+    stop: StopRequest,
     watcher: Watcher | None = None,
     now: Callable[[], datetime] = clock.now,
 ) -> Outcome:
@@ -47,16 +43,16 @@ def sync(
 
     LedgerHeld at once when another syncd has it; LedgerError when it fails.
     """
-    collect_less_often()
+    memory.collect_less_often()
     with held(config.ledger.path, command):
-        return one_pass(config, sources=sources, halt=halt, watcher=watcher, now=now)
+        return one_pass(config, sources=sources, stop=stop, watcher=watcher, now=now)
 
 
 def one_pass(
     config: Config,
     *,
     sources: Sequence[Source],
-    halt: Halt,
+    stop: StopRequest,
     watcher: Watcher | None = None,
     now: Callable[[], datetime] = clock.now,
 ) -> Outcome:
@@ -72,51 +68,7 @@ def one_pass(
             config.rules.to_rules(),
             concurrency=config.recotap.concurrency,
             max_age=config.recotap.max_age,
-            halt=halt,
+            stop=stop,
             watcher=watcher,
             now=now,
         ).run()
-
-
-def collect_less_often() -> None:
-    """Spare the garbage collector what can only cost: a tenth of a pass's CPU, measured, for no garbage.
-
-    Records come and go by the hundred thousand, none of them in a cycle; what the
-    imports made stays for good. Once a process: what is garbage by then stays for good too.
-    """
-    gc.freeze()
-    gc.set_threshold(10_000, 10, 10)
-
-
-@contextmanager
-def listening(halt: Halt) -> Iterator[None]:
-    """Let SIGINT and SIGTERM ask for the end; a second one leaves at once, which the ledger survives."""
-
-    def heard(number: int, frame: FrameType | None) -> None:
-        if halt.asked:
-            os._exit(128 + number)
-        halt.ask(number)
-
-    before = {number: signal.signal(number, heard) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def watching(*, verbose: bool = False) -> Iterator[Watcher | None]:
-    """Show progress bars where somebody looks, with the logs above them."""
-    if not sys.stderr.isatty():
-        log.configure(verbose)
-        yield None
-        return
-    from rich.console import Console  # 60 ms that a pass by cron does not wait for
-
-    from syncd.cli.progress import Bars
-
-    with Bars(Console(stderr=True)) as bars:
-        log.configure(verbose)  # to the stderr that the bars have taken over
-        yield bars
-    log.configure(verbose)

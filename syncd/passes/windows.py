@@ -1,0 +1,36 @@
+"""The window of modification times that a pass reads of one stream. Pure."""
+
+from datetime import datetime, timedelta
+
+SWEEP_EVERY = timedelta(days=1)
+SWEEP_REACH = timedelta(hours=24)  # how far a sweep reaches back before the previous one
+FIRST_SWEEP_REACH = timedelta(hours=48)
+
+
+def window_since(
+    *,
+    start: datetime,
+    overlap: timedelta,
+    watermark: datetime | None,
+    swept_at: datetime | None,
+    sweep: bool,
+    now: datetime,
+) -> datetime:
+    """Return the lower end of the window to read; a sweep reaches further back, never before `start`."""
+    if watermark is None:
+        return start
+    since = watermark - overlap
+    if sweep:
+        # A sweep that is yet to come was booked by a clock that was wrong: it says nothing of what was swept.
+        unknown = swept_at is None or swept_at > now + SWEEP_EVERY
+        reach = now - FIRST_SWEEP_REACH if unknown or swept_at is None else swept_at - SWEEP_REACH
+        since = min(since, reach)
+    return max(start, since)
+
+
+def sweep_due(*, swept_at: datetime | None, now: datetime) -> bool:
+    """Tell whether the daily sweep is due: once a day, and at once where there was none yet.
+
+    One booked for tomorrow or later was booked by a clock that was wrong: it is due as well.
+    """
+    return swept_at is None or abs(now - swept_at) >= SWEEP_EVERY
