@@ -22,7 +22,7 @@ from syncd.activity import Draft, Kind, Owner
 from syncd.errors import SyncdError
 from syncd.http.server_clock import ServerClock
 from syncd.types.durations import Duration, Positive
-from syncd.types.schedule import Timetable
+from syncd.types.schedule import Schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,9 @@ class Page:
     """Up to about 1,000 records, complete, and every ref read on the way.
 
     `refs` holds every record read, also those that `needed` waved off; its greatest
-    modification time is safe as a watermark, as far as `until` goes: everything up to the
+    modification time is safe as a watermark, as far as `complete_until` goes: everything up to the
     earlier of the two, as far as the CRM showed it, stands in this page or an earlier one.
-    It may fall between records of one time, because windows are inclusive. `until` is the
+    It may fall between records of one time, because windows are inclusive. `complete_until` is the
     window's end, on its last page for certain; a page that shows rows later than their
     place says less.
 
@@ -68,7 +68,7 @@ class Page:
 
     refs: Sequence[Ref]
     records: Sequence[Record]
-    until: datetime | None = None  # no watermark goes beyond it; the CRM's clock; None in fetch_ids
+    complete_until: datetime | None = None  # no watermark goes beyond it; the CRM's clock; None in fetch_ids
     missing: Sequence[str] = ()  # fetch_ids alone: ids that the CRM did not find
     withheld: SyncdError | None = None  # why the key may not see the content of this stream's records; None: it may
 
@@ -104,7 +104,7 @@ class Context:
     store: Store
     now: Callable[[], datetime]  # aware UTC, the local clock
     sleep: Callable[[float], None]  # seconds; raises Stopped when the pass is to end
-    looks_only: bool = False  # a dry run or a check: nothing outside may be changed
+    read_only: bool = False  # a dry run or a check: nothing outside may be changed
     turn_s: float | None = None  # a check: how long to wait in all for limits and failures; None: as a pass does
     clock: ServerClock | None = None  # the CRM's: who asks over a network lets it learn from each response
 
@@ -144,7 +144,7 @@ class SourceConfig(BaseModel):
     overlap: Duration = timedelta(minutes=15)
     settle: Settle = Settle()
     external_id: str = "{source}-{kind}-{id}"
-    schedule: Timetable = Timetable()  # of the daemon's passes over it; without `every` and `cron` that of [schedule]
+    schedule: Schedule = Schedule()  # of the daemon's passes over it; without `every` and `cron` that of [schedule]
     timeout: Positive = timedelta(seconds=30)
 
     @field_validator("external_id")

@@ -19,7 +19,7 @@ NAME_MOST = 200  # characters before `<` that are taken for a name
 ODD = (RecursionError, ValueError, IndexError, TypeError, AttributeError)
 
 
-def text(value: Any) -> str | None:
+def parse_text(value: Any) -> str | None:
     """Return a trimmed text, cut to LONGEST; None for null, "" (both mean empty) and whatever is no scalar."""
     if isinstance(value, str):
         return value[:LONGEST].strip() or None
@@ -37,7 +37,7 @@ def dig(value: Any, *path: str) -> Any:
 
 def number(value: Any) -> float | None:
     """Return a finite number, written as "3800", "3800.0" or "1,234"; None for all else, e.g. "3092;388"."""
-    written = text(value)
+    written = parse_text(value)
     if written is None:
         return None
     if THOUSANDS.match(written):
@@ -55,9 +55,9 @@ def count(value: Any) -> int | None:
     return None if found is None or found < 0 else int(found)
 
 
-def moment(value: Any) -> datetime | None:
+def parse_time(value: Any) -> datetime | None:
     """Return an instant, written as ISO 8601 (UTC where it names no zone) or as epoch milliseconds."""
-    written = text(value)
+    written = parse_text(value)
     if written is None:
         return None
     try:
@@ -81,7 +81,7 @@ def from_ms(ms: int) -> datetime:
 
 def full_name(first: Any, last: Any) -> str | None:
     """Return "first last", as far as there is any."""
-    return " ".join(part for part in (text(first), text(last)) if part) or None
+    return " ".join(part for part in (parse_text(first), parse_text(last)) if part) or None
 
 
 def addresses(value: Any) -> list[tuple[str | None, str]]:
@@ -90,8 +90,8 @@ def addresses(value: Any) -> list[tuple[str | None, str]]:
     Several are separated by `;` or `,`; the sample has the form `ToFirst+ToLast<to@test.com>`.
     """
     found: list[tuple[str | None, str]] = []
-    for piece in (text(value) or "").split(";"):
-        found.extend((text(name.replace("+", " ")), address) for name, address in _pairs(piece))
+    for piece in (parse_text(value) or "").split(";"):
+        found.extend((parse_text(name.replace("+", " ")), address) for name, address in _pairs(piece))
     return found
 
 

@@ -38,7 +38,7 @@ def hubspot(url: str, _ca_file: str) -> Ask:
 
     table = {"connector": "hubspot", "start": NOW, "access_token": "env:TOKEN", "base_url": url, "timeout": TIMEOUT}
     client = Client(HubSpotConfig(**table, search_per_second=0), context())
-    client.lose_patience()
+    client.stop_retrying()
     return lambda: len(client.search("calls", {})["results"])
 
 
@@ -48,7 +48,7 @@ def salesforce(url: str, ca_file: str) -> Ask:
 
     table = {"connector": "salesforce", "start": NOW, "ca_file": ca_file, "timeout": TIMEOUT}
     client = Client(SalesforceConfig(**table, session_id="env:SESSION", instance_url=url), context())
-    client._patience.lose()
+    client._retries.stop_retrying()
     return lambda: len(client.query("SELECT Id FROM Task", what="calls")["records"])
 
 

@@ -23,11 +23,11 @@ from unittest import mock
 from connectors.jsonl import Jsonl, JsonlConfig
 from connectors.jsonl.place import Place
 from syncd.connector import Context, Source, Window
-from syncd.ledger import Glance, Ledger
+from syncd.ledger import Ledger, LedgerReader
 from syncd.normalize.rules import Rules
 from syncd.passes.engine import Pass
 from syncd.passes.reader import PassStore
-from syncd.passes.report import Outcome
+from syncd.passes.report import PassResult
 from tests.recotaps import Recotap
 
 NOW = datetime(2026, 10, 5, 9, 0, tzinfo=UTC)
@@ -89,7 +89,7 @@ class Drop:
 
     # -- by the engine ------------------------------------------------------------------
 
-    def sync(self, *, killed_at: int = 0, minutes: float = 5) -> Outcome | None:
+    def sync(self, *, killed_at: int = 0, minutes: float = 5) -> PassResult | None:
         """Make one pass, `minutes` after the last; None when it was killed."""
         self.later(minutes=minutes)
         source = Source("files", self.config, Jsonl)
@@ -154,12 +154,12 @@ class Drop:
         return dict(self.sql("SELECT crm_id, detail FROM activities WHERE state = 'dead'"))
 
     def explain(self, crm_id: str) -> dict[str, Any]:
-        with Glance.at(self.ledger) as glance:
+        with LedgerReader.at(self.ledger) as glance:
             (name,) = glance.find(crm_id)
             return glance.explain(name)
 
     def balanced(self) -> bool:
-        with Glance.at(self.ledger) as glance:
+        with LedgerReader.at(self.ledger) as glance:
             return glance.balanced()
 
     @property

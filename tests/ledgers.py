@@ -10,7 +10,7 @@ from typing import Any
 
 from syncd.activity import Kind
 from syncd.connector import Ref
-from syncd.ledger import Booked, Claimed, Judgement, Ledger
+from syncd.ledger import AttemptResult, Booked, Claimed, Ledger
 from syncd.lifecycle.states import State, Verdict
 from syncd.lifecycle.transitions import Reading
 
@@ -92,8 +92,8 @@ def send(
 ) -> list[str]:
     """Send what is due in one POST that meets one verdict; return the CRM's ids of what was sent."""
     claim = ledger.intend(due(ledger, now=now, **more), now=now)
-    judgements = [Judgement(each.id, verdict, detail) for each in claim.activities]
-    ledger.judge(claim.post_id, judgements, now=now, max_age=max_age, random=half)
+    judgements = [AttemptResult(each.id, verdict, detail) for each in claim.activities]
+    ledger.record_verdicts(claim.post_id, judgements, now=now, max_age=max_age, random=half)
     return names(claim.activities)
 
 

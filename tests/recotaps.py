@@ -21,9 +21,9 @@ from syncd.connector import Ref
 from syncd.ledger import RECOTAP, Ledger
 from syncd.lifecycle.states import State, Verdict
 from syncd.lifecycle.transitions import Reading
-from syncd.passes.dispatch import Poster, Push, Stop, Totals
+from syncd.passes.dispatch import Poster, Push, SendingStopped, Totals
 from syncd.recotap import responses
-from syncd.recotap.responses import Answer
+from syncd.recotap.responses import BatchResult
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 PATIENCE_S = 20.0  # after which a test that waits for a thread fails instead
@@ -78,7 +78,7 @@ class Recotap:
     most_in_flight: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def post(self, sent: Sequence[tuple[str, str]]) -> Answer:
+    def post(self, sent: Sequence[tuple[str, str]]) -> BatchResult:
         ids = [name for name, _ in sent]
         with self._lock:
             self.in_flight += 1
@@ -93,11 +93,11 @@ class Recotap:
             with self._lock:
                 self.in_flight -= 1
 
-    def _answer(self, sent: Sequence[tuple[str, str]], ids: list[str], ordered: Any) -> Answer:
+    def _answer(self, sent: Sequence[tuple[str, str]], ids: list[str], ordered: Any) -> BatchResult:
         if isinstance(ordered, AfterWork):
             self._work(sent)
             ordered = ordered.then
-        if isinstance(ordered, Answer):
+        if isinstance(ordered, BatchResult):
             self.statuses.append(0)
             return ordered
         status, headers, body = ordered or self._work(sent)
@@ -151,12 +151,12 @@ class Held:
 
     def __init__(self, ids: list[str]) -> None:
         self.ids = ids
-        self._answer: SimpleQueue[Answer] = SimpleQueue()
+        self._answer: SimpleQueue[BatchResult] = SimpleQueue()
 
-    def answer(self, answer: Answer) -> None:
+    def answer(self, answer: BatchResult) -> None:
         self._answer.put(answer)
 
-    def wait(self) -> Answer:
+    def wait(self) -> BatchResult:
         return self._answer.get(timeout=PATIENCE_S)
 
 
@@ -167,7 +167,7 @@ class Hand:
         self._held: SimpleQueue[Held] = SimpleQueue()
         self._all: list[Held] = []
 
-    def post(self, sent: Sequence[tuple[str, str]]) -> Answer:
+    def post(self, sent: Sequence[tuple[str, str]]) -> BatchResult:
         held = Held([name for name, _ in sent])
         self._all.append(held)
         self._held.put(held)
@@ -187,13 +187,13 @@ class Hand:
 
 Http = tuple[int, dict[str, str], Any]  # status, headers in lower case, body
 DOWN: Http = (503, {}, {"statusCode": 503, "message": "Service Unavailable"})
-LOST = Answer("down", "no answer within the deadline", stored=True)
-NO_CONNECTION = Answer("unreachable", "no connection")
+LOST = BatchResult("down", "no answer within the deadline", stored=True)
+NO_CONNECTION = BatchResult("unreachable", "no connection")
 
 
-def all_created(ids: Iterable[str]) -> Answer:
+def all_created(ids: Iterable[str]) -> BatchResult:
     """Answer 200: all stored."""
-    return Answer("answered", verdicts={name: responses.Judged(Verdict.CREATED) for name in ids})
+    return BatchResult("answered", verdicts={name: responses.ItemResult(Verdict.CREATED) for name in ids})
 
 
 class Desk:
@@ -252,7 +252,7 @@ class Desk:
         push.close()
         return push
 
-    def sync(self) -> tuple[Totals, Stop | None]:
+    def sync(self) -> tuple[Totals, SendingStopped | None]:
         """Make one pass."""
         push = self.run(self.push())
         return push.totals, push.stop

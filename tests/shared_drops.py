@@ -14,7 +14,7 @@ from syncd.errors import Exit
 from syncd.ledger import Ledger
 from syncd.normalize.rules import Rules
 from syncd.passes.engine import Pass
-from syncd.passes.report import Outcome
+from syncd.passes.report import PassResult
 from syncd.signals import StopRequest
 from tests.drops import Drop, call, email
 
@@ -59,11 +59,11 @@ class Shared(Drop):
             case "folder":
                 path.mkdir()
 
-    def passed(self, stop: StopRequest | None = None, *, minutes: float = 5) -> Outcome:
+    def passed(self, stop: StopRequest | None = None, *, minutes: float = 5) -> PassResult:
         """Return the outcome of a pass over both sources."""
         self.later(minutes=minutes)
         self.other.at = self.at
-        outcomes: list[Outcome | BaseException] = []
+        outcomes: list[PassResult | BaseException] = []
 
         def run() -> None:
             try:
@@ -108,7 +108,7 @@ class Shared(Drop):
         )
 
 
-def named(outcome: Outcome, what: str) -> int:
+def named(outcome: PassResult, what: str) -> int:
     """Count the errors that name something; each has a remedy."""
     assert all(error.hint for error in outcome.errors)
     return sum(error.message.count(what) for error in outcome.errors)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from syncd.lifecycle.states import Verdict
 from syncd.recotap import responses
-from syncd.recotap.responses import Answer, Judged
+from syncd.recotap.responses import BatchResult, ItemResult
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 CREATED, DUPLICATE, FAILED = Verdict.CREATED, Verdict.DUPLICATE, Verdict.FAILED
@@ -19,7 +19,7 @@ EXISTS = "Activity with externalActivityId '{}' already exists."
 HTML = "<html><body>Scheduled maintenance</body></html>"
 
 
-def read(status, body, sent=("a", "b", "c"), **headers) -> Answer:
+def read(status, body, sent=("a", "b", "c"), **headers) -> BatchResult:
     text = body if isinstance(body, str) else json.dumps(body)
     return responses.read(status, {k.replace("_", "-"): v for k, v in headers.items()}, text, sent, now=NOW)
 
@@ -28,7 +28,7 @@ def item(name, status="created", **more):
     return {"externalActivityId": name, "status": status, **more}
 
 
-def ok(*results, summary=None, status=200, sent=("a", "b", "c")) -> Answer:
+def ok(*results, summary=None, status=200, sent=("a", "b", "c")) -> BatchResult:
     data = {"results": list(results)} | ({} if summary is None else {"summary": summary})
     return read(status, {"statusCode": 200, "path": "/api/v1/sales-activities", "data": data}, sent)
 
@@ -51,8 +51,9 @@ def tree(**by_index):
 class TestTwoHundred:
     def test_each_item_has_its_own_outcome(self):
         answer = ok(item("a"), item("b", "failed", error=EXISTS.format("b")), item("c", "skipped", reason="a meeting"))
-        assert answer == Answer(
-            "answered", verdicts={"a": Judged(CREATED), "b": Judged(DUPLICATE), "c": Judged(SKIPPED, "a meeting")}
+        assert answer == BatchResult(
+            "answered",
+            verdicts={"a": ItemResult(CREATED), "b": ItemResult(DUPLICATE), "c": ItemResult(SKIPPED, "a meeting")},
         )
 
     def test_201_is_as_good_as_200(self):
@@ -97,7 +98,7 @@ class TestTwoHundred:
     def test_a_double_that_disagrees_proves_nothing(self, other):
         for order in (1, -1):
             answer = ok(*[item("a"), other][::order])
-            assert answer.verdicts == {"a": Judged(UNANSWERED, "several results that disagree")}
+            assert answer.verdicts == {"a": ItemResult(UNANSWERED, "several results that disagree")}
 
     def test_created_exists_and_failed_for_one_id_prove_nothing(self):
         answer = ok(item("a"), item("a", "failed", error=EXISTS.format("a")), item("a", "failed", error="boom"))
@@ -105,7 +106,7 @@ class TestTwoHundred:
 
     @pytest.mark.parametrize("status", ["Created", "ok", "", None, 1, ["created"], {"created": True}])
     def test_a_status_that_is_not_recotaps_proves_nothing(self, status):
-        assert ok(item("a", status)).verdicts == {"a": Judged(UNANSWERED, "a status that is not Recotap's")}
+        assert ok(item("a", status)).verdicts == {"a": ItemResult(UNANSWERED, "a status that is not Recotap's")}
 
     def test_a_failed_item_keeps_its_text_and_one_without_a_text_says_so(self):
         answer = ok(item("a", "failed", error="boom"), item("b", "failed"), item("c", "failed", reason="why"))
@@ -135,12 +136,12 @@ class TestTwoHundred:
         assert kinds(ok(item("a", "skipped", reason=EXISTS.format("a")))) == {"a": SKIPPED}
 
     def test_an_error_that_is_no_text_is_written_as_one(self):
-        assert ok(item("a", "failed", error={"code": 5})).verdicts["a"] == Judged(FAILED, "{'code': 5}")
+        assert ok(item("a", "failed", error={"code": 5})).verdicts["a"] == ItemResult(FAILED, "{'code': 5}")
 
     def test_a_summary_that_counts_fewer_created_puts_every_created_in_doubt(self):
         answer = ok(item("a"), item("b"), item("c", "failed", error="x"), summary={"created": 1})
-        doubt = Judged(UNANSWERED, "the summary counts fewer created than the results (2)")
-        assert answer.verdicts == {"a": doubt, "b": doubt, "c": Judged(FAILED, "x")}
+        doubt = ItemResult(UNANSWERED, "the summary counts fewer created than the results (2)")
+        assert answer.verdicts == {"a": doubt, "b": doubt, "c": ItemResult(FAILED, "x")}
 
     @pytest.mark.parametrize("summary", [
         {"created": 2}, {"created": 3}, {"created": 999, "total": 999}, {}, {"created": None}, {"created": "1"},
@@ -155,20 +156,20 @@ class TestTwoHundred:
         {"statusCode": 500, "message": "Internal server error"},
     ])  # fmt: skip
     def test_a_body_that_is_not_recotaps_leaves_all_unknown(self, body):
-        assert read(200, body) == Answer("down", "HTTP 200 with a body that is not Recotap's", stored=True)
+        assert read(200, body) == BatchResult("down", "HTTP 200 with a body that is not Recotap's", stored=True)
 
     @pytest.mark.parametrize("status", [202, 204, 206])
     def test_any_other_2xx_leaves_all_unknown(self, status):
-        assert read(status, "") == Answer("down", f"HTTP {status}", stored=True)
+        assert read(status, "") == BatchResult("down", f"HTTP {status}", stored=True)
 
     def test_no_results_at_all_is_an_answer_that_names_nothing(self):
-        assert ok() == Answer("answered")
+        assert ok() == BatchResult("answered")
 
 
 class TestFourHundred:
     def test_the_tree_names_the_culprits_by_index_and_rule(self):
         answer = read(400, {"data": tree(_0=["domain"], _2=["domain", "ownerEmail"])})
-        assert answer == Answer(
+        assert answer == BatchResult(
             "refused", "HTTP 400",
             culprits={0: "domain: isNotEmpty", 2: "domain: isNotEmpty; ownerEmail: isNotEmpty"},
         )  # fmt: skip
@@ -198,7 +199,7 @@ class TestFourHundred:
     def test_an_index_that_was_not_sent_makes_all_indexes_doubtful(self, index):
         errors = tree(_0=["domain"])
         errors[0]["children"].append({"property": index, "children": []})
-        assert read(400, {"data": errors}) == Answer("refused", "HTTP 400")
+        assert read(400, {"data": errors}) == BatchResult("refused", "HTTP 400")
 
     def test_the_last_index_that_was_sent_is_in_range(self):
         assert set(read(400, {"data": tree(_2=["domain"])}).culprits) == {2}
@@ -206,7 +207,7 @@ class TestFourHundred:
     @pytest.mark.parametrize("index", ["-1", "one", "", "1.0", "٣", None, "1 "])
     def test_what_is_no_index_names_nobody(self, index):
         errors = [{"property": "activities", "children": [{"property": index, "children": []}]}]
-        assert read(400, {"data": errors}) == Answer("refused", "HTTP 400")
+        assert read(400, {"data": errors}) == BatchResult("refused", "HTTP 400")
 
     def test_a_fault_beside_the_activities_names_nobody(self):
         errors = [{"property": "apiKey", "children": [{"property": "0", "children": []}]}]
@@ -240,17 +241,17 @@ class TestFourHundred:
         {"data": [{"property": "activities", "children": None}]}, {"data": {"property": "activities"}},
     ])  # fmt: skip
     def test_an_opaque_refusal_is_a_refusal_without_culprits(self, body):
-        assert read(400, body) == Answer("refused", "HTTP 400")
+        assert read(400, body) == BatchResult("refused", "HTTP 400")
 
     def test_422_is_a_refusal_like_400(self):
         assert set(read(422, {"data": tree(_1=["domain"])}).culprits) == {1}
 
     @pytest.mark.parametrize("body", [HTML, "", "[]", '{"data": [', "null", "[" * 100_000])
     def test_a_400_that_is_not_recotaps_is_an_outage_and_nothing_was_stored(self, body):
-        assert read(400, body) == Answer("down", "HTTP 400 with a body that is not Recotap's")
+        assert read(400, body) == BatchResult("down", "HTTP 400 with a body that is not Recotap's")
 
     def test_a_422_that_is_not_recotaps_is_an_outage_and_nothing_was_stored(self):
-        assert read(422, HTML) == Answer("down", "HTTP 422")
+        assert read(422, HTML) == BatchResult("down", "HTTP 422")
 
     def test_a_tree_of_any_depth_is_survived_and_told_short(self):
         deep: dict = {"property": "x", "constraints": {"isDeep": ""}}
@@ -271,31 +272,33 @@ class TestFourHundred:
 class TestOthers:
     @pytest.mark.parametrize("status", [401, 403])
     def test_401_and_403_are_about_the_key(self, status):
-        assert read(status, {"message": "Invalid API key"}) == Answer("unauthorized", f"HTTP {status}")
+        assert read(status, {"message": "Invalid API key"}) == BatchResult("unauthorized", f"HTTP {status}")
 
     @pytest.mark.parametrize("body", [HTML, "", "[]"])
     def test_a_403_that_is_not_recotaps_may_be_a_firewalls_about_one_text_and_does_not_stop_all(self, body):
-        assert read(403, body) == Answer("down", "HTTP 403")
-        assert read(401, body) == Answer("unauthorized", "HTTP 401")
+        assert read(403, body) == BatchResult("down", "HTTP 403")
+        assert read(401, body) == BatchResult("unauthorized", "HTTP 401")
 
     @pytest.mark.parametrize("status", [300, 301, 302, 304, 307, 308, 399, 404, 405])
     def test_404_405_and_redirects_are_about_the_url(self, status):
-        assert read(status, HTML) == Answer("wrong_url", f"HTTP {status}")
+        assert read(status, HTML) == BatchResult("wrong_url", f"HTTP {status}")
 
     def test_413_asks_for_smaller_batches(self):
-        assert read(413, HTML) == Answer("too_large", "HTTP 413: the batch is too large")
+        assert read(413, HTML) == BatchResult("too_large", "HTTP 413: the batch is too large")
 
     def test_429_throttles_with_or_without_a_time(self):
-        assert read(429, "", retry_after="7") == Answer("throttled", "HTTP 429", retry_after=7.0)
-        assert read(429, HTML) == Answer("throttled", "HTTP 429")
+        assert read(429, "", retry_after="7") == BatchResult("throttled", "HTTP 429", retry_after=7.0)
+        assert read(429, HTML) == BatchResult("throttled", "HTTP 429")
 
     @pytest.mark.parametrize("status", [500, 502, 503, 504, 530, 599, 408])
     def test_after_5xx_and_408_recotap_may_have_stored(self, status):
-        assert read(status, HTML, retry_after="3") == Answer("down", f"HTTP {status}", retry_after=3.0, stored=True)
+        assert read(status, HTML, retry_after="3") == BatchResult(
+            "down", f"HTTP {status}", retry_after=3.0, stored=True
+        )
 
     @pytest.mark.parametrize("status", [402, 406, 409, 418, 423, 425, 451, 499])
     def test_another_4xx_is_an_outage_and_nothing_was_stored(self, status):
-        assert read(status, {"message": "?"}) == Answer("down", f"HTTP {status}")
+        assert read(status, {"message": "?"}) == BatchResult("down", f"HTTP {status}")
 
 
 class TestRetryAfter:

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from syncd.errors import Unavailable
-from syncd.http.response import Fault
-from syncd.http.retry import Patience
+from syncd.http.response import Failure
+from syncd.http.retry import RetryBudget
 from tests.daemons import ROOT, daemon, wait_until
 from tests.orgs import OrgWorld
 from tests.world import World
@@ -141,9 +141,9 @@ def test_a_check_that_waits_ends_at_once_when_asked(portal: World, number: signa
 
 
 def test_a_turn_is_waited_for_as_often_as_it_takes_but_not_longer_than_allowed() -> None:
-    limited, failing = (Fault(Unavailable("busy"), wait_s=4.0, limited=each) for each in (True, False))
-    patience = Patience(lambda: 0.0, turn_s=30.0)
-    assert [patience.is_out(limited, attempt=n, began=0.0) for n in range(1, 9)] == [False] * 7 + [True]
-    patience = Patience(lambda: 0.0, turn_s=30.0)
-    assert [patience.is_out(failing, attempt=n, began=0.0) for n in (1, 2, 3)] == [False, False, True]
-    assert Patience(lambda: 0.0, turn_s=3.0).is_out(limited, attempt=1, began=0.0)
+    limited, failing = (Failure(Unavailable("busy"), wait_s=4.0, limited=each) for each in (True, False))
+    patience = RetryBudget(lambda: 0.0, turn_s=30.0)
+    assert [patience.exhausted(limited, attempt=n, began=0.0) for n in range(1, 9)] == [False] * 7 + [True]
+    patience = RetryBudget(lambda: 0.0, turn_s=30.0)
+    assert [patience.exhausted(failing, attempt=n, began=0.0) for n in (1, 2, 3)] == [False, False, True]
+    assert RetryBudget(lambda: 0.0, turn_s=3.0).exhausted(limited, attempt=1, began=0.0)

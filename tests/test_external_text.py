@@ -285,11 +285,11 @@ def test_a_verdict_that_cannot_be_written_undoes_no_other(ledger: Ledger, monkey
     claim = ledger.intend(due(ledger), now=NOW)
     ids = [activity.id for activity in claim.activities]
     said = [
-        outbox.Judgement(ids[0], Verdict.CREATED),
-        outbox.Judgement(ids[1], Verdict.SKIPPED, "\ud83d"),
-        outbox.Judgement(ids[2], Verdict.FAILED, "as it was"),
+        outbox.AttemptResult(ids[0], Verdict.CREATED),
+        outbox.AttemptResult(ids[1], Verdict.SKIPPED, "\ud83d"),
+        outbox.AttemptResult(ids[2], Verdict.FAILED, "as it was"),
     ]
-    ledger.judge(claim.post_id, said, now=NOW, max_age=WEEK, random=half)
+    ledger.record_verdicts(claim.post_id, said, now=NOW, max_age=WEEK, random=half)
     states = [row(ledger, crm_id)["state"] for crm_id in (1, 2, 3)]
     assert sorted(states) == ["delivered", "pending", "skipped"]
     details = ledger._db.execute("SELECT verdict, detail FROM attempts ORDER BY verdict").fetchall()

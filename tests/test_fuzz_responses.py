@@ -8,7 +8,7 @@ import pytest
 from syncd.http import bodies
 from syncd.lifecycle.states import Verdict
 from syncd.recotap import responses
-from syncd.recotap.responses import Judged
+from syncd.recotap.responses import ItemResult
 from tests.campaigns.fuzz import campaign, example, tried
 from tests.fuzzing import ACTS, DOCUMENTS, SENT, SERVERS, Example, found, is_proven, plain
 
@@ -34,8 +34,8 @@ def test_every_document_of_the_corpus_is_answered_as_it_stands(server):
 
 def test_a_delivery_that_nothing_proves_is_a_fault(monkeypatch):
     """Else the campaign could find none."""
-    monkeypatch.setattr(responses, "read", lambda *_, **__: responses.Answer(
-        "answered", verdicts={SENT[0]: Judged(Verdict.CREATED)}))  # fmt: skip
+    monkeypatch.setattr(responses, "read", lambda *_, **__: responses.BatchResult(
+        "answered", verdicts={SENT[0]: ItemResult(Verdict.CREATED)}))  # fmt: skip
     answered = plain({"data": {"results": [{"externalActivityId": SENT[1], "status": "created"}]}})
     assert tried(Example("recotap", "post", {"post": answered.decode("latin-1")})).startswith("AssertionError")
     assert not is_proven(answered.replace(b"200 OK", b"500 OK"), SENT[1], Verdict.CREATED)

@@ -20,7 +20,7 @@ from syncd.normalize.rules import Rules
 from syncd.passes import dry_run, engine, reader
 from syncd.passes.dry_run import DryRun
 from syncd.passes.engine import Pass
-from syncd.passes.report import Outcome
+from syncd.passes.report import PassResult
 from syncd.signals import StopRequest
 from tests.drops import Drop, call
 
@@ -71,7 +71,7 @@ def sources_of(drops: list[Drop]) -> list[Source]:
     return [Source("hangs", hangs.config, Hanging), Source("other", other.config, Jsonl)]
 
 
-def passed(drops: list[Drop], stop: StopRequest | None = None) -> Outcome:
+def passed(drops: list[Drop], stop: StopRequest | None = None) -> PassResult:
     hangs = drops[0]
     with Ledger.open(hangs.ledger) as ledger:
         return Pass(

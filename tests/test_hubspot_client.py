@@ -20,7 +20,7 @@ from connectors.hubspot.client import Client
 from connectors.hubspot.wire import dated
 from syncd.connector import Context
 from syncd.errors import ConfigError, Unavailable
-from syncd.http.response import Lost
+from syncd.http.response import TransportError
 from tests import scripted
 from tests.scripted import Answering, Scripted, drip
 
@@ -219,11 +219,11 @@ def test_a_minute_of_failures_in_a_row_ends_the_pass(rig):
     clock = [0.0]
     client = rig.connect("http://127.0.0.1:9", monotonic=lambda: clock[0])
 
-    def lose(_: Any) -> Lost:
+    def stop_retrying(_: Any) -> TransportError:
         clock[0] += 31
-        return Lost("no answer")
+        return TransportError("no answer")
 
-    client._send = lose
+    client._send = stop_retrying
     with pytest.raises(Unavailable):
         client.search("calls", {})
     assert (clock[0], len(rig.slept)) == (62, 1)

@@ -215,8 +215,8 @@ def test_both_streams_end_at_the_passs_start_by_hubspots_clock(rig):
     connector._client._context = Context("hubspot", rig.store, lambda: LONG_AGO, rig.sleep)  # ours is years behind
     (calls,) = connector.fetch("calls", window())
     (emails,) = connector.fetch("emails", window())
-    assert calls.until == emails.until
-    assert before - timedelta(seconds=2) <= calls.until <= rig.now()
+    assert calls.complete_until == emails.complete_until
+    assert before - timedelta(seconds=2) <= calls.complete_until <= rig.now()
 
 
 def test_what_is_modified_after_the_passs_start_is_left_to_the_next(rig):
@@ -231,7 +231,7 @@ def test_a_given_end_is_kept_and_inclusive(rig):
     first, second, _ = (rig.call(at=1_772_000_000_000 + ms) for ms in (0, 500, 501))
     since, until = (datetime.fromtimestamp(at, UTC) for at in (1_772_000_000, 1_772_000_000.5))
     (page,) = rig.connect().fetch("calls", window(since, until))
-    assert ({ref.crm_id for ref in page.refs}, page.until) == ({first, second}, until)
+    assert ({ref.crm_id for ref in page.refs}, page.complete_until) == ({first, second}, until)
 
 
 def test_known_records_cost_no_further_request(rig):
@@ -590,7 +590,7 @@ def test_what_was_deleted_or_never_was_is_missing(rig):
     (page,) = rig.connect().fetch_ids("calls", [here, archived, deleted, "1", here])
     assert [record.ref.crm_id for record in page.records] == [here]
     assert set(page.missing) == {archived, deleted, "1"}
-    assert page.until is None
+    assert page.complete_until is None
 
 
 PASSING = [

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from connectors.hubspot.pace import Rolling, Spacing
-from connectors.hubspot.retry import Call, Moment, Refused, judge, missing_scopes, until_midnight
+from connectors.hubspot.pace import RollingWindow, EvenSpacing
+from connectors.hubspot.retry import Call, Attempt, Refused, interpret, missing_scopes, until_midnight
 from syncd.errors import Malformed, Unauthorized, Unavailable
-from syncd.http.response import Answer, Fault, Lost, retry_after
+from syncd.http.response import Failure, Response, TransportError, retry_after
 
 NOW = datetime(2026, 3, 1, 22, 30, tzinfo=UTC)
 SEARCH = Call("calls search", search=True, exempt=True, scope="crm.objects.contacts.read")
@@ -18,17 +18,17 @@ BATCH = Call("contacts batch read", scope="crm.objects.contacts.read", batch=Tru
 CANARIES = ("pat-na1-secret", "ada@northmill.example", "Very private subject", "+49 555 0100")
 
 
-def answer(status: int, body: Any = "", **headers: str) -> Answer:
+def answer(status: int, body: Any = "", **headers: str) -> Response:
     written = body if isinstance(body, str) else json.dumps(body)
-    return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, written.encode())
+    return Response(status, {name.replace("_", "-"): value for name, value in headers.items()}, written.encode())
 
 
 def fault(
     status: int, body: Any = "", *, call: Call = READ, attempt: int = 1, zone: str | None = None, **headers: str
-) -> Fault:
-    moment = Moment(attempt, NOW, zone=zone, version="2026-03", token="env:TOKEN")
-    found = judge(call, answer(status, body, **headers), moment)
-    assert isinstance(found, Fault)
+) -> Failure:
+    moment = Attempt(attempt, NOW, zone=zone, version="2026-03", token="env:TOKEN")
+    found = interpret(call, answer(status, body, **headers), moment)
+    assert isinstance(found, Failure)
     return found
 
 
@@ -38,10 +38,10 @@ DAILY = {"message": "You have reached your daily limit.", "policyName": "DAILY",
 
 
 def test_content_is_returned_for_200_and_207():
-    assert judge(READ, answer(200, {"results": []}), Moment(1, NOW)) == {"results": []}
-    assert judge(READ, answer(207, {"results": [{}], "errors": [{}]}), Moment(1, NOW))["results"] == [{}]
-    assert judge(Call("x", expects="list"), answer(200, []), Moment(1, NOW)) == []
-    assert judge(Call("x", expects="object"), answer(200, {}), Moment(1, NOW)) == {}
+    assert interpret(READ, answer(200, {"results": []}), Attempt(1, NOW)) == {"results": []}
+    assert interpret(READ, answer(207, {"results": [{}], "errors": [{}]}), Attempt(1, NOW))["results"] == [{}]
+    assert interpret(Call("x", expects="list"), answer(200, []), Attempt(1, NOW)) == []
+    assert interpret(Call("x", expects="object"), answer(200, {}), Attempt(1, NOW)) == {}
 
 
 @pytest.mark.parametrize(
@@ -60,13 +60,13 @@ def test_content_is_returned_for_200_and_207():
 def test_a_part_is_no_answer(status, more):
     found = fault(status, {"results": [{}], **more}, call=BATCH)
     assert (found.wait_s, found.error.message.split(":")[0]) == (0.5, "HubSpot answered a part only")
-    assert not isinstance(judge(READ, answer(status, {"results": [], **more}), Moment(1, NOW)), Fault)
+    assert not isinstance(interpret(READ, answer(status, {"results": [], **more}), Attempt(1, NOW)), Failure)
     assert fault(status, {"results": [], **more}, call=BATCH, retry_after="70").pause_s == 70
 
 
 @pytest.mark.parametrize("more", [{}, {"errors": []}, {"errors": None, "numErrors": 0}])
 def test_a_whole_answer_is_one(more):
-    assert judge(BATCH, answer(207, {"results": [], **more}), Moment(1, NOW)) == {"results": [], **more}
+    assert interpret(BATCH, answer(207, {"results": [], **more}), Attempt(1, NOW)) == {"results": [], **more}
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_a_migration_pauses_as_long_as_it_says(told, wait_s, pause_s):
 def test_an_outage_backs_off_with_jitter(status):
     waits = [fault(status, "<html>", attempt=attempt).wait_s for attempt in (1, 2)]
     assert waits == [0.5, 1.0]
-    jittered = judge(READ, answer(status), Moment(1, NOW, jitter=0.999))
+    jittered = interpret(READ, answer(status), Attempt(1, NOW, jitter=0.999))
     assert jittered.wait_s == pytest.approx(0.75, abs=0.01)
     assert str(status) in fault(status).error.message
 
@@ -144,7 +144,7 @@ def test_a_locked_record_is_waited_for():
 
 
 def test_a_lost_answer_backs_off():
-    found = judge(READ, Lost("no whole answer within 30 s", hint="look"), Moment(2, NOW))
+    found = interpret(READ, TransportError("no whole answer within 30 s", hint="look"), Attempt(2, NOW))
     assert (found.wait_s, found.error.hint) == (1.0, "look")
     assert found.error.message == "HubSpot, contacts batch read: no whole answer within 30 s"
 
@@ -235,7 +235,7 @@ def test_only_a_query_at_fault_is_worth_halving():
 
 
 def test_what_another_try_does_not_mend_is_not_tried_again():
-    assert judge(READ, Lost("no address", again=False), Moment(1, NOW)).wait_s is None
+    assert interpret(READ, TransportError("no address", again=False), Attempt(1, NOW)).wait_s is None
 
 
 def test_retry_after_may_be_a_date():
@@ -252,13 +252,13 @@ def test_a_retry_after_date_is_judged_by_the_clock_that_wrote_it():
 
 
 def test_searches_are_spaced_evenly():
-    spacing = Spacing(4)
+    spacing = EvenSpacing(4)
     assert [spacing.wait_s(now) for now in (0.0, 0.0, 0.0, 10.0)] == [0, 0.25, 0.5, 0]
-    assert [Spacing(0).wait_s(0.0) for _ in range(3)] == [0, 0, 0]
+    assert [EvenSpacing(0).wait_s(0.0) for _ in range(3)] == [0, 0, 0]
 
 
 def test_no_ten_seconds_hold_more_than_the_limit_less_its_margin():
-    rolling, now, sent = Rolling(20), 0.0, []
+    rolling, now, sent = RollingWindow(20), 0.0, []
     for _ in range(100):
         now += rolling.wait_s(now)
         sent.append(now)
@@ -267,7 +267,7 @@ def test_no_ten_seconds_hold_more_than_the_limit_less_its_margin():
 
 
 def test_the_limit_is_learned():
-    rolling = Rolling(10)
+    rolling = RollingWindow(10)
     assert [rolling.wait_s(0.0) for _ in range(9)] == [0.0] * 9
     assert rolling.wait_s(0.0) == 10
     rolling.learn(0)  # nonsense is no news
@@ -276,4 +276,4 @@ def test_the_limit_is_learned():
 
 
 def test_an_answer_shows_nothing_of_its_body():
-    assert "secret" not in repr(Answer(200, {}, b"secret"))
+    assert "secret" not in repr(Response(200, {}, b"secret"))

@@ -10,7 +10,7 @@ import pytest
 from apscheduler.schedulers import base
 
 from syncd.daemon.scheduler import Jobs, Trigger
-from syncd.types.schedule import Timetable
+from syncd.types.schedule import Schedule
 
 MONDAY = datetime(2026, 10, 5, 9, 0, tzinfo=UTC)
 
@@ -20,30 +20,30 @@ class TestTrigger:
         return trigger.get_next_fire_time(previous, now)
 
     def test_an_interval_from_the_last_time_not_from_when_it_was_noticed(self):
-        trigger = Trigger(Timetable(every="5m"))
+        trigger = Trigger(Schedule(every="5m"))
         assert self.after(trigger, None, MONDAY) == MONDAY + timedelta(minutes=5)
         assert self.after(trigger, MONDAY, MONDAY + timedelta(seconds=2)) == MONDAY + timedelta(minutes=5)
 
     @pytest.mark.parametrize("missed", [timedelta(minutes=5), timedelta(hours=9, minutes=3), timedelta(days=20_000)])
     def test_whatever_was_missed_the_next_time_lies_ahead_and_in_step(self, missed):
-        trigger = Trigger(Timetable(every="5m"))
+        trigger = Trigger(Schedule(every="5m"))
         now = MONDAY + timedelta(minutes=5) + missed
         coming = self.after(trigger, MONDAY, now)
         assert now < coming <= now + timedelta(minutes=5)
         assert (coming - MONDAY) % timedelta(minutes=5) == timedelta(0)
 
     def test_an_interval_at_the_end_of_all_time_does_not_break(self):
-        trigger = Trigger(Timetable(every="3650d"))
+        trigger = Trigger(Schedule(every="3650d"))
         late = datetime(9998, 1, 1, tzinfo=UTC)
         assert self.after(trigger, late, late).year == 9999
 
     def test_cron_goes_on_from_now_when_times_were_missed(self):
-        trigger = Trigger(Timetable(cron="0 3 * * *"))
+        trigger = Trigger(Schedule(cron="0 3 * * *"))
         now = MONDAY + timedelta(days=3)
         assert self.after(trigger, MONDAY, now) == datetime(2026, 10, 9, 3, 0, tzinfo=UTC)
 
     def test_cron_does_not_come_twice_for_a_clock_that_is_a_little_behind(self):
-        trigger = Trigger(Timetable(cron="0 9 * * *"))
+        trigger = Trigger(Schedule(cron="0 9 * * *"))
         assert self.after(trigger, MONDAY, MONDAY - timedelta(seconds=1)) == MONDAY + timedelta(days=1)
 
 
@@ -102,7 +102,7 @@ def jobs(heard: Heard) -> Iterator[Jobs]:
 
 
 def test_each_job_comes_at_its_own_interval(jobs, heard):
-    jobs.set({"hubspot": Timetable(every="200ms"), "salesforce": Timetable(every="1h")})
+    jobs.set({"hubspot": Schedule(every="200ms"), "salesforce": Schedule(every="1h")})
     assert heard.wait(3, at_most=5)
     assert set(heard.names) == {"hubspot"}
     assert jobs.is_alive()
@@ -110,7 +110,7 @@ def test_each_job_comes_at_its_own_interval(jobs, heard):
 
 def test_a_clock_that_is_set_back_stops_no_interval(jobs, heard, wall):
     """Seen with APScheduler 3.11.3 alone: no time comes until the clock has caught up."""
-    jobs.set({"hubspot": Timetable(every="300ms")})
+    jobs.set({"hubspot": Schedule(every="300ms")})
     assert heard.wait(2, at_most=5)
     wall.ahead -= timedelta(hours=1)
     time.sleep(0.4)  # what was under way comes yet
@@ -121,7 +121,7 @@ def test_a_clock_that_is_set_back_stops_no_interval(jobs, heard, wall):
 
 
 def test_a_clock_that_is_set_forward_brings_one_time_at_once_and_no_burst(jobs, heard, wall):
-    jobs.set({"hubspot": Timetable(every="10m")})
+    jobs.set({"hubspot": Schedule(every="10m")})
     wall.ahead += timedelta(days=20_000)
     jobs.clock_was_set(timedelta(days=20_000), wall.now())
     assert heard.wait(1, at_most=3)
@@ -130,7 +130,7 @@ def test_a_clock_that_is_set_forward_brings_one_time_at_once_and_no_burst(jobs, 
 
 
 def test_cron_waits_for_what_the_clock_shows_and_is_reckoned_anew_after_a_correction(jobs, wall):
-    jobs.set({"nightly": Timetable(cron="0 3 * * *")})
+    jobs.set({"nightly": Schedule(cron="0 3 * * *")})
     first = jobs.next_at(["nightly"])
     wall.ahead -= timedelta(hours=2)
     jobs.clock_was_set(timedelta(hours=-2), wall.now())
@@ -143,22 +143,22 @@ def test_cron_waits_for_what_the_clock_shows_and_is_reckoned_anew_after_a_correc
 @pytest.mark.parametrize("text", ["*/5 * * * *", "30 * * * *", "* 3 * * *"])
 def test_a_cron_that_runs_often_goes_on_when_the_clock_is_set_back_a_little(jobs, wall, text):
     """Else no pass would come until the clock has caught up, for up to three hours, and nobody would say a word."""
-    jobs.set({"often": Timetable(cron=text)})
+    jobs.set({"often": Schedule(cron=text)})
     first = jobs.next_at(["often"])
     wall.ahead -= timedelta(hours=2, minutes=45)
     jobs.clock_was_set(timedelta(hours=-2, minutes=-45), wall.now())
     again = jobs.next_at(["often"])
-    assert again == Timetable(cron=text).after(wall.now())
+    assert again == Schedule(cron=text).after(wall.now())
     assert again <= first
     if text.startswith("*/5"):
         assert again - wall.now() <= timedelta(minutes=5)
 
 
 def test_a_new_timetable_replaces_the_old_and_the_same_one_keeps_its_step(jobs):
-    jobs.set({"hubspot": Timetable(every="1h"), "salesforce": Timetable(every="1h"), "gone": Timetable(every="1m")})
+    jobs.set({"hubspot": Schedule(every="1h"), "salesforce": Schedule(every="1h"), "gone": Schedule(every="1m")})
     before = jobs.next_at(["hubspot"])
     time.sleep(0.01)
-    jobs.set({"hubspot": Timetable(every="1h"), "salesforce": Timetable(every="2h")})
+    jobs.set({"hubspot": Schedule(every="1h"), "salesforce": Schedule(every="2h")})
     assert jobs.next_at(["hubspot"]) == before
     assert jobs.next_at(["salesforce"]) > before + timedelta(minutes=59)
     assert jobs.next_at(["gone"]) is None

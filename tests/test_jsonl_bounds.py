@@ -15,7 +15,7 @@ import structlog
 
 from connectors.jsonl.config import Columns, JsonlConfig
 from connectors.jsonl.done import copy
-from connectors.jsonl.lines import MOST_COLUMNS, STRIDE, Changed, File, Reading, opened
+from connectors.jsonl.lines import MOST_COLUMNS, STRIDE, Changed, File, LineReader, opened
 from connectors.jsonl.naming import MARK
 from connectors.jsonl.place import Place
 from syncd.errors import Exit, Stopped
@@ -163,7 +163,7 @@ def test_a_stop_is_obeyed_within_a_few_mebibytes(
     file = File(path, name, 0, path.stat().st_size)
     config = JsonlConfig(connector="jsonl", start="2026-01-01T00:00:00Z", path=str(tmp_path))
     with opened(file) as handle:
-        reading = Reading(file, config, since=start // STRIDE, until=file.end, pause=Stop(1))
+        reading = LineReader(file, config, since=start // STRIDE, until=file.end, pause=Stop(1))
         with pytest.raises(Stopped):
             list(reading.lines(handle))
         assert handle.tell() < 4 * MIB
@@ -173,7 +173,7 @@ def test_a_stop_is_obeyed_while_lines_are_counted_and_while_a_file_is_copied(tmp
     path = sparse(tmp_path / "x.jsonl", 300 * GIB)
     file = File(path, path.name, 0, 300 * GIB)
     config = JsonlConfig(connector="jsonl", start="2026-01-01T00:00:00Z", path=str(tmp_path))
-    reading = Reading(file, config, since=file.end, until=file.end, pause=Stop(5))
+    reading = LineReader(file, config, since=file.end, until=file.end, pause=Stop(5))
     (tmp_path / "done").mkdir()
     with pytest.raises(Stopped), opened(file) as handle:
         copy(handle, Place.at(tmp_path / "done"), "x", Stop(5))

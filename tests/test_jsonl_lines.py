@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from connectors.jsonl import lines, objects
 from connectors.jsonl.config import JsonlConfig
-from connectors.jsonl.lines import LONGEST, STRIDE, File, FileProblem, Line, Reading, opened, refuse_unreadable
+from connectors.jsonl.lines import LONGEST, STRIDE, File, FileProblem, Line, LineReader, opened, refuse_unreadable
 from syncd.http import bodies
 from tests.drops import call
 
@@ -26,10 +26,10 @@ def read(path: Path, content: bytes | str, *, since: int = 0, until: int = 10**1
     return reading(path, since=since, until=until, **table)[1]
 
 
-def reading(path: Path, *, since: int = 0, until: int = 10**15, **table: Any) -> tuple[Reading, list[Line]]:
+def reading(path: Path, *, since: int = 0, until: int = 10**15, **table: Any) -> tuple[LineReader, list[Line]]:
     config = JsonlConfig(connector="jsonl", start="2026-01-01T00:00:00Z", path=str(path.parent), **table)
     file = File(path, path.name, STAMP, path.stat().st_size)
-    found = Reading(file, config, since=since, until=until)
+    found = LineReader(file, config, since=since, until=until)
     with opened(file) as handle:
         return found, list(found.lines(handle))
 
@@ -233,7 +233,7 @@ def test_what_is_beyond_the_size_that_was_seen_is_not_read(jsonl: Path) -> None:
     config = JsonlConfig(connector="jsonl", start="2026-01-01T00:00:00Z", path=str(jsonl.parent))
     file = File(jsonl, jsonl.name, STAMP, len(first))
     with opened(file) as handle:
-        assert [line.crm_id for line in Reading(file, config, since=0, until=10**15).lines(handle)] == ["a"]
+        assert [line.crm_id for line in LineReader(file, config, since=0, until=10**15).lines(handle)] == ["a"]
 
 
 PIECES = st.sampled_from([

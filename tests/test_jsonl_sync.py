@@ -10,7 +10,7 @@ import structlog
 
 import connectors.jsonl as jsonl
 from connectors.jsonl import Jsonl
-from connectors.jsonl.lines import Reading
+from connectors.jsonl.lines import LineReader
 from connectors.jsonl.naming import MARK
 from syncd.connector import Source
 from syncd.errors import Exit, Unreadable
@@ -203,14 +203,14 @@ def test_an_idle_pass_reads_next_to_nothing(drop: Drop, monkeypatch: pytest.Monk
     drop.sync()
     drop.sync()
     read: list[int] = []
-    lines = Reading.lines
+    lines = LineReader.lines
 
     def counted(self: Any, handle: Any) -> Any:
         found = list(lines(self, handle))
         read.append(len(found))
         return iter(found)
 
-    monkeypatch.setattr(Reading, "lines", counted)
+    monkeypatch.setattr(LineReader, "lines", counted)
     drop.sync()
     assert len(read) == 1
     assert 0 < read[0] < 300

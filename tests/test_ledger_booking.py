@@ -407,7 +407,7 @@ class TestInFlight:
         assert ledger.in_flight(stream, ["9", "2", "1"])
         assert not ledger.in_flight(stream, ["2"])
         assert not ledger.in_flight(stream, [])
-        ledger.judge(claim.post_id, [], now=NOW, max_age=DAY, random=half)
+        ledger.record_verdicts(claim.post_id, [], now=NOW, max_age=DAY, random=half)
         assert ledger.in_flight(stream, ["1"])
         ledger.recover(now=NOW)
         assert not ledger.in_flight(stream, ["1"])

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from syncd.errors import LedgerError, LedgerHeld
-from syncd.ledger import Glance, Judgement, Ledger, Operator, file, held, reading, schema
+from syncd.ledger import AttemptResult, Ledger, LedgerReader, Operator, file, held, reading, schema
 from syncd.lifecycle.states import Verdict
 from tests.disks import fill, mounted, read_only
 from tests.ledgers import DAY, NOW, SECOND, ask, book, due, files, names, send, stranger
@@ -99,7 +99,7 @@ class TestOpening:
             assert ledger.stream("hubspot", "calls").watermark == NOW
 
     def test_a_glance_sees_what_the_writer_has_committed_and_only_that(self, filled):
-        with Ledger.open(filled) as ledger, Glance.at(filled) as glance:
+        with Ledger.open(filled) as ledger, LedgerReader.at(filled) as glance:
             with ledger.transaction():
                 book(ledger, look(2))
                 assert glance.counts()["pending"] == 1
@@ -124,7 +124,7 @@ class TestVersions:
             db.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         before = filled.read_bytes()
-        for opening in (Ledger.open, Glance.at, Operator.at):
+        for opening in (Ledger.open, LedgerReader.at, Operator.at):
             error = refused(filled, opening)
             assert f"schema {schema.VERSION + 1}, newer than this syncd's {schema.VERSION}" in error.message
             assert "nothing was changed" in error.hint
@@ -168,7 +168,7 @@ class TestVersions:
 
     def test_who_only_looks_does_not_migrate_and_says_what_does(self, filled, monkeypatch):
         self.renew(monkeypatch, lambda db: None)
-        for opening in (Glance.at, Operator.at):
+        for opening in (LedgerReader.at, Operator.at):
             error = refused(filled, opening)
             assert "of an older syncd" in error.message
             assert "syncd sync" in error.hint
@@ -176,26 +176,26 @@ class TestVersions:
 
     def test_a_crash_between_making_the_file_and_its_tables_costs_nothing(self, path):
         path.touch()
-        assert "empty" in refused(path, Glance.at).message
+        assert "empty" in refused(path, LedgerReader.at).message
         with Ledger.open(path) as ledger:
             assert ledger.balanced()
 
 
 class TestNotALedger:
     def test_who_only_looks_makes_none(self, path):
-        for opening in (Glance.at, Operator.at):
+        for opening in (LedgerReader.at, Operator.at):
             error = refused(path, opening)
             assert "there is no ledger" in error.message
             assert "syncd sync" in error.hint
         assert not path.exists()
 
-    @pytest.mark.parametrize("opening", [Ledger.open, Glance.at])
+    @pytest.mark.parametrize("opening", [Ledger.open, LedgerReader.at])
     def test_a_text_file_is_refused_and_left_as_it_is(self, path, opening):
         path.write_text("my shopping list\n" * 100)
         assert "it is not a ledger" in refused(path, opening).message
         assert path.read_text() == "my shopping list\n" * 100
 
-    @pytest.mark.parametrize("opening", [Ledger.open, Glance.at])
+    @pytest.mark.parametrize("opening", [Ledger.open, LedgerReader.at])
     @pytest.mark.parametrize("version", [0, 1])
     def test_another_program_s_database_is_refused_and_left_as_it_is(self, path, opening, version):
         with stranger(path) as db:
@@ -205,7 +205,7 @@ class TestNotALedger:
         assert "it is not a ledger" in refused(path, opening).message
         assert path.read_bytes() == before
 
-    @pytest.mark.parametrize("opening", [Ledger.open, Glance.at])
+    @pytest.mark.parametrize("opening", [Ledger.open, LedgerReader.at])
     def test_a_directory_is_refused(self, path, opening):
         path.mkdir()
         refused(path, opening)
@@ -214,12 +214,12 @@ class TestNotALedger:
         path = tmp_path / "file" / "ledger.db"
         path.parent.write_text("")
         refused(path)
-        refused(path, Glance.at)
+        refused(path, LedgerReader.at)
         refused(path, lambda path: held(path, "sync"))
 
     def test_a_name_that_no_file_can_have_is_refused_by_everyone(self, tmp_path):
         path = tmp_path / ("x" * 300)
-        for opening in (Ledger.open, Glance.at, lambda path: held(path, "sync")):
+        for opening in (Ledger.open, LedgerReader.at, lambda path: held(path, "sync")):
             assert os.strerror(errno.ENAMETOOLONG) in refused(path, opening).message
 
     def test_one_in_a_directory_that_is_closed_to_us_is_refused_with_what_to_do(self, filled):
@@ -272,15 +272,15 @@ class TestDamage:
         with filled.open("r+b") as part:
             part.seek((page - 1) * 4096)
             part.write(b"\xff" * 4096)
-        with pytest.raises(LedgerError, match="it is damaged"), Glance.at(filled) as glance:
+        with pytest.raises(LedgerError, match="it is damaged"), LedgerReader.at(filled) as glance:
             glance.status(version="1", now=NOW)
         with pytest.raises(LedgerError, match="it is damaged"), Ledger.open(filled) as ledger:
             book(ledger, look(2))
-        with Glance.at(filled) as glance:
+        with LedgerReader.at(filled) as glance:
             assert not glance.sound()
 
     def test_a_whole_one_is_sound(self, filled):
-        with Glance.at(filled) as glance:
+        with LedgerReader.at(filled) as glance:
             assert glance.sound()
 
     def test_a_bug_of_ours_is_not_taken_for_a_fault_of_the_disk(self, filled):
@@ -328,7 +328,7 @@ class TestReadOnly:
                 error = refused(path, opening)
                 assert "Read-only file system" in error.message
                 assert "where it can" in error.hint
-            refused(path, Glance.at)
+            refused(path, LedgerReader.at)
             assert path.read_bytes() == before
 
     def test_one_that_turns_read_only_under_way_keeps_what_was_booked(self, path):
@@ -393,9 +393,9 @@ class TestFullDisk:
             claim = ledger.intend(due(ledger), now=NOW)
             ledger.tidy()  # or the verdicts would find room in the WAL
             filler = fill(disk)
-            created = [Judgement(each.id, Verdict.CREATED) for each in claim.activities]
+            created = [AttemptResult(each.id, Verdict.CREATED) for each in claim.activities]
             with pytest.raises(LedgerError, match="the disk is full"):
-                ledger.judge(claim.post_id, created, now=NOW, max_age=DAY, random=lambda: 0.0)
+                ledger.record_verdicts(claim.post_id, created, now=NOW, max_age=DAY, random=lambda: 0.0)
             assert ledger.counts()["pending"] == 50
         filler.unlink()
         with Ledger.open(path) as ledger:
@@ -409,10 +409,10 @@ class TestFullDisk:
         with Ledger.open(path) as ledger:
             book(ledger, look(1))
         filler = fill(disk)
-        for opening in (Ledger.open, Glance.at, Operator.at):
+        for opening in (Ledger.open, LedgerReader.at, Operator.at):
             assert "the disk is full" in refused(path, opening).message
         filler.unlink()
-        with Glance.at(path) as glance:
+        with LedgerReader.at(path) as glance:
             assert glance.counts()["pending"] == 1
 
 
@@ -493,7 +493,7 @@ class TestHeld:
             child.communicate("\n")
 
     def test_who_only_looks_or_retries_does_not_need_to_hold_it(self, filled, holder):
-        with Glance.at(filled) as glance:
+        with LedgerReader.at(filled) as glance:
             assert glance.counts()["pending"] == 1
         with Operator.at(filled) as operator:
             assert operator.retry(["1"], state=None, reason=None, now=NOW) == 1
@@ -559,7 +559,7 @@ class TestBusy:
     def test_a_reader_never_waits_for_a_writer(self, filled):
         with Ledger.open(filled) as ledger, ledger.transaction():
             book(ledger, look(2))
-            with Glance.at(filled) as glance:
+            with LedgerReader.at(filled) as glance:
                 assert glance.status(version="1", now=NOW)["seen"] == 1
 
     def test_a_look_that_lasts_does_not_keep_a_pass_from_ending(self, filled, monkeypatch):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from syncd.errors import LedgerHeld
-from syncd.ledger import Glance, Ledger, Lookout, Operator, held, holder
+from syncd.ledger import Ledger, LedgerReader, Operator, PersistentReader, held, holder
 from tests.ledgers import NOW, book, reading, stranger
 
 GONE = -1  # what is answered where the ledger cannot be read
@@ -27,13 +27,13 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def lookout(path: Path) -> Iterator[Lookout]:
-    lookout = Lookout(path)
+def lookout(path: Path) -> Iterator[PersistentReader]:
+    lookout = PersistentReader(path)
     yield lookout
     lookout.close()
 
 
-def rows(lookout: Lookout) -> int:
+def rows(lookout: PersistentReader) -> int:
     return lookout.ask(lambda glance: sum(glance.counts().values()), otherwise=GONE)
 
 
@@ -64,7 +64,7 @@ def test_another_process_that_leaves_does_not_take_the_wal_away_under_it(path, l
 
 
 def test_a_ledger_that_is_not_there_yet_is_seen_once_it_is(tmp_path):
-    lookout = Lookout(tmp_path / "later.db")
+    lookout = PersistentReader(tmp_path / "later.db")
     assert rows(lookout) == GONE
     with Ledger.open(tmp_path / "later.db"):
         assert rows(lookout) == 0
@@ -76,7 +76,7 @@ def test_a_backup_put_in_its_place_is_read_from_then_on(path, lookout, tmp_path)
         for number in range(5):
             book(ledger, reading(number))
     assert rows(lookout) == 1
-    lookout.ask(Glance.requests, otherwise=0)
+    lookout.ask(LedgerReader.requests, otherwise=0)
     for part in ("", "-wal", "-shm"):
         path.with_name(f"ledger.db{part}").unlink(missing_ok=True)
     (tmp_path / "backup.db").rename(path)
@@ -112,11 +112,11 @@ def test_a_reader_that_never_ends_costs_a_pass_next_to_nothing_and_the_wal_its_t
 
 
 def test_what_an_operator_asks_for_is_counted(path, lookout):
-    assert lookout.ask(Glance.requests, otherwise=-1) == 0
+    assert lookout.ask(LedgerReader.requests, otherwise=-1) == 0
     for count in (1, 2):
         with Operator.at(path) as operator:
             operator.retry((), state="pending", reason=None, now=NOW)
-        assert lookout.ask(Glance.requests, otherwise=-1) == count
+        assert lookout.ask(LedgerReader.requests, otherwise=-1) == count
 
 
 class TestTheHolder:

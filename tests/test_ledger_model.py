@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from syncd.ledger import Judgement, Ledger, Operator
+from syncd.ledger import AttemptResult, Ledger, Operator
 from syncd.lifecycle.states import MEANINGS, MOVES, State, Verdict
 from tests.ledgers import MINUTE, WEEK, Ticking, ask, book, half, names, ref
 from tests.ledgers import reading as look
@@ -102,12 +102,12 @@ class LedgerLife(RuleBasedStateMachine):
         judgements = []
         for claimed, verdict in zip(claim.activities, verdicts, strict=False):
             assert claimed.unknown == (claimed.id in self.unknown)
-            judgements.append(Judgement(claimed.id, verdict))
+            judgements.append(AttemptResult(claimed.id, verdict))
             if MEANINGS[verdict].unknown:
                 self.unknown.add(claimed.id)
             if MEANINGS[verdict].state is State.DELIVERED:
                 self.delivered[int(*names([claimed]))] = verdict
-        self.ledger.judge(claim.post_id, judgements, now=self.clock(), max_age=WEEK, random=half)
+        self.ledger.record_verdicts(claim.post_id, judgements, now=self.clock(), max_age=WEEK, random=half)
 
     @precondition(lambda self: not self.claims)
     @rule()

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from syncd.errors import LedgerError, LedgerHeld, SyncdError
-from syncd.ledger import Glance, Ledger, Operator, exists, file, held, holder, place
+from syncd.ledger import Ledger, LedgerReader, Operator, exists, file, held, holder, place
 from tests.ledgers import NOW, book, files, stranger
 from tests.ledgers import reading as look
 from tests.planted import KINDS, NOBODY, ROOT_ONLY, as_user, plant, state
 
 OPENINGS = {
     "Ledger": Ledger.open,
-    "Glance": Glance.at,
+    "LedgerReader": LedgerReader.at,
     "Operator": Operator.at,
     "held": lambda path: held(path, "sync"),
 }
@@ -185,7 +185,7 @@ with Ledger.open(Path({str(path)!r})):
 """
         subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
         assert b"CREATE TABLE activities" not in path.read_bytes()
-        with Glance.at(path) as glance:
+        with LedgerReader.at(path) as glance:
             assert glance.balanced()
         with Ledger.open(path) as ledger:
             assert ledger.balanced()
@@ -257,7 +257,7 @@ class TestLinks:
         for other in (link, directory / "ledger.db", directory / ".." / "state" / "ledger.db"):
             with held(other, "run"), pytest.raises(LedgerHeld), held(filled, "sync"):
                 pass
-            with Glance.at(other) as glance:
+            with LedgerReader.at(other) as glance:
                 assert glance.counts()["pending"] == 1
         assert not list(tmp_path.glob("*.lock"))
 

@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 
 from syncd.errors import NoSuchActivity
-from syncd.ledger import Glance, Ledger, Operator, schema
+from syncd.ledger import Ledger, LedgerReader, Operator, schema
 from syncd.lifecycle.states import State, Verdict
 from tests.ledgers import DAY, HOUR, MINUTE, NOW, SECOND, ask, book, due, names, ref, row, send
 from tests.ledgers import reading as look
@@ -138,7 +138,7 @@ class TestStatus:
         """Else a script that adds them up would see books that do not balance."""
         book(ledger, look(0))
         count = iter(range(1, 1000))
-        with Glance.at(ledger.path) as glance:
+        with LedgerReader.at(ledger.path) as glance:
             glance._db.conn.set_trace_callback(lambda sql: book(ledger, look(next(count))))
             document = status(glance)
             glance._db.conn.set_trace_callback(None)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from syncd.ledger import Claimed, Judgement, Ledger, writing
+from syncd.ledger import AttemptResult, Claimed, Ledger, writing
 from syncd.lifecycle import states, transitions
 from syncd.lifecycle.states import MEANINGS, IllegalMove, State, Verdict
 from tests.ledgers import (
@@ -45,9 +45,9 @@ def ledger(tmp_path):
 
 def judge(ledger, claim, *verdicts, now=NOW, max_age=WEEK, detail=None):
     judgements = [
-        Judgement(each.id, verdict, detail) for each, verdict in zip(claim.activities, verdicts, strict=False)
+        AttemptResult(each.id, verdict, detail) for each, verdict in zip(claim.activities, verdicts, strict=False)
     ]
-    return ledger.judge(claim.post_id, judgements, now=now, max_age=max_age, random=half)
+    return ledger.record_verdicts(claim.post_id, judgements, now=now, max_age=max_age, random=half)
 
 
 class TestDue:
@@ -133,9 +133,9 @@ class TestDue:
     def test_what_felled_recotap_on_its_own_says_so(self, ledger):
         book(ledger, look(1))
         send(ledger, Verdict.SUSPECT)
-        assert [each.felled for each in due(ledger)] == [True]
+        assert [each.crashes_server for each in due(ledger)] == [True]
         send(ledger, Verdict.UNREACHABLE)
-        assert [(each.felled, each.isolated) for each in due(ledger)] == [(False, True)]
+        assert [(each.crashes_server, each.isolated) for each in due(ledger)] == [(False, True)]
 
 
 def test_nothing_that_a_page_or_a_post_asks_reads_a_table_from_end_to_end(ledger):
@@ -280,7 +280,7 @@ class TestJudge:
         (before,) = (found for _, found, _ in ledger._existing(1, ["1"]).values())
         send(ledger, verdict, now=LATER)
         (after,) = (found for _, found, _ in ledger._existing(1, ["1"]).values())
-        assert after == transitions.judged(before, verdict, None, now=LATER, max_age=WEEK, random=half)
+        assert after == transitions.after_verdict(before, verdict, None, now=LATER, max_age=WEEK, random=half)
 
     def test_attempts_and_post_say_what_came_of_them_and_when(self, ledger):
         book(ledger, look(1), look(2))
@@ -531,10 +531,10 @@ class TestSilence:
         claim = ledger.intend(due(ledger, now=LATER), now=LATER)
         assert ledger.silent_since() == NOW, "a POST under way says nothing yet"
         judgements = [
-            Judgement(claim.activities[0].id, Verdict.FAILED),
-            Judgement(claim.activities[1].id, Verdict.UNANSWERED),
+            AttemptResult(claim.activities[0].id, Verdict.FAILED),
+            AttemptResult(claim.activities[1].id, Verdict.UNANSWERED),
         ]
-        ledger.judge(claim.post_id, judgements, now=LATER, max_age=WEEK, random=half)
+        ledger.record_verdicts(claim.post_id, judgements, now=LATER, max_age=WEEK, random=half)
         assert ledger.silent_since() is None, "one word is enough"
 
     @pytest.mark.parametrize("verdict", sorted(states.SILENCES))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from syncd.lifecycle import timing, transitions
 from syncd.lifecycle.states import MEANINGS, MOVES, Cause, IllegalMove, State, Verdict
-from syncd.lifecycle.transitions import DELETED, UNREADABLE, Row, born, not_found, read_again
+from syncd.lifecycle.transitions import DELETED, UNREADABLE, Row, after_missing, after_reread, first_seen
 from tests.ledgers import DAY, HOUR, MINUTE, NOW, SECOND, WEEK, Ticking, half
 from tests.ledgers import reading as look
 
@@ -35,33 +35,33 @@ def standing(state, **more):
 
 
 def again(row, wanted, reason=None, *, same=False, now=NOW, **more):
-    return read_again(row, look(1, wanted, reason or WANTED[wanted], **more), now, same_payload=same)
+    return after_reread(row, look(1, wanted, reason or WANTED[wanted], **more), now, same_payload=same)
 
 
 def judged(row, verdict, detail=None, *, now=NOW, max_age=WEEK, random=half):
-    return transitions.judged(row, verdict, detail, now=now, max_age=max_age, random=random)
+    return transitions.after_verdict(row, verdict, detail, now=now, max_age=max_age, random=random)
 
 
 class TestBorn:
     def test_complete_it_is_pending_and_due_at_once(self):
-        row = born(look(1, occurred_at=NOW - HOUR, modified_at=NOW - MINUTE), NOW)
+        row = first_seen(look(1, occurred_at=NOW - HOUR, modified_at=NOW - MINUTE), NOW)
         assert row == Row(P, modified_at=NOW - MINUTE, occurred_at=NOW - HOUR, next_attempt_at=NOW)
 
     def test_incomplete_it_waits_from_now_on_and_is_looked_up_in_a_quarter_of_an_hour(self):
-        row = born(look(1, I, "no_contact"), NOW)
+        row = first_seen(look(1, I, "no_contact"), NOW)
         assert (row.state, row.reason, row.waiting_since) == (I, "no_contact", NOW)
         assert row.next_attempt_at == NOW + 15 * MINUTE
 
     def test_settling_it_is_looked_up_when_it_has_settled(self):
-        row = born(look(1, I, "settling", due_at=NOW + 3 * MINUTE), NOW)
+        row = first_seen(look(1, I, "settling", due_at=NOW + 3 * MINUTE), NOW)
         assert row.next_attempt_at == NOW + 3 * MINUTE
 
     def test_old_and_incomplete_it_gets_its_thirty_days_all_the_same(self):
-        assert born(look(1, I, "no_contact", occurred_at=NOW - 400 * DAY), NOW).state is I
+        assert first_seen(look(1, I, "no_contact", occurred_at=NOW - 400 * DAY), NOW).state is I
 
     @pytest.mark.parametrize("state", [E, X])
     def test_excluded_or_unreadable_it_keeps_its_reason_and_waits_for_nothing(self, state):
-        row = born(look(1, state, "why", detail="a word", occurred_at=None), NOW)
+        row = first_seen(look(1, state, "why", detail="a word", occurred_at=None), NOW)
         assert row == Row(state, modified_at=NOW, occurred_at=None, reason="why", detail="a word")
 
 
@@ -147,7 +147,7 @@ class TestReadAgainIncomplete:
         assert (after.state, after.reason, after.next_attempt_at) == (P, None, NOW)
 
     def test_what_has_settled_is_pending(self):
-        row = born(look(1, I, "settling", due_at=NOW + 10 * MINUTE), NOW)
+        row = first_seen(look(1, I, "settling", due_at=NOW + 10 * MINUTE), NOW)
         assert again(row, P, now=NOW + 10 * MINUTE).state is P
 
     def test_another_reason_does_not_begin_the_wait_anew(self):
@@ -188,7 +188,7 @@ class TestReadAgainIncomplete:
 
     def test_a_life_of_look_ups_ends_on_the_thirtieth_day(self):
         clock = Ticking()
-        row = born(look(1, I, "no_contact"), clock())
+        row = first_seen(look(1, I, "no_contact"), clock())
         while row.state is I:
             clock.now = row.next_attempt_at
             row = again(row, I, now=clock())
@@ -196,7 +196,7 @@ class TestReadAgainIncomplete:
 
     def test_that_of_an_event_ahead_ends_thirty_days_after_the_event_to_the_hour(self):
         ahead, clock = NOW + 10 * DAY + 6 * HOUR, Ticking()
-        row = born(look(1, I, "in_future", occurred_at=ahead, due_at=ahead), clock())
+        row = first_seen(look(1, I, "in_future", occurred_at=ahead, due_at=ahead), clock())
         looks = []
         while row.state is I:
             clock.now = row.next_attempt_at
@@ -269,7 +269,7 @@ class TestAStaleLook:
 class TestARetryDuringALookUp:
     def looked_up(self, row, wanted, **more):
         after = again(row, wanted, **more)
-        return transitions.keep_asked_for(row, after, looked_up_at=NOW - MINUTE, now=NOW)
+        return transitions.keep_requested(row, after, looked_up_at=NOW - MINUTE, now=NOW)
 
     @pytest.mark.parametrize("state", [I, S, E, X])
     def test_it_asks_for_another_one(self, state):
@@ -288,7 +288,7 @@ class TestARetryDuringALookUp:
 
     def test_what_is_delivered_is_not_looked_up_whoever_asked(self):
         row = standing(D, next_attempt_at=NOW)
-        assert transitions.keep_asked_for(
+        assert transitions.keep_requested(
             row, replace(row, next_attempt_at=None), looked_up_at=NOW - DAY, now=NOW
         ) == replace(row, next_attempt_at=None)
 
@@ -296,38 +296,38 @@ class TestARetryDuringALookUp:
 class TestNotFound:
     def test_the_first_miss_asks_for_another_look_an_hour_later(self):
         row = standing(I)
-        assert not_found(row, NOW) == replace(row, missing_since=NOW, next_attempt_at=LATER)
+        assert after_missing(row, NOW) == replace(row, missing_since=NOW, next_attempt_at=LATER)
 
     def test_a_second_miss_within_the_hour_proves_nothing(self):
-        row = not_found(standing(I), NOW)
-        assert not_found(row, LATER - SECOND) == row
+        row = after_missing(standing(I), NOW)
+        assert after_missing(row, LATER - SECOND) == row
 
     def test_nor_when_retry_asked_for_it_early(self):
-        row = not_found(standing(I), NOW)
-        assert not_found(replace(row, next_attempt_at=NOW + MINUTE), NOW + MINUTE) == row
+        row = after_missing(standing(I), NOW)
+        assert after_missing(replace(row, next_attempt_at=NOW + MINUTE), NOW + MINUTE) == row
 
     def test_a_second_miss_an_hour_later_means_deleted(self):
-        after = not_found(not_found(standing(I), NOW), LATER)
+        after = after_missing(after_missing(standing(I), NOW), LATER)
         assert (after.state, after.reason, after.next_attempt_at) == (E, DELETED, None)
         assert (after.waiting_since, after.missing_since) == (None, None)
 
     def test_a_look_that_found_it_in_between_begins_the_count_anew(self):
-        found = again(not_found(standing(I), NOW), I)
-        assert not_found(found, LATER).state is I
+        found = again(after_missing(standing(I), NOW), I)
+        assert after_missing(found, LATER).state is I
 
     @pytest.mark.parametrize("state", [S, E, X])
     def test_what_retry_asked_for_and_is_gone_stays_what_it_is_and_is_not_asked_for_again(self, state):
         row = standing(state)
-        assert not_found(replace(row, next_attempt_at=NOW), NOW) == row
+        assert after_missing(replace(row, next_attempt_at=NOW), NOW) == row
 
     def test_what_became_pending_meanwhile_stays_due(self):
         """A look-up asked before, and answered after, the page that completed it: it must not fall out of the queue."""
         row = standing(P, verdict=Verdict.REFUSED, refusals=1)
-        assert not_found(row, NOW) == row
+        assert after_missing(row, NOW) == row
 
     def test_what_was_delivered_meanwhile_stays_delivered(self):
         row = standing(D, verdict=Verdict.CREATED)
-        assert not_found(row, NOW) == row
+        assert after_missing(row, NOW) == row
 
 
 class TestJudged:
@@ -396,7 +396,7 @@ class TestJudged:
     @given(st.randoms(use_true_random=False))
     def test_a_week_of_refusals_ends_in_death_after_some_thirty_attempts_none_sooner_than_five_minutes(self, rng):
         clock = Ticking()
-        row = born(look(1), NOW)
+        row = first_seen(look(1), NOW)
         at = [clock()]
         while (row := judged(row, Verdict.REFUSED, now=clock(), random=rng.random)).state is P:
             clock.now = row.next_attempt_at
@@ -422,23 +422,23 @@ class TestNobodyConfirmsTheClock:
 
     @pytest.mark.parametrize("ahead", [YEAR, -YEAR])
     def test_a_row_is_born_without_an_age(self, ahead):
-        row = born(look(1, I, "no_contact"), NOW + ahead, certain=False)
+        row = first_seen(look(1, I, "no_contact"), NOW + ahead, certain=False)
         assert (row.state, row.waiting_since, row.next_attempt_at) == (I, None, NOW + ahead + HOUR)
 
     def test_what_settles_within_the_hour_is_looked_up_then(self):
-        row = born(look(1, I, "settling", due_at=NOW + MINUTE), NOW, certain=False)
+        row = first_seen(look(1, I, "settling", due_at=NOW + MINUTE), NOW, certain=False)
         assert row.next_attempt_at == NOW + MINUTE
 
     @pytest.mark.parametrize("ahead", [YEAR, -YEAR, 31 * DAY])
     @pytest.mark.parametrize("wanted", [I, X])
     def test_an_incomplete_row_is_not_given_up_and_keeps_its_age(self, ahead, wanted):
         row = standing(I)
-        after = read_again(row, look(1, wanted, WANTED[wanted]), NOW + ahead, same_payload=False, certain=False)
+        after = after_reread(row, look(1, wanted, WANTED[wanted]), NOW + ahead, same_payload=False, certain=False)
         assert (after.state, after.waiting_since) == (I, row.waiting_since)
         assert after.next_attempt_at == NOW + ahead + HOUR
 
     def test_the_age_begins_when_the_clock_is_confirmed(self):
-        row = born(look(1, I, "no_contact"), NOW - YEAR, certain=False)
+        row = first_seen(look(1, I, "no_contact"), NOW - YEAR, certain=False)
         after = again(row, I)
         assert (after.state, after.waiting_since) == (I, NOW)
         assert again(after, I, now=NOW + 30 * DAY).state is X
@@ -446,14 +446,14 @@ class TestNobodyConfirmsTheClock:
     @pytest.mark.parametrize("missing_since", [None, NOW - DAY])
     def test_what_is_not_found_is_not_gone(self, missing_since):
         row = standing(I, missing_since=missing_since)
-        after = not_found(row, NOW + YEAR, certain=False)
+        after = after_missing(row, NOW + YEAR, certain=False)
         assert after == replace(row, next_attempt_at=NOW + YEAR + HOUR)
 
     @pytest.mark.parametrize("verdict", FAULTS)
     @pytest.mark.parametrize("since", [None, NOW - 8 * DAY])
     def test_a_verdict_backs_off_without_an_age_or_a_death(self, verdict, since):
         row = standing(P, refused_since=since, refusals=1)
-        after = transitions.judged(row, verdict, None, now=NOW, max_age=WEEK, random=half, certain=False)
+        after = transitions.after_verdict(row, verdict, None, now=NOW, max_age=WEEK, random=half, certain=False)
         assert (after.state, after.refused_since, after.refusals) == (P, since, 2)
         assert NOW < after.next_attempt_at <= NOW + 7 * HOUR
 
@@ -473,4 +473,4 @@ class TestAgesThatAClockAheadBooked:
         assert judged(standing(P, refused_since=NOW + YEAR, refusals=1), FAULTS[0]).refused_since == NOW
 
     def test_of_what_was_not_found(self):
-        assert not_found(standing(I, missing_since=NOW + YEAR), NOW).missing_since == NOW
+        assert after_missing(standing(I, missing_since=NOW + YEAR), NOW).missing_since == NOW

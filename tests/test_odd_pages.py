@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from connectors.hubspot.retry import SCOPES_MOST, Call, Moment, judge, missing_scopes
+from connectors.hubspot.retry import SCOPES_MOST, Call, Attempt, interpret, missing_scopes
 from syncd.connector import Window
 from syncd.errors import Malformed, Unauthorized, Unreadable
 from syncd.http import bodies
-from syncd.http.response import Answer, Fault
+from syncd.http.response import Failure, Response
 from tests.fuzzing import DOCUMENTS, IDS, NOW, _hubspot_says, _salesforce_says, _source, plain, wired
 
 PAGES = {
@@ -119,8 +119,8 @@ def test_a_refusal_of_any_size_is_searched_for_scopes_in_a_moment():
     """A list whose first entry is taken again and again cost 75 s for 800 KB."""
     body = json.dumps({"category": "MISSING_SCOPES", "errors": [[{"a": []}] for _ in range(12_000)]}).encode()
     assert len(body) < bodies.ERROR_MOST
-    fault = judge(Call("calls search", scope="s"), Answer(403, {}, body), Moment(1, NOW))
-    assert isinstance(fault, Fault)
+    fault = interpret(Call("calls search", scope="s"), Response(403, {}, body), Attempt(1, NOW))
+    assert isinstance(fault, Failure)
     assert isinstance(fault.error, Unauthorized)
     many = {"errors": [{"context": {"requiredScopes": [f"scope.{number}" for number in range(10_000)]}}]}
     assert len(missing_scopes(many)) == SCOPES_MOST

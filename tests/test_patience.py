@@ -5,32 +5,32 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from syncd.errors import Unavailable
-from syncd.http.response import FAILING_MAX_S, TRIES, Fault
-from syncd.http.retry import Patience, ServerClock
+from syncd.http.response import FAILING_MAX_S, TRIES, Failure
+from syncd.http.retry import RetryBudget, ServerClock
 
 NOW = datetime(2026, 10, 5, 9, tzinfo=UTC)
-PASSES = Fault(Unavailable("busy"), wait_s=0.5)
+PASSES = Failure(Unavailable("busy"), wait_s=0.5)
 
 
 def test_a_request_is_tried_three_times_and_once_when_patience_is_lost():
-    patience = Patience(lambda: 0.0)
-    assert [patience.is_out(PASSES, attempt=n, began=0.0) for n in range(1, TRIES + 1)] == [False, False, True]
-    patience.lose()
-    assert patience.is_out(PASSES, attempt=1, began=0.0)
+    patience = RetryBudget(lambda: 0.0)
+    assert [patience.exhausted(PASSES, attempt=n, began=0.0) for n in range(1, TRIES + 1)] == [False, False, True]
+    patience.stop_retrying()
+    assert patience.exhausted(PASSES, attempt=1, began=0.0)
 
 
 def test_what_another_try_does_not_mend_is_not_tried_again():
-    assert Patience(lambda: 0.0).is_out(Fault(Unavailable("refused")), attempt=1, began=0.0)
+    assert RetryBudget(lambda: 0.0).exhausted(Failure(Unavailable("refused")), attempt=1, began=0.0)
 
 
 def test_a_minute_of_failures_in_a_row_is_enough_and_one_success_between_them_begins_it_anew():
     at = FAILING_MAX_S - 1
-    patience = Patience(lambda: at)
-    assert not patience.is_out(PASSES, attempt=1, began=0.0)
+    patience = RetryBudget(lambda: at)
+    assert not patience.exhausted(PASSES, attempt=1, began=0.0)
     at += 2
-    assert patience.is_out(PASSES, attempt=1, began=at)
-    patience.went_well()
-    assert not patience.is_out(PASSES, attempt=1, began=at)
+    assert patience.exhausted(PASSES, attempt=1, began=at)
+    patience.record_success()
+    assert not patience.exhausted(PASSES, attempt=1, began=at)
 
 
 @pytest.mark.parametrize(("elapsed_s", "before_s"), [(0.2, 0.2), (9.0, 1.0)])

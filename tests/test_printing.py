@@ -12,7 +12,7 @@ from rich.console import Console
 
 from syncd import log
 from syncd.cli import printing, render
-from syncd.cli.progress_bars import Bars
+from syncd.cli.progress_bars import ProgressBars
 from syncd.connector import Finding
 from syncd.daemon import status_line
 from syncd.errors import ConfigError, Problem, Unavailable
@@ -146,7 +146,7 @@ def test_the_daemons_status_line_is_one_harmless_line(attack: str) -> None:
 
 def test_progress_bars_show_a_streams_name_as_it_is(attack: str) -> None:
     where = Console(file=io.StringIO(), width=300, force_terminal=True, color_system=None, force_interactive=True)
-    with Bars(where) as bars:
+    with ProgressBars(where) as bars:
         bars.read("hubspot", attack, Booked(new=1), 1)
     said = re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", text_of(where)).replace("\r", "")  # the bars' own movements
     assert is_harmless(said)

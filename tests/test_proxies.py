@@ -5,7 +5,7 @@ import base64
 import pytest
 
 from syncd.errors import ConfigError
-from syncd.http.proxies import Proxy, judge, proxy_for
+from syncd.http.proxies import Proxy, parse, proxy_for
 
 API = "https://api.hubapi.com"
 P = "http://p:1"
@@ -74,7 +74,7 @@ def test_the_environment_names_a_proxy(url, environment, variable):
     ],
 )
 def test_a_proxy_in_every_form_that_is_understood(written, url, login):
-    proxy = judge("HTTPS_PROXY", written)
+    proxy = parse("HTTPS_PROXY", written)
     assert proxy.url == url
     header = proxy.headers.get("proxy-authorization", "Basic ")
     assert base64.b64decode(header.removeprefix("Basic ")).decode() == login

@@ -18,7 +18,7 @@ from syncd.ledger import Ledger
 from syncd.lifecycle.states import State, Verdict
 from syncd.lifecycle.transitions import Reading
 from syncd.passes.dispatch import NOTHING_LOST, Push
-from syncd.recotap.responses import Answer, Judged
+from syncd.recotap.responses import BatchResult, ItemResult
 from syncd.recotap.sender import KEY_HINT, URL_HINT, Sender
 from syncd.sandbox import Sandbox
 from tests.recotaps import (
@@ -166,7 +166,7 @@ class TestConcurrency:
         assert recotap.most_in_flight == 1
 
     @pytest.mark.parametrize("answer", [
-        Answer("refused", "HTTP 400"), Answer("too_large", "HTTP 413"), Answer("answered"),
+        BatchResult("refused", "HTTP 400"), BatchResult("too_large", "HTTP 413"), BatchResult("answered"),
     ])  # fmt: skip
     def test_any_answer_of_recotap_to_the_first_post_opens_up(self, hand, answer):
         hand.book_many(500)
@@ -289,7 +289,7 @@ class TestOutage:
     def test_if_there_is_something_to_do_about_an_outage_it_is_said(self, tmp_path):
         class Distrusted:
             def post(self, sent):
-                return Answer("unreachable", "its CA is unknown", hint="name it in recotap.ca_file")
+                return BatchResult("unreachable", "its CA is unknown", hint="name it in recotap.ca_file")
 
         with opened(tmp_path, Distrusted()) as desk:
             desk.book("a")
@@ -480,7 +480,7 @@ class TestRetryAfter:
         hand.settle(push)
         push.pump()
         for wait in (30.0, 5.0, 10.0, 2.0):
-            hand.poster.next().answer(Answer("throttled", "HTTP 429", retry_after=wait))
+            hand.poster.next().answer(BatchResult("throttled", "HTTP 429", retry_after=wait))
             hand.settle(push)
         assert 30.0 <= push.wait_s() <= 31.0
         hand.clock.tick(40)
@@ -526,7 +526,7 @@ class TestThrottling:
         push = hand.push()
         push.pump()
         first = hand.poster.next()
-        first.answer(Answer("throttled", "HTTP 429", retry_after=1.0))
+        first.answer(BatchResult("throttled", "HTTP 429", retry_after=1.0))
         hand.settle(push)
         hand.clock.tick(push.wait_s())
         push.pump()
@@ -590,7 +590,7 @@ class TestStops:
         push.pump()
         posts = [hand.poster.next() for _ in range(4)]
         answers = [
-            Answer("unauthorized", "HTTP 401"), Answer("wrong_url", "HTTP 404"), LOST, all_created(posts[3].ids),
+            BatchResult("unauthorized", "HTTP 401"), BatchResult("wrong_url", "HTTP 404"), LOST, all_created(posts[3].ids),
         ]  # fmt: skip
         for post, answer in zip(posts, answers, strict=True):
             post.answer(answer)
@@ -1140,7 +1140,7 @@ class TestStandIn:
 
 NAMES = [f"n-{number}" for number in range(6)]
 verdicts = st.sampled_from([
-    Judged(Verdict.CREATED), Judged(Verdict.DUPLICATE), Judged(Verdict.FAILED, "boom"), Judged(Verdict.UNANSWERED, "?"),
+    ItemResult(Verdict.CREATED), ItemResult(Verdict.DUPLICATE), ItemResult(Verdict.FAILED, "boom"), ItemResult(Verdict.UNANSWERED, "?"),
 ])  # fmt: skip
 orders: st.SearchStrategy[object] = st.one_of(
     st.none(),

@@ -279,7 +279,7 @@ def test_after_three_tries_it_is_given_up_and_after_lost_patience_at_once(rig, b
     with pytest.raises(Unavailable, match="502"):
         client.query(QUERY, what="calls")
     assert (fault.hits, len(rig.slept)) == (3, 2)
-    client._patience.lose()
+    client._retries.stop_retrying()
     with pytest.raises(Unavailable, match="502"):
         client.query(QUERY, what="calls")
     assert (fault.hits, len(rig.slept)) == (4, 2)
@@ -346,7 +346,7 @@ def test_a_silent_server_is_given_up_at_a_query(rig):
 )
 def test_a_server_that_drips_does_not_outlast_the_timeout(rig, head, text):
     client = rig.connect(rig.serve(drip(head, text)).url, timeout="300ms")
-    client._patience.lose()
+    client._retries.stop_retrying()
     began = time.monotonic()
     with pytest.raises(Unavailable, match=r"no whole answer within 0\.3 s"):
         client.query(QUERY, what="calls")
@@ -694,7 +694,7 @@ def test_nothing_private_is_in_what_is_raised(rig, body):
     statuses = [300, 400, 401, 403, 404, 406, 410, 414, 420, 429, 500, 503]
     status = iter(statuses)
     client = rig.connect(rig.serve(lambda wire, head: whole(body, status=f"{next(status)} X")(wire, head)).url)
-    client._patience.lose()
+    client._retries.stop_retrying()
     for expected in statuses:
         with pytest.raises(SyncdError) as raised:
             client.query(QUERY, what="calls")

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from connectors.salesforce.config import SalesforceConfig
 from syncd.config import mistakes
-from syncd.config.reading import Reading
+from syncd.config.reading import ConfigSource
 from syncd.types.secrets import Secret
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -103,7 +103,7 @@ def test_every_mistake_is_reported_at_once():
 
 def test_syncd_says_them_all_and_reads_on():
     """As `syncd check` shows them: no value in them, and what is right can be checked further."""
-    reading = Reading({}, NOW)
+    reading = ConfigSource({}, NOW)
     table = {**BASE, "login_url": "http://northmill.example", "client_id": "s3cret", "password": "hunter2"}
     config = mistakes.model(reading, ("sources", "crm"), SalesforceConfig, table)
     assert {problem.path for problem in reading.problems} == {

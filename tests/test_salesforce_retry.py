@@ -13,14 +13,14 @@ from connectors.salesforce.retry import (
     Error,
     Expired,
     LocatorGone,
-    Moment,
+    Attempt,
     QueryTimeout,
     Refused,
-    judge,
+    interpret,
     parse_error,
 )
 from syncd.errors import Malformed, Unauthorized, Unavailable
-from syncd.http.response import Answer, Fault, Lost
+from syncd.http.response import Failure, Response, TransportError
 
 NOW = datetime(2026, 3, 1, 22, 30, tzinfo=UTC)
 QUERY = Call("calls", "page")
@@ -30,14 +30,14 @@ CANARIES = ("00D000000000001!secret", "ada@northmill.example", "Very private sub
 QUOTING = "\nSELECT Id FROM Task WHERE Subject = 'Very private subject' ada@northmill.example 00D000000000001!secret"
 
 
-def answer(status: int, body: Any = "", **headers: str) -> Answer:
+def answer(status: int, body: Any = "", **headers: str) -> Response:
     written = body if isinstance(body, str) else json.dumps(body)
-    return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, written.encode())
+    return Response(status, {name.replace("_", "-"): value for name, value in headers.items()}, written.encode())
 
 
 def fault(status: int, body: Any = "", *, call: Call = QUERY, attempt: int = 1, renews: bool = True, **headers: str):
-    found = judge(call, answer(status, body, **headers), Moment(attempt, NOW, version="66.0", renews=renews))
-    assert isinstance(found, Fault)
+    found = interpret(call, answer(status, body, **headers), Attempt(attempt, NOW, version="66.0", renews=renews))
+    assert isinstance(found, Failure)
     text = f"{found.error!r} {found.error} {found.error.hint}"
     assert not [canary for canary in CANARIES if canary in text]
     return found
@@ -48,12 +48,12 @@ def said(code: str, text: str = QUOTING) -> list[dict[str, str]]:
 
 
 def test_content_is_returned_in_the_shape_that_was_asked_for():
-    moment = Moment(1, NOW)
+    moment = Attempt(1, NOW)
     first = {"totalSize": 2, "done": False, "nextRecordsUrl": "/services/data/v66.0/query/01g", "records": [{}]}
-    assert judge(QUERY, answer(200, PAGE), moment) == PAGE
-    assert judge(QUERY, answer(200, first), moment) == first
-    assert judge(Call("x", "list", count=2), answer(200, [{}, None]), moment) == [{}, None]
-    assert judge(Call("x"), answer(200, {}), moment) == {}
+    assert interpret(QUERY, answer(200, PAGE), moment) == PAGE
+    assert interpret(QUERY, answer(200, first), moment) == first
+    assert interpret(Call("x", "list", count=2), answer(200, [{}, None]), moment) == [{}, None]
+    assert interpret(Call("x"), answer(200, {}), moment) == {}
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_too_many_at_once_is_waited_out(text):
 )
 def test_what_passes_backs_off_with_jitter(status, body):
     assert [fault(status, body, attempt=attempt).wait_s for attempt in (1, 2)] == [0.5, 1.0]
-    jittered = judge(QUERY, answer(status, body), Moment(1, NOW, jitter=0.999))
+    jittered = interpret(QUERY, answer(status, body), Attempt(1, NOW, jitter=0.999))
     assert jittered.wait_s == pytest.approx(0.75, abs=0.01)
     assert str(status) in fault(status, body).error.message
 
@@ -246,17 +246,17 @@ def test_a_redirect_is_no_answer_and_not_tried_again(status):
 
 
 def test_a_lost_answer_is_tried_again_where_that_may_help():
-    found = judge(QUERY, Lost("no connection", hint="check it"), Moment(2, NOW))
+    found = interpret(QUERY, TransportError("no connection", hint="check it"), Attempt(2, NOW))
     assert (str(found.error), found.error.hint, found.wait_s) == ("Salesforce, calls: no connection", "check it", 1.0)
-    assert judge(QUERY, Lost("no", again=False), Moment(1, NOW)).wait_s is None
+    assert interpret(QUERY, TransportError("no", again=False), Attempt(1, NOW)).wait_s is None
 
 
 def test_the_parts_of_a_batch_are_judged_each():
-    call, moment = Call("describe", "batch", count=2), Moment(1, NOW)
+    call, moment = Call("describe", "batch", count=2), Attempt(1, NOW)
     good = {"statusCode": 200, "result": {"name": "Task"}}
 
     def judged(status: int, body: Any) -> Any:
-        return judge(call, answer(200, {"results": [good, {"statusCode": status, "result": body}]}), moment)
+        return interpret(call, answer(200, {"results": [good, {"statusCode": status, "result": body}]}), moment)
 
     assert judged(404, said("NOT_FOUND")) == [{"name": "Task"}, None]
     assert isinstance(judged(403, said("API_DISABLED_FOR_ORG")).error, Unauthorized)

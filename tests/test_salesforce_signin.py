@@ -11,22 +11,22 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from connectors.salesforce.config import SalesforceConfig
-from connectors.salesforce.retry import Moment
+from connectors.salesforce.retry import Attempt
 from connectors.salesforce.signin import (
     JWT_BEARER,
     Session,
     TokenRequest,
     audience,
     configured,
-    judge,
+    interpret,
     token_request,
 )
 from syncd.errors import Malformed, Unauthorized, Unavailable
-from syncd.http.response import Answer, Fault, Lost
+from syncd.http.response import Failure, Response, TransportError
 from syncd.privacy.redaction import redact
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-MOMENT = Moment(1, NOW, version="66.0")
+MOMENT = Attempt(1, NOW, version="66.0")
 URL = "https://acme.my.salesforce.com"
 TOKEN = "00DDn0000000001!AQ.canary-token"
 GOOD = {
@@ -59,15 +59,15 @@ def jwt_config(url: str = URL) -> SalesforceConfig:
     return config(login_url=url, username="jane@acme.example", private_key="env:SF_KEY")
 
 
-def answer(status: int, body: Any = "", **headers: str) -> Answer:
-    return Answer(status, headers, (body if isinstance(body, str) else json.dumps(body)).encode())
+def answer(status: int, body: Any = "", **headers: str) -> Response:
+    return Response(status, headers, (body if isinstance(body, str) else json.dumps(body)).encode())
 
 
-def refusal(error: str, description: str, *, status: int = 400, by_jwt: bool = False, **headers: str) -> Fault:
+def refusal(error: str, description: str, *, status: int = 400, by_jwt: bool = False, **headers: str) -> Failure:
     asked = TokenRequest(URL, {}, NOW if by_jwt else None)
     body = {"error": error, "error_description": description}
-    found = judge(jwt_config() if by_jwt else config(), asked, answer(status, body, **headers), MOMENT)
-    assert isinstance(found, Fault)
+    found = interpret(jwt_config() if by_jwt else config(), asked, answer(status, body, **headers), MOMENT)
+    assert isinstance(found, Failure)
     return found
 
 
@@ -159,7 +159,7 @@ def test_a_configured_session_tells_its_org(monkeypatch):
 
 
 def test_a_token_is_a_session_and_its_key_is_shown_nowhere():
-    session = judge(config(), TokenRequest(URL, {}), answer(200, GOOD), MOMENT)
+    session = interpret(config(), TokenRequest(URL, {}), answer(200, GOOD), MOMENT)
     assert session == Session(TOKEN, URL, "00DDn0000000001", "0055g00000AbCdEAAV")
     assert "canary" not in f"{session!r} {redact(f'log of {TOKEN}')}"
 
@@ -179,7 +179,7 @@ def test_a_token_is_a_session_and_its_key_is_shown_nowhere():
     ],
 )
 def test_the_org_is_told_by_the_identity_or_by_the_token(changes, org_id, user_id):
-    session = judge(config(), TokenRequest(URL, {}), answer(200, {**GOOD, **changes}), MOMENT)
+    session = interpret(config(), TokenRequest(URL, {}), answer(200, {**GOOD, **changes}), MOMENT)
     assert (session.org_id, session.user_id, session.instance_url) == (org_id, user_id, URL)
 
 
@@ -199,8 +199,8 @@ def test_the_org_is_told_by_the_identity_or_by_the_token(changes, org_id, user_i
     ],
 )
 def test_an_answer_that_is_no_session_is_tried_again(body):
-    found = judge(config(), TokenRequest(URL, {}), answer(200, body), MOMENT)
-    assert isinstance(found, Fault)
+    found = interpret(config(), TokenRequest(URL, {}), answer(200, body), MOMENT)
+    assert isinstance(found, Failure)
     assert isinstance(found.error, Malformed)
     assert found.wait_s == 0.5
 
@@ -264,17 +264,17 @@ def test_too_many_logins_are_a_pause_and_no_refusal(error, text):
     [(500, ""), (503, "<html>"), (400, "<html>"), (406, ""), (420, ""), (429, "{}"), (400, {"error": "server_error"})],
 )
 def test_what_passes_is_tried_again(status, body):
-    found = judge(config(), TokenRequest(URL, {}), answer(status, body), MOMENT)
+    found = interpret(config(), TokenRequest(URL, {}), answer(status, body), MOMENT)
     assert isinstance(found.error, Unavailable)
     assert found.wait_s == 0.5
-    told = judge(config(), TokenRequest(URL, {}), answer(status, body, **{"retry-after": "90"}), MOMENT)
+    told = interpret(config(), TokenRequest(URL, {}), answer(status, body, **{"retry-after": "90"}), MOMENT)
     assert told.pause_s == 90
 
 
 def test_a_wrong_host_and_a_lost_answer_are_told_apart():
-    gone = judge(config(), TokenRequest(URL, {}), answer(404, "<html>"), MOMENT)
+    gone = interpret(config(), TokenRequest(URL, {}), answer(404, "<html>"), MOMENT)
     assert "login_url" in gone.error.hint
-    moved = judge(config(), TokenRequest(URL, {}), answer(302, ""), MOMENT)
+    moved = interpret(config(), TokenRequest(URL, {}), answer(302, ""), MOMENT)
     assert (moved.wait_s, "login_url" in moved.error.hint) == (None, True)
-    none = judge(config(), TokenRequest(URL, {}), Lost("no connection", hint="x"), MOMENT)
+    none = interpret(config(), TokenRequest(URL, {}), TransportError("no connection", hint="x"), MOMENT)
     assert (none.wait_s, str(none.error)) == (0.5, "Salesforce, sign-in: no connection")

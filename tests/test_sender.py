@@ -13,14 +13,14 @@ import pytest
 from syncd import __version__, clock
 from syncd.errors import Exit
 from syncd.lifecycle.states import Verdict
-from syncd.recotap.responses import Answer, Judged
+from syncd.recotap.responses import BatchResult, ItemResult
 from syncd.recotap.sender import BATCH, KEY_HINT, MOST_BYTES, URL_HINT, Sender
 from syncd.sandbox import Sandbox
 from tests.loopback import request, served
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 KEY = "canary-key-0123456789"
-CREATED = Judged(Verdict.CREATED)
+CREATED = ItemResult(Verdict.CREATED)
 
 
 def activity(name: str, **more) -> tuple[str, str]:
@@ -96,7 +96,7 @@ class TestWire:
             return httpx.Response(307, headers={"Location": "https://elsewhere.example/"})
 
         with answering(handler) as to:
-            assert to.post([activity("a")]) == Answer("wrong_url", "HTTP 307")
+            assert to.post([activity("a")]) == BatchResult("wrong_url", "HTTP 307")
             assert to.check().exit_code is Exit.CONFIG
         assert {url.host for url in seen} == {"recotap.example"}
 
@@ -122,7 +122,7 @@ class TestAnswers:
     def test_a_stand_in_stores_a_batch_and_each_activity_is_created(self, box):
         with sender_to(box) as to:
             answer = to.post([activity("a"), activity("b")])
-        assert answer == Answer("answered", verdicts={"a": CREATED, "b": CREATED})
+        assert answer == BatchResult("answered", verdicts={"a": CREATED, "b": CREATED})
         assert box.recotap.stored["a"][0] == json.loads(activity("a")[1])
 
     def test_a_duplicate_and_a_failure_and_an_item_left_out_are_told_apart(self, box):
@@ -133,7 +133,7 @@ class TestAnswers:
             box.recotap.rule("unknown_id")
             answer = to.post([activity(name) for name in "abcd"])
         assert answer.verdicts == {
-            "a": Judged(Verdict.DUPLICATE), "b": Judged(Verdict.FAILED, "boom"), "d": CREATED,
+            "a": ItemResult(Verdict.DUPLICATE), "b": ItemResult(Verdict.FAILED, "boom"), "d": CREATED,
         }  # fmt: skip
 
     def test_a_bare_body_is_taken(self, box):
@@ -148,7 +148,7 @@ class TestAnswers:
         box.recotap.style = style
         with sender_to(box) as to:
             answer = to.post([activity("a"), activity("b", ownerEmail="not available"), activity("c")])
-        assert answer == Answer("refused", "HTTP 400", culprits=culprits)
+        assert answer == BatchResult("refused", "HTTP 400", culprits=culprits)
         assert not box.recotap.stored
 
     def test_a_culprit_among_the_contacts_is_named(self, box):
@@ -158,9 +158,9 @@ class TestAnswers:
 
     def test_a_wrong_key_and_a_wrong_path_are_told_apart(self, box):
         with sender_to(box, key=KEY) as to:
-            assert to.post([activity("a")]) == Answer("unauthorized", "HTTP 401")
+            assert to.post([activity("a")]) == BatchResult("unauthorized", "HTTP 401")
         with sender_to(box, url=box.recotap_url.replace("/v1", "/v9")) as to:
-            assert to.post([activity("a")]) == Answer("wrong_url", "HTTP 404")
+            assert to.post([activity("a")]) == BatchResult("wrong_url", "HTTP 404")
 
     def test_a_body_beyond_the_servers_limit_is_too_large(self, box):
         box.recotap.max_body = 400
@@ -169,17 +169,17 @@ class TestAnswers:
             assert to.post([activity("a")]).outcome == "answered"
 
     @pytest.mark.parametrize(("fault", "answer"), [
-        ("too_many", Answer("throttled", "HTTP 429", retry_after=1.0)),
-        ("server_error", Answer("down", "HTTP 500", stored=True)),
-        ("html", Answer("down", "HTTP 502", stored=True)),
-        ("html_200", Answer("down", "HTTP 200 with a body that is not Recotap's", stored=True)),
-        ("empty", Answer("down", "HTTP 200 with a body that is not Recotap's", stored=True)),
-        ("garbage", Answer("down", "HTTP 200 with a body that is not Recotap's", stored=True)),
-        ("cut_json", Answer("down", "HTTP 200 with a body that is not Recotap's", stored=True)),
-        ("cut", Answer("down", "the connection was cut", stored=True)),
-        ("close", Answer("down", "the connection was cut", stored=True)),
-        ("reset", Answer("down", "the connection was cut", stored=True)),
-        ("hang", Answer("down", "no answer within the deadline", stored=True)),
+        ("too_many", BatchResult("throttled", "HTTP 429", retry_after=1.0)),
+        ("server_error", BatchResult("down", "HTTP 500", stored=True)),
+        ("html", BatchResult("down", "HTTP 502", stored=True)),
+        ("html_200", BatchResult("down", "HTTP 200 with a body that is not Recotap's", stored=True)),
+        ("empty", BatchResult("down", "HTTP 200 with a body that is not Recotap's", stored=True)),
+        ("garbage", BatchResult("down", "HTTP 200 with a body that is not Recotap's", stored=True)),
+        ("cut_json", BatchResult("down", "HTTP 200 with a body that is not Recotap's", stored=True)),
+        ("cut", BatchResult("down", "the connection was cut", stored=True)),
+        ("close", BatchResult("down", "the connection was cut", stored=True)),
+        ("reset", BatchResult("down", "the connection was cut", stored=True)),
+        ("hang", BatchResult("down", "no answer within the deadline", stored=True)),
     ])  # fmt: skip
     def test_each_bad_day_has_its_outcome(self, box, fault, answer):
         more = {"seconds": 2.0} if fault == "hang" else {}
@@ -190,30 +190,30 @@ class TestAnswers:
     def test_a_reset_after_storing_is_unknown_and_the_next_answer_tells(self, box):
         box.recotap.rule("store_then_drop", count=1)
         with sender_to(box) as to:
-            assert to.post([activity("a")]) == Answer("down", "the connection was cut", stored=True)
-            assert to.post([activity("a")]).verdicts == {"a": Judged(Verdict.DUPLICATE)}
+            assert to.post([activity("a")]) == BatchResult("down", "the connection was cut", stored=True)
+            assert to.post([activity("a")]).verdicts == {"a": ItemResult(Verdict.DUPLICATE)}
         assert box.recotap.doubled == 0
 
     def test_a_port_that_refuses_is_unreachable_and_nothing_was_stored(self):
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
             with sender_to(None, key=KEY, url=f"http://127.0.0.1:{unused.getsockname()[1]}") as to:
-                assert to.post([activity("a")]) == Answer("unreachable", "no connection")
+                assert to.post([activity("a")]) == BatchResult("unreachable", "no connection")
 
     @pytest.mark.parametrize(("error", "answer"), [
-        (httpx.ConnectError, Answer("unreachable", "no connection")),
-        (httpx.ConnectTimeout, Answer("unreachable", "no connection within the deadline")),
-        (httpx.PoolTimeout, Answer("unreachable", "PoolTimeout")),
-        (httpx.UnsupportedProtocol, Answer("unreachable", "UnsupportedProtocol")),
-        (httpx.ReadTimeout, Answer("down", "no answer within the deadline", stored=True)),
-        (httpx.WriteTimeout, Answer("down", "the request was not taken within the deadline", stored=True)),
-        (httpx.ReadError, Answer("down", "the connection was cut", stored=True)),
-        (httpx.WriteError, Answer("down", "the connection was cut", stored=True)),
-        (httpx.RemoteProtocolError, Answer("down", "the connection was cut", stored=True)),
-        (httpx.CloseError, Answer("down", "CloseError", stored=True)),
-        (httpx.ProxyError, Answer("unreachable", "ProxyError")),
-        (httpx.DecodingError, Answer("down", "DecodingError", stored=True)),
-        (httpx.TooManyRedirects, Answer("down", "TooManyRedirects", stored=True)),
+        (httpx.ConnectError, BatchResult("unreachable", "no connection")),
+        (httpx.ConnectTimeout, BatchResult("unreachable", "no connection within the deadline")),
+        (httpx.PoolTimeout, BatchResult("unreachable", "PoolTimeout")),
+        (httpx.UnsupportedProtocol, BatchResult("unreachable", "UnsupportedProtocol")),
+        (httpx.ReadTimeout, BatchResult("down", "no answer within the deadline", stored=True)),
+        (httpx.WriteTimeout, BatchResult("down", "the request was not taken within the deadline", stored=True)),
+        (httpx.ReadError, BatchResult("down", "the connection was cut", stored=True)),
+        (httpx.WriteError, BatchResult("down", "the connection was cut", stored=True)),
+        (httpx.RemoteProtocolError, BatchResult("down", "the connection was cut", stored=True)),
+        (httpx.CloseError, BatchResult("down", "CloseError", stored=True)),
+        (httpx.ProxyError, BatchResult("unreachable", "ProxyError")),
+        (httpx.DecodingError, BatchResult("down", "DecodingError", stored=True)),
+        (httpx.TooManyRedirects, BatchResult("down", "TooManyRedirects", stored=True)),
     ])  # fmt: skip
     def test_each_transport_error_has_its_outcome_without_its_text(self, error, answer):
         def handler(request):
@@ -225,7 +225,9 @@ class TestAnswers:
     @pytest.mark.parametrize("body", [b"\xff\xfe{", b'{"data": {"results": [\xff]}}'])
     def test_an_answer_that_is_not_utf8_is_not_recotaps(self, body):
         with answering(lambda request: httpx.Response(200, content=body)) as to:
-            assert to.post([activity("a")]) == Answer("down", "HTTP 200 with a body that is not Recotap's", stored=True)
+            assert to.post([activity("a")]) == BatchResult(
+                "down", "HTTP 200 with a body that is not Recotap's", stored=True
+            )
 
     def test_an_answer_that_says_gzip_and_is_none_is_unknown(self):
         def handler(request):
@@ -233,7 +235,7 @@ class TestAnswers:
 
         with answering(handler) as to:
             told = "the response is not the gzip that it claims to be"
-            assert to.post([activity("a")]) == Answer("down", told, stored=True)
+            assert to.post([activity("a")]) == BatchResult("down", told, stored=True)
 
     def test_an_answer_of_one_mib_is_read_and_a_larger_one_is_left_unread(self):
         text = json.dumps({"data": {"results": [{"externalActivityId": "a", "status": "created"}]}}).encode()
@@ -254,7 +256,7 @@ class TestAnswers:
         with answering(lambda request: httpx.Response(200, stream=whole)) as to:
             assert to.post([activity("a")]).verdicts == {"a": CREATED}
         with answering(lambda request: httpx.Response(200, stream=endless)) as to:
-            assert to.post([activity("a")]) == Answer("down", "the response exceeds 1 MiB", stored=True)
+            assert to.post([activity("a")]) == BatchResult("down", "the response exceeds 1 MiB", stored=True)
         assert endless.given <= MOST_BYTES + 2 * 65_536
 
     def test_retry_after_as_a_date_is_counted_by_the_senders_clock(self):

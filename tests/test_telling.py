@@ -8,19 +8,19 @@ from syncd.daemon import status_line
 from syncd.errors import Exit, Unavailable
 from syncd.lifecycle.states import Verdict
 from syncd.passes.dispatch import Totals
-from syncd.passes.report import Outcome, StreamTotals
+from syncd.passes.report import PassResult, StreamTotals
 
 AT = datetime(2026, 10, 5, 9, 0, tzinfo=UTC)
 NEXT = datetime(2026, 10, 5, 9, 5, tzinfo=UTC)
 
 
-def outcome(code: Exit = Exit.OK) -> Outcome:
+def outcome(code: Exit = Exit.OK) -> PassResult:
     verdicts = Counter({Verdict.CREATED: 2, Verdict.DUPLICATE: 1, Verdict.REFUSED: 4})
-    return Outcome(code, Totals(posts=1, sent=7, verdicts=verdicts), {("crm", "calls"): StreamTotals(new=5)})
+    return PassResult(code, Totals(posts=1, sent=7, verdicts=verdicts), {("crm", "calls"): StreamTotals(new=5)})
 
 
 def idle(
-    came: Outcome | None = None, failure: Unavailable | None = None, ended_at: datetime | None = AT, **counts: int
+    came: PassResult | None = None, failure: Unavailable | None = None, ended_at: datetime | None = AT, **counts: int
 ) -> str:
     line = status_line.idle(came, failure, ended_at=ended_at, counts=counts, next_at=NEXT, now=AT)
     return re.sub(r"\d\d:\d\d:\d\d", "T", line)

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from syncd.types.schedule import Timetable
+from syncd.types.schedule import Schedule
 
 BERLIN = "Europe/Berlin"
 
 
-def times(when: Timetable, since: str, count: int) -> list[str]:
+def times(when: Schedule, since: str, count: int) -> list[str]:
     """Return the next times after `since` (UTC), as day and time in UTC."""
     at, found = datetime.fromisoformat(since).replace(tzinfo=UTC), []
     for _ in range(count):
@@ -22,24 +22,24 @@ def times(when: Timetable, since: str, count: int) -> list[str]:
     return found
 
 
-def cron(text: str, timezone: str = BERLIN) -> Timetable:
-    return Timetable(cron=text, timezone=timezone)
+def cron(text: str, timezone: str = BERLIN) -> Schedule:
+    return Schedule(cron=text, timezone=timezone)
 
 
 class TestEvery:
     def test_an_interval_later(self):
-        assert times(Timetable(every="5m"), "2026-10-05 09:00", 2) == ["05 09:05", "05 09:10"]
+        assert times(Schedule(every="5m"), "2026-10-05 09:00", 2) == ["05 09:05", "05 09:10"]
 
     def test_daylight_saving_does_not_touch_it(self):
         spring = datetime(2027, 3, 28, 0, 50, tzinfo=UTC).astimezone(ZoneInfo(BERLIN))
         autumn = datetime(2027, 10, 31, 0, 50, tzinfo=UTC).astimezone(ZoneInfo(BERLIN))
         for at in (spring, autumn):
-            assert Timetable(every="15m").after(at) - at == timedelta(minutes=15)
+            assert Schedule(every="15m").after(at) - at == timedelta(minutes=15)
 
     def test_without_a_word_of_its_own_it_says_nothing_and_means_five_minutes(self):
-        assert not Timetable().says
-        assert not Timetable.model_validate({"every": "", "cron": ""}).says
-        assert str(Timetable()) == "every 5m"
+        assert not Schedule().says
+        assert not Schedule.model_validate({"every": "", "cron": ""}).says
+        assert str(Schedule()) == "every 5m"
 
 
 class TestCron:

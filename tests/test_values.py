@@ -52,7 +52,7 @@ def test_numbers_in_odd_forms(written, read):
     ],
 )
 def test_times_in_odd_forms(written, read):
-    assert fields.moment(written) == read
+    assert fields.parse_time(written) == read
 
 
 def test_a_field_of_prose_is_searched_for_addresses_in_a_moment():
@@ -109,8 +109,8 @@ def test_no_header_takes_longer_than_its_length(unit):
     ],
 )
 def test_no_reader_raises_whatever_a_field_holds(odd):
-    for read in (fields.text, fields.number, fields.count, fields.moment, fields.addresses):
+    for read in (fields.parse_text, fields.number, fields.count, fields.parse_time, fields.addresses):
         read(odd)
     fields.full_name(odd, odd)
     fields.dig(odd, "a", "b")
-    assert len(fields.text(odd) or "") <= fields.LONGEST
+    assert len(fields.parse_text(odd) or "") <= fields.LONGEST

@@ -15,7 +15,7 @@ from syncd.errors import ConfigError, Exit, LedgerError, Problem, Unavailable
 from syncd.ledger import Booked
 from syncd.passes import wiring
 from syncd.passes.dispatch import Totals
-from syncd.passes.report import Outcome, Watcher
+from syncd.passes.report import Observer, PassResult
 from syncd.signals import StopRequest
 
 ORDER = Order(cast("Config", None), ())
@@ -28,13 +28,13 @@ class Passes:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.ended: SimpleQueue[Ended] = SimpleQueue()
         self.stream = io.StringIO()
-        self.does: Callable[[Watcher], Outcome] = lambda watcher: Outcome(Exit.OK, Totals())
+        self.does: Callable[[Observer], PassResult] = lambda observer: PassResult(Exit.OK, Totals())
         log.configure(stream=self.stream)
-        monkeypatch.setattr(wiring, "one_pass", lambda config, *, watcher, **how: self.does(watcher))
+        monkeypatch.setattr(wiring, "one_pass", lambda config, *, observer, **how: self.does(observer))
         self.worker = Worker(StopRequest(), self.ended.put)
         self.worker.start()
 
-    def make(self, does: Callable[[Watcher], Outcome]) -> Ended:
+    def make(self, does: Callable[[Observer], PassResult]) -> Ended:
         self.does = does
         self.worker.order(ORDER)
         return self.ended.get(timeout=10)
@@ -52,8 +52,8 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Passes]:
     assert not passes.worker.is_alive()
 
 
-def raising(error: Exception) -> Callable[[Watcher], Outcome]:
-    def does(watcher: Watcher) -> Outcome:
+def raising(error: Exception) -> Callable[[Observer], PassResult]:
+    def does(observer: Observer) -> PassResult:
         raise error
 
     return does
@@ -67,7 +67,7 @@ def test_a_bug_is_logged_with_its_traceback_and_without_its_message_and_the_next
     assert (line["event"], line["level"]) == ("pass.bug", "error")
     assert "test_worker.py" in line["exception"]
     assert "kaya" not in line["exception"]
-    assert passes.make(lambda watcher: Outcome(Exit.OK, Totals())).failed(["crm"]) == {}
+    assert passes.make(lambda observer: PassResult(Exit.OK, Totals())).failed(["crm"]) == {}
 
 
 def test_a_ledger_that_fails_is_one_line_with_what_to_do(passes):
@@ -85,8 +85,8 @@ def test_each_mistake_of_a_configuration_is_a_line_for_there_is_nobody_to_print_
 
 def test_so_is_one_that_a_source_finds_during_the_pass(passes):
     outage, stranger = Unavailable("it is down"), ConfigError([PROBLEM])
-    outcome = Outcome(Exit.CONFIG, Totals(), errors=(outage, stranger), failed={"crm": outage, "another": stranger})
-    assert passes.make(lambda watcher: outcome).failed(["crm", "another", "third"]) == outcome.failed
+    outcome = PassResult(Exit.CONFIG, Totals(), errors=(outage, stranger), failed={"crm": outage, "another": stranger})
+    assert passes.make(lambda observer: outcome).failed(["crm", "another", "third"]) == outcome.failed
     assert [line["event"] for line in passes.said] == ["config.problem"], "the pass has logged the outage itself"
 
 
@@ -94,10 +94,10 @@ def test_after_a_pass_that_read_much_memory_is_given_back(passes, monkeypatch):
     given: list[str] = []
     monkeypatch.setattr(memory, "give_back", lambda: given.append("back"))
 
-    def reads(count: int) -> Callable[[Watcher], Outcome]:
-        def does(watcher: Watcher) -> Outcome:
-            watcher.read("crm", "calls", Booked(), count)
-            return Outcome(Exit.OK, Totals())
+    def reads(count: int) -> Callable[[Observer], PassResult]:
+        def does(observer: Observer) -> PassResult:
+            observer.read("crm", "calls", Booked(), count)
+            return PassResult(Exit.OK, Totals())
 
         return does
 

@@ -22,9 +22,9 @@ from typing import Any, Self
 
 from syncd.config import Config, load
 from syncd.connector import Context, Source
-from syncd.ledger import Glance, Ledger, held
+from syncd.ledger import Ledger, LedgerReader, held
 from syncd.passes.engine import Pass
-from syncd.passes.report import Outcome, Watcher
+from syncd.passes.report import Observer, PassResult
 from syncd.recotap.sender import Sender
 from syncd.sandbox import Sandbox
 from syncd.signals import StopRequest
@@ -151,9 +151,9 @@ class World:
         return load(self.write_config(), environ={}, now=self.now())
 
     def sync(
-        self, *, stop: StopRequest | None = None, watcher: Watcher | None = None, patient: bool = False,
+        self, *, stop: StopRequest | None = None, observer: Observer | None = None, patient: bool = False,
         connector: type[Any] | None = None, sources: Sequence[Source] | None = None,
-    ) -> Outcome:  # fmt: skip
+    ) -> PassResult:  # fmt: skip
         """Make one pass; `patient`: the connector really sleeps; `connector`: another class for all sources.
 
         `sources` takes the place of what is configured.
@@ -165,7 +165,7 @@ class World:
         with held(self.ledger, "sync"), Ledger.open(self.ledger) as ledger, self._sender(config) as to:
             return Pass(
                 ledger, sources, to, config.rules.to_rules(), concurrency=config.recotap.concurrency,
-                max_age=config.recotap.max_age, stop=stop, watcher=watcher, now=self.now,
+                max_age=config.recotap.max_age, stop=stop, observer=observer, now=self.now,
                 monotonic=lambda: time.monotonic() * HASTE,
             ).run()  # fmt: skip
 
@@ -203,7 +203,7 @@ class World:
 
     def row(self, crm_id: str) -> dict[str, Any]:
         """Return what `explain` says of a record."""
-        with Glance.at(self.ledger) as glance:
+        with LedgerReader.at(self.ledger) as glance:
             (name,) = glance.find(crm_id)
             return glance.explain(name)
 
@@ -213,7 +213,7 @@ class World:
         return f"{row['state']} {row['reason']}" if row["reason"] else str(row["state"])
 
     def status(self) -> dict[str, Any]:
-        with Glance.at(self.ledger) as glance:
+        with LedgerReader.at(self.ledger) as glance:
             return glance.status(version="test", now=self.now())
 
     def stream(self, name: str = "calls", source: str = "hubspot") -> dict[str, Any]:

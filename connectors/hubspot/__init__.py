@@ -87,7 +87,7 @@ class HubSpot:
             if error.pause_until is not None:
                 raise  # HubSpot asked to be left alone
             failures.append(error)
-            self._client.lose_patience()
+            self._client.stop_retrying()
 
     def _read(self, page: "Future[Page]") -> Page:
         found = page.result()
@@ -125,7 +125,7 @@ class HubSpot:
             except Unavailable as error:
                 if not start or error.pause_until is not None:
                     raise
-                self._client.lose_patience()
+                self._client.stop_retrying()
                 return kept, wanted[:start], error
         return kept, wanted, None
 

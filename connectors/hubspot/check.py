@@ -10,7 +10,7 @@ from connectors.hubspot.retry import SHARED
 from connectors.hubspot.search import search_body
 from syncd.connector import Finding
 from syncd.errors import Exit, SyncdError, Unauthorized, Unavailable
-from syncd.fields import count, dig, text
+from syncd.fields import count, dig, parse_text
 
 QUOTA_LOW = 0.8  # used share of the daily quota from which one should know
 
@@ -31,7 +31,7 @@ def check(client: Client, config: HubSpotConfig) -> list[Finding]:
 
 
 def _token(client: Client) -> Iterator[Finding]:
-    portal = text(dig(client.account(), "portalId"))
+    portal = parse_text(dig(client.account(), "portalId"))
     if portal:
         yield Finding("access token", True, f"accepted by portal {portal}")
     else:

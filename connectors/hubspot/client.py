@@ -14,14 +14,14 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from connectors.hubspot.config import HubSpotConfig
-from connectors.hubspot.pace import Rolling, Spacing
-from connectors.hubspot.retry import Call, Moment, judge
+from connectors.hubspot.pace import RollingWindow, EvenSpacing
+from connectors.hubspot.retry import Call, Attempt, interpret
 from connectors.hubspot.search import TIME, search_body
 from connectors.hubspot.values import is_id
 from syncd.connector import Context
 from syncd.errors import Stopped, Unauthorized, Unavailable
-from syncd.http.response import Answer, Fault, Lost
-from syncd.http.retry import Patience
+from syncd.http.response import Failure, Response, TransportError
+from syncd.http.retry import RetryBudget
 
 if TYPE_CHECKING:
     from connectors.hubspot.wire import Wire
@@ -40,12 +40,12 @@ SCOPES = {
     "emails": EMAIL_READ,
 }
 
-# Labels are a courtesy: a portal, or one kind of token, that may not read them is no error. The portal's id is
+# Labels are a optional: a portal, or one kind of token, that may not read them is no error. The portal's id is
 # one too, but a 401 there is the token's.
 UNLABELLED = frozenset({400, 401, 403, 404, 405, 410})
 UNTOLD = frozenset({403, 404, 410})
 
-Send = Callable[["Wire"], Answer]
+Send = Callable[["Wire"], Response]
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -66,10 +66,10 @@ class Client:
         self._zone = zone
         self._monotonic = monotonic
         self._wire: Wire | None = None
-        self._spacing = Spacing(config.search_per_second)
-        self._rolling = Rolling()
+        self._spacing = EvenSpacing(config.search_per_second)
+        self._rolling = RollingWindow()
         self._clock = context.server_clock()
-        self._patience = Patience(monotonic, turn_s=context.turn_s)
+        self._retries = RetryBudget(monotonic, turn_s=context.turn_s)
         self._thread = threading.local()  # left: done when nobody waits for what this thread asks
         self._lock = threading.Lock()  # over the limiters, the clock and the connection
 
@@ -87,9 +87,9 @@ class Client:
             )
         return token
 
-    def lose_patience(self) -> None:
+    def stop_retrying(self) -> None:
         """From now on try each request once: one has been given up already."""
-        self._patience.lose()
+        self._retries.stop_retrying()
 
     def heed(self, left: "Future[None]") -> None:
         """Let the calling thread ask and wait no more once `left` is done: then it gets Stopped."""
@@ -110,7 +110,7 @@ class Client:
             asked = [pool.submit(ask, item) for item in items[1:]]
             return results + [each.result() for each in asked]
         except Unavailable:
-            self.lose_patience()
+            self.stop_retrying()
             raise
         finally:
             pool.shutdown(cancel_futures=True)
@@ -152,22 +152,22 @@ class Client:
 
     def dispositions(self) -> Any:
         """Return [{id, label}], or None when the portal refuses (v1: unsupported after September 2027)."""
-        call = Call("dispositions", expects="list", shrugs=UNLABELLED, courtesy=True)
+        call = Call("dispositions", expects="list", tolerated=UNLABELLED, optional=True)
         return self._get(call, "/calling/v1/dispositions")
 
     def options(self, object_type: str, name: str) -> Any:
         """Return a property's {options}, or None when the portal refuses."""
-        call = Call(f"property {name}", expects="object", shrugs=UNLABELLED, courtesy=True)
+        call = Call(f"property {name}", expects="object", tolerated=UNLABELLED, optional=True)
         return self._get(call, f"/crm/properties/{{version}}/{object_type}/{name}")
 
     def account(self) -> Any:
         """Return the portal's {portalId, timeZone}, or None when it refuses."""
-        return self._get(Call("account-info", expects="object", shrugs=UNTOLD), "/account-info/{version}/details")
+        return self._get(Call("account-info", expects="object", tolerated=UNTOLD), "/account-info/{version}/details")
 
     def daily_usage(self) -> Any:
         """Return {results} of today's use of private apps, or None when the portal refuses."""
         path = "/account-info/{version}/api-usage/daily/private-apps"
-        return self._get(Call("daily usage", shrugs=UNTOLD), path)
+        return self._get(Call("daily usage", tolerated=UNTOLD), path)
 
     def close(self) -> None:
         if self._wire is not None:
@@ -184,16 +184,16 @@ class Client:
             self._pace(call)
             began = self._monotonic()
             answer = self._send(send)
-            outcome = judge(call, answer, self._moment(attempt))
-            if not isinstance(outcome, Fault):
-                self._patience.went_well()
+            outcome = interpret(call, answer, self._moment(attempt))
+            if not isinstance(outcome, Failure):
+                self._retries.record_success()
                 return outcome
-            if outcome.refusal and isinstance(answer, Answer) and answer.status in call.shrugs:
-                self._patience.went_well()
+            if outcome.refusal and isinstance(answer, Response) and answer.status in call.tolerated:
+                self._retries.record_success()
                 return None
-            if call.courtesy:
-                raise self._given_up(outcome, pauses=isinstance(answer, Answer) and answer.status < 500)
-            if self._patience.is_out(outcome, attempt=attempt, began=began):
+            if call.optional:
+                raise self._given_up(outcome, pauses=isinstance(answer, Response) and answer.status < 500)
+            if self._retries.exhausted(outcome, attempt=attempt, began=began):
                 raise self._given_up(outcome)
             self._sleep(outcome.wait_s or 0.0)
 
@@ -221,12 +221,12 @@ class Client:
             raise Stopped("nobody waits for the answer any more")
         slept.result()
 
-    def _send(self, send: Send) -> Answer | Lost:
+    def _send(self, send: Send) -> Response | TransportError:
         try:
             wire = self._connected()
             local_start, began = self._context.now(), self._monotonic()
             answer = send(wire)
-        except Lost as lost:
+        except TransportError as lost:
             return lost
         with self._lock:
             self._learn(answer, local_start=local_start, elapsed_s=self._monotonic() - began)
@@ -249,7 +249,7 @@ class Client:
                 )
             return self._wire
 
-    def _learn(self, answer: Answer, *, local_start: datetime, elapsed_s: float) -> None:
+    def _learn(self, answer: Response, *, local_start: datetime, elapsed_s: float) -> None:
         """Take HubSpot's clock and limit from an answer's headers."""
         self._clock.learn(answer.headers, local_start=local_start, elapsed_s=elapsed_s)
         maximum, interval = (
@@ -258,8 +258,8 @@ class Client:
         if is_id(maximum) and interval in ("", "10000"):
             self._rolling.learn(int(maximum))
 
-    def _moment(self, attempt: int) -> Moment:
-        return Moment(
+    def _moment(self, attempt: int) -> Attempt:
+        return Attempt(
             attempt=attempt,
             now=self.server_now(),
             zone=self._zone(),
@@ -268,7 +268,7 @@ class Client:
             token=str(self._config.access_token),
         )
 
-    def _given_up(self, fault: Fault, *, pauses: bool = True) -> Exception:
+    def _given_up(self, fault: Failure, *, pauses: bool = True) -> Exception:
         if pauses and fault.pause_s is not None and isinstance(fault.error, Unavailable):
             fault.error.pause_until = self._context.now() + timedelta(seconds=fault.pause_s)
         return fault.error

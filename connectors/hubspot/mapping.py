@@ -12,7 +12,7 @@ from connectors.hubspot.values import ids
 from syncd.activity import Company, Direction, Draft, Owner, Person, Status
 from syncd.connector import Record
 from syncd.errors import Unreadable
-from syncd.fields import addresses, count, full_name, moment, number, text
+from syncd.fields import addresses, count, full_name, number, parse_text, parse_time
 from syncd.http import bodies
 
 Properties = Mapping[str, Any]
@@ -60,15 +60,15 @@ def call(record: Record) -> Draft:
     properties = _properties(record)
     related = record.related
     created_at = _created_at(record)
-    status = text(properties.get("hs_call_status")) or ""
+    status = parse_text(properties.get("hs_call_status")) or ""
     callee = related.get("callee")
     return Draft(
         kind="call",
-        occurred_at=moment(properties.get("hs_timestamp")) or created_at,
+        occurred_at=parse_time(properties.get("hs_timestamp")) or created_at,
         created_at=created_at,
         status="unfinished" if status in RUNNING else "done",
-        direction=CALL_DIRECTIONS.get(text(properties.get("hs_call_direction"))),
-        title=text(properties.get("hs_call_title")),
+        direction=CALL_DIRECTIONS.get(parse_text(properties.get("hs_call_direction"))),
+        title=parse_text(properties.get("hs_call_title")),
         duration_minutes=_minutes(properties.get("hs_call_duration")),
         outcome=related.get("disposition") or CALL_OUTCOMES.get(status),
         owner=related.get("owner"),
@@ -84,16 +84,16 @@ def email(record: Record) -> Draft:
     related = record.related
     created_at = _created_at(record)
     headers = _headers(properties.get("hs_email_headers"))
-    direction = EMAIL_DIRECTIONS.get(text(properties.get("hs_email_direction")))
+    direction = EMAIL_DIRECTIONS.get(parse_text(properties.get("hs_email_direction")))
     sender = _sender(headers, properties)
     receivers = _receivers(headers, properties)
     return Draft(
         kind="email",
-        occurred_at=moment(properties.get("hs_timestamp")) or created_at,
+        occurred_at=parse_time(properties.get("hs_timestamp")) or created_at,
         created_at=created_at,
-        status=EMAIL_STATUSES.get(text(properties.get("hs_email_status")), "done"),
+        status=EMAIL_STATUSES.get(parse_text(properties.get("hs_email_status")), "done"),
         direction=direction,
-        title=text(properties.get("hs_email_subject")),
+        title=parse_text(properties.get("hs_email_subject")),
         open_count=count(properties.get("hs_email_open_count")),
         click_count=count(properties.get("hs_email_click_count")),
         owner=related.get("owner"),
@@ -109,34 +109,34 @@ def contact(row: Mapping[str, Any], *, department: str, seniority: str | None) -
     """Return a contact without its company, and that company's id; `department` is a property's name or ""."""
     properties: Properties = row["properties"] if isinstance(row.get("properties"), dict) else {}
     person = Person(
-        email=text(properties.get("email")),
+        email=parse_text(properties.get("email")),
         crm_id=str(row["id"]),
         name=full_name(properties.get("firstname"), properties.get("lastname")),
-        title=text(properties.get("jobtitle")),
-        department=text(properties.get(department)) if department else None,
+        title=parse_text(properties.get("jobtitle")),
+        department=parse_text(properties.get(department)) if department else None,
         seniority=seniority,
-        phone=text(properties.get("phone")) or text(properties.get("mobilephone")),
-        linkedin_url=text(properties.get("hs_linkedin_url")),
+        phone=parse_text(properties.get("phone")) or parse_text(properties.get("mobilephone")),
+        linkedin_url=parse_text(properties.get("hs_linkedin_url")),
     )
-    return person, text(properties.get("associatedcompanyid"))
+    return person, parse_text(properties.get("associatedcompanyid"))
 
 
 def company(row: Mapping[str, Any]) -> Company:
     """Return a company; its domains are candidates in order."""
     properties: Properties = row["properties"] if isinstance(row.get("properties"), dict) else {}
     domains = (
-        text(properties.get("domain")),
-        text(properties.get("website")),
+        parse_text(properties.get("domain")),
+        parse_text(properties.get("website")),
         *ids(properties.get("hs_additional_domains")),
     )
-    return Company(crm_id=str(row["id"]), name=text(properties.get("name")), domains=tuple(filter(None, domains)))
+    return Company(crm_id=str(row["id"]), name=parse_text(properties.get("name")), domains=tuple(filter(None, domains)))
 
 
 def owner(row: Mapping[str, Any]) -> Owner:
     """Return an owner; names are cleared when one leaves, the address is kept (seen)."""
     return Owner(
         crm_id=str(row["id"]),
-        email=text(row.get("email")),
+        email=parse_text(row.get("email")),
         name=full_name(row.get("firstName"), row.get("lastName")),
         active=not row.get("archived"),
     )
@@ -151,8 +151,8 @@ def _properties(record: Record) -> Properties:
 
 
 def _created_at(record: Record) -> datetime:
-    created = moment(_properties(record).get("hs_createdate"))
-    return created or moment(record.row.get("createdAt")) or record.ref.modified_at
+    created = parse_time(_properties(record).get("hs_createdate"))
+    return created or parse_time(record.row.get("createdAt")) or record.ref.modified_at
 
 
 def _minutes(milliseconds: Any) -> float | None:
@@ -207,5 +207,5 @@ def _person(entry: Any) -> Person | None:
     """Return a person of the headers; None where there is no address."""
     if not isinstance(entry, dict):
         return None
-    address = text(entry.get("email"))
+    address = parse_text(entry.get("email"))
     return Person(email=address, name=full_name(entry.get("firstName"), entry.get("lastName"))) if address else None

@@ -11,7 +11,7 @@ MARGIN = 0.1  # share of it left to others of the same token
 DEFAULT_MAX = 100  # of a free portal, until the first answer tells (usage guidelines, 2026-03)
 
 
-class Spacing:
+class EvenSpacing:
     """At most `per_second` requests a second, evenly; 0: no limit."""
 
     def __init__(self, per_second: float) -> None:
@@ -25,7 +25,7 @@ class Spacing:
         return at - now
 
 
-class Rolling:
+class RollingWindow:
     """At most `maximum` requests, less the margin, in any ten seconds."""
 
     def __init__(self, maximum: int = DEFAULT_MAX) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 from connectors.hubspot.retry import CHANGED
 from syncd.errors import Malformed
-from syncd.fields import dig, text
+from syncd.fields import dig, parse_text
 
 MOST_PAGES = 100  # of one chain: 50,000 owners, or 50,000 associations of one record
 AFTER_MOST = 1_000  # characters
@@ -22,7 +22,7 @@ class Chain:
 
         Malformed if that page was there before, or would be one more than MOST_PAGES.
         """
-        after = text(dig(page, "paging", "next", "after"))
+        after = parse_text(dig(page, "paging", "next", "after"))
         if after is None:
             return None
         if after in self._seen:

@@ -15,7 +15,7 @@ from connectors.hubspot.paging import Chain
 from syncd.activity import Owner
 from syncd.connector import Store
 from syncd.errors import Unavailable
-from syncd.fields import dig, text
+from syncd.fields import dig, parse_text
 
 KEEP = timedelta(hours=24)
 # The defaults of a portal that has not edited them (HubSpot docs; the same six pairs in three public codebases)
@@ -31,7 +31,7 @@ DISPOSITIONS = {
 T = TypeVar("T")
 
 
-class Kept(Generic[T]):
+class CachedTable(Generic[T]):
     """A table of the portal: from the store while it is fresh, asked once a pass at most."""
 
     def __init__(
@@ -54,7 +54,7 @@ class Kept(Generic[T]):
         self._asked = False  # in this pass
         self._expired = False
         self._refusable = refusable  # an empty table means that the portal refuses it
-        self._otherwise = otherwise  # a courtesy: what holds while it cannot be had; None: the pass cannot do without
+        self._otherwise = otherwise  # a optional: what holds while it cannot be had; None: the pass cannot do without
 
     def get(self, crm_id: str) -> T | None:
         """Return an entry; an unknown one is asked for, once a pass."""
@@ -100,9 +100,9 @@ class Portal:
         self._client = client
         self._store = store
         self._base_url = base_url
-        self.owners = Kept[Owner](store, "owners", self._ask_owners, _pack_owner, _unpack_owner)
-        self.dispositions = Kept[str](store, "dispositions", self._ask_dispositions, str, str, otherwise=DISPOSITIONS)
-        self.seniorities = Kept[str](
+        self.owners = CachedTable[Owner](store, "owners", self._ask_owners, _pack_owner, _unpack_owner)
+        self.dispositions = CachedTable[str](store, "dispositions", self._ask_dispositions, str, str, otherwise=DISPOSITIONS)
+        self.seniorities = CachedTable[str](
             store, "seniorities", self._ask_seniorities, str, str, refusable=True, otherwise={}
         )
 
@@ -112,10 +112,10 @@ class Portal:
         for max_age in (None, KEEP):  # a refusal is believed for a day: the key may be granted more tomorrow
             kept = self._store.get("identity", max_age=max_age)
             if isinstance(kept, dict) and kept.get("key") == key and (kept.get("portal") or max_age):
-                return text(kept.get("portal"))
+                return parse_text(kept.get("portal"))
         account = self._client.account()
-        portal = text(dig(account, "portalId"))
-        self._store.put("identity", {"key": key, "portal": portal, "zone": text(dig(account, "timeZone"))})
+        portal = parse_text(dig(account, "portalId"))
+        self._store.put("identity", {"key": key, "portal": portal, "zone": parse_text(dig(account, "timeZone"))})
         return portal
 
     def owner(self, crm_id: str) -> Owner:
@@ -138,7 +138,9 @@ class Portal:
         chain = Chain("owners")
         while True:
             page = self._client.owners(archived=archived, after=after)
-            owners.extend(to_owner({"archived": archived, **row}) for row in page["results"] if text(row.get("id")))
+            owners.extend(
+                to_owner({"archived": archived, **row}) for row in page["results"] if parse_text(row.get("id"))
+            )
             after = chain.next(page)
             if after is None:
                 return owners
@@ -159,11 +161,11 @@ class Portal:
 
 def zone_of(store: Store) -> str | None:
     """Return the portal's time zone, where an earlier identity told it."""
-    return text(dig(store.get("identity"), "zone"))
+    return parse_text(dig(store.get("identity"), "zone"))
 
 
 def _labels(rows: Sequence[Any], key: str) -> dict[str, str]:
-    pairs = ((text(row.get(key)), text(row.get("label"))) for row in rows if isinstance(row, dict))
+    pairs = ((parse_text(row.get(key)), parse_text(row.get("label"))) for row in rows if isinstance(row, dict))
     return {value: label for value, label in pairs if value and label}
 
 

@@ -12,7 +12,7 @@ from connectors.hubspot.client import EMAIL_READ, SAMPLE, Client
 from connectors.hubspot.mapping import names_somebody
 from syncd.connector import Ref, Store
 from syncd.errors import SyncdError, Unauthorized, Unavailable
-from syncd.fields import dig, text
+from syncd.fields import dig, parse_text
 
 BELIEVED_S = 60.0  # how long a sample is believed within a pass: a scope may be granted or lost meanwhile
 KEY = "redacted"  # in the store: whether the last pass found emails redacted
@@ -77,7 +77,7 @@ class Redaction:
 
 def is_readable(row: Any) -> bool:
     """Say whether an email shows a subject, or headers that name somebody or cannot be read."""
-    subject, headers = (text(dig(row, "properties", name)) for name in CONTENT)
+    subject, headers = (parse_text(dig(row, "properties", name)) for name in CONTENT)
     return bool(subject or (headers and names_somebody(headers)))
 
 

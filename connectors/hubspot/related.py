@@ -18,7 +18,7 @@ from connectors.hubspot.retry import Refused
 from connectors.hubspot.values import by_number, ids, is_id
 from syncd.activity import Company, Person
 from syncd.connector import Record, Ref
-from syncd.fields import dig, text
+from syncd.fields import dig, parse_text
 
 Row = Mapping[str, Any]
 T = TypeVar("T")
@@ -108,7 +108,7 @@ class Related:
                 )
                 inputs = []
                 for row in rows:
-                    crm_id = text(dig(row, "from", "id")) or ""
+                    crm_id = parse_text(dig(row, "from", "id")) or ""
                     found.setdefault(crm_id, set()).update(_targets(row))
                     after = chains[crm_id].next(row) if crm_id in chains else None
                     if after is not None:
@@ -183,15 +183,15 @@ class Related:
         ]
 
     def _owner(self, row: Row) -> Any:
-        owner_id = text(_properties(row).get("hubspot_owner_id"))
+        owner_id = parse_text(_properties(row).get("hubspot_owner_id"))
         return None if owner_id is None else self._portal.owner(owner_id)
 
     def _disposition(self, row: Row) -> str | None:
-        guid = text(_properties(row).get("hs_call_disposition"))
+        guid = parse_text(_properties(row).get("hs_call_disposition"))
         return None if guid is None else self._portal.dispositions.get(guid) or guid
 
     def _seniority(self, row: Row) -> str | None:
-        value = text(_properties(row).get("hs_seniority"))
+        value = parse_text(_properties(row).get("hs_seniority"))
         return None if value is None else self._portal.seniorities.get(value) or value
 
 
@@ -199,7 +199,7 @@ def reconcile(asked: Sequence[str], rows: Iterable[Row]) -> dict[str, Row]:
     """Return rows by the id that was asked for: a merged record comes under its winner's, which lists it."""
     found: dict[str, Row] = {}
     for row in rows:
-        if row.get("archived") is not True and text(row.get("id")):
+        if row.get("archived") is not True and parse_text(row.get("id")):
             for merged in ids(_properties(row).get("hs_merged_object_ids")):
                 found.setdefault(merged, row)
             found[str(row.get("id"))] = row
@@ -209,14 +209,14 @@ def reconcile(asked: Sequence[str], rows: Iterable[Row]) -> dict[str, Row]:
 def _targets(row: Row) -> Iterable[str]:
     """Return an association row's ids; integers in practice, strings in the specification (Airbyte)."""
     targets = row.get("to")
-    found = (text(dig(each, "toObjectId")) for each in targets) if isinstance(targets, list) else ()
+    found = (parse_text(dig(each, "toObjectId")) for each in targets) if isinstance(targets, list) else ()
     return filter(None, found)
 
 
 def _callee(row: Row) -> str | None:
     properties = _properties(row)
-    is_contact = text(properties.get("hs_call_callee_object_type_id")) == mapping.CONTACT_TYPE
-    return text(properties.get("hs_call_callee_object_id")) if is_contact else None
+    is_contact = parse_text(properties.get("hs_call_callee_object_type_id")) == mapping.CONTACT_TYPE
+    return parse_text(properties.get("hs_call_callee_object_id")) if is_contact else None
 
 
 def _properties(row: Row) -> Mapping[str, Any]:

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from syncd.errors import Malformed, SyncdError, Unauthorized, Unavailable
 from syncd.http import bodies
-from syncd.http.response import PAUSE_S, TRIES, Answer, Fault, Lost, backoff_s, retry_after, wait_as_told
+from syncd.http.response import PAUSE_S, TRIES, Failure, Response, TransportError, backoff_s, retry_after, wait_as_told
 
 RETRY_AFTER_MAX_S = 120  # of a 429 or 5xx: larger values were milliseconds or mistakes (HubSpot forum, Airbyte)
 MIGRATION_MAX_S = 86_400  # 477: typically up to a day (HubSpot error handling page)
@@ -43,8 +43,8 @@ class Call:
     search: bool = False  # has the per-second limit
     exempt: bool = False  # outside the ten-second limit: search and associations (HubSpot's spec, 2026-03)
     batch: bool = False  # answered item by item: a 207 tells which failed, and why
-    shrugs: frozenset[int] = frozenset()  # refusals that mean "not for you", and are no error
-    courtesy: bool = False  # one can do without it: tried once, and its outage keeps nobody away
+    tolerated: frozenset[int] = frozenset()  # refusals that mean "not for you", and are no error
+    optional: bool = False  # one can do without it: tried once, and its outage keeps nobody away
 
 
 class Refused(Unavailable):
@@ -52,7 +52,7 @@ class Refused(Unavailable):
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class Attempt:
     """The circumstances of an answer."""
 
     attempt: int  # from 1
@@ -63,12 +63,12 @@ class Moment:
     token: str = ""  # where the token stands: its reference, never itself
 
 
-def judge(call: Call, answer: Answer | Lost, moment: Moment) -> Any | Fault:
+def interpret(call: Call, answer: Response | TransportError, moment: Attempt) -> Any | Failure:
     """Return the content of a good answer, else what is wrong with it."""
-    if isinstance(answer, Lost):
+    if isinstance(answer, TransportError):
         kind = Malformed if answer.malformed else Unavailable
         lost = kind(f"HubSpot, {call.name}: {answer}", hint=answer.hint)
-        return Fault(lost, wait_s=backoff_s(moment.attempt, moment.jitter) if answer.again else None)
+        return Failure(lost, wait_s=backoff_s(moment.attempt, moment.jitter) if answer.again else None)
     if 200 <= answer.status < 300:  # 207 is the normal answer of a batch in which something was not found
         return _content(call, answer, moment)
     error = parse_error(answer.body)
@@ -89,11 +89,11 @@ def parse_error(body: bytes) -> Mapping[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _content(call: Call, answer: Answer, moment: Moment) -> Any | Fault:
+def _content(call: Call, answer: Response, moment: Attempt) -> Any | Failure:
     try:
         content = bodies.parse(answer.body)
     except bodies.NotJson as error:
-        return Fault(
+        return Failure(
             Malformed(
                 f"HubSpot, {call.name}: the answer ({answer.status}) {error}",
                 hint="maintenance, or a proxy in between that answers instead of HubSpot",
@@ -109,7 +109,7 @@ def _content(call: Call, answer: Answer, moment: Moment) -> Any | Fault:
             good = isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
     if good:
         return _partial(call, answer, content, moment) or content
-    return Fault(
+    return Failure(
         Malformed(
             f"HubSpot, {call.name}: the answer ({answer.status}) has another shape than documented",
             hint=CHANGED,
@@ -118,7 +118,7 @@ def _content(call: Call, answer: Answer, moment: Moment) -> Any | Fault:
     )
 
 
-def _partial(call: Call, answer: Answer, content: Any, moment: Moment) -> Fault | None:
+def _partial(call: Call, answer: Response, content: Any, moment: Attempt) -> Failure | None:
     """Tell a 207 that could not read everything from one that read everything there is.
 
     What is missing for a passing reason is not absent: who took it for that would send
@@ -145,11 +145,11 @@ def _is_permanent(entry: Any) -> bool:
     return _category(entry) in ABSENT or str(entry.get("subCategory")).endswith(UNASSOCIATED)
 
 
-def _too_many(call: Call, answer: Answer, error: Mapping[str, Any] | None, moment: Moment) -> Fault:
+def _too_many(call: Call, answer: Response, error: Mapping[str, Any] | None, moment: Attempt) -> Failure:
     """Tell the three limits apart: a search's 429 comes without policyName (recorded), so its message counts too."""
     said = f"{(error or {}).get('policyName')} {(error or {}).get('message')}".lower()
     if "daily" in said:
-        return Fault(
+        return Failure(
             Unavailable(
                 f"HubSpot, {call.name}: the portal's daily limit of API calls is used up",
                 hint=f"it starts again at midnight in the portal's time zone; {SHARED}",
@@ -174,7 +174,7 @@ def _too_many(call: Call, answer: Answer, error: Mapping[str, Any] | None, momen
     )
 
 
-def _outage(call: Call, answer: Answer, _error: Mapping[str, Any] | None, moment: Moment) -> Fault:
+def _outage(call: Call, answer: Response, _error: Mapping[str, Any] | None, moment: Attempt) -> Failure:
     return _later(
         Unavailable(f"HubSpot, {call.name}: answered {answer.status}", hint="see https://status.hubspot.com"),
         answer,
@@ -183,25 +183,25 @@ def _outage(call: Call, answer: Answer, _error: Mapping[str, Any] | None, moment
     )
 
 
-def _locked(call: Call, answer: Answer, _error: Mapping[str, Any] | None, moment: Moment) -> Fault:
+def _locked(call: Call, answer: Response, _error: Mapping[str, Any] | None, moment: Attempt) -> Failure:
     error = Unavailable(f"HubSpot, {call.name}: locked (423)", hint="nothing to do: HubSpot works on the portal itself")
     return _later(error, answer, moment, default_s=2.0)
 
 
-def _migrating(call: Call, answer: Answer, _error: Mapping[str, Any] | None, moment: Moment) -> Fault:
+def _migrating(call: Call, answer: Response, _error: Mapping[str, Any] | None, moment: Attempt) -> Failure:
     wait_s = min(retry_after(answer.headers, now=moment.now) or 0.0, MIGRATION_MAX_S)
     error = Unavailable(
         f"HubSpot, {call.name}: the portal is being moved to another data centre (477)",
         hint="nothing to do: it goes on when HubSpot is done",
     )
     if wait_s >= PAUSE_S:
-        return Fault(error, pause_s=wait_s)
-    return Fault(error, wait_s=wait_s or backoff_s(moment.attempt, moment.jitter))
+        return Failure(error, pause_s=wait_s)
+    return Failure(error, wait_s=wait_s or backoff_s(moment.attempt, moment.jitter))
 
 
-def _unauthorized(call: Call, _answer: Answer, error: Mapping[str, Any] | None, moment: Moment) -> Fault:
+def _unauthorized(call: Call, _answer: Response, error: Mapping[str, Any] | None, moment: Attempt) -> Failure:
     expired = (error or {}).get("category") == "EXPIRED_AUTHENTICATION"
-    return Fault(
+    return Failure(
         Unauthorized(
             f"HubSpot, {call.name}: the access token {'has expired' if expired else 'was refused'} (401)",
             hint="make a new key in HubSpot under Development > Keys > Service keys (or rotate the private app's "
@@ -211,8 +211,8 @@ def _unauthorized(call: Call, _answer: Answer, error: Mapping[str, Any] | None, 
     )
 
 
-def _malformed_token(call: Call, _answer: Answer, _error: Mapping[str, Any] | None, moment: Moment) -> Fault:
-    return Fault(
+def _malformed_token(call: Call, _answer: Response, _error: Mapping[str, Any] | None, moment: Attempt) -> Failure:
+    return Failure(
         Unauthorized(
             f"HubSpot, {call.name}: the access token is malformed (530)",
             hint=f"copy it whole, without quotes: it begins with pat-; access_token points to {moment.token}",
@@ -220,9 +220,9 @@ def _malformed_token(call: Call, _answer: Answer, _error: Mapping[str, Any] | No
     )
 
 
-def _forbidden(call: Call, answer: Answer, error: Mapping[str, Any] | None, moment: Moment) -> Fault:
+def _forbidden(call: Call, answer: Response, error: Mapping[str, Any] | None, moment: Attempt) -> Failure:
     if error is None:  # HubSpot's refusals are JSON: this one is a proxy's or a firewall's
-        return Fault(
+        return Failure(
             Unavailable(
                 f"HubSpot, {call.name}: answered {answer.status} without HubSpot's JSON",
                 hint="is a proxy in between?",
@@ -230,7 +230,7 @@ def _forbidden(call: Call, answer: Answer, error: Mapping[str, Any] | None, mome
             wait_s=backoff_s(moment.attempt, moment.jitter),
         )
     if "USER_DOES_NOT_HAVE_PERMISSIONS" in answer.body.decode("utf-8", "replace"):
-        return Fault(
+        return Failure(
             Unauthorized(
                 f"HubSpot, {call.name}: the token's creator may not do this any more (403)",
                 hint="a private app's token loses its rights when its creator leaves or is no longer a super admin: "
@@ -240,7 +240,7 @@ def _forbidden(call: Call, answer: Answer, error: Mapping[str, Any] | None, mome
         )
     scopes = missing_scopes(error) or ([call.scope] if call.scope else [])
     named = " or ".join(scopes) if scopes else "HubSpot does not say which"
-    return Fault(
+    return Failure(
         Unauthorized(
             f"HubSpot, {call.name}: the token lacks a scope (403): {named}",
             hint="add it to the service key or private app in HubSpot, then rotate or reinstall where asked",
@@ -249,8 +249,8 @@ def _forbidden(call: Call, answer: Answer, error: Mapping[str, Any] | None, mome
     )
 
 
-def _not_found(call: Call, answer: Answer, error: Mapping[str, Any] | None, moment: Moment) -> Fault:
-    return Fault(
+def _not_found(call: Call, answer: Response, error: Mapping[str, Any] | None, moment: Attempt) -> Failure:
+    return Failure(
         Unavailable(
             f"HubSpot, {call.name}: no such address ({answer.status})",
             hint=f"api_version ({moment.version}) or base_url may be wrong, or HubSpot has retired that version",
@@ -259,9 +259,9 @@ def _not_found(call: Call, answer: Answer, error: Mapping[str, Any] | None, mome
     )
 
 
-def _refused(call: Call, answer: Answer, error: Mapping[str, Any] | None, moment: Moment) -> Fault:
+def _refused(call: Call, answer: Response, error: Mapping[str, Any] | None, moment: Attempt) -> Failure:
     if answer.status < 400:
-        return Fault(
+        return Failure(
             Unavailable(
                 f"HubSpot, {call.name}: sent elsewhere ({answer.status})",
                 hint="base_url is not HubSpot's API address",
@@ -270,7 +270,7 @@ def _refused(call: Call, answer: Answer, error: Mapping[str, Any] | None, moment
     category = _category(error or {})
     correlation = _only(r"[0-9a-f]{8}(-[0-9a-f]{4,12}){4}", (error or {}).get("correlationId"))
     kind = Refused if answer.status == 400 and category == "VALIDATION_ERROR" else Unavailable
-    return Fault(
+    return Failure(
         kind(
             f"HubSpot refused a query: {call.name} ({answer.status}{f', {category}' if category else ''})",
             hint="please report this" + (f"; HubSpot's support knows it as {correlation}" if correlation else ""),
@@ -329,7 +329,7 @@ def until_midnight(now: datetime, zone: str | None) -> float:
     return (midnight - now).total_seconds()
 
 
-def _later(error: SyncdError, answer: Answer, moment: Moment, *, default_s: float, limited: bool = False) -> Fault:
+def _later(error: SyncdError, answer: Response, moment: Attempt, *, default_s: float, limited: bool = False) -> Failure:
     """Wait as long as told, at least as long as is sensible; a minute or more is not waited out."""
     return wait_as_told(
         error, answer, now=moment.now, default_s=default_s, at_most_s=RETRY_AFTER_MAX_S, limited=limited

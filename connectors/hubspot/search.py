@@ -17,7 +17,7 @@ from connectors.hubspot.retry import CHANGED
 from connectors.hubspot.values import by_number
 from syncd.connector import Needed, Ref
 from syncd.errors import Malformed
-from syncd.fields import from_ms, moment, to_ms
+from syncd.fields import from_ms, parse_time, to_ms
 
 Row = Mapping[str, Any]
 
@@ -90,7 +90,7 @@ def read_ref(row: Row, *, otherwise: datetime) -> Ref:
     if not isinstance(crm_id, str | int) or not 0 < len(str(crm_id)) <= ID_MOST:
         raise Malformed("HubSpot answered with a row without an id", hint=CHANGED)
     shown = properties.get(TIME) if isinstance(properties, dict) else None
-    at = moment(shown) or moment(row.get("updatedAt")) or otherwise
+    at = parse_time(shown) or parse_time(row.get("updatedAt")) or otherwise
     return Ref(str(crm_id), at.replace(microsecond=at.microsecond // 1000 * 1000))
 
 

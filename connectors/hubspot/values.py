@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from syncd.fields import text
+from syncd.fields import parse_text
 
 DIGITS_MOST = 20  # of an id; today's have 12
 
 
 def ids(value: Any) -> list[str]:
     """Return the ids of a list separated by semicolons."""
-    return [part for part in (text(value) or "").replace(" ", "").split(";") if part]
+    return [part for part in (parse_text(value) or "").replace(" ", "").split(";") if part]
 
 
 def is_id(written: str) -> bool:

@@ -25,7 +25,7 @@ from urllib3.exceptions import HTTPError
 
 from syncd.errors import Malformed
 from syncd.http.proxies import proxy_for
-from syncd.http.response import Answer, Lost
+from syncd.http.response import Response, TransportError
 from syncd.http.tls import Trust
 from syncd.http.urllib3_deadline import POOLS, lost
 
@@ -53,19 +53,19 @@ class Wire:
         self._timeout_s = timeout_s
         self._sdk = Sdk(access_token=token, api_factory=lambda package, name, _: getattr(package, name)(self._client))
 
-    def search(self, object_type: str, body: dict[str, Any]) -> Answer:
+    def search(self, object_type: str, body: dict[str, Any]) -> Response:
         return self._send(lambda: self._search.do_search(object_type, body))
 
-    def batch_read(self, object_type: str, body: dict[str, Any]) -> Answer:
+    def batch_read(self, object_type: str, body: dict[str, Any]) -> Response:
         return self._send(lambda: self._batch.read(object_type, body))
 
-    def associations(self, from_type: str, to_type: str, body: dict[str, Any]) -> Answer:
+    def associations(self, from_type: str, to_type: str, body: dict[str, Any]) -> Response:
         return self._send(lambda: self._associations.get_page(from_type, to_type, body))
 
-    def owners(self, **query: Any) -> Answer:
+    def owners(self, **query: Any) -> Response:
         return self._send(lambda: self._owners.get_page(**query))
 
-    def get(self, path: str) -> Answer:
+    def get(self, path: str) -> Response:
         """Ask for what the SDK has no method for; over the same pool, unlike its api_request."""
         path = path.format(version=self._version)
         header = {"Accept": "application/json"}
@@ -92,11 +92,11 @@ class Wire:
     def _owners(self) -> Any:
         return self._sdk.crm.owners.owners_api
 
-    def _send(self, request: Callable[[], Any]) -> Answer:
+    def _send(self, request: Callable[[], Any]) -> Response:
         try:
-            answer: Answer = request()
+            answer: Response = request()
         except Malformed as error:
-            raise Lost(error.message, hint=error.hint, malformed=True) from None
+            raise TransportError(error.message, hint=error.hint, malformed=True) from None
         except (HTTPError, OSError) as error:
             raise lost(
                 error,
@@ -134,7 +134,7 @@ class _Client(objects.ApiClient):  # type: ignore[misc]  # the SDK is published 
         kwargs.update(_preload_content=False, _request_timeout=self._timeout_s)
         return super().call_api(dated(resource_path, self._api_version), method, *args, **kwargs)
 
-    def request(self, *args: Any, **kwargs: Any) -> Answer:
+    def request(self, *args: Any, **kwargs: Any) -> Response:
         try:
             response = super().request(*args, **kwargs)
         except objects.ApiException as error:
@@ -142,5 +142,5 @@ class _Client(objects.ApiClient):  # type: ignore[misc]  # the SDK is published 
         return _answer(response.status, response.headers, response.data)
 
 
-def _answer(status: int, headers: Any, body: bytes | None) -> Answer:
-    return Answer(status, {name.lower(): value for name, value in headers.items()}, body or b"")
+def _answer(status: int, headers: Any, body: bytes | None) -> Response:
+    return Response(status, {name.lower(): value for name, value in headers.items()}, body or b"")

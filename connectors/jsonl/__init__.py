@@ -16,7 +16,7 @@ from connectors.jsonl.check import check
 from connectors.jsonl.config import JsonlConfig
 from connectors.jsonl.dropped import BadFile, Few, bad, too_large
 from connectors.jsonl.folder import Folder, Stock
-from connectors.jsonl.lines import Changed, File, FileProblem, Line, Reading, opened
+from connectors.jsonl.lines import Changed, File, FileProblem, Line, LineReader, opened
 from connectors.jsonl.naming import shown
 from syncd.activity import Draft, Kind, Owner
 from syncd.connector import Context, Finding, Page, Record, Ref, SourceConfig, Stream, Window
@@ -36,7 +36,7 @@ NAMED = 3  # files that one error names
 CHANGES = BadFile("a file among the done changes while it is read", "the next pass reads it")
 PROBLEM_HINT = "`syncd check` names the first such files and the remedy of each; all other files were read"
 
-Placed = tuple[Line, Reading]
+Placed = tuple[Line, LineReader]
 Problems = list[BadFile | None]  # None: nothing to be said, e.g. the file is another one by now
 
 
@@ -67,7 +67,7 @@ class Jsonl:
         A file that cannot be read is left where it is and holds no other one up: the last
         stream of a pass ends in Unavailable, which names it.
         """
-        stock = self._folder.stock(look=self._context.looks_only)
+        stock = self._folder.stock(look=self._context.read_only)
         until = window.until or max(self._context.now(), from_ms(stock.until))
         self._problems = Few(self._unfound, stock.problems)
         if not stock.is_whole:
@@ -98,7 +98,7 @@ class Jsonl:
         wanted = list(dict.fromkeys(ids))
         if not wanted:
             return
-        stock = self._folder.stock(look=self._context.looks_only)
+        stock = self._folder.stock(look=self._context.read_only)
         found, whole = self._search(stock, stream, set(wanted))
         records = [_record(*found[crm_id]) for crm_id in wanted if crm_id in found]
         missing = [crm_id for crm_id in wanted if crm_id not in found] if whole else []
@@ -200,7 +200,7 @@ class Jsonl:
     ) -> Iterator[Placed]:
         """Yield a file's lines; one that is gone has none, one that cannot be read is a problem."""
         since, until = file.stamp if since is None else since, file.end if until is None else until
-        reading = Reading(file, self._config, since=since, until=until, pause=self._pause)
+        reading = LineReader(file, self._config, since=since, until=until, pause=self._pause)
         self._pause()
         try:
             if file.size > self._config.max_file_size:
@@ -278,7 +278,7 @@ def _ref(line: Line) -> Ref:
     return Ref(line.crm_id, from_ms(line.at))
 
 
-def _record(line: Line, reading: Reading) -> Record:
+def _record(line: Line, reading: LineReader) -> Record:
     related = {"file": shown(reading.file.name), "line": reading.line_number(line)}
     return Record(_ref(line), line.row, {**related, "fault": line.fault} if line.fault else related)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from connectors.jsonl import mapping
 from connectors.jsonl.config import JsonlConfig
 from connectors.jsonl.folder import Folder, Stock
-from connectors.jsonl.lines import Changed, File, Line, Reading, opened
+from connectors.jsonl.lines import Changed, File, Line, LineReader, opened
 from connectors.jsonl.naming import shown
 from syncd.connector import Finding, Record, Ref
 from syncd.errors import Exit, SyncdError, Unreadable
@@ -111,7 +111,7 @@ def _sample(config: JsonlConfig, stock: Stock) -> Iterator[Finding]:
 
 def _first(file: File, config: JsonlConfig) -> Iterator[Line]:
     with opened(file) as handle:
-        for number, line in enumerate(Reading(file, config, since=file.stamp, until=file.end).lines(handle)):
+        for number, line in enumerate(LineReader(file, config, since=file.stamp, until=file.end).lines(handle)):
             if number == SAMPLE:
                 return
             yield line

@@ -133,12 +133,12 @@ class Folder:
 
         False where it keeps its stamp: it could not be renamed, or this pass only looks.
         """
-        return not self._context.looks_only and self._restamped(file).stamp != file.stamp
+        return not self._context.read_only and self._restamped(file).stamp != file.stamp
 
     def read_without_done(self, since: int) -> None:
         """Keep that the done files from `since` on were not seen, because a watermark may pass them."""
         before = self._context.store.get("unseen")
-        if not self._context.looks_only and (before is None or since < before):
+        if not self._context.read_only and (before is None or since < before):
             self._context.store.put("unseen", since)
 
     def may_write(self) -> tuple[bool, bool]:

@@ -24,7 +24,7 @@ from connectors.jsonl.objects import NotAnObject, as_written, parsed
 from connectors.jsonl.place import BLOCK, Place
 from syncd import files
 from syncd.activity import Kind
-from syncd.fields import dig, text
+from syncd.fields import dig, parse_text
 
 STRIDE = 64 * 1024  # bytes of a file that share one millisecond
 LONGEST = 1024 * 1024  # bytes; a longer line is no record
@@ -96,7 +96,7 @@ def span(size: int) -> int:
     return max(size - 1, 0) // STRIDE
 
 
-class Reading:
+class LineReader:
     """The lines of one file within a stretch of modification time, both ends inclusive."""
 
     def __init__(
@@ -154,7 +154,7 @@ class Reading:
         columns = self._config.columns
         kind: Kind | None = None
         if not fault:
-            word = text(field(row, columns.kind))
+            word = parse_text(field(row, columns.kind))
             kind = KINDS.get((word or self._config.kind).lower())
             if kind is None:
                 fault = f"says neither call nor email in {columns.kind!r}"
@@ -163,7 +163,7 @@ class Reading:
             fault = f"has a number in {columns.id!r} that is no whole one or too large: write it in quotes"
         if fault:  # whose it is nobody can tell: one stream takes all of these
             return Line(at, f"line-{_hash(raw)}", kind or "call", {}, number, fault, weight)
-        written = text(found)
+        written = parse_text(found)
         if written is None:
             written = _hash(raw)
         elif not AN_ID.fullmatch(written):

@@ -10,7 +10,7 @@ from connectors.jsonl.lines import field
 from syncd.activity import Company, Direction, Draft, Kind, Owner, Person, Status
 from syncd.connector import Record
 from syncd.errors import Unreadable
-from syncd.fields import addresses, count, moment, number, text
+from syncd.fields import addresses, count, number, parse_text, parse_time
 
 NO_ACTIVITY = "draft"
 STATUSES: Mapping[str, Status] = {
@@ -37,7 +37,7 @@ def draft(kind: Kind, record: Record, config: JsonlConfig) -> Draft | None:
     columns, row = config.columns, record.row
 
     def of(column: str) -> str | None:
-        return text(field(row, column))
+        return parse_text(field(row, column))
 
     word = (of(columns.status) or "done").lower()
     if word == NO_ACTIVITY:
@@ -77,15 +77,15 @@ def owner(row: Mapping[str, Any], columns: Columns) -> Owner | None:
     An owner's address is ours by itself. That their whole domain is, two active owners
     would say: one wrong column would then turn customers into ourselves.
     """
-    crm_id, address = text(field(row, columns.owner_id)), text(field(row, columns.owner_email))
+    crm_id, address = parse_text(field(row, columns.owner_id)), parse_text(field(row, columns.owner_email))
     if crm_id is None and address is None:
         return None
-    return Owner(crm_id, address, text(field(row, columns.owner_name)), active=False)
+    return Owner(crm_id, address, parse_text(field(row, columns.owner_name)), active=False)
 
 
 def instant(value: Any, zone: ZoneInfo) -> datetime | None:
     """Return a time: ISO 8601, in `zone` where it names none, a date alone at its noon; or epoch seconds or ms."""
-    written = text(value)
+    written = parse_text(value)
     if written is None:
         return None
     try:
@@ -93,7 +93,7 @@ def instant(value: Any, zone: ZoneInfo) -> datetime | None:
     except ValueError:
         pass
     else:
-        return moment(seconds * 1000 if abs(seconds) < SECONDS_BELOW else seconds)
+        return parse_time(seconds * 1000 if abs(seconds) < SECONDS_BELOW else seconds)
     try:
         found = datetime.fromisoformat(written)
         if len(written) <= len("2026-01-01"):
@@ -131,7 +131,7 @@ PERSON = {  # a contact's keys, and ours
 
 
 def _person(row: Mapping[str, Any], columns: Mapping[str, str]) -> Person | None:
-    values: dict[str, Any] = {name: text(field(row, column)) for name, column in columns.items()}
+    values: dict[str, Any] = {name: parse_text(field(row, column)) for name, column in columns.items()}
     if not any(values.values()):
         return None
     return Person(crm_id=values.pop("id"), **values)
@@ -151,7 +151,7 @@ def _bare(listed: Any) -> list[Person]:
 
 def _companies(row: Mapping[str, Any], columns: Columns) -> tuple[Company, ...]:
     crm_id, name, domain = (
-        text(field(row, column)) for column in (columns.account_id, columns.account_name, columns.account_domain)
+        parse_text(field(row, column)) for column in (columns.account_id, columns.account_name, columns.account_domain)
     )
     known = crm_id or domain or name
     return () if known is None else (Company(known, name, (domain,) if domain else ()),)

@@ -26,7 +26,7 @@ from connectors.salesforce.related import Related
 from connectors.salesforce.retry import CHANGED, QueryTimeout, TooSlow
 from connectors.salesforce.schema import EMAIL, TASK, Schema
 from connectors.salesforce.soql import Select
-from connectors.salesforce.stretch import Stretch
+from connectors.salesforce.stretch import AdaptiveWindow
 from syncd.activity import Draft, Owner
 from syncd.connector import Context, Finding, Page, Record, SourceConfig, Stream, Window
 from syncd.errors import Malformed, Unauthorized, Unavailable
@@ -65,7 +65,7 @@ class Salesforce:
         until = self._until(window)
         self._client.heed_quota()
         _, select = self._select(stream)
-        stretch = Stretch(self._context.store, stream)
+        stretch = AdaptiveWindow(self._context.store, stream)
         pages = read(
             lambda start, end: self._window(stream, stretch, start, end),
             lambda url: self._client.more(url, what=stream),
@@ -159,7 +159,7 @@ class Salesforce:
             schema, subtype, occurred_at_field=occurred_at, linkedin_field=self._config.linkedin_field
         )
 
-    def _window(self, stream: str, stretch: Stretch, start: datetime, end: datetime) -> Any:
+    def _window(self, stream: str, stretch: AdaptiveWindow, start: datetime, end: datetime) -> Any:
         try:
             answer = self._query(stream, lambda select: select.window(start, end), divisible=end - start >= SECOND)
         except TooSlow:  # what Salesforce itself calls too much is halved for as long as it takes: no pass ends of that

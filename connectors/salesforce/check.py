@@ -8,10 +8,10 @@ from connectors.salesforce.org import Org
 from connectors.salesforce.retry import SHARED
 from connectors.salesforce.schema import EMAIL, ENHANCED_EMAIL, TASK, VOICE_CALL, Schema
 from connectors.salesforce.soql import Select
-from connectors.salesforce.stretch import SHORT, Stretch
+from connectors.salesforce.stretch import SHORT, AdaptiveWindow
 from syncd.connector import Finding, Store
 from syncd.errors import Exit, SyncdError, Unauthorized, Unavailable
-from syncd.fields import dig, text
+from syncd.fields import dig, parse_text
 
 QUOTA_LOW = 0.8  # used share of the day's calls from which one should know
 SEE_ALL = (
@@ -105,7 +105,7 @@ def _left_out(org: Org) -> Iterator[Finding]:
 def _short_windows(store: Store, selects: Selects) -> Iterator[Finding]:
     """Say which stream is asked for in parts, because its org was too slow for more."""
     for stream in selects:
-        at_most = Stretch(store, stream).at_most
+        at_most = AdaptiveWindow(store, stream).at_most
         if at_most is not None and at_most < SHORT:
             message = f"asked for in parts of {at_most}: longer ones did not come within the deadline"
             hint = "they grow again as windows come; where that lasts, set a longer timeout"
@@ -130,7 +130,7 @@ def _sight(client: Client) -> Iterator[Finding]:
 
 def _name(client: Client, user_id: str) -> str:
     rows = client.query(soql.user_name(user_id), what="acting user", deleted_too=False)["records"]
-    return (text(dig(rows[0], "Name")) if rows else None) or f"user {user_id}"
+    return (parse_text(dig(rows[0], "Name")) if rows else None) or f"user {user_id}"
 
 
 def _quota(client: Client) -> Iterator[Finding]:

@@ -25,21 +25,21 @@ from connectors.salesforce.retry import (
     Call,
     Expired,
     LocatorGone,
-    Moment,
+    Attempt,
     QueryTimeout,
     Refused,
     TooSlow,
-    judge,
+    interpret,
 )
 from connectors.salesforce.signin import Session
 from syncd.connector import Context
 from syncd.errors import Malformed, Unavailable
 from syncd.fields import dig
-from syncd.http.response import TRIES, Answer, Fault, Lost
-from syncd.http.retry import Patience
+from syncd.http.response import TRIES, Failure, Response, TransportError
+from syncd.http.retry import RetryBudget
 
 if TYPE_CHECKING:
-    from connectors.salesforce.wire import Org, Wire
+    from connectors.salesforce.wire import OrgConnection, Wire
 
 __all__ = ["Client", "LocatorGone", "QueryTimeout", "Refused", "Session", "Usage", "query_path"]
 
@@ -48,7 +48,7 @@ UNTOLD = frozenset({403, 404})
 FURTHER = re.compile(r"/services/data/v\d+\.0/(?!.*\.\.)[\w./-]{1,1000}", re.ASCII)
 USED = re.compile(r"(?<![\w-])api-usage=(\d{1,12})/(\d{1,12})", re.ASCII)  # beside per-app-api-usage, in any order
 
-Send = Callable[["Org"], Answer]
+Send = Callable[["OrgConnection"], Response]
 
 
 class Usage(NamedTuple):
@@ -68,10 +68,10 @@ class Client:
         self._context = context
         self._monotonic = monotonic
         self._wire: Wire | None = None
-        self._org: Org | None = None
-        self._signing: Future[Org] | None = None  # under way: whoever needs the org waits for it
+        self._org: OrgConnection | None = None
+        self._signing: Future[OrgConnection] | None = None  # under way: whoever needs the org waits for it
         self._clock = context.server_clock()
-        self._patience = Patience(monotonic, turn_s=context.turn_s)
+        self._retries = RetryBudget(monotonic, turn_s=context.turn_s)
         self._timeouts = 0  # in a row
         self._lock = threading.Lock()  # over the connection, the org and what answers teach
         self.usage: Usage | None = None  # as the newest answer that tells has it
@@ -142,7 +142,7 @@ class Client:
 
     def limits(self) -> Any | None:
         """Return the org's limits, {DailyApiRequests: {Max, Remaining}, …}; None when the user may not know them."""
-        return self._ask(Call("limits", shrugs=UNTOLD), lambda org: org.get("limits"))
+        return self._ask(Call("limits", tolerated=UNTOLD), lambda org: org.get("limits"))
 
     def heed_quota(self) -> None:
         """Raise Unavailable, with a pause of an hour, when only others' share of the day's calls is left."""
@@ -180,11 +180,11 @@ class Client:
     def _ask(self, call: Call, send: Send) -> Any:
         call = replace(call, divisible=call.divisible and self._timeouts < TRIES - 1)
 
-        def once(attempt: int) -> Any | Fault:
+        def once(attempt: int) -> Any | Failure:
             org = self._signed_in()
             self._context.sleep(0)  # signing in may have taken a deadline: whoever is to end hears of it here too
             outcome = self._judged(call, org, send, attempt)
-            if self._config.signs_in and isinstance(outcome, Fault) and isinstance(outcome.error, Expired):
+            if self._config.signs_in and isinstance(outcome, Failure) and isinstance(outcome.error, Expired):
                 self._forget(org)
                 outcome = self._judged(call, self._signed_in(), send, attempt)
             return outcome
@@ -195,10 +195,10 @@ class Client:
             self._timeouts += 1
             raise
 
-    def _judged(self, call: Call, org: "Org", send: Send, attempt: int) -> Any | Fault:
-        return judge(call, self._send(lambda: send(org)), self._moment(attempt))
+    def _judged(self, call: Call, org: "OrgConnection", send: Send, attempt: int) -> Any | Failure:
+        return interpret(call, self._send(lambda: send(org)), self._moment(attempt))
 
-    def _persist(self, once: Callable[[int], Any | Fault]) -> Any:
+    def _persist(self, once: Callable[[int], Any | Failure]) -> Any:
         """Return what `once`, told the number of the try, comes to; its error after so many, or so long."""
         attempt = 0
         while True:
@@ -206,15 +206,15 @@ class Client:
             self._context.sleep(0)  # a pass that is to end hears of it here, before each request
             began = self._monotonic()
             outcome = once(attempt)
-            if not isinstance(outcome, Fault):
-                self._patience.went_well()
+            if not isinstance(outcome, Failure):
+                self._retries.record_success()
                 self._timeouts = 0
                 return outcome
-            if self._patience.is_out(outcome, attempt=attempt, began=began):
+            if self._retries.exhausted(outcome, attempt=attempt, began=began):
                 raise self._given_up(outcome)
             self._context.sleep(outcome.wait_s or 0.0)
 
-    def _signed_in(self) -> "Org":
+    def _signed_in(self) -> "OrgConnection":
         """Return the org, signed in to; of the threads that come while there is none, the first signs in for all."""
         with self._lock:
             if self._org is not None:
@@ -225,7 +225,7 @@ class Client:
             self._sign_in(signing)
         return signing.result()
 
-    def _sign_in(self, signing: "Future[Org]") -> None:
+    def _sign_in(self, signing: "Future[OrgConnection]") -> None:
         try:
             session = signin.configured(self._config) or self._persist(self._ask_for_session)
             org = self._connected().org(session, self._config.api_version)
@@ -238,25 +238,25 @@ class Client:
                 self._org, self._signing = org, None
             signing.set_result(org)
 
-    def _forget(self, org: "Org") -> None:
+    def _forget(self, org: "OrgConnection") -> None:
         """Let the next request sign in anew, unless somebody has done so since `org` was had."""
         with self._lock:
             if self._org is org:
                 self._org = None
 
-    def _ask_for_session(self, attempt: int) -> Session | Fault:
+    def _ask_for_session(self, attempt: int) -> Session | Failure:
         asked = signin.token_request(self._config, self.server_now())
         answer = self._send(lambda: self._connected().token(asked))
-        return signin.judge(self._config, asked, answer, self._moment(attempt))
+        return signin.interpret(self._config, asked, answer, self._moment(attempt))
 
-    def _send(self, send: Callable[[], Answer]) -> Answer | Lost:
+    def _send(self, send: Callable[[], Response]) -> Response | TransportError:
         spacing_s = self._clock.spacing_s()
         if spacing_s:  # Salesforce's clock is in doubt: its next Date can tell
             self._context.sleep(spacing_s)
         local_start, began = self._context.now(), self._monotonic()
         try:
             answer = send()
-        except Lost as lost:
+        except TransportError as lost:
             return lost
         with self._lock:
             self._learn(answer, local_start=local_start, elapsed_s=self._monotonic() - began)
@@ -273,15 +273,15 @@ class Client:
                 self._wire = Wire(trust=trust, timeout_s=self._config.timeout.total_seconds())
             return self._wire
 
-    def _learn(self, answer: Answer, *, local_start: datetime, elapsed_s: float) -> None:
+    def _learn(self, answer: Response, *, local_start: datetime, elapsed_s: float) -> None:
         """Take Salesforce's clock and the org's use of calls from an answer's headers."""
         self._clock.learn(answer.headers, local_start=local_start, elapsed_s=elapsed_s)
         used = USED.search(answer.headers.get("sforce-limit-info", ""))
         if used is not None:
             self.usage = Usage(int(used[1]), int(used[2]))
 
-    def _moment(self, attempt: int) -> Moment:
-        return Moment(
+    def _moment(self, attempt: int) -> Attempt:
+        return Attempt(
             attempt=attempt,
             now=self.server_now(),
             jitter=random.random(),  # spreads retries, guards nothing
@@ -289,7 +289,7 @@ class Client:
             renews=self._config.signs_in,
         )
 
-    def _given_up(self, fault: Fault) -> Exception:
+    def _given_up(self, fault: Failure) -> Exception:
         if fault.pause_s is not None and isinstance(fault.error, Unavailable):
             fault.error.pause_until = self._context.now() + timedelta(seconds=fault.pause_s)
         return fault.error

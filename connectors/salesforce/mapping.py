@@ -10,7 +10,7 @@ from typing import Any
 
 from syncd.activity import Company, Direction, Draft, Owner, Person
 from syncd.connector import Record
-from syncd.fields import addresses, dig, moment, number, text
+from syncd.fields import addresses, dig, number, parse_text, parse_time
 
 Row = Mapping[str, Any]
 
@@ -36,9 +36,9 @@ def call(record: Record, *, zone: tzinfo, occurred_at_field: str = "") -> Draft 
         record,
         kind="call",
         occurred_at=happened or _task_at(record, zone, less=duration or timedelta(0)),
-        direction=CALL_TYPES.get(text(row.get("CallType"))),
+        direction=CALL_TYPES.get(parse_text(row.get("CallType"))),
         duration_minutes=None if duration is None else round(duration / timedelta(minutes=1), 2),
-        outcome=text(row.get("CallDisposition")),
+        outcome=parse_text(row.get("CallDisposition")),
     )
 
 
@@ -52,11 +52,11 @@ def email_task(record: Record, *, zone: tzinfo) -> Draft | None:
 def email(record: Record) -> Draft | None:
     """Say what an email message means; None: a draft."""
     row, related = record.row, record.related
-    if text(row.get("Status")) == DRAFT or row.get("IsPrivateDraft") is True:
+    if parse_text(row.get("Status")) == DRAFT or row.get("IsPrivateDraft") is True:
         return None
     incoming = row.get("Incoming")
     created_at = _created_at(record)
-    sent_at = moment(row.get("MessageDate"))
+    sent_at = parse_time(row.get("MessageDate"))
     # The sender's clock tells it of mail that came in: never later than the row's own last change.
     happened = sent_at if sent_at and sent_at <= record.ref.modified_at else created_at
     account = related.get("account")
@@ -66,7 +66,7 @@ def email(record: Record) -> Draft | None:
         created_at=created_at,
         status="not_sent" if row.get("IsBounced") is True else "done",
         direction=DIRECTIONS.get(incoming) if isinstance(incoming, bool) else None,
-        title=text(row.get("Subject")),
+        title=parse_text(row.get("Subject")),
         open_count=int(row["IsOpened"] is True) if row.get("IsTracked") is True and "IsOpened" in row else None,
         owner=_email_owner(row, related, incoming=incoming is True),
         sender=_sender(row),
@@ -81,7 +81,7 @@ def _task(record: Record, **said: Any) -> Draft:
     account = related.get("account")
     return Draft(
         created_at=_created_at(record),
-        title=text(row.get("Subject")),
+        title=parse_text(row.get("Subject")),
         owner=_owner(row.get("OwnerId"), row.get("Owner")),
         contacts=related.get("contacts", ()),
         companies=(account,) if account else (),
@@ -91,12 +91,12 @@ def _task(record: Record, **said: Any) -> Draft:
 
 def contact(row: Row, account: Company | None) -> Person:
     """Return a contact with its account; a person account is nobody's company."""
-    return _person(row, department=text(row.get("Department")), company=None if _is_person(row) else account)
+    return _person(row, department=parse_text(row.get("Department")), company=None if _is_person(row) else account)
 
 
 def lead(row: Row) -> Person:
     """Return a lead; what it says of its company stands in for an account."""
-    name, website = text(row.get("Company")), text(row.get("Website"))
+    name, website = parse_text(row.get("Company")), parse_text(row.get("Website"))
     employer = Company(str(row.get("Id")), name, (website,) if website else ()) if name or website else None
     return _person(row, company=employer)
 
@@ -105,13 +105,18 @@ def company(row: Any) -> Company | None:
     """Return an account; None where there is none, or where it is a person."""
     if not isinstance(row, dict) or not row.get("Id") or _is_person(row):
         return None
-    website = text(row.get("Website"))
-    return Company(str(row["Id"]), text(row.get("Name")), (website,) if website else ())
+    website = parse_text(row.get("Website"))
+    return Company(str(row["Id"]), parse_text(row.get("Name")), (website,) if website else ())
 
 
 def owner(row: Row) -> Owner:
     """Return a user, active or gone."""
-    return Owner(text(row.get("Id")), text(row.get("Email")), text(row.get("Name")), row.get("IsActive") is not False)
+    return Owner(
+        parse_text(row.get("Id")),
+        parse_text(row.get("Email")),
+        parse_text(row.get("Name")),
+        row.get("IsActive") is not False,
+    )
 
 
 def task_owner(row: Row) -> Owner | None:
@@ -127,12 +132,12 @@ def children(row: Row, relation: str) -> list[Any]:
 
 def _person(row: Row, **more: Any) -> Person:
     return Person(
-        email=text(row.get("Email")),
+        email=parse_text(row.get("Email")),
         crm_id=str(row.get("Id")),
-        name=text(row.get("Name")),
-        title=text(row.get("Title")),
-        phone=text(row.get("Phone")),
-        linkedin_url=text(row.get("linkedin")),
+        name=parse_text(row.get("Name")),
+        title=parse_text(row.get("Title")),
+        phone=parse_text(row.get("Phone")),
+        linkedin_url=parse_text(row.get("linkedin")),
         **more,
     )
 
@@ -146,15 +151,15 @@ def _is_done(row: Row) -> bool:
 
 
 def _created_at(record: Record) -> datetime:
-    return moment(record.row.get("CreatedDate")) or record.ref.modified_at
+    return parse_time(record.row.get("CreatedDate")) or record.ref.modified_at
 
 
 def _said_at(written: Any, zone: tzinfo) -> datetime | None:
     """Return when a field of the org's own says that it was; of a date that is noon."""
     day = _day(written)
-    if day is not None and len(text(written) or "") == len("2026-01-01"):
+    if day is not None and len(parse_text(written) or "") == len("2026-01-01"):
         return _noon(day, zone)
-    return moment(written)
+    return parse_time(written)
 
 
 def _task_at(record: Record, zone: tzinfo, *, less: timedelta = timedelta(0)) -> datetime:
@@ -164,7 +169,7 @@ def _task_at(record: Record, zone: tzinfo, *, less: timedelta = timedelta(0)) ->
     it afterwards, and only the day is known.
     """
     row = record.row
-    completed_at = moment(row.get("CompletedDateTime"))
+    completed_at = parse_time(row.get("CompletedDateTime"))
     day = _day(row.get("ActivityDate"))
     if (
         completed_at
@@ -184,7 +189,7 @@ def _noon(day: date, zone: tzinfo) -> datetime:
 
 def _day(written: Any) -> date | None:
     try:
-        found = date.fromisoformat((text(written) or "")[:10])
+        found = date.fromisoformat((parse_text(written) or "")[:10])
     except ValueError:
         return None
     return found if found.year in YEARS else None
@@ -194,7 +199,7 @@ def _owner(crm_id: Any, row: Any) -> Owner | None:
     """Return an owner as the row has it: a user, or a queue, whose address is anybody's who works it."""
     if not isinstance(row, dict):
         return None
-    return Owner(text(crm_id), text(row.get("Email")), text(row.get("Name")))
+    return Owner(parse_text(crm_id), parse_text(row.get("Email")), parse_text(row.get("Name")))
 
 
 def _email_owner(row: Row, related: Mapping[str, Any], *, incoming: bool) -> Owner | None:
@@ -205,12 +210,12 @@ def _email_owner(row: Row, related: Mapping[str, Any], *, incoming: bool) -> Own
 
 
 def _sender(row: Row) -> Person | None:
-    address = text(row.get("FromAddress"))
-    return Person(email=address, name=text(row.get("FromName"))) if address else None
+    address = parse_text(row.get("FromAddress"))
+    return Person(email=address, name=parse_text(row.get("FromName"))) if address else None
 
 
 def _header_people(row: Row) -> Iterator[Person]:
     for name in ("FromAddress", "ToAddress", "CcAddress", "BccAddress"):
         for written_name, address in addresses(row.get(name)):
-            known = text(row.get("FromName")) if name == SENDER else None
+            known = parse_text(row.get("FromName")) if name == SENDER else None
             yield Person(email=address, name=known or written_name)

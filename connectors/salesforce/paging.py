@@ -5,7 +5,7 @@ from typing import Any
 
 from connectors.salesforce.retry import CHANGED
 from syncd.errors import Malformed
-from syncd.fields import text
+from syncd.fields import parse_text
 
 More = Callable[[str], Any]  # what follows a locator
 
@@ -39,7 +39,7 @@ def pages(page: Any, more: More) -> Iterator[Any]:
         yield page
         if page["done"]:
             return
-        following = text(page.get("nextRecordsUrl"))
+        following = parse_text(page.get("nextRecordsUrl"))
         if following is None:
             raise Malformed("Salesforce: a page that is not the last names no next one", hint=CHANGED)
         if following in seen:

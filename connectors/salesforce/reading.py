@@ -23,7 +23,7 @@ from connectors.salesforce.paging import More, kept, pages
 from connectors.salesforce.retry import CHANGED, LocatorGone, QueryTimeout
 from syncd.connector import Ref
 from syncd.errors import Malformed
-from syncd.fields import moment, text
+from syncd.fields import parse_text, parse_time
 
 SECOND = timedelta(seconds=1)  # what SystemModstamp shows
 LONGEST_TRANSACTION = timedelta(minutes=15)  # Apex: 10 minutes (Apex limits, v67); what commits then is stamped so late
@@ -120,7 +120,7 @@ def _parts(page: Rows, behind: datetime, *, last: bool = False) -> Iterator[Read
 
 def read_ref(row: Row) -> Ref:
     """Return a row's id and stamp; Malformed where it has none, which a query that asks for both cannot give."""
-    crm_id, modified_at = text(row.get("Id")), moment(row.get("SystemModstamp"))
+    crm_id, modified_at = parse_text(row.get("Id")), parse_time(row.get("SystemModstamp"))
     if crm_id is None or modified_at is None:
         raise Malformed("Salesforce: a row without Id or SystemModstamp", hint=CHANGED)
     return Ref(crm_id, modified_at)

@@ -31,7 +31,7 @@ from connectors.salesforce.schema import ACCOUNT, CONTACT, EMAIL, LEAD, TASK, Sc
 from syncd.activity import Company, Owner, Person
 from syncd.connector import Record, Ref
 from syncd.errors import Unavailable
-from syncd.fields import number, text
+from syncd.fields import number, parse_text
 
 MOST_SPARED = 5
 REMEMBERED = 50_000  # people and accounts; some 30 MB
@@ -86,10 +86,10 @@ class Related:
             roles = _roles(children(row, relation))
             people.append(list(dict.fromkeys(each for role in ROLES for each in roles.get(role, ()))))
             users.append({
-                "sender": _users([text(row.get("FromId")), *roles.get(SENDER, ())]),
+                "sender": _users([parse_text(row.get("FromId")), *roles.get(SENDER, ())]),
                 "receiver": _users(each for role in RECEIVERS for each in roles.get(role, ())),
             })  # fmt: skip
-            about = text(row.get("RelatedToId"))
+            about = parse_text(row.get("RelatedToId"))
             accounts.append(about if about and about.startswith(ACCOUNT_PREFIX) else None)
         self._retrieve((each for some in people for each in some), accounts)
         known = self._org.users([each for some in users for ids in some.values() for each in ids], anew=self._anew)
@@ -98,7 +98,7 @@ class Related:
         return [
             Record(ref, row, {
                 "contacts": self._found(named), "account": self._account(about), **some,
-                "task_owner": owners.get(text(row.get("ActivityId"))),
+                "task_owner": owners.get(parse_text(row.get("ActivityId"))),
             })
             for (ref, row), named, about, some in zip(rows, people, accounts, ours, strict=True)
         ]  # fmt: skip
@@ -120,7 +120,7 @@ class Related:
         """
         if len(self.schema.kept(TASK, ("Id", "OwnerId"))) < 2:
             return {}
-        tasks = [text(row.get("ActivityId")) for row in rows if row.get("Incoming") is True]
+        tasks = [parse_text(row.get("ActivityId")) for row in rows if row.get("Incoming") is True]
 
         def ask(ids: Sequence[str]) -> list[Any]:
             queries = [soql.task_owners(some) for some in soql.chunks(ids)]
@@ -129,7 +129,7 @@ class Related:
 
         wanted = [each for each in dict.fromkeys(tasks) if each and soql.is_id(each)]
         rows_of = in_halves(wanted, ask, alone=self._without) if wanted else []
-        return {text(row.get("Id")): task_owner(row) for row in rows_of}
+        return {parse_text(row.get("Id")): task_owner(row) for row in rows_of}
 
     def _task_people(self, rows: Sequence[Row]) -> dict[str, list[str]]:
         """Return the ids of all people of tasks that have more than stand in the task itself."""
@@ -156,7 +156,7 @@ class Related:
 
     def _learn_who(self, row: Row) -> str | None:
         """Take in the contact or lead that stands in the row itself."""
-        who, crm_id = row.get("Who"), text(row.get("WhoId"))
+        who, crm_id = row.get("Who"), parse_text(row.get("WhoId"))
         if crm_id and isinstance(who, dict) and crm_id not in self._people:
             if crm_id.startswith(CONTACT_PREFIX):
                 self._learn_account(who.get("AccountId"), who.get("Account"))
@@ -178,7 +178,7 @@ class Related:
 
     def _learn_lead(self, row: Row) -> None:
         crm_id = str(row["Id"])
-        became = text(row.get("ConvertedContactId")) if row.get("IsConverted") is True else None
+        became = parse_text(row.get("ConvertedContactId")) if row.get("IsConverted") is True else None
         if became:
             self._converted[crm_id] = became
         row = {**row, "linkedin": row.get(self._linkedin)} if self._linkedin else row
@@ -204,7 +204,7 @@ class Related:
         contacts = [each for each in unknown if each.startswith(CONTACT_PREFIX)]
         rows = self._ask(CONTACT, list(dict.fromkeys([*contacts, *became])),
                          soql.contact_fields(self.schema, self._linkedin))  # fmt: skip
-        accounts = dict.fromkeys(filter(None, (*about, *(text(row.get("AccountId")) for row in rows))))
+        accounts = dict.fromkeys(filter(None, (*about, *(parse_text(row.get("AccountId")) for row in rows))))
         missing = [each for each in accounts if each not in self._accounts and each not in self._asked]
         for row in self._ask(ACCOUNT, missing, soql.account_fields(self.schema)):
             self._learn_account(row.get("Id"), row)
@@ -232,7 +232,7 @@ class Related:
             rows += in_halves(some, lambda few: self._retrieved(object_type, few, fields))
             start += len(some)
         self._asked.update(ids)  # not before: who failed to come is not known to be nobody
-        return [row for row in rows if isinstance(row, dict) and text(row.get("Id"))]
+        return [row for row in rows if isinstance(row, dict) and parse_text(row.get("Id"))]
 
 
 def _is_shared(row: Row) -> bool:
@@ -245,8 +245,8 @@ def _roles(relations: Sequence[Any]) -> dict[str, list[str]]:
     """Return the ids of an email's people by their role, sorted: children come in another order each time."""
     found: dict[str, list[str]] = {}
     for each in relations:
-        if isinstance(each, dict) and (crm_id := text(each.get("RelationId"))):
-            role = text(each.get("RelationType"))
+        if isinstance(each, dict) and (crm_id := parse_text(each.get("RelationId"))):
+            role = parse_text(each.get("RelationType"))
             found.setdefault(role if role in ROLES else ROLES[-1], []).append(crm_id)
     return {role: sorted(ids) for role, ids in found.items()}
 

@@ -18,7 +18,7 @@ import orjson
 
 from syncd.errors import Malformed, SyncdError, Unauthorized, Unavailable
 from syncd.http import bodies
-from syncd.http.response import TRIES, Answer, Fault, Lost, backoff_s, retry_after, wait_as_told
+from syncd.http.response import TRIES, Failure, Response, TransportError, backoff_s, retry_after, wait_as_told
 
 TEXT_MOST = 1_000  # characters of an error's text that are looked into
 HOUR_S = 3_600  # the day's calls are counted over a rolling 24 h: some are free again within the hour
@@ -42,11 +42,11 @@ class Call:
     count: int = 0  # of entries that a list or batch must have
     divisible: bool = False  # less can be asked for: a time-out may be its own fault
     locator: bool = False  # asks for a further page, which Salesforce may have let go
-    shrugs: frozenset[int] = frozenset()  # refusals that mean "not for you", and are no error
+    tolerated: frozenset[int] = frozenset()  # refusals that mean "not for you", and are no error
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class Attempt:
     """The circumstances of an answer."""
 
     attempt: int  # from 1
@@ -87,20 +87,20 @@ class Error(NamedTuple):
     text: str  # in lower case; to be looked into, never to be repeated
 
 
-Rule = Callable[[Call, Answer, Error, Moment], Fault]
+Rule = Callable[[Call, Response, Error, Attempt], Failure]
 
 
-def judge(call: Call, answer: Answer | Lost, moment: Moment) -> Any | Fault:
-    """Return the content of a good answer, None of one that the call shrugs off, else what is wrong with it."""
-    if isinstance(answer, Lost):
+def interpret(call: Call, answer: Response | TransportError, moment: Attempt) -> Any | Failure:
+    """Return the content of a good answer, None of one that the call tolerated off, else what is wrong with it."""
+    if isinstance(answer, TransportError):
         return _too_slow(call, answer) if call.divisible and answer.timed_out else lost(call.name, answer, moment)
     if 200 <= answer.status < 300:
         return _content(call, answer, moment)
     fault = _fault(call, answer, moment)
-    return None if fault.refusal and answer.status in call.shrugs else fault
+    return None if fault.refusal and answer.status in call.tolerated else fault
 
 
-def _fault(call: Call, answer: Answer, moment: Moment) -> Fault:
+def _fault(call: Call, answer: Response, moment: Attempt) -> Failure:
     error = parse_error(answer.body)
     if error is not None and error.code in _BY_CODE:
         return _BY_CODE[error.code](call, answer, error, moment)
@@ -133,27 +133,27 @@ def parse_error(body: bytes) -> Error | None:
     )
 
 
-def lost(name: str, answer: Lost, moment: Moment) -> Fault:
+def lost(name: str, answer: TransportError, moment: Attempt) -> Failure:
     """Say that no answer came."""
     kind = Malformed if answer.malformed else Unavailable
     error = kind(f"Salesforce, {name}: {answer}", hint=answer.hint)
-    return Fault(error, wait_s=backoff_s(moment.attempt, moment.jitter) if answer.again else None)
+    return Failure(error, wait_s=backoff_s(moment.attempt, moment.jitter) if answer.again else None)
 
 
-def outage(name: str, answer: Answer, moment: Moment, *, code: str = "", hint: str = "") -> Fault:
+def outage(name: str, answer: Response, moment: Attempt, *, code: str = "", hint: str = "") -> Failure:
     """Say that it passes: a failing server, its maintenance, one of its moods."""
     error = Unavailable(f"Salesforce, {name}: answered {_named(answer, code)}", hint=hint or f"see {STATUS_PAGE}")
     return later(error, answer, moment, default_s=backoff_s(moment.attempt, moment.jitter))
 
 
-def later(error: SyncdError, answer: Answer, moment: Moment, *, default_s: float, limited: bool = False) -> Fault:
+def later(error: SyncdError, answer: Response, moment: Attempt, *, default_s: float, limited: bool = False) -> Failure:
     """Wait as long as told, at least as long as is sensible; a minute or more is not waited out."""
     return wait_as_told(
         error, answer, now=moment.now, default_s=default_s, at_most_s=RETRY_AFTER_MAX_S, limited=limited
     )
 
 
-def unreadable(name: str, answer: Answer, moment: Moment, *, why: bodies.NotJson | None = None) -> Fault:
+def unreadable(name: str, answer: Response, moment: Attempt, *, why: bodies.NotJson | None = None) -> Failure:
     """Say that a good answer cannot be parsed (`why`), or has another shape than documented."""
     what = why or "has another shape than documented"
     hint = (
@@ -162,16 +162,16 @@ def unreadable(name: str, answer: Answer, moment: Moment, *, why: bodies.NotJson
         else f"maintenance (see {STATUS_PAGE}), or a proxy that answers instead of Salesforce"
     )
     error = Malformed(f"Salesforce, {name}: the answer ({answer.status}) {what}", hint=hint)
-    return Fault(error, wait_s=backoff_s(moment.attempt, moment.jitter))
+    return Failure(error, wait_s=backoff_s(moment.attempt, moment.jitter))
 
 
-def elsewhere(name: str, answer: Answer, key: str) -> Fault:
+def elsewhere(name: str, answer: Response, key: str) -> Failure:
     """Say that a redirect is not followed: it would carry the credentials elsewhere."""
     message = f"Salesforce, {name}: sent elsewhere ({answer.status})"
-    return Fault(Unavailable(message, hint=f"{key} is not the org's own address: expected its My Domain"))
+    return Failure(Unavailable(message, hint=f"{key} is not the org's own address: expected its My Domain"))
 
 
-def _content(call: Call, answer: Answer, moment: Moment) -> Any | Fault:
+def _content(call: Call, answer: Response, moment: Attempt) -> Any | Failure:
     try:
         content = bodies.parse(answer.body)
     except bodies.NotJson as error:
@@ -181,7 +181,7 @@ def _content(call: Call, answer: Answer, moment: Moment) -> Any | Fault:
     return _batch(call, content["results"], moment) if call.expects == "batch" else content
 
 
-def _batch(call: Call, results: list[Any], moment: Moment) -> list[Any] | Fault:
+def _batch(call: Call, results: list[Any], moment: Attempt) -> list[Any] | Failure:
     """Return each part's content, None for what there is not; the first other refusal speaks for the whole."""
     contents: list[Any] = []
     for part in results:
@@ -191,7 +191,7 @@ def _batch(call: Call, results: list[Any], moment: Moment) -> list[Any] | Fault:
         elif status == 404:
             contents.append(None)
         else:
-            return judge(Call(call.name), Answer(status, {}, orjson.dumps(content)), moment)
+            return interpret(Call(call.name), Response(status, {}, orjson.dumps(content)), moment)
     return contents
 
 
@@ -224,7 +224,7 @@ _SHAPES: dict[Shape, Callable[[Any, int], bool]] = {
 }
 
 
-def _expired(call: Call, answer: Answer, _error: Error, moment: Moment) -> Fault:
+def _expired(call: Call, answer: Response, _error: Error, moment: Attempt) -> Failure:
     if not moment.renews:
         message = f"Salesforce, {call.name}: the session of session_id has expired ({answer.status})"
         hint = "get a new one; for more than a test use client_id with client_secret or private_key, which renew it"
@@ -234,10 +234,10 @@ def _expired(call: Call, answer: Answer, _error: Error, moment: Moment) -> Fault
             "in Salesforce's Setup, look for the user's lost API Enabled permission, API Access Control, "
             "login IP ranges or sessions locked to an IP address"
         )
-    return Fault(Expired(message, hint=hint))
+    return Failure(Expired(message, hint=hint))
 
 
-def limit(call: Call, answer: Answer, error: Error, moment: Moment) -> Fault:
+def limit(call: Call, answer: Response, error: Error, moment: Attempt) -> Failure:
     """Tell the two limits of one code apart: only the text says which (ConcurrentPerOrgLongTxn, TotalRequests)."""
     if "concurrent" in error.text:
         message = f"Salesforce, {call.name}: too many long requests at once ({_named(answer, error.code)})"
@@ -248,60 +248,60 @@ def limit(call: Call, answer: Answer, error: Error, moment: Moment) -> Fault:
     message = f"Salesforce, {call.name}: the org's API calls of 24 hours are used up ({_named(answer, error.code)})"
     hint = f"{SHARED}: see Setup > System Overview; syncd asks again in an hour"
     told_s = min(retry_after(answer.headers, now=moment.now) or 0.0, RETRY_AFTER_MAX_S)
-    return Fault(Unavailable(message, hint=hint), pause_s=max(HOUR_S, told_s))
+    return Failure(Unavailable(message, hint=hint), pause_s=max(HOUR_S, told_s))
 
 
-def _too_much(call: Call, answer: Answer, error: Error, _moment: Moment) -> Fault:
+def _too_much(call: Call, answer: Response, error: Error, _moment: Attempt) -> Failure:
     message = f"Salesforce, {call.name}: too much for one query ({_named(answer, error.code)})"
     hint = "syncd asks for less; a user with View All Data is spared Salesforce's costly checks of each row"
-    return Fault(QueryTimeout(message, hint=hint))
+    return Failure(QueryTimeout(message, hint=hint))
 
 
-def _too_slow(call: Call, answer: Lost) -> Fault:
-    return Fault(TooSlow(f"Salesforce, {call.name}: {answer}", hint=answer.hint))
+def _too_slow(call: Call, answer: TransportError) -> Failure:
+    return Failure(TooSlow(f"Salesforce, {call.name}: {answer}", hint=answer.hint))
 
 
-def _gone(call: Call, answer: Answer, error: Error, _moment: Moment) -> Fault:
+def _gone(call: Call, answer: Response, error: Error, _moment: Attempt) -> Failure:
     message = f"Salesforce, {call.name}: the rest of a query's answer is gone ({_named(answer, error.code)})"
-    return Fault(LocatorGone(message, hint="nothing to do: the next pass asks anew"))
+    return Failure(LocatorGone(message, hint="nothing to do: the next pass asks anew"))
 
 
-def _refused(call: Call, answer: Answer, error: Error, _moment: Moment) -> Fault:
+def _refused(call: Call, answer: Response, error: Error, _moment: Attempt) -> Failure:
     message = f"Salesforce refused a query: {call.name} ({_named(answer, error.code)})"
     hint = "syncd check tells which objects and fields the user may read; if it finds nothing, please report this"
-    return Fault(Refused(message, hint=hint, error_code=error.code), refusal=True)
+    return Failure(Refused(message, hint=hint, error_code=error.code), refusal=True)
 
 
-def _passing(call: Call, answer: Answer, error: Error, moment: Moment) -> Fault:
+def _passing(call: Call, answer: Response, error: Error, moment: Attempt) -> Failure:
     return outage(call.name, answer, moment, code=error.code)
 
 
-def _forbidden(call: Call, answer: Answer, error: Error, _moment: Moment) -> Fault:
+def _forbidden(call: Call, answer: Response, error: Error, _moment: Attempt) -> Failure:
     hint = _RIGHTS.get(error.code, "give the integration user the permission, or see its Login History in Setup")
     message = f"Salesforce, {call.name}: the user may not do this ({_named(answer, error.code)})"
-    return Fault(Unauthorized(message, hint=hint), refusal=True)
+    return Failure(Unauthorized(message, hint=hint), refusal=True)
 
 
-def _retired(call: Call, answer: Answer, error: Error, moment: Moment) -> Fault:
+def _retired(call: Call, answer: Response, error: Error, moment: Attempt) -> Failure:
     message = f"Salesforce, {call.name}: API version {moment.version} is not served ({_named(answer, error.code)})"
     hint = f"Salesforce has retired it, or does not know it yet: set another api_version than {moment.version}"
-    return Fault(Unavailable(message, hint=hint), refusal=True)
+    return Failure(Unavailable(message, hint=hint), refusal=True)
 
 
-def _not_found(call: Call, answer: Answer, error: Error, moment: Moment) -> Fault:
+def _not_found(call: Call, answer: Response, error: Error, moment: Attempt) -> Failure:
     if call.locator:
         return _gone(call, answer, error, moment)
     message = f"Salesforce, {call.name}: no such address ({_named(answer, error.code)})"
     hint = f"api_version {moment.version} may be retired, or not be there yet; or the user may not see the object"
-    return Fault(Unavailable(message, hint=hint), refusal=True)
+    return Failure(Unavailable(message, hint=hint), refusal=True)
 
 
-def _too_long(call: Call, answer: Answer, error: Error, _moment: Moment) -> Fault:
+def _too_long(call: Call, answer: Response, error: Error, _moment: Attempt) -> Failure:
     message = f"Salesforce, {call.name}: the request is too long ({_named(answer, error.code)})"
-    return Fault(Unavailable(message, hint="that is a mistake of syncd's: please report it"))
+    return Failure(Unavailable(message, hint="that is a mistake of syncd's: please report it"))
 
 
-def _named(answer: Answer, code: str) -> str:
+def _named(answer: Response, code: str) -> str:
     """Name the status and Salesforce's code: it alone, of all that Salesforce says, quotes nobody."""
     return f"{answer.status}, {code}" if code else str(answer.status)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from syncd.fields import text
+from syncd.fields import parse_text
 
 TASK, EMAIL = "Task", "EmailMessage"
 TASK_PEOPLE, EMAIL_PEOPLE = "TaskWhoRelation", "EmailMessageRelation"
@@ -86,11 +86,13 @@ class Schema:
             if not isinstance(described, dict) or described.get("queryable") is False:
                 continue
             known = {str(row.get("name")): row for row in _rows(described.get("fields"))}
-            fields[name] = {each: text(known[each].get("relationshipName")) for each in known if each in asked[name]}
+            fields[name] = {
+                each: parse_text(known[each].get("relationshipName")) for each in known if each in asked[name]
+            }
             unfilterable += [f"{name}.{each}" for each in fields[name]
                              if each in FILTERED and known[each].get("filterable") is False]  # fmt: skip
             relations = _rows(described.get("childRelationships"))
-            children[name] = [found for row in relations if (found := text(row.get("relationshipName")))
+            children[name] = [found for row in relations if (found := parse_text(row.get("relationshipName")))
                               in CHILDREN.values() and found]  # fmt: skip
         return cls(fields, children, tuple(unfilterable))
 

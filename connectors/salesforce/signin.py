@@ -17,7 +17,7 @@ from connectors.salesforce.retry import (
     LIMIT_EXCEEDED,
     Call,
     Error,
-    Moment,
+    Attempt,
     elsewhere,
     limit,
     lost,
@@ -26,9 +26,9 @@ from connectors.salesforce.retry import (
     unreadable,
 )
 from syncd.errors import Unauthorized, Unavailable
-from syncd.fields import dig, text
+from syncd.fields import dig, parse_text
 from syncd.http import bodies
-from syncd.http.response import Answer, Fault, Lost, served_at
+from syncd.http.response import Failure, Response, TransportError, served_at
 from syncd.privacy import register_secret
 from syncd.types import urls
 from syncd.types.secrets import Secret
@@ -117,9 +117,11 @@ def _signed(claims: dict[str, Any], private_key: Secret) -> str:
         ) from None
 
 
-def judge(config: SalesforceConfig, asked: TokenRequest, answer: Answer | Lost, moment: Moment) -> Session | Fault:
+def interpret(
+    config: SalesforceConfig, asked: TokenRequest, answer: Response | TransportError, moment: Attempt
+) -> Session | Failure:
     """Return the session, whose key no log line can show from then on; else what is wrong."""
-    if isinstance(answer, Lost):
+    if isinstance(answer, TransportError):
         return lost(NAME, answer, moment)
     if 200 <= answer.status < 300:
         return _session(answer, moment)
@@ -132,16 +134,18 @@ def judge(config: SalesforceConfig, asked: TokenRequest, answer: Answer | Lost, 
         return _refused(config, asked, answer, error)
     if answer.status == 404:
         message = f"Salesforce, {NAME}: no such address (404)"
-        return Fault(Unavailable(message, hint="login_url is not Salesforce's: expected the org's My Domain"))
+        return Failure(Unavailable(message, hint="login_url is not Salesforce's: expected the org's My Domain"))
     return outage(NAME, answer, moment, code=error.code if error else "")
 
 
-def _session(answer: Answer, moment: Moment) -> Session | Fault:
+def _session(answer: Response, moment: Attempt) -> Session | Failure:
     try:
         content = bodies.parse(answer.body)
     except bodies.NotJson as error:
         return unreadable(NAME, answer, moment, why=error)
-    token, instance_url, identity = (text(dig(content, name)) or "" for name in ("access_token", "instance_url", "id"))
+    token, instance_url, identity = (
+        parse_text(dig(content, name)) or "" for name in ("access_token", "instance_url", "id")
+    )
     register_secret(token)
     # …/id/<org>/<user>; a token begins with the org's id too, unless it is a JWT
     *_, org, user = ("", "", *identity.rsplit("/", 2))
@@ -162,13 +166,13 @@ def _address(instance_url: str) -> str:
     return address if address.startswith("https://") else ""
 
 
-def _refused(config: SalesforceConfig, asked: TokenRequest, answer: Answer, error: Error) -> Fault:
+def _refused(config: SalesforceConfig, asked: TokenRequest, answer: Response, error: Error) -> Failure:
     """Explain OAuth's refusal; an assertion signed by a wrong clock is signed once more by Salesforce's."""
     what = f"{answer.status}, {error.code}" if error.code else f"{answer.status}"
     said = f"{error.code} {error.text}".lower()
     if "rate_limit_exceeded" in said or "rate exceeded" in said:
         message = f"Salesforce, {NAME}: too many logins of this user within an hour ({what})"
-        return Fault(Unavailable(message, hint="does another program sign in with it all the time?"), pause_s=HOUR_S)
+        return Failure(Unavailable(message, hint="does another program sign in with it all the time?"), pause_s=HOUR_S)
     served = served_at(answer.headers)
     ahead_s = (served - asked.signed_at).total_seconds() if served and asked.signed_at else 0.0
     skewed = abs(ahead_s) > SKEW_S and error.code == "invalid_grant"
@@ -178,7 +182,7 @@ def _refused(config: SalesforceConfig, asked: TokenRequest, answer: Answer, erro
         hint = next((hint for part, hint in _HINTS if re.search(part, said)), f"{SETUP}, Login History says why")
     way = "JWT bearer" if config.private_key else "client credentials"
     refusal = Unauthorized(f"Salesforce refuses to sign in by {way} ({what})", hint=hint)
-    return Fault(refusal, wait_s=0.0 if skewed else None)
+    return Failure(refusal, wait_s=0.0 if skewed else None)
 
 
 _PASSING = frozenset({"server_error", "temporarily_unavailable", "SERVER_UNAVAILABLE", "UNKNOWN_EXCEPTION"})

@@ -15,7 +15,7 @@ LONGEST = timedelta(days=3653)  # from there on no limit is needed
 SHORT = timedelta(hours=12)  # the daily sweep makes it longer: it is an outage of today, or a slow org
 
 
-class Stretch:
+class AdaptiveWindow:
     """One stream's; without a limit as long as nothing was too long."""
 
     def __init__(self, store: Store, stream: str) -> None:

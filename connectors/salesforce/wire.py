@@ -28,7 +28,7 @@ from connectors.salesforce.retry import STATUS_PAGE
 from connectors.salesforce.signin import Session, TokenRequest
 from syncd.errors import Malformed
 from syncd.http.proxies import proxy_for
-from syncd.http.response import Answer, Lost
+from syncd.http.response import Response, TransportError
 from syncd.http.tls import Trust
 from syncd.http.urllib3_deadline import POOLS, lost
 
@@ -42,19 +42,19 @@ class Wire:
         """Read the certificates. ConfigError if that fails."""
         self._http = _Http(trust, timeout_s=timeout_s)
 
-    def token(self, asked: TokenRequest) -> Answer:
+    def token(self, asked: TokenRequest) -> Response:
         """Ask for a session."""
         return self._http.answer(lambda: self._http.request("POST", asked.url, data=asked.form), "login_url", asked.url)
 
-    def org(self, session: Session, api_version: str) -> "Org":
+    def org(self, session: Session, api_version: str) -> "OrgConnection":
         """Return the way to the org that `session` opens."""
-        return Org(self._http, session, api_version)
+        return OrgConnection(self._http, session, api_version)
 
     def close(self) -> None:
         self._http.close()
 
 
-class Org:
+class OrgConnection:
     """Requests to one org with one session; every method may raise Lost."""
 
     def __init__(self, http: "_Http", session: Session, api_version: str) -> None:
@@ -65,26 +65,26 @@ class Org:
         )
         del self._client.headers["X-PrettyPrint"]
 
-    def query(self, soql: str, *, deleted_too: bool) -> Answer:
+    def query(self, soql: str, *, deleted_too: bool) -> Response:
         return self._answer(lambda: self._client.query(soql, include_deleted=deleted_too))
 
-    def more(self, next_records_url: str) -> Answer:
+    def more(self, next_records_url: str) -> Response:
         return self._answer(lambda: self._client.query_more(next_records_url, identifier_is_url=True))
 
-    def get(self, path: str) -> Answer:
+    def get(self, path: str) -> Response:
         return self._answer(lambda: self._client.restful(path))
 
-    def post(self, path: str, body: dict[str, Any]) -> Answer:
+    def post(self, path: str, body: dict[str, Any]) -> Response:
         return self._answer(lambda: self._client.restful(path, method="POST", json=body))
 
-    def _answer(self, request: Callable[[], object]) -> Answer:
+    def _answer(self, request: Callable[[], object]) -> Response:
         return self._http.answer(request, "instance_url", self.session.instance_url)
 
 
 class _Answered(Exception):
     """Carries every answer past simple-salesforce, to whom nothing of it matters."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Response) -> None:
         super().__init__()
         self.answer = answer
 
@@ -109,16 +109,16 @@ class _Http(requests.Session):
         self._adapter.headers_of_proxy = dict(proxy.headers) if proxy else {}
         response = super().request(method, url, *args, **kwargs)
         headers = {name.lower(): value for name, value in response.headers.items()}
-        raise _Answered(Answer(response.status_code, headers, response.content))
+        raise _Answered(Response(response.status_code, headers, response.content))
 
-    def answer(self, request: Callable[[], object], address: str, url: str) -> Answer:
+    def answer(self, request: Callable[[], object], address: str, url: str) -> Response:
         """Return what a request to `url` was answered; `address` is the configuration's name for that."""
         try:
             request()
         except _Answered as answered:
             return answered.answer
         except Malformed as error:
-            raise Lost(error.message, hint=error.hint, malformed=True) from None
+            raise TransportError(error.message, hint=error.hint, malformed=True) from None
         except (HTTPError, OSError) as error:  # requests' errors are OSErrors; their text holds the whole address
             key = f"{self._trust.address.rpartition('.')[0]}.{address}"
             raise lost(

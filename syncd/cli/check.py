@@ -17,7 +17,7 @@ from syncd.config import Config
 from syncd.connector import Context, Finding, Source, Window
 from syncd.errors import ConfigError, Exit, LedgerError, SyncdError
 from syncd.http.server_clock import ServerClock
-from syncd.ledger import CLOCK, RECOTAP, Glance, exists, require_lock
+from syncd.ledger import CLOCK, RECOTAP, LedgerReader, exists, require_lock
 from syncd.normalize import incoming, own_domains
 from syncd.passes import wiring
 from syncd.passes.reader import PassStore, as_told, refuse_stranger
@@ -71,7 +71,7 @@ def _ledger(config: Config) -> Iterator[Finding]:
         if not exists(path):
             yield _new_ledger(path)
             return
-        with Glance.at(path) as glance:
+        with LedgerReader.at(path) as glance:
             sound, balanced = glance.sound(), glance.balanced()
             seen = sum(glance.counts().values())
     except SyncdError as error:
@@ -101,7 +101,7 @@ def _source(config: Config, source: Source, clocks: Clocks, asked: dict[str, Seq
     yield from _pause(config, source)
     store = PassStore(_kept(config, source.name), clock.now)
     server_clock = ServerClock(clock.now, store.get(CLOCK))
-    context = Context(source.name, store, clock.now, sleep, looks_only=True, turn_s=TURN_S, clock=server_clock)
+    context = Context(source.name, store, clock.now, sleep, read_only=True, turn_s=TURN_S, clock=server_clock)
     ask = None  # another failed sign-in would say the same again
     try:
         connector = source.connector(source.config, context)
@@ -145,14 +145,14 @@ def _ask(source: Source, context: Context) -> None:
 
 def _kept(config: Config, source: str) -> dict[str, tuple[Any, datetime]]:
     """Return what the connector of `source` keeps in the ledger; a check changes nothing of it."""
-    with suppress(LedgerError), Glance.at(config.ledger.path) as glance:
+    with suppress(LedgerError), LedgerReader.at(config.ledger.path) as glance:
         return glance.store(source)
     return {}
 
 
 def _pause(config: Config, source: Source) -> Iterator[Finding]:
     """Say that passes leave the source alone for a while; the check goes on all the same."""
-    with suppress(LedgerError), Glance.at(config.ledger.path) as glance:  # the ledger has a line of its own
+    with suppress(LedgerError), LedgerReader.at(config.ledger.path) as glance:  # the ledger has a line of its own
         pause = glance.pause(source.name, clock.now())
         if pause is not None:
             message = f"passes leave it alone until {clock.text(pause[0])}: {pause[1]}"
@@ -160,5 +160,5 @@ def _pause(config: Config, source: Source) -> Iterator[Finding]:
 
 
 def _refuse_stranger(config: Config, source: Source, identity: str | None) -> None:
-    with suppress(LedgerError), Glance.at(config.ledger.path) as glance:
+    with suppress(LedgerError), LedgerReader.at(config.ledger.path) as glance:
         refuse_stranger(glance, source, identity)

@@ -18,7 +18,7 @@ from syncd.text import visible
 if TYPE_CHECKING:
     from syncd.config import Config
     from syncd.connector import Finding, Source
-    from syncd.passes.report import Outcome
+    from syncd.passes.report import PassResult
 
 app = typer.Typer(
     name="syncd",
@@ -92,13 +92,13 @@ def _sync(config: "Config", sources: "Sequence[Source]", *, verbose: bool) -> in
     from syncd.passes import wiring
 
     stop = signals.StopRequest()
-    with signals.handling(stop), progress.watching(verbose=verbose) as watcher:
-        outcome = wiring.sync(config, sources=sources, command="sync", stop=stop, watcher=watcher)
+    with signals.handling(stop), progress.watching(verbose=verbose) as observer:
+        outcome = wiring.sync(config, sources=sources, command="sync", stop=stop, observer=observer)
     _say_errors(outcome)
     return int(outcome.exit_code)
 
 
-def _say_errors(outcome: "Outcome") -> None:
+def _say_errors(outcome: "PassResult") -> None:
     """Report the mistakes of the configuration in full: the log names only their number."""
     for error in outcome.errors:
         if isinstance(error, ConfigError):
@@ -173,9 +173,9 @@ def status(config: ConfigFile = None, as_json: AsJson = False) -> None:
     """Show the books: states, verdicts, reasons, watermarks, the last pass."""
     from syncd import clock
     from syncd.cli import render
-    from syncd.ledger import Glance
+    from syncd.ledger import LedgerReader
 
-    with Glance.at(_load(config).ledger.path) as glance:
+    with LedgerReader.at(_load(config).ledger.path) as glance:
         document = glance.status(version=__version__, now=clock.now())
     printing.document(document) if as_json else render.status(document)
     raise typer.Exit(0 if document["balanced"] else int(Exit.UNBALANCED))
@@ -189,9 +189,9 @@ def explain(
 ) -> None:
     """Say where an activity came from, why it stands where it stands, and what happens next."""
     from syncd.cli import render
-    from syncd.ledger import Glance
+    from syncd.ledger import LedgerReader
 
-    with Glance.at(_load(config).ledger.path) as glance:
+    with LedgerReader.at(_load(config).ledger.path) as glance:
         names = glance.find(activity)
         if len(names) > 1:
             raise typer.BadParameter(f"{activity!r} names several: {', '.join(map(visible, names))}; give one of these")

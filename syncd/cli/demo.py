@@ -21,9 +21,9 @@ from syncd.cli import progress, render
 from syncd.cli.printing import styled
 from syncd.config import Config, load
 from syncd.errors import SyncdError
-from syncd.ledger import Glance
+from syncd.ledger import LedgerReader
 from syncd.passes import wiring
-from syncd.passes.report import Outcome
+from syncd.passes.report import PassResult
 from syncd.signals import StopRequest
 
 LATER = timedelta(hours=5)  # by then everything has settled, and late associations have come
@@ -91,13 +91,13 @@ def run(*, calls: int, emails: int) -> int:
     return int(outcome.exit_code)
 
 
-def _pass(config: Config, stop: StopRequest, now: Any) -> Outcome:
-    with progress.watching() as watcher:
-        return wiring.sync(config, sources=config.sources, command="demo", stop=stop, watcher=watcher, now=now)
+def _pass(config: Config, stop: StopRequest, now: Any) -> PassResult:
+    with progress.watching() as observer:
+        return wiring.sync(config, sources=config.sources, command="demo", stop=stop, observer=observer, now=now)
 
 
 def _show_books(console: Console, config: Config, box: _Box) -> None:
-    with Glance.at(config.ledger.path) as glance:
+    with LedgerReader.at(config.ledger.path) as glance:
         document = glance.status(version=__version__, now=clock.now() + LATER)
         render.activities(document, console)
         stored = {name: times for name, times in box.order("recotap", do="stored").items() if times}

@@ -16,7 +16,7 @@ from syncd import clock
 from syncd.config import Config
 from syncd.connector import Finding
 from syncd.errors import Exit, SyncdError
-from syncd.ledger import Glance, holder
+from syncd.ledger import LedgerReader, holder
 
 PROBES = ("alive", "ready", "fresh")
 INTERVALS = 3  # without a successful pass: not fresh
@@ -29,7 +29,7 @@ def findings(config: Config, now: datetime) -> Iterator[Finding]:
     path = config.ledger.path
     try:
         who = holder(path)
-        with Glance.at(path) as glance:
+        with LedgerReader.at(path) as glance:
             began = glance.under_way_since() if who else None
             yield _alive(config, who, glance.written_at() if began else None, now)
             yield _ready(who, balanced=glance.balanced())
@@ -65,7 +65,7 @@ def _ready(who: str | None, *, balanced: bool) -> Finding:
     return Finding("ready", True, "the ledger is held, and the books balance")
 
 
-def _fresh(config: Config, glance: Glance, now: datetime, began: datetime | None) -> Iterator[Finding]:
+def _fresh(config: Config, glance: LedgerReader, now: datetime, began: datetime | None) -> Iterator[Finding]:
     """Judge as of the beginning of the pass under way; whether that goes on is what `alive` says."""
     as_of = min(now, began) if began else now
     read = glance.last_success()

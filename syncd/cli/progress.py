@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from syncd import log
-from syncd.passes.report import Watcher
+from syncd.passes.report import Observer
 
 
 @contextmanager
-def watching(*, verbose: bool = False) -> Iterator[Watcher | None]:
+def watching(*, verbose: bool = False) -> Iterator[Observer | None]:
     """Show progress bars on a terminal, with the logs above them."""
     if not sys.stderr.isatty():
         log.configure(verbose)
@@ -17,9 +17,9 @@ def watching(*, verbose: bool = False) -> Iterator[Watcher | None]:
         return
     from rich.console import Console  # 60 ms that a pass by cron does not wait for
 
-    from syncd.cli.progress_bars import Bars
+    from syncd.cli.progress_bars import ProgressBars
 
-    with Bars(Console(stderr=True)) as bars:
+    with ProgressBars(Console(stderr=True)) as bars:
         log.configure(verbose)  # to the stderr that the bars have taken over
         yield bars
     log.configure(verbose)

@@ -11,7 +11,7 @@ from syncd.passes.dispatch import Totals
 from syncd.text import visible
 
 
-class Bars:
+class ProgressBars:
     """One line for each stream read and one for what is delivered; a Watcher."""
 
     def __init__(self, console: Console) -> None:
@@ -28,7 +28,7 @@ class Bars:
         self._sent: TaskID | None = None
         self._booked = 0
 
-    def __enter__(self) -> "Bars":
+    def __enter__(self) -> "ProgressBars":
         self._progress.start()
         self._sent = self._progress.add_task("to Recotap", total=None, note="")
         return self
@@ -38,7 +38,7 @@ class Bars:
             self._progress.update(task.id, total=task.completed)
         self._progress.stop()
 
-    def went_on(self) -> None:
+    def on_progress(self) -> None:
         """Nothing to show that `read` and `sent` do not."""
 
     def read(self, source: str, stream: str, booked: Booked, count: int) -> None:

@@ -24,7 +24,7 @@ from syncd.config.models import TABLES, LedgerConfig, RecotapConfig, RulesConfig
 from syncd.connector import Source
 from syncd.errors import ConfigError, Problem
 from syncd.types import urls
-from syncd.types.schedule import Timetable
+from syncd.types.schedule import Schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +38,12 @@ class Config:
     rules: RulesConfig
     sources: tuple[Source, ...]  # in the file's order, at least one
 
-    def timetable(self, source: Source) -> Timetable:
+    def timetable(self, source: Source) -> Schedule:
         """Return when passes over `source` are made: its own timetable, else that of [schedule]."""
         own = source.config.schedule
         return own if own.says else self.schedule
 
-    def keys(self) -> str:
+    def secrets_fingerprint(self) -> str:
         """Return what changes when a key that is read from a file does; it tells nothing of the key."""
         return credentials.fingerprint((self.recotap, *(source.config for source in self.sources)))
 
@@ -70,7 +70,7 @@ def load(
     file = reading.find(path, environ)
     tree = reading.parse(file)
     is_empty = not tree
-    found = reading.Reading(tree, now=now or datetime.now(UTC))
+    found = reading.ConfigSource(tree, now=now or datetime.now(UTC))
     reading.overlay(found, environ)
     tables = _tables(found)
     configs = sources.configs(found)
@@ -87,7 +87,7 @@ def load(
     return Config(path=file, sources=sources.specs(configs), **tables)
 
 
-def _own_domains(found: reading.Reading, rules: RulesConfig | None) -> None:
+def _own_domains(found: reading.ConfigSource, rules: RulesConfig | None) -> None:
     """Note a domain that is everybody's."""
     if not (rules and rules.own_domains):
         return
@@ -99,7 +99,7 @@ def _own_domains(found: reading.Reading, rules: RulesConfig | None) -> None:
             found.wrong(("rules", "own_domains", str(place)), "is a public suffix: everybody's, not yours", hint)
 
 
-def _tables(found: reading.Reading) -> dict[str, Any]:
+def _tables(found: reading.ConfigSource) -> dict[str, Any]:
     """Return syncd's own tables as models, as far as they can be read."""
     for name in sorted(found.tree.keys() - TABLES.keys() - {"sources"}):
         found.wrong((name,), "unknown table", mistakes.nearest(name, [*TABLES, "sources"]))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from pydantic import BaseModel
 
-from syncd.config.reading import Reading
+from syncd.config.reading import ConfigSource
 from syncd.types.secrets import Secret
 
 # What may be named in a message; anything else after env: or file: may be a secret put there by mistake.
@@ -32,7 +32,7 @@ def references(models: Iterable[BaseModel]) -> Iterator[Secret]:
         yield from (secret for _, secret in _secrets((), model))
 
 
-def read_all(reading: Reading, key: tuple[str, ...], model: BaseModel) -> None:
+def read_all(reading: ConfigSource, key: tuple[str, ...], model: BaseModel) -> None:
     """Read each secret of `model`, so that logs never show it; note those that cannot be read."""
     for place, secret in _secrets(key, model):
         _read(reading, place, secret)
@@ -47,7 +47,7 @@ def _secrets(key: tuple[str, ...], model: BaseModel) -> Iterator[tuple[tuple[str
             yield from _secrets((*key, name), value)
 
 
-def _read(reading: Reading, key: tuple[str, ...], secret: Secret) -> None:
+def _read(reading: ConfigSource, key: tuple[str, ...], secret: Secret) -> None:
     try:
         secret.read()
     except ValueError as error:

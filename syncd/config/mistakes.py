@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError, create_model, model_validator
 from pydantic.fields import FieldInfo
 
 from syncd.config.models import A_TIME
-from syncd.config.reading import Reading
+from syncd.config.reading import ConfigSource
 from syncd.types.secrets import Secret
 
 EITHER = 'expected either every = "5m" or cron = "*/5 * * * *"; the other one left out or ""'
@@ -33,7 +33,7 @@ EXPECTED = {  # what pydantic's error types begin with; the first that fits
 }
 
 
-def model(reading: Reading, key: tuple[str, ...], kind: type[BaseModel], table: Any) -> Any:
+def model(reading: ConfigSource, key: tuple[str, ...], kind: type[BaseModel], table: Any) -> Any:
     """Return `table` as a `kind` with its mistakes noted, so that what else is checked can go on.
 
     A field that is wrong or missing is None then, whatever its type; the whole is None where nothing can be read.
@@ -70,7 +70,7 @@ def _what_is_readable(kind: type[BaseModel], table: dict[str, Any], unreadable: 
         return None
 
 
-def choose(reading: Reading, key: tuple[str, ...], schedule: Any) -> None:
+def choose(reading: ConfigSource, key: tuple[str, ...], schedule: Any) -> None:
     """Note a schedule that says both how often and by which cron expression."""
     if isinstance(schedule, dict) and all(schedule.get(name, "") != "" for name in ("every", "cron")):
         reading.wrong(key, EITHER)

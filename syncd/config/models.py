@@ -19,7 +19,7 @@ from pydantic import (
 from syncd import files
 from syncd.types import urls
 from syncd.types.durations import Positive
-from syncd.types.schedule import EVERY, Timetable
+from syncd.types.schedule import EVERY, Schedule
 from syncd.types.secrets import Secret
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class LedgerConfig(Table):
     )
 
 
-class ScheduleConfig(Timetable):
+class ScheduleConfig(Schedule):
     """When the daemon makes a pass, where a source does not say it itself, and when it takes one for stuck."""
 
     stuck_after: Positive = timedelta(minutes=15)  # nothing came of the pass for so long

@@ -28,7 +28,7 @@ BEGIN = "run: syncd config example > syncd.toml, set the lines marked <--, and r
 
 
 @dataclass
-class Reading:
+class ConfigSource:
     """One load on its way: the tree of raw values, where each came from, and what is wrong so far."""
 
     tree: dict[str, Any]
@@ -165,7 +165,7 @@ def _unreadable(file: Path, error: OSError) -> Problem:
     return Problem(str(file), f"cannot be read: {files.why(error)}", hint)
 
 
-def overlay(reading: Reading, environ: Mapping[str, str]) -> None:
+def overlay(reading: ConfigSource, environ: Mapping[str, str]) -> None:
     """Lay the variables named SYNCD_…__… over the tree; a shorter name before a longer one."""
     names = [name for name in environ if name.upper().startswith(PREFIX) and "__" in name[len(PREFIX) :]]
     for name in sorted(names, key=lambda name: (name.count("__"), name)):

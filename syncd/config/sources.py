@@ -10,7 +10,7 @@ from typing import Any, ClassVar, cast
 from syncd import text
 from syncd.config import mistakes
 from syncd.config.models import A_TIME
-from syncd.config.reading import Reading
+from syncd.config.reading import ConfigSource
 from syncd.connector import Connector, Context, Source, SourceConfig, Stream
 from syncd.errors import ConfigError, Problem
 from syncd.types import urls
@@ -30,7 +30,7 @@ NAME_EXPECTED = "expected a name of up to 40 lower-case letters, digits, - and _
 Configs = dict[str, tuple[SourceConfig, type[Connector] | None]]
 
 
-def configs(reading: Reading) -> Configs:
+def configs(reading: ConfigSource) -> Configs:
     """Return each source's table as far as it can be read, in the file's order; every mistake is noted.
 
     A field that is wrong is None, as `mistakes.model` says.
@@ -57,7 +57,7 @@ def load_connector(at: str) -> type[Connector]:
     return found
 
 
-def _source(reading: Reading, name: str, table: Any) -> tuple[SourceConfig, type[Connector] | None] | None:
+def _source(reading: ConfigSource, name: str, table: Any) -> tuple[SourceConfig, type[Connector] | None] | None:
     key = ("sources", name)
     if not SOURCE_NAME.fullmatch(name):
         reading.wrong(key, NAME_EXPECTED)
@@ -80,7 +80,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) or (isinstance(value, str) and value.strip().isdecimal())
 
 
-def _connector(reading: Reading, key: tuple[str, ...], name: Any) -> type[Connector] | None:
+def _connector(reading: ConfigSource, key: tuple[str, ...], name: Any) -> type[Connector] | None:
     """Load the connector of that name and no other; None with the mistake noted."""
     place = (*key, "connector")
     known = {**BUILT_IN, **{point.name: point.value for point in entry_points(group=GROUP)}}
@@ -121,7 +121,7 @@ def unloadable(problem: Problem) -> type[Connector]:
     return cast(type[Connector], type("Unloadable", (Unloadable,), {"problem": problem}))
 
 
-def _checked(reading: Reading, key: tuple[str, ...], config: SourceConfig) -> SourceConfig:
+def _checked(reading: ConfigSource, key: tuple[str, ...], config: SourceConfig) -> SourceConfig:
     """Check what holds for every connector's table, whatever its own model checks, and normalize its addresses."""
     if config.start and config.start > reading.now:
         reading.wrong((*key, "start"), "lies in the future", "expected a time that has been, or a clock that is right")
@@ -140,7 +140,7 @@ def _checked(reading: Reading, key: tuple[str, ...], config: SourceConfig) -> So
     return config.model_copy(update=addresses) if addresses else config
 
 
-def _compare_ids(reading: Reading, forms: Mapping[str, str | None]) -> None:
+def _compare_ids(reading: ConfigSource, forms: Mapping[str, str | None]) -> None:
     """Note each source whose activities could get the externalActivityId of an earlier one's; name: external_id."""
     around = {name: _around_id(name, form) for name, form in forms.items() if form}
     for place, (later, ends) in enumerate(around.items()):

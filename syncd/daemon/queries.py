@@ -6,25 +6,25 @@ from pathlib import Path
 
 from syncd import clock
 from syncd.connector import Source
-from syncd.ledger import RECOTAP, Glance, Lookout
-from syncd.types.schedule import Timetable
+from syncd.ledger import RECOTAP, LedgerReader, PersistentReader
+from syncd.types.schedule import Schedule
 
 
-class Outlook:
+class DueQueries:
     """Answers about now, by the wall clock; durations in seconds."""
 
     def __init__(self, path: Path) -> None:
-        self._ledger = Lookout(path)
-        self._requests = self._ledger.ask(Glance.requests, otherwise=0)
+        self._ledger = PersistentReader(path)
+        self._requests = self._ledger.ask(LedgerReader.requests, otherwise=0)
 
     def close(self) -> None:
         """Let go of the ledger."""
         self._ledger.close()
 
-    def due_at_the_start(self, sources: Iterable[tuple[Source, Timetable]]) -> list[str]:
+    def due_at_the_start(self, sources: Iterable[tuple[Source, Schedule]]) -> list[str]:
         """Return whose time has come: every interval's; of cron's what was missed meanwhile, or was never done."""
         never: dict[str, datetime] = {}
-        last, now = self._ledger.ask(Glance.last_success, otherwise=never), clock.now()
+        last, now = self._ledger.ask(LedgerReader.last_success, otherwise=never), clock.now()
         due = [RECOTAP] if self.can_send() else []
         for source, timetable in sources:
             before = last.get(source.name)
@@ -39,7 +39,7 @@ class Outlook:
 
     def send_in_s(self) -> float | None:
         """Return how long until the first pending activity may go out, 0 or less for now; None when there is none."""
-        at = self._ledger.ask(Glance.next_send_at, otherwise=None)
+        at = self._ledger.ask(LedgerReader.next_send_at, otherwise=None)
         return None if at is None else (at - clock.now()).total_seconds()
 
     def pause_s(self, name: str) -> float:
@@ -49,7 +49,7 @@ class Outlook:
 
     def asked_for(self) -> list[str] | None:
         """Return what an operator's request since the last look makes due; None when there was none."""
-        requests = self._ledger.ask(Glance.requests, otherwise=self._requests)
+        requests = self._ledger.ask(LedgerReader.requests, otherwise=self._requests)
         if requests == self._requests:
             return None
         self._requests = requests
@@ -59,4 +59,4 @@ class Outlook:
 
     def counts(self) -> dict[str, int]:
         """Return how many activities stand in each state."""
-        return self._ledger.ask(Glance.counts, otherwise={})
+        return self._ledger.ask(LedgerReader.counts, otherwise={})

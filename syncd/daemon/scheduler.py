@@ -14,7 +14,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 from syncd import clock
-from syncd.types.schedule import EVERY, Timetable
+from syncd.types.schedule import EVERY, Schedule
 
 # cron(8): a change of the clock by more than that is a correction, and times are reckoned anew.
 CORRECTION = timedelta(hours=3)
@@ -23,7 +23,7 @@ CORRECTION = timedelta(hours=3)
 class Trigger(BaseTrigger):  # type: ignore[misc] # published without types
     """Fire by a timetable. Whatever was missed is one time: the next one lies ahead of now, in step with the first."""
 
-    def __init__(self, timetable: Timetable) -> None:
+    def __init__(self, timetable: Schedule) -> None:
         self.timetable = timetable
 
     def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
@@ -53,7 +53,7 @@ class Jobs:
         """Call nobody any more."""
         self._scheduler.shutdown(wait=False)
 
-    def set(self, timetables: Mapping[str, Timetable]) -> None:
+    def set(self, timetables: Mapping[str, Schedule]) -> None:
         """Have exactly these jobs; one whose timetable is the same keeps its step."""
         for job in self._scheduler.get_jobs():
             if timetables.get(job.id) != job.trigger.timetable:

@@ -16,7 +16,7 @@ from syncd.config import Config, load, locate
 from syncd.connector import Source
 from syncd.daemon import status_line
 from syncd.daemon.agenda import Agenda
-from syncd.daemon.queries import Outlook
+from syncd.daemon.queries import DueQueries
 from syncd.daemon.scheduler import Jobs
 from syncd.daemon.stacks import standing_at
 from syncd.daemon.systemd import Notifier
@@ -24,7 +24,7 @@ from syncd.daemon.worker import Ended, Order, Worker, say_problems
 from syncd.errors import ConfigError, Exit, LedgerHeld, Problem, SyncdError
 from syncd.ledger import RECOTAP, Ledger, held
 from syncd.signals import StopRequest
-from syncd.types.schedule import Timetable
+from syncd.types.schedule import Schedule
 
 log = structlog.get_logger()
 
@@ -92,7 +92,7 @@ class Service:
         self._agenda = Agenda()
         self._jobs = Jobs(events.put)
         self._worker = Worker(self._stop_request, events.put)
-        self._ledger = Outlook(config.ledger.path)
+        self._ledger = DueQueries(config.ledger.path)
         self._ahead = _wall_ahead()
         self._busy = False
         self._stuck_said = False
@@ -130,11 +130,11 @@ class Service:
         log.info("run.finished", passes=self._passes, skipped_ticks=self._agenda.skipped.total())
         return int(Exit.OK)
 
-    def _timetables(self) -> dict[str, Timetable]:
+    def _timetables(self) -> dict[str, Schedule]:
         own = {source.name: timetable for source, timetable in self._timetables_of_sources()}
         return {RECOTAP: self._config.schedule, **own}
 
-    def _timetables_of_sources(self) -> list[tuple[Source, Timetable]]:
+    def _timetables_of_sources(self) -> list[tuple[Source, Schedule]]:
         return [(source, self._config.timetable(source)) for source in self._config.sources]
 
     # -- what happens -------------------------------------------------------------------
@@ -266,7 +266,7 @@ class Service:
         if not self._refused or self._busy or now - self._keys_at < KEYS_S:
             return
         self._keys_at = now
-        keys = self._config.keys()
+        keys = self._config.secrets_fingerprint()
         if changed := [name for name, refused in self._refused.items() if refused != keys]:
             log.info("keys.changed", passes=changed, hint="a key that was refused is another one now: trying again")
             self._refused = {name: refused for name, refused in self._refused.items() if name not in changed}
@@ -290,7 +290,7 @@ class Service:
             hint = "restore a backup; without it all is read anew, and Recotap answers that it has it"
             log.error("ledger.gone", path=str(self._config.ledger.path), hint=hint)
         self._busy, self._stuck_said = True, False
-        self._keys = self._config.keys()
+        self._keys = self._config.secrets_fingerprint()
         self._worker.order(Order(self._config, tuple(sources[name] for name in names if name in sources)))
 
     def _take(self, config: Config) -> None:

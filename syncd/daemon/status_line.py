@@ -5,7 +5,7 @@ from datetime import datetime
 
 from syncd.errors import SyncdError
 from syncd.lifecycle.states import MEANINGS, State
-from syncd.passes.report import Outcome
+from syncd.passes.report import PassResult
 from syncd.text import fit
 
 PLACES = 160  # characters of an error's message: the line is to be read at a glance
@@ -26,7 +26,7 @@ def stuck(sources: tuple[str, ...], *, where: str, for_s: float) -> str:
 
 
 def idle(
-    outcome: Outcome | None, failure: SyncdError | None, *, ended_at: datetime | None, counts: Mapping[str, int],
+    outcome: PassResult | None, failure: SyncdError | None, *, ended_at: datetime | None, counts: Mapping[str, int],
     next_at: datetime | None, now: datetime,
 ) -> str:  # fmt: skip
     """Say how the last pass came out, or what fails since an earlier one, what waits, and when it goes on.
@@ -47,7 +47,7 @@ def idle(
     return "; ".join(filter(None, (told, waiting, coming)))
 
 
-def _figures(outcome: Outcome) -> str:
+def _figures(outcome: PassResult) -> str:
     new = sum(totals.new for totals in outcome.streams.values())
     verdicts = outcome.totals.verdicts
     delivered = sum(count for verdict, count in verdicts.items() if MEANINGS[verdict].state is State.DELIVERED)

@@ -16,7 +16,7 @@ from syncd.ledger import Booked
 from syncd.lifecycle.states import MEANINGS, State
 from syncd.passes import wiring
 from syncd.passes.dispatch import Totals
-from syncd.passes.report import Outcome
+from syncd.passes.report import PassResult
 from syncd.signals import StopRequest
 
 log = structlog.get_logger()
@@ -36,7 +36,7 @@ class Order:
 class Ended:
     """How a pass came out: an outcome, or why there was none."""
 
-    outcome: Outcome | None = None
+    outcome: PassResult | None = None
     error: SyncdError | None = None
 
     def failed(self, names: Iterable[str]) -> Mapping[str, SyncdError]:
@@ -46,7 +46,7 @@ class Ended:
         return dict.fromkeys(names, self.error) if self.error else {}
 
 
-class Progress:
+class PassProgress:
     """What a pass has come to so far, and when it last went on; a Watcher. Read by another thread."""
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class Progress:
         self.delivered = 0
         self.where = ""  # the stream that was read last
 
-    def went_on(self) -> None:
+    def on_progress(self) -> None:
         """Note the time."""
         self.at = time.monotonic()
 
@@ -77,7 +77,7 @@ class Worker:
         self._ended = ended
         self._orders: SimpleQueue[Order | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="passes", daemon=True)
-        self.progress = Progress()
+        self.progress = PassProgress()
 
     def start(self) -> None:
         """Begin to wait for orders."""
@@ -85,7 +85,7 @@ class Worker:
 
     def order(self, order: Order) -> None:
         """Have a pass made; one at a time."""
-        self.progress = Progress()
+        self.progress = PassProgress()
         self._orders.put(order)
 
     def stop(self) -> None:
@@ -106,7 +106,7 @@ class Worker:
 
     def _pass(self, order: Order) -> Ended:
         try:
-            outcome = wiring.one_pass(order.config, sources=order.sources, stop=self._stop, watcher=self.progress)
+            outcome = wiring.one_pass(order.config, sources=order.sources, stop=self._stop, observer=self.progress)
         except SyncdError as error:  # the ledger, or Recotap's key: nothing could begin, or it broke off
             _say(error)
             return Ended(error=error)

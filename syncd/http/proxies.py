@@ -55,10 +55,10 @@ def proxy_for(base_url: str, environ: Mapping[str, str] | None = None) -> Proxy 
     port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
     if not variable or _is_exempt(host, port, environ.get("no_proxy", environ.get("NO_PROXY", ""))):
         return None
-    return judge(variable, environ[variable])
+    return parse(variable, environ[variable])
 
 
-def judge(variable: str, value: str) -> Proxy:
+def parse(variable: str, value: str) -> Proxy:
     """Return the proxy that `value` means. ConfigError names the variable and the mistake, never the value."""
     text = value.strip(" \t\r\n")
     scheme, separator, rest = text.partition("://")

@@ -16,7 +16,7 @@ PAUSE_S = 60  # a wait this long is not waited out: the source rests till then
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """What came back."""
 
     status: int
@@ -24,7 +24,7 @@ class Answer:
     body: bytes = field(repr=False)
 
 
-class Lost(Exception):
+class TransportError(Exception):
     """No answer came, or none that may be read; the message is ours and says why."""
 
     def __init__(
@@ -38,7 +38,7 @@ class Lost(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class Failure:
     """What is wrong with an answer."""
 
     error: SyncdError  # raised when no further try is made
@@ -72,13 +72,13 @@ def retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
 
 
 def wait_as_told(
-    error: SyncdError, answer: Answer, *, now: datetime, default_s: float, at_most_s: float, limited: bool = False
-) -> Fault:  # fmt: skip
+    error: SyncdError, answer: Response, *, now: datetime, default_s: float, at_most_s: float, limited: bool = False
+) -> Failure:  # fmt: skip
     """Wait as long as Retry-After says, at least `default_s`; a minute or more is not waited out but paused."""
     told_s = min(retry_after(answer.headers, now=now) or 0.0, at_most_s)
     if told_s >= PAUSE_S:
-        return Fault(error, pause_s=told_s, limited=limited)
-    return Fault(error, wait_s=max(default_s, told_s), limited=limited)
+        return Failure(error, pause_s=told_s, limited=limited)
+    return Failure(error, wait_s=max(default_s, told_s), limited=limited)
 
 
 def served_at(headers: Mapping[str, str]) -> datetime | None:

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-from syncd.http.response import FAILING_MAX_S, TRIES, Fault
+from syncd.http.response import FAILING_MAX_S, TRIES, Failure
 from syncd.http.server_clock import ServerClock
 
 
-class Patience:
+class RetryBudget:
     """Three tries a request, and a minute of failures in a row (design, promise 8).
 
     With `turn_s`, the waits of all requests together stay within so many seconds, and a request that
@@ -19,15 +19,15 @@ class Patience:
         self._tries = TRIES
         self._failing_since: float | None = None
 
-    def lose(self) -> None:
+    def stop_retrying(self) -> None:
         """From now on try each request once: one has been given up already."""
         self._tries = 1
 
-    def went_well(self) -> None:
+    def record_success(self) -> None:
         """Forget the failures before."""
         self._failing_since = None
 
-    def is_out(self, fault: Fault, *, attempt: int, began: float) -> bool:
+    def exhausted(self, fault: Failure, *, attempt: int, began: float) -> bool:
         """Say whether no further try is to be made after the `attempt`th, which began then by the monotonic clock."""
         self._failing_since = began if self._failing_since is None else self._failing_since
         failing_s = self._monotonic() - self._failing_since
@@ -41,4 +41,4 @@ class Patience:
         return False
 
 
-__all__ = ["Patience", "ServerClock"]
+__all__ = ["RetryBudget", "ServerClock"]

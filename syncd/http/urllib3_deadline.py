@@ -34,7 +34,7 @@ from syncd.errors import Malformed
 from syncd.http import bodies
 from syncd.http.connect import connect
 from syncd.http.proxies import Proxy
-from syncd.http.response import Lost
+from syncd.http.response import TransportError
 from syncd.http.tls import Trust
 
 CHUNK = 64 * 1024  # bytes read at once
@@ -43,31 +43,33 @@ UNREAD = {"preload_content": False, "decode_content": False}
 
 def lost(
     error: Exception, *, address: str, trust: Trust, proxy: Proxy | None, timeout_s: float, status_page: str
-) -> Lost:
+) -> TransportError:
     """Say why no answer came, without the error's own text, which holds the whole address.
 
     `address` is the configuration's key that the request went to, e.g. base_url.
     """
     distrust = trust.distrust(error)
     if distrust:
-        return Lost(distrust.message, hint=distrust.hint, again=not distrust.lasts)
+        return TransportError(distrust.message, hint=distrust.hint, again=not distrust.lasts)
     cause = _cause(error)
     if isinstance(cause, LocationValueError):
-        return Lost(f"{address} is not an address", hint=f"{address} must be an address like https://host", again=False)
+        return TransportError(
+            f"{address} is not an address", hint=f"{address} must be an address like https://host", again=False
+        )
     if proxy and (isinstance(cause, ProxyError | NewConnectionError) or "Tunnel connection failed" in str(cause)):
         status = re.search(r"Tunnel connection failed: (\d{3})", str(cause))
         said = proxy.refusal(int(status[1])) if status else "no connection to the proxy"
-        return Lost(said, hint=proxy.hint)
+        return TransportError(said, hint=proxy.hint)
     if proxy and isinstance(cause, ConnectTimeoutError):
-        return Lost(f"no connection to the proxy within {timeout_s:g} s", hint=proxy.hint)
+        return TransportError(f"no connection to the proxy within {timeout_s:g} s", hint=proxy.hint)
     if isinstance(cause, NameResolutionError):
-        return Lost(f"the name of {address} cannot be resolved", hint=f"check {address}, DNS and the network")
+        return TransportError(f"the name of {address} cannot be resolved", hint=f"check {address}, DNS and the network")
     if isinstance(cause, NewConnectionError):
-        return Lost("no connection", hint=f"check {address}, the network and firewalls")
+        return TransportError("no connection", hint=f"check {address}, the network and firewalls")
     if isinstance(cause, ConnectTimeoutError | ReadTimeoutError | TimeoutError):
         timed_out = not isinstance(cause, ConnectTimeoutError)
-        return Lost(f"no whole answer within {timeout_s:g} s", hint=f"see {status_page}", timed_out=timed_out)
-    return Lost(f"the connection broke ({type(cause).__name__})", hint=f"see {status_page}, and the network")
+        return TransportError(f"no whole answer within {timeout_s:g} s", hint=f"see {status_page}", timed_out=timed_out)
+    return TransportError(f"the connection broke ({type(cause).__name__})", hint=f"see {status_page}, and the network")
 
 
 def _cause(error: Exception) -> Exception:

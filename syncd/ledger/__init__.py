@@ -1,27 +1,27 @@
 """The SQLite ledger: one row for each activity ever seen, the outbox and the memory at once.
 
 All SQL lives in this package. `Ledger` writes, in the thread that opened it and while
-`held`; `Glance` reads, from any thread or process, through a connection of its own;
-a `Lookout` does so for years.
+`held`; `LedgerReader` reads, from any thread or process, through a connection of its own;
+a `PersistentReader` does so for years.
 """
 
 from syncd.ledger.file import exists, held, holder, require_lock
 from syncd.ledger.operator import Operator
-from syncd.ledger.reading import CLOCK, RECOTAP, Glance
-from syncd.ledger.watch import Lookout
-from syncd.ledger.writing import Booked, Claim, Claimed, Judgement, Ledger
+from syncd.ledger.reading import CLOCK, RECOTAP, LedgerReader
+from syncd.ledger.watch import PersistentReader
+from syncd.ledger.writing import AttemptResult, Booked, Claim, Claimed, Ledger
 
 __all__ = [
     "CLOCK",
     "RECOTAP",
+    "AttemptResult",
     "Booked",
     "Claim",
     "Claimed",
-    "Glance",
-    "Judgement",
     "Ledger",
-    "Lookout",
+    "LedgerReader",
     "Operator",
+    "PersistentReader",
     "exists",
     "held",
     "holder",

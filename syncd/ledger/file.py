@@ -46,7 +46,7 @@ def _make_private(path: Path) -> None:
     connections have on it, and the next to leave would take the WAL away under them
     (sqlite.org/howtocorrupt.html, 2.2). Its mode changes only if its content is a ledger's.
     """
-    if place.judge(path) is None:
+    if place.inspect(path) is None:
         with suppress(FileExistsError):
             os.close(_create(path))
             return
@@ -109,7 +109,7 @@ def exists(path: Path) -> bool:
     """Tell whether there is a ledger at `path`. LedgerError if nobody can tell, or if something else stands there."""
     with explained(path), _reachable(path):
         at = place.resolve(path)
-        return place.judge(at) is not None and _require_ours(at) is not None
+        return place.inspect(at) is not None and _require_ours(at) is not None
 
 
 def view(path: Path) -> Database:
@@ -263,7 +263,7 @@ def held(path: Path, command: str) -> Iterator[Callable[[], bool]]:
     with explained(path), _reachable(path):
         at = place.resolve(path)  # whatever link led here: it is one file, and has one lock
         files.make_folders(at.parent)
-        if place.judge(at) is not None:
+        if place.inspect(at) is not None:
             _require_ours(at)  # or the lock would be made beside somebody else's file
         handle = _lock(at)
     try:

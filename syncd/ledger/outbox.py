@@ -46,7 +46,7 @@ class Claimed:
     body: str  # one JSON object
     unknown: bool  # an *earlier* attempt may have stored it
     isolated: bool = False
-    felled: bool = False  # its last attempt, alone, met a time-out or a 5xx while others got through
+    crashes_server: bool = False  # its last attempt, alone, met a time-out or a 5xx while others got through
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class AttemptResult:
     """One activity's verdict in one POST."""
 
     activity_id: int
@@ -85,8 +85,8 @@ class Outbox(Writer):
         for queue in _QUEUES:
             rows = rows or self._db.execute(_DUE + queue, values).fetchall()
         return [
-            Claimed(row_id, external_id, body, bool(unknown), bool(isolated), bool(felled))
-            for row_id, external_id, body, unknown, isolated, felled in rows
+            Claimed(row_id, external_id, body, bool(unknown), bool(isolated), bool(crashes_server))
+            for row_id, external_id, body, unknown, isolated, crashes_server in rows
         ]
 
     def intend(self, activities: Sequence[Claimed], *, now: datetime) -> Claim:
@@ -125,10 +125,10 @@ class Outbox(Writer):
         """  # nosec B608 # a number of ours
         self._db.conn.executemany(sql, [{"id": activity_id} for activity_id in activity_ids])
 
-    def judge(
+    def record_verdicts(
         self,
         post_id: int,
-        judgements: Sequence[Judgement],
+        judgements: Sequence[AttemptResult],
         *,
         now: datetime,
         max_age: timedelta,
@@ -152,7 +152,7 @@ class Outbox(Writer):
             self._note_silence({j.verdict for j in judgements}, now)
         return died
 
-    def _judge_alone(self, post_id: int, judgement: Judgement, **how: Any) -> int:
+    def _judge_alone(self, post_id: int, judgement: AttemptResult, **how: Any) -> int:
         try:
             with self._savepoint():
                 return self._judge(post_id, [judgement], **how)
@@ -162,7 +162,7 @@ class Outbox(Writer):
     def _judge(
         self,
         post_id: int,
-        judgements: Sequence[Judgement],
+        judgements: Sequence[AttemptResult],
         *,
         now: datetime,
         max_age: timedelta,
@@ -175,7 +175,7 @@ class Outbox(Writer):
         self._deliver(delivered)
         for row_id, row in self._pending(list(others)):
             judgement = others[row_id]
-            after = transitions.judged(
+            after = transitions.after_verdict(
                 row, judgement.verdict, judgement.detail, now=now, max_age=max_age, random=random, certain=certain
             )
             self._write(row_id, row, after, now)
@@ -194,7 +194,7 @@ class Outbox(Writer):
             sql = "UPDATE recotap SET silent_since = :now WHERE silent_since IS NULL"
             self._db.execute(sql, {"now": clock.text(now)})
 
-    def _deliver(self, judgements: Sequence[Judgement]) -> None:
+    def _deliver(self, judgements: Sequence[AttemptResult]) -> None:
         """Book deliveries in bulk: what life.judged says of them, in one statement each.
 
         When it was stands in `posts`: 24 bytes less in a row, which 200,000 rows notice.
@@ -226,10 +226,10 @@ class Outbox(Writer):
             for post_id in posts:
                 sql = "SELECT activity_id FROM attempts WHERE post_id = :id AND verdict IS NULL"
                 ids = [row[0] for row in self._db.execute(sql, {"id": post_id})]
-                judgements = [Judgement(activity_id, Verdict.CRASHED) for activity_id in ids]
-                self.judge(post_id, judgements, now=now, max_age=timedelta.max, random=lambda: 0.0)
+                judgements = [AttemptResult(activity_id, Verdict.CRASHED) for activity_id in ids]
+                self.record_verdicts(post_id, judgements, now=now, max_age=timedelta.max, random=lambda: 0.0)
                 count += len(ids)
         return count
 
 
-__all__ = ["Claim", "Claimed", "Judgement", "Outbox"]
+__all__ = ["AttemptResult", "Claim", "Claimed", "Outbox"]

@@ -26,7 +26,7 @@ def resolve(path: Path) -> Path:
     return files.resolve(path, owners=files.trusted())
 
 
-def judge(path: Path) -> os.stat_result | None:
+def inspect(path: Path) -> os.stat_result | None:
     """Return the status of the ledger's file; None if there is none.
 
     Refused unless it and the files beside it are regular, with one name (two names would have two locks), and belong

@@ -43,7 +43,7 @@ def times(now: datetime) -> dict[str, str]:
     return {"now": clock.text(now), "nonsense": clock.text(clock.later(now, timing.LONGEST_WAIT))}
 
 
-class Glance:
+class LedgerReader:
     """Read a ledger."""
 
     def __init__(self, db: Database, path: Path) -> None:

@@ -11,7 +11,7 @@ from sqlite_utils import Database
 
 from syncd import clock
 from syncd.ledger import file
-from syncd.ledger.reading import Glance
+from syncd.ledger.reading import LedgerReader
 from syncd.lifecycle.states import State, Verdict
 from syncd.lifecycle.transitions import Row
 
@@ -29,7 +29,7 @@ _UPDATE = f"""
 """  # nosec B608 # names of columns
 
 
-class Writer(Glance):
+class Writer(LedgerReader):
     """Write rows within transactions. Its subclasses say what."""
 
     def __init__(self, db: Database, path: Path) -> None:

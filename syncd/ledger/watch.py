@@ -7,12 +7,12 @@ from typing import TypeVar
 
 from syncd.errors import LedgerError
 from syncd.ledger import file
-from syncd.ledger.reading import Glance
+from syncd.ledger.reading import LedgerReader
 
 T = TypeVar("T")
 
 
-class Lookout:
+class PersistentReader:
     """Keep one connection that only reads. It is made anew after an error, and where the file is another one by now.
 
     Opened and closed for each look, the last connection would make and remove the WAL each time.
@@ -21,10 +21,10 @@ class Lookout:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._open = ExitStack()
-        self._glance: Glance | None = None
+        self._glance: LedgerReader | None = None
         self._file: tuple[int, int] | None = None
 
-    def ask(self, question: Callable[[Glance], T], *, otherwise: T) -> T:
+    def ask(self, question: Callable[[LedgerReader], T], *, otherwise: T) -> T:
         """Return what the ledger answers; `otherwise` where it cannot be read: a pass will say why."""
         try:
             with file.explained(self._path):
@@ -38,10 +38,10 @@ class Lookout:
         self._glance = None
         self._open.close()
 
-    def _look(self) -> Glance:
+    def _look(self) -> LedgerReader:
         if self._glance is None or self._file != self._identity():
             self.close()
-            self._glance = self._open.enter_context(Glance.at(self._path))
+            self._glance = self._open.enter_context(LedgerReader.at(self._path))
             self._file = self._identity()
         return self._glance
 

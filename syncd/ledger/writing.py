@@ -18,7 +18,7 @@ from sqlite_utils import Database
 from syncd import clock
 from syncd.connector import Ref
 from syncd.ledger import file
-from syncd.ledger.outbox import Claim, Claimed, Judgement, Outbox
+from syncd.ledger.outbox import AttemptResult, Claim, Claimed, Outbox
 from syncd.ledger.reading import DOUBT, RECOTAP
 from syncd.ledger.rows import ROW_COLUMNS, UNWRITABLE, UNWRITTEN, columns_of, row_of
 from syncd.lifecycle import transitions
@@ -205,7 +205,7 @@ class Ledger(Outbox):
         """Book that look-ups by id found nothing."""
         with self.transaction():
             for row_id, row, _ in self._existing(stream_id, crm_ids).values():
-                self._write(row_id, row, transitions.not_found(row, now, certain=certain), now)
+                self._write(row_id, row, transitions.after_missing(row, now, certain=certain), now)
 
     def in_flight(self, stream_id: int, crm_ids: Sequence[str]) -> bool:
         """Tell whether a POST under way carries one of these records."""
@@ -250,7 +250,7 @@ class Ledger(Outbox):
         first = self._number("SELECT coalesce(max(id), 0) + 1 FROM activities")
         rows, payloads = [], []
         for row_id, reading in enumerate(readings, first):
-            row = transitions.born(reading, now, certain=certain)
+            row = transitions.first_seen(reading, now, certain=certain)
             named = (row_id, stream_id, reading.crm_id, reading.external_activity_id, reading.kind, at)
             rows.append(named + columns_of(row))
             if row.state is State.PENDING:
@@ -273,11 +273,11 @@ class Ledger(Outbox):
         self, row_id: int, row: Row, body: str | None, reading: Reading, now: datetime,
         looked_up_at: datetime | None, certain: bool,
     ) -> bool:  # fmt: skip
-        after = transitions.read_again(
+        after = transitions.after_reread(
             row, reading, now, same_payload=body == reading.payload, by_id=looked_up_at is not None, certain=certain
         )
         if looked_up_at is not None:
-            after = transitions.keep_asked_for(row, after, looked_up_at=looked_up_at, now=now)
+            after = transitions.keep_requested(row, after, looked_up_at=looked_up_at, now=now)
         self._write(row_id, row, after, now)
         if after.state is State.PENDING and reading.wanted is State.PENDING and body != reading.payload:
             sql = """
@@ -350,4 +350,4 @@ def _unwritten(reading: Reading) -> Reading:
     )
 
 
-__all__ = ["RECOTAP", "Booked", "Claim", "Claimed", "Judgement", "Ledger"]
+__all__ = ["RECOTAP", "AttemptResult", "Booked", "Claim", "Claimed", "Ledger"]

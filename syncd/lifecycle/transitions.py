@@ -53,7 +53,7 @@ class Row:
     changed_after_delivery: bool = False
 
 
-def born(reading: Reading, now: datetime, *, certain: bool = True) -> Row:
+def first_seen(reading: Reading, now: datetime, *, certain: bool = True) -> Row:
     """Return the row of an activity seen for the first time."""
     row = Row(
         state=reading.wanted,
@@ -66,7 +66,7 @@ def born(reading: Reading, now: datetime, *, certain: bool = True) -> Row:
     return _wait(row, reading.due_at, now, certain) if row.state is State.INCOMPLETE else row
 
 
-def read_again(
+def after_reread(
     row: Row, reading: Reading, now: datetime, *, same_payload: bool, by_id: bool = False, certain: bool = True
 ) -> Row:
     """Return `row` after another look at its record.
@@ -91,7 +91,7 @@ def read_again(
     return _arrive(replace(seen, state=state), reading, now, certain)
 
 
-def keep_asked_for(before: Row, after: Row, *, looked_up_at: datetime, now: datetime) -> Row:
+def keep_requested(before: Row, after: Row, *, looked_up_at: datetime, now: datetime) -> Row:
     """Return `after` a look-up, due again where `retry` asked for one while this one was under way."""
     asked_at = before.next_attempt_at
     if asked_at is None or not looked_up_at < asked_at <= now or after.state is State.DELIVERED:
@@ -146,7 +146,7 @@ def _since(began_at: datetime | None, now: datetime) -> datetime:
     return now if began_at is None else min(began_at, now)
 
 
-def not_found(row: Row, now: datetime, *, certain: bool = True) -> Row:
+def after_missing(row: Row, now: datetime, *, certain: bool = True) -> Row:
     """Return `row` after a look-up by id that the CRM answered with nothing."""
     if row.state is State.PENDING:  # a page that was read meanwhile completed it: it is not looked up any more
         return row
@@ -163,7 +163,7 @@ def not_found(row: Row, now: datetime, *, certain: bool = True) -> Row:
     return replace(row, state=gone, reason=DELETED, waiting_since=None, missing_since=None, next_attempt_at=None)
 
 
-def judged(
+def after_verdict(
     row: Row,
     verdict: Verdict,
     detail: str | None,
@@ -179,7 +179,7 @@ def judged(
     backs it off, and makes it dead `max_age` after the first of them.
     """
     meaning = MEANINGS[verdict]
-    judged = replace(
+    after_verdict = replace(
         row,
         verdict=verdict,
         detail=detail,
@@ -187,15 +187,15 @@ def judged(
         isolated=row.isolated or meaning.isolates,
     )
     if meaning.state is not State.PENDING:
-        return replace(judged, state=move(row.state, meaning.state, Cause.VERDICT), next_attempt_at=None)
+        return replace(after_verdict, state=move(row.state, meaning.state, Cause.VERDICT), next_attempt_at=None)
     if not meaning.fault:
-        return replace(judged, next_attempt_at=now)
+        return replace(after_verdict, next_attempt_at=now)
     refusals = row.refusals + 1
     at = now + timing.back_off(refusals=refusals, random=random)
     if not certain:
-        return replace(judged, refusals=refusals, next_attempt_at=at)
+        return replace(after_verdict, refusals=refusals, next_attempt_at=at)
     since = _since(row.refused_since, now)
     if now - since >= max_age:
         dead = move(row.state, State.DEAD, Cause.VERDICT)
-        return replace(judged, state=dead, reason=verdict.value, next_attempt_at=None)
-    return replace(judged, refused_since=since, refusals=refusals, next_attempt_at=min(at, since + max_age))
+        return replace(after_verdict, state=dead, reason=verdict.value, next_attempt_at=None)
+    return replace(after_verdict, refused_since=since, refusals=refusals, next_attempt_at=min(at, since + max_age))

@@ -17,8 +17,8 @@ def page(given: Page) -> Page:
     """Return `given` with ids that the ledger can hold. A record with another id gets a stand-in for it."""
     refs = [_ref(ref) for ref in given.refs]
     records = [_record(record) for record in given.records]
-    if given.until is not None:
-        _aware(given.until)
+    if given.complete_until is not None:
+        _aware(given.complete_until)
     return replace(given, refs=refs, records=records, missing=[kept_id(crm_id) for crm_id in given.missing])
 
 

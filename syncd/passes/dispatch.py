@@ -25,11 +25,11 @@ from typing import Protocol
 
 from syncd import clock
 from syncd.errors import Exit
-from syncd.ledger import RECOTAP, Claimed, Judgement, Ledger
+from syncd.ledger import RECOTAP, AttemptResult, Claimed, Ledger
 from syncd.lifecycle.states import MEANINGS, Verdict
 from syncd.privacy.redaction import redact, redact_value
 from syncd.privacy.scrubbing import cut, scrub
-from syncd.recotap.responses import Answer, Judged
+from syncd.recotap.responses import BatchResult, ItemResult
 from syncd.recotap.sender import BATCH, KEY_HINT, URL_HINT
 
 PROBE_AFTER_S = 1.0  # first wait before the probe, jittered; Retry-After goes before it
@@ -41,7 +41,7 @@ MOST_REFUSALS_IN_A_ROW = 2 * BATCH  # 400s without one acceptance: it is not the
 class Poster(Protocol):
     """What sends one batch; `sender.Sender` in earnest."""
 
-    def post(self, sent: Sequence[tuple[str, str]]) -> Answer:
+    def post(self, sent: Sequence[tuple[str, str]]) -> BatchResult:
         """POST (externalActivityId, JSON object) pairs and say what came of it; never raises."""
 
 
@@ -56,7 +56,7 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
+class SendingStopped:
     """Why nothing more is sent in this pass; nothing of it is the activities' fault."""
 
     exit_code: Exit
@@ -88,7 +88,7 @@ class Push:
         max_age: timedelta,
         now: Callable[[], datetime],
         monotonic: Callable[[], float],
-        answered: Callable[[tuple[_Job, Answer]], None],
+        answered: Callable[[tuple[_Job, BatchResult]], None],
         rng: random.Random | None = None,
         certain: Callable[[], bool] = lambda: True,
     ) -> None:
@@ -113,7 +113,7 @@ class Push:
         self._batch = BATCH
         self._wait_until = 0.0  # monotonic: no POST before
         self.in_flight = 0
-        self.stop: Stop | None = None
+        self.stop: SendingStopped | None = None
         self.totals = Totals()
 
     # -- what goes out ------------------------------------------------------------------
@@ -137,7 +137,7 @@ class Push:
         try:
             answer = self._poster.post([(a.external_activity_id, a.body) for a in job.activities])
         except Exception as error:  # noqa: BLE001 - a bug: the verdict is unknown, and the pass must not hang for it
-            answer = Answer("down", f"a bug in the sender ({type(error).__name__})", stored=True)
+            answer = BatchResult("down", f"a bug in the sender ({type(error).__name__})", stored=True)
         self._answered((job, answer))
 
     def _may_send(self) -> bool:
@@ -166,7 +166,7 @@ class Push:
 
     def _due(self, limit: int) -> list[Claimed]:
         due = self._ledger.due(limit, first_post=self._first_post, now=self._now())
-        return [activity for activity in due if not (self._failed and activity.felled)]
+        return [activity for activity in due if not (self._failed and activity.crashes_server)]
 
     def _next(self) -> tuple[Sequence[Claimed], bool]:
         """Choose the next batch, and say whether it is under suspicion."""
@@ -177,7 +177,7 @@ class Push:
         due = self._due(self._batch)
         if due and not due[0].isolated:
             return due, False
-        refused = [activity for activity in due if not activity.felled]
+        refused = [activity for activity in due if not activity.crashes_server]
         if refused:
             return refused, True
         return (self._suspect.popleft(), True) if self._suspect else (due[:1], True)
@@ -205,7 +205,7 @@ class Push:
 
     # -- what came back -----------------------------------------------------------------
 
-    def settle(self, returned: tuple[_Job, Answer]) -> None:
+    def settle(self, returned: tuple[_Job, BatchResult]) -> None:
         """Book the verdicts of one POST, and decide what becomes of the rest."""
         job, answer = returned
         self.in_flight -= 1
@@ -241,7 +241,9 @@ class Push:
 
     def hold_back(self, until: datetime, reason: str) -> None:
         """Send nothing in this pass: an earlier one was told to stay away until then."""
-        self.stop = Stop(Exit.UNAVAILABLE, f"Recotap pauses until {clock.text(until)}: {reason}", NOTHING_LOST)
+        self.stop = SendingStopped(
+            Exit.UNAVAILABLE, f"Recotap pauses until {clock.text(until)}: {reason}", NOTHING_LOST
+        )
 
     def close(self) -> None:
         """End the threads; call when nothing is in flight."""
@@ -253,18 +255,18 @@ class Push:
         if job.probe:
             self._open, self._failed = True, False
 
-    def _sort_out(self, job: _Job, answer: Answer) -> None:
+    def _sort_out(self, job: _Job, answer: BatchResult) -> None:
         """Part the culprits of a 400 from the rest: by the indexes it names, else by halving."""
         self._refusals += 1
         if len(job.activities) == 1:
             rules = answer.culprits.get(0, "refused by Recotap's validation without a word why")
-            self._book(job, [Judgement(job.activities[0].id, Verdict.REFUSED, rules)])
+            self._book(job, [AttemptResult(job.activities[0].id, Verdict.REFUSED, rules)])
         elif answer.culprits:
             named = answer.culprits
             verdicts = [
-                Judgement(activity.id, Verdict.REFUSED, named[index])
+                AttemptResult(activity.id, Verdict.REFUSED, named[index])
                 if index in named
-                else Judgement(activity.id, Verdict.BYSTANDER, answer.detail)
+                else AttemptResult(activity.id, Verdict.BYSTANDER, answer.detail)
                 for index, activity in enumerate(job.activities)
             ]
             self._book(job, verdicts)
@@ -279,7 +281,7 @@ class Push:
             hint = "its validation may have changed: `syncd explain ID` shows what it says; look for a newer syncd"
             self._end(Exit.UNAVAILABLE, message, hint)
 
-    def _shrink(self, job: _Job, answer: Answer) -> None:
+    def _shrink(self, job: _Job, answer: BatchResult) -> None:
         if len(job.activities) == 1:
             self._batch = BATCH  # it was why: the others may travel in full batches again
             self._book_all(job, Verdict.TOO_LARGE, answer)
@@ -288,7 +290,7 @@ class Push:
         self._book_all(job, Verdict.BYSTANDER, answer)
         self._again.extend(_halves(job.activities))
 
-    def _suspend(self, job: _Job, answer: Answer) -> None:
+    def _suspend(self, job: _Job, answer: BatchResult) -> None:
         """Put aside what met an outage; in halves what was under suspicion already.
 
         What stands alone by then, and others got through, is why: it travels alone from now on.
@@ -298,11 +300,11 @@ class Push:
             self._suspect.append(job.activities)
         elif len(job.activities) > 1:
             self._suspect.extendleft(reversed(_halves(job.activities)))
-        elif self._got_through or job.activities[0].felled:
+        elif self._got_through or job.activities[0].crashes_server:
             verdict = Verdict.SUSPECT
         self._book_all(job, verdict, answer)
 
-    def _outage(self, job: _Job, answer: Answer) -> None:
+    def _outage(self, job: _Job, answer: BatchResult) -> None:
         """Stop after a failed probe or when told to stay away for long; else close until a probe is answered."""
         wait = answer.retry_after or 0.0
         if wait >= LONGEST_WAIT_S:
@@ -317,16 +319,16 @@ class Push:
 
     def _end(self, exit_code: Exit, message: str, hint: str, pause_until: datetime | None = None) -> None:
         if self.stop is None:
-            self.stop = Stop(exit_code, message, hint, pause_until)
+            self.stop = SendingStopped(exit_code, message, hint, pause_until)
             if pause_until is not None:
                 self._ledger.pause_until(RECOTAP, pause_until, message, now=self._now())
 
-    def _book_all(self, job: _Job, verdict: Verdict, answer: Answer) -> None:
-        self._book(job, [Judgement(activity.id, verdict, answer.detail) for activity in job.activities])
+    def _book_all(self, job: _Job, verdict: Verdict, answer: BatchResult) -> None:
+        self._book(job, [AttemptResult(activity.id, verdict, answer.detail) for activity in job.activities])
 
-    def _book(self, job: _Job, judgements: Sequence[Judgement]) -> None:
+    def _book(self, job: _Job, judgements: Sequence[AttemptResult]) -> None:
         certain = not any(MEANINGS[judgement.verdict].fault for judgement in judgements) or self._certain()
-        self.totals.died += self._ledger.judge(
+        self.totals.died += self._ledger.record_verdicts(
             job.post_id, judgements, now=self._now(), max_age=self._max_age, random=self._random.random,
             certain=certain,
         )  # fmt: skip
@@ -338,15 +340,15 @@ def _halves(activities: tuple[Claimed, ...]) -> tuple[tuple[Claimed, ...], tuple
     return activities[:middle], activities[middle:]
 
 
-def _of_item(activity: Claimed, verdicts: Mapping[str, Judged]) -> Judgement:
+def _of_item(activity: Claimed, verdicts: Mapping[str, ItemResult]) -> AttemptResult:
     """Judge one activity of a 200: what it does not name is unknown, and a duplicate is ours if we may have sent it."""
     judged = verdicts.get(activity.external_activity_id)
     if judged is None:
-        return Judgement(activity.id, Verdict.UNANSWERED, "the answer does not name it")
+        return AttemptResult(activity.id, Verdict.UNANSWERED, "the answer does not name it")
     verdict = judged.verdict
     if verdict is Verdict.DUPLICATE and not activity.unknown:
         verdict = Verdict.FOREIGN_DUPLICATE
-    return Judgement(activity.id, verdict, None if judged.detail is None else _told(judged.detail, activity))
+    return AttemptResult(activity.id, verdict, None if judged.detail is None else _told(judged.detail, activity))
 
 
 def _told(text: str, activity: Claimed) -> str:

@@ -11,13 +11,13 @@ from typing import Any
 from syncd import clock
 from syncd.connector import Source
 from syncd.errors import SyncdError, Unavailable
-from syncd.ledger import RECOTAP, Glance, exists
+from syncd.ledger import RECOTAP, LedgerReader, exists
 from syncd.lifecycle.transitions import Reading
 from syncd.normalize.normalizer import Normalizer
 from syncd.normalize.own_domains import VOUCHED, Vouching
 from syncd.normalize.rules import Rules
 from syncd.passes.engine import WAKE_S
-from syncd.passes.reader import STOP_S, Event, Failed, Finished, Met, Read, Reader, as_told
+from syncd.passes.reader import STOP_S, Event, PageRead, Reader, SourceFinished, SourceOpened, StreamFailed, as_told
 from syncd.signals import StopRequest
 
 
@@ -55,19 +55,19 @@ class DryRun:
             else:
                 self.errors.append(error)
         if self._ledger:
-            with Glance.at(self._ledger) as glance:
+            with LedgerReader.at(self._ledger) as glance:
                 self.waiting = glance.counts()["pending"]
 
     def _kept(self) -> Any:
         if self._ledger is None:
             return None
-        with Glance.at(self._ledger) as glance:
+        with LedgerReader.at(self._ledger) as glance:
             return glance.store(RECOTAP).get(VOUCHED, (None, None))[0]
 
     def _paused(self, source: Source) -> bool:
         if self._ledger is None:
             return False
-        with Glance.at(self._ledger) as glance:
+        with LedgerReader.at(self._ledger) as glance:
             pause = glance.pause(source.name, self._now())
         if pause:
             self.errors.append(Unavailable(f"{source.name} pauses until {clock.text(pause[0])}: {pause[1]}"))
@@ -78,7 +78,7 @@ class DryRun:
         normalizer = Normalizer(self._rules, self._now)
         reader = Reader(
             source, ledger=self._ledger, now=self._now, stopping=self._ending,
-            emit=lambda _, event: events.put(event), vouching=self._vouching, looks_only=True,
+            emit=lambda _, event: events.put(event), vouching=self._vouching, read_only=True,
         )  # fmt: skip
         if (pointless := reader.pointless()) is not None:
             self.errors.append(pointless)
@@ -87,14 +87,14 @@ class DryRun:
         try:
             for event in _heard(reader, events):
                 match event:
-                    case Met(connector, _):
+                    case SourceOpened(connector, _):
                         normalizer.meet(source, connector, reader.clock)
-                    case Read(stream, page, owners):
+                    case PageRead(stream, page, owners):
                         for reading in normalizer.readings(stream, page.records, owners):
                             self.counts[reading.wanted.value, reading.reason or ""] += 1
                             yield reading
                         reader.booked()
-                    case Failed(failed, error) if not self._vouching.postpones(source, failed, error):
+                    case StreamFailed(failed, error) if not self._vouching.postpones(source, failed, error):
                         self.errors.append(as_told(source.name, error, failed))
         except GeneratorExit:  # nobody wants the rest, as with `| head`: let the reader close its connections
             self._ending.set()
@@ -109,10 +109,10 @@ def _heard(reader: Reader, events: SimpleQueue[Event]) -> Iterator[Event]:
             event = events.get(timeout=WAKE_S)
         except Empty:
             if reader.hangs():
-                yield Failed(None, reader.abandon())
+                yield StreamFailed(None, reader.abandon())
                 return
             continue
-        if isinstance(event, Finished):
+        if isinstance(event, SourceFinished):
             reader.join()
             return
         yield event

@@ -29,8 +29,8 @@ from syncd.normalize.own_domains import VOUCHED, Vouching
 from syncd.normalize.rules import Rules
 from syncd.passes.clocks import PassClocks
 from syncd.passes.dispatch import Poster, Push
-from syncd.passes.reader import Event, Failed, Finished, Met, Read, Reader, WindowRead, as_told
-from syncd.passes.report import NoWatcher, Outcome, StreamTotals, Watcher
+from syncd.passes.reader import Event, PageRead, Reader, SourceFinished, SourceOpened, StreamFailed, WindowRead, as_told
+from syncd.passes.report import NullObserver, Observer, PassResult, StreamTotals
 from syncd.signals import StopRequest
 
 log = structlog.get_logger()
@@ -56,14 +56,14 @@ class Pass:
         concurrency: int,
         max_age: timedelta,
         stop: StopRequest | None = None,
-        watcher: Watcher | None = None,
+        observer: Observer | None = None,
         now: Callable[[], datetime] = clock.now,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ledger = ledger
         self._waiting = list(sources)
         self._stop = stop or StopRequest()
-        self._watcher = watcher or NoWatcher()
+        self._observer = observer or NullObserver()
         self._now = now
         self._events: SimpleQueue[_Arrival] = SimpleQueue()
         self._deferred: deque[tuple[Reader, Event]] = deque()
@@ -84,7 +84,7 @@ class Pass:
         self._codes: set[int] = set()
         self._failed: dict[str, SyncdError] = {}
 
-    def run(self) -> Outcome:
+    def run(self) -> PassResult:
         """Read, book, send and settle until nothing is left to do in this pass.
 
         LedgerError when the ledger fails: then nothing more is read or sent.
@@ -174,33 +174,33 @@ class Pass:
             return None, None
 
     def _settle(self, returned: Any) -> None:
-        self._watcher.went_on()
+        self._observer.on_progress()
         self._push.settle(returned)
         log.debug("post.settled", posts=self._push.totals.posts, in_flight=self._push.in_flight)
-        self._watcher.sent(self._push.totals)
+        self._observer.sent(self._push.totals)
 
     def _handle(self, reader: Reader, event: Event) -> None:
         if reader is not self._reader:  # it was abandoned
             return
-        self._watcher.went_on()
+        self._observer.on_progress()
         match event:
-            case Met(connector, identity):
+            case SourceOpened(connector, identity):
                 self._normalizer.meet(reader.source, connector, reader.clock)
                 self._clocks.meet(reader.source.name, reader.clock)
                 self._ledger.introduce(
                     reader.source.name, identity=identity, external_id=reader.source.config.external_id
                 )
-            case Read():
+            case PageRead():
                 self._book(reader, event)
                 reader.booked()
             case WindowRead(stream, until, sweep):
                 stream_id = self._ledger.stream_id(reader.source.name, stream)
                 now = self._now()
                 self._ledger.window_finished(stream_id, now=now, swept_at=(until or now) if sweep else None)
-            case Failed(stream, error):
+            case StreamFailed(stream, error):
                 if not self._vouching.postpones(reader.source, stream, error):
                     self._fail(reader.source, stream, error)
-            case Finished():
+            case SourceFinished():
                 self._ledger.keep(reader.source.name, reader.store.take_changes(), self._now())
                 self._log_streams(reader.source)
                 self._reader = None
@@ -238,7 +238,7 @@ class Pass:
             self._reader = reader
             reader.start()
 
-    def _book(self, reader: Reader, event: Read) -> None:
+    def _book(self, reader: Reader, event: PageRead) -> None:
         source, page = reader.source, event.page
         stream_id = self._ledger.stream_id(source.name, event.stream)
         certain = self._certain() if page.records or page.missing else True  # otherwise nothing is booked by it
@@ -250,8 +250,8 @@ class Pass:
         now = self._now()
         looked_up = event.looked_up_at is not None
         watermark = None if looked_up else max((ref.modified_at for ref in page.refs), default=None)
-        if watermark is not None and page.until is not None:
-            watermark = min(watermark, page.until)
+        if watermark is not None and page.complete_until is not None:
+            watermark = min(watermark, page.complete_until)
         booked = self._ledger.book(
             stream_id, page.refs, readings, now=now, watermark=watermark, looked_up_at=event.looked_up_at,
             certain=certain,
@@ -269,7 +269,7 @@ class Pass:
             "page.booked", source=source.name, stream=event.stream, read=len(page.refs), whole=len(page.records),
             new=booked.new, changed=booked.changed, looked_up=looked_up,
         )  # fmt: skip
-        self._watcher.read(source.name, event.stream, booked, len(page.refs))
+        self._observer.read(source.name, event.stream, booked, len(page.refs))
 
     def _certain(self, *, may_ask: bool = True) -> bool:
         """Tell whether a server confirms the clock; if that changes, the ledger hears of it before anything else."""
@@ -332,7 +332,7 @@ class Pass:
         if pause is not None:
             self._push.hold_back(*pause)
 
-    def _finish(self, pass_id: int) -> Outcome:
+    def _finish(self, pass_id: int) -> PassResult:
         self._log_push()
         self._resume_postponed()
         self._ledger.keep(RECOTAP, self._vouching.to_keep(), self._now())
@@ -355,7 +355,7 @@ class Pass:
         code = worst(self._codes)
         self._ledger.end_pass(pass_id, exit_code=code, now=self._now())
         log.info("pass.finished", exit_code=int(code), **self._ledger.counts())
-        return Outcome(code, self._push.totals, self._streams, tuple(self._errors), self._failed)
+        return PassResult(code, self._push.totals, self._streams, tuple(self._errors), self._failed)
 
     def _close_clocks(self) -> None:
         """End a doubt that this pass has resolved, keep Recotap's clock, and say what is wrong with any."""

@@ -23,7 +23,7 @@ from syncd.activity import Owner
 from syncd.connector import Connector, Context, Page, Ref, Source, Window
 from syncd.errors import ConfigError, Problem, Stopped, SyncdError, Unauthorized, Unavailable
 from syncd.http.server_clock import ServerClock
-from syncd.ledger import CLOCK, Glance
+from syncd.ledger import CLOCK, LedgerReader
 from syncd.normalize import incoming
 from syncd.normalize.own_domains import Vouching
 from syncd.passes import windows
@@ -39,7 +39,7 @@ STOP_S = 1.0  # beyond its deadline, for a reader that does not hear a stop
 
 
 @dataclass(frozen=True, slots=True)
-class Met:
+class SourceOpened:
     """The CRM told who it is; `connector` may be asked to normalize from now on."""
 
     connector: Connector
@@ -47,7 +47,7 @@ class Met:
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class PageRead:
     """One page, to be booked."""
 
     stream: str
@@ -66,7 +66,7 @@ class WindowRead:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class StreamFailed:
     """A stream, or without one the source, is done for this pass."""
 
     stream: str | None
@@ -74,11 +74,11 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class SourceFinished:
     """The thread has ended; nothing follows."""
 
 
-Event = Met | Read | WindowRead | Failed | Finished
+Event = SourceOpened | PageRead | WindowRead | StreamFailed | SourceFinished
 
 
 class PassStore:
@@ -133,7 +133,7 @@ class Reader:
         stopping: threading.Event,
         emit: Callable[["Reader", Event], None],
         vouching: Vouching,
-        looks_only: bool = False,
+        read_only: bool = False,
     ) -> None:
         self.source = source
         self._vouching = vouching
@@ -143,7 +143,7 @@ class Reader:
         self._now = now
         self._stopping = stopping
         self._emit = emit
-        self._looks_only = looks_only
+        self._looks_only = read_only
         self._room = threading.Semaphore(PAGES_AHEAD)
         self._heard_at = time.monotonic()
         self._abandoned = False
@@ -184,7 +184,7 @@ class Reader:
     def _run(self) -> None:
         stream: str | None = None
         try:
-            with Glance.at(self._ledger) if self._ledger else nullcontext() as glance:
+            with LedgerReader.at(self._ledger) if self._ledger else nullcontext() as glance:
                 self.store = PassStore(glance.store(self.source.name) if glance else {}, self._now)
                 self.clock.recall(self.store.get(CLOCK))
                 context = Context(
@@ -195,7 +195,7 @@ class Reader:
                     identity = incoming.identity(connector.identity())
                     if glance:
                         refuse_stranger(glance, self.source, identity)
-                    self._send(Met(connector, identity))
+                    self._send(SourceOpened(connector, identity))
                     if not self._vouching.is_given:  # such an answer may be a day old: it can vouch, no more
                         self._vouching.hear(connector.owners())
                     until: datetime | None = None
@@ -208,9 +208,9 @@ class Reader:
                     self._keep_clock()
                     connector.close()
         except BaseException as error:  # noqa: BLE001 - whatever it is, the pass must hear of it and not wait for ever
-            self._send(Failed(stream, error))
+            self._send(StreamFailed(stream, error))
         finally:
-            self._send(Finished())
+            self._send(SourceFinished())
 
     def _keep_clock(self) -> None:
         kept = self.clock.to_keep()
@@ -218,7 +218,7 @@ class Reader:
             self.store.put(CLOCK, kept)
 
     def _read_stream(
-        self, glance: Glance | None, connector: Connector, stream: str, until: datetime | None
+        self, glance: LedgerReader | None, connector: Connector, stream: str, until: datetime | None
     ) -> datetime | None:
         """Read a stream and return its window's end; a permission that it lacks is its own affair."""
         try:
@@ -226,13 +226,13 @@ class Reader:
             until, withheld = self._read_window(glance, connector, stream, until)
             withheld = withheld or self._look_up_withheld(glance, connector, stream)
             if withheld is not None:
-                self._send(Failed(stream, withheld))
+                self._send(StreamFailed(stream, withheld))
         except Unauthorized as error:
-            self._send(Failed(stream, error))
+            self._send(StreamFailed(stream, error))
         return until
 
     def _read_window(
-        self, glance: Glance | None, connector: Connector, stream: str, until: datetime | None
+        self, glance: LedgerReader | None, connector: Connector, stream: str, until: datetime | None
     ) -> tuple[datetime | None, SyncdError | None]:
         """Return the window's end, and why the content of its records cannot be seen, if so."""
         withheld: SyncdError | None = None
@@ -249,16 +249,16 @@ class Reader:
             return _unknown(glance, self.source.name, stream, refs)
 
         for page in connector.fetch(stream, Window(since, until, needed)):
-            until, withheld = page.until or until, page.withheld
-            self._page(Read(stream, incoming.page(page), connector.owners()))
+            until, withheld = page.complete_until or until, page.withheld
+            self._page(PageRead(stream, incoming.page(page), connector.owners()))
         self._send(WindowRead(stream, until, sweep))
         return until, withheld
 
-    def _order(self, glance: Glance | None, connector: Connector) -> list[str]:
+    def _order(self, glance: LedgerReader | None, connector: Connector) -> list[str]:
         names = [stream.name for stream in connector.streams]
         return sorted(names, key=lambda name: glance is not None and glance.stream(self.source.name, name).failed)
 
-    def _look_up(self, glance: Glance | None, connector: Connector, stream: str) -> None:
+    def _look_up(self, glance: LedgerReader | None, connector: Connector, stream: str) -> None:
         """Look up what is due, in another order each time: an id that fails the request it is in meets other ones."""
         if glance is None:
             return
@@ -267,7 +267,7 @@ class Reader:
             after_id = due[-1][0]
             self._ask_by_id(connector, stream, due)
 
-    def _look_up_withheld(self, glance: Glance | None, connector: Connector, stream: str) -> SyncdError | None:
+    def _look_up_withheld(self, glance: LedgerReader | None, connector: Connector, stream: str) -> SyncdError | None:
         """Look up what was redacted and can be seen now, a bounded part of it; return why it cannot, if so."""
         if glance is None:
             return None
@@ -290,7 +290,7 @@ class Reader:
         withheld: SyncdError | None = None
         for page in self._asked(connector, stream, ids):
             withheld = page.withheld
-            self._page(Read(stream, page, connector.owners(), looked_up_at=asked_at))
+            self._page(PageRead(stream, page, connector.owners(), looked_up_at=asked_at))
         return withheld
 
     def _asked(self, connector: Connector, stream: str, ids: Sequence[str]) -> Iterator[Page]:
@@ -302,7 +302,7 @@ class Reader:
             known = [crm_id for crm_id in ids if not is_stand_in(crm_id)]
             yield from map(incoming.page, connector.fetch_ids(stream, known))
 
-    def _page(self, event: Read) -> None:
+    def _page(self, event: PageRead) -> None:
         if event.page.refs or event.page.missing:
             self._vouching.require(event.owners)
         while not self._room.acquire(timeout=0.2):
@@ -338,7 +338,7 @@ def _hangs(source: Source, how_long: str) -> Unavailable:
     return Unavailable(f"{source.name} hangs: nothing was heard of it {how_long}", hint=hint)
 
 
-def _unknown(glance: Glance | None, source: str, stream: str, refs: Sequence[Ref]) -> set[str]:
+def _unknown(glance: LedgerReader | None, source: str, stream: str, refs: Sequence[Ref]) -> set[str]:
     """Return the ids that must be read whole: new ones, and changed ones that are not delivered."""
     ids = [kept_id(ref.crm_id) for ref in refs]
     known = glance.known(source, stream, ids) if glance else {}
@@ -349,7 +349,7 @@ def _unknown(glance: Glance | None, source: str, stream: str, refs: Sequence[Ref
     }
 
 
-def refuse_stranger(glance: Glance, source: Source, identity: str | None) -> None:
+def refuse_stranger(glance: LedgerReader, source: Source, identity: str | None) -> None:
     """Raise ConfigError where a name and a portal do not belong together: reading on would double everything."""
     known = glance.sources()
     path = f"sources.{source.name}"
@@ -372,4 +372,14 @@ def refuse_stranger(glance: Glance, source: Source, identity: str | None) -> Non
         raise ConfigError([Problem(path, message, hint)])
 
 
-__all__ = ["Event", "Failed", "Finished", "Met", "Read", "Reader", "WindowRead", "as_told", "refuse_stranger"]
+__all__ = [
+    "Event",
+    "PageRead",
+    "Reader",
+    "SourceFinished",
+    "SourceOpened",
+    "StreamFailed",
+    "WindowRead",
+    "as_told",
+    "refuse_stranger",
+]

@@ -9,10 +9,10 @@ from syncd.ledger import Booked
 from syncd.passes.dispatch import Totals
 
 
-class Watcher(Protocol):
+class Observer(Protocol):
     """What wants to see a pass go on, e.g. progress bars; called in the ledger's thread."""
 
-    def went_on(self) -> None:
+    def on_progress(self) -> None:
         """Something came, whatever it was: of a reader, or of a POST."""
 
     def read(self, source: str, stream: str, booked: Booked, count: int) -> None:
@@ -22,10 +22,10 @@ class Watcher(Protocol):
         """Verdicts of one POST were booked."""
 
 
-class NoWatcher:
+class NullObserver:
     """Look away."""
 
-    def went_on(self) -> None:
+    def on_progress(self) -> None:
         """Do nothing."""
 
     def read(self, source: str, stream: str, booked: Booked, count: int) -> None:
@@ -46,7 +46,7 @@ class StreamTotals:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class PassResult:
     """How a pass ended."""
 
     exit_code: Exit

@@ -9,7 +9,7 @@ from syncd.connector import Source
 from syncd.errors import ConfigError, Problem
 from syncd.ledger import Ledger, held
 from syncd.passes.engine import Pass
-from syncd.passes.report import Outcome, Watcher
+from syncd.passes.report import Observer, PassResult
 from syncd.recotap.sender import Sender
 from syncd.signals import StopRequest
 
@@ -36,16 +36,16 @@ def sync(
     sources: Sequence[Source],
     command: str,
     stop: StopRequest,
-    watcher: Watcher | None = None,
+    observer: Observer | None = None,
     now: Callable[[], datetime] = clock.now,
-) -> Outcome:
+) -> PassResult:
     """Hold the ledger, make one pass over `sources`, let go.
 
     LedgerHeld at once when another syncd has it; LedgerError when it fails.
     """
     memory.collect_less_often()
     with held(config.ledger.path, command):
-        return one_pass(config, sources=sources, stop=stop, watcher=watcher, now=now)
+        return one_pass(config, sources=sources, stop=stop, observer=observer, now=now)
 
 
 def one_pass(
@@ -53,9 +53,9 @@ def one_pass(
     *,
     sources: Sequence[Source],
     stop: StopRequest,
-    watcher: Watcher | None = None,
+    observer: Observer | None = None,
     now: Callable[[], datetime] = clock.now,
-) -> Outcome:
+) -> PassResult:
     """Make one pass over `sources`, perhaps none, and what is due, while the ledger is `held`.
 
     Everything is opened anew, the keys are read anew: what was rotated or mended in between counts.
@@ -69,6 +69,6 @@ def one_pass(
             concurrency=config.recotap.concurrency,
             max_age=config.recotap.max_age,
             stop=stop,
-            watcher=watcher,
+            observer=observer,
             now=now,
         ).run()

@@ -18,7 +18,7 @@ from syncd.http.response import UNREADABLE, served_at
 from syncd.lifecycle.states import Verdict
 from syncd.text import told
 
-Outcome = Literal[
+ResultKind = Literal[
     "answered",  # 200: `verdicts` holds what is proven
     "refused",  # 400 by the validation: nothing was stored
     "too_large",  # 413
@@ -38,7 +38,7 @@ LONGEST_WAIT_S = 86_400.0  # a Retry-After beyond a day is not believed
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class ItemResult:
     """The verdict on one activity, and its text."""
 
     verdict: Verdict
@@ -46,19 +46,21 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class BatchResult:
     """What one POST came to."""
 
-    outcome: Outcome
+    outcome: ResultKind
     detail: str = ""  # for the operator; names statuses and rules, never values
-    verdicts: Mapping[str, Judged] = field(default_factory=dict)  # answered: by externalActivityId
+    verdicts: Mapping[str, ItemResult] = field(default_factory=dict)  # answered: by externalActivityId
     culprits: Mapping[int, str] = field(default_factory=dict)  # refused: index in the batch to broken rules
     retry_after: float | None = None  # seconds
     stored: bool = False  # down: Recotap may have stored what was sent
     hint: str = ""  # unreachable: what the operator can do, if anything
 
 
-def read(status: int, headers: Mapping[str, str], body: bytes | str, sent: Sequence[str], *, now: datetime) -> Answer:
+def read(
+    status: int, headers: Mapping[str, str], body: bytes | str, sent: Sequence[str], *, now: datetime
+) -> BatchResult:
     """Say what an answer means for the externalActivityIds `sent`, in their order."""
     wait = retry_after(headers.get("retry-after"), served_at(headers) or now)  # a date: by the clock that wrote it
     document = _json(body)
@@ -67,17 +69,17 @@ def read(status: int, headers: Mapping[str, str], body: bytes | str, sent: Seque
     if status == 400:
         return _refused(document, len(sent))
     if status == 413:
-        return Answer("too_large", "HTTP 413: the batch is too large")
+        return BatchResult("too_large", "HTTP 413: the batch is too large")
     if status == 401 or (status == 403 and isinstance(document, dict)):
-        return Answer("unauthorized", f"HTTP {status}")
+        return BatchResult("unauthorized", f"HTTP {status}")
     if status in (404, 405) or 300 <= status < 400:
-        return Answer("wrong_url", f"HTTP {status}")
+        return BatchResult("wrong_url", f"HTTP {status}")
     if status == 429:
-        return Answer("throttled", "HTTP 429", retry_after=wait)
+        return BatchResult("throttled", "HTTP 429", retry_after=wait)
     if status == 422 and isinstance(document, dict):
         return _refused(document, len(sent))
     stored = status >= 500 or status == 408 or 200 <= status < 300
-    return Answer("down", f"HTTP {status}", retry_after=wait, stored=stored)
+    return BatchResult("down", f"HTTP {status}", retry_after=wait, stored=stored)
 
 
 def retry_after(value: str | None, now: datetime) -> float | None:
@@ -105,32 +107,32 @@ def _json(body: bytes | str) -> Any:
 # -- 200 ----------------------------------------------------------------------------------
 
 
-def _answered(document: Any, sent: Sequence[str]) -> Answer:
+def _answered(document: Any, sent: Sequence[str]) -> BatchResult:
     """Believe an item only by its own externalActivityId; what is not there stays unknown."""
     inner = document.get("data", document) if isinstance(document, dict) else None
     data = inner if isinstance(inner, dict) else {}
     results = data.get("results")
     if not isinstance(results, list):
-        return Answer("down", "HTTP 200 with a body that is not Recotap's", stored=True)
-    said: dict[str, list[Judged]] = defaultdict(list)
+        return BatchResult("down", "HTTP 200 with a body that is not Recotap's", stored=True)
+    said: dict[str, list[ItemResult]] = defaultdict(list)
     for item in results:
         if isinstance(item, dict) and isinstance(item.get("externalActivityId"), str):
             said[item["externalActivityId"]].append(_item(item))
     verdicts = {name: _agreed(said[name]) for name in sent if name in said}
-    return Answer("answered", verdicts=_within_summary(verdicts, data.get("summary")))
+    return BatchResult("answered", verdicts=_within_summary(verdicts, data.get("summary")))
 
 
-def _item(item: Mapping[str, Any]) -> Judged:
+def _item(item: Mapping[str, Any]) -> ItemResult:
     status, error = item.get("status"), told(item.get("error")) or told(item.get("reason"))
     if status == "created":
-        return Judged(Verdict.CREATED)
+        return ItemResult(Verdict.CREATED)
     if status == "skipped":
-        return Judged(Verdict.SKIPPED, error or "no reason given")
+        return ItemResult(Verdict.SKIPPED, error or "no reason given")
     if status == "failed" and _says_that_it_exists(error, item["externalActivityId"]):
-        return Judged(Verdict.DUPLICATE)
+        return ItemResult(Verdict.DUPLICATE)
     if status == "failed":
-        return Judged(Verdict.FAILED, error or "no error given")
-    return Judged(Verdict.UNANSWERED, "a status that is not Recotap's")
+        return ItemResult(Verdict.FAILED, error or "no error given")
+    return ItemResult(Verdict.UNANSWERED, "a status that is not Recotap's")
 
 
 def _says_that_it_exists(error: str, name: str) -> bool:
@@ -139,37 +141,37 @@ def _says_that_it_exists(error: str, name: str) -> bool:
     return re.search(itself, error, re.IGNORECASE) is not None
 
 
-def _agreed(said: Sequence[Judged]) -> Judged:
+def _agreed(said: Sequence[ItemResult]) -> ItemResult:
     """One verdict of several for the same id: created beside "already exists" is created; else they must agree."""
     kinds = {judged.verdict for judged in said}
     if kinds == {Verdict.CREATED, Verdict.DUPLICATE}:
-        return Judged(Verdict.CREATED)
-    return said[0] if len(kinds) == 1 else Judged(Verdict.UNANSWERED, "several results that disagree")
+        return ItemResult(Verdict.CREATED)
+    return said[0] if len(kinds) == 1 else ItemResult(Verdict.UNANSWERED, "several results that disagree")
 
 
-def _within_summary(verdicts: Mapping[str, Judged], summary: Any) -> Mapping[str, Judged]:
+def _within_summary(verdicts: Mapping[str, ItemResult], summary: Any) -> Mapping[str, ItemResult]:
     """Doubt every `created` where the summary counts fewer: the next attempt's "already exists" will tell."""
     created = [name for name, judged in verdicts.items() if judged.verdict is Verdict.CREATED]
     counted = summary.get("created") if isinstance(summary, dict) else None
     if not isinstance(counted, int) or counted >= len(created):
         return verdicts
-    doubt = Judged(Verdict.UNANSWERED, f"the summary counts fewer created than the results ({len(created)})")
+    doubt = ItemResult(Verdict.UNANSWERED, f"the summary counts fewer created than the results ({len(created)})")
     return {name: doubt if name in created else judged for name, judged in verdicts.items()}
 
 
 # -- 400 ----------------------------------------------------------------------------------
 
 
-def _refused(document: Any, count: int) -> Answer:
+def _refused(document: Any, count: int) -> BatchResult:
     if not isinstance(document, dict):
-        return Answer("down", "HTTP 400 with a body that is not Recotap's")
+        return BatchResult("down", "HTTP 400 with a body that is not Recotap's")
     culprits: dict[int, list[str]] = defaultdict(list)
     for index, rule in (*_nested(document.get("data")), *_flat(document)):
         culprits[index].append(rule)
     if any(index >= count for index in culprits):
         culprits.clear()
     named = {index: "; ".join(list(dict.fromkeys(rules))[:MOST_RULES]) for index, rules in culprits.items()}
-    return Answer("refused", "HTTP 400", culprits=named)
+    return BatchResult("refused", "HTTP 400", culprits=named)
 
 
 def _nested(errors: Any) -> Iterator[tuple[int, str]]:

@@ -17,7 +17,7 @@ from syncd.http.response import retry_after
 from syncd.http.server_clock import ServerClock
 from syncd.http.tls import Trust
 from syncd.recotap import responses
-from syncd.recotap.responses import Answer
+from syncd.recotap.responses import BatchResult
 
 BATCH = 50  # activities in one POST at most (vendor's page, 2026-04)
 PATH = "/sales-activities"
@@ -68,20 +68,20 @@ class Sender:
             or httpx_deadline.Transport(limits=limits, trust=self._trust.context(base_url), proxy=self._proxy),
         )
 
-    def post(self, sent: Sequence[tuple[str, str]]) -> Answer:
+    def post(self, sent: Sequence[tuple[str, str]]) -> BatchResult:
         """POST (externalActivityId, JSON object) pairs, at most BATCH; say what came of it, whatever came."""
         content = '{"activities":[' + ",".join(body for _, body in sent) + "]}"
         try:
             response, body = self._exchange("POST", PATH, content.encode())
         except UNSENT as error:
             reason, hint = self._unreachable(error)
-            return Answer("unreachable", reason, hint=hint)
+            return BatchResult("unreachable", reason, hint=hint)
         except httpx.HTTPError as error:
-            return Answer("down", _reason(error), stored=True)
+            return BatchResult("down", _reason(error), stored=True)
         except Malformed as error:
-            return Answer("down", error.message, stored=True)
+            return BatchResult("down", error.message, stored=True)
         if response.status_code == PROXY_LOGIN and self._proxy:
-            return Answer("unreachable", self._proxy.refusal(PROXY_LOGIN), hint=self._proxy.hint)
+            return BatchResult("unreachable", self._proxy.refusal(PROXY_LOGIN), hint=self._proxy.hint)
         ids = [name for name, _ in sent]
         return responses.read(response.status_code, response.headers, body, ids, now=self._now())
 

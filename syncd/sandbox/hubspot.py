@@ -19,7 +19,7 @@ from syncd.sandbox.portal import Portal
 from syncd.sandbox.properties import ASSOCIATION_TYPES, DEFAULTS, PRIMARY, REDACTED, SINGULAR, TYPES
 from syncd.sandbox.records import Row, Table
 from syncd.sandbox.search import Refused, search
-from syncd.sandbox.server import Answer, Request
+from syncd.sandbox.server import Request, Response
 
 # spec, 2026-09: calls, emails and contacts want CONTACTS_READ; for emails' details see REDACTED
 CONTACTS_READ = "crm.objects.contacts.read"
@@ -64,7 +64,7 @@ class HubSpot(Portal):
     def kind(self, request: Request) -> str:
         return next((kind for method, path, kind, _ in _ROUTES if path.fullmatch(request.path.rstrip("/"))), "other")
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: Request) -> Response:
         path = request.path.rstrip("/")  # not known whether HubSpot minds the SDK's trailing slash
         matches = [(method, match, kind, name) for method, p, kind, name in _ROUTES if (match := p.fullmatch(path))]
         scopes = self.tokens.get(request.headers.get("Authorization", "").removeprefix("Bearer "))
@@ -82,7 +82,7 @@ class HubSpot(Portal):
                 answer.headers |= self._limit_headers()
             return answer
 
-    def _guarded(self, act: Callable[..., Answer], request: Request, parts: Json, **more: Any) -> Answer:
+    def _guarded(self, act: Callable[..., Response], request: Request, parts: Json, **more: Any) -> Response:
         try:
             for key in parts.keys() & {"type", "to"}:
                 parts[key] = self._table(parts[key])
@@ -97,7 +97,7 @@ class HubSpot(Portal):
             raise Refused(f"Unable to infer object type from: {name}")
         return self.tables[TYPES[name]]
 
-    def _search(self, request: Request, *, type: Table, scopes: frozenset[str]) -> Answer:
+    def _search(self, request: Request, *, type: Table, scopes: frozenset[str]) -> Response:
         text = request.body.decode()
         if len(text) > MAX_SEARCH_BODY:
             raise Refused(f"the request body has {len(text)} characters, at most {MAX_SEARCH_BODY} are allowed")
@@ -111,9 +111,9 @@ class HubSpot(Portal):
         source = type.rows if self.fresh_properties else type.shown
         rows = self._render(type, [source[crm_id] for crm_id in found.ids if crm_id in source], names, scopes)
         paging = {} if found.next_after is None else {"paging": {"next": {"after": str(found.next_after)}}}
-        return Answer(200, {"total": found.total, "results": rows, **paging})
+        return Response(200, {"total": found.total, "results": rows, **paging})
 
-    def _batch(self, request: Request, *, type: Table, scopes: frozenset[str]) -> Answer:
+    def _batch(self, request: Request, *, type: Table, scopes: frozenset[str]) -> Response:
         body = _object(request.body)
         inputs = body.get("inputs")
         if not isinstance(inputs, list) or len(inputs) > MAX_BATCH:
@@ -128,7 +128,7 @@ class HubSpot(Portal):
         rendered = self._render(type, rows, body.get("properties") or DEFAULTS[type.name], scopes)
         return self._batch_answer(rendered, [] if self.drop_missing or not lost else [_not_found(type.name, lost)])
 
-    def _associations(self, request: Request, *, type: Table, to: Table, scopes: frozenset[str]) -> Answer:
+    def _associations(self, request: Request, *, type: Table, to: Table, scopes: frozenset[str]) -> Response:
         if (type.name, to.name) not in ASSOCIATION_TYPES:
             raise Refused(f"the stand-in knows no associations from {type.name} to {to.name}")
         inputs = _object(request.body).get("inputs")
@@ -159,7 +159,7 @@ class HubSpot(Portal):
         paging = {"paging": {"next": {"after": str(rest)}}} if rest < len(live) else {}
         return {"from": {"id": str(item["id"])}, "to": to, **paging}
 
-    def _list(self, request: Request, *, type: Table, scopes: frozenset[str]) -> Answer:
+    def _list(self, request: Request, *, type: Table, scopes: frozenset[str]) -> Response:
         limit = int(request.first("limit", "10"))
         if not 1 <= limit <= MAX_LIST:
             raise Refused(f"limit must be between 1 and {MAX_LIST}")
@@ -171,18 +171,18 @@ class HubSpot(Portal):
         rows = list(islice((row for row in following_rows if row.archived == archived), limit + 1))
         results = self._render(type, rows[:limit], _names(request, type), scopes)
         if len(rows) <= limit:
-            return Answer(200, {"results": results})
+            return Response(200, {"results": results})
         following = str(rows[limit - 1].id + 1)  # list `after` is the last id + 1 (recorded, 2025-02)
         link = f"https://api.hubapi.com{request.path}?limit={limit}&after={following}"
-        return Answer(200, {"results": results, "paging": {"next": {"after": following, "link": link}}})
+        return Response(200, {"results": results, "paging": {"next": {"after": following, "link": link}}})
 
-    def _get(self, request: Request, *, type: Table, id: str, scopes: frozenset[str]) -> Answer:
+    def _get(self, request: Request, *, type: Table, id: str, scopes: frozenset[str]) -> Response:
         row = type.find(int(id))
         if row is None or row.archived != (request.first("archived") == "true"):
             return self._error(404, "resource not found", "OBJECT_NOT_FOUND")
-        return Answer(200, self._render(type, [row], _names(request, type), scopes)[0])
+        return Response(200, self._render(type, [row], _names(request, type), scopes)[0])
 
-    def _owners(self, request: Request, *, scopes: frozenset[str]) -> Answer:
+    def _owners(self, request: Request, *, scopes: frozenset[str]) -> Response:
         limit, after = int(request.first("limit", "100")), int(request.first("after", "0"))
         if not 1 <= limit <= MAX_OWNERS:
             raise Refused(f"limit must be between 1 and {MAX_OWNERS}")
@@ -193,20 +193,20 @@ class HubSpot(Portal):
         answer: Json = {"results": owners[after : after + limit]}
         if after + limit < len(owners):
             answer["paging"] = {"next": {"after": str(after + limit), "link": "?"}}
-        return Answer(200, answer)
+        return Response(200, answer)
 
-    def _owner(self, request: Request, *, id: str, scopes: frozenset[str]) -> Answer:
+    def _owner(self, request: Request, *, id: str, scopes: frozenset[str]) -> Response:
         key = "userIdIncludingInactive" if request.first("idProperty") == "userId" else "id"
         archived = request.first("archived") == "true"
         for owner in self.owners.values():
             if str(owner[key]) == id and owner["archived"] == archived:
-                return Answer(200, owner)
+                return Response(200, owner)
         return self._error(404, "resource not found", "OBJECT_NOT_FOUND")
 
-    def _dispositions(self, request: Request, *, scopes: frozenset[str]) -> Answer:
-        return Answer(200, self.dispositions)
+    def _dispositions(self, request: Request, *, scopes: frozenset[str]) -> Response:
+        return Response(200, self.dispositions)
 
-    def _property(self, request: Request, *, type: Table, name: str, scopes: frozenset[str]) -> Answer:
+    def _property(self, request: Request, *, type: Table, name: str, scopes: frozenset[str]) -> Response:
         if name not in type.kinds:
             return self._error(404, f"Property {name} does not exist", "OBJECT_NOT_FOUND")
         options = self.options.get((type.name, name), [])
@@ -214,12 +214,12 @@ class HubSpot(Portal):
             options = [(item["id"], item["label"]) for item in self.dispositions]
         shown = [{"value": v, "label": text, "displayOrder": i, "hidden": False} for i, (v, text) in enumerate(options)]
         kind = {"enum": "enumeration", "id": "number"}.get(type.kinds[name], type.kinds[name])
-        return Answer(200, {"name": name, "label": name, "type": kind, "options": shown, "archived": False})
+        return Response(200, {"name": name, "label": name, "type": kind, "options": shown, "archived": False})
 
-    def _details(self, request: Request, *, scopes: frozenset[str]) -> Answer:
+    def _details(self, request: Request, *, scopes: frozenset[str]) -> Response:
         offset = datetime.fromtimestamp(self.clock.ms() / 1000, ZoneInfo(self.time_zone)).utcoffset() or timedelta()
         sign, minutes = "-" if offset < timedelta() else "+", abs(offset) // timedelta(minutes=1)
-        return Answer(200, {
+        return Response(200, {
             "portalId": self.portal_id, "accountType": "STANDARD", "timeZone": self.time_zone,
             "companyCurrency": "USD", "additionalCurrencies": [],
             "utcOffset": f"{sign}{minutes // 60:02}:{minutes % 60:02}",
@@ -227,7 +227,7 @@ class HubSpot(Portal):
             "uiDomain": "app.hubspot.com", "dataHostingLocation": "na1",
         })  # fmt: skip
 
-    def _usage(self, request: Request, *, scopes: frozenset[str]) -> Answer:
+    def _usage(self, request: Request, *, scopes: frozenset[str]) -> Response:
         usage = sample("account_usage_daily_private_apps.200.json")
         now = datetime.fromtimestamp(self.clock.ms() / 1000, ZoneInfo(self.time_zone))
         midnight = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -236,7 +236,7 @@ class HubSpot(Portal):
             "collectedAt": iso(self.clock.ms()), "currentUsage": self._used,
             "resetsAt": resets_at, "usageLimit": self.daily_limit,
         }  # fmt: skip
-        return Answer(200, usage)
+        return Response(200, usage)
 
     def _render(self, table: Table, rows: list[Row], names: Iterable[str], scopes: frozenset[str]) -> list[Json]:
         rendered = table.render(rows, names)
@@ -245,18 +245,18 @@ class HubSpot(Portal):
                 row["properties"] = {n: None if n in REDACTED else v for n, v in row["properties"].items()}
         return rendered
 
-    def _over_limit(self, kind: str) -> Answer | None:
+    def _over_limit(self, kind: str) -> Response | None:
         """Charge one request to its limits; the recorded 429 when it is one too many."""
         now = self.clock.ms()
         today = datetime.fromtimestamp(now / 1000, ZoneInfo(self.time_zone)).date().isoformat()
         if today != self._today:
             self._today, self._used = today, 0
         if self.daily_limit and self._used >= self.daily_limit:
-            return Answer(429, sample("error_429_daily.json"))
+            return Response(429, sample("error_429_daily.json"))
         if kind == "search" and not self._searches.take(now, self.search_per_second):
-            return Answer(429, sample("error_429_secondly_search.json"))
+            return Response(429, sample("error_429_secondly_search.json"))
         if kind not in ("search", "associations") and not self._others.take(now, self.per_ten_seconds):
-            return Answer(429, sample("error_429_ten_secondly.json"))
+            return Response(429, sample("error_429_ten_secondly.json"))
         self._used += 1
         return None
 
@@ -269,7 +269,7 @@ class HubSpot(Portal):
         }  # fmt: skip
         return {f"X-HubSpot-RateLimit-{name}": str(number) for name, number in numbers.items()}
 
-    def _out_of_scope(self, kind: str, parts: dict[str, str], scopes: frozenset[str]) -> Answer | None:
+    def _out_of_scope(self, kind: str, parts: dict[str, str], scopes: frozenset[str]) -> Response | None:
         needed: set[str] = set()
         if kind in ("search", "batch", "list", "get"):
             needed = {SCOPE_OF.get(TYPES.get(parts["type"], ""), CONTACTS_READ)}
@@ -287,14 +287,14 @@ class HubSpot(Portal):
         links = {"scopes": "https://developers.hubspot.com/scopes"}
         return self._error(403, NO_SCOPES, "MISSING_SCOPES", errors=errors, links=links)
 
-    def _batch_answer(self, results: list[Json], errors: list[Json]) -> Answer:
+    def _batch_answer(self, results: list[Json], errors: list[Json]) -> Response:
         now = iso(self.clock.ms())
         body = {"status": "COMPLETE", "results": results, "startedAt": now, "completedAt": now}
-        return Answer(207, {**body, "numErrors": len(errors), "errors": errors}) if errors else Answer(200, body)
+        return Response(207, {**body, "numErrors": len(errors), "errors": errors}) if errors else Response(200, body)
 
-    def _error(self, status: int, message: str, category: str, **more: Any) -> Answer:
+    def _error(self, status: int, message: str, category: str, **more: Any) -> Response:
         body = {"status": "error", "message": message, "correlationId": str(uuid4()), "category": category, **more}
-        return Answer(status, body)
+        return Response(status, body)
 
 
 NO_CREDENTIALS = (

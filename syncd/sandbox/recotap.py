@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from syncd.sandbox.clock import Clock, iso
-from syncd.sandbox.server import Answer, Request, StandIn
+from syncd.sandbox.server import Request, Response, StandIn
 from syncd.sandbox.validator import flat, validate
 
 KEY = "sandbox-key"
@@ -139,7 +139,7 @@ class Recotap(StandIn):
         wanted = {"sales-activities": ("POST", "post"), "accounts": ("GET", "accounts")}.get(name)
         return wanted[1] if base in BASES and wanted is not None and wanted[0] == request.method else "other"
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: Request) -> Response:
         """Judge in the order of an Express and NestJS server: body parser, route, key, validation, work."""
         if len(request.body) > self.max_body:
             return self._error(request, 413, "request entity too large")
@@ -157,7 +157,7 @@ class Recotap(StandIn):
             return self._error(request, 401, "Invalid API key" if key else "X-Api-Key header is required")
         return self._accounts(request) if kind == "accounts" else self._post(request, body)
 
-    def _post(self, request: Request, body: Any) -> Answer:
+    def _post(self, request: Request, body: Any) -> Response:
         with self.lock:  # creation is atomic: two requests with one id cannot both create it
             items = _items(body)
             ids = tuple(str(item.get("externalActivityId")) for item in items)
@@ -166,7 +166,7 @@ class Recotap(StandIn):
             self.posts.append((ids, 0 if answer.deliver == "reset" else answer.status))
             return answer
 
-    def _refusal(self, request: Request, body: Any, items: list[Item]) -> Answer | None:
+    def _refusal(self, request: Request, body: Any, items: list[Item]) -> Response | None:
         """Refuse the whole body, nothing stored, for one bad item."""
         errors = validate(body if isinstance(body, dict) else {}, whitelist=self.whitelist)
         if errors:
@@ -182,7 +182,7 @@ class Recotap(StandIn):
             return self._error(request, 500, "Internal server error")
         return None
 
-    def _create(self, request: Request, items: list[Item]) -> Answer:
+    def _create(self, request: Request, items: list[Item]) -> Response:
         results: list[Item] = []
         for item in items:
             result = self._store(item)
@@ -197,16 +197,16 @@ class Recotap(StandIn):
         data: Item = {"results": results, "summary": summary}
         if not self._any("bare", items):
             data = self._envelope(request, 200, data=data)
-        return self._misdelivered(request, items) or Answer(200, data)
+        return self._misdelivered(request, items) or Response(200, data)
 
-    def _misdelivered(self, request: Request, items: list[Item]) -> Answer | None:
+    def _misdelivered(self, request: Request, items: list[Item]) -> Response | None:
         """Lose the answer to work that is done."""
         if self._any("store_then_drop", items):
-            return Answer(200, deliver="reset")
+            return Response(200, deliver="reset")
         if self._any("store_then_error", items):
             return self._error(request, 500, "Internal server error")
         if self._any("html", items):
-            return Answer(200, "<html><body>Welcome</body></html>", {"Content-Type": "text/html"})
+            return Response(200, "<html><body>Welcome</body></html>", {"Content-Type": "text/html"})
         return None
 
     def _store(self, item: Item) -> Item:
@@ -234,7 +234,7 @@ class Recotap(StandIn):
         """Apply a rule for a whole body: once, when it matches any item."""
         return any(self._taken(do, item) for item in items)
 
-    def _accounts(self, request: Request) -> Answer:
+    def _accounts(self, request: Request) -> Response:
         with self.lock:
             accounts = list(self.accounts.values())
         if "domains" in request.query:
@@ -251,9 +251,9 @@ class Recotap(StandIn):
         end = int(start) + int(limit)
         # nextCursor stays filled on the last page (seen); hasNextPage tells
         page = {"data": accounts[int(start) : end], "nextCursor": str(end), "hasNextPage": end < len(accounts)}
-        return Answer(200, self._envelope(request, 200, data={**page, "syncTimestamp": iso(self.clock.ms())}))
+        return Response(200, self._envelope(request, 200, data={**page, "syncTimestamp": iso(self.clock.ms())}))
 
-    def _invalid(self, request: Request, errors: list[Item]) -> Answer:
+    def _invalid(self, request: Request, errors: list[Item]) -> Response:
         """Answer 400 in the configured style; the docs promise none of them."""
         envelope = self._envelope(request, 400, message="Bad Request")
         styles = {
@@ -262,10 +262,10 @@ class Recotap(StandIn):
             "opaque": {**envelope, "customMessage": "Validation failed", "data": None},
             "bare": envelope,
         }
-        return Answer(400, styles[self.style])
+        return Response(400, styles[self.style])
 
-    def _error(self, request: Request, status: int, message: str) -> Answer:
-        return Answer(status, self._envelope(request, status, message=message))
+    def _error(self, request: Request, status: int, message: str) -> Response:
+        return Response(status, self._envelope(request, status, message=message))
 
     def _envelope(self, request: Request, status: int, **more: Any) -> Item:
         return {"statusCode": status, "timestamp": iso(self.clock.ms()), "path": request.path, **more}

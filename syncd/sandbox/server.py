@@ -46,7 +46,7 @@ class Request:
 
 
 @dataclass(slots=True)
-class Answer:
+class Response:
     """What goes back, and how much of it."""
 
     status: int
@@ -80,7 +80,7 @@ class StandIn:
         """Name the endpoint that a request is for."""
         raise NotImplementedError
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: Request) -> Response:
         """Do what the request asks."""
         raise NotImplementedError
 
@@ -108,7 +108,7 @@ class StandIn:
         """Return the Date of a response made now; empty for none."""
         return formatdate(self.clock.ms() / 1000 + self.date_skew_s, usegmt=True) if self.date is None else self.date
 
-    def respond(self, request: Request) -> Answer:
+    def respond(self, request: Request) -> Response:
         """Answer one request, faults and latency included."""
         if request.path == CONTROL:
             return self._control(request)
@@ -120,7 +120,7 @@ class StandIn:
             self.on_request(index, kind)
         asked = unquote_plus(request.target.partition("?")[2])
         fault = self.faults.choose(request.method, request.path, asked)
-        answer = self.answer(request) if fault is None or fault.works_first else Answer(503)
+        answer = self.answer(request) if fault is None or fault.works_first else Response(503)
         if fault is not None:
             answer = self._spoil(answer, fault)
         if self.latency_s:
@@ -128,14 +128,14 @@ class StandIn:
         self.log.append((index, kind, request.path, 0 if answer.deliver in ("close", "reset") else answer.status))
         return answer
 
-    def _spoil(self, answer: Answer, fault: Fault) -> Answer:
+    def _spoil(self, answer: Response, fault: Fault) -> Response:
         if fault.action == "answer":
-            return Answer(fault.status, fault.body, dict(fault.headers))
+            return Response(fault.status, fault.body, dict(fault.headers))
         if fault.action == "drip":
-            return Answer(200, deliver="drip")
+            return Response(200, deliver="drip")
         if fault.action == "cut_json":
             whole = answer.encoded()
-            return Answer(answer.status, whole[: len(whole) // 2], answer.headers)
+            return Response(answer.status, whole[: len(whole) // 2], answer.headers)
         if fault.action in ("hang", "slow"):
             self.faults.wait(fault.seconds)
         if fault.action != "slow":
@@ -146,14 +146,14 @@ class StandIn:
         self.clock.offset_s = (self.clock.offset_s if offset_s is None else offset_s) + advance_s
         return {"offset_s": self.clock.offset_s, "now_ms": self.clock.ms()}
 
-    def _control(self, request: Request) -> Answer:
+    def _control(self, request: Request) -> Response:
         """Obey one order, or a list of them; a wrong one is a 400 that says why."""
         try:
             orders = json.loads(request.body)
             results = [self._obey(order) for order in (orders if isinstance(orders, list) else [orders])]
-            return Answer(200, json.dumps(results if isinstance(orders, list) else results[0]))
+            return Response(200, json.dumps(results if isinstance(orders, list) else results[0]))
         except Exception as error:  # noqa: BLE001 - whatever is wrong with an order, its author wants to read it
-            return Answer(400, {"error": f"{type(error).__name__}: {error}"})
+            return Response(400, {"error": f"{type(error).__name__}: {error}"})
 
     def _obey(self, order: dict[str, Any]) -> Any:
         arguments = dict(order)
@@ -176,14 +176,14 @@ class _Handler(BaseHTTPRequestHandler):
         query = parse_qs(split.query, keep_blank_values=True) if split.query else {}
         if self.headers.get("Transfer-Encoding"):
             self.close_connection = True
-            self._send(Answer(411, "a stand-in reads bodies with a Content-Length only"))
+            self._send(Response(411, "a stand-in reads bodies with a Content-Length only"))
         else:
             request = Request(self.command, split.path, query, self.headers, body, self.path)
             self._send(self.server.stand_in.respond(request))
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve
 
-    def _send(self, answer: Answer) -> None:
+    def _send(self, answer: Response) -> None:
         """Write head and body at once, or as much of them as the answer says."""
         if answer.deliver in ("close", "reset"):
             self._hang_up(reset=answer.deliver == "reset")

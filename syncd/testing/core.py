@@ -100,7 +100,7 @@ class ConnectorConformance:
             (page,) = scene.read(since=scene.at(2), until=scene.at(8))
             assert not page.refs
             assert not page.records
-            assert page.until == scene.at(8)
+            assert page.complete_until == scene.at(8)
 
     def test_an_open_window_ends_at_the_passs_start(self, crm: Crm) -> None:
         """`until=None` reads up to the CRM's present, less two seconds at most; what comes after is the next pass's."""
@@ -109,7 +109,7 @@ class ConnectorConformance:
             early, late = scene.put(now - timedelta(seconds=4)), scene.put(now + timedelta(seconds=30))
             pages = scene.read()
             assert [ref.crm_id for page in pages for ref in page.refs] == [early]
-            end = pages[-1].until
+            end = pages[-1].complete_until
             assert end is not None
             assert now - timedelta(seconds=2) - crm.granule <= end <= crm.now(), "the end is the CRM's present"
             crm.advance(60)
@@ -476,7 +476,7 @@ def _counts(crm: Crm) -> list[int]:
 def _wide(scene: Scene, since: datetime, until: datetime) -> list[Ref]:
     """Read a window of odd bounds, past the checks that hold for whole granules."""
     found: list[Page] = list(scene.connect().fetch(scene.stream, scene.window(until, since=since)))
-    assert all(page.until is not None and page.until <= until for page in found), "no page vouches beyond the window"
+    assert all(page.complete_until is not None and page.complete_until <= until for page in found), "no page vouches beyond the window"
     return [ref for page in found for ref in page.refs]
 
 

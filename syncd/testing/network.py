@@ -45,7 +45,7 @@ class NetworkConformance:
                 connector = scene.connect()
                 pages = scene.read(connector=connector)
                 assert set(scene.books) == {early}, f"with a local clock that is {skew} off"
-                end = pages[-1].until
+                end = pages[-1].complete_until
                 assert end is not None
                 assert now - timedelta(seconds=2) - crm.granule <= end <= crm.now(), "the end is the CRM's present"
                 assert connector.count(scene.stream, scene.window(None)) == 1, "count's open end is the same"

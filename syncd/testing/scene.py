@@ -174,7 +174,7 @@ class Scene:
             close(reading)
         if pages is None or len(got) < pages:
             assert got, "a window yields at least one page, which tells its end"
-            assert until is None or got[-1].until == until, "the last page's `until` is the window's end"
+            assert until is None or got[-1].complete_until == until, "the last page's `until` is the window's end"
         return got
 
     def refs(self, since: datetime, until: datetime | None) -> list[Ref]:
@@ -195,7 +195,7 @@ class Scene:
         records: list[Record] = []
         missing: list[str] = []
         for page in connector.fetch_ids(self.stream, ids):
-            assert page.until is None, "a look-up has no window"
+            assert page.complete_until is None, "a look-up has no window"
             assert [ref.crm_id for ref in page.refs] == [each.ref.crm_id for each in page.records], (
                 "a look-up's records are whole, one for each ref"
             )
@@ -236,10 +236,10 @@ class Scene:
         since, until = window
         refs = {ref.crm_id: ref for ref in page.refs}
         self._check_page(page, asked)
-        assert page.until is not None, "a window's page tells how far it vouches"
-        assert until is None or page.until <= until, "no page vouches for more than was asked"
-        if before and before[-1].until is not None:
-            assert before[-1].until <= page.until, "what is vouched for grows from page to page"
+        assert page.complete_until is not None, "a window's page tells how far it vouches"
+        assert until is None or page.complete_until <= until, "no page vouches for more than was asked"
+        if before and before[-1].complete_until is not None:
+            assert before[-1].complete_until <= page.complete_until, "what is vouched for grows from page to page"
         settled = (ref for each in before for ref in each.refs if ref.crm_id not in self._unsettled)
         last = max((ref.modified_at for ref in settled), default=since)
         for ref in page.refs:
@@ -253,7 +253,7 @@ class Scene:
         for record in page.records:
             self.books[record.ref.crm_id] = Entry(record.ref.modified_at, self.title(record, connector))
         if refs:
-            mark = min(max(ref.modified_at for ref in page.refs), page.until)
+            mark = min(max(ref.modified_at for ref in page.refs), page.complete_until)
             self.watermark = mark if self.watermark is None else max(self.watermark, mark)
         self._check_watermark()
 

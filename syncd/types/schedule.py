@@ -48,7 +48,7 @@ Zone = Annotated[str, AfterValidator(_zone), Field(examples=["Europe/Berlin"])]
 Cron = Annotated[str, AfterValidator(_comes), Field(examples=["*/5 * * * *"])]
 
 
-class Timetable(BaseModel):
+class Schedule(BaseModel):
     """Either `every` or `cron`; neither of them: somebody else's timetable holds."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -31,7 +31,7 @@ from syncd.cli import main as cli  # noqa: E402
 from syncd.ledger import file  # noqa: E402
 from syncd.passes import reader  # noqa: E402
 from syncd.recotap import sender  # noqa: E402
-from syncd.recotap.responses import Answer  # noqa: E402
+from syncd.recotap.responses import BatchResult  # noqa: E402
 
 HASTE = float(os.environ.get("HASTE", "1"))
 KINDS = ("commit-before", "commit-after", "post-before", "post-after")
@@ -60,7 +60,7 @@ def writing(db: Any, path: Path) -> Iterator[None]:
     reach("commit-after")
 
 
-def post(self: sender.Sender, sent: Sequence[tuple[str, str]]) -> Answer:
+def post(self: sender.Sender, sent: Sequence[tuple[str, str]]) -> BatchResult:
     """A POST with a boundary on either side."""
     reach("post-before")
     answer = _post(self, sent)

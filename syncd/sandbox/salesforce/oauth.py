@@ -7,7 +7,7 @@ from urllib.parse import parse_qs
 
 import jwt
 
-from syncd.sandbox.server import Answer, Request
+from syncd.sandbox.server import Request, Response
 
 if TYPE_CHECKING:
     from syncd.sandbox.salesforce.org import Org
@@ -27,7 +27,7 @@ class Denied(Exception):
         self.error, self.status = error, status
 
 
-def token(org: "Org", request: Request) -> Answer:
+def token(org: "Org", request: Request) -> Response:
     """Answer one token request; there is no expires_in in it, as in the recorded answer."""
     form = {name: values[0] for name, values in parse_qs(request.body.decode("utf-8", "replace")).items()}
     try:
@@ -43,8 +43,8 @@ def token(org: "Org", request: Request) -> Answer:
         else:
             raise Denied("unsupported_grant_type", "grant type not supported")
     except Denied as denied:
-        return Answer(denied.status, {"error": denied.error, "error_description": str(denied)})
-    return Answer(200, _session(org, request))
+        return Response(denied.status, {"error": denied.error, "error_description": str(denied)})
+    return Response(200, _session(org, request))
 
 
 def origin(request: Request) -> str:

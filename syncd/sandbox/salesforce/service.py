@@ -18,7 +18,7 @@ from syncd.sandbox.salesforce.records import Records
 from syncd.sandbox.salesforce.refusals import Refused, Unparsed, not_found
 from syncd.sandbox.salesforce.schema import ObjectKind
 from syncd.sandbox.salesforce.soql import Path
-from syncd.sandbox.server import Answer, Request
+from syncd.sandbox.server import Request, Response
 
 MAX_BATCH = 25  # subrequests (REST guide v67)
 MAX_RETRIEVE = 2000  # ids of one POST composite/sobjects (REST guide v67)
@@ -64,7 +64,7 @@ class Salesforce(Records):
         rest = (match["rest"] or "") if match else ""
         return named or next((kind for _, pattern, kind, _ in _ROUTES if pattern.fullmatch(rest)), "other")
 
-    def respond(self, request: Request) -> Answer:
+    def respond(self, request: Request) -> Response:
         """Answer as every stand-in does, compressed for whoever accepts it."""
         answer = super().respond(request)
         if self.gzip and "gzip" in request.headers.get("Accept-Encoding", ""):
@@ -74,32 +74,32 @@ class Salesforce(Records):
                 answer.headers = {**answer.headers, "Content-Encoding": "gzip"}
         return answer
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: Request) -> Response:
         headers = sum(len(name) + len(value) + 4 for name, value in request.headers.items())
         if headers > self.uri_limit:
-            return Answer(431, "<html><body>Request Header Fields Too Large</body></html>", HTML)
+            return Response(431, "<html><body>Request Header Fields Too Large</body></html>", HTML)
         if headers + len(request.target) > self.uri_limit:
-            return Answer(414, "<html><body>URI Too Long</body></html>", HTML)
+            return Response(414, "<html><body>URI Too Long</body></html>", HTML)
         path = request.path.rstrip("/")
         with self.lock:
             self.catch_up()
             if path == TOKEN:
                 return token(self, request)
             if path == VERSIONS:
-                return Answer(200, [_version(number) for number in self.versions])
+                return Response(200, [_version(number) for number in self.versions])
             try:
                 return self._data(request, path)
             except Refused as refused:
-                return Answer(refused.status, refused.body)
+                return Response(refused.status, refused.body)
 
-    def _data(self, request: Request, path: str) -> Answer:
+    def _data(self, request: Request, path: str) -> Response:
         """Answer what needs a session, count it, and say how much of the daily limit is used."""
         scheme, _, session = request.headers.get("Authorization", "").partition(" ")
         known = scheme in ("Bearer", "OAuth")
         if not known or not self.sessions.use(session, self.clock.ms(), self.session_lifetime_s):
             raise Refused("INVALID_SESSION_ID", "Session expired or invalid", status=401)
         if path == USERINFO:
-            return Answer(200, userinfo(self, request))
+            return Response(200, userinfo(self, request))
         answer = self._counted(request, path)
         answer.headers = {
             **answer.headers,
@@ -107,9 +107,9 @@ class Salesforce(Records):
         }
         return answer
 
-    def _counted(self, request: Request, path: str) -> Answer:
+    def _counted(self, request: Request, path: str) -> Response:
         if 0 < self.daily_limit <= self.used:
-            return Answer(403, Refused("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.").body)
+            return Response(403, Refused("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.").body)
         try:
             match = _DATA.fullmatch(path)
             if match is None:
@@ -117,9 +117,9 @@ class Salesforce(Records):
             self._check_version(int(match["version"]))
             base, rest = f"/services/data/v{match['version']}.0", match["rest"] or ""
             self.used += not rest.startswith("/composite/batch")  # there each subrequest counts
-            return Answer(200, orjson.dumps(self._dispatch(request, base, rest)))
+            return Response(200, orjson.dumps(self._dispatch(request, base, rest)))
         except Refused as refused:
-            return Answer(refused.status, refused.body)
+            return Response(refused.status, refused.body)
 
     def _check_version(self, version: int) -> None:
         if version not in self.versions:
