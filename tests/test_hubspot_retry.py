@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from connectors.hubspot.pace import RollingWindow, EvenSpacing
-from connectors.hubspot.retry import Call, Attempt, Refused, interpret, missing_scopes, until_midnight
+from connectors.hubspot.rate_limit import EvenSpacing, RollingWindow
+from connectors.hubspot.retry import Attempt, Call, Refused, interpret, missing_scopes, until_midnight
 from syncd.errors import Malformed, Unauthorized, Unavailable
 from syncd.http.response import Failure, Response, TransportError, retry_after
 

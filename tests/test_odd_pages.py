@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from connectors.hubspot.retry import SCOPES_MOST, Call, Attempt, interpret, missing_scopes
+from connectors.hubspot.retry import SCOPES_MOST, Attempt, Call, interpret, missing_scopes
 from syncd.connector import Window
 from syncd.errors import Malformed, Unauthorized, Unreadable
 from syncd.http import bodies

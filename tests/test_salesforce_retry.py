@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from connectors.salesforce.retry import (
+    Attempt,
     Call,
     Error,
     Expired,
     LocatorGone,
-    Attempt,
     QueryTimeout,
     Refused,
     interpret,

@@ -14,10 +14,10 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from connectors.hubspot.config import HubSpotConfig
-from connectors.hubspot.pace import RollingWindow, EvenSpacing
-from connectors.hubspot.retry import Call, Attempt, interpret
+from connectors.hubspot.ids import is_id
+from connectors.hubspot.rate_limit import EvenSpacing, RollingWindow
+from connectors.hubspot.retry import Attempt, Call, interpret
 from connectors.hubspot.search import TIME, search_body
-from connectors.hubspot.values import is_id
 from syncd.connector import Context
 from syncd.errors import Stopped, Unauthorized, Unavailable
 from syncd.http.response import Failure, Response, TransportError

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from connectors.hubspot.values import ids
+from connectors.hubspot.ids import ids
 from syncd.activity import Company, Direction, Draft, Owner, Person, Status
 from syncd.connector import Record
 from syncd.errors import Unreadable

@@ -101,7 +101,9 @@ class Portal:
         self._store = store
         self._base_url = base_url
         self.owners = CachedTable[Owner](store, "owners", self._ask_owners, _pack_owner, _unpack_owner)
-        self.dispositions = CachedTable[str](store, "dispositions", self._ask_dispositions, str, str, otherwise=DISPOSITIONS)
+        self.dispositions = CachedTable[str](
+            store, "dispositions", self._ask_dispositions, str, str, otherwise=DISPOSITIONS
+        )
         self.seniorities = CachedTable[str](
             store, "seniorities", self._ask_seniorities, str, str, refusable=True, otherwise={}
         )

@@ -12,10 +12,10 @@ from typing import Any, Generic, TypeVar
 
 from connectors.hubspot import mapping
 from connectors.hubspot.client import Client
+from connectors.hubspot.ids import by_number, ids, is_id
 from connectors.hubspot.paging import Chain
 from connectors.hubspot.portal import Portal
 from connectors.hubspot.retry import Refused
-from connectors.hubspot.values import by_number, ids, is_id
 from syncd.activity import Company, Person
 from syncd.connector import Record, Ref
 from syncd.fields import dig, parse_text

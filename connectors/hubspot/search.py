@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from connectors.hubspot.ids import by_number
 from connectors.hubspot.retry import CHANGED
-from connectors.hubspot.values import by_number
 from syncd.connector import Needed, Ref
 from syncd.errors import Malformed
 from syncd.fields import from_ms, parse_time, to_ms

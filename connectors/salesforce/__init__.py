@@ -16,17 +16,17 @@ from typing import Any, ClassVar, TypeVar
 from zoneinfo import ZoneInfo
 
 from connectors.salesforce import mapping, soql
+from connectors.salesforce.bisect import TOO_MUCH, in_halves
 from connectors.salesforce.check import check
 from connectors.salesforce.client import Client, Refused
 from connectors.salesforce.config import SalesforceConfig
-from connectors.salesforce.halving import TOO_MUCH, in_halves
 from connectors.salesforce.org import Org
 from connectors.salesforce.reading import SECOND, Rows, halves, read, read_ref, whole
 from connectors.salesforce.related import Related
 from connectors.salesforce.retry import CHANGED, QueryTimeout, TooSlow
 from connectors.salesforce.schema import EMAIL, TASK, Schema
 from connectors.salesforce.soql import Select
-from connectors.salesforce.stretch import AdaptiveWindow
+from connectors.salesforce.window_size import AdaptiveWindow
 from syncd.activity import Draft, Owner
 from syncd.connector import Context, Finding, Page, Record, SourceConfig, Stream, Window
 from syncd.errors import Malformed, Unauthorized, Unavailable

@@ -8,7 +8,7 @@ from connectors.salesforce.org import Org
 from connectors.salesforce.retry import SHARED
 from connectors.salesforce.schema import EMAIL, ENHANCED_EMAIL, TASK, VOICE_CALL, Schema
 from connectors.salesforce.soql import Select
-from connectors.salesforce.stretch import SHORT, AdaptiveWindow
+from connectors.salesforce.window_size import SHORT, AdaptiveWindow
 from syncd.connector import Finding, Store
 from syncd.errors import Exit, SyncdError, Unauthorized, Unavailable
 from syncd.fields import dig, parse_text

@@ -22,10 +22,10 @@ from connectors.salesforce.config import SalesforceConfig
 from connectors.salesforce.paging import kept
 from connectors.salesforce.retry import (
     HOUR_S,
+    Attempt,
     Call,
     Expired,
     LocatorGone,
-    Attempt,
     QueryTimeout,
     Refused,
     TooSlow,

@@ -10,9 +10,9 @@ from datetime import timedelta
 from typing import Any
 
 from connectors.salesforce import soql
+from connectors.salesforce.bisect import in_halves
 from connectors.salesforce.client import Client, query_path
 from connectors.salesforce.config import SalesforceConfig
-from connectors.salesforce.halving import in_halves
 from connectors.salesforce.mapping import USER_PREFIX, owner
 from connectors.salesforce.schema import CONTACT, EMAIL, LEAD, TASK, WANTED, Schema
 from syncd.activity import Owner

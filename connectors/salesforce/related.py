@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from connectors.salesforce import soql
+from connectors.salesforce.bisect import in_halves
 from connectors.salesforce.client import Client
-from connectors.salesforce.halving import in_halves
 from connectors.salesforce.mapping import (
     ACCOUNT_PREFIX,
     CONTACT_PREFIX,

@@ -15,9 +15,9 @@ from connectors.salesforce.config import MY_DOMAIN, SHARED_HOSTS, SalesforceConf
 from connectors.salesforce.retry import (
     HOUR_S,
     LIMIT_EXCEEDED,
+    Attempt,
     Call,
     Error,
-    Attempt,
     elsewhere,
     limit,
     lost,

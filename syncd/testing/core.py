@@ -476,7 +476,9 @@ def _counts(crm: Crm) -> list[int]:
 def _wide(scene: Scene, since: datetime, until: datetime) -> list[Ref]:
     """Read a window of odd bounds, past the checks that hold for whole granules."""
     found: list[Page] = list(scene.connect().fetch(scene.stream, scene.window(until, since=since)))
-    assert all(page.complete_until is not None and page.complete_until <= until for page in found), "no page vouches beyond the window"
+    assert all(page.complete_until is not None and page.complete_until <= until for page in found), (
+        "no page vouches beyond the window"
+    )
     return [ref for page in found for ref in page.refs]
 
 
