@@ -590,7 +590,8 @@ class TestStops:
         push.pump()
         posts = [hand.poster.next() for _ in range(4)]
         answers = [
-            BatchResult("unauthorized", "HTTP 401"), BatchResult("wrong_url", "HTTP 404"), LOST, all_created(posts[3].ids),
+            BatchResult("unauthorized", "HTTP 401"), BatchResult("wrong_url", "HTTP 404"), LOST,
+            all_created(posts[3].ids),
         ]  # fmt: skip
         for post, answer in zip(posts, answers, strict=True):
             post.answer(answer)
@@ -1140,7 +1141,8 @@ class TestStandIn:
 
 NAMES = [f"n-{number}" for number in range(6)]
 verdicts = st.sampled_from([
-    ItemResult(Verdict.CREATED), ItemResult(Verdict.DUPLICATE), ItemResult(Verdict.FAILED, "boom"), ItemResult(Verdict.UNANSWERED, "?"),
+    ItemResult(Verdict.CREATED), ItemResult(Verdict.DUPLICATE), ItemResult(Verdict.FAILED, "boom"),
+    ItemResult(Verdict.UNANSWERED, "?"),
 ])  # fmt: skip
 orders: st.SearchStrategy[object] = st.one_of(
     st.none(),
