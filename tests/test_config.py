@@ -276,16 +276,16 @@ class TestWhatItTakes:
         config = read(source('[schedule]\ncron = "0 6 * * mon"'), SYNCD_SOURCES__CRM__SCHEDULE__EVERY="90s")
         assert config.timetable(config.sources[0]).every == timedelta(seconds=90)
 
-    def test_the_keys_fingerprint_changes_with_a_key_and_tells_nothing_of_it(self, read, tmp_path):
+    def test_the_fingerprint_of_the_secrets_changes_with_a_key_and_tells_nothing_of_it(self, read, tmp_path):
         key = tmp_path / "recotap.key"
         key.write_text("one-of-the-keys")
         config = read(SYNCD_RECOTAP__API_KEY=f"file:{key}")
-        before = config.keys()
-        assert config.keys() == before
+        before = config.secrets_fingerprint()
+        assert config.secrets_fingerprint() == before
         key.write_text("another-of-the-keys")
-        changed = config.keys()
+        changed = config.secrets_fingerprint()
         key.unlink()
-        assert len({before, changed, config.keys()}) == 3
+        assert len({before, changed, config.secrets_fingerprint()}) == 3
         assert "keys" not in changed
 
 

@@ -329,7 +329,7 @@ class SaysNothingOfAnEmptyWindow(Toy):
 @fails("an_empty_window_tells_its_end", "an_open_window_ends_at_the_passs_start")
 class TellsNoEnd(Toy):
     def page(self, *args):
-        return replace(super().page(*args), until=None)
+        return replace(super().page(*args), complete_until=None)
 
 
 @fails("both_ends_of_a_window_belong_to_it_and_nothing_beyond", "a_bound_between_two_granules_cuts_off_nothing_inside")

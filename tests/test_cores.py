@@ -20,7 +20,7 @@ COMMAND = """
 import contextlib, ctypes, os, resource, sys
 hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
 resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
-from syncd import cli
+from syncd.cli import main as cli
 sys.argv = ["syncd", *sys.argv[1:]]
 with contextlib.suppress(SystemExit):
     cli.main()

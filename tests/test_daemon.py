@@ -355,7 +355,8 @@ def test_a_thread_that_ends_ends_the_daemon_loudly(live: World, thread: str) -> 
     (live.path / "broken.py").write_text(
         "import sys, threading, time\n"
         "from syncd.daemon import worker\n"
-        "from syncd import cli, wiring\n"
+        "from syncd.cli import main as cli\n"
+        "from syncd.passes import wiring\n"
         "def die(*args, **kwargs):\n"
         "    raise SystemExit\n"
         "def kill():\n"

@@ -546,7 +546,7 @@ class TestThrottling:
             names = desk.book_many(1000)
             recotap.when = lambda number: throttled(1) if number in (1, 4, 7, 10, 13) else None
             push = desk.run(desk.push())
-            assert push._most == 1
+            assert push._breaker.limit == 1
             delivered_once(desk, recotap, names)
 
 

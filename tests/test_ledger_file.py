@@ -231,10 +231,10 @@ class TestNotALedger:
             import os, sys
             from pathlib import Path
             from syncd.errors import LedgerError
-            from syncd.ledger import Glance, Ledger, held
+            from syncd.ledger import Ledger, LedgerReader, held
             os.setegid(65534), os.seteuid(65534)
             path = Path(sys.argv[1])
-            for opening in (Glance.at, Ledger.open, lambda path: held(path, "sync")):
+            for opening in (LedgerReader.at, Ledger.open, lambda path: held(path, "sync")):
                 try:
                     with opening(path):
                         print("opened")

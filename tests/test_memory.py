@@ -9,7 +9,7 @@ from syncd import memory
 
 RESIDENT = """
 import threading
-from syncd.daemon import memory
+from syncd import memory
 memory.share_one_arena()
 def resident():
     return int(next(line for line in open("/proc/self/status") if line.startswith("VmRSS")).split()[1]) / 1024

@@ -863,7 +863,7 @@ def test_a_pass_over_one_crm_does_not_load_the_other_ones_client(
     """Though both are configured: each costs tens of megabytes and tenths of a second."""
     code = """if True:
         import sys
-        from syncd import cli
+        from syncd.cli import main as cli
         try:
             cli.main()
         except SystemExit as left:

@@ -148,16 +148,16 @@ class TestSweep:
     @given(st.lists(st.timedeltas(min_value=SECOND, max_value=40 * DAY), min_size=1, max_size=20))
     def test_a_row_that_shows_up_less_than_a_day_late_is_read_however_irregular_the_passes(self, pauses):
         """Each instant less than 24 h before a pass lies in that pass's window, or in that of a later sweep."""
-        clock, swept_at, windows = Ticking(), None, []
+        clock, swept_at, spans = Ticking(), None, []
         for pause in pauses:
             sweep = windows.sweep_due(swept_at=swept_at, now=clock())
             since = windows.window_since(
                 start=START, overlap=15 * MINUTE, watermark=clock(), swept_at=swept_at, sweep=sweep, now=clock()
             )
-            windows.append((clock(), since, sweep))
+            spans.append((clock(), since, sweep))
             swept_at = clock() if sweep else swept_at
             clock.tick(pause)
-        sweeps = [(at, since) for at, since, sweep in windows if sweep]
+        sweeps = [(at, since) for at, since, sweep in spans if sweep]
         for (before, _), (_, since) in pairwise(sweeps):
             assert since <= before - DAY
 

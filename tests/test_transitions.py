@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from syncd.lifecycle import timing, transitions
 from syncd.lifecycle.states import MEANINGS, MOVES, Cause, IllegalMove, State, Verdict
 from syncd.lifecycle.transitions import DELETED, UNREADABLE, Row, after_missing, after_reread, first_seen
+from syncd.passes import windows
 from tests.ledgers import DAY, HOUR, MINUTE, NOW, SECOND, WEEK, Ticking, half
 from tests.ledgers import reading as look
 
@@ -411,7 +412,7 @@ class TestJudged:
 def test_giving_up_and_back_off_are_those_of_the_design():
     assert timing.GIVE_UP_AFTER == 30 * DAY
     assert (timing.BACK_OFF_FIRST, timing.BACK_OFF_MOST) == (5 * MINUTE, 6 * HOUR)
-    assert (timing.SWEEP_REACH, timing.FIRST_SWEEP_REACH) == (DAY, 2 * DAY)
+    assert (windows.SWEEP_REACH, windows.FIRST_SWEEP_REACH) == (DAY, 2 * DAY)
 
 
 YEAR = 365 * DAY

@@ -1,17 +1,15 @@
-"""Send what is due: which batch goes next, and what its answer means for the rest of the pass.
+"""Send the due activities: choose the next batch, and act on its result.
 
-    first POST      its answer           an outage          once what was in flight is back:
-    goes alone ───► open ─────────────► closed ──────────► one probe ──── an outage ──► stopped
-                    `concurrency` POSTs   ▲  its answer: open ◄──┘
+The circuit breaker says how many POSTs may be in flight. What is left of a batch waits in one of two queues:
 
-What a batch leaves behind waits in two heaps: `again` (nothing of it was stored: the
-bystanders of a 400, the halves of a batch that is too large) goes out before anything
-else; `suspect` (it met a time-out or a 5xx) goes last and one at a time, is halved
-when it fails once more, and so gives its innocents free in the same pass. What stood
-alone in the end, this time or in an earlier pass, comes after everything else, one by
-one until it fails again: it never serves as a probe, for its failure proves no outage.
+- `again`: Recotap stored none of it (bystanders of a 400, halves of a batch that is too large). It goes out first.
+- `suspect`: it met a time-out or a 5xx. It goes out last, one batch at a time, and is split when it fails again, so
+  that the healthy activities are delivered in the same pass.
 
-Nothing here knows HTTP or SQL, and no decision is made anywhere else.
+An activity that fails alone is a poison message. It is retried after everything else, one at a time. It is never the
+probe, because its failure does not prove an outage. A failed probe stops sending for this pass.
+
+This module knows neither HTTP nor SQL. All decisions about sending are here and in `breaker`.
 """
 
 import json
@@ -27,27 +25,27 @@ from syncd import clock
 from syncd.errors import Exit
 from syncd.ledger import RECOTAP, AttemptResult, Claimed, Ledger
 from syncd.lifecycle.states import MEANINGS, Verdict
+from syncd.passes.breaker import Breaker, Circuit
 from syncd.privacy.redaction import redact, redact_value
 from syncd.privacy.scrubbing import cut, scrub
 from syncd.recotap.responses import BatchResult, ItemResult
 from syncd.recotap.sender import BATCH, KEY_HINT, URL_HINT
 
-PROBE_AFTER_S = 1.0  # first wait before the probe, jittered; Retry-After goes before it
 NOTHING_LOST = "nothing is lost and nothing to do: the next pass goes on by itself"
 LONGEST_WAIT_S = 60.0  # a longer pause outlives the pass: the ledger keeps it
 MOST_REFUSALS_IN_A_ROW = 2 * BATCH  # 400s without one acceptance: it is not the items' fault
 
 
 class Poster(Protocol):
-    """What sends one batch; `sender.Sender` in earnest."""
+    """Sends one batch; in production `recotap.sender.Sender`."""
 
     def post(self, sent: Sequence[tuple[str, str]]) -> BatchResult:
-        """POST (externalActivityId, JSON object) pairs and say what came of it; never raises."""
+        """POST (externalActivityId, JSON object) pairs and return the result. Never raises."""
 
 
 @dataclass(slots=True)
 class Totals:
-    """What a pass sent."""
+    """Counts of one pass's POSTs, activities and verdicts."""
 
     posts: int = 0
     sent: int = 0
@@ -57,7 +55,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class SendingStopped:
-    """Why nothing more is sent in this pass; nothing of it is the activities' fault."""
+    """The cause that ended sending in this pass. No activity is to blame."""
 
     exit_code: Exit
     message: str
@@ -74,9 +72,10 @@ class _Job:
 
 
 class Push:
-    """One pass's sending. `pump` and `settle` are called in the ledger's thread; POSTs run in threads of their own.
+    """Send the due activities of one pass. Call `pump` and `settle` in the ledger's thread.
 
-    `answered(token)` is called in those threads when a POST has come back: pass the token to `settle`.
+    POSTs run in threads of their own, which call `answered(token)` when a POST has returned.
+    Pass the token to `settle`.
     """
 
     def __init__(
@@ -92,42 +91,37 @@ class Push:
         rng: random.Random | None = None,
         certain: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`certain` says whether a server confirms the clock; it is asked before a verdict that ages an activity."""
+        """`certain` tells whether a server confirms the clock. It is called before a verdict that ages an activity."""
         self._ledger = ledger
         self._certain = certain
         self._poster = poster
-        self._most = concurrency
         self._max_age = max_age
         self._now = now
-        self._monotonic = monotonic
         self._answered = answered
         self._random = rng or random.Random()
+        self._breaker = Breaker(concurrency, monotonic=monotonic, random=self._random.random)
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="post")
         self._first_post = ledger.first_post()
         self._again: deque[tuple[Claimed, ...]] = deque()
         self._suspect: deque[tuple[Claimed, ...]] = deque()
-        self._open = False  # True: Recotap has answered, and no outage since
-        self._failed = False  # True: an outage, and no answer to a probe since
-        self._got_through = False  # True: Recotap has answered in this pass
         self._refusals = 0  # 400s in a row
         self._batch = BATCH
-        self._wait_until = 0.0  # monotonic: no POST before
         self.in_flight = 0
         self.stop: SendingStopped | None = None
         self.totals = Totals()
 
-    # -- what goes out ------------------------------------------------------------------
-
     def pump(self) -> None:
-        """Send as many batches as may be in flight now; each intent is committed first."""
+        """Send as many batches as may be in flight now. Each intent is committed first."""
         while self._may_send():
             batch, suspect = self._next()
             if not batch:
                 return
             claim = self._ledger.intend(batch, now=self._now())
-            if not claim.activities:  # what waited in a heap was read again meanwhile, and is pending no more
+            if not claim.activities:  # a re-read has taken all of a queued batch out of `pending`
                 continue
-            job = _Job(claim.post_id, claim.activities, probe=not self._open, suspect=suspect)
+            job = _Job(
+                claim.post_id, claim.activities, probe=self._breaker.state is not Circuit.CLOSED, suspect=suspect
+            )
             self.in_flight += 1
             self.totals.posts += 1
             self.totals.sent += len(claim.activities)
@@ -141,19 +135,17 @@ class Push:
         self._answered((job, answer))
 
     def _may_send(self) -> bool:
-        if self.stop or self.wait_s() > 0:
+        if self.stop or not self._breaker.permits(self.in_flight):
             return False
-        if not self.in_flight or self.in_flight >= self._most:
-            return not self.in_flight  # without a look at the ledger
-        return self._open and not self._only_suspects()
+        return not self.in_flight or not self._only_suspects()  # the first POST needs no query
 
     def wait_s(self) -> float:
-        """Return how many seconds from now nothing may be sent; 0 when something may."""
-        return max(0.0, self._wait_until - self._monotonic())
+        """Return for how many seconds nothing may be sent, or 0."""
+        return self._breaker.wait_s()
 
     @property
     def idle(self) -> bool:
-        """Nothing is under way, and nothing is left to send in this pass."""
+        """Tell whether nothing is in flight and nothing is left to send in this pass."""
         if self.in_flight:
             return False
         return self.stop is not None or not (self._again or self._suspect or self._due(1))
@@ -166,11 +158,11 @@ class Push:
 
     def _due(self, limit: int) -> list[Claimed]:
         due = self._ledger.due(limit, first_post=self._first_post, now=self._now())
-        return [activity for activity in due if not (self._failed and activity.crashes_server)]
+        return [activity for activity in due if not (self._breaker.failing and activity.crashes_server)]
 
     def _next(self) -> tuple[Sequence[Claimed], bool]:
-        """Choose the next batch, and say whether it is under suspicion."""
-        if self._failed:
+        """Choose the next batch, and tell whether it is suspect."""
+        if self._breaker.failing:
             return self._probe()
         if self._again:
             return self._again.popleft(), False
@@ -183,10 +175,10 @@ class Push:
         return (self._suspect.popleft(), True) if self._suspect else (due[:1], True)
 
     def _probe(self) -> tuple[Sequence[Claimed], bool]:
-        """Choose a single activity to try an outage with, one that has not just failed where there is one.
+        """Choose a single activity as the probe, if possible one that has not just failed.
 
         So a request that the server may still be working on is not repeated at once,
-        and an activity that fells the server on its own does not pass for an outage.
+        and a poison message is not taken for an outage.
         """
         if self._again:
             first, *rest = self._again.popleft()
@@ -203,22 +195,20 @@ class Push:
             self._suspect.append(tuple(rest))
         return (batch[chosen],), True
 
-    # -- what came back -----------------------------------------------------------------
-
     def settle(self, returned: tuple[_Job, BatchResult]) -> None:
-        """Book the verdicts of one POST, and decide what becomes of the rest."""
+        """Book the verdicts of one POST, and queue the rest."""
         job, answer = returned
         self.in_flight -= 1
         match answer.outcome:
             case "answered":
-                self._alive(job)
+                self._breaker.record_success(probe=job.probe)
                 self._refusals = 0
                 self._book(job, [_of_item(activity, answer.verdicts) for activity in job.activities])
             case "refused":
-                self._alive(job)
+                self._breaker.record_success(probe=job.probe)
                 self._sort_out(job, answer)
             case "too_large":
-                self._alive(job)
+                self._breaker.record_success(probe=job.probe)
                 self._shrink(job, answer)
             case "unauthorized":
                 self._book_all(job, Verdict.UNAUTHORIZED, answer)
@@ -229,7 +219,7 @@ class Push:
             case "throttled":
                 self._book_all(job, Verdict.THROTTLED, answer)
                 self._again.append(job.activities)
-                self._most = max(1, self._most // 2)
+                self._breaker.throttle()
                 self._outage(job, answer)
             case "unreachable":
                 self._book_all(job, Verdict.UNREACHABLE, answer)
@@ -240,23 +230,17 @@ class Push:
                 self._outage(job, answer)
 
     def hold_back(self, until: datetime, reason: str) -> None:
-        """Send nothing in this pass: an earlier one was told to stay away until then."""
+        """Send nothing in this pass, because Recotap asked for a pause in an earlier one."""
         self.stop = SendingStopped(
             Exit.UNAVAILABLE, f"Recotap pauses until {clock.text(until)}: {reason}", NOTHING_LOST
         )
 
     def close(self) -> None:
-        """End the threads; call when nothing is in flight."""
+        """End the threads. Call it when nothing is in flight."""
         self._threads.shutdown(wait=True)
 
-    def _alive(self, job: _Job) -> None:
-        """Open up; an answer to what left before the outage proves nothing about now."""
-        self._got_through = True
-        if job.probe:
-            self._open, self._failed = True, False
-
     def _sort_out(self, job: _Job, answer: BatchResult) -> None:
-        """Part the culprits of a 400 from the rest: by the indexes it names, else by halving."""
+        """Separate the culprits of a 400 from the rest: by the indexes that it names, otherwise by halving."""
         self._refusals += 1
         if len(job.activities) == 1:
             rules = answer.culprits.get(0, "refused by Recotap's validation without a word why")
@@ -283,7 +267,7 @@ class Push:
 
     def _shrink(self, job: _Job, answer: BatchResult) -> None:
         if len(job.activities) == 1:
-            self._batch = BATCH  # it was why: the others may travel in full batches again
+            self._batch = BATCH  # this activity was the cause: the others may go in full batches again
             self._book_all(job, Verdict.TOO_LARGE, answer)
             return
         self._batch = max(1, min(self._batch, len(job.activities) // 2))
@@ -291,31 +275,29 @@ class Push:
         self._again.extend(_halves(job.activities))
 
     def _suspend(self, job: _Job, answer: BatchResult) -> None:
-        """Put aside what met an outage; in halves what was under suspicion already.
+        """Queue a batch that met an outage as suspect, in halves if it was suspect already.
 
-        What stands alone by then, and others got through, is why: it travels alone from now on.
+        If one activity is left and others got through, it is the cause: it is sent alone from now on.
         """
         verdict = Verdict.UNANSWERED if answer.stored else Verdict.UNREACHABLE
         if not job.suspect:
             self._suspect.append(job.activities)
         elif len(job.activities) > 1:
             self._suspect.extendleft(reversed(_halves(job.activities)))
-        elif self._got_through or job.activities[0].crashes_server:
+        elif self._breaker.has_answered or job.activities[0].crashes_server:
             verdict = Verdict.SUSPECT
         self._book_all(job, verdict, answer)
 
     def _outage(self, job: _Job, answer: BatchResult) -> None:
-        """Stop after a failed probe or when told to stay away for long; else close until a probe is answered."""
+        """Open the circuit. Stop sending if the probe failed, or if Recotap asks for a long pause."""
         wait = answer.retry_after or 0.0
         if wait >= LONGEST_WAIT_S:
             until = self._now() + timedelta(seconds=wait)
             self._end(Exit.UNAVAILABLE, f"Recotap asks for a pause ({answer.detail})", NOTHING_LOST, until)
-        elif job.probe and self._failed:
+        elif job.probe and self._breaker.failing:
             hint = f"{answer.hint}; nothing is lost" if answer.hint else NOTHING_LOST
             self._end(Exit.UNAVAILABLE, f"Recotap cannot be reached ({answer.detail})", hint)
-        self._open, self._failed = False, True
-        wait = (wait or PROBE_AFTER_S) + PROBE_AFTER_S * self._random.random()
-        self._wait_until = max(self._wait_until, self._monotonic() + wait)
+        self._breaker.record_failure(retry_after_s=wait)
 
     def _end(self, exit_code: Exit, message: str, hint: str, pause_until: datetime | None = None) -> None:
         if self.stop is None:
@@ -341,7 +323,10 @@ def _halves(activities: tuple[Claimed, ...]) -> tuple[tuple[Claimed, ...], tuple
 
 
 def _of_item(activity: Claimed, verdicts: Mapping[str, ItemResult]) -> AttemptResult:
-    """Judge one activity of a 200: what it does not name is unknown, and a duplicate is ours if we may have sent it."""
+    """Return the result of one activity of a 200.
+
+    Its fate is unknown if the response does not name it. A duplicate is ours if an earlier attempt may have stored it.
+    """
     judged = verdicts.get(activity.external_activity_id)
     if judged is None:
         return AttemptResult(activity.id, Verdict.UNANSWERED, "the answer does not name it")
@@ -352,6 +337,6 @@ def _of_item(activity: Claimed, verdicts: Mapping[str, ItemResult]) -> AttemptRe
 
 
 def _told(text: str, activity: Claimed) -> str:
-    """Strip what is private; a subject with an address in it is known in both its forms, or its rest would stay."""
+    """Redact and scrub a text. The payload counts in both forms, as a subject may hold an address."""
     payload = json.loads(activity.body)
     return redact(scrub(redact(cut(text)), [payload, redact_value(payload)]))
