@@ -15,6 +15,7 @@ from syncd.sandbox.hubspot import HubSpot
 from syncd.sandbox.portal import TOKEN
 from syncd.sandbox.recotap import KEY, Recotap
 from syncd.sandbox.server import Server
+from syncd.sandbox.world import fill
 
 if TYPE_CHECKING:
     from syncd.sandbox.salesforce import Certificate, Salesforce
@@ -110,8 +111,6 @@ def serve(
     `world` goes to `world.fill`, `salesforce_world` to Salesforce's, `box` to Sandbox; `ready_file` gets the same line,
     written at once.
     """
-    from syncd.sandbox.world import fill
-
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

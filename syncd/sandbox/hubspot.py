@@ -20,6 +20,7 @@ from syncd.sandbox.properties import ASSOCIATION_TYPES, DEFAULTS, PRIMARY, REDAC
 from syncd.sandbox.records import Row, Table
 from syncd.sandbox.search import Refused, search
 from syncd.sandbox.server import Request, Response
+from syncd.sandbox.world import fill
 
 # spec, 2026-09: calls, emails and contacts want CONTACTS_READ; for emails' details see REDACTED
 CONTACTS_READ = "crm.objects.contacts.read"
@@ -55,8 +56,6 @@ class HubSpot(Portal):
     """An invented portal, served."""
 
     def orders(self) -> dict[str, Callable[..., Any]]:
-        from syncd.sandbox.world import fill  # the world builds on this module
-
         own = ("put", "edit", "archive", "delete", "merge", "associate", "owner", "property", "token", "set", "state")
         mine: dict[str, Callable[..., Any]] = {name: _by_type(getattr(self, name)) for name in own}
         return {**super().orders(), **mine, "fill": lambda **what: fill(self, self.recotap, **what).summary()}

@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any
 
 from syncd.sandbox.clock import iso, millis
-from syncd.sandbox.hubspot import HubSpot
 from syncd.sandbox.inventing import (
     ALPHA,
     CALL_TITLES,
@@ -25,6 +24,7 @@ from syncd.sandbox.inventing import (
     World,
 )
 from syncd.sandbox.inventing import poison as spoil
+from syncd.sandbox.portal import Portal
 from syncd.sandbox.recotap import Recotap
 
 STATUSES = ("COMPLETED",) * 7 + ("NO_ANSWER",) * 2 + ("BUSY", "FAILED", "CANCELED")
@@ -32,7 +32,7 @@ DIRECTIONS = ("OUTBOUND",) * 6 + ("INBOUND",) * 3 + (None,)
 
 
 def fill(
-    hubspot: HubSpot, recotap: Recotap | None = None, *, calls: int = 0, emails: int = 0, contacts: int = 0,
+    hubspot: Portal, recotap: Recotap | None = None, *, calls: int = 0, emails: int = 0, contacts: int = 0,
     companies: int = 0, owners: int = 12, seed: int = 1, now: datetime | str | None = None, days: float = 90.0,
     messy: bool = True, poison: float = 0.001, external_id: str = "hubspot-{kind}-{id}",
 ) -> World:  # fmt: skip
@@ -58,7 +58,7 @@ def fill(
 
 
 class _Inventor(Inventor):
-    def __init__(self, hubspot: HubSpot, draw: random.Random, *, end: int, days: float, messy: bool) -> None:
+    def __init__(self, hubspot: Portal, draw: random.Random, *, end: int, days: float, messy: bool) -> None:
         super().__init__(draw, end=end, days=days, messy=messy)
         self.hubspot = hubspot
 

@@ -2,15 +2,13 @@
 
 import base64
 import binascii
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qs
 
 import jwt
 
+from syncd.sandbox.salesforce.org import Org
 from syncd.sandbox.server import Request, Response
-
-if TYPE_CHECKING:
-    from syncd.sandbox.salesforce.org import Org
 
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 LOGIN_HOSTS = ("https://login.salesforce.com", "https://test.salesforce.com")
@@ -27,7 +25,7 @@ class Denied(Exception):
         self.error, self.status = error, status
 
 
-def token(org: "Org", request: Request) -> Response:
+def token(org: Org, request: Request) -> Response:
     """Answer one token request; there is no expires_in in it, as in the recorded answer."""
     form = {name: values[0] for name, values in parse_qs(request.body.decode("utf-8", "replace")).items()}
     try:
@@ -52,7 +50,7 @@ def origin(request: Request) -> str:
     return f"https://{request.headers.get('Host', 'localhost')}"
 
 
-def userinfo(org: "Org", request: Request) -> dict[str, Any]:
+def userinfo(org: Org, request: Request) -> dict[str, Any]:
     """Tell who the session belongs to."""
     user = org.tables["User"].rows[org.acting_user].values
     names = {"name": user["Name"], "given_name": user["FirstName"], "family_name": user["LastName"]}
@@ -64,7 +62,7 @@ def userinfo(org: "Org", request: Request) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _session(org: "Org", request: Request) -> dict[str, str]:
+def _session(org: Org, request: Request) -> dict[str, str]:
     now = org.clock.ms()
     return {
         "access_token": org.sessions.open(org.org_id, now), "signature": "SANDBOX", "scope": "api",
@@ -73,7 +71,7 @@ def _session(org: "Org", request: Request) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _check_client(org: "Org", request: Request, form: dict[str, str]) -> None:
+def _check_client(org: Org, request: Request, form: dict[str, str]) -> None:
     if org.login_host_is_generic:
         raise Denied("invalid_grant", "request not supported on this domain")
     client_id, secret = _basic(request) or (form.get("client_id", ""), form.get("client_secret", ""))
@@ -94,7 +92,7 @@ def _basic(request: Request) -> tuple[str, str] | None:
     return name, secret
 
 
-def _check_assertion(org: "Org", request: Request, assertion: str) -> None:
+def _check_assertion(org: Org, request: Request, assertion: str) -> None:
     """Verify a JWT: signed with the app's key (RS256), for this org's user, for a login host, and short-lived."""
     try:
         claims = jwt.decode(

@@ -2,16 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from syncd.sandbox.salesforce.org import Org
 from syncd.sandbox.salesforce.paths import Read, resolve
 from syncd.sandbox.salesforce.refusals import Unparsed
 from syncd.sandbox.salesforce.rows import Row
 from syncd.sandbox.salesforce.schema import ID_TYPES, Field, ObjectKind
 from syncd.sandbox.salesforce.soql import Order
-
-if TYPE_CHECKING:
-    from syncd.sandbox.salesforce.org import Org
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +30,7 @@ class Ordering:
         return rest + empty if self.nulls_last else empty + rest
 
 
-def orderings(org: "Org", kind: ObjectKind, order: tuple[Order, ...]) -> list[Ordering]:
+def orderings(org: Org, kind: ObjectKind, order: tuple[Order, ...]) -> list[Ordering]:
     """Work an ORDER BY out. Raises Unparsed."""
     found = []
     for rule in order:

@@ -1,15 +1,13 @@
 """Where a path leads: from an object along its relationships to one field, and how to read it off a row."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from syncd.sandbox.salesforce.ids import OBJECTS
+from syncd.sandbox.salesforce.org import Org
 from syncd.sandbox.salesforce.refusals import malformed, no_such_column, no_such_relationship
 from syncd.sandbox.salesforce.schema import Field, ObjectKind, parse
 from syncd.sandbox.salesforce.soql import Path
-
-if TYPE_CHECKING:
-    from syncd.sandbox.salesforce.org import Org
 
 MAX_LEVELS = 5  # relationships in one path (SOQL guide v67)
 
@@ -29,7 +27,7 @@ NAME = ObjectKind(
 )  # fmt: skip
 
 
-def resolve(org: "Org", kind: ObjectKind, path: Path) -> tuple[Field, Read]:
+def resolve(org: Org, kind: ObjectKind, path: Path) -> tuple[Field, Read]:
     """Return the field that a path names and what reads it off a row of `kind`. Raises Unparsed."""
     check_levels(path)
     return _resolve(org, kind, path.names, path.at)
@@ -40,7 +38,7 @@ def check_levels(path: Path) -> None:
         raise malformed(path.at, f"SOQL relationship queries go at most {MAX_LEVELS} levels up: {'.'.join(path.names)}")
 
 
-def _resolve(org: "Org", kind: ObjectKind, names: tuple[str, ...], at: int) -> tuple[Field, Read]:
+def _resolve(org: Org, kind: ObjectKind, names: tuple[str, ...], at: int) -> tuple[Field, Read]:
     if len(names) == 1:
         field = column(kind, names[0], at)
         return field, reader(org, kind, field)
@@ -64,7 +62,7 @@ def column(kind: ObjectKind, name: str, at: int) -> Field:
     return found
 
 
-def follow(org: "Org", kind: ObjectKind, name: str, at: int) -> tuple[Field, ObjectKind, frozenset[str]]:
+def follow(org: Org, kind: ObjectKind, name: str, at: int) -> tuple[Field, ObjectKind, frozenset[str]]:
     """Return the lookup of that name, what it shows, and the key prefixes of what the acting user sees there.
 
     A lookup to several objects shows NAME. Raises Unparsed.
@@ -81,7 +79,7 @@ def computed(kind: ObjectKind, field: Field) -> bool:
     return kind is NAME or field.name in ("WhoCount", "WhatCount")
 
 
-def reader(org: "Org", kind: ObjectKind, field: Field) -> Read:
+def reader(org: Org, kind: ObjectKind, field: Field) -> Read:
     """Return what reads a field off a row of `kind`."""
     name = field.name
     if kind.name == "Task" and name == "WhoCount":
@@ -99,7 +97,7 @@ def reader(org: "Org", kind: ObjectKind, field: Field) -> Read:
     return lambda values: values.get(name)
 
 
-def _name_email(org: "Org", values: Values) -> Any:
+def _name_email(org: Org, values: Values) -> Any:
     """Read Name.Email, which is documented as "of the user or group (queue)" only."""
     known = values["Id"][:3] in ("005", "00G") or org.name_email_of_people
     return values.get("Email") if known else None

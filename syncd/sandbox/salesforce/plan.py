@@ -1,12 +1,13 @@
 """What a SELECT wants of each row, worked out once: columns, parents, children; then rendered row by row."""
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
 from syncd.sandbox.salesforce.ids import OBJECTS
 from syncd.sandbox.salesforce.order import Ordering, arrange, orderings
+from syncd.sandbox.salesforce.org import Org
 from syncd.sandbox.salesforce.paths import NAME, Read, Values, check_levels, column, computed, follow, reader
 from syncd.sandbox.salesforce.refusals import malformed, no_such_relationship, not_supported
 from syncd.sandbox.salesforce.rows import Row
@@ -15,16 +16,13 @@ from syncd.sandbox.salesforce.soql import Path, Query, TypeOf
 from syncd.sandbox.salesforce.stamps import stamp
 from syncd.sandbox.salesforce.where import Test, test_of
 
-if TYPE_CHECKING:
-    from syncd.sandbox.salesforce.org import Org
-
 Json = dict[str, Any]
 
 
 class Plan:
     """How rows of one object are rendered."""
 
-    def __init__(self, org: "Org", kind: ObjectKind, items: Iterable[Path | TypeOf | Query]) -> None:
+    def __init__(self, org: Org, kind: ObjectKind, items: Iterable[Path | TypeOf | Query]) -> None:
         self.org, self.kind = org, kind
         self.parents: list[tuple[str, Parent]] = []
         self.children: list[Children] = []
@@ -113,7 +111,7 @@ class Plan:
 class Parent:
     """How the row that a lookup leads to is rendered, by what it is."""
 
-    def __init__(self, org: "Org", plans: dict[str, Plan]) -> None:
+    def __init__(self, org: Org, plans: dict[str, Plan]) -> None:
         self.plans = plans  # by key prefix
         self.rendered: dict[str, Any] = {}  # parents recur: a page of tasks has few owners
         self._find = org.find
@@ -132,7 +130,7 @@ class Parent:
 class Children:
     """How a child sub-query finds and renders its rows."""
 
-    def __init__(self, org: "Org", kind: ObjectKind, query: Query) -> None:
+    def __init__(self, org: Org, kind: ObjectKind, query: Query) -> None:
         name = query.source.names[0]
         child = kind.children.get(name.lower())
         shown = org.view(child.object) if child else None
@@ -156,7 +154,7 @@ class Children:
         return rows if self._query.limit is None else rows[: self._query.limit]
 
 
-def _typed_parent(org: "Org", kind: ObjectKind, item: TypeOf) -> tuple[Field, Parent]:
+def _typed_parent(org: Org, kind: ObjectKind, item: TypeOf) -> tuple[Field, Parent]:
     """Work a TYPEOF out; an object without a WHEN gets the ELSE, or null. Raises Unparsed."""
     names, at = item.relationship.names, item.relationship.at
     link, _, prefixes = follow(org, kind, names[0], at)
@@ -169,7 +167,7 @@ def _typed_parent(org: "Org", kind: ObjectKind, item: TypeOf) -> tuple[Field, Pa
     return link, Parent(org, plans)
 
 
-def _plans(org: "Org", link: Field, item: TypeOf) -> Iterator[tuple[str, Plan]]:
+def _plans(org: Org, link: Field, item: TypeOf) -> Iterator[tuple[str, Plan]]:
     for target, paths in item.whens:
         shown = org.view(target.names[0])
         if shown is None or shown.name not in link.refers_to:

@@ -3,10 +3,11 @@
 import random
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from syncd.sandbox.salesforce.locators import Locator
 from syncd.sandbox.salesforce.order import arrange, orderings
+from syncd.sandbox.salesforce.org import Org
 from syncd.sandbox.salesforce.plan import Plan
 from syncd.sandbox.salesforce.refusals import Refused, Unparsed, not_supported
 from syncd.sandbox.salesforce.rows import Row
@@ -14,15 +15,12 @@ from syncd.sandbox.salesforce.schema import ObjectKind
 from syncd.sandbox.salesforce.soql import Both, Compare, Condition, Query, parse
 from syncd.sandbox.salesforce.where import test_of, wanted
 
-if TYPE_CHECKING:
-    from syncd.sandbox.salesforce.org import Org
-
 MAX_OFFSET = 2000  # SOQL guide v67
 
 Json = dict[str, Any]
 
 
-def run(org: "Org", text: str, *, base: str, verb: str, page_size: int, turn: int) -> Json:
+def run(org: Org, text: str, *, base: str, verb: str, page_size: int, turn: int) -> Json:
     """Run a query and return its first page; `turn` decides what no ORDER BY does. Raises Refused.
 
     `base` is the versioned path that urls begin with, `verb` query or queryAll.
@@ -33,7 +31,7 @@ def run(org: "Org", text: str, *, base: str, verb: str, page_size: int, turn: in
         raise unparsed.within(text) from None
 
 
-def _run(org: "Org", query: Query, base: str, verb: str, page_size: int, turn: int) -> Json:
+def _run(org: Org, query: Query, base: str, verb: str, page_size: int, turn: int) -> Json:
     kind = org.view(query.source.names[0])
     if kind is None or len(query.source.names) > 1:
         raise not_supported(query.source.at, ".".join(query.source.names))
@@ -48,7 +46,7 @@ def _run(org: "Org", query: Query, base: str, verb: str, page_size: int, turn: i
     return page(org, Locator(plan, rows, everything, page_size, org.clock.ms()), 0, base=base, verb=verb)
 
 
-def page(org: "Org", locator: Locator, place: int, *, base: str, verb: str) -> Json:
+def page(org: Org, locator: Locator, place: int, *, base: str, verb: str) -> Json:
     """Render the rows from `place` on, as many as fit with their children; at least one."""
     plan, shown, rows = locator.plan, org.tables[locator.plan.kind.name].shown, locator.rows
     plan.fresh(base, sum(table.changes for table in org.tables.values()))
@@ -74,7 +72,7 @@ def page(org: "Org", locator: Locator, place: int, *, base: str, verb: str) -> J
     return {**answer, "records": records}
 
 
-def _family(org: "Org", plan: Plan, rows: list[Row], taken: int, parents: Locator, base: str, verb: str) -> Json | None:
+def _family(org: Org, plan: Plan, rows: list[Row], taken: int, parents: Locator, base: str, verb: str) -> Json | None:
     """Write the children of one row, the first `taken` of them; the others are behind a url of their own."""
     if not rows:
         return None
@@ -85,7 +83,7 @@ def _family(org: "Org", plan: Plan, rows: list[Row], taken: int, parents: Locato
     return {**answer, "records": [plan.render(row.values) for row in rows[:taken]]}
 
 
-def _matches(org: "Org", kind: ObjectKind, query: Query, *, everything: bool, turn: int) -> list[Row]:
+def _matches(org: Org, kind: ObjectKind, query: Query, *, everything: bool, turn: int) -> list[Row]:
     """Return what matches, in order."""
     test = None if query.where is None else test_of(org, kind, query.where)
     order = orderings(org, kind, query.order)
@@ -107,7 +105,7 @@ def _own(query: Query) -> bool:
     return all(len(rule.path.names) == 1 for rule in query.order[:2])
 
 
-def _refuse_many(org: "Org", count: int, *, everything: bool) -> None:
+def _refuse_many(org: Org, count: int, *, everything: bool) -> None:
     if everything and org.too_large_rows is not None and count > org.too_large_rows:
         message = f"exceeded {org.too_large_rows} distinct who/what's"
         raise Refused("OPERATION_TOO_LARGE", message)
@@ -115,7 +113,7 @@ def _refuse_many(org: "Org", count: int, *, everything: bool) -> None:
         raise Refused("QUERY_TIMEOUT", "Your query request was running for too long")
 
 
-def _candidates(org: "Org", kind: ObjectKind, where: Condition | None, *, everything: bool) -> tuple[list[Row], bool]:
+def _candidates(org: Org, kind: ObjectKind, where: Condition | None, *, everything: bool) -> tuple[list[Row], bool]:
     """Return rows among which all matches are, by (SystemModstamp, Id), or those named by an id; and whether by one.
 
     The whole test runs over them afterwards, so this may be generous but never narrow.

@@ -18,6 +18,7 @@ from syncd.sandbox.salesforce.records import Records
 from syncd.sandbox.salesforce.refusals import Refused, Unparsed, not_found
 from syncd.sandbox.salesforce.schema import ObjectKind
 from syncd.sandbox.salesforce.soql import Path
+from syncd.sandbox.salesforce.world import fill
 from syncd.sandbox.server import Request, Response
 
 MAX_BATCH = 25  # subrequests (REST guide v67)
@@ -48,8 +49,6 @@ class Salesforce(Records):
     """An invented org, served."""
 
     def orders(self) -> dict[str, Callable[..., Any]]:
-        from syncd.sandbox.salesforce.world import fill  # the world builds on this module
-
         own = (
             "put", "edit", "delete", "purge", "archive", "relate", "merge", "convert", "user", "queue", "field", "hide",
             "expire_sessions", "kill_locators", "set", "state",

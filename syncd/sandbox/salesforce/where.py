@@ -3,16 +3,14 @@
 import operator
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from syncd.sandbox.salesforce.ids import whole
+from syncd.sandbox.salesforce.org import Org
 from syncd.sandbox.salesforce.paths import Read, Values, resolve
 from syncd.sandbox.salesforce.refusals import Unparsed
 from syncd.sandbox.salesforce.schema import ID_TYPES, Field, ObjectKind
 from syncd.sandbox.salesforce.soql import Both, Compare, Condition, Literal, Not
-
-if TYPE_CHECKING:
-    from syncd.sandbox.salesforce.org import Org
 
 Test = Callable[[Values], bool]
 
@@ -27,7 +25,7 @@ TAKES = {
 CALLED = {"datetime": "dateTime", "int": "int", **dict.fromkeys(("double", "currency", "percent"), "double")}
 
 
-def test_of(org: "Org", kind: ObjectKind, condition: Condition) -> Test:
+def test_of(org: Org, kind: ObjectKind, condition: Condition) -> Test:
     """Compile a condition on rows of `kind`. Raises Unparsed."""
     if isinstance(condition, Not):
         inside = test_of(org, kind, condition.part)

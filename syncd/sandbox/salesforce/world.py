@@ -25,7 +25,7 @@ from syncd.sandbox.inventing import (
 )
 from syncd.sandbox.inventing import poison as spoil
 from syncd.sandbox.recotap import Recotap
-from syncd.sandbox.salesforce.service import Salesforce
+from syncd.sandbox.salesforce.records import Records
 
 DISPOSITIONS = ("Connected", "Connected", "Left voicemail", "No answer", "Busy", None)
 CALL_TYPES = ("Outbound",) * 6 + ("Inbound",) * 3 + ("Internal", None)
@@ -43,7 +43,7 @@ DAY_MS = 86_400_000
 
 
 def fill(
-    salesforce: Salesforce, recotap: Recotap | None = None, *, calls: int = 0, emails: int = 0, contacts: int = 0,
+    salesforce: Records, recotap: Recotap | None = None, *, calls: int = 0, emails: int = 0, contacts: int = 0,
     leads: int = 0, accounts: int = 0, users: int = 12, seed: int = 1, now: datetime | str | None = None,
     days: float = 90.0, messy: bool = True, poison: float = 0.001, external_id: str = "salesforce-{kind}-{id}",
     contacts_each: int | None = None,
@@ -75,7 +75,7 @@ def fill(
 
 class _Inventor(Inventor):
     def __init__(
-        self, salesforce: Salesforce, draw: random.Random, *, end: int, days: float, messy: bool,
+        self, salesforce: Records, draw: random.Random, *, end: int, days: float, messy: bool,
         contacts_each: int | None,
     ) -> None:  # fmt: skip
         super().__init__(draw, end=end, days=days, messy=messy)
