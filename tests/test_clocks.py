@@ -19,7 +19,7 @@ from syncd.cli import health, render
 from syncd.connector import Source
 from syncd.errors import Exit
 from syncd.ledger import LedgerReader
-from syncd.sandbox.clock import Clock
+from syncd.sandbox.standin.clock import Clock
 from tests.drops import call as line
 from tests.orgs import OrgWorld
 from tests.world import World

@@ -13,7 +13,8 @@ from connectors.hubspot import HubSpot
 from connectors.hubspot.search import gather, walk
 from syncd.activity import Company, Draft, Owner, Person
 from syncd.connector import Connector, Record, Ref
-from syncd.sandbox import Sandbox, search
+from syncd.sandbox import Sandbox
+from syncd.sandbox.hubspot import search
 from syncd.testing import RETRY_AFTER_S, ConnectorConformance, Day, NetworkConformance
 
 ROWS, RECORDS, MOST = 10, 12, 40  # of a search, of a page and of a query: 200, 1,000 and 10,000 at HubSpot

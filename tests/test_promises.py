@@ -26,7 +26,7 @@ from syncd.errors import Exit, LedgerError, LedgerHeld
 from syncd.ledger import Ledger, Operator, held
 from syncd.ledger.schema import VERSION
 from syncd.sandbox import Fault, Sandbox
-from syncd.sandbox import search as sandbox_search
+from syncd.sandbox.hubspot import search as sandbox_search
 from syncd.signals import StopRequest
 from tests.world import NO_LIMITS, OWN, START, THEIRS, World
 

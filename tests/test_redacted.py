@@ -12,7 +12,7 @@ from syncd.connector import Ref
 from syncd.ledger import Operator
 from syncd.passes.dry_run import DryRun
 from syncd.passes.reader import PassStore
-from syncd.sandbox.portal import SCOPES
+from syncd.sandbox.hubspot.portal import SCOPES
 from syncd.signals import StopRequest
 from tests.conftest import Command
 from tests.daemons import daemon, wait_until

@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from syncd.sandbox import KEY, Sandbox
-from syncd.sandbox.recotap import clean_domain
-from syncd.sandbox.validator import is_email, is_iso8601
+from syncd.sandbox.recotap.service import clean_domain
+from syncd.sandbox.recotap.validator import is_email, is_iso8601
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # loading the CA list for each client would take most of the time

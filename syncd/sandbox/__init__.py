@@ -9,14 +9,14 @@ Salesforce is there when its settings are: Sandbox(salesforce={}) has box.salesf
 They obey what they are asked and import none of syncd's own rules: they are here to contradict them.
 """
 
-from syncd.sandbox.box import Sandbox, serve
-from syncd.sandbox.clock import Clock
-from syncd.sandbox.faults import Fault, Faults, preset, sample
-from syncd.sandbox.hubspot import HubSpot
-from syncd.sandbox.inventing import World
-from syncd.sandbox.portal import SCOPES, TOKEN
-from syncd.sandbox.recotap import KEY, Recotap, Rule
-from syncd.sandbox.world import fill
+from syncd.sandbox.hubspot.portal import SCOPES, TOKEN
+from syncd.sandbox.hubspot.service import HubSpot
+from syncd.sandbox.hubspot.world import fill
+from syncd.sandbox.recotap.service import KEY, Recotap, Rule
+from syncd.sandbox.sandbox import Sandbox, serve
+from syncd.sandbox.standin.clock import Clock
+from syncd.sandbox.standin.faults import Fault, Faults, preset, sample
+from syncd.sandbox.standin.generator import World
 
 __all__ = [
     "KEY",

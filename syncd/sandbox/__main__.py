@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from syncd.sandbox.box import serve
+from syncd.sandbox.sandbox import serve
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -15,7 +15,7 @@ from random import Random
 from typing import Any
 
 from syncd.sandbox import Fault
-from syncd.sandbox.server import StandIn
+from syncd.sandbox.standin.server import StandIn
 from tests.orgs import OrgWorld
 from tests.world import OWN, THEIRS, World
 

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 import jwt
 
 from syncd.sandbox.salesforce.org import Org
-from syncd.sandbox.server import Request, Response
+from syncd.sandbox.standin.server import Request, Response
 
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 LOGIN_HOSTS = ("https://login.salesforce.com", "https://test.salesforce.com")

@@ -5,14 +5,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from syncd.sandbox.clock import Clock, iso
-from syncd.sandbox.recotap import Recotap
+from syncd.sandbox.recotap.service import Recotap
 from syncd.sandbox.salesforce.ids import OBJECTS
 from syncd.sandbox.salesforce.locators import Locators
 from syncd.sandbox.salesforce.rows import Row, Table
 from syncd.sandbox.salesforce.schema import ObjectKind, parse, standard
 from syncd.sandbox.salesforce.sessions import Sessions
-from syncd.sandbox.server import StandIn
+from syncd.sandbox.standin.clock import Clock, iso
+from syncd.sandbox.standin.server import StandIn
 
 CLIENT_ID = "sandbox-consumer-key"
 CLIENT_SECRET = "sandbox-consumer-secret"  # nosec B105 # opens nothing but a stand-in

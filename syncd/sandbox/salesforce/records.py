@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from syncd.sandbox.clock import iso, millis
 from syncd.sandbox.salesforce.ids import OBJECTS, new_id, whole
 from syncd.sandbox.salesforce.org import Org
 from syncd.sandbox.salesforce.rows import Row
 from syncd.sandbox.salesforce.saving import DEFAULTS, Values, account_of, complete, typed
 from syncd.sandbox.salesforce.schema import ObjectKind
+from syncd.sandbox.standin.clock import iso, millis
 
 Moment = datetime | int | str
 

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from typing import Any
 
-from syncd.sandbox.clock import millis
 from syncd.sandbox.salesforce.ids import whole
 from syncd.sandbox.salesforce.schema import Field, ObjectKind
+from syncd.sandbox.standin.clock import millis
 
 Values = dict[str, Any]
 Find = Callable[[str | None], Values | None]  # the values of a row by its id

@@ -19,7 +19,7 @@ from syncd.sandbox.salesforce.refusals import Refused, Unparsed, not_found
 from syncd.sandbox.salesforce.schema import ObjectKind
 from syncd.sandbox.salesforce.soql import Path
 from syncd.sandbox.salesforce.world import fill
-from syncd.sandbox.server import Request, Response
+from syncd.sandbox.standin.server import Request, Response
 
 MAX_BATCH = 25  # subrequests (REST guide v67)
 MAX_RETRIEVE = 2000  # ids of one POST composite/sobjects (REST guide v67)

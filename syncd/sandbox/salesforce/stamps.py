@@ -3,7 +3,7 @@
 from datetime import timedelta
 from functools import lru_cache
 
-from syncd.sandbox.clock import EPOCH
+from syncd.sandbox.standin.clock import EPOCH
 
 
 @lru_cache(262_144)  # a page writes several a row, and most rows say the same one more than once

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from syncd.sandbox.clock import EPOCH
 from syncd.sandbox.salesforce.refusals import malformed
+from syncd.sandbox.standin.clock import EPOCH
 
 MAX_QUERY = 100_000  # characters (Limits guide v67)
 MAX_STRING = 4000  # characters of one string literal (Limits guide v67)

@@ -8,8 +8,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from syncd.sandbox.clock import EPOCH, millis
-from syncd.sandbox.inventing import (
+from syncd.sandbox.recotap.poison import add_poison
+from syncd.sandbox.recotap.service import Recotap
+from syncd.sandbox.salesforce.records import Records
+from syncd.sandbox.standin.clock import EPOCH, millis
+from syncd.sandbox.standin.generator import (
     ALPHA,
     CALL_TITLES,
     FIRST,
@@ -23,9 +26,6 @@ from syncd.sandbox.inventing import (
     Inventor,
     World,
 )
-from syncd.sandbox.inventing import poison as spoil
-from syncd.sandbox.recotap import Recotap
-from syncd.sandbox.salesforce.records import Records
 
 DISPOSITIONS = ("Connected", "Connected", "Left voicemail", "No answer", "Busy", None)
 CALL_TYPES = ("Outbound",) * 6 + ("Inbound",) * 3 + ("Internal", None)
@@ -66,7 +66,9 @@ def fill(
         if salesforce.enhanced_email:
             inventor.emails(emails)
     if recotap is not None:
-        spoil(recotap, inventor.world, source="salesforce", share=poison if messy else 0.0, external_id=external_id)
+        add_poison(
+            recotap, inventor.world, source="salesforce", share=poison if messy else 0.0, external_id=external_id
+        )
         for account in inventor.world.ids["accounts"][::2]:
             if domain := inventor.world.domains[account]:
                 recotap.account(domain)

@@ -13,14 +13,14 @@ from typing import Any
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
-from syncd.sandbox.clock import iso
-from syncd.sandbox.faults import sample
-from syncd.sandbox.portal import Portal
-from syncd.sandbox.properties import ASSOCIATION_TYPES, DEFAULTS, PRIMARY, REDACTED, SINGULAR, TYPES
-from syncd.sandbox.records import Row, Table
-from syncd.sandbox.search import Refused, search
-from syncd.sandbox.server import Request, Response
-from syncd.sandbox.world import fill
+from syncd.sandbox.hubspot.portal import Portal
+from syncd.sandbox.hubspot.properties import ASSOCIATION_TYPES, DEFAULTS, PRIMARY, REDACTED, SINGULAR, TYPES
+from syncd.sandbox.hubspot.records import Row, Table
+from syncd.sandbox.hubspot.search import Refused, search
+from syncd.sandbox.hubspot.world import fill
+from syncd.sandbox.standin.clock import iso
+from syncd.sandbox.standin.faults import sample
+from syncd.sandbox.standin.server import Request, Response
 
 # spec, 2026-09: calls, emails and contacts want CONTACTS_READ; for emails' details see REDACTED
 CONTACTS_READ = "crm.objects.contacts.read"

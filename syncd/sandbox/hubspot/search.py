@@ -8,9 +8,9 @@ from functools import lru_cache
 from math import gcd, inf
 from typing import Any
 
-from syncd.sandbox.clock import millis
-from syncd.sandbox.properties import UNFILTERABLE, PropertyKind
-from syncd.sandbox.records import Entry, Index, Row, Table
+from syncd.sandbox.hubspot.properties import UNFILTERABLE, PropertyKind
+from syncd.sandbox.hubspot.records import Entry, Index, Row, Table
+from syncd.sandbox.standin.clock import millis
 
 MAX_GROUPS, MAX_FILTERS, MAX_FILTERS_IN_ALL = 5, 6, 18  # HubSpot search (docs, 2026-03)
 DEFAULT_LIMIT, MAX_LIMIT = 10, 200  # rows a page (docs, 2026-03)

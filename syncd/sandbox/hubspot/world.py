@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from syncd.sandbox.clock import iso, millis
-from syncd.sandbox.inventing import (
+from syncd.sandbox.hubspot.portal import Portal
+from syncd.sandbox.recotap.poison import add_poison
+from syncd.sandbox.recotap.service import Recotap
+from syncd.sandbox.standin.clock import iso, millis
+from syncd.sandbox.standin.generator import (
     ALPHA,
     CALL_TITLES,
     FIRST,
@@ -23,9 +26,6 @@ from syncd.sandbox.inventing import (
     Inventor,
     World,
 )
-from syncd.sandbox.inventing import poison as spoil
-from syncd.sandbox.portal import Portal
-from syncd.sandbox.recotap import Recotap
 
 STATUSES = ("COMPLETED",) * 7 + ("NO_ANSWER",) * 2 + ("BUSY", "FAILED", "CANCELED")
 DIRECTIONS = ("OUTBOUND",) * 6 + ("INBOUND",) * 3 + (None,)
@@ -50,7 +50,8 @@ def fill(
         inventor.calls(calls)
         inventor.emails(emails)
     if recotap is not None:
-        spoil(recotap, inventor.world, source="hubspot", share=poison if messy else 0.0, external_id=external_id)
+        share = poison if messy else 0.0
+        add_poison(recotap, inventor.world, source="hubspot", share=share, external_id=external_id)
         for company in inventor.world.ids["companies"][::2]:
             if domain := inventor.world.domains[company]:
                 recotap.account(domain)

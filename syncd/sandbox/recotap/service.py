@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from syncd.sandbox.clock import Clock, iso
-from syncd.sandbox.server import Request, Response, StandIn
-from syncd.sandbox.validator import flat, validate
+from syncd.sandbox.recotap.validator import flat, validate
+from syncd.sandbox.standin.clock import Clock, iso
+from syncd.sandbox.standin.server import Request, Response, StandIn
 
 KEY = "sandbox-key"
 BASES = ("/api/v1", "/api/v1/crm")  # current docs; older docs

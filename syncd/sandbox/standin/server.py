@@ -18,8 +18,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote_plus, urlsplit
 
-from syncd.sandbox.clock import Clock
-from syncd.sandbox.faults import Fault, Faults
+from syncd.sandbox.standin.clock import Clock
+from syncd.sandbox.standin.faults import Fault, Faults
 
 CONTROL = "/_sandbox"
 LOG_LINES = 1000  # enough for a test to look back, bounded for a bench

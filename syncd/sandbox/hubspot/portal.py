@@ -5,13 +5,13 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from syncd.sandbox.clock import Clock, iso, millis
-from syncd.sandbox.faults import sample
-from syncd.sandbox.limits import Window
-from syncd.sandbox.properties import SINGULAR, TYPES, PropertyKind
-from syncd.sandbox.records import Links, Row, Table, new_id, texts
-from syncd.sandbox.recotap import Recotap
-from syncd.sandbox.server import StandIn
+from syncd.sandbox.hubspot.properties import SINGULAR, TYPES, PropertyKind
+from syncd.sandbox.hubspot.rate_limit import Window
+from syncd.sandbox.hubspot.records import Links, Row, Table, new_id, texts
+from syncd.sandbox.recotap.service import Recotap
+from syncd.sandbox.standin.clock import Clock, iso, millis
+from syncd.sandbox.standin.faults import sample
+from syncd.sandbox.standin.server import StandIn
 
 TOKEN = "sandbox-token"  # nosec B105 # opens nothing but a stand-in
 SCOPES = frozenset(

@@ -148,4 +148,4 @@ def preset(name: str, **changes: Any) -> Fault:
 
 def sample(name: str) -> Any:
     """Return a recorded HubSpot body (samples/README.md says where each comes from)."""
-    return json.loads(files("syncd.sandbox").joinpath("samples", name).read_text(encoding="utf-8"))
+    return json.loads(files("syncd.sandbox.hubspot").joinpath("samples", name).read_text(encoding="utf-8"))

@@ -10,12 +10,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from syncd.sandbox.clock import Clock
-from syncd.sandbox.hubspot import HubSpot
-from syncd.sandbox.portal import TOKEN
-from syncd.sandbox.recotap import KEY, Recotap
-from syncd.sandbox.server import Server
-from syncd.sandbox.world import fill
+from syncd.sandbox.hubspot.portal import TOKEN
+from syncd.sandbox.hubspot.service import HubSpot
+from syncd.sandbox.hubspot.world import fill
+from syncd.sandbox.recotap.service import KEY, Recotap
+from syncd.sandbox.standin.clock import Clock
+from syncd.sandbox.standin.server import Server
 
 if TYPE_CHECKING:
     from syncd.sandbox.salesforce import Certificate, Salesforce

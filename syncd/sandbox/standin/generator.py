@@ -8,8 +8,6 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from syncd.sandbox.recotap import Recotap
-
 OWN_DOMAIN = "lanternfield-sales.com"
 FIRST = "Ada Bram Cleo Dario Edda Finn Greta Hanno Ines Jonas Kaya Levin Mira Nils Oda Pavel Quinn Runa Sven".split()
 LAST = "Aldermoor Birkenhain Copperwell Dunmere Eschenfeld Fennbrook Gallowmead Hollisgrave Ivorstone".split()
@@ -72,17 +70,3 @@ class Inventor:
         self.world.ids[kind].append(crm_id)
         if nature:
             self.world.ids[f"{kind}.{nature}"].append(crm_id)
-
-
-def poison(recotap: Recotap, world: World, *, source: str, share: float, external_id: str) -> None:
-    """Choose ordinary calls that Recotap will not take, some by refusing the batch, some by failing the item."""
-    odd = {crm_id for nature, ids in world.ids.items() if nature.startswith("calls.") for crm_id in ids}
-    plain = [crm_id for crm_id in world.ids["calls"] if crm_id not in odd]
-    count = round(len(plain) * share)
-    if not count:
-        return
-    chosen = random.Random(count).sample(plain, 2 * count)
-    world.ids["calls.refused"], world.ids["calls.failed"] = chosen[:count], chosen[count:]
-    names = [external_id.format(kind="call", id=crm_id, source=source) for crm_id in chosen]
-    recotap.rule("refuse", ids=names[:count])
-    recotap.rule("fail", ids=names[count:], text="Account could not be resolved")

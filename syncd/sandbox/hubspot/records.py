@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from syncd.sandbox.clock import iso
-from syncd.sandbox.properties import CREATED, MODIFIED, PropertyKind, kinds
+from syncd.sandbox.hubspot.properties import CREATED, MODIFIED, PropertyKind, kinds
+from syncd.sandbox.standin.clock import iso
 
 Entry = tuple[Any, int]  # a sort key and a record's id
 FEW = 16  # fresh entries worth inserting one by one; more are sorted in at once
