@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 
-from syncd.text import MOST, told
+from syncd.text import MOST, fit_value
 
 
 class Exit(IntEnum):
@@ -73,8 +73,8 @@ class SyncdError(Exception):
     exit_code: Exit = Exit.BUG
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        self.message = told(message, MOST)
-        self.hint = told(hint, MOST)
+        self.message = fit_value(message, MOST)
+        self.hint = fit_value(hint, MOST)
         super().__init__(self.message)
 
     @property

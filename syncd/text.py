@@ -63,7 +63,7 @@ def fit(text: str, most: int = MOST) -> str:
     return "".join(kept).strip()
 
 
-def told(value: Any, most: int = SEARCHED) -> str:
+def fit_value(value: Any, most: int = SEARCHED) -> str:
     """Return a value of any JSON type as one fit text; "" for what is empty, null or false.
 
     Of an object or a list the first values are told, whatever their depth and number.

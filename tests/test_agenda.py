@@ -80,7 +80,7 @@ def test_what_failed_is_looked_at_again_later_and_later_but_not_too_late(agenda)
     begin(agenda)
     agenda.finished((), now)
     agenda.look(now + 10 * PROBE_MOST_S)
-    assert not agenda.has_work, "after a good pass the timetable alone counts"
+    assert not agenda.has_work, "after a good pass the schedule alone counts"
 
 
 def test_what_was_told_to_stay_away_is_not_looked_at_before(agenda):

@@ -270,11 +270,11 @@ class TestWhatItTakes:
 
     def test_a_source_has_a_schedule_of_its_own_or_the_common_one(self, read):
         config = read(source('[schedule]\nevery = "1h"'))
-        assert config.timetable(config.sources[0]).every == timedelta(hours=1)
+        assert config.schedule_for(config.sources[0]).every == timedelta(hours=1)
         config = read(source('schedule = { cron = "0 6 * * mon" }\n[schedule]\nevery = "1h"'))
-        assert config.timetable(config.sources[0]).cron == "0 6 * * mon"
+        assert config.schedule_for(config.sources[0]).cron == "0 6 * * mon"
         config = read(source('[schedule]\ncron = "0 6 * * mon"'), SYNCD_SOURCES__CRM__SCHEDULE__EVERY="90s")
-        assert config.timetable(config.sources[0]).every == timedelta(seconds=90)
+        assert config.schedule_for(config.sources[0]).every == timedelta(seconds=90)
 
     def test_the_fingerprint_of_the_secrets_changes_with_a_key_and_tells_nothing_of_it(self, read, tmp_path):
         key = tmp_path / "recotap.key"

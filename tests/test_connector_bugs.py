@@ -101,8 +101,8 @@ class _Once:
     def __init__(self) -> None:
         self._told: Iterator[object] = iter([object()])
 
-    def told(self, server: str) -> object:
+    def report(self, server: str) -> object:
         return next(self._told, None)
 
-    def untold_s(self) -> float:
+    def known_in_s(self) -> float:
         return 0.0

@@ -235,7 +235,7 @@ def test_only_a_query_at_fault_is_worth_halving():
 
 
 def test_what_another_try_does_not_mend_is_not_tried_again():
-    assert interpret(READ, TransportError("no address", again=False), Attempt(1, NOW)).wait_s is None
+    assert interpret(READ, TransportError("no address", retryable=False), Attempt(1, NOW)).wait_s is None
 
 
 def test_retry_after_may_be_a_date():

@@ -141,7 +141,7 @@ def test_the_daemons_status_line_is_one_harmless_line(attack: str) -> None:
         None, Unavailable(attack), ended_at=now, counts={}, next_at=now + timedelta(hours=1), now=now
     )
     assert line.isprintable()
-    assert status_line.working(("x",), where="y", read=1, delivered=0, failure=Unavailable(attack)).isprintable()
+    assert status_line.running(("x",), where="y", read=1, delivered=0, failure=Unavailable(attack)).isprintable()
 
 
 def test_progress_bars_show_a_streams_name_as_it_is(attack: str) -> None:

@@ -1,4 +1,4 @@
-"""What a connector bears of a CRM's failures, and how it learns the CRM's clock."""
+"""A connector's retry budget: three tries a request, and a minute of failures in a row."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -6,17 +6,18 @@ import pytest
 
 from syncd.errors import Unavailable
 from syncd.http.response import FAILING_MAX_S, TRIES, Failure
-from syncd.http.retry import RetryBudget, ServerClock
+from syncd.http.retry import RetryBudget
+from syncd.http.server_clock import ServerClock
 
 NOW = datetime(2026, 10, 5, 9, tzinfo=UTC)
 PASSES = Failure(Unavailable("busy"), wait_s=0.5)
 
 
-def test_a_request_is_tried_three_times_and_once_when_patience_is_lost():
-    patience = RetryBudget(lambda: 0.0)
-    assert [patience.exhausted(PASSES, attempt=n, began=0.0) for n in range(1, TRIES + 1)] == [False, False, True]
-    patience.stop_retrying()
-    assert patience.exhausted(PASSES, attempt=1, began=0.0)
+def test_a_request_is_tried_three_times_and_once_once_when_retrying_has_stopped():
+    budget = RetryBudget(lambda: 0.0)
+    assert [budget.exhausted(PASSES, attempt=n, began=0.0) for n in range(1, TRIES + 1)] == [False, False, True]
+    budget.stop_retrying()
+    assert budget.exhausted(PASSES, attempt=1, began=0.0)
 
 
 def test_what_another_try_does_not_mend_is_not_tried_again():
@@ -25,12 +26,12 @@ def test_what_another_try_does_not_mend_is_not_tried_again():
 
 def test_a_minute_of_failures_in_a_row_is_enough_and_one_success_between_them_begins_it_anew():
     at = FAILING_MAX_S - 1
-    patience = RetryBudget(lambda: at)
-    assert not patience.exhausted(PASSES, attempt=1, began=0.0)
+    budget = RetryBudget(lambda: at)
+    assert not budget.exhausted(PASSES, attempt=1, began=0.0)
     at += 2
-    assert patience.exhausted(PASSES, attempt=1, began=at)
-    patience.record_success()
-    assert not patience.exhausted(PASSES, attempt=1, began=at)
+    assert budget.exhausted(PASSES, attempt=1, began=at)
+    budget.record_success()
+    assert not budget.exhausted(PASSES, attempt=1, began=at)
 
 
 @pytest.mark.parametrize(("elapsed_s", "before_s"), [(0.2, 0.2), (9.0, 1.0)])

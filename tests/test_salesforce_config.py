@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from connectors.salesforce.config import SalesforceConfig
 from syncd.config import mistakes
-from syncd.config.reading import ConfigSource
+from syncd.config.reading import RawConfig
 from syncd.types.secrets import Secret
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -103,9 +103,9 @@ def test_every_mistake_is_reported_at_once():
 
 def test_syncd_says_them_all_and_reads_on():
     """As `syncd check` shows them: no value in them, and what is right can be checked further."""
-    reading = ConfigSource({}, NOW)
+    reading = RawConfig({}, NOW)
     table = {**BASE, "login_url": "http://northmill.example", "client_id": "s3cret", "password": "hunter2"}
-    config = mistakes.model(reading, ("sources", "crm"), SalesforceConfig, table)
+    config = mistakes.read_model(reading, ("sources", "crm"), SalesforceConfig, table)
     assert {problem.path for problem in reading.problems} == {
         f"sources.crm.{key}" for key in ("login_url", "client_id", "client_secret", "password")
     }

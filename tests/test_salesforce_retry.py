@@ -248,7 +248,7 @@ def test_a_redirect_is_no_answer_and_not_tried_again(status):
 def test_a_lost_answer_is_tried_again_where_that_may_help():
     found = interpret(QUERY, TransportError("no connection", hint="check it"), Attempt(2, NOW))
     assert (str(found.error), found.error.hint, found.wait_s) == ("Salesforce, calls: no connection", "check it", 1.0)
-    assert interpret(QUERY, TransportError("no", again=False), Attempt(1, NOW)).wait_s is None
+    assert interpret(QUERY, TransportError("no", retryable=False), Attempt(1, NOW)).wait_s is None
 
 
 def test_the_parts_of_a_batch_are_judged_each():

@@ -37,8 +37,8 @@ class TestEvery:
             assert Schedule(every="15m").after(at) - at == timedelta(minutes=15)
 
     def test_without_a_word_of_its_own_it_says_nothing_and_means_five_minutes(self):
-        assert not Schedule().says
-        assert not Schedule.model_validate({"every": "", "cron": ""}).says
+        assert not Schedule().is_set
+        assert not Schedule.model_validate({"every": "", "cron": ""}).is_set
         assert str(Schedule()) == "every 5m"
 
 

@@ -389,7 +389,7 @@ class TestClock:
     def test_every_response_teaches_recotaps_clock_whatever_it_says(self, status):
         with self.dated("Tue, 03 Mar 2026 09:00:00 GMT", status) as to:
             to.post([activity("a")])
-            assert to.clock.told("Recotap").skew_s == 86_400
+            assert to.clock.report("Recotap").skew_s == 86_400
 
     def test_it_can_be_asked_for_by_a_request_that_changes_nothing(self):
         seen = []
@@ -400,7 +400,7 @@ class TestClock:
 
         with answering(handler) as to:
             to.ask_the_time()
-            assert to.clock.told("Recotap").skew_s == 7
+            assert to.clock.report("Recotap").skew_s == 7
         assert seen == [("GET", "https://recotap.example/api/v1/accounts?limit=1")]
 
     @pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ReadTimeout, httpx.RemoteProtocolError])
@@ -410,4 +410,4 @@ class TestClock:
 
         with answering(handler) as to:
             to.ask_the_time()
-            assert to.clock.told("Recotap") is None
+            assert to.clock.report("Recotap") is None

@@ -6,7 +6,15 @@ from itertools import product
 
 import pytest
 
-from syncd.http.server_clock import AGREES_S, LOOK_AGAIN_S, ServerClock, Told, complaint, is_confirmed, wrong_by_s
+from syncd.http.server_clock import (
+    AGREES_S,
+    LOOK_AGAIN_S,
+    ClockReport,
+    ServerClock,
+    complaint,
+    is_confirmed,
+    wrong_by_s,
+)
 
 NOW = datetime(2026, 10, 5, 9, tzinfo=UTC)
 SECOND, MINUTE, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
@@ -58,7 +66,7 @@ def test_the_same_date_three_seconds_later_stands_still_and_is_not_believed(othe
     assert rig.clock.moves is False
     assert rig.clock.now() == rig.clock.certain_now() == rig.at
     assert rig.clock.started_at == (rig.at if other_pass else started)
-    assert not rig.clock.told("x").agrees
+    assert not rig.clock.report("x").agrees
 
 
 def test_the_same_date_within_three_seconds_tells_nothing():
@@ -143,7 +151,7 @@ def test_a_clock_that_agrees_makes_nobody_wait():
 def test_what_is_no_date_is_none(date):
     rig = Rig()
     rig.hear(date)
-    assert (rig.clock.now(), rig.clock.started_at, rig.clock.told("x")) == (NOW, NOW, Told("x", None, None))
+    assert (rig.clock.now(), rig.clock.started_at, rig.clock.report("x")) == (NOW, NOW, ClockReport("x", None, None))
     assert rig.clock.to_keep() is None
 
 
@@ -157,7 +165,7 @@ def test_what_was_kept_and_cannot_be_read_is_nothing(kept):
 def test_a_server_that_was_not_asked_in_this_pass_confirms_nothing():
     rig = Rig()
     rig.hear(NOW)
-    assert rig.next_pass().clock.told("x") is None
+    assert rig.next_pass().clock.report("x") is None
 
 
 SKEWS = (None, 0.0, AGREES_S, -AGREES_S, AGREES_S + 1, -AGREES_S - 1, 7200.0)
@@ -165,9 +173,9 @@ SKEWS = (None, 0.0, AGREES_S, -AGREES_S, AGREES_S + 1, -AGREES_S - 1, 7200.0)
 
 @pytest.mark.parametrize(("skew_s", "moves"), list(product(SKEWS, (True, None, False))))
 def test_one_server_confirms_the_local_clock_if_it_agrees_and_does_not_stand_still(skew_s, moves):
-    told = Told("x", skew_s, moves)
+    told = ClockReport("x", skew_s, moves)
     expected = skew_s is not None and abs(skew_s) <= AGREES_S and moves is not False
-    assert is_confirmed([told]) is is_confirmed([Told("y", 7200.0, True), told]) is expected
+    assert is_confirmed([told]) is is_confirmed([ClockReport("y", 7200.0, True), told]) is expected
     assert bool(complaint(told)) is not expected
 
 
@@ -179,4 +187,4 @@ def test_one_server_confirms_the_local_clock_if_it_agrees_and_does_not_stand_sti
     ],
 )  # fmt: skip
 def test_the_local_clock_is_wrong_if_all_servers_agree_on_that(skews, by_s):
-    assert wrong_by_s([Told(str(number), skew, True) for number, skew in enumerate(skews)]) == by_s
+    assert wrong_by_s([ClockReport(str(number), skew, True) for number, skew in enumerate(skews)]) == by_s

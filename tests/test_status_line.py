@@ -57,9 +57,9 @@ def test_a_long_reason_is_cut():
 
 
 def test_while_a_pass_is_under_way_what_it_is_at_and_what_was_amiss_before():
-    assert status_line.working(("crm",), where="", read=0, delivered=0) == "reading crm"
-    assert status_line.working((), where="", read=0, delivered=0) == "sending"
-    assert status_line.working(
+    assert status_line.running(("crm",), where="", read=0, delivered=0) == "reading crm"
+    assert status_line.running((), where="", read=0, delivered=0) == "sending"
+    assert status_line.running(
         ("crm",), where="crm calls", read=400, delivered=50, failure=Unavailable("it was down")
     ) == ("reading crm calls: 400 read, 50 delivered so far; before it FAILED: it was down")
 

@@ -40,7 +40,7 @@ def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager
 
 
 def test_systemd_hears_of_each_stage(manager):
-    notifier = Notifier.of_environment()
+    notifier = Notifier.from_environment()
     notifier.ready()
     notifier.status("idle")
     notifier.feed()
@@ -53,7 +53,7 @@ def test_systemd_hears_of_each_stage(manager):
 
 
 def test_the_same_status_is_told_once(manager):
-    notifier = Notifier.of_environment()
+    notifier = Notifier.from_environment()
     for line in ("idle", "idle", "busy", "idle"):
         notifier.status(line)
     assert manager.told() == ["STATUS=idle", "STATUS=busy", "STATUS=idle"]
@@ -61,7 +61,7 @@ def test_the_same_status_is_told_once(manager):
 
 def test_a_status_is_one_line_and_holds_nothing_private(manager):
     """A line break would begin another message, and a connector's own words may hold an address."""
-    notifier = Notifier.of_environment()
+    notifier = Notifier.from_environment()
     notifier.status("FAILED: kaya.ivorstone@amber-bolts.com\nWATCHDOG=1 \ud800")
     assert manager.told() == ["STATUS=FAILED: [redacted] WATCHDOG=1 ?"]
 
@@ -70,7 +70,7 @@ def test_an_abstract_socket_is_found_too(monkeypatch):
     name = f"syncd-test-{os.getpid()}"
     manager = Manager(f"\0{name}")
     monkeypatch.setenv("NOTIFY_SOCKET", f"@{name}")
-    Notifier.of_environment().ready()
+    Notifier.from_environment().ready()
     assert manager.told() == ["READY=1"]
     manager.socket.close()
 
@@ -90,4 +90,4 @@ def test_without_systemd_or_when_it_is_gone_nothing_fails(monkeypatch, tmp_path)
 def test_the_watchdogs_time_is_the_one_that_is_meant_for_this_process(manager, monkeypatch, usec, pid, expected):
     monkeypatch.setenv("WATCHDOG_USEC", usec)
     monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()) if pid == "own" else pid)
-    assert Notifier.of_environment().watchdog_s == expected
+    assert Notifier.from_environment().watchdog_s == expected

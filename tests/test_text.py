@@ -15,11 +15,11 @@ from syncd.text import (
     clean,
     fill,
     fit,
+    fit_value,
     is_stand_in,
     kept_id,
     mistake_in_template,
     timestamp,
-    told,
     visible,
 )  # fmt: skip
 
@@ -123,7 +123,7 @@ def test_a_text_of_any_length_is_truncated_before_it_is_looked_at(char: str) -> 
     text = char * 4_000_000
     before = time.process_time()
     assert len(fit(text)) <= MOST
-    assert len(told({"a": [text, {"b": text}]})) <= SEARCHED
+    assert len(fit_value({"a": [text, {"b": text}]})) <= SEARCHED
     assert len(visible(text)) < 20 * SEARCHED
     assert time.process_time() - before < 0.2
 
@@ -136,14 +136,14 @@ def test_a_text_of_any_length_is_truncated_before_it_is_looked_at(char: str) -> 
     ],
 )  # fmt: skip
 def test_a_value_of_any_json_type_is_told(value: object, expected: str) -> None:
-    assert told(value) == expected
+    assert fit_value(value) == expected
 
 
 def test_a_value_of_any_depth_is_told() -> None:
     deep: object = "x"
     for _ in range(100_000):
         deep = [deep, deep]
-    assert len(told(deep)) <= SEARCHED
+    assert len(fit_value(deep)) <= SEARCHED
     while isinstance(deep, list):  # or its end would be a recursion of the interpreter's own
         deep = deep.pop()
 

@@ -17,7 +17,16 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from syncd.errors import Malformed, SyncdError, Unauthorized, Unavailable
 from syncd.http import bodies
-from syncd.http.response import PAUSE_S, TRIES, Failure, Response, TransportError, backoff_s, retry_after, wait_as_told
+from syncd.http.response import (
+    PAUSE_S,
+    TRIES,
+    Failure,
+    Response,
+    TransportError,
+    backoff_s,
+    honor_retry_after,
+    retry_after,
+)
 
 RETRY_AFTER_MAX_S = 120  # of a 429 or 5xx: larger values were milliseconds or mistakes (HubSpot forum, Airbyte)
 MIGRATION_MAX_S = 86_400  # 477: typically up to a day (HubSpot error handling page)
@@ -68,7 +77,7 @@ def interpret(call: Call, answer: Response | TransportError, moment: Attempt) ->
     if isinstance(answer, TransportError):
         kind = Malformed if answer.malformed else Unavailable
         lost = kind(f"HubSpot, {call.name}: {answer}", hint=answer.hint)
-        return Failure(lost, wait_s=backoff_s(moment.attempt, moment.jitter) if answer.again else None)
+        return Failure(lost, wait_s=backoff_s(moment.attempt, moment.jitter) if answer.retryable else None)
     if 200 <= answer.status < 300:  # 207 is the normal answer of a batch in which something was not found
         return _content(call, answer, moment)
     error = parse_error(answer.body)
@@ -331,6 +340,6 @@ def until_midnight(now: datetime, zone: str | None) -> float:
 
 def _later(error: SyncdError, answer: Response, moment: Attempt, *, default_s: float, limited: bool = False) -> Failure:
     """Wait as long as told, at least as long as is sensible; a minute or more is not waited out."""
-    return wait_as_told(
+    return honor_retry_after(
         error, answer, now=moment.now, default_s=default_s, at_most_s=RETRY_AFTER_MAX_S, limited=limited
     )

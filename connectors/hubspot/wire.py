@@ -27,7 +27,7 @@ from syncd.errors import Malformed
 from syncd.http.proxies import proxy_for
 from syncd.http.response import Response, TransportError
 from syncd.http.tls import Trust
-from syncd.http.urllib3_deadline import POOLS, lost
+from syncd.http.urllib3_deadline import POOLS, transport_error
 
 STATUS_PAGE = "https://status.hubspot.com"
 UNDATED = re.compile(r"^/crm/v\d/(objects|associations|owners)(?=/|$)")
@@ -98,7 +98,7 @@ class Wire:
         except Malformed as error:
             raise TransportError(error.message, hint=error.hint, malformed=True) from None
         except (HTTPError, OSError) as error:
-            raise lost(
+            raise transport_error(
                 error,
                 address="base_url",
                 trust=self._trust,

@@ -18,7 +18,7 @@ import orjson
 
 from syncd.errors import Malformed, SyncdError, Unauthorized, Unavailable
 from syncd.http import bodies
-from syncd.http.response import TRIES, Failure, Response, TransportError, backoff_s, retry_after, wait_as_told
+from syncd.http.response import TRIES, Failure, Response, TransportError, backoff_s, honor_retry_after, retry_after
 
 TEXT_MOST = 1_000  # characters of an error's text that are looked into
 HOUR_S = 3_600  # the day's calls are counted over a rolling 24 h: some are free again within the hour
@@ -137,7 +137,7 @@ def lost(name: str, answer: TransportError, moment: Attempt) -> Failure:
     """Say that no answer came."""
     kind = Malformed if answer.malformed else Unavailable
     error = kind(f"Salesforce, {name}: {answer}", hint=answer.hint)
-    return Failure(error, wait_s=backoff_s(moment.attempt, moment.jitter) if answer.again else None)
+    return Failure(error, wait_s=backoff_s(moment.attempt, moment.jitter) if answer.retryable else None)
 
 
 def outage(name: str, answer: Response, moment: Attempt, *, code: str = "", hint: str = "") -> Failure:
@@ -148,7 +148,7 @@ def outage(name: str, answer: Response, moment: Attempt, *, code: str = "", hint
 
 def later(error: SyncdError, answer: Response, moment: Attempt, *, default_s: float, limited: bool = False) -> Failure:
     """Wait as long as told, at least as long as is sensible; a minute or more is not waited out."""
-    return wait_as_told(
+    return honor_retry_after(
         error, answer, now=moment.now, default_s=default_s, at_most_s=RETRY_AFTER_MAX_S, limited=limited
     )
 

@@ -30,7 +30,7 @@ from syncd.errors import Malformed
 from syncd.http.proxies import proxy_for
 from syncd.http.response import Response, TransportError
 from syncd.http.tls import Trust
-from syncd.http.urllib3_deadline import POOLS, lost
+from syncd.http.urllib3_deadline import POOLS, transport_error
 
 AGENT = f"syncd simple-salesforce/{version('simple-salesforce')}"
 
@@ -121,7 +121,7 @@ class _Http(requests.Session):
             raise TransportError(error.message, hint=error.hint, malformed=True) from None
         except (HTTPError, OSError) as error:  # requests' errors are OSErrors; their text holds the whole address
             key = f"{self._trust.address.rpartition('.')[0]}.{address}"
-            raise lost(
+            raise transport_error(
                 LocationValueError() if isinstance(error, InvalidURL) else error,
                 address=address,
                 trust=replace(self._trust, address=key),

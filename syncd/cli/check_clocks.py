@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from syncd.connector import Finding
 from syncd.errors import Exit, SyncdError
-from syncd.http.server_clock import ServerClock, Told, complaint, in_words, is_confirmed, wrong_by_s
+from syncd.http.server_clock import ClockReport, ServerClock, complaint, in_words, is_confirmed, wrong_by_s
 from syncd.passes.clocks import HELD, remedy, unconfirmed
 
 SERVER_HINT = "that server's clock or a cache before it is wrong; syncd allows for it"
@@ -24,7 +24,7 @@ class Clocks:
     def findings(self) -> Iterator[Finding]:
         """Yield a line for each server, and one if this machine's clock is wrong or nobody confirms it."""
         yield from self._ask_again()
-        told = [told for server, clock, _ in self._servers if (told := clock.told(server)) is not None]
+        told = [told for server, clock, _ in self._servers if (told := clock.report(server)) is not None]
         if wrong_by_s(told) is None:  # otherwise none of the servers is to blame
             yield from (_of_server(each) for each in told)
         if told and not is_confirmed(told):
@@ -33,8 +33,8 @@ class Clocks:
 
     def _ask_again(self) -> Iterator[Finding]:
         """Ask those once more whose Date may stand still, all after one wait of 3 s at most."""
-        unknown = [each for each in self._servers if each[2] and each[1].told("") and each[1].moves is None]
-        wait_s = max((clock.untold_s() for _, clock, _ in unknown), default=0.0)
+        unknown = [each for each in self._servers if each[2] and each[1].report("") and each[1].moves is None]
+        wait_s = max((clock.known_in_s() for _, clock, _ in unknown), default=0.0)
         if wait_s:
             self._sleep(wait_s)
         for server, _, ask in unknown:
@@ -46,7 +46,7 @@ class Clocks:
                     yield Finding(f"clock of {server}", False, error.message, error.hint, exit_code=Exit.BUG)
 
 
-def _of_server(told: Told) -> Finding:
+def _of_server(told: ClockReport) -> Finding:
     what = f"clock of {told.server}"
     said = complaint(told)
     if said:

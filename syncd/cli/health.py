@@ -70,13 +70,13 @@ def _fresh(config: Config, glance: LedgerReader, now: datetime, began: datetime 
     as_of = min(now, began) if began else now
     read = glance.last_success()
     for source in config.sources:
-        name, at, timetable = source.name, read.get(source.name), config.timetable(source)
+        name, at, schedule = source.name, read.get(source.name), config.schedule_for(source)
         if at is None and began:
             yield Finding("fresh", True, f"{name} is being read for the first time")
         elif at is None:
             yield _wrong("fresh", f"{name} was never read to its end yet", STATUS)
-        elif timetable.nth_after(at, INTERVALS) < as_of:
-            yield _wrong("fresh", f"{name} was last read to its end at {clock.text(at)} ({timetable})", STATUS)
+        elif schedule.nth_after(at, INTERVALS) < as_of:
+            yield _wrong("fresh", f"{name} was last read to its end at {clock.text(at)} ({schedule})", STATUS)
         elif at > now + AHEAD:
             yield _wrong("fresh", f"{name} was read at {clock.text(at)}, which is yet to come", "is the clock right?")
         else:

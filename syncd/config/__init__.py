@@ -38,10 +38,10 @@ class Config:
     rules: RulesConfig
     sources: tuple[Source, ...]  # in the file's order, at least one
 
-    def timetable(self, source: Source) -> Schedule:
+    def schedule_for(self, source: Source) -> Schedule:
         """Return when passes over `source` are made: its own timetable, else that of [schedule]."""
         own = source.config.schedule
-        return own if own.says else self.schedule
+        return own if own.is_set else self.schedule
 
     def secrets_fingerprint(self) -> str:
         """Return what changes when a key that is read from a file does; it tells nothing of the key."""
@@ -70,24 +70,24 @@ def load(
     file = reading.find(path, environ)
     tree = reading.parse(file)
     is_empty = not tree
-    found = reading.ConfigSource(tree, now=now or datetime.now(UTC))
-    reading.overlay(found, environ)
-    tables = _tables(found)
-    configs = sources.configs(found)
+    raw = reading.RawConfig(tree, now=now or datetime.now(UTC))
+    reading.overlay(raw, environ)
+    tables = _tables(raw)
+    configs = sources.configs(raw)
     if secrets:
-        _own_domains(found, tables.get("rules"))
+        _own_domains(raw, tables.get("rules"))
         for name, table in tables.items():
-            credentials.read_all(found, (name,), table)
+            credentials.read_all(raw, (name,), table)
         for name, (config, _) in configs.items():
-            credentials.read_all(found, ("sources", name), config)
-    if found.problems and is_empty:
-        found.problems.insert(0, Problem(str(file), "is empty", reading.BEGIN))
-    if found.problems:
-        raise ConfigError(found.problems, where=str(file))
+            credentials.read_all(raw, ("sources", name), config)
+    if raw.problems and is_empty:
+        raw.problems.insert(0, Problem(str(file), "is empty", reading.BEGIN))
+    if raw.problems:
+        raise ConfigError(raw.problems, where=str(file))
     return Config(path=file, sources=sources.specs(configs), **tables)
 
 
-def _own_domains(found: reading.ConfigSource, rules: RulesConfig | None) -> None:
+def _own_domains(raw: reading.RawConfig, rules: RulesConfig | None) -> None:
     """Note a domain that is everybody's."""
     if not (rules and rules.own_domains):
         return
@@ -96,19 +96,19 @@ def _own_domains(found: reading.ConfigSource, rules: RulesConfig | None) -> None
     for place, name in enumerate(rules.own_domains):
         if is_public_suffix(name):
             hint = 'name your own part of it, e.g. "yourcompany.com"'
-            found.wrong(("rules", "own_domains", str(place)), "is a public suffix: everybody's, not yours", hint)
+            raw.add_problem(("rules", "own_domains", str(place)), "is a public suffix: everybody's, not yours", hint)
 
 
-def _tables(found: reading.ConfigSource) -> dict[str, Any]:
+def _tables(raw: reading.RawConfig) -> dict[str, Any]:
     """Return syncd's own tables as models, as far as they can be read."""
-    for name in sorted(found.tree.keys() - TABLES.keys() - {"sources"}):
-        found.wrong((name,), "unknown table", mistakes.nearest(name, [*TABLES, "sources"]))
-    models = {name: mistakes.model(found, (name,), kind, found.tree.get(name, {})) for name, kind in TABLES.items()}
+    for name in sorted(raw.tree.keys() - TABLES.keys() - {"sources"}):
+        raw.add_problem((name,), "unknown table", mistakes.nearest(name, [*TABLES, "sources"]))
+    models = {name: mistakes.read_model(raw, (name,), kind, raw.tree.get(name, {})) for name, kind in TABLES.items()}
     recotap = models["recotap"]
     if recotap and recotap.base_url and recotap.allow_insecure_http is False and urls.is_insecure(recotap.base_url):
         hint = "use https://, or set allow_insecure_http = true beside it"
-        found.wrong(("recotap", "base_url"), urls.INSECURE, hint)
-    mistakes.choose(found, ("schedule",), found.tree.get("schedule"))
+        raw.add_problem(("recotap", "base_url"), urls.INSECURE, hint)
+    mistakes.check_schedule(raw, ("schedule",), raw.tree.get("schedule"))
     return {name: model for name, model in models.items() if model}
 
 

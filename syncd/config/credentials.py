@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from pydantic import BaseModel
 
-from syncd.config.reading import ConfigSource
+from syncd.config.reading import RawConfig
 from syncd.types.secrets import Secret
 
 # What may be named in a message; anything else after env: or file: may be a secret put there by mistake.
@@ -32,10 +32,10 @@ def references(models: Iterable[BaseModel]) -> Iterator[Secret]:
         yield from (secret for _, secret in _secrets((), model))
 
 
-def read_all(reading: ConfigSource, key: tuple[str, ...], model: BaseModel) -> None:
+def read_all(raw: RawConfig, key: tuple[str, ...], model: BaseModel) -> None:
     """Read each secret of `model`, so that logs never show it; note those that cannot be read."""
     for place, secret in _secrets(key, model):
-        _read(reading, place, secret)
+        _read(raw, place, secret)
 
 
 def _secrets(key: tuple[str, ...], model: BaseModel) -> Iterator[tuple[tuple[str, ...], Secret]]:
@@ -47,11 +47,11 @@ def _secrets(key: tuple[str, ...], model: BaseModel) -> Iterator[tuple[tuple[str
             yield from _secrets((*key, name), value)
 
 
-def _read(reading: ConfigSource, key: tuple[str, ...], secret: Secret) -> None:
+def _read(raw: RawConfig, key: tuple[str, ...], secret: Secret) -> None:
     try:
         secret.read()
     except ValueError as error:
         why = str(error)
         if not re.fullmatch(NAMES[secret.scheme], secret.name):
             why = why.replace(secret.name, "that it names")
-        reading.wrong(key, why, "set it, or name where it stands: env:NAME, file:PATH or credential:NAME")
+        raw.add_problem(key, why, "set it, or name where it stands: env:NAME, file:PATH or credential:NAME")

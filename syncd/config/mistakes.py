@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError, create_model, model_validator
 from pydantic.fields import FieldInfo
 
 from syncd.config.models import A_TIME
-from syncd.config.reading import ConfigSource
+from syncd.config.reading import RawConfig
 from syncd.types.secrets import Secret
 
 EITHER = 'expected either every = "5m" or cron = "*/5 * * * *"; the other one left out or ""'
@@ -33,13 +33,13 @@ EXPECTED = {  # what pydantic's error types begin with; the first that fits
 }
 
 
-def model(reading: ConfigSource, key: tuple[str, ...], kind: type[BaseModel], table: Any) -> Any:
+def read_model(raw: RawConfig, key: tuple[str, ...], kind: type[BaseModel], table: Any) -> Any:
     """Return `table` as a `kind` with its mistakes noted, so that what else is checked can go on.
 
     A field that is wrong or missing is None then, whatever its type; the whole is None where nothing can be read.
     """
     if not isinstance(table, dict):
-        reading.wrong(key, f"expected a table, [{'.'.join(key)}]")
+        raw.add_problem(key, f"expected a table, [{'.'.join(key)}]")
         return None
     try:
         return kind.model_validate(table)
@@ -47,15 +47,15 @@ def model(reading: ConfigSource, key: tuple[str, ...], kind: type[BaseModel], ta
         details = error.errors(include_input=False, include_url=False)
     for detail in details:
         place = tuple(str(part) for part in detail["loc"] if part != "[key]")
-        reading.wrong(key + place, *_explain(kind, place, detail))
+        raw.add_problem(key + place, *_explain(kind, place, detail))
     at_fault = {str(detail["loc"][0]) for detail in details if detail["loc"]}
     rest = {name: value for name, value in table.items() if name not in at_fault}
     if all(detail["type"] == "extra_forbidden" and len(detail["loc"]) == 1 for detail in details):
-        return model(reading, key, kind, rest)  # with every field there: what the model checks across them comes too
-    return _what_is_readable(kind, rest, at_fault & kind.model_fields.keys())
+        return read_model(raw, key, kind, rest)  # with every field there: what the model checks across them comes too
+    return _readable_part(kind, rest, at_fault & kind.model_fields.keys())
 
 
-def _what_is_readable(kind: type[BaseModel], table: dict[str, Any], unreadable: set[str]) -> BaseModel | None:
+def _readable_part(kind: type[BaseModel], table: dict[str, Any], unreadable: set[str]) -> BaseModel | None:
     """Return a `kind` in which the `unreadable` fields are None, and what it checks across fields is off."""
     fields: dict[str, Any] = dict.fromkeys(unreadable, (Any, None))
     checks = kind.__pydantic_decorators__.model_validators
@@ -70,10 +70,10 @@ def _what_is_readable(kind: type[BaseModel], table: dict[str, Any], unreadable: 
         return None
 
 
-def choose(reading: ConfigSource, key: tuple[str, ...], schedule: Any) -> None:
+def check_schedule(raw: RawConfig, key: tuple[str, ...], schedule: Any) -> None:
     """Note a schedule that says both how often and by which cron expression."""
     if isinstance(schedule, dict) and all(schedule.get(name, "") != "" for name in ("every", "cron")):
-        reading.wrong(key, EITHER)
+        raw.add_problem(key, EITHER)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -28,7 +28,7 @@ BEGIN = "run: syncd config example > syncd.toml, set the lines marked <--, and r
 
 
 @dataclass
-class ConfigSource:
+class RawConfig:
     """One load on its way: the tree of raw values, where each came from, and what is wrong so far."""
 
     tree: dict[str, Any]
@@ -36,7 +36,7 @@ class ConfigSource:
     problems: list[Problem] = field(default_factory=list)
     variables: dict[tuple[str, ...], str] = field(default_factory=dict)  # key's path: the variable that set it
 
-    def wrong(self, key: tuple[str, ...], message: str, hint: str = "") -> None:
+    def add_problem(self, key: tuple[str, ...], message: str, hint: str = "") -> None:
         """Note a mistake at `key`, and the variable when it came from the environment."""
         at_or_above = [key[:length] for length in range(len(key), 0, -1)]
         below = [other for other in self.variables if other[: len(key)] == key]
@@ -165,13 +165,13 @@ def _unreadable(file: Path, error: OSError) -> Problem:
     return Problem(str(file), f"cannot be read: {files.why(error)}", hint)
 
 
-def overlay(reading: ConfigSource, environ: Mapping[str, str]) -> None:
+def overlay(raw: RawConfig, environ: Mapping[str, str]) -> None:
     """Lay the variables named SYNCD_…__… over the tree; a shorter name before a longer one."""
     names = [name for name in environ if name.upper().startswith(PREFIX) and "__" in name[len(PREFIX) :]]
     for name in sorted(names, key=lambda name: (name.count("__"), name)):
-        key = _key(reading.tree, name)
-        reading.variables[key] = name
-        table = reading.tree
+        key = _key(raw.tree, name)
+        raw.variables[key] = name
+        table = raw.tree
         for part in key[:-1]:
             if not isinstance(table.get(part), dict):
                 table[part] = {}

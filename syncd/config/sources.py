@@ -10,7 +10,7 @@ from typing import Any, ClassVar, cast
 from syncd import text
 from syncd.config import mistakes
 from syncd.config.models import A_TIME
-from syncd.config.reading import ConfigSource
+from syncd.config.reading import RawConfig
 from syncd.connector import Connector, Context, Source, SourceConfig, Stream
 from syncd.errors import ConfigError, Problem
 from syncd.types import urls
@@ -30,18 +30,18 @@ NAME_EXPECTED = "expected a name of up to 40 lower-case letters, digits, - and _
 Configs = dict[str, tuple[SourceConfig, type[Connector] | None]]
 
 
-def configs(reading: ConfigSource) -> Configs:
+def configs(raw: RawConfig) -> Configs:
     """Return each source's table as far as it can be read, in the file's order; every mistake is noted.
 
-    A field that is wrong is None, as `mistakes.model` says.
+    A field that is wrong is None, as `mistakes.read_model` says.
     """
-    tables = reading.tree.get("sources", {})
+    tables = raw.tree.get("sources", {})
     if not isinstance(tables, dict) or not tables:
         hint = "syncd config example shows one whole"
-        reading.wrong(("sources",), "expected at least one source, e.g. [sources.hubspot]", hint)
+        raw.add_problem(("sources",), "expected at least one source, e.g. [sources.hubspot]", hint)
         return {}
-    found = {name: read for name, table in tables.items() if (read := _source(reading, name, table))}
-    _compare_ids(reading, {name: config.external_id for name, (config, _) in found.items()})
+    found = {name: read for name, table in tables.items() if (read := _source(raw, name, table))}
+    _compare_ids(raw, {name: config.external_id for name, (config, _) in found.items()})
     return found
 
 
@@ -57,38 +57,38 @@ def load_connector(at: str) -> type[Connector]:
     return found
 
 
-def _source(reading: ConfigSource, name: str, table: Any) -> tuple[SourceConfig, type[Connector] | None] | None:
+def _source(raw: RawConfig, name: str, table: Any) -> tuple[SourceConfig, type[Connector] | None] | None:
     key = ("sources", name)
     if not SOURCE_NAME.fullmatch(name):
-        reading.wrong(key, NAME_EXPECTED)
+        raw.add_problem(key, NAME_EXPECTED)
     if not isinstance(table, dict):
-        reading.wrong(key, f"expected a table, [sources.{name}]")
+        raw.add_problem(key, f"expected a table, [sources.{name}]")
         return None
-    connector = _connector(reading, key, table.get("connector"))
+    connector = _connector(raw, key, table.get("connector"))
     if _is_number(table.get("start")):  # pydantic would take it for seconds since 1970
         table = {**table, "start": ""}
     if connector is None or issubclass(connector, Unloadable):  # what every source has can be checked all the same
         table = {"connector": "", **{field: table[field] for field in COMMON if field in table}}
-    config = mistakes.model(reading, key, connector.Config if connector else SourceConfig, table)
-    mistakes.choose(reading, (*key, "schedule"), table.get("schedule"))
+    config = mistakes.read_model(raw, key, connector.Config if connector else SourceConfig, table)
+    mistakes.check_schedule(raw, (*key, "schedule"), table.get("schedule"))
     if config is None:
         return None
-    return _checked(reading, key, config), connector
+    return _checked(raw, key, config), connector
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) or (isinstance(value, str) and value.strip().isdecimal())
 
 
-def _connector(reading: ConfigSource, key: tuple[str, ...], name: Any) -> type[Connector] | None:
+def _connector(raw: RawConfig, key: tuple[str, ...], name: Any) -> type[Connector] | None:
     """Load the connector of that name and no other; None with the mistake noted."""
     place = (*key, "connector")
     known = {**BUILT_IN, **{point.name: point.value for point in entry_points(group=GROUP)}}
     if name is None:
-        reading.wrong(place, "is missing", f"expected one of: {', '.join(sorted(known))}")
+        raw.add_problem(place, "is missing", f"expected one of: {', '.join(sorted(known))}")
         return None
     if not isinstance(name, str) or name not in known:
-        reading.wrong(place, "unknown connector", mistakes.nearest(str(name), known))
+        raw.add_problem(place, "unknown connector", mistakes.nearest(str(name), known))
         return None
     try:
         found = load_connector(known[name])
@@ -121,33 +121,35 @@ def unloadable(problem: Problem) -> type[Connector]:
     return cast(type[Connector], type("Unloadable", (Unloadable,), {"problem": problem}))
 
 
-def _checked(reading: ConfigSource, key: tuple[str, ...], config: SourceConfig) -> SourceConfig:
+def _checked(raw: RawConfig, key: tuple[str, ...], config: SourceConfig) -> SourceConfig:
     """Check what holds for every connector's table, whatever its own model checks, and normalize its addresses."""
-    if config.start and config.start > reading.now:
-        reading.wrong((*key, "start"), "lies in the future", "expected a time that has been, or a clock that is right")
+    if config.start and config.start > raw.now:
+        raw.add_problem(
+            (*key, "start"), "lies in the future", "expected a time that has been, or a clock that is right"
+        )
     if config.start and config.start.year == 1:  # in another zone it may be no time at all
-        reading.wrong((*key, "start"), A_TIME)
+        raw.add_problem((*key, "start"), A_TIME)
     addresses: dict[str, str] = {}
     for name, value in config:
         if name.endswith("_url") and isinstance(value, str) and value:
             try:
                 addresses[name] = urls.checked(value)
             except ValueError as error:
-                reading.wrong((*key, name), str(error))
+                raw.add_problem((*key, name), str(error))
             else:
                 if urls.is_insecure(addresses[name]):
-                    reading.wrong((*key, name), urls.INSECURE)
+                    raw.add_problem((*key, name), urls.INSECURE)
     return config.model_copy(update=addresses) if addresses else config
 
 
-def _compare_ids(reading: ConfigSource, forms: Mapping[str, str | None]) -> None:
+def _compare_ids(raw: RawConfig, forms: Mapping[str, str | None]) -> None:
     """Note each source whose activities could get the externalActivityId of an earlier one's; name: external_id."""
     around = {name: _around_id(name, form) for name, form in forms.items() if form}
     for place, (later, ends) in enumerate(around.items()):
         earlier = list(around.items())[:place]
         met = [f"sources.{name}" for name, others in earlier if any(_can_meet(*two) for two in product(others, ends))]
         if met:
-            reading.wrong(
+            raw.add_problem(
                 ("sources", later, "external_id"),
                 f"can give the same ids as {' and '.join(met)}: one activity would pass for another",
                 'expected a form that tells them apart, e.g. external_id = "{source}-{kind}-{id}"',

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping
 
 from syncd.ledger import RECOTAP
 
-PROBE_FIRST_S = 300.0  # after a failure another look, unless the timetable comes first; doubled with each
+PROBE_FIRST_S = 300.0  # after a failure another look, unless the schedule comes first; doubled with each
 PROBE_MOST_S = 3600.0
 
 
@@ -22,7 +22,7 @@ class Agenda:
 
     def __init__(self) -> None:
         self._waiting: dict[str, None] = {}  # in the order in which they came
-        self._wake_at: dict[str, float] = {}  # when to look again besides the timetable
+        self._wake_at: dict[str, float] = {}  # when to look again besides the schedule
         self._failures: Counter[str] = Counter()  # in a row
         self._missed: Counter[str] = Counter()  # times that came while their pass was running
         self._merged: Counter[str] = Counter()  # times that came while another was waiting already
@@ -79,7 +79,7 @@ class Agenda:
         """
         skipped = {}
         for name in self.running:
-            self._plan_another_look(name, failed, now, (not_before or {}).get(name, now))
+            self._plan_probe(name, failed, now, (not_before or {}).get(name, now))
             missed = self._missed.pop(name, 0)
             if missed and name not in failed and name != RECOTAP:  # the first of them is made up
                 self._waiting[name] = None
@@ -90,7 +90,7 @@ class Agenda:
         self.skipped.update(skipped)
         return skipped
 
-    def _plan_another_look(self, name: str, failed: Collection[str], now: float, earliest: float) -> None:
+    def _plan_probe(self, name: str, failed: Collection[str], now: float, earliest: float) -> None:
         if name not in failed:
             self._failures.pop(name, None)
             return

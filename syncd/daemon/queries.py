@@ -21,14 +21,14 @@ class DueQueries:
         """Let go of the ledger."""
         self._ledger.close()
 
-    def due_at_the_start(self, sources: Iterable[tuple[Source, Schedule]]) -> list[str]:
+    def due_at_start(self, sources: Iterable[tuple[Source, Schedule]]) -> list[str]:
         """Return whose time has come: every interval's; of cron's what was missed meanwhile, or was never done."""
         never: dict[str, datetime] = {}
         last, now = self._ledger.ask(LedgerReader.last_success, otherwise=never), clock.now()
         due = [RECOTAP] if self.can_send() else []
-        for source, timetable in sources:
+        for source, schedule in sources:
             before = last.get(source.name)
-            if timetable.cron is None or before is None or timetable.after(before) <= now:
+            if schedule.cron is None or before is None or schedule.after(before) <= now:
                 due.append(source.name)
         return due
 
@@ -47,7 +47,7 @@ class DueQueries:
         pause = self._ledger.ask(lambda glance: glance.pause(name, clock.now()), otherwise=None)
         return 0.0 if pause is None else max(0.0, (pause[0] - clock.now()).total_seconds())
 
-    def asked_for(self) -> list[str] | None:
+    def newly_requested(self) -> list[str] | None:
         """Return what an operator's request since the last look makes due; None when there was none."""
         requests = self._ledger.ask(LedgerReader.requests, otherwise=self._requests)
         if requests == self._requests:

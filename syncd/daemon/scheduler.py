@@ -2,7 +2,7 @@
 
 APScheduler reckons by the wall clock alone. When that is set back, a job would wait until it has
 caught up, hours or years; `clock_was_set` mends that. Our own trigger takes the place of its two:
-however much was missed, there is one time to make up, and cron is Debian's (see `timetable`).
+however much was missed, there is one time to make up, and cron is Debian's (see `schedule`).
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -21,16 +21,16 @@ CORRECTION = timedelta(hours=3)
 
 
 class Trigger(BaseTrigger):  # type: ignore[misc] # published without types
-    """Fire by a timetable. Whatever was missed is one time: the next one lies ahead of now, in step with the first."""
+    """Fire by a schedule. Whatever was missed is one time: the next one lies ahead of now, in step with the first."""
 
-    def __init__(self, timetable: Schedule) -> None:
-        self.timetable = timetable
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule = schedule
 
     def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
         """Return the next time, in UTC; `previous` is the last one, None at first."""
-        if previous is None or self.timetable.cron:
-            return self.timetable.after(max(previous or now, now))
-        every = self.timetable.every or EVERY
+        if previous is None or self.schedule.cron:
+            return self.schedule.after(max(previous or now, now))
+        every = self.schedule.every or EVERY
         coming = clock.later(previous, every)
         return coming if coming > now else now + every - (now - coming) % every
 
@@ -53,15 +53,15 @@ class Jobs:
         """Call nobody any more."""
         self._scheduler.shutdown(wait=False)
 
-    def set(self, timetables: Mapping[str, Schedule]) -> None:
-        """Have exactly these jobs; one whose timetable is the same keeps its step."""
+    def set(self, schedules: Mapping[str, Schedule]) -> None:
+        """Have exactly these jobs; one whose schedule is the same keeps its step."""
         for job in self._scheduler.get_jobs():
-            if timetables.get(job.id) != job.trigger.timetable:
+            if schedules.get(job.id) != job.trigger.schedule:
                 job.remove()
         kept = {job.id for job in self._scheduler.get_jobs()}
-        for name, timetable in timetables.items():
+        for name, schedule in schedules.items():
             if name not in kept:
-                self._scheduler.add_job(self._due, Trigger(timetable), args=[name], id=name, name=name)
+                self._scheduler.add_job(self._due, Trigger(schedule), args=[name], id=name, name=name)
 
     def next_at(self, names: Collection[str]) -> datetime | None:
         """Return when the first of these jobs' time comes, None when there is none of them."""
@@ -80,8 +80,8 @@ class Jobs:
         that runs often; another's time comes when the clock shows it. After a correction all are reckoned anew.
         """
         for job in self._scheduler.get_jobs() if by < timedelta(0) else ():
-            if job.trigger.timetable.cron is None:
+            if job.trigger.schedule.cron is None:
                 job.modify(next_run_time=job.next_run_time + by)
-            elif job.trigger.timetable.goes_on or -by > CORRECTION:
+            elif job.trigger.schedule.is_wildcard or -by > CORRECTION:
                 job.modify(next_run_time=job.trigger.get_next_fire_time(None, now))
         self._scheduler.wakeup()

@@ -18,9 +18,9 @@ from syncd.daemon import status_line
 from syncd.daemon.agenda import Agenda
 from syncd.daemon.queries import DueQueries
 from syncd.daemon.scheduler import Jobs
-from syncd.daemon.stacks import standing_at
+from syncd.daemon.stacks import thread_stacks
 from syncd.daemon.systemd import Notifier
-from syncd.daemon.worker import Ended, Order, Worker, say_problems
+from syncd.daemon.worker import Ended, Order, Worker, log_problems
 from syncd.errors import ConfigError, Exit, LedgerHeld, Problem, SyncdError
 from syncd.ledger import RECOTAP, Ledger, held
 from syncd.signals import StopRequest
@@ -55,7 +55,7 @@ def serve(config_file: Path | None, events: "SimpleQueue[_Event]") -> int:
                 log.error("books.unbalanced", hint="rows were removed by hand: restore a backup")
         memory.collect_less_often()
         memory.share_one_arena()
-        return Service(config, events, Notifier.of_environment(), still_held, config_file=config_file).run()
+        return Service(config, events, Notifier.from_environment(), still_held, config_file=config_file).run()
 
 
 def _clock_is_set(events: "SimpleQueue[_Event]") -> bool:
@@ -93,7 +93,7 @@ class Service:
         self._jobs = Jobs(events.put)
         self._worker = Worker(self._stop_request, events.put)
         self._ledger = DueQueries(config.ledger.path)
-        self._ahead = _wall_ahead()
+        self._wall_ahead_s = _wall_ahead()
         self._busy = False
         self._stuck_said = False
         self._passes = 0
@@ -103,50 +103,50 @@ class Service:
         self._failures: dict[str, SyncdError] = {}  # what fails now, in the order in which it began to
         self._keys = ""  # as they were when the last pass began
         self._refused: dict[str, str] = {}  # with whom which keys were refused
-        self._leave_at: float | None = None  # monotonic: when a stop is out of patience
-        self._fed_at = self._looked_at = self._keys_at = float("-inf")
+        self._exit_at: float | None = None  # monotonic: when a stop is out of patience
+        self._fed_at = self._requests_at = self._keys_at = float("-inf")
 
     def run(self) -> int:
         """Work until a signal asks for the end."""
         log.info(
             "run.started", version=__version__, pid=os.getpid(), ledger=str(self._config.ledger.path),
-            sources={source.name: str(timetable) for source, timetable in self._timetables_of_sources()},
+            sources={source.name: str(schedule) for source, schedule in self._source_schedules()},
         )  # fmt: skip
         self._worker.start()
-        self._agenda.want(self._ledger.due_at_the_start(self._timetables_of_sources()))
+        self._agenda.want(self._ledger.due_at_start(self._source_schedules()))
         self._plan_to_send(time.monotonic())
-        self._hear(0.0)  # who was asked to end while it started begins nothing
-        if self._leave_at is None:
+        self._handle_events(0.0)  # who was asked to end while it started begins nothing
+        if self._exit_at is None:
             self._begin()
             self._notifier.ready()
         self._jobs.start()
-        self._jobs.set(self._timetables())
-        while self._leave_at is None or self._busy:
-            self._hear(self._patience_s())
-            self._look_after_everything()
+        self._jobs.set(self._schedules())
+        while self._exit_at is None or self._busy:
+            self._handle_events(self._tick_s())
+            self._look_around()
         self._jobs.stop()
         self._worker.stop()
         self._ledger.close()
         log.info("run.finished", passes=self._passes, skipped_ticks=self._agenda.skipped.total())
         return int(Exit.OK)
 
-    def _timetables(self) -> dict[str, Schedule]:
-        own = {source.name: timetable for source, timetable in self._timetables_of_sources()}
+    def _schedules(self) -> dict[str, Schedule]:
+        own = {source.name: schedule for source, schedule in self._source_schedules()}
         return {RECOTAP: self._config.schedule, **own}
 
-    def _timetables_of_sources(self) -> list[tuple[Source, Schedule]]:
-        return [(source, self._config.timetable(source)) for source in self._config.sources]
+    def _source_schedules(self) -> list[tuple[Source, Schedule]]:
+        return [(source, self._config.schedule_for(source)) for source in self._config.sources]
 
     # -- what happens -------------------------------------------------------------------
 
-    def _hear(self, patience_s: float) -> None:
+    def _handle_events(self, wait_s: float) -> None:
         """Handle what has happened, or happens within so many seconds."""
         with suppress(Empty):
-            self._handle(self._events.get(timeout=patience_s))
+            self._handle(self._events.get(timeout=wait_s))
             while True:
                 self._handle(self._events.get_nowait())
 
-    def _patience_s(self) -> float:
+    def _tick_s(self) -> float:
         watchdog_s = self._notifier.watchdog_s
         return TICK_S if watchdog_s is None else min(TICK_S, watchdog_s / 4)
 
@@ -181,9 +181,9 @@ class Service:
         if RECOTAP not in failed:
             self._plan_to_send(now)
         self._counts = self._ledger.counts()
-        self._note(names, failed)
+        self._record_failures(names, failed)
 
-    def _note(self, names: Collection[str], failed: Mapping[str, SyncdError]) -> None:
+    def _record_failures(self, names: Collection[str], failed: Mapping[str, SyncdError]) -> None:
         """Keep what fails, and whose keys were refused, until it is seen to go well."""
         for name in names:
             if name not in failed:
@@ -207,7 +207,7 @@ class Service:
         self._notifier.stopping()
         self._notifier.status("stopping" + (": the request under way ends first" if self._busy else ""))
         timeouts = [self._config.recotap.timeout, *(source.config.timeout for source in self._config.sources)]
-        self._leave_at = time.monotonic() + max(timeouts).total_seconds() + GRACE_S
+        self._exit_at = time.monotonic() + max(timeouts).total_seconds() + GRACE_S
         self._stop_request.request(number)
 
     def _reload(self) -> None:
@@ -219,7 +219,7 @@ class Service:
                 problem = Problem("ledger.path", "cannot change while syncd runs", "restart syncd for another ledger")
                 raise ConfigError([problem], where=str(new.path))
         except ConfigError as error:
-            say_problems(error)
+            log_problems(error)
             log.error("config.refused", error=error.message, hint="the old one stays in force: mend it, reload again")
         else:
             self._new_config = new
@@ -228,40 +228,40 @@ class Service:
 
     # -- what must be looked after ------------------------------------------------------
 
-    def _look_after_everything(self) -> None:
+    def _look_around(self) -> None:
         now = time.monotonic()
-        if self._leave_at and self._busy and now >= self._leave_at:
+        if self._exit_at and self._busy and now >= self._exit_at:
             log.warning("run.left", hint="a request did not end by its deadline; its outcome is asked again")
             os._exit(int(Exit.OK))
         if not (self._worker.is_alive() and self._jobs.is_alive()):
             raise RuntimeError("a thread of the daemon has ended: without it no pass would ever be made")
-        self._look_at_the_clock()
-        if self._leave_at is None:
-            self._look_at_the_ledger(now)
-            self._look_at_the_keys(now)
+        self._check_clock()
+        if self._exit_at is None:
+            self._check_requests(now)
+            self._check_keys(now)
             self._agenda.look(now)
             self._begin()
-        self._tell(now)
+        self._report(now)
 
-    def _look_at_the_clock(self) -> None:
+    def _check_clock(self) -> None:
         ahead = _wall_ahead()
-        by_s = ahead - self._ahead
+        by_s = ahead - self._wall_ahead_s
         if abs(by_s) >= CLOCK_STEP_S:
-            self._ahead = ahead
+            self._wall_ahead_s = ahead
             log.warning("clock.set", by_s=round(by_s, 1), hint="nothing to do: passes go on at their intervals")
             self._jobs.clock_was_set(timedelta(seconds=by_s), clock.now())
 
-    def _look_at_the_ledger(self, now: float) -> None:
+    def _check_requests(self, now: float) -> None:
         """Act on what an operator asked for, within 5 s."""
-        if now - self._looked_at < LOOK_S:
+        if now - self._requests_at < LOOK_S:
             return
-        self._looked_at = now
-        names = self._ledger.asked_for()
+        self._requests_at = now
+        names = self._ledger.newly_requested()
         if names is not None:
             log.info("operator.asked", passes=names)
             self._agenda.want(names)
 
-    def _look_at_the_keys(self, now: float) -> None:
+    def _check_keys(self, now: float) -> None:
         """Have a pass at once where a key that was refused is another one now."""
         if not self._refused or self._busy or now - self._keys_at < KEYS_S:
             return
@@ -277,7 +277,7 @@ class Service:
         if self._busy:
             return
         if self._new_config is not None:
-            self._take(self._new_config)
+            self._apply(self._new_config)
         sources = {source.name: source for source in self._config.sources}
         if not self._agenda.has_work or not (names := self._agenda.begin({*sources, RECOTAP})):
             return
@@ -293,20 +293,20 @@ class Service:
         self._keys = self._config.secrets_fingerprint()
         self._worker.order(Order(self._config, tuple(sources[name] for name in names if name in sources)))
 
-    def _take(self, config: Config) -> None:
+    def _apply(self, config: Config) -> None:
         """Let a configuration come into force: what is new is read as at a start, what failed at once."""
         known = {source.name for source in self._config.sources}
         self._config, self._new_config = config, None
-        self._jobs.set(self._timetables())
-        new = [(source, timetable) for source, timetable in self._timetables_of_sources() if source.name not in known]
-        self._agenda.want(self._ledger.due_at_the_start(new))
+        self._jobs.set(self._schedules())
+        new = [(source, schedule) for source, schedule in self._source_schedules() if source.name not in known]
+        self._agenda.want(self._ledger.due_at_start(new))
         kept = {source.name for source in config.sources} | {RECOTAP}
         self._failures = {name: error for name, error in self._failures.items() if name in kept}
         self._agenda.want([name for name in self._failures if self._ledger.pause_s(name) == 0.0])
         self._refused = {name: keys for name, keys in self._refused.items() if name in kept}
         log.info("config.in_force", file=str(config.path))
 
-    def _tell(self, now: float) -> None:
+    def _report(self, now: float) -> None:
         """Show how it stands; feed the watchdog as long as work goes on."""
         progress, sources = self._worker.progress, tuple(n for n in self._agenda.running if n != RECOTAP)
         still_s = now - progress.at if self._busy else 0.0
@@ -314,23 +314,23 @@ class Service:
         if stuck and not self._stuck_said:
             self._stuck_said = True
             log.error(
-                "pass.stuck", sources=sources, where=progress.where, for_s=round(still_s), stands_at=standing_at(),
+                "pass.stuck", sources=sources, where=progress.where, for_s=round(still_s), stands_at=thread_stacks(),
                 hint="nothing came of the pass for so long: a watchdog restarts syncd; without one, restart it",
             )  # fmt: skip
-        if self._leave_at is None:
-            self._notifier.status(self._line(sources, still_s, stuck=stuck))
+        if self._exit_at is None:
+            self._notifier.status(self._status_line(sources, still_s, stuck=stuck))
         watchdog_s = self._notifier.watchdog_s
         if watchdog_s is not None and not stuck and now - self._fed_at >= watchdog_s / 3:
             self._fed_at = now
             self._notifier.feed()
 
-    def _line(self, sources: tuple[str, ...], still_s: float, *, stuck: bool) -> str:
+    def _status_line(self, sources: tuple[str, ...], still_s: float, *, stuck: bool) -> str:
         progress, last = self._worker.progress, self._last
         failure = next(iter(self._failures.values()), None)
         if stuck:
             return status_line.stuck(sources, where=progress.where, for_s=still_s)
         if self._busy:
-            return status_line.working(
+            return status_line.running(
                 sources, where=progress.where, read=progress.read_count, delivered=progress.delivered, failure=failure
             )
         return status_line.idle(

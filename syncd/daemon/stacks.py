@@ -8,7 +8,7 @@ from pathlib import PurePath
 INNERMOST = 40  # frames of a thread that are shown: an SDK stacks a dozen on one request
 
 
-def standing_at() -> dict[str, list[str]]:
+def thread_stacks() -> dict[str, list[str]]:
     """Return each other thread's name, and where it stands, the innermost frame first."""
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     return {

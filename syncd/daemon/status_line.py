@@ -11,7 +11,7 @@ from syncd.text import fit
 PLACES = 160  # characters of an error's message: the line is to be read at a glance
 
 
-def working(
+def running(
     sources: tuple[str, ...], *, where: str, read: int, delivered: int, failure: SyncdError | None = None
 ) -> str:  # fmt: skip
     """Say what a pass is at, and what is amiss since one before."""

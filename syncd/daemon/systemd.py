@@ -11,7 +11,7 @@ import time
 from syncd.privacy.redaction import redact
 from syncd.text import fit
 
-PATIENCE_S = 0.5  # with a manager whose queue is full: READY must not be lost
+SEND_TIMEOUT_S = 0.5  # with a manager whose queue is full: READY must not be lost
 
 
 class Notifier:
@@ -23,7 +23,7 @@ class Notifier:
         self._status = ""
 
     @classmethod
-    def of_environment(cls) -> "Notifier":
+    def from_environment(cls) -> "Notifier":
         """Return the one that systemd's variables describe; a silent one where there are none."""
         address = os.environ.get("NOTIFY_SOCKET")
         meant_for = os.environ.get("WATCHDOG_PID", "")
@@ -33,35 +33,35 @@ class Notifier:
 
     def ready(self) -> None:
         """Say that the service does its work: at its start, or again after a reload."""
-        self._tell("READY=1")
+        self._send("READY=1")
 
     def reloading(self) -> None:
         """Say that the configuration is being read again."""
-        self._tell(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
     def stopping(self) -> None:
         """Say that the service is on its way out."""
-        self._tell("STOPPING=1")
+        self._send("STOPPING=1")
 
     def feed(self) -> None:
         """Say that the service is alive and its work goes on."""
-        self._tell("WATCHDOG=1")
+        self._send("WATCHDOG=1")
 
     def status(self, line: str) -> None:
         """Show `line` in `systemctl status`; the same one again costs nothing."""
         line = redact(fit(line.encode(errors="replace").decode()))  # a line break would begin another message
         if line != self._status:
             self._status = line
-            self._tell(f"STATUS={line}")
+            self._send(f"STATUS={line}")
 
-    def _tell(self, message: str) -> None:
+    def _send(self, message: str) -> None:
         if not self._address:
             return
         # An abstract socket's name begins with a zero byte, which the variable shows as @.
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as manager:
-                manager.settimeout(PATIENCE_S)
+                manager.settimeout(SEND_TIMEOUT_S)
                 manager.sendto(message.encode(errors="replace"), address)
         except OSError:
             pass  # a manager that is gone or busy must not stop the service; it asks again by its time-outs

@@ -108,24 +108,24 @@ class Worker:
         try:
             outcome = wiring.one_pass(order.config, sources=order.sources, stop=self._stop, observer=self.progress)
         except SyncdError as error:  # the ledger, or Recotap's key: nothing could begin, or it broke off
-            _say(error)
+            _log_failure(error)
             return Ended(error=error)
         except Exception as error:  # a bug must not end the service: the next pass is another try
             log.exception("pass.bug", hint="report it; the next pass tries again")
             return Ended(error=SyncdError(f"a bug: {type(error).__name__}", hint="report it"))
         for each in outcome.errors:
             if isinstance(each, ConfigError):
-                _say(each)
+                _log_failure(each)
         return Ended(outcome)
 
 
-def _say(error: SyncdError) -> None:
+def _log_failure(error: SyncdError) -> None:
     """Log what kept a pass from its work."""
-    if not say_problems(error):
+    if not log_problems(error):
         log.error("pass.failed", error=error.message, hint=error.hint)
 
 
-def say_problems(error: SyncdError) -> bool:
+def log_problems(error: SyncdError) -> bool:
     """Log a configuration's mistakes one by one, for there is nobody to print to; tell whether there were any."""
     problems = getattr(error, "problems", ())
     for problem in problems:

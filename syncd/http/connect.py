@@ -93,7 +93,7 @@ def _first(addresses: Sequence[Found], ends_at: float | None, source: Address | 
                     failure = _begin(waiting.pop(0), source, under_way) or failure
                 if not under_way.get_map():
                     continue
-                for key, _ in under_way.select(_patience_s(ends_at, more=bool(waiting))):
+                for key, _ in under_way.select(_wait_s(ends_at, more=bool(waiting))):
                     connection: socket.socket = key.fileobj  # type: ignore[assignment]
                     code = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                     under_way.unregister(connection)
@@ -128,7 +128,7 @@ def _begin(address: Found, source: Address | None, under_way: selectors.BaseSele
     return None
 
 
-def _patience_s(ends_at: float | None, *, more: bool) -> float | None:
+def _wait_s(ends_at: float | None, *, more: bool) -> float | None:
     """Return how long to wait for the attempts under way before the next one begins."""
     left = None if ends_at is None else ends_at - time.monotonic()
     if left is not None and left <= 0:

@@ -28,12 +28,12 @@ class TransportError(Exception):
     """No answer came, or none that may be read; the message is ours and says why."""
 
     def __init__(
-        self, message: str, *, hint: str = "", again: bool = True, timed_out: bool = False, malformed: bool = False
+        self, message: str, *, hint: str = "", retryable: bool = True, timed_out: bool = False, malformed: bool = False
     ) -> None:
         super().__init__(message)
         self.hint = hint
         self.malformed = malformed  # a response came, and exceeds a bound or has another encoding than gzip
-        self.again = again  # another try may fare better
+        self.retryable = retryable  # another try may fare better
         self.timed_out = timed_out  # the deadline passed: what was asked may have been too much
 
 
@@ -71,7 +71,7 @@ def retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
         return None
 
 
-def wait_as_told(
+def honor_retry_after(
     error: SyncdError, answer: Response, *, now: datetime, default_s: float, at_most_s: float, limited: bool = False
 ) -> Failure:  # fmt: skip
     """Wait as long as Retry-After says, at least `default_s`; a minute or more is not waited out but paused."""

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 from syncd.http.response import FAILING_MAX_S, TRIES, Failure
-from syncd.http.server_clock import ServerClock
 
 
 class RetryBudget:
@@ -27,18 +26,15 @@ class RetryBudget:
         """Forget the failures before."""
         self._failing_since = None
 
-    def exhausted(self, fault: Failure, *, attempt: int, began: float) -> bool:
+    def exhausted(self, failure: Failure, *, attempt: int, began: float) -> bool:
         """Say whether no further try is to be made after the `attempt`th, which began then by the monotonic clock."""
         self._failing_since = began if self._failing_since is None else self._failing_since
         failing_s = self._monotonic() - self._failing_since
-        if fault.wait_s is None or failing_s >= FAILING_MAX_S:
+        if failure.wait_s is None or failing_s >= FAILING_MAX_S:
             return True
         if self._left_s is None:
             return attempt >= self._tries
-        if fault.wait_s > self._left_s or (attempt >= self._tries and not fault.limited):
+        if failure.wait_s > self._left_s or (attempt >= self._tries and not failure.limited):
             return True
-        self._left_s -= fault.wait_s
+        self._left_s -= failure.wait_s
         return False
-
-
-__all__ = ["RetryBudget", "ServerClock"]

@@ -28,7 +28,7 @@ SANE = (datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))  # a
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class DateSample:
     """One `Date`, and when it came by the local clock."""
 
     date: datetime  # aware UTC, whole seconds
@@ -36,7 +36,7 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ClockReport:
     """What a pass knows of one server's clock."""
 
     server: str  # as messages name it
@@ -58,7 +58,7 @@ class ServerClock:
     def __init__(self, local: Callable[[], datetime], kept: Any = None) -> None:
         self._local = local
         self._lock = threading.Lock()
-        self._before: Heard | None = None
+        self._before: DateSample | None = None
         self._moves: bool | None = None
         self._ahead: timedelta | None = None
         self.recall(kept)
@@ -105,12 +105,12 @@ class ServerClock:
         """Whether the server disagrees with the local clock, and nobody knows yet if its Date advances."""
         return self._moves is None and self._ahead is not None and abs(self._ahead.total_seconds()) > AGREES_S
 
-    def told(self, server: str) -> Told | None:
+    def report(self, server: str) -> ClockReport | None:
         """Return what is known of it under that name; None if it was not asked in this pass."""
         if not self._heard:
             return None
         ahead = self._ahead if self._dated else None
-        return Told(server, None if ahead is None else ahead.total_seconds(), self._moves)
+        return ClockReport(server, None if ahead is None else ahead.total_seconds(), self._moves)
 
     def spacing_s(self) -> float:
         """Return how many seconds to wait before the next request, so that its Date shows if it advances.
@@ -123,7 +123,7 @@ class ServerClock:
             self._spaced = True
             return self._until_another_tells_s()
 
-    def untold_s(self) -> float:
+    def known_in_s(self) -> float:
         """Return how many seconds from now another response tells if the Date advances; 0 if that is known."""
         return 0.0 if self._moves is not None else self._until_another_tells_s()
 
@@ -148,9 +148,9 @@ class ServerClock:
                 if date is not None:
                     self._served_start = date - timedelta(seconds=min(elapsed_s, 1.0))
             if date is not None:
-                self._take(Heard(date, self._local()), sent_at=local_start)
+                self._take(DateSample(date, self._local()), sent_at=local_start)
 
-    def _take(self, heard: Heard, *, sent_at: datetime) -> None:
+    def _take(self, heard: DateSample, *, sent_at: datetime) -> None:
         before, self._dated = self._before, True
         self._ahead = heard.date - heard.at
         if before is None or heard.date != before.date:
@@ -179,12 +179,12 @@ def _sane(date: datetime | None) -> datetime | None:
     return date if date is not None and SANE[0] <= date < SANE[1] else None
 
 
-def _is_jitter(before: Heard, heard: Heard) -> bool:
+def _is_jitter(before: DateSample, heard: DateSample) -> bool:
     """Tell whether a Date is earlier by so little that another server behind the address explains it."""
     return timedelta(0) < before.date - heard.date < timedelta(seconds=LOOK_AGAIN_S)
 
 
-def _advances(before: Heard | None, heard: Heard) -> bool | None:
+def _advances(before: DateSample | None, heard: DateSample) -> bool | None:
     """Say that a Date advanced as the local clock did; None if one of the clocks was set, or nothing is known."""
     if before is None:
         return None
@@ -193,21 +193,21 @@ def _advances(before: Heard | None, heard: Heard) -> bool | None:
     return True if abs(advanced_s - passed_s) <= LOOK_AGAIN_S + DRIFT * abs(passed_s) else None
 
 
-def _read(kept: Any) -> tuple[Heard | None, bool | None, timedelta | None]:
+def _read(kept: Any) -> tuple[DateSample | None, bool | None, timedelta | None]:
     """Read what `to_keep` returned; nothing is known if it is anything else."""
     try:
-        heard = Heard(clock.instant(kept["date"]), clock.instant(kept["at"]))
+        heard = DateSample(clock.instant(kept["date"]), clock.instant(kept["at"]))
         return heard, {True: True, False: False}.get(kept["moves"]), timedelta(seconds=float(kept["skew_s"]))
     except (KeyError, TypeError, ValueError, OverflowError):
         return None, None, None
 
 
-def is_confirmed(told: Collection[Told]) -> bool:
+def is_confirmed(told: Collection[ClockReport]) -> bool:
     """Tell whether at least one server's clock agrees with the local one (design, promise 13). Pure."""
     return any(each.agrees for each in told)
 
 
-def wrong_by_s(told: Collection[Told]) -> float | None:
+def wrong_by_s(told: Collection[ClockReport]) -> float | None:
     """Return by how many seconds the local clock is behind if two servers or more agree on that, otherwise None."""
     skews = [each.skew_s for each in told if each.skew_s is not None and each.moves is not False]
     if len(skews) < 2 or max(skews) - min(skews) > AGREES_S or any(abs(skew) <= AGREES_S for skew in skews):
@@ -215,7 +215,7 @@ def wrong_by_s(told: Collection[Told]) -> float | None:
     return sorted(skews)[len(skews) // 2]
 
 
-def complaint(told: Told) -> str:
+def complaint(told: ClockReport) -> str:
     """Say what is wrong with one server's clock; empty if nothing is known against it."""
     if told.moves is False:
         return f"the Date of {told.server} does not advance"
@@ -233,4 +233,13 @@ def in_words(skew_s: float) -> str:
     return f"{size / factor:.3g} {unit} {'ahead of' if skew_s > 0 else 'behind'}"
 
 
-__all__ = ["AGREES_S", "LOOK_AGAIN_S", "ServerClock", "Told", "complaint", "in_words", "is_confirmed", "wrong_by_s"]
+__all__ = [
+    "AGREES_S",
+    "LOOK_AGAIN_S",
+    "ClockReport",
+    "ServerClock",
+    "complaint",
+    "in_words",
+    "is_confirmed",
+    "wrong_by_s",
+]

@@ -2,7 +2,7 @@
 
 urllib3's read timeout starts anew with every byte that comes: a server that drips holds
 a request for ever. Give `POOLS` to a PoolManager as `pool_classes_by_scheme`, and a
-request a total timeout; what goes wrong then, `lost` says in our words. Only connectors
+request a total timeout; what goes wrong then, `transport_error` says in our words. Only connectors
 whose SDK is built on urllib3 import this.
 """
 
@@ -28,7 +28,7 @@ from urllib3.exceptions import (
     ReadTimeoutError,
 )
 from urllib3.response import BaseHTTPResponse
-from urllib3.response import HTTPResponse as Answered
+from urllib3.response import HTTPResponse as UrllibResponse
 
 from syncd.errors import Malformed
 from syncd.http import bodies
@@ -41,7 +41,7 @@ CHUNK = 64 * 1024  # bytes read at once
 UNREAD = {"preload_content": False, "decode_content": False}
 
 
-def lost(
+def transport_error(
     error: Exception, *, address: str, trust: Trust, proxy: Proxy | None, timeout_s: float, status_page: str
 ) -> TransportError:
     """Say why no answer came, without the error's own text, which holds the whole address.
@@ -50,11 +50,11 @@ def lost(
     """
     distrust = trust.distrust(error)
     if distrust:
-        return TransportError(distrust.message, hint=distrust.hint, again=not distrust.lasts)
+        return TransportError(distrust.message, hint=distrust.hint, retryable=not distrust.lasts)
     cause = _cause(error)
     if isinstance(cause, LocationValueError):
         return TransportError(
-            f"{address} is not an address", hint=f"{address} must be an address like https://host", again=False
+            f"{address} is not an address", hint=f"{address} must be an address like https://host", retryable=False
         )
     if proxy and (isinstance(cause, ProxyError | NewConnectionError) or "Tunnel connection failed" in str(cause)):
         status = re.search(r"Tunnel connection failed: (\d{3})", str(cause))
@@ -162,7 +162,7 @@ class SecurePool(HTTPSConnectionPool):
         return _whole(super().urlopen(*args, **{**kwargs, **UNREAD}))
 
 
-class _Whole(Answered):
+class _Whole(UrllibResponse):
     """A response whose body is in memory."""
 
 

@@ -73,7 +73,7 @@ class Normalizer:
         kind = next(each.kind for each in self._source.connector.streams if each.name == stream)
         template = self._source.config.external_id
         name = text.fill(template, source=self._source.name, kind=kind, id=record.ref.crm_id)
-        told = text.told(getattr(error, "message", ""), text.MOST) if isinstance(error, Unreadable) else ""
+        told = text.fit_value(getattr(error, "message", ""), text.MOST) if isinstance(error, Unreadable) else ""
         return Reading(
             crm_id=record.ref.crm_id, modified_at=record.ref.modified_at, external_activity_id=name, kind=kind,
             occurred_at=None, wanted=State.DEAD, reason=UNREADABLE,

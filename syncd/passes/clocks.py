@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from syncd.http.server_clock import AGREES_S, ServerClock, Told, complaint, in_words, is_confirmed, wrong_by_s
+from syncd.http.server_clock import AGREES_S, ClockReport, ServerClock, complaint, in_words, is_confirmed, wrong_by_s
 from syncd.passes.dispatch import Poster
 
 log = structlog.get_logger()
@@ -48,10 +48,10 @@ class PassClocks:
         self._held = self._held or not confirmed
         return confirmed
 
-    def told(self) -> list[Told]:
+    def told(self) -> list[ClockReport]:
         """Return what each server that was asked in this pass told."""
         named = {**self._sources, **({RECOTAP: self._recotap} if self._recotap is not None else {})}
-        return [told for name, server in named.items() if (told := server.told(name)) is not None]
+        return [told for name, server in named.items() if (told := server.report(name)) is not None]
 
     def to_keep(self) -> Any:
         """Return what the next pass should know of Recotap's clock; None if nothing."""
@@ -68,7 +68,7 @@ class PassClocks:
             log.warning("clock.unconfirmed", error=unconfirmed(told), hint=f"{remedy(told)}: {HELD}")
 
 
-def unconfirmed(told: list[Told]) -> str:
+def unconfirmed(told: list[ClockReport]) -> str:
     """Say why the local clock is not confirmed."""
     by_s = wrong_by_s(told)
     if by_s is not None:
@@ -78,7 +78,7 @@ def unconfirmed(told: list[Told]) -> str:
     return f"no server's clock is within {AGREES_S / 60:.0f} min of this machine's"
 
 
-def remedy(told: list[Told]) -> str:
+def remedy(told: list[ClockReport]) -> str:
     """Say what to do about it."""
     if wrong_by_s(told) is not None:
         return "set this machine's clock, e.g. by NTP"

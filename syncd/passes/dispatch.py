@@ -27,7 +27,7 @@ from syncd.ledger import RECOTAP, AttemptResult, Claimed, Ledger
 from syncd.lifecycle.states import MEANINGS, Verdict
 from syncd.passes.breaker import Breaker, Circuit
 from syncd.privacy.redaction import redact, redact_value
-from syncd.privacy.scrubbing import cut, scrub
+from syncd.privacy.scrubbing import scrub, truncate
 from syncd.recotap.responses import BatchResult, ItemResult
 from syncd.recotap.sender import BATCH, KEY_HINT, URL_HINT
 
@@ -339,4 +339,4 @@ def _of_item(activity: Claimed, verdicts: Mapping[str, ItemResult]) -> AttemptRe
 def _told(text: str, activity: Claimed) -> str:
     """Redact and scrub a text. The payload counts in both forms, as a subject may hold an address."""
     payload = json.loads(activity.body)
-    return redact(scrub(redact(cut(text)), [payload, redact_value(payload)]))
+    return redact(scrub(redact(truncate(text)), [payload, redact_value(payload)]))

@@ -24,7 +24,7 @@ _MISREAD = re.compile(f"[Â-ß]{_NEXT}|[à-ï]{_NEXT}{{2}}|[ð-ô]{_NEXT}{{3}}")
 _PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 
 
-def unescaped(text: str) -> str:
+def unescape(text: str) -> str:
     """Return `text` without escapes."""
     for _ in range(ROUNDS):
         before, text = text, _once(text)

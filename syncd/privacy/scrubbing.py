@@ -1,6 +1,6 @@
 """Strip what is personal from a text that somebody else wrote. Pure.
 
-The text is truncated, unescaped and normalized, and then compared word by word with the words of the payload. More is
+The text is truncated, unescape and normalized, and then compared word by word with the words of the payload. More is
 removed than need be: of a subject each word goes, unless it is an ordinary one of an API's messages.
 """
 
@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from itertools import islice, pairwise
 from typing import Any
 
-from syncd.privacy.escapes import LEFT, unescaped
-from syncd.privacy.spellings import WORD, damaged, fold, marked, misread, mixes_scripts, spellings
+from syncd.privacy.escapes import LEFT, unescape
+from syncd.privacy.spellings import WORD, damaged, fold, misread, mixes_scripts, spellings, without_marks
 from syncd.text import SEARCHED, fit
 
 GONE = "[removed]"
@@ -79,7 +79,7 @@ _ORDINARY = frozenset(
 def scrub(text: str, payload: Any = None) -> str:
     """Return `text` without addresses and phone numbers, and without any word of `payload`, truncated."""
     known = _Known.of(payload)
-    flat = _plain(cut(text))
+    flat = _plain(truncate(text))
     flat = _ENCODED_WORD.sub(GONE, flat)
     flat = _without(flat, known.phrases)
     flat = _PHONE.sub(GONE, _ADDRESS.sub(GONE, flat))
@@ -88,14 +88,14 @@ def scrub(text: str, payload: Any = None) -> str:
     return LEFT.sub(GONE, flat)[:MOST]
 
 
-def cut(text: str) -> str:
+def truncate(text: str) -> str:
     """Return `text` if it is short. Of a longer one the beginning, without its last word: half a name, or a secret."""
     return text if len(text) < SEARCHED else text[:SEARCHED].rpartition(" ")[0]
 
 
 def _plain(text: str, most: int = SEARCHED) -> str:
-    """Return `text` unescaped, in composed letters, without what cannot be seen, its white space folded."""
-    return " ".join(fit(unicodedata.normalize("NFKC", _TAG.sub("", unescaped(text))), most).split())
+    """Return `text` unescape, in composed letters, without what cannot be seen, its white space folded."""
+    return " ".join(fit(unicodedata.normalize("NFKC", _TAG.sub("", unescape(text))), most).split())
 
 
 @dataclass(slots=True)
@@ -133,12 +133,12 @@ class _Known:
             self.numbers += "|" + "".join(char for char in plain if char.isdecimal())
         told = plain.partition("@")[0] if key in _ADDRESSES else plain
         found = set(spellings(told)) | {word for word in damaged(told[:SEARCHED]) if word not in _ORDINARY}
-        self.pairs.update(pair for pair, _, _ in _pairs(marked(told)))
+        self.pairs.update(pair for pair, _, _ in _pairs(without_marks(told)))
         if key in _NAMES:
             self.names |= {word for word in found if len(word) >= SHORTEST or not word.isascii()}
             self.words |= found  # two letters go where they stand beside a removed word
             self.phrases.update(misread(told))
-            self._learn_order(WORD.findall(marked(told)))
+            self._learn_order(WORD.findall(without_marks(told)))
             self.short |= {word for word in found if len(word) < SHORTEST and word.isascii() and word.isalpha()}
         elif key in _ADDRESSES:
             self.short |= {word for word in found if len(word) == 2 and word.isalpha()}
@@ -186,7 +186,7 @@ def _without_lossy(text: str, known: _Known) -> str:
 
 
 def _without_words(text: str, known: _Known) -> str:
-    text = _without_lossy(_without_dense(marked(text), known), known)
+    text = _without_lossy(_without_dense(without_marks(text), known), known)
     found = [place for place in WORD.finditer(text) if text[place.start() - 1 : place.end() + 1] != GONE]
     gone = [_is_known(text, place, known) for place in found]
     _extend(text, found, gone, known)
@@ -278,7 +278,7 @@ def _hides(token: str, known: _Known) -> bool:
 
 def _tells(raw: bytes, known: _Known) -> bool:
     """Tell whether a known word stands in decoded bytes. Chance makes short ones: then all has to be readable."""
-    text = marked(unicodedata.normalize("NFKC", raw.decode(errors="ignore")))
+    text = without_marks(unicodedata.normalize("NFKC", raw.decode(errors="ignore")))
     words = list(map(fold, WORD.findall(text)))
     if any(len(word) >= SHORTEST and word in known.words for word in words):
         return True

@@ -42,7 +42,7 @@ def fold(word: str) -> str:
     return "".join(char for char in letters if not unicodedata.combining(char)).translate(_LOOK_ALIKE)
 
 
-def marked(text: str) -> str:
+def without_marks(text: str) -> str:
     """Return `text` without marks that no letter has absorbed: they would part a word."""
     return "".join(char for char in text if not unicodedata.combining(char)) if not text.isascii() else text
 
@@ -54,7 +54,7 @@ def mixes_scripts(word: str) -> bool:
 
 def spellings(text: str) -> Iterator[str]:
     """Yield the folded words of `text`, with the parts of those that a server may have broken."""
-    for word in WORD.findall(marked(text)):
+    for word in WORD.findall(without_marks(text)):
         yield (folded := fold(word))
         yield from (part for part in re.findall(r"[^\W\d_]+", folded) if len(part) >= _PART)
         if not word.isascii():
@@ -64,7 +64,7 @@ def spellings(text: str) -> Iterator[str]:
 
 def damaged(text: str) -> Iterator[str]:
     """Yield the folded words of `text` with letters dropped, and as another encoding shows them."""
-    for word in WORD.findall(marked(text)):
+    for word in WORD.findall(without_marks(text)):
         if word.isascii():
             continue
         narrow = {fold(word.encode(codec, "ignore").decode(codec)) for codec in _NARROW}
@@ -76,7 +76,7 @@ def damaged(text: str) -> Iterator[str]:
 
 def misread(text: str) -> Iterator[str]:
     """Yield the words of `text` beyond ASCII as another encoding shows them, with the signs in them."""
-    for word in WORD.findall(marked(text)):
+    for word in WORD.findall(without_marks(text)):
         if not word.isascii():
             yield from (form for form in _misread(word) if len(form) >= _PART)
 
@@ -88,4 +88,4 @@ def _misread(word: str) -> set[str]:
     common = [raw.decode(codec, "ignore") for codec in _MISREAD[:2]]
     common += [fit(form, SEARCHED) for form in common]  # control characters may have been dropped in between
     twice = {form.encode().decode(codec, "ignore") for form in common for codec in _MISREAD[:2]}
-    return {marked(fit(unicodedata.normalize("NFKC", form), SEARCHED)) for form in once | twice}
+    return {without_marks(fit(unicodedata.normalize("NFKC", form), SEARCHED)) for form in once | twice}

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from syncd.http import bodies
 from syncd.http.response import UNREADABLE, served_at
 from syncd.lifecycle.states import Verdict
-from syncd.text import told
+from syncd.text import fit_value
 
 ResultKind = Literal[
     "answered",  # 200: `verdicts` holds what is proven
@@ -123,7 +123,7 @@ def _answered(document: Any, sent: Sequence[str]) -> BatchResult:
 
 
 def _item(item: Mapping[str, Any]) -> ItemResult:
-    status, error = item.get("status"), told(item.get("error")) or told(item.get("reason"))
+    status, error = item.get("status"), fit_value(item.get("error")) or fit_value(item.get("reason"))
     if status == "created":
         return ItemResult(Verdict.CREATED)
     if status == "skipped":

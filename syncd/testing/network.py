@@ -56,7 +56,7 @@ class NetworkConformance:
             for scene in scenes(crm):
                 scene.skew = skew
                 scene.read()
-                told = scene.clock.told("the CRM")
+                told = scene.clock.report("the CRM")
                 assert told is not None, "the connector lets Context.clock learn from each response"
                 assert told.skew_s is not None, "this CRM sends a Date"
                 assert abs(told.skew_s + skew.total_seconds()) < 2

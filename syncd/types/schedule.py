@@ -65,12 +65,12 @@ class Schedule(BaseModel):
         return {name: value for name, value in table.items() if value != "" or name not in ("every", "cron")}
 
     @property
-    def says(self) -> bool:
+    def is_set(self) -> bool:
         """Whether it says anything."""
         return bool(self.every or self.cron)
 
     @property
-    def goes_on(self) -> bool:
+    def is_wildcard(self) -> bool:
         """Whether it goes on whatever the clock shows, as cron's times with * in minute or hour do (cron(8))."""
         minute, hour = (self.cron or "* *").split()[:2]
         return minute.startswith("*") or hour.startswith("*")
