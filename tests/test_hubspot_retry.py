@@ -9,7 +9,7 @@ import pytest
 from connectors.hubspot.rate_limit import EvenSpacing, RollingWindow
 from connectors.hubspot.retry import Attempt, Call, Refused, interpret, missing_scopes, until_midnight
 from syncd.errors import Malformed, Unauthorized, Unavailable
-from syncd.http.response import Failure, Response, TransportError, retry_after
+from syncd.http.response import Failure, Response, TransportError
 
 NOW = datetime(2026, 3, 1, 22, 30, tzinfo=UTC)
 SEARCH = Call("calls search", search=True, exempt=True, scope="crm.objects.contacts.read")
@@ -236,19 +236,6 @@ def test_only_a_query_at_fault_is_worth_halving():
 
 def test_what_another_try_does_not_mend_is_not_tried_again():
     assert interpret(READ, TransportError("no address", retryable=False), Attempt(1, NOW)).wait_s is None
-
-
-def test_retry_after_may_be_a_date():
-    assert retry_after({"retry-after": "Sun, 01 Mar 2026 22:31:00 GMT"}, now=NOW) == 60
-    assert retry_after({"retry-after": "Sun, 01 Mar 2026 22:29:00 GMT"}, now=NOW) == 0
-    assert retry_after({"retry-after": "Sun, 01 Mar 2026 22:29:00"}, now=NOW) in (None, 0)
-    assert retry_after({}, now=NOW) is None
-
-
-def test_a_retry_after_date_is_judged_by_the_clock_that_wrote_it():
-    """The local clock may be a year off: a minute is a minute, by the Date of the same response."""
-    headers = {"date": "Mon, 01 Mar 2027 22:30:00 GMT", "retry-after": "Mon, 01 Mar 2027 22:31:00 GMT"}
-    assert retry_after(headers, now=NOW) == 60
 
 
 def test_searches_are_spaced_evenly():

@@ -301,35 +301,6 @@ class TestOthers:
         assert read(status, {"message": "?"}) == BatchResult("down", f"HTTP {status}")
 
 
-class TestRetryAfter:
-    @pytest.mark.parametrize(("value", "seconds"), [
-        ("0", 0.0), ("1", 1.0), ("1.5", 1.5), (" 30 ", 30.0), ("-5", 0.0), ("86400", 86_400.0), ("86401", 86_400.0),
-        ("1e400", 86_400.0), ("-inf", 0.0), ("9" * 400, 86_400.0),
-    ])  # fmt: skip
-    def test_seconds_are_taken_between_none_and_a_day(self, value, seconds):
-        assert responses.retry_after(value, NOW) == seconds
-
-    @pytest.mark.parametrize(("value", "seconds"), [
-        ("Mon, 02 Mar 2026 09:02:00 GMT", 120.0),
-        ("Mon, 02 Mar 2026 10:02:00 +0100", 120.0),
-        ("Mon, 02 Mar 2026 09:02:00 -0000", 120.0),
-        ("Mon, 02 Mar 2026 08:00:00 GMT", 0.0),
-        ("Fri, 01 Jan 2100 00:00:00 GMT", 86_400.0),
-    ])  # fmt: skip
-    def test_a_date_is_counted_from_now(self, value, seconds):
-        assert responses.retry_after(value, NOW) == seconds
-
-    @pytest.mark.parametrize("value", [
-        None, "", "soon", "nan", "1 minute", "Mon, 99999999999 Jan 2026 10:00:00 GMT",
-        "Mon, 02 Mar 2026 99999999999999999999:00:00 GMT", "Mon, 01 Jan 2026 10:00:00 +99999999999",
-    ])  # fmt: skip
-    def test_nonsense_is_no_time(self, value):
-        assert responses.retry_after(value, NOW) is None
-
-    def test_a_date_is_read_by_the_clock_that_is_given(self):
-        assert responses.retry_after("Mon, 02 Mar 2026 09:02:00 GMT", NOW + timedelta(seconds=60)) == 60.0
-
-
 class TestEnvelope:
     @pytest.mark.parametrize(("body", "is_one"), [
         ('{"data": {}}', True), ('{"data": null}', True), ("{}", False), ("[]", False), (HTML, False), ("", False),
@@ -393,12 +364,6 @@ def test_no_document_raises_or_proves_a_delivery_that_it_does_not_state(status, 
 @given(statuses, st.text() | st.binary().map(lambda raw: raw.decode("utf-8", "replace")))
 def test_no_text_raises_or_proves_anything(status, text):
     assert not any(j.verdict in (CREATED, DUPLICATE) for j in read(status, text, SENT).verdicts.values())
-
-
-@given(st.text() | st.from_regex(r"\w{3}, \d{1,12} \w{3} \d{1,12} \d+:\d+:\d+ [+-]?\w+", fullmatch=True))
-def test_no_retry_after_at_all_raises(value):
-    seconds = responses.retry_after(value, NOW)
-    assert seconds is None or 0.0 <= seconds <= responses.LONGEST_WAIT_S
 
 
 @given(documents)

@@ -188,3 +188,27 @@ def test_one_server_confirms_the_local_clock_if_it_agrees_and_does_not_stand_sti
 )  # fmt: skip
 def test_the_local_clock_is_wrong_if_all_servers_agree_on_that(skews, by_s):
     assert wrong_by_s([ClockReport(str(number), skew, True) for number, skew in enumerate(skews)]) == by_s
+
+
+@pytest.mark.parametrize(("elapsed_s", "before_s"), [(0.2, 0.2), (9.0, 1.0)])
+def test_the_clock_is_the_answers_and_the_pass_began_before_it_but_a_second_at_most(elapsed_s, before_s):
+    local = NOW - timedelta(hours=1)
+    clock = ServerClock(lambda: local)
+    assert (clock.now(), clock.started_at) == (local, None)
+    clock.learn({"date": "Mon, 05 Oct 2026 09:00:00 GMT"}, local_start=local, elapsed_s=elapsed_s)
+    assert (clock.now(), clock.started_at) == (NOW, NOW - timedelta(seconds=before_s))
+    clock.learn({"date": "Mon, 05 Oct 2026 09:10:00 GMT"}, local_start=local, elapsed_s=0)
+    assert (clock.now(), clock.started_at) == (NOW + timedelta(minutes=10), NOW - timedelta(seconds=before_s))
+
+
+@pytest.mark.parametrize("date", ["Fri, 31 Dec 9999 23:59:59 -2359", "soon", ""])
+def test_an_absurd_date_is_none(date):
+    clock = ServerClock(lambda: NOW)
+    clock.learn({"date": date}, local_start=NOW, elapsed_s=0)
+    assert clock.now() == NOW
+
+
+def test_without_a_date_the_local_clock_tells_the_start():
+    clock = ServerClock(lambda: NOW)
+    clock.learn({}, local_start=NOW - timedelta(seconds=3), elapsed_s=3)
+    assert (clock.now(), clock.started_at) == (NOW, NOW - timedelta(seconds=3))

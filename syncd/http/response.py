@@ -1,5 +1,6 @@
 """One request to a CRM and what came of it, in words that connectors share; pure."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ FAILING_MAX_S = 60.0  # a minute of failures in a row ends the pass for a source
 BACKOFF_S = 0.5  # doubles with each try, jittered by half
 UNREADABLE = (ValueError, TypeError, OverflowError, IndexError)  # all that email.utils raises for an odd date
 YEARS = range(2000, 2200)  # of a clock that can be reckoned with
+RETRY_AFTER_MAX_S = 86_400.0  # a Retry-After beyond a day is not believed
 PAUSE_S = 60  # a wait this long is not waited out: the source rests till then
 
 
@@ -54,21 +56,22 @@ def backoff_s(attempt: int, jitter: float) -> float:
 
 
 def retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
-    """Return Retry-After in seconds, given as seconds or as a date.
+    """Return the seconds that Retry-After asks for, from 0 up to a day. None if it is missing or invalid.
 
-    A date is judged by the clock that wrote it: the response's own Date, otherwise `now`.
+    It holds seconds or a date. A date is compared with the clock that wrote it: the response's own Date, otherwise
+    `now`. A date without a zone is UTC.
     """
     written = headers.get("retry-after", "").strip()
-    if not written:
-        return None
     try:
-        return (
-            max(0.0, float(written))
-            if written[0].isdigit()
-            else max(0.0, (parsedate_to_datetime(written) - (served_at(headers) or now)).total_seconds())
-        )
-    except UNREADABLE:
-        return None
+        seconds = float(written)
+    except ValueError:
+        try:
+            at = parsedate_to_datetime(written)
+            at = at if at.tzinfo else at.replace(tzinfo=UTC)
+            seconds = (at - (served_at(headers) or now)).total_seconds()
+        except UNREADABLE:
+            return None
+    return None if math.isnan(seconds) else min(max(seconds, 0.0), RETRY_AFTER_MAX_S)
 
 
 def honor_retry_after(

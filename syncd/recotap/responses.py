@@ -9,12 +9,11 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Any, Literal
 
 from syncd.http import bodies
-from syncd.http.response import UNREADABLE, served_at
+from syncd.http.response import retry_after
 from syncd.lifecycle.states import Verdict
 from syncd.text import fit_value
 
@@ -34,7 +33,6 @@ INDEX = re.compile(r"\d+", re.ASCII)
 NAME = re.compile(r"[A-Za-z]\w{0,39}|\d{1,4}", re.ASCII)  # of a field or a rule; anything else may be a value
 DEEPEST = 8  # levels below an activity that are read: contacts.0.email is 3
 MOST_RULES = 10  # of one activity that are told
-LONGEST_WAIT_S = 86_400.0  # a Retry-After beyond a day is not believed
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +60,7 @@ def read(
     status: int, headers: Mapping[str, str], body: bytes | str, sent: Sequence[str], *, now: datetime
 ) -> BatchResult:
     """Say what an answer means for the externalActivityIds `sent`, in their order."""
-    wait = retry_after(headers.get("retry-after"), served_at(headers) or now)  # a date: by the clock that wrote it
+    wait = retry_after(headers, now=now)
     document = _json(body)
     if status in (200, 201):
         return _answered(document, sent)
@@ -80,21 +78,6 @@ def read(
         return _refused(document, len(sent))
     stored = status >= 500 or status == 408 or 200 <= status < 300
     return BatchResult("down", f"HTTP {status}", retry_after=wait, stored=stored)
-
-
-def retry_after(value: str | None, now: datetime) -> float | None:
-    """Return the seconds that a Retry-After header, in seconds or as a date, asks for; None where it has none."""
-    if value is None:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            at = parsedate_to_datetime(value)
-        except UNREADABLE:
-            return None
-        seconds = ((at if at.tzinfo else at.replace(tzinfo=UTC)) - now).total_seconds()
-    return min(max(seconds, 0.0), LONGEST_WAIT_S) if seconds == seconds else None
 
 
 def _json(body: bytes | str) -> Any:
