@@ -11,6 +11,7 @@ from typing import Any
 from syncd.activity import Kind
 from syncd.connector import Ref
 from syncd.ledger import AttemptResult, Booked, Claimed, Ledger
+from syncd.lifecycle.reasons import Reason
 from syncd.lifecycle.states import State, Verdict
 from syncd.lifecycle.transitions import Reading
 
@@ -65,8 +66,8 @@ def reading(
     crm_id = str(crm_id)
     return Reading(
         crm_id=crm_id, modified_at=modified_at, external_activity_id=f"{source}-{kind}-{crm_id}", kind=kind,
-        occurred_at=occurred_at, wanted=wanted, reason=reason, detail=detail, due_at=due_at,
-        payload=payload(crm_id, **more) if wanted is State.PENDING else None,
+        occurred_at=occurred_at, wanted=wanted, reason=Reason[reason.upper()] if reason else None, detail=detail,
+        due_at=due_at, payload=payload(crm_id, **more) if wanted is State.PENDING else None,
     )  # fmt: skip
 
 

@@ -8,7 +8,6 @@ import pytest
 from syncd import clock
 from syncd.errors import LedgerError
 from syncd.ledger import RECOTAP, Booked, Ledger
-from syncd.lifecycle import transitions
 from syncd.lifecycle.states import State, Verdict
 from tests.ledgers import (
     DAY,
@@ -380,7 +379,7 @@ class TestLookUps:
         ledger.book_missing(stream, ["1"], now=NOW + MINUTE)
         assert (row(ledger)["state"], row(ledger)["reason"]) == ("incomplete", "no_contact")
         ledger.book_missing(stream, ["1"], now=LATER)
-        assert (row(ledger)["state"], row(ledger)["reason"]) == ("excluded", transitions.DELETED)
+        assert (row(ledger)["state"], row(ledger)["reason"]) == ("excluded", "deleted")
         assert row(ledger, 2)["state"] == "incomplete"
         assert ledger.balanced()
 

@@ -63,7 +63,7 @@ class LedgerLife(RuleBasedStateMachine):
     def a_page_is_read(self, looks, ago):
         now = self.clock()
         readings = [
-            look(crm_id, State(wanted), "why", modified_at=now, occurred_at=now, title=title)
+            look(crm_id, State(wanted), "internal", modified_at=now, occurred_at=now, title=title)
             for crm_id, wanted, title in looks
             if crm_id not in self.in_flight  # the engine lets them land first
         ]

@@ -65,7 +65,8 @@ class TestDue:
         assert due(ledger) == [Claimed(1, "hubspot-call-1", row(ledger)["body"], unknown=False, isolated=False)]
 
     def test_only_what_is_pending_goes_out(self, ledger):
-        book(ledger, look(1, State.INCOMPLETE, "no_contact"), look(2, State.EXCLUDED, "x"), look(3, State.DEAD, "x"))
+        excluded, dead = look(2, State.EXCLUDED, "internal"), look(3, State.DEAD, "unreadable")
+        book(ledger, look(1, State.INCOMPLETE, "no_contact"), excluded, dead)
         book(ledger, look(4))
         assert send(ledger) == ["4"]
         assert due(ledger, now=NOW + 400 * DAY) == []
@@ -442,7 +443,7 @@ class TestErasure:
     @pytest.mark.parametrize("wanted", [State.INCOMPLETE, State.EXCLUDED])
     def test_nor_when_a_fresh_look_takes_it_out_of_the_queue(self, ledger, wanted):
         book(ledger, look(1, note=CANARY))
-        book(ledger, look(1, wanted, "x"))
+        book(ledger, look(1, wanted, "no_contact"))
         ledger.tidy()
         assert CANARY.encode() not in bytes_of(ledger)
 

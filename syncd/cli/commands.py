@@ -210,8 +210,8 @@ def retry(
 ) -> None:
     """Make activities due at once: the next pass sends what is pending and looks the others up again."""
     from syncd import clock
-    from syncd.cli import render
     from syncd.ledger import Operator
+    from syncd.lifecycle.reasons import Reason
     from syncd.lifecycle.states import State
 
     if not ids and state is None and reason is None:
@@ -219,8 +219,8 @@ def retry(
     if state is not None and state not in set(State) - {State.DELIVERED}:
         choices = ", ".join(each.value for each in State if each is not State.DELIVERED)
         raise typer.BadParameter(f"--state is one of {choices}; what is delivered is never sent again")
-    if reason is not None and reason not in render.REASONS:
-        raise typer.BadParameter(f"--reason is one of {', '.join(render.REASONS)}")
+    if reason is not None and reason not in set(Reason):
+        raise typer.BadParameter(f"--reason is one of {', '.join(Reason)}")
     with Operator.at(_load(config).ledger.path) as operator:
         count = operator.retry(ids or (), state=state, reason=reason, now=clock.now())
     printing.line(f"{count} due in the next pass" if count else "nothing to retry: nothing is so, or it is delivered")

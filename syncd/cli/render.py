@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from syncd.cli.printing import styled
+from syncd.lifecycle import reasons
 from syncd.text import visible
 
 MEANING = {
@@ -16,26 +17,6 @@ MEANING = {
     "skipped": "Recotap says that it will never take it",
     "excluded": "a rule of yours, or nobody of the other side in it",
     "dead": "given up; `syncd retry --state dead` gives another chance",
-}
-
-REASONS = {
-    "not_sent": "the email bounced or failed: nothing happened that could be scored",
-    "internal": "everybody in it is on our side",
-    "excluded_domain": "rules.exclude_domains names its domain",
-    "too_old": "it happened before rules.not_before",
-    "deleted": "the CRM no longer has the record",
-    "redacted": "the key may not see its content: grant the missing scope, and it is sent whole by itself",
-    "unfinished": "the call still runs, or the email is not sent yet",
-    "in_future": "it has not happened yet",
-    "no_contact": "nobody of the other side is associated with it: associate a contact in the CRM",
-    "no_contact_email": "none of its contacts has a usable e-mail address: add one in the CRM",
-    "no_domain": "neither company nor contact has a usable domain: add one to the company in the CRM",
-    "no_owner_email": "no owner with an e-mail address: assign one, or set rules.default_owner_email",
-    "settling": "it may still change (outcome, opens): it goes out as it stands when settle has passed",
-    "unreadable": "the connector cannot read this record",
-    "failed": "Recotap failed it again and again",
-    "refused": "Recotap's validation refuses it",
-    "too_large": "it is too large for Recotap",
 }
 
 VERDICTS = {
@@ -107,8 +88,8 @@ def activities(document: dict[str, Any], console: Console) -> None:
 def _parts(document: dict[str, Any], state: str) -> list[tuple[str, int, str]]:
     if state == "delivered":
         return [(name, count, VERDICTS.get(name, "")) for name, count in document["verdicts"].items() if count]
-    reasons = document["reasons"].get(state, {})
-    return [(name, count, REASONS.get(name, "")) for name, count in sorted(reasons.items())]
+    counts = document["reasons"].get(state, {})
+    return [(name, count, reasons.describe(name)) for name, count in sorted(counts.items())]
 
 
 def _streams(document: dict[str, Any]) -> Table:
@@ -135,7 +116,7 @@ def explanation(document: dict[str, Any], console: Console | None = None) -> Non
     line("first seen", f"{document['first_seen_at']}, last moved {document['updated_at']}")
     line("state", f"{document['state']}: {MEANING[document['state']]}")
     if document["reason"]:
-        line("reason", f"{document['reason']}: {REASONS.get(document['reason'], '')}")
+        line("reason", f"{document['reason']}: {reasons.describe(document['reason'])}")
     if document["verdict"]:
         line("last verdict", f"{document['verdict']}: {VERDICTS[document['verdict']]}")
     if document["detail"]:

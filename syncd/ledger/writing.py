@@ -22,6 +22,7 @@ from syncd.ledger.outbox import AttemptResult, Claim, Claimed, Outbox
 from syncd.ledger.reading import DOUBT, RECOTAP
 from syncd.ledger.rows import ROW_COLUMNS, UNWRITABLE, UNWRITTEN, columns_of, row_of
 from syncd.lifecycle import transitions
+from syncd.lifecycle.reasons import Reason
 from syncd.lifecycle.states import State
 from syncd.lifecycle.transitions import Reading, Row
 from syncd.text import fit
@@ -342,7 +343,7 @@ def _unwritten(reading: Reading) -> Reading:
     return replace(
         reading,
         wanted=State.DEAD,
-        reason=transitions.UNREADABLE,
+        reason=Reason.UNREADABLE,
         detail=UNWRITTEN,
         payload=None,
         occurred_at=None,

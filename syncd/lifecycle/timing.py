@@ -20,6 +20,16 @@ JITTER = 0.1  # share added at random, so that a refused crowd does not come bac
 LONGEST_WAIT = timedelta(hours=25)
 
 
+def happens_at(*, occurred_at: datetime, created_at: datetime, settle: timedelta) -> datetime:
+    """Return when an activity of the future has happened."""
+    return occurred_at
+
+
+def settles_at(*, occurred_at: datetime, created_at: datetime, settle: timedelta) -> datetime:
+    """Return when an activity has settled: `settle` after it happened or was created, the later."""
+    return later(max(occurred_at, created_at), settle)
+
+
 def gives_up_at(*, waiting_since: datetime, occurred_at: datetime | None) -> datetime:
     """Return when an incomplete activity is dead: 30 days after first sight or the event, the later."""
     return later(max(waiting_since, occurred_at or waiting_since), GIVE_UP_AFTER)

@@ -10,11 +10,8 @@ from datetime import datetime, timedelta
 
 from syncd.activity import Kind
 from syncd.lifecycle import timing
+from syncd.lifecycle.reasons import Reason
 from syncd.lifecycle.states import MEANINGS, Cause, State, Verdict, follow, move
-
-DELETED = "deleted"  # excluded: a look-up by id did not find the record twice, an hour apart
-REDACTED = "redacted"  # incomplete: the key may not see its content; it waits for the key, not for the record
-UNREADABLE = "unreadable"  # dead: the connector could not make sense of the record
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +24,7 @@ class Reading:
     kind: Kind
     occurred_at: datetime | None  # None: unreadable
     wanted: State  # pending, incomplete, excluded, or dead when unreadable
-    reason: str | None = None
+    reason: Reason | None = None
     detail: str | None = None
     payload: str | None = None  # JSON text; only with pending
     due_at: datetime | None = None  # when time alone may complete it: it settles, or it happens
@@ -40,7 +37,7 @@ class Row:
     state: State
     modified_at: datetime
     occurred_at: datetime | None
-    reason: str | None = None
+    reason: str | None = None  # a Reason, or one of a newer syncd that wrote the row
     verdict: Verdict | None = None  # the last one
     detail: str | None = None  # its text, or why it is unreadable
     next_attempt_at: datetime | None = None  # pending: goes out; otherwise: is looked up
@@ -129,7 +126,7 @@ def _wait(row: Row, due_at: datetime | None, now: datetime, certain: bool) -> Ro
 
     A redacted row does not age and has no look-up of its own: `pull` asks for it once its content can be seen.
     """
-    if row.reason == REDACTED:
+    if row.reason == Reason.REDACTED:
         return replace(row, waiting_since=None, next_attempt_at=None)
     if not certain:
         return replace(row, next_attempt_at=timing.look_up_unconfirmed_at(due_at=due_at, now=now))
@@ -160,7 +157,7 @@ def after_missing(row: Row, now: datetime, *, certain: bool = True) -> Row:
     if now - row.missing_since < timing.MISSING_AGAIN_AFTER:
         return replace(row, next_attempt_at=row.missing_since + timing.MISSING_AGAIN_AFTER)
     gone = move(row.state, State.EXCLUDED, Cause.READ)
-    return replace(row, state=gone, reason=DELETED, waiting_since=None, missing_since=None, next_attempt_at=None)
+    return replace(row, state=gone, reason=Reason.DELETED, waiting_since=None, missing_since=None, next_attempt_at=None)
 
 
 def after_verdict(
@@ -197,5 +194,5 @@ def after_verdict(
     since = _since(row.refused_since, now)
     if now - since >= max_age:
         dead = move(row.state, State.DEAD, Cause.VERDICT)
-        return replace(after_verdict, state=dead, reason=verdict.value, next_attempt_at=None)
+        return replace(after_verdict, state=dead, reason=Reason[verdict.name], next_attempt_at=None)
     return replace(after_verdict, refused_since=since, refusals=refusals, next_attempt_at=min(at, since + max_age))

@@ -10,8 +10,9 @@ from syncd.activity import Draft, Owner
 from syncd.connector import Connector, Record, Source
 from syncd.errors import Unreadable
 from syncd.http.server_clock import ServerClock
+from syncd.lifecycle.reasons import Reason
 from syncd.lifecycle.states import State
-from syncd.lifecycle.transitions import UNREADABLE, Reading
+from syncd.lifecycle.transitions import Reading
 from syncd.normalize.rules import Assessment, OurSide, Rules, assess
 
 
@@ -76,7 +77,7 @@ class Normalizer:
         told = text.fit_value(getattr(error, "message", ""), text.MOST) if isinstance(error, Unreadable) else ""
         return Reading(
             crm_id=record.ref.crm_id, modified_at=record.ref.modified_at, external_activity_id=name, kind=kind,
-            occurred_at=None, wanted=State.DEAD, reason=UNREADABLE,
+            occurred_at=None, wanted=State.DEAD, reason=Reason.UNREADABLE,
             detail=told or f"the connector cannot read this record ({type(error).__name__})",
         )  # fmt: skip
 
@@ -91,10 +92,9 @@ def _reading(
     else:
         wanted, payload = (State.EXCLUDED if assessed.excluded else State.INCOMPLETE), None
     due_at = None
-    if assessed.reason == "settling":
-        due_at = clock.later(max(draft.occurred_at, draft.created_at), settle - ahead)
-    elif assessed.reason == "in_future":
-        due_at = clock.later(draft.occurred_at, -ahead)
+    if assessed.reason is not None and (due := assessed.reason.due):
+        at = due(occurred_at=draft.occurred_at, created_at=draft.created_at, settle=settle)
+        due_at = clock.later(at, -ahead)
     return Reading(
         crm_id=record.ref.crm_id, modified_at=record.ref.modified_at, external_activity_id=name, kind=draft.kind,
         occurred_at=draft.occurred_at, wanted=wanted, reason=assessed.reason, payload=payload, due_at=due_at,

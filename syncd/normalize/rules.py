@@ -15,27 +15,10 @@ from datetime import datetime, timedelta
 
 from syncd.activity import Activity, Company, Direction, Draft, Owner, Person
 from syncd.addresses import domain_of, email, host, is_free_mail, registrable, within
+from syncd.lifecycle.reasons import Reason
+from syncd.lifecycle.states import State
 from syncd.recotap.payload import build, validate
 from syncd.text import clean
-
-# The first that holds is the reason; exclusion is judged first.
-EXCLUDED_REASONS = (
-    "not_sent",
-    "internal",
-    "excluded_domain",
-    "too_old",
-    "deleted",  # never of `assess`: the CRM no longer finds the record, which the engine learns
-)
-INCOMPLETE_REASONS = (
-    "redacted",
-    "unfinished",
-    "in_future",
-    "no_contact",
-    "no_contact_email",
-    "no_domain",
-    "no_owner_email",
-    "settling",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +84,8 @@ class OurSide:
 class Assessment:
     """What becomes of a draft."""
 
-    reason: str | None  # None: complete, may go out
-    excluded: bool  # reason is one of EXCLUDED_REASONS
+    reason: Reason | None  # None: complete, may go out
+    excluded: bool  # the reason's state is excluded
     activity: Activity | None  # only when complete
 
 
@@ -140,23 +123,24 @@ def assess(
     known = not draft.redacted  # otherwise its people are not all known: nothing is concluded from them
     account = _account(draft, people, rules, our_side)
     owner = _owner(draft, people, rules, our_side)
-    verdicts = (
-        ("not_sent", draft.status == "not_sent"),
-        ("internal", known and people.internal),
-        ("excluded_domain", known and _is_excluded(people, account, rules.exclude_domains)),
-        ("too_old", rules.not_before is not None and draft.occurred_at < rules.not_before),
-        ("redacted", draft.redacted),
-        ("unfinished", draft.status == "unfinished"),
-        ("in_future", draft.occurred_at > now),
-        ("no_contact", not people.outsiders),
-        ("no_contact_email", not people.contacts),
-        ("no_domain", account is None),
-        ("no_owner_email", owner is None),
-        ("settling", (bool(settle) and not certain) or max(draft.occurred_at, draft.created_at) > now - settle),
+    reasons = (  # in the order of `Reason`
+        (Reason.NOT_SENT, draft.status == "not_sent"),
+        (Reason.INTERNAL, known and people.internal),
+        (Reason.EXCLUDED_DOMAIN, known and _is_excluded(people, account, rules.exclude_domains)),
+        (Reason.TOO_OLD, rules.not_before is not None and draft.occurred_at < rules.not_before),
+        (Reason.REDACTED, draft.redacted),
+        (Reason.UNFINISHED, draft.status == "unfinished"),
+        (Reason.IN_FUTURE, draft.occurred_at > now),
+        (Reason.NO_CONTACT, not people.outsiders),
+        (Reason.NO_CONTACT_EMAIL, not people.contacts),
+        (Reason.NO_DOMAIN, account is None),
+        (Reason.NO_OWNER_EMAIL, owner is None),
+        (Reason.SETTLING, (bool(settle) and not certain) or max(draft.occurred_at, draft.created_at) > now - settle),
     )
-    reason = next((name for name, holds in verdicts if holds), None)
+    reason = next((reason for reason, holds in reasons if holds), None)
     if reason is not None or account is None or owner is None:
-        return Assessment(reason, excluded=reason in EXCLUDED_REASONS, activity=None)
+        excluded = reason is not None and reason.state is State.EXCLUDED
+        return Assessment(reason, excluded=excluded, activity=None)
     payload = build(
         draft,
         external_activity_id=external_activity_id,
@@ -301,8 +285,6 @@ def _as_host(domain: str) -> str:
 
 
 __all__ = [
-    "EXCLUDED_REASONS",
-    "INCOMPLETE_REASONS",
     "Assessment",
     "OurSide",
     "Rules",
