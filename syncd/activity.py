@@ -1,8 +1,8 @@
-"""The words that connectors and rules share: what a CRM record says, and what Recotap gets."""
+"""The objects that a connector makes of a CRM record: a draft with its people and companies."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 Kind = Literal["call", "email"]
 Direction = Literal["inbound", "outbound", "internal"]
@@ -45,7 +45,7 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What one CRM record says, in our words but uncleaned; `rules.assess` decides what becomes of it."""
+    """One CRM record in our words, uncleaned. `rules.assess` decides if and how it is sent."""
 
     kind: Kind
     occurred_at: datetime  # aware UTC; when it happened
@@ -63,13 +63,3 @@ class Draft:
     others: tuple[Person, ...] = ()  # stand-ins where those yield nobody: header addresses, a callee
     companies: tuple[Company, ...] = ()  # of the activity itself
     redacted: bool = False  # the CRM hides its content from the key; what stands here is not all there is
-
-
-@dataclass(frozen=True, slots=True)
-class Activity:
-    """One activity as Recotap takes it: clean, complete and valid."""
-
-    external_activity_id: str
-    kind: Kind
-    occurred_at: datetime
-    payload: dict[str, Any] = field(repr=False)  # the JSON object of `POST /sales-activities`

@@ -296,8 +296,8 @@ def _sent(source: Connector, stream: str, record: Any) -> None:
     owners = OurSide.of(RULES, source.owners())
     name = f"crm-{draft.kind}-{record.ref.crm_id}"
     assessed = assess(draft, external_activity_id=name, rules=RULES, our_side=owners, settle=timedelta(0), now=NOW)
-    if assessed.activity is not None:
-        orjson.dumps(assessed.activity.payload)
+    if assessed.payload is not None:
+        orjson.dumps(assessed.payload)
 
 
 def _hubspot_says(target: str, body: str) -> tuple[str, Any]:

@@ -13,7 +13,8 @@ import pytest
 import structlog
 
 from connectors.jsonl import Jsonl
-from syncd.connector import Page, Source, Window
+from syncd.activity import Draft
+from syncd.connector import Page, Record, Source, Window
 from syncd.errors import Exit
 from syncd.ledger import Ledger
 from syncd.normalize.rules import Rules
@@ -41,6 +42,16 @@ class Hanging(Jsonl):
         self.ended.set()
 
 
+class HangingOnARecord(Hanging):
+    """Read the file, and never return from `normalize` until released."""
+
+    fetch = Jsonl.fetch
+
+    def normalize(self, stream: str, record: Record) -> Draft | None:
+        self.released.wait()
+        return super().normalize(stream, record)
+
+
 @pytest.fixture(autouse=True)
 def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(engine, "WAKE_S", 0.01)
@@ -66,17 +77,17 @@ def drops(tmp_path: Path) -> list[Drop]:
 RULES = Rules(own_domains=frozenset({"lanternfield.com"}))
 
 
-def sources_of(drops: list[Drop]) -> list[Source]:
+def sources_of(drops: list[Drop], connector: type[Jsonl] = Hanging) -> list[Source]:
     hangs, other = drops
-    return [Source("hangs", hangs.config, Hanging), Source("other", other.config, Jsonl)]
+    return [Source("hangs", hangs.config, connector), Source("other", other.config, Jsonl)]
 
 
-def passed(drops: list[Drop], stop: StopRequest | None = None) -> PassResult:
+def passed(drops: list[Drop], stop: StopRequest | None = None, *, connector: type[Jsonl] = Hanging) -> PassResult:
     hangs = drops[0]
     with Ledger.open(hangs.ledger) as ledger:
         return Pass(
-            ledger, sources_of(drops), hangs.recotap, RULES, concurrency=1, max_age=timedelta(days=7), stop=stop,
-            now=hangs.now,
+            ledger, sources_of(drops, connector), hangs.recotap, RULES, concurrency=1, max_age=timedelta(days=7),
+            stop=stop, now=hangs.now,
         ).run()  # fmt: skip
 
 
@@ -106,6 +117,16 @@ def test_a_source_that_hangs_stalls_itself_alone(drops: list[Drop], monkeypatch:
             thread.join(10)
     assert passed(drops).exit_code == Exit.OK
     assert drops[0].states() == {"hangs": "delivered", "other": "delivered"}
+
+
+def test_a_record_that_a_connector_never_finishes_stalls_its_source_alone(
+    drops: list[Drop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "HANGS_S", 1.0)
+    (error,) = passed(drops, connector=HangingOnARecord).errors
+    assert error.message == "hangs hangs: nothing was heard of it for minutes"
+    assert drops[0].states() == {"other": "delivered"}
+    assert drops[0].balanced()
 
 
 def test_what_an_abandoned_reader_sends_later_is_ignored(drops: list[Drop], monkeypatch: pytest.MonkeyPatch) -> None:

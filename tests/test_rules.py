@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syncd.activity import Activity, Company, Draft, Owner, Person
+from syncd.activity import Company, Draft, Owner, Person
 from syncd.addresses import within
 from syncd.lifecycle.reasons import Reason
 from syncd.lifecycle.states import State
@@ -70,9 +70,9 @@ def reason(draft: Draft, *args: Any, **kwargs: Any) -> str | None:
 def payload(draft: Draft, *args: Any, **kwargs: Any) -> dict[str, Any]:
     assessment = judge(draft, *args, **kwargs)
     assert assessment.reason is None
-    assert assessment.activity is not None
-    assert validate(assessment.activity.payload) == []
-    return assessment.activity.payload
+    assert assessment.payload is not None
+    assert validate(assessment.payload) == []
+    return assessment.payload
 
 
 def emails(draft: Draft, *args: Any, **kwargs: Any) -> list[str]:
@@ -95,38 +95,33 @@ def test_a_call_goes_out_as_the_vendors_example() -> None:
     assert judge(draft) == Assessment(
         reason=None,
         excluded=False,
-        activity=Activity(
-            "crm-1",
-            "call",
-            THEN,
-            {
-                "externalActivityId": "crm-1",
-                "activityType": "call",
-                "occurredAt": "2026-04-22T10:30:00Z",
-                "domain": "acme.com",
-                "accountName": "Acme Corp",
-                "ownerEmail": "jane@yourcompany.com",
-                "ownerName": "Jane Smith",
-                "ownerId": "rep-123",
-                "callTitle": "Discovery call",
-                "durationMinutes": 30,
-                "outcome": "Connected",
-                "direction": "outbound",
-                "from": {"name": "Jane Smith", "email": "jane@yourcompany.com"},
-                "contacts": [
-                    {
-                        "email": "john@acme.com",
-                        "externalContactId": "contact-456",
-                        "name": "John Doe",
-                        "title": "VP of Engineering",
-                        "department": "Engineering",
-                        "seniority": "VP",
-                        "phone": "+1 415 555 0101",
-                        "linkedinUrl": "https://linkedin.com/in/johndoe",
-                    }
-                ],
-            },
-        ),
+        payload={
+            "externalActivityId": "crm-1",
+            "activityType": "call",
+            "occurredAt": "2026-04-22T10:30:00Z",
+            "domain": "acme.com",
+            "accountName": "Acme Corp",
+            "ownerEmail": "jane@yourcompany.com",
+            "ownerName": "Jane Smith",
+            "ownerId": "rep-123",
+            "callTitle": "Discovery call",
+            "durationMinutes": 30,
+            "outcome": "Connected",
+            "direction": "outbound",
+            "from": {"name": "Jane Smith", "email": "jane@yourcompany.com"},
+            "contacts": [
+                {
+                    "email": "john@acme.com",
+                    "externalContactId": "contact-456",
+                    "name": "John Doe",
+                    "title": "VP of Engineering",
+                    "department": "Engineering",
+                    "seniority": "VP",
+                    "phone": "+1 415 555 0101",
+                    "linkedinUrl": "https://linkedin.com/in/johndoe",
+                }
+            ],
+        },
     )
 
 
@@ -306,7 +301,7 @@ def test_our_side_knows_owners_by_address_and_the_active_one_first() -> None:
 
 
 def test_what_was_not_sent_is_excluded() -> None:
-    assert judge(replace(EMAIL, status="not_sent")) == Assessment(Reason.NOT_SENT, excluded=True, activity=None)
+    assert judge(replace(EMAIL, status="not_sent")) == Assessment(Reason.NOT_SENT, excluded=True, payload=None)
 
 
 @pytest.mark.parametrize(
@@ -323,7 +318,7 @@ def test_what_was_not_sent_is_excluded() -> None:
     ids=str,
 )
 def test_an_activity_whose_people_are_all_on_our_side_is_internal(draft: Draft) -> None:
-    assert judge(draft) == Assessment(Reason.INTERNAL, excluded=True, activity=None)
+    assert judge(draft) == Assessment(Reason.INTERNAL, excluded=True, payload=None)
 
 
 @pytest.mark.parametrize("somebody", [NOBODY, Person("not available")])
@@ -341,7 +336,7 @@ def test_an_email_of_which_only_its_sender_on_our_side_is_known_waits_for_a_cont
 def test_an_excluded_domain_excludes_its_account_and_those_below(domain: str) -> None:
     rules = replace(RULES, exclude_domains=frozenset({"acme.com"}))
     draft = replace(CALL, contacts=people("john@gmail.com"), companies=(company("1", domain),))
-    assert judge(draft, rules) == Assessment(Reason.EXCLUDED_DOMAIN, excluded=True, activity=None)
+    assert judge(draft, rules) == Assessment(Reason.EXCLUDED_DOMAIN, excluded=True, payload=None)
 
 
 def test_an_excluded_subdomain_does_not_exclude_the_domain_above() -> None:
@@ -378,7 +373,7 @@ def test_what_happened_before_not_before_is_too_old() -> None:
 
 
 def test_a_running_call_is_unfinished() -> None:
-    assert judge(replace(CALL, status="unfinished")) == Assessment(Reason.UNFINISHED, excluded=False, activity=None)
+    assert judge(replace(CALL, status="unfinished")) == Assessment(Reason.UNFINISHED, excluded=False, payload=None)
 
 
 def test_what_has_not_happened_yet_is_in_the_future() -> None:
@@ -410,7 +405,7 @@ def test_without_any_owner_there_is_no_owner_email() -> None:
 def test_an_activity_settles_after_it_happened_or_was_created_whichever_is_later(field: str) -> None:
     late: dict[str, Any] = {field: NOW - SETTLE + timedelta(seconds=1)}
     draft = replace(CALL, **late)
-    assert judge(draft) == Assessment(Reason.SETTLING, excluded=False, activity=None)
+    assert judge(draft) == Assessment(Reason.SETTLING, excluded=False, payload=None)
     assert reason(draft, now=NOW + timedelta(seconds=1)) is None
 
 
@@ -751,12 +746,12 @@ def test_whatever_a_crm_holds_the_assessment_is_sound(draft: Draft, rules: Rules
     our_side = OurSide.of(rules, owners)
     verdict = assess(draft, external_activity_id="crm-1", rules=rules, our_side=our_side, settle=SETTLE, now=NOW)
     assert verdict.excluded == (verdict.reason is not None and verdict.reason.state is State.EXCLUDED)
-    assert (verdict.activity is None) == (verdict.reason is not None)
-    if verdict.activity is None:
+    assert (verdict.payload is None) == (verdict.reason is not None)
+    if verdict.payload is None:
         assert verdict.reason is not None
         assert verdict.reason.state in (State.EXCLUDED, State.INCOMPLETE)
         return
-    sent = verdict.activity.payload
+    sent = verdict.payload
     assert validate(sent) == []
     assert json.loads(json.dumps(sent, ensure_ascii=False, allow_nan=False).encode()) == sent
     for text in strings(sent):

@@ -594,9 +594,9 @@ def payload(draft: Draft) -> dict[str, Any]:
         draft, external_activity_id="salesforce-call-1", rules=Rules(), our_side=OUR_SIDE,
         settle=timedelta(minutes=10), now=NOW,
     )  # fmt: skip
-    assert assessed.activity is not None, assessed.reason
-    assert validate(assessed.activity.payload) == []
-    return assessed.activity.payload
+    assert assessed.payload is not None, assessed.reason
+    assert validate(assessed.payload) == []
+    return assessed.payload
 
 
 def test_a_calls_payload() -> None:
@@ -640,8 +640,8 @@ def test_a_call_of_a_queue_without_address_has_no_owner() -> None:
     assert assessed.reason == "no_owner_email"
     ours = Rules(default_owner_email="oda@lanternfield.com")
     kept = assess(draft, external_activity_id="1", rules=ours, our_side=OUR_SIDE, settle=timedelta(0), now=NOW)
-    assert kept.activity is not None
-    assert kept.activity.payload["ownerId"] == ODA.crm_id
+    assert kept.payload is not None
+    assert kept.payload["ownerId"] == ODA.crm_id
 
 
 def test_an_inbound_emails_payload_is_from_its_sender() -> None:

@@ -1,9 +1,9 @@
-"""Decide what becomes of a draft: excluded, incomplete, or an activity that Recotap takes.
+"""Decide whether a draft is excluded, incomplete, or fit to be sent to Recotap.
 
     Draft ─► people: who is us, who is the other side
           ─► account: whose domain
           ─► owner: which of us
-          ─► the first reason that holds, or an Activity
+          ─► the first reason that holds, or a payload
 
 Pure: no IO, and the clock is an argument. It never raises for what a CRM may hold.
 """
@@ -12,8 +12,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
-from syncd.activity import Activity, Company, Direction, Draft, Owner, Person
+from syncd.activity import Company, Direction, Draft, Owner, Person
 from syncd.addresses import domain_of, email, host, is_free_mail, registrable, within
 from syncd.lifecycle.reasons import Reason
 from syncd.lifecycle.states import State
@@ -86,7 +87,7 @@ class Assessment:
 
     reason: Reason | None  # None: complete, may go out
     excluded: bool  # the reason's state is excluded
-    activity: Activity | None  # only when complete
+    payload: dict[str, Any] | None = field(repr=False)  # the JSON object for Recotap; None if there is a reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +114,8 @@ def assess(
     our_side: OurSide,
     settle: timedelta,
     now: datetime,
-    certain: bool = True,
 ) -> Assessment:
-    """Return the first reason why `draft` may not go out, or the activity that may; `now` is aware.
-
-    If no server confirms the clock (not `certain`), nothing counts as settled that has to settle.
-    """
+    """Return the first reason why `draft` may not go out, or the payload that may; `now` is aware."""
     people = _people(draft, our_side)
     known = not draft.redacted  # otherwise its people are not all known: nothing is concluded from them
     account = _account(draft, people, rules, our_side)
@@ -135,12 +132,12 @@ def assess(
         (Reason.NO_CONTACT_EMAIL, not people.contacts),
         (Reason.NO_DOMAIN, account is None),
         (Reason.NO_OWNER_EMAIL, owner is None),
-        (Reason.SETTLING, (bool(settle) and not certain) or max(draft.occurred_at, draft.created_at) > now - settle),
+        (Reason.SETTLING, max(draft.occurred_at, draft.created_at) > now - settle),
     )
     reason = next((reason for reason, holds in reasons if holds), None)
     if reason is not None or account is None or owner is None:
         excluded = reason is not None and reason.state is State.EXCLUDED
-        return Assessment(reason, excluded=excluded, activity=None)
+        return Assessment(reason, excluded=excluded, payload=None)
     payload = build(
         draft,
         external_activity_id=external_activity_id,
@@ -150,8 +147,7 @@ def assess(
         sender=_from(draft, people, owner, our_side),
         contacts=people.contacts,
     )
-    activity = Activity(external_activity_id, draft.kind, draft.occurred_at, payload)
-    return Assessment(None, excluded=False, activity=activity)
+    return Assessment(None, excluded=False, payload=payload)
 
 
 def _people(draft: Draft, our_side: OurSide) -> _People:

@@ -71,6 +71,9 @@ class _Job:
     suspect: bool
 
 
+PostReturned = tuple[_Job, BatchResult]  # a POST that has come back, to be passed to `Push.settle`
+
+
 class Push:
     """Send the due activities of one pass. Call `pump` and `settle` in the ledger's thread.
 
@@ -87,7 +90,7 @@ class Push:
         max_age: timedelta,
         now: Callable[[], datetime],
         monotonic: Callable[[], float],
-        answered: Callable[[tuple[_Job, BatchResult]], None],
+        answered: Callable[[PostReturned], None],
         rng: random.Random | None = None,
         certain: Callable[[], bool] = lambda: True,
     ) -> None:
@@ -195,7 +198,7 @@ class Push:
             self._suspect.append(tuple(rest))
         return (batch[chosen],), True
 
-    def settle(self, returned: tuple[_Job, BatchResult]) -> None:
+    def settle(self, returned: PostReturned) -> None:
         """Book the verdicts of one POST, and queue the rest."""
         job, answer = returned
         self.in_flight -= 1

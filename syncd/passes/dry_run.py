@@ -1,11 +1,10 @@
-"""`syncd sync --dry-run`: read, judge and show; write nothing, send nothing."""
+"""Read and assess for `syncd sync --dry-run`. Nothing is written or sent."""
 
 import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any
 
 from syncd import clock
@@ -13,16 +12,16 @@ from syncd.connector import Source
 from syncd.errors import SyncdError, Unavailable
 from syncd.ledger import RECOTAP, LedgerReader, exists
 from syncd.lifecycle.transitions import Reading
-from syncd.normalize.normalizer import Normalizer
 from syncd.normalize.own_domains import VOUCHED, Vouching
 from syncd.normalize.rules import Rules
 from syncd.passes.engine import WAKE_S
-from syncd.passes.reader import STOP_S, Event, PageRead, Reader, SourceFinished, SourceOpened, StreamFailed, as_told
+from syncd.passes.events import Event, PageRead, SourceFinished, StreamFailed
+from syncd.passes.reader import STOP_S, Reader, as_told
 from syncd.signals import StopRequest
 
 
 class DryRun:
-    """What a pass would do. `counts` and `errors` are complete once `readings` is exhausted."""
+    """Show what a pass would book and send. `counts` and `errors` are complete once `readings` is exhausted."""
 
     def __init__(
         self,
@@ -45,7 +44,7 @@ class DryRun:
         stop.on_request = self._ending.set
 
     def readings(self) -> Generator[Reading]:
-        """Yield what is new or changed in the CRM, judged, source by source."""
+        """Yield the readings of new and changed records, source by source."""
         for source in self._sources:
             if not self._ending.is_set() and not self._paused(source):
                 yield from self._of(source)
@@ -74,45 +73,39 @@ class DryRun:
         return pause is not None
 
     def _of(self, source: Source) -> Generator[Reading]:
-        events: SimpleQueue[Event] = SimpleQueue()
-        normalizer = Normalizer(self._rules, self._now)
         reader = Reader(
-            source, ledger=self._ledger, now=self._now, stopping=self._ending,
-            emit=lambda _, event: events.put(event), vouching=self._vouching, read_only=True,
+            source, self._rules, ledger=self._ledger, now=self._now, stopping=self._ending, vouching=self._vouching,
+            read_only=True,
         )  # fmt: skip
         if (pointless := reader.pointless()) is not None:
             self.errors.append(pointless)
             return
         reader.start()
         try:
-            for event in _heard(reader, events):
+            for event in _events(reader):
                 match event:
-                    case SourceOpened(connector, _):
-                        normalizer.meet(source, connector, reader.clock)
-                    case PageRead(stream, page, owners):
-                        for reading in normalizer.readings(stream, page.records, owners):
+                    case PageRead():
+                        for reading in event.readings:
                             self.counts[reading.wanted.value, reading.reason or ""] += 1
                             yield reading
                         reader.booked()
-                    case StreamFailed(failed, error) if not self._vouching.postpones(source, failed, error):
-                        self.errors.append(as_told(source.name, error, failed))
+                    case StreamFailed(stream, error) if not self._vouching.postpones(source, stream, error):
+                        self.errors.append(as_told(source.name, error, stream))
         except GeneratorExit:  # nobody wants the rest, as with `| head`: let the reader close its connections
             self._ending.set()
             reader.join(STOP_S)
             raise
 
 
-def _heard(reader: Reader, events: SimpleQueue[Event]) -> Iterator[Event]:
-    """Yield what `reader` sends until it has finished, or its failure if it hangs."""
+def _events(reader: Reader) -> Iterator[Event]:
+    """Yield the reader's events until it has finished. The last one is its failure if it hangs."""
     while True:
-        try:
-            event = events.get(timeout=WAKE_S)
-        except Empty:
-            if reader.hangs():
-                yield StreamFailed(None, reader.abandon())
-                return
-            continue
+        event = reader.next_event(WAKE_S)
         if isinstance(event, SourceFinished):
             reader.join()
             return
-        yield event
+        if event is not None:
+            yield event
+        elif reader.hangs():
+            yield StreamFailed(None, reader.abandon())
+            return

@@ -1,7 +1,8 @@
-"""Read one source in a thread that runs ahead of the ledger's by a bounded number of pages.
+"""Read and normalize one source in a thread, ahead of the ledger's thread by a bounded number of pages.
 
-The thread reads the ledger through a connection of its own and writes nothing: what it
-read, learned and met travels as events to the thread that books.
+    fetch ─► fit for the ledger ─► normalize ─► PageRead ─► the ledger's thread books it
+
+The thread reads the ledger through a connection of its own and writes nothing.
 """
 
 import json
@@ -11,22 +12,24 @@ import time
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import structlog
 
 from syncd import clock
-from syncd.activity import Owner
 from syncd.connector import Connector, Context, Page, Ref, Source, Window
 from syncd.errors import ConfigError, Problem, Stopped, SyncdError, Unauthorized, Unavailable
 from syncd.http.server_clock import ServerClock
 from syncd.ledger import CLOCK, LedgerReader
 from syncd.normalize import incoming
+from syncd.normalize.normalizer import Normalizer
 from syncd.normalize.own_domains import Vouching
+from syncd.normalize.rules import Rules
 from syncd.passes import windows
+from syncd.passes.events import Event, PageRead, SourceFinished, SourceOpened, StreamFailed, WindowRead
 from syncd.text import is_stand_in, kept_id
 
 log = structlog.get_logger()
@@ -36,49 +39,6 @@ LOOK_UPS_AT_ONCE = 1000  # ids in one fetch_ids
 WITHHELD_PAGES = 10  # of what was redacted, looked up in one pass: a scope that is granted must not hold up a pass
 HANGS_S = 300.0  # a reader that is silent for so long, and for its deadline, waits for something that never comes
 STOP_S = 1.0  # beyond its deadline, for a reader that does not hear a stop
-
-
-@dataclass(frozen=True, slots=True)
-class SourceOpened:
-    """The CRM told who it is; `connector` may be asked to normalize from now on."""
-
-    connector: Connector
-    identity: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class PageRead:
-    """One page, to be booked."""
-
-    stream: str
-    page: Page
-    owners: Sequence[Owner]
-    looked_up_at: datetime | None = None  # by id: when that was asked; None: a window's
-
-
-@dataclass(frozen=True, slots=True)
-class WindowRead:
-    """A stream was read to its window's end."""
-
-    stream: str
-    until: datetime | None
-    sweep: bool
-
-
-@dataclass(frozen=True, slots=True)
-class StreamFailed:
-    """A stream, or without one the source, is done for this pass."""
-
-    stream: str | None
-    error: BaseException
-
-
-@dataclass(frozen=True, slots=True)
-class SourceFinished:
-    """The thread has ended; nothing follows."""
-
-
-Event = SourceOpened | PageRead | WindowRead | StreamFailed | SourceFinished
 
 
 class PassStore:
@@ -127,31 +87,48 @@ class Reader:
     def __init__(
         self,
         source: Source,
+        rules: Rules,
         *,
         ledger: Path | None,
         now: Callable[[], datetime],
         stopping: threading.Event,
-        emit: Callable[["Reader", Event], None],
         vouching: Vouching,
+        wake: Callable[[], None] = lambda: None,
         read_only: bool = False,
     ) -> None:
+        """`wake` is called in the thread after each event, which `next_event` then returns."""
         self.source = source
+        self._rules = rules
         self._vouching = vouching
         self.store = PassStore({}, now)
         self.clock = ServerClock(now)  # the CRM's
         self._ledger = ledger
         self._now = now
         self._stopping = stopping
-        self._emit = emit
-        self._looks_only = read_only
+        self._wake = wake
+        self._read_only = read_only
+        self._events: SimpleQueue[Event] = SimpleQueue()
         self._room = threading.Semaphore(PAGES_AHEAD)
         self._heard_at = time.monotonic()
         self._abandoned = False
+        self._stream: str | None = None  # that is being read
         self._thread = threading.Thread(target=self._run, name=f"read {source.name}", daemon=True)
 
     def start(self) -> None:
         """Begin reading."""
         self._thread.start()
+
+    @property
+    def has_event(self) -> bool:
+        """Whether an event waits for `next_event`."""
+        return not self._events.empty()
+
+    def next_event(self, timeout: float = 0.0) -> Event | None:
+        """Return the next event, or None if there is none within `timeout` seconds."""
+        try:
+            return self._events.get(timeout=timeout)
+        except Empty:
+            return None
 
     def booked(self) -> None:
         """Make room for another page."""
@@ -182,35 +159,42 @@ class Reader:
         return _hangs(self.source, "since an earlier pass") if thread is not None and thread.is_alive() else None
 
     def _run(self) -> None:
-        stream: str | None = None
         try:
             with LedgerReader.at(self._ledger) if self._ledger else nullcontext() as glance:
-                self.store = PassStore(glance.store(self.source.name) if glance else {}, self._now)
-                self.clock.recall(self.store.get(CLOCK))
+                self._open_store(glance)
                 context = Context(
-                    self.source.name, self.store, self._now, self._sleep, self._looks_only, clock=self.clock
+                    self.source.name, self.store, self._now, self._sleep, self._read_only, clock=self.clock
                 )
                 connector = self.source.connector(self.source.config, context)
                 try:
-                    identity = incoming.identity(connector.identity())
-                    if glance:
-                        refuse_stranger(glance, self.source, identity)
-                    self._send(SourceOpened(connector, identity))
-                    if not self._vouching.is_given:  # such an answer may be a day old: it can vouch, no more
-                        self._vouching.hear(connector.owners())
-                    until: datetime | None = None
-                    for stream in self._order(glance, connector):
-                        until = self._read_stream(glance, connector, stream, until)
-                    # Nothing may have been read, and yet the mistake is to be said.
-                    if not self._vouching.is_given and (owners := connector.owners()):
-                        self._vouching.require(owners)
+                    self._read(glance, connector)
                 finally:
                     self._keep_clock()
                     connector.close()
         except BaseException as error:  # noqa: BLE001 - whatever it is, the pass must hear of it and not wait for ever
-            self._send(StreamFailed(stream, error))
+            self._send(StreamFailed(self._stream, error))
         finally:
             self._send(SourceFinished())
+
+    def _open_store(self, glance: LedgerReader | None) -> None:
+        self.store = PassStore(glance.store(self.source.name) if glance else {}, self._now)
+        self.clock.recall(self.store.get(CLOCK))
+
+    def _read(self, glance: LedgerReader | None, connector: Connector) -> None:
+        identity = incoming.identity(connector.identity())
+        if glance:
+            refuse_stranger(glance, self.source, identity)
+        self._normalizer = Normalizer(self._rules, self.source, connector, self.clock)
+        self._send(SourceOpened(identity))
+        if not self._vouching.is_given:  # such an answer may be a day old: it can vouch, no more
+            self._vouching.hear(connector.owners())
+        until: datetime | None = None
+        for stream in self._order(glance, connector):
+            self._stream = stream
+            until = self._read_stream(glance, connector, stream, until)
+        # Nothing may have been read, and yet the mistake is to be said.
+        if not self._vouching.is_given and (owners := connector.owners()):
+            self._vouching.require(owners)
 
     def _keep_clock(self) -> None:
         kept = self.clock.to_keep()
@@ -250,7 +234,7 @@ class Reader:
 
         for page in connector.fetch(stream, Window(since, until, needed)):
             until, withheld = page.complete_until or until, page.withheld
-            self._page(PageRead(stream, incoming.page(page), connector.owners()))
+            self._page(connector, stream, incoming.page(page))
         self._send(WindowRead(stream, until, sweep))
         return until, withheld
 
@@ -290,7 +274,7 @@ class Reader:
         withheld: SyncdError | None = None
         for page in self._asked(connector, stream, ids):
             withheld = page.withheld
-            self._page(PageRead(stream, page, connector.owners(), looked_up_at=asked_at))
+            self._page(connector, stream, page, looked_up_at=asked_at)
         return withheld
 
     def _asked(self, connector: Connector, stream: str, ids: Sequence[str]) -> Iterator[Page]:
@@ -302,24 +286,33 @@ class Reader:
             known = [crm_id for crm_id in ids if not is_stand_in(crm_id)]
             yield from map(incoming.page, connector.fetch_ids(stream, known))
 
-    def _page(self, event: PageRead) -> None:
-        if event.page.refs or event.page.missing:
-            self._vouching.require(event.owners)
+    def _page(self, connector: Connector, stream: str, page: Page, *, looked_up_at: datetime | None = None) -> None:
+        """Normalize a page, wait until there is room for it, and send it."""
+        owners = connector.owners()
+        if page.refs or page.missing:
+            self._vouching.require(owners)
+        readings = self._normalizer.readings(stream, page.records, owners)
+        missing = list(page.missing)
+        if looked_up_at is not None:  # a record that is no activity any more counts as not found
+            missing += {record.ref.crm_id for record in page.records} - {reading.crm_id for reading in readings}
+        event = PageRead(stream, page.refs, readings, missing, page.complete_until, looked_up_at)
+        self._exit_if_stopping()
         while not self._room.acquire(timeout=0.2):
-            self._leave_if_stopping()
-        self._leave_if_stopping()
+            self._exit_if_stopping()
+        self._exit_if_stopping()
         self._send(event)
 
     def _send(self, event: Event) -> None:
         self._heard_at = time.monotonic()
-        self._emit(self, event)
+        self._events.put(event)
+        self._wake()
 
     def _sleep(self, seconds: float) -> None:
         self._heard_at = time.monotonic() + seconds
         if self._stopping.wait(seconds) or self._abandoned:
             raise Stopped("stopped by a signal")
 
-    def _leave_if_stopping(self) -> None:
+    def _exit_if_stopping(self) -> None:
         self._heard_at = time.monotonic()
         if self._stopping.is_set() or self._abandoned:
             raise Stopped("stopped by a signal")
@@ -372,14 +365,4 @@ def refuse_stranger(glance: LedgerReader, source: Source, identity: str | None) 
         raise ConfigError([Problem(path, message, hint)])
 
 
-__all__ = [
-    "Event",
-    "PageRead",
-    "Reader",
-    "SourceFinished",
-    "SourceOpened",
-    "StreamFailed",
-    "WindowRead",
-    "as_told",
-    "refuse_stranger",
-]
+__all__ = ["PassStore", "Reader", "as_told", "refuse_stranger"]

@@ -1,29 +1,36 @@
-"""The report of one pass: its progress, and how it ended."""
+"""The report of one pass: its progress, its log lines, and its result."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
-from syncd.errors import Exit, SyncdError
-from syncd.ledger import Booked
-from syncd.passes.dispatch import Totals
+import structlog
+
+from syncd.errors import Exit, SyncdError, Unavailable, worst
+from syncd.ledger import RECOTAP, Booked
+from syncd.lifecycle.states import MEANINGS, State, Verdict
+from syncd.passes.dispatch import SendingStopped, Totals
+
+log = structlog.get_logger()
+
+NO_HINT = "nothing is lost, and the next pass tries again; if it lasts, report it"
 
 
 class Observer(Protocol):
-    """What wants to see a pass go on, e.g. progress bars; called in the ledger's thread."""
+    """Follow a pass, e.g. as progress bars. Called in the ledger's thread."""
 
     def on_progress(self) -> None:
-        """Something came, whatever it was: of a reader, or of a POST."""
+        """Hear that something came, of a reader or of a POST."""
 
     def read(self, source: str, stream: str, booked: Booked, count: int) -> None:
-        """One page was booked: what it changed, and how many records it held."""
+        """Hear that a page of `count` records was booked."""
 
     def sent(self, totals: Totals) -> None:
-        """Verdicts of one POST were booked."""
+        """Hear that the verdicts of one POST were booked."""
 
 
 class NullObserver:
-    """Look away."""
+    """Ignore everything."""
 
     def on_progress(self) -> None:
         """Do nothing."""
@@ -37,7 +44,7 @@ class NullObserver:
 
 @dataclass(slots=True)
 class StreamTotals:
-    """What a pass read of one stream."""
+    """The counts of one stream in a pass."""
 
     read: int = 0
     new: int = 0
@@ -47,11 +54,93 @@ class StreamTotals:
 
 @dataclass(frozen=True, slots=True)
 class PassResult:
-    """How a pass ended."""
+    """The end of a pass."""
 
     exit_code: Exit
     totals: Totals
     streams: dict[tuple[str, str], StreamTotals] = field(default_factory=dict)
     errors: tuple[SyncdError, ...] = ()
-    failed: Mapping[str, SyncdError] = field(default_factory=dict)  # sources that were not read to the end, and
-    # RECOTAP where sending stopped: why
+    failed: Mapping[str, SyncdError] = field(default_factory=dict)  # by source: why it was not read to the end;
+    # under RECOTAP: why sending stopped
+
+
+class PassReport:
+    """Gather the totals, errors and exit codes of one pass, and log them as they come."""
+
+    def __init__(self) -> None:
+        self._streams: dict[tuple[str, str], StreamTotals] = {}
+        self._errors: list[SyncdError] = []
+        self._failed: dict[str, SyncdError] = {}
+        self._codes: set[int] = set()
+
+    def page_booked(self, source: str, stream: str, booked: Booked, *, count: int) -> None:
+        """Add a page of `count` records."""
+        totals = self._streams.setdefault((source, stream), StreamTotals())
+        totals.read += count
+        totals.new += booked.new
+        totals.changed += booked.changed
+        totals.changed_after_delivery += booked.changed_after_delivery
+
+    def source_read(self, source: str) -> None:
+        """Log the totals of each stream of `source` that had a page."""
+        for (name, stream), totals in self._streams.items():
+            if name == source:
+                log.info(
+                    "pull.finished", source=name, stream=stream, read=totals.read, new=totals.new,
+                    changed=totals.changed, changed_after_delivery=totals.changed_after_delivery,
+                )  # fmt: skip
+
+    def stopped(self, name: str, error: SyncdError) -> None:
+        """Keep that a stop request ended the reading of source `name`. It is no error of the pass."""
+        self._failed[name] = error
+
+    def failed(self, name: str, error: SyncdError, event: str, **facts: Any) -> None:
+        """Add the error that ended source `name`, or the sending if `name` is RECOTAP, and log it as `event`."""
+        self._failed[name] = error
+        self._errors.append(error)
+        self._codes.add(error.exit_code)
+        hint = error.hint or "; ".join(problem.hint for problem in getattr(error, "problems", ())) or NO_HINT
+        log.error(event, error=error.summary, hint=hint, **facts)
+
+    def count_sent(self, totals: Totals) -> None:
+        """Log the verdicts of all POSTs, if there was one."""
+        if totals.posts:
+            verdicts = {verdict.value: count for verdict, count in sorted(totals.verdicts.items())}
+            log.info("push.finished", posts=totals.posts, sent=totals.sent, died=totals.died, **verdicts)
+        if totals.died:
+            self._codes.add(Exit.DIED)
+
+    def sending_ended(self, totals: Totals, stop: SendingStopped | None) -> None:
+        """Add the error that stopped the sending, or the silence of Recotap about activities."""
+        if stop is not None:
+            self.failed(RECOTAP, _error(stop), "push.failed")
+            return
+        silent = totals.verdicts[Verdict.UNANSWERED] + totals.verdicts[Verdict.SUSPECT]
+        if not silent:
+            return
+        message = f"Recotap gave no readable answer for {silent} activities"
+        hint = "they stay pending and are sent again; if it goes on, show `syncd explain ID` of one to Recotap"
+        if any(totals.verdicts[verdict] for verdict in Verdict if MEANINGS[verdict].state is State.DELIVERED):
+            log.warning("push.unanswered", error=message, hint=hint)
+        else:  # it answered for none, so nothing was reached
+            self.failed(RECOTAP, Unavailable(message, hint=hint), "push.failed")
+
+    def unbalanced(self) -> None:
+        """Add that the ledger's books do not balance."""
+        self._codes.add(Exit.UNBALANCED)
+        hint = "rows were removed by hand, or the file was changed: restore a backup; `syncd status` shows the books"
+        log.error("books.unbalanced", hint=hint)
+
+    def result(self, totals: Totals, *, signal: Exit | None) -> PassResult:
+        """Return the result; `signal` is the exit code of a stop request, if there was one."""
+        code = worst(self._codes if signal is None else {*self._codes, signal})
+        return PassResult(code, totals, self._streams, tuple(self._errors), self._failed)
+
+
+def _error(stop: SendingStopped) -> SyncdError:
+    error = SyncdError(stop.message, hint=stop.hint)
+    error.exit_code = stop.exit_code
+    return error
+
+
+__all__ = ["NullObserver", "Observer", "PassReport", "PassResult", "StreamTotals"]
