@@ -1,8 +1,8 @@
-"""Is this machine's clock confirmed in this pass? One owner for what a pass knows of all servers' clocks.
+"""Decide in each pass whether a server confirms this machine's clock. This module owns all servers' clocks of a pass.
 
-At least one server must agree with it to within 5 minutes (design, promise 13). Every source's
-clock counts as soon as the CRM has answered, and Recotap's too. If none agrees when something
-depends on it, Recotap is asked for its Date, once a pass: so a pass over files alone has a clock as well.
+At least one server must agree with the clock to within 5 minutes (design, promise 13). A CRM's or Recotap's clock
+counts from its first response on. If none agrees when a decision needs the clock, syncd asks Recotap for its Date,
+once a pass. So a pass that reads only files has a clock to compare with, too.
 """
 
 from collections.abc import Callable
@@ -21,11 +21,11 @@ OFF = "nothing is lost; `syncd check` compares all clocks"
 
 
 class PassClocks:
-    """What a pass knows of the servers' clocks. One thread; each clock may learn in others."""
+    """The servers' clocks of one pass. Use it in one thread; each clock may learn in other threads."""
 
     def __init__(self, poster: Poster, kept: Any = None) -> None:
-        """`kept` is what an earlier pass kept of Recotap's clock."""
-        # A poster without a clock is no server, as in tests: there is nobody to ask, and the local clock is believed.
+        """`kept` is the state of Recotap's clock from an earlier pass, or None."""
+        # A poster without a clock is not a server, as in some tests. Then the local clock is trusted.
         self._recotap: ServerClock | None = getattr(poster, "clock", None)
         self._ask: Callable[[], None] | None = getattr(poster, "ask_the_time", None)
         self._sources: dict[str, ServerClock] = {}
@@ -38,7 +38,10 @@ class PassClocks:
         self._sources[source] = server
 
     def confirmed(self, *, may_ask: bool) -> bool:
-        """Tell whether a server confirms the local clock. Recotap may be asked, once, for one deadline at most."""
+        """Tell whether a server confirms the local clock.
+
+        If `may_ask`, this may send one request to Recotap, once a pass, within one deadline.
+        """
         if self._recotap is None or is_confirmed(self.told()):
             return True
         if may_ask and self._ask is not None:
@@ -54,13 +57,13 @@ class PassClocks:
         return [told for name, server in named.items() if (told := server.report(name)) is not None]
 
     def to_keep(self) -> Any:
-        """Return what the next pass should know of Recotap's clock; None if nothing."""
+        """Return the state of Recotap's clock for the next pass, or None."""
         return self._recotap.to_keep() if self._recotap is not None else None
 
     def report(self) -> None:
-        """Log what is wrong with the clocks: one line a server, and one if none confirms the local clock."""
+        """Log each server's clock that is wrong, and warn if none confirms the local clock."""
         told = self.told()
-        for each in told if wrong_by_s(told) is None else ():  # otherwise none of the servers is to blame
+        for each in told if wrong_by_s(told) is None else ():  # otherwise the local clock is wrong
             said = complaint(each)
             if said:
                 log.warning("clock.off", server=each.server, error=said, server_ahead_s=each.skew_s, hint=OFF)
@@ -69,7 +72,7 @@ class PassClocks:
 
 
 def unconfirmed(told: list[ClockReport]) -> str:
-    """Say why the local clock is not confirmed."""
+    """Return the reason why the local clock is not confirmed."""
     by_s = wrong_by_s(told)
     if by_s is not None:
         return f"this machine's clock is {in_words(-by_s)} every server's"
@@ -79,7 +82,7 @@ def unconfirmed(told: list[ClockReport]) -> str:
 
 
 def remedy(told: list[ClockReport]) -> str:
-    """Say what to do about it."""
+    """Return the remedy for a clock that is not confirmed."""
     if wrong_by_s(told) is not None:
         return "set this machine's clock, e.g. by NTP"
     return "check this machine's clock, and that no proxy removes or caches the Date of responses"

@@ -1,4 +1,4 @@
-"""Put the parts together as the configuration says; `cli` and whatever else runs passes start here."""
+"""Build the parts of a pass from the configuration. Every caller that runs passes starts here."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -15,7 +15,7 @@ from syncd.signals import StopRequest
 
 
 def sender(config: Config, *, now: Callable[[], datetime] = clock.now) -> Sender:
-    """Return the one client for Recotap. ConfigError if its key, its CA file or the proxy is invalid."""
+    """Return the only client for Recotap. Raises ConfigError if its key, its CA file or the proxy is invalid."""
     try:
         key = config.recotap.api_key.read_line()
     except ValueError as error:
@@ -39,9 +39,9 @@ def sync(
     observer: Observer | None = None,
     now: Callable[[], datetime] = clock.now,
 ) -> PassResult:
-    """Hold the ledger, make one pass over `sources`, let go.
+    """Hold the ledger, make one pass over `sources`, and release it.
 
-    LedgerHeld at once when another syncd has it; LedgerError when it fails.
+    Raises LedgerHeld at once if another syncd holds it, and LedgerError if the ledger fails.
     """
     memory.collect_less_often()
     with held(config.ledger.path, command):
@@ -56,9 +56,9 @@ def one_pass(
     observer: Observer | None = None,
     now: Callable[[], datetime] = clock.now,
 ) -> PassResult:
-    """Make one pass over `sources`, perhaps none, and what is due, while the ledger is `held`.
+    """Make one pass over `sources`, which may be empty, while the ledger is `held`.
 
-    Everything is opened anew, the keys are read anew: what was rotated or mended in between counts.
+    Opens the ledger and reads every key again, so a rotated key is used from this pass on.
     """
     with Ledger.open(config.ledger.path) as ledger, sender(config, now=now) as to:
         return Pass(
