@@ -18,7 +18,7 @@ from connectors.hubspot.related import Cache
 from syncd.activity import Owner
 from syncd.connector import Context, Page, Ref, Window
 from syncd.errors import Malformed, Stopped, Unauthorized, Unavailable
-from syncd.sandbox import SCOPES, TOKEN, Sandbox, fill
+from syncd.sandbox import SCOPES, TOKEN, Sandbox, generate
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 LEFT_VOICEMAIL = "b2cf5968-551e-4856-9783-52b3da59a7d0"
@@ -130,7 +130,7 @@ def drafts(connector: HubSpot, stream: str, pages: Iterator[Page]) -> dict[str, 
 
 
 def test_a_thousand_new_calls_cost_thirteen_requests_and_labels(rig):
-    fill(rig.portal, calls=1_000, contacts=300, companies=150, messy=False)
+    generate(rig.portal, calls=1_000, contacts=300, companies=150, messy=False)
     connector = rig.connect()
     connector.identity()
     (page,) = connector.fetch("calls", window())
@@ -179,7 +179,7 @@ def test_searches_are_spaced_and_bodies_short(rig):
     sizes = []
     over = rig.portal.answer
     rig.portal.answer = lambda request: sizes.append(len(request.body)) or over(request)
-    fill(rig.portal, calls=1_000, contacts=10, companies=5, messy=False)
+    generate(rig.portal, calls=1_000, contacts=10, companies=5, messy=False)
     list(rig.connect(search_per_second=4).fetch("calls", window()))
     assert rig.slept
     assert max(rig.slept[:1]) <= 0.25
@@ -189,7 +189,7 @@ def test_searches_are_spaced_and_bodies_short(rig):
 def test_the_portals_own_limits_are_never_met(rig):
     """HubSpot's limits, by a clock that moves only when we sleep: not one 429."""
     rig.portal.set(search_per_second=5, per_ten_seconds=20)
-    fill(rig.portal, calls=3_000, contacts=2_500, companies=100, messy=False)
+    generate(rig.portal, calls=3_000, contacts=2_500, companies=100, messy=False)
     slept = [0.0]
     rig.portal.clock.now = lambda: datetime.fromtimestamp(4_000_000_000 + sum(slept), UTC)
     connector = rig.connect(search_per_second=4)

@@ -28,7 +28,7 @@ from syncd.passes import engine
 from syncd.sandbox.salesforce import Salesforce, service
 from syncd.sandbox.salesforce.describe import describe
 from syncd.sandbox.salesforce.query import run
-from syncd.sandbox.salesforce.refusals import Refused
+from syncd.sandbox.salesforce.refusals import SalesforceRefusal
 from tests.orgs import OrgWorld
 
 CHECK = Path(__file__).parent / "soql"
@@ -430,7 +430,7 @@ def test_the_stand_in_takes_every_text_as_well(absent: tuple[str, ...]) -> None:
     org = an_org(**dict.fromkeys(absent, False))
     for text in texts_of("", described(org), custom=True):
         run(org, text.soql, base=BASE, verb="queryAll", page_size=200, turn=1)
-    with pytest.raises(Refused):
+    with pytest.raises(SalesforceRefusal):
         run(org, "SELECT Id, NoSuchField FROM Task", base=BASE, verb="queryAll", page_size=200, turn=1)
 
 

@@ -10,7 +10,7 @@ from email.utils import format_datetime
 import httpx
 import pytest
 
-from syncd.sandbox import Sandbox, fill, sample
+from syncd.sandbox import Sandbox, generate, sample
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 T0 = 1_780_000_000_000  # ms, two days before NOW
@@ -838,7 +838,7 @@ def test_the_control_endpoint_obeys_orders_from_another_process(box, client):
     assert client.search().status_code == 503
     assert order(do="requests")["by_kind"]["search"] == 2
     assert order(do="state")["calls"] == {"all": 1, "archived": 0, "searchable": 1}
-    assert order(do="fill", calls=30)["calls"] == 30
+    assert order(do="generate", calls=30)["calls"] == 30
     both = client.http.post("/_sandbox", json=[{"do": "archive", "type": "calls", "id": call}, {"do": "state"}]).json()
     assert both[1]["calls"] == {"all": 31, "archived": 1, "searchable": 30}
     for wrong in ({"do": "explode"}, {"do": "set", "no_such_setting": 1}, {"do": "fault", "name": "unheard"}):
@@ -850,13 +850,13 @@ def test_the_control_endpoint_obeys_orders_from_another_process(box, client):
 
 def test_the_same_seed_makes_the_same_world(box):
     with Sandbox(now=lambda: NOW) as other:
-        worlds = [fill(b.hubspot, b.recotap, calls=200, emails=100, seed=5) for b in (box, other)]
+        worlds = [generate(b.hubspot, b.recotap, calls=200, emails=100, seed=5) for b in (box, other)]
     assert worlds[0] == worlds[1]
     assert box.hubspot.tables["emails"].rows == other.hubspot.tables["emails"].rows
 
 
 def test_a_world_has_the_oddities_of_a_real_portal(box, client):
-    world = fill(box.hubspot, box.recotap, calls=3000, emails=1500, seed=1)
+    world = generate(box.hubspot, box.recotap, calls=3000, emails=1500, seed=1)
     natures = world.summary()
     for nature in (
         "owners.archived", "companies.no_domain", "companies.placeholder_domain", "contacts.no_email",
@@ -873,13 +873,13 @@ def test_a_world_has_the_oddities_of_a_real_portal(box, client):
 
 
 def test_a_clean_world_has_none(box):
-    world = fill(box.hubspot, box.recotap, calls=300, emails=100, messy=False)
+    world = generate(box.hubspot, box.recotap, calls=300, emails=100, messy=False)
     assert world.summary().keys() == {"owners", "companies", "contacts", "calls", "emails"}
     assert box.recotap.rules == []
 
 
 def test_a_world_lies_before_now_and_within_its_days(box, client):
-    fill(box.hubspot, calls=200, days=10)
+    generate(box.hubspot, calls=200, days=10)
     start = round((NOW - timedelta(days=10)).timestamp() * 1000)
     inside = where("hs_lastmodifieddate", "BETWEEN", str(start), highValue=str(round(NOW.timestamp() * 1000)))
     assert client.search("calls", inside).json()["total"] == 200

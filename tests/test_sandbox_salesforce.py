@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from syncd.sandbox import Sandbox
 from syncd.sandbox.salesforce import CLIENT_ID, USERNAME, Salesforce, sample
 from syncd.sandbox.salesforce.ids import PREFIXES, whole
-from syncd.sandbox.salesforce.world import fill
+from syncd.sandbox.salesforce.world import generate
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 T0 = datetime(2026, 5, 28, 8, 0, tzinfo=UTC)
@@ -881,7 +881,7 @@ def test_the_control_endpoint_takes_orders_over_tls(org, client):
     state = client.order("state").json()
     assert state["Task"] == {"all": 1, "shown": 1, "deleted": 1, "archived": 0}
     assert client.order("set", nonsense=1).status_code == 400
-    assert client.order("fill", calls=20).json()["calls"] == 20
+    assert client.order("generate", calls=20).json()["calls"] == 20
     assert client.order("requests").json()["by_kind"]["query"] == 1
 
 
@@ -943,14 +943,14 @@ def test_half_the_json_comes_whole_over_http(org, client):
 
 
 def test_a_world_is_the_same_for_the_same_seed():
-    worlds = [fill(Salesforce(seed=3), calls=60, emails=40, now=NOW, seed=5) for _ in range(2)]
+    worlds = [generate(Salesforce(seed=3), calls=60, emails=40, now=NOW, seed=5) for _ in range(2)]
     assert worlds[0] == worlds[1]
     assert worlds[0].summary()["calls"] == 60
 
 
 def test_a_world_has_what_real_orgs_have():
     org = Salesforce(seed=1)
-    world = fill(org, calls=900, emails=600, now=NOW)
+    world = generate(org, calls=900, emails=600, now=NOW)
     for nature in (
         "calls.open calls.no_contact calls.lead calls.queue calls.no_account calls.archived calls.left_owner "
         "emails.draft emails.private_draft emails.bounced emails.internal emails.no_relation emails.lead "
@@ -966,7 +966,7 @@ def test_a_world_has_what_real_orgs_have():
 
 def test_a_clean_world_gives_every_call_exactly_the_contacts_asked_for():
     org = Salesforce(seed=1)
-    world = fill(org, calls=50, emails=20, contacts_each=3, messy=False, now=NOW)
+    world = generate(org, calls=50, emails=20, contacts_each=3, messy=False, now=NOW)
     assert world.summary().keys() == {"accounts", "calls", "contacts", "emails", "tasks", "tasks.email", "users"}
     people = org.tables["TaskWhoRelation"].by_parent("TaskId")
     assert {len(people[call]) for call in world.ids["calls"]} == {3}
@@ -975,7 +975,7 @@ def test_a_clean_world_gives_every_call_exactly_the_contacts_asked_for():
 
 def test_every_email_of_a_world_has_the_task_that_enhanced_email_makes():
     org = Salesforce(seed=1)
-    world = fill(org, emails=80, messy=False, now=NOW)
+    world = generate(org, emails=80, messy=False, now=NOW)
     for email in world.ids["emails"]:
         task = org.tables["Task"].rows[org.tables["EmailMessage"].rows[email].values["ActivityId"]]
         assert task.values["TaskSubtype"] == "Email"
@@ -983,12 +983,12 @@ def test_every_email_of_a_world_has_the_task_that_enhanced_email_makes():
 
 def test_a_world_poisons_recotap_by_the_names_it_will_see():
     with Sandbox(now=lambda: NOW, salesforce={}) as box:
-        world = fill(box.salesforce, box.recotap, calls=400, poison=0.01)
+        world = generate(box.salesforce, box.recotap, calls=400, poison=0.01)
         assert len(world.ids["calls.refused"]) == len(world.ids["calls.failed"]) > 0
 
 
 def test_a_thousand_calls_with_three_contacts_each_are_put_in_a_blink():
     org = Salesforce(seed=1)
     begun = time.perf_counter()
-    fill(org, calls=1000, contacts_each=3, messy=False, now=NOW)
+    generate(org, calls=1000, contacts_each=3, messy=False, now=NOW)
     assert time.perf_counter() - begun < 2  # a tenth of it on an idle machine

@@ -11,7 +11,7 @@ They obey what they are asked and import none of syncd's own rules: they are her
 
 from syncd.sandbox.hubspot.portal import SCOPES, TOKEN
 from syncd.sandbox.hubspot.service import HubSpot
-from syncd.sandbox.hubspot.world import fill
+from syncd.sandbox.hubspot.world import generate
 from syncd.sandbox.recotap.service import KEY, Recotap, Rule
 from syncd.sandbox.sandbox import Sandbox, serve
 from syncd.sandbox.standin.clock import Clock
@@ -30,7 +30,7 @@ __all__ = [
     "Rule",
     "Sandbox",
     "World",
-    "fill",
+    "generate",
     "preset",
     "sample",
     "serve",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from syncd.sandbox.hubspot.portal import TOKEN
 from syncd.sandbox.hubspot.service import HubSpot
-from syncd.sandbox.hubspot.world import fill
+from syncd.sandbox.hubspot.world import generate
 from syncd.sandbox.recotap.service import KEY, Recotap
 from syncd.sandbox.standin.clock import Clock
 from syncd.sandbox.standin.server import Server
@@ -108,21 +108,19 @@ def serve(
 ) -> None:  # fmt: skip
     """Serve until SIGTERM or SIGINT; print one JSON line with urls and secrets once everything answers.
 
-    `world` goes to `world.fill`, `salesforce_world` to Salesforce's, `box` to Sandbox; `ready_file` gets the same line,
-    written at once.
+    `world` and `salesforce_world` are the arguments of each `world.generate`, `box` those of Sandbox. `ready_file`
+    receives the same line in one atomic write.
     """
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with Sandbox(**box) as sandbox:
-        filled = fill(sandbox.hubspot, sandbox.recotap, **world).summary() if world else {}
-        told = {**sandbox.describe(), "world": filled}
+        summary = generate(sandbox.hubspot, sandbox.recotap, **world).summary() if world else {}
+        told = {**sandbox.describe(), "world": summary}
         if salesforce_world:
-            from syncd.sandbox.salesforce.world import fill as fill_salesforce
+            from syncd.sandbox.salesforce.world import generate as generate_org
 
-            told["salesforce_world"] = fill_salesforce(
-                sandbox.salesforce, sandbox.recotap, **salesforce_world
-            ).summary()
+            told["salesforce_world"] = generate_org(sandbox.salesforce, sandbox.recotap, **salesforce_world).summary()
         gc.freeze()  # what was invented stays; walking it would hold up an answer now and then
         line = json.dumps(told)
         if ready_file:

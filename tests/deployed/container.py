@@ -190,7 +190,7 @@ class Drill:
     def call(self, count: int) -> None:
         """Put complete calls into HubSpot, entered within the last minutes."""
         what = {"calls": count, "messy": False, "days": 0.002, "seed": self.expected}
-        self.order("hubspot", {"do": "fill", **what})
+        self.order("hubspot", {"do": "generate", **what})
         self.expected += count
 
     def delivered(self) -> bool:

@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from syncd.sandbox.hubspot.properties import SINGULAR, TYPES, PropertyKind
-from syncd.sandbox.hubspot.rate_limit import Window
-from syncd.sandbox.hubspot.records import Links, Row, Table, new_id, texts
+from syncd.sandbox.hubspot.rate_limit import RollingWindow
+from syncd.sandbox.hubspot.records import Links, PortalRecord, PortalTable, new_id, texts
 from syncd.sandbox.recotap.service import Recotap
 from syncd.sandbox.standin.clock import Clock, iso, millis
 from syncd.sandbox.standin.faults import sample
@@ -18,7 +18,7 @@ SCOPES = frozenset(
     {"crm.objects.contacts.read", "crm.objects.companies.read", "crm.objects.owners.read", "sales-email-read"}
 )
 SENIORITY = (
-    ("executive", "Executive"), ("vp", "VP"), ("director", "Director"), ("manager", "Manager"), ("entry", "Entry"),
+    ("executive", "Executive"), ("vp", "VP"), ("director", "Director"), ("manager", "Manager"), ("entry", "IndexEntry"),
 )  # fmt: skip
 
 Moment = datetime | int | str
@@ -41,7 +41,7 @@ class Portal(StandIn):
         self.drop_missing = False  # batch read: say nothing about ids it did not find (seen by others)
         self.archived_owners_only = True  # False: archived=true returns all owners, as in November 2023
         self.schema_scope = False  # whether labels want crm.schemas.contacts.read (believed, not known)
-        self.tables = {name: Table(name) for name in SINGULAR}
+        self.tables = {name: PortalTable(name) for name in SINGULAR}
         self.links = Links()
         self.owners: dict[int, dict[str, Any]] = {}
         self.dispositions: list[dict[str, Any]] = sample("call_dispositions.200.json")
@@ -50,7 +50,7 @@ class Portal(StandIn):
         self._draw = random.Random(seed)
         self._turn = seed
         self._version = 0
-        self._searches, self._others = Window(1000), Window(10_000)
+        self._searches, self._others = RollingWindow(1000), RollingWindow(10_000)
         self._today, self._used = "", 0
         self.set(**settings)
 
@@ -66,7 +66,7 @@ class Portal(StandIn):
             modified = now if modified_at is None else millis(modified_at)
             created = modified if created_at is None else millis(created_at)
             values = dict(texts(properties))
-            self._write(table, Row(crm_id, created, modified, values, 0, archived), late_by)
+            self._write(table, PortalRecord(crm_id, created, modified, values, 0, archived), late_by)
             return str(crm_id)
 
     def edit(
@@ -82,14 +82,14 @@ class Portal(StandIn):
             values = {**row.values, **dict(texts(properties))}
             for name in [name for name, value in properties.items() if value is None]:
                 values.pop(name, None)
-            self._write(table, Row(row.id, row.created, modified, values, 0, row.archived), late_by)
+            self._write(table, PortalRecord(row.id, row.created, modified, values, 0, row.archived), late_by)
 
     def archive(self, type_name: str, id: int | str) -> None:
         """Move a record to the recycle bin: gone from search and reads at once, there with archived=true."""
         with self.lock:
             table = self.tables[TYPES[type_name]]
             row = table.rows[int(id)]
-            self._write(table, Row(row.id, row.created, self.clock.ms(), row.values, 0, True), None)
+            self._write(table, PortalRecord(row.id, row.created, self.clock.ms(), row.values, 0, True), None)
 
     def delete(self, type_name: str, id: int | str) -> None:
         """Remove a record without trace."""
@@ -162,7 +162,7 @@ class Portal(StandIn):
                 counts[name] = {"all": len(table.rows), "archived": archived, "searchable": len(table.shown)}
             return {**counts, "owners": len(self.owners), "now": iso(self.clock.ms()), "used_today": self._used}
 
-    def _write(self, table: Table, row: Row, late_by: float | None) -> None:
+    def _write(self, table: PortalTable, row: PortalRecord, late_by: float | None) -> None:
         now = self.clock.ms()
         self._version += 1
         row.version = self._version

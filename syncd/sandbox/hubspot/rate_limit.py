@@ -3,7 +3,7 @@
 from collections import deque
 
 
-class Window:
+class RollingWindow:
     """Count requests within the last `length_ms`."""
 
     def __init__(self, length_ms: int) -> None:

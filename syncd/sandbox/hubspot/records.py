@@ -12,12 +12,12 @@ from typing import Any
 from syncd.sandbox.hubspot.properties import CREATED, MODIFIED, PropertyKind, kinds
 from syncd.sandbox.standin.clock import iso
 
-Entry = tuple[Any, int]  # a sort key and a record's id
+IndexEntry = tuple[Any, int]  # a sort key and a record's id
 FEW = 16  # fresh entries worth inserting one by one; more are sorted in at once
 
 
 @dataclass(slots=True)
-class Row:
+class PortalRecord:
     """One version of a record; never changed, a change makes another."""
 
     id: int
@@ -32,23 +32,23 @@ class Index:
     """Entries in ascending order, cheap to load in bulk and to change one at a time."""
 
     def __init__(self) -> None:
-        self._sorted: list[Entry] = []
-        self._fresh: list[Entry] = []
+        self._sorted: list[IndexEntry] = []
+        self._fresh: list[IndexEntry] = []
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: IndexEntry) -> None:
         if not self._fresh and (not self._sorted or entry > self._sorted[-1]):
             self._sorted.append(entry)
         else:
             self._fresh.append(entry)
 
-    def discard(self, entry: Entry) -> None:
+    def discard(self, entry: IndexEntry) -> None:
         entries = self.entries
         at = bisect_left(entries, entry)
         if at < len(entries) and entries[at] == entry:
             del entries[at]
 
     @property
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[IndexEntry]:
         """The sorted list itself, not to be changed."""
         if len(self._fresh) > FEW:
             self._sorted += self._fresh
@@ -60,21 +60,21 @@ class Index:
         return self._sorted
 
 
-class Table:
+class PortalTable:
     """The records of one type: as they are, and as search shows them."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.modified, self.created = MODIFIED.get(name, "hs_lastmodifieddate"), CREATED.get(name, "hs_createdate")
         self.kinds: dict[str, PropertyKind] = kinds(name)
-        self.rows: dict[int, Row] = {}  # what a read by id sees
+        self.rows: dict[int, PortalRecord] = {}  # what a read by id sees
         self.ids = Index()  # of all rows
-        self.shown: dict[int, Row] = {}  # what search sees
+        self.shown: dict[int, PortalRecord] = {}  # what search sees
         self.by_time, self.by_id = Index(), Index()  # of the shown ones
         self.merged: dict[int, int] = {}  # loser -> winner
-        self._due: list[tuple[int, int, Row]] = []  # heap: visible at, version, row
+        self._due: list[tuple[int, int, PortalRecord]] = []  # heap: visible at, version, row
 
-    def write(self, row: Row, *, now: int, visible_at: int) -> None:
+    def write(self, row: PortalRecord, *, now: int, visible_at: int) -> None:
         if row.id not in self.rows:
             self.ids.add((row.id, row.id))
         self.rows[row.id] = row
@@ -98,13 +98,13 @@ class Table:
             if current is not None and not current.archived:
                 self._show(row)
 
-    def find(self, crm_id: int) -> Row | None:
+    def find(self, crm_id: int) -> PortalRecord | None:
         """Read by id, past the index; a merged id leads to its winner."""
         while crm_id in self.merged:
             crm_id = self.merged[crm_id]
         return self.rows.get(crm_id)
 
-    def render(self, rows: Iterable[Row], names: Iterable[str]) -> list[dict[str, Any]]:
+    def render(self, rows: Iterable[PortalRecord], names: Iterable[str]) -> list[dict[str, Any]]:
         """Write rows as HubSpot does: wanted and known properties, all text or null."""
         wanted = [name for name in dict.fromkeys(names) if name in self.kinds]
         has_created, has_modified, has_id = (name in wanted for name in (self.created, self.modified, "hs_object_id"))
@@ -124,7 +124,7 @@ class Table:
             })  # fmt: skip
         return rendered
 
-    def _show(self, row: Row) -> None:
+    def _show(self, row: PortalRecord) -> None:
         before = self.shown.get(row.id)
         if before is not None:
             if before.version > row.version:

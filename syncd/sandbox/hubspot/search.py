@@ -9,7 +9,7 @@ from math import gcd, inf
 from typing import Any
 
 from syncd.sandbox.hubspot.properties import UNFILTERABLE, PropertyKind
-from syncd.sandbox.hubspot.records import Entry, Index, Row, Table
+from syncd.sandbox.hubspot.records import Index, IndexEntry, PortalRecord, PortalTable
 from syncd.sandbox.standin.clock import millis
 
 MAX_GROUPS, MAX_FILTERS, MAX_FILTERS_IN_ALL = 5, 6, 18  # HubSpot search (docs, 2026-03)
@@ -17,11 +17,11 @@ DEFAULT_LIMIT, MAX_LIMIT = 10, 200  # rows a page (docs, 2026-03)
 MAX_RESULTS = 10_000  # a query pages no further (docs, 2026-03)
 
 Json = dict[str, Any]
-Test = Callable[[Row], bool]
+Test = Callable[[PortalRecord], bool]
 Bound = tuple[float, float]
 
 
-class Refused(Exception):
+class HubSpotRefusal(Exception):
     """HubSpot would not run this search."""
 
     def __init__(self, message: str, status: int = 400) -> None:
@@ -30,7 +30,7 @@ class Refused(Exception):
 
 
 @dataclass(slots=True)
-class Found:
+class SearchPage:
     """One page of ids and where the next begins."""
 
     total: int
@@ -39,17 +39,17 @@ class Found:
 
 
 @dataclass(slots=True)
-class Span:
+class IndexRange:
     """A stretch of an index that holds every match."""
 
-    entries: list[Entry]
+    entries: list[IndexEntry]
     low: int
     high: int
     order: tuple[str, ...]  # the properties by which the entries are sorted
     rest: Test | None  # what is still to be tested of each row; None: nothing
 
 
-def search(table: Table, body: Json, *, turn: int) -> Found:
+def search(table: PortalTable, body: Json, *, turn: int) -> SearchPage:
     """Run one search; `turn` decides the order among equals, so another turn brings another order."""
     limit, after = _page_bounds(body)
     groups = _groups(table, body.get("filterGroups") or [])
@@ -60,61 +60,63 @@ def search(table: Table, body: Json, *, turn: int) -> Found:
     ranks = [high - 1 - i for i in range(after, last)] if descending else list(range(low + after, low + last))
     by_id = name == "hs_object_id"
     ids = [entries[rank][1] for rank in ranks] if by_id else _shuffled(entries, low, high, ranks, turn)
-    return Found(total, ids, after + limit if after + limit < total else None)
+    return SearchPage(total, ids, after + limit if after + limit < total else None)
 
 
 def _page_bounds(body: Json) -> tuple[int, int]:
     limit = body.get("limit", DEFAULT_LIMIT)
     if not isinstance(limit, int) or not 1 <= limit <= MAX_LIMIT:
-        raise Refused(f"limit must be between 1 and {MAX_LIMIT}, was {limit!r}")
+        raise HubSpotRefusal(f"limit must be between 1 and {MAX_LIMIT}, was {limit!r}")
     after = str(body.get("after") or "0")
     if not after.isdecimal():
-        raise Refused(f"after must be an integer, was {after!r}")
+        raise HubSpotRefusal(f"after must be an integer, was {after!r}")
     if int(after) + limit > MAX_RESULTS:
-        raise Refused(f"after + limit must not exceed {MAX_RESULTS}")
+        raise HubSpotRefusal(f"after + limit must not exceed {MAX_RESULTS}")
     return limit, int(after)
 
 
-def _groups(table: Table, groups: Sequence[Json]) -> list[list[Json]]:
+def _groups(table: PortalTable, groups: Sequence[Json]) -> list[list[Json]]:
     filters = [group.get("filters") or [] for group in groups]
     if len(groups) > MAX_GROUPS:
-        raise Refused(f"at most {MAX_GROUPS} filterGroups, got {len(groups)}")
+        raise HubSpotRefusal(f"at most {MAX_GROUPS} filterGroups, got {len(groups)}")
     if any(len(group) > MAX_FILTERS for group in filters) or sum(map(len, filters)) > MAX_FILTERS_IN_ALL:
-        raise Refused(f"at most {MAX_FILTERS} filters a group and {MAX_FILTERS_IN_ALL} in all")
+        raise HubSpotRefusal(f"at most {MAX_FILTERS} filters a group and {MAX_FILTERS_IN_ALL} in all")
     for condition in (condition for group in filters for condition in group):
         _check(table, condition)
     return filters
 
 
-def _check(table: Table, condition: Json) -> None:
+def _check(table: PortalTable, condition: Json) -> None:
     name, how = condition.get("propertyName"), condition.get("operator")
     if name not in table.kinds or name in UNFILTERABLE.get(table.name, ()):
-        raise Refused(f"There was a problem with the request: no filter on {name!r}")
+        raise HubSpotRefusal(f"There was a problem with the request: no filter on {name!r}")
     if how not in NEEDS:
-        raise Refused(f"operator {how!r} is not one of {', '.join(NEEDS)}")
+        raise HubSpotRefusal(f"operator {how!r} is not one of {', '.join(NEEDS)}")
     for needed in NEEDS[how]:
         if condition.get(needed) in (None, "", []):
-            raise Refused(f"operator {how} needs {needed}")
+            raise HubSpotRefusal(f"operator {how} needs {needed}")
     if name == table.modified and how in ("GT", "GTE", "BETWEEN") and _value(table, condition) == 0:
-        raise Refused("internal error", status=500)  # seen by Estuary: a lower bound of epoch 0 breaks the search
+        raise HubSpotRefusal(
+            "internal error", status=500
+        )  # seen by Estuary: a lower bound of epoch 0 breaks the search
 
 
-def _sort(table: Table, sorts: Sequence[Any]) -> tuple[str, bool]:
+def _sort(table: PortalTable, sorts: Sequence[Any]) -> tuple[str, bool]:
     """Return property and direction; without a sort HubSpot goes by creation, oldest first."""
     if len(sorts) > 1:
-        raise Refused("only one sort is allowed")
+        raise HubSpotRefusal("only one sort is allowed")
     rule = sorts[0] if sorts else {"propertyName": table.created}
     if isinstance(rule, str):
         rule = {"propertyName": rule.lstrip("-"), "direction": "DESCENDING" if rule.startswith("-") else "ASCENDING"}
     name, direction = rule.get("propertyName"), rule.get("direction", "ASCENDING")
     if name not in table.kinds:
-        raise Refused(f"There was a problem with the request: no sort by {name!r}")
+        raise HubSpotRefusal(f"There was a problem with the request: no sort by {name!r}")
     if direction not in ("ASCENDING", "DESCENDING"):
-        raise Refused(f"direction {direction!r} is neither ASCENDING nor DESCENDING")
+        raise HubSpotRefusal(f"direction {direction!r} is neither ASCENDING nor DESCENDING")
     return str(name), direction == "DESCENDING"
 
 
-def _ordered(table: Table, groups: list[list[Json]], name: str) -> tuple[list[Entry], int, int]:
+def _ordered(table: PortalTable, groups: list[list[Json]], name: str) -> tuple[list[IndexEntry], int, int]:
     """Return entries in the order of `name` and the part of them that matches."""
     span = _span(table, groups, name)
     if span.rest is None and name in span.order:
@@ -127,7 +129,7 @@ def _ordered(table: Table, groups: list[list[Json]], name: str) -> tuple[list[En
     return keyed, 0, len(keyed)
 
 
-def _span(table: Table, groups: list[list[Json]], name: str) -> Span:
+def _span(table: PortalTable, groups: list[list[Json]], name: str) -> IndexRange:
     """Choose the index and the stretch of it that holds every match."""
     conditions = groups[0] if len(groups) == 1 else []
     several = _any(table, groups) if len(groups) > 1 else None
@@ -142,13 +144,13 @@ def _span(table: Table, groups: list[list[Json]], name: str) -> Span:
     return _cut(table.by_time, (since, -1), (until, inf), (table.modified,), _all(table, others) or several)
 
 
-def _cut(index: Index, first: Bound, last: Bound, order: tuple[str, ...], rest: Test | None) -> Span:
+def _cut(index: Index, first: Bound, last: Bound, order: tuple[str, ...], rest: Test | None) -> IndexRange:
     entries = index.entries
     low, high = bisect_left(entries, first), bisect_right(entries, last)
-    return Span(entries, low, max(low, high), order, rest)
+    return IndexRange(entries, low, max(low, high), order, rest)
 
 
-def _range(table: Table, conditions: list[Json], name: str) -> tuple[tuple[float, float] | None, list[Json]]:
+def _range(table: PortalTable, conditions: list[Json], name: str) -> tuple[tuple[float, float] | None, list[Json]]:
     """Take the bounds on `name` out of the conditions: (first, last), both inclusive, and the others."""
     first, last, rest = -inf, inf, []
     for condition in conditions:
@@ -164,12 +166,12 @@ def _range(table: Table, conditions: list[Json], name: str) -> tuple[tuple[float
     return (None if (first, last) == (-inf, inf) else (first, last)), rest
 
 
-def _any(table: Table, groups: list[list[Json]]) -> Test:
+def _any(table: PortalTable, groups: list[list[Json]]) -> Test:
     tests = [_all(table, group) or (lambda row: True) for group in groups]
     return lambda row: any(test(row) for test in tests)
 
 
-def _all(table: Table, conditions: list[Json]) -> Test | None:
+def _all(table: PortalTable, conditions: list[Json]) -> Test | None:
     if not conditions:
         return None
     tests = [_test(table, condition) for condition in conditions]
@@ -190,7 +192,7 @@ COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 }  # fmt: skip
 
 
-def _test(table: Table, condition: Json) -> Test:
+def _test(table: PortalTable, condition: Json) -> Test:
     """Compile one condition. A property without a value satisfies NOT_HAS_PROPERTY and nothing else."""
     how, read = condition["operator"], _reader(table, condition["propertyName"])
     if how in ("HAS_PROPERTY", "NOT_HAS_PROPERTY"):
@@ -208,7 +210,7 @@ def _test(table: Table, condition: Json) -> Test:
     return lambda row: (value := read(row)) is not None and compare(value, wanted)
 
 
-def _reader(table: Table, name: str) -> Callable[[Row], Any]:
+def _reader(table: PortalTable, name: str) -> Callable[[PortalRecord], Any]:
     """Return what reads a property off a row, typed; None: no value."""
     if name == table.modified:
         return lambda row: row.modified
@@ -220,7 +222,7 @@ def _reader(table: Table, name: str) -> Callable[[Row], Any]:
     return lambda row: _typed(kind, row.values.get(name))
 
 
-def _value(table: Table, condition: Json, key: str = "value") -> Any:
+def _value(table: PortalTable, condition: Json, key: str = "value") -> Any:
     return _convert(table.kinds[condition["propertyName"]], condition[key])
 
 
@@ -228,7 +230,7 @@ def _convert(kind: PropertyKind, value: Any) -> Any:
     try:
         return CONVERT[kind](str(value))
     except ValueError:
-        raise Refused(f"{value!r} is not a valid {kind}") from None
+        raise HubSpotRefusal(f"{value!r} is not a valid {kind}") from None
 
 
 def _typed(kind: PropertyKind, raw: str | None) -> Any:
@@ -246,7 +248,7 @@ CONVERT: dict[PropertyKind, Callable[[str], Any]] = {
 }  # fmt: skip
 
 
-def _shuffled(entries: list[Entry], low: int, high: int, ranks: list[int], turn: int) -> list[int]:
+def _shuffled(entries: list[IndexEntry], low: int, high: int, ranks: list[int], turn: int) -> list[int]:
     """Read ids by rank, equals in an order that `turn` decides, without touching the whole of a big tie.
 
     HubSpot takes one sort rule, so within one millisecond its order is nobody's promise.

@@ -15,9 +15,9 @@ from zoneinfo import ZoneInfo
 
 from syncd.sandbox.hubspot.portal import Portal
 from syncd.sandbox.hubspot.properties import ASSOCIATION_TYPES, DEFAULTS, PRIMARY, REDACTED, SINGULAR, TYPES
-from syncd.sandbox.hubspot.records import Row, Table
-from syncd.sandbox.hubspot.search import Refused, search
-from syncd.sandbox.hubspot.world import fill
+from syncd.sandbox.hubspot.records import PortalRecord, PortalTable
+from syncd.sandbox.hubspot.search import HubSpotRefusal, search
+from syncd.sandbox.hubspot.world import generate
 from syncd.sandbox.standin.clock import iso
 from syncd.sandbox.standin.faults import sample
 from syncd.sandbox.standin.server import Request, Response
@@ -58,7 +58,7 @@ class HubSpot(Portal):
     def orders(self) -> dict[str, Callable[..., Any]]:
         own = ("put", "edit", "archive", "delete", "merge", "associate", "owner", "property", "token", "set", "state")
         mine: dict[str, Callable[..., Any]] = {name: _by_type(getattr(self, name)) for name in own}
-        return {**super().orders(), **mine, "fill": lambda **what: fill(self, self.recotap, **what).summary()}
+        return {**super().orders(), **mine, "generate": lambda **what: generate(self, self.recotap, **what).summary()}
 
     def kind(self, request: Request) -> str:
         return next((kind for method, path, kind, _ in _ROUTES if path.fullmatch(request.path.rstrip("/"))), "other")
@@ -86,23 +86,23 @@ class HubSpot(Portal):
             for key in parts.keys() & {"type", "to"}:
                 parts[key] = self._table(parts[key])
             return act(request, **parts, **more)
-        except Refused as refused:
+        except HubSpotRefusal as refused:
             return self._error(refused.status, str(refused), "VALIDATION_ERROR")
         except (ValueError, KeyError, TypeError, AttributeError) as error:  # a request of another shape
             return self._error(400, f"Invalid input ({error!r})", "VALIDATION_ERROR")
 
-    def _table(self, name: str) -> Table:
+    def _table(self, name: str) -> PortalTable:
         if name not in TYPES:
-            raise Refused(f"Unable to infer object type from: {name}")
+            raise HubSpotRefusal(f"Unable to infer object type from: {name}")
         return self.tables[TYPES[name]]
 
-    def _search(self, request: Request, *, type: Table, scopes: frozenset[str]) -> Response:
+    def _search(self, request: Request, *, type: PortalTable, scopes: frozenset[str]) -> Response:
         text = request.body.decode()
         if len(text) > MAX_SEARCH_BODY:
-            raise Refused(f"the request body has {len(text)} characters, at most {MAX_SEARCH_BODY} are allowed")
+            raise HubSpotRefusal(f"the request body has {len(text)} characters, at most {MAX_SEARCH_BODY} are allowed")
         body = _object(text)
         if body.get("query"):
-            raise Refused("the stand-in knows no full-text query")
+            raise HubSpotRefusal("the stand-in knows no full-text query")
         type.catch_up(self.clock.ms())
         self._turn += 1
         found = search(type, body, turn=self._turn)
@@ -112,13 +112,13 @@ class HubSpot(Portal):
         paging = {} if found.next_after is None else {"paging": {"next": {"after": str(found.next_after)}}}
         return Response(200, {"total": found.total, "results": rows, **paging})
 
-    def _batch(self, request: Request, *, type: Table, scopes: frozenset[str]) -> Response:
+    def _batch(self, request: Request, *, type: PortalTable, scopes: frozenset[str]) -> Response:
         body = _object(request.body)
         inputs = body.get("inputs")
         if not isinstance(inputs, list) or len(inputs) > MAX_BATCH:
-            raise Refused(f"inputs must be a list of at most {MAX_BATCH} ids")
+            raise HubSpotRefusal(f"inputs must be a list of at most {MAX_BATCH} ids")
         if body.get("idProperty") not in (None, "hs_object_id"):
-            raise Refused("the stand-in reads by hs_object_id only")
+            raise HubSpotRefusal("the stand-in reads by hs_object_id only")
         archived = request.first("archived") == "true"
         asked = {str(item["id"]): type.find(int(item["id"])) for item in inputs}
         found = {row.id: row for row in asked.values() if row is not None and row.archived == archived}
@@ -127,12 +127,14 @@ class HubSpot(Portal):
         rendered = self._render(type, rows, body.get("properties") or DEFAULTS[type.name], scopes)
         return self._batch_answer(rendered, [] if self.drop_missing or not lost else [_not_found(type.name, lost)])
 
-    def _associations(self, request: Request, *, type: Table, to: Table, scopes: frozenset[str]) -> Response:
+    def _associations(
+        self, request: Request, *, type: PortalTable, to: PortalTable, scopes: frozenset[str]
+    ) -> Response:
         if (type.name, to.name) not in ASSOCIATION_TYPES:
-            raise Refused(f"the stand-in knows no associations from {type.name} to {to.name}")
+            raise HubSpotRefusal(f"the stand-in knows no associations from {type.name} to {to.name}")
         inputs = _object(request.body).get("inputs")
         if not isinstance(inputs, list) or len(inputs) > MAX_ASSOCIATION_INPUTS:
-            raise Refused(f"inputs must be a list of at most {MAX_ASSOCIATION_INPUTS}")
+            raise HubSpotRefusal(f"inputs must be a list of at most {MAX_ASSOCIATION_INPUTS}")
         self.links.catch_up(self.clock.ms())
         results, errors = [], []
         for item in inputs:
@@ -158,12 +160,12 @@ class HubSpot(Portal):
         paging = {"paging": {"next": {"after": str(rest)}}} if rest < len(live) else {}
         return {"from": {"id": str(item["id"])}, "to": to, **paging}
 
-    def _list(self, request: Request, *, type: Table, scopes: frozenset[str]) -> Response:
+    def _list(self, request: Request, *, type: PortalTable, scopes: frozenset[str]) -> Response:
         limit = int(request.first("limit", "10"))
         if not 1 <= limit <= MAX_LIST:
-            raise Refused(f"limit must be between 1 and {MAX_LIST}")
+            raise HubSpotRefusal(f"limit must be between 1 and {MAX_LIST}")
         if "associations" in request.query:
-            raise Refused("the stand-in lists no associations")
+            raise HubSpotRefusal("the stand-in lists no associations")
         after, archived = int(request.first("after", "0")), request.first("archived") == "true"
         ids = type.ids.entries
         following_rows = (type.rows[ids[at][0]] for at in range(bisect_left(ids, (after, -1)), len(ids)))
@@ -175,7 +177,7 @@ class HubSpot(Portal):
         link = f"https://api.hubapi.com{request.path}?limit={limit}&after={following}"
         return Response(200, {"results": results, "paging": {"next": {"after": following, "link": link}}})
 
-    def _get(self, request: Request, *, type: Table, id: str, scopes: frozenset[str]) -> Response:
+    def _get(self, request: Request, *, type: PortalTable, id: str, scopes: frozenset[str]) -> Response:
         row = type.find(int(id))
         if row is None or row.archived != (request.first("archived") == "true"):
             return self._error(404, "resource not found", "OBJECT_NOT_FOUND")
@@ -184,7 +186,7 @@ class HubSpot(Portal):
     def _owners(self, request: Request, *, scopes: frozenset[str]) -> Response:
         limit, after = int(request.first("limit", "100")), int(request.first("after", "0"))
         if not 1 <= limit <= MAX_OWNERS:
-            raise Refused(f"limit must be between 1 and {MAX_OWNERS}")
+            raise HubSpotRefusal(f"limit must be between 1 and {MAX_OWNERS}")
         archived, email = request.first("archived") == "true", request.first("email")
         everyone = archived and not self.archived_owners_only
         owners = [o for _, o in sorted(self.owners.items()) if everyone or o["archived"] == archived]
@@ -205,7 +207,7 @@ class HubSpot(Portal):
     def _dispositions(self, request: Request, *, scopes: frozenset[str]) -> Response:
         return Response(200, self.dispositions)
 
-    def _property(self, request: Request, *, type: Table, name: str, scopes: frozenset[str]) -> Response:
+    def _property(self, request: Request, *, type: PortalTable, name: str, scopes: frozenset[str]) -> Response:
         if name not in type.kinds:
             return self._error(404, f"Property {name} does not exist", "OBJECT_NOT_FOUND")
         options = self.options.get((type.name, name), [])
@@ -237,7 +239,9 @@ class HubSpot(Portal):
         }  # fmt: skip
         return Response(200, usage)
 
-    def _render(self, table: Table, rows: list[Row], names: Iterable[str], scopes: frozenset[str]) -> list[Json]:
+    def _render(
+        self, table: PortalTable, rows: list[PortalRecord], names: Iterable[str], scopes: frozenset[str]
+    ) -> list[Json]:
         rendered = table.render(rows, names)
         if table.name == "emails" and "sales-email-read" not in scopes:
             for row in rendered:
@@ -310,13 +314,13 @@ def _object(text: str | bytes) -> Json:
     try:
         body = json.loads(text)
     except ValueError:
-        raise Refused("Invalid input JSON") from None
+        raise HubSpotRefusal("Invalid input JSON") from None
     if not isinstance(body, dict):
-        raise Refused("Invalid input JSON: expected an object")
+        raise HubSpotRefusal("Invalid input JSON: expected an object")
     return body
 
 
-def _names(request: Request, table: Table) -> list[str]:
+def _names(request: Request, table: PortalTable) -> list[str]:
     asked = [name for part in request.query.get("properties", []) for name in part.split(",")]
     return asked or list(DEFAULTS[table.name])
 

@@ -23,7 +23,7 @@ from syncd.sandbox.standin.generator import (
     SUBJECTS,
     SUFFIXES,
     TITLES,
-    Inventor,
+    Generator,
     World,
 )
 
@@ -31,7 +31,7 @@ STATUSES = ("COMPLETED",) * 7 + ("NO_ANSWER",) * 2 + ("BUSY", "FAILED", "CANCELE
 DIRECTIONS = ("OUTBOUND",) * 6 + ("INBOUND",) * 3 + (None,)
 
 
-def fill(
+def generate(
     hubspot: Portal, recotap: Recotap | None = None, *, calls: int = 0, emails: int = 0, contacts: int = 0,
     companies: int = 0, owners: int = 12, seed: int = 1, now: datetime | str | None = None, days: float = 90.0,
     messy: bool = True, poison: float = 0.001, external_id: str = "hubspot-{kind}-{id}",
@@ -42,23 +42,23 @@ def fill(
     and the same share again that it fails one by one; `external_id` says how they will be named there.
     """
     end = hubspot.clock.ms() if now is None else millis(now)
-    inventor = _Inventor(hubspot, random.Random(seed), end=end, days=days, messy=messy)
+    generator = _PortalGenerator(hubspot, random.Random(seed), end=end, days=days, messy=messy)
     with hubspot.lock:
-        inventor.owners(owners)
-        inventor.companies(companies or max(1, (calls + emails) // 20))
-        inventor.contacts(contacts or max(2, (calls + emails) // 7))
-        inventor.calls(calls)
-        inventor.emails(emails)
+        generator.owners(owners)
+        generator.companies(companies or max(1, (calls + emails) // 20))
+        generator.contacts(contacts or max(2, (calls + emails) // 7))
+        generator.calls(calls)
+        generator.emails(emails)
     if recotap is not None:
         share = poison if messy else 0.0
-        add_poison(recotap, inventor.world, source="hubspot", share=share, external_id=external_id)
-        for company in inventor.world.ids["companies"][::2]:
-            if domain := inventor.world.domains[company]:
+        add_poison(recotap, generator.world, source="hubspot", share=share, external_id=external_id)
+        for company in generator.world.ids["companies"][::2]:
+            if domain := generator.world.domains[company]:
                 recotap.account(domain)
-    return inventor.world
+    return generator.world
 
 
-class _Inventor(Inventor):
+class _PortalGenerator(Generator):
     def __init__(self, hubspot: Portal, draw: random.Random, *, end: int, days: float, messy: bool) -> None:
         super().__init__(draw, end=end, days=days, messy=messy)
         self.hubspot = hubspot

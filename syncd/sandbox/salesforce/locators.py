@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from syncd.sandbox.salesforce.ids import new_id
-from syncd.sandbox.salesforce.refusals import Refused
-from syncd.sandbox.salesforce.rows import Row
+from syncd.sandbox.salesforce.refusals import SalesforceRefusal
+from syncd.sandbox.salesforce.rows import OrgRow
 
 LIFETIME_MS = 2 * 24 * 3600 * 1000  # results are kept two days (Limits guide v67)
 PREFIX = "01g"
@@ -17,7 +17,7 @@ class Locator:
     """One result with a place to go on from."""
 
     plan: Any  # how its rows are rendered
-    rows: list[Row]  # in order, as of the query
+    rows: list[OrgRow]  # in order, as of the query
     everything: bool  # queryAll
     page_size: int
     born: int  # ms
@@ -41,13 +41,13 @@ class Locators:
         return f"{locator.id}-{place}"
 
     def find(self, name: str, now: int) -> tuple[Locator, int]:
-        """Return a result and the place to go on from; Refused when there is none of that name."""
+        """Return a result and the place to go on from; SalesforceRefusal when there is none of that name."""
         for known in [known for known, locator in self._open.items() if now - locator.born > LIFETIME_MS]:
             del self._open[known]
         row_id, _, place = name.partition("-")
         locator = self._open.get(row_id)
         if locator is None or not place.isdecimal() or int(place) not in locator.offers:
-            raise Refused("INVALID_QUERY_LOCATOR", "invalid query locator")
+            raise SalesforceRefusal("INVALID_QUERY_LOCATOR", "invalid query locator")
         return locator, int(place)
 
     def clear(self) -> None:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from syncd.sandbox.salesforce.org import Org
 from syncd.sandbox.salesforce.paths import Read, resolve
-from syncd.sandbox.salesforce.refusals import Unparsed
-from syncd.sandbox.salesforce.rows import Row
+from syncd.sandbox.salesforce.refusals import QueryRefusal
+from syncd.sandbox.salesforce.rows import OrgRow
 from syncd.sandbox.salesforce.schema import ID_TYPES, Field, ObjectKind
 from syncd.sandbox.salesforce.soql import Order
 
@@ -18,7 +18,7 @@ class Ordering:
     descending: bool
     nulls_last: bool
 
-    def sorted(self, rows: Sequence[Row]) -> list[Row]:
+    def sorted(self, rows: Sequence[OrgRow]) -> list[OrgRow]:
         """Sort; equals stay as they were."""
         textual = self.field.type not in ID_TYPES
         keyed = [(self.read(row.values), row) for row in rows]
@@ -31,17 +31,17 @@ class Ordering:
 
 
 def orderings(org: Org, kind: ObjectKind, order: tuple[Order, ...]) -> list[Ordering]:
-    """Work an ORDER BY out. Raises Unparsed."""
+    """Work an ORDER BY out. Raises QueryRefusal."""
     found = []
     for rule in order:
         field, read = resolve(org, kind, rule.path)
         if not field.sortable:
-            raise Unparsed("INVALID_FIELD", rule.path.at, f"field '{field.name}' can not be sorted in a query call")
+            raise QueryRefusal("INVALID_FIELD", rule.path.at, f"field '{field.name}' can not be sorted in a query call")
         found.append(Ordering(field, read, rule.descending, rule.nulls_last))
     return found
 
 
-def arrange(rows: list[Row], order: list[Ordering]) -> list[Row]:
+def arrange(rows: list[OrgRow], order: list[Ordering]) -> list[OrgRow]:
     """Sort rows by several orderings, the first of which weighs most."""
     for ordering in reversed(order):
         rows = ordering.sorted(rows)

@@ -8,7 +8,7 @@ from typing import Any
 from syncd.sandbox.recotap.service import Recotap
 from syncd.sandbox.salesforce.ids import OBJECTS
 from syncd.sandbox.salesforce.locators import Locators
-from syncd.sandbox.salesforce.rows import Row, Table
+from syncd.sandbox.salesforce.rows import OrgRow, OrgTable
 from syncd.sandbox.salesforce.schema import ObjectKind, parse, standard
 from syncd.sandbox.salesforce.sessions import Sessions
 from syncd.sandbox.standin.clock import Clock, iso
@@ -54,7 +54,7 @@ class Org(StandIn):
         self.org_id = "00DDn0000000001MAA"
         self.recotap: Recotap | None = None  # whom a world ordered through the control endpoint poisons
         self.kinds = standard()
-        self.tables = {name: Table(name) for name in self.kinds}
+        self.tables = {name: OrgTable(name) for name in self.kinds}
         self.sessions = Sessions(random.Random(seed))
         self.locators = Locators(random.Random(seed))
         self._turn = seed
@@ -122,7 +122,7 @@ class Org(StandIn):
                     }
         return self._views[features].get(name.lower())
 
-    def find(self, row_id: str | None) -> Row | None:
+    def find(self, row_id: str | None) -> OrgRow | None:
         """Return a row that queries see by its id; None when it is deleted, unknown or not committed yet."""
         table = self.tables.get(OBJECTS.get((row_id or "")[:3], ""))
         row = None if table is None or row_id is None else table.shown.get(row_id)

@@ -28,7 +28,7 @@ NAME = ObjectKind(
 
 
 def resolve(org: Org, kind: ObjectKind, path: Path) -> tuple[Field, Read]:
-    """Return the field that a path names and what reads it off a row of `kind`. Raises Unparsed."""
+    """Return the field that a path names and what reads it off a row of `kind`. Raises QueryRefusal."""
     check_levels(path)
     return _resolve(org, kind, path.names, path.at)
 
@@ -55,7 +55,7 @@ def _resolve(org: Org, kind: ObjectKind, names: tuple[str, ...], at: int) -> tup
 
 
 def column(kind: ObjectKind, name: str, at: int) -> Field:
-    """Look one field up. Raises Unparsed."""
+    """Look one field up. Raises QueryRefusal."""
     found = kind.fields.get(name.lower())
     if found is None:
         raise no_such_column(at, name, kind.name)
@@ -65,7 +65,7 @@ def column(kind: ObjectKind, name: str, at: int) -> Field:
 def follow(org: Org, kind: ObjectKind, name: str, at: int) -> tuple[Field, ObjectKind, frozenset[str]]:
     """Return the lookup of that name, what it shows, and the key prefixes of what the acting user sees there.
 
-    A lookup to several objects shows NAME. Raises Unparsed.
+    A lookup to several objects shows NAME. Raises QueryRefusal.
     """
     link = kind.relationships.get(name.lower())
     targets = [target for target in map(org.view, link.refers_to) if target is not None] if link else []

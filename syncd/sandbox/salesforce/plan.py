@@ -10,11 +10,11 @@ from syncd.sandbox.salesforce.order import Ordering, arrange, orderings
 from syncd.sandbox.salesforce.org import Org
 from syncd.sandbox.salesforce.paths import NAME, Read, Values, check_levels, column, computed, follow, reader
 from syncd.sandbox.salesforce.refusals import malformed, no_such_relationship, not_supported
-from syncd.sandbox.salesforce.rows import Row
+from syncd.sandbox.salesforce.rows import OrgRow
 from syncd.sandbox.salesforce.schema import Child, Field, ObjectKind
 from syncd.sandbox.salesforce.soql import Path, Query, TypeOf
 from syncd.sandbox.salesforce.stamps import stamp
-from syncd.sandbox.salesforce.where import Test, test_of
+from syncd.sandbox.salesforce.where import Test, compile_condition
 
 Json = dict[str, Any]
 
@@ -139,10 +139,10 @@ class Children:
         self.child: Child = child
         self.plan = Plan(org, shown, query.items)
         self._org, self._query = org, query
-        self._test: Test | None = None if query.where is None else test_of(org, shown, query.where)
+        self._test: Test | None = None if query.where is None else compile_condition(org, shown, query.where)
         self._order: list[Ordering] = orderings(org, shown, query.order)
 
-    def of(self, parent_id: str, turn: int) -> list[Row]:
+    def of(self, parent_id: str, turn: int) -> list[OrgRow]:
         """Return the children of one row; without an order, in one that `turn` decides."""
         rows = self._org.tables[self.child.object].by_parent(self.child.field).get(parent_id, [])
         if len(rows) > 1:
@@ -155,7 +155,7 @@ class Children:
 
 
 def _typed_parent(org: Org, kind: ObjectKind, item: TypeOf) -> tuple[Field, Parent]:
-    """Work a TYPEOF out; an object without a WHEN gets the ELSE, or null. Raises Unparsed."""
+    """Work a TYPEOF out; an object without a WHEN gets the ELSE, or null. Raises QueryRefusal."""
     names, at = item.relationship.names, item.relationship.at
     link, _, prefixes = follow(org, kind, names[0], at)
     if not link.polymorphic or len(names) > 1:

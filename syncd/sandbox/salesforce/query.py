@@ -9,11 +9,11 @@ from syncd.sandbox.salesforce.locators import Locator
 from syncd.sandbox.salesforce.order import arrange, orderings
 from syncd.sandbox.salesforce.org import Org
 from syncd.sandbox.salesforce.plan import Plan
-from syncd.sandbox.salesforce.refusals import Refused, Unparsed, not_supported
-from syncd.sandbox.salesforce.rows import Row
+from syncd.sandbox.salesforce.refusals import QueryRefusal, SalesforceRefusal, not_supported
+from syncd.sandbox.salesforce.rows import OrgRow
 from syncd.sandbox.salesforce.schema import ObjectKind
-from syncd.sandbox.salesforce.soql import Both, Compare, Condition, Query, parse
-from syncd.sandbox.salesforce.where import test_of, wanted
+from syncd.sandbox.salesforce.soql import Combined, Compare, Condition, Query, parse
+from syncd.sandbox.salesforce.where import compile_condition, wanted
 
 MAX_OFFSET = 2000  # SOQL guide v67
 
@@ -21,13 +21,13 @@ Json = dict[str, Any]
 
 
 def run(org: Org, text: str, *, base: str, verb: str, page_size: int, turn: int) -> Json:
-    """Run a query and return its first page; `turn` decides what no ORDER BY does. Raises Refused.
+    """Run a query and return its first page; `turn` decides what no ORDER BY does. Raises SalesforceRefusal.
 
     `base` is the versioned path that urls begin with, `verb` query or queryAll.
     """
     try:
         return _run(org, parse(text), base, verb, page_size, turn)
-    except Unparsed as unparsed:
+    except QueryRefusal as unparsed:
         raise unparsed.within(text) from None
 
 
@@ -36,7 +36,7 @@ def _run(org: Org, query: Query, base: str, verb: str, page_size: int, turn: int
     if kind is None or len(query.source.names) > 1:
         raise not_supported(query.source.at, ".".join(query.source.names))
     if query.offset > MAX_OFFSET:
-        raise Refused("NUMBER_OUTSIDE_VALID_RANGE", f"Maximum SOQL offset allowed is {MAX_OFFSET}")
+        raise SalesforceRefusal("NUMBER_OUTSIDE_VALID_RANGE", f"Maximum SOQL offset allowed is {MAX_OFFSET}")
     plan = Plan(org, kind, query.items)
     everything = verb == "queryAll"
     rows = _matches(org, kind, query, everything=everything, turn=turn)[query.offset :]
@@ -72,7 +72,9 @@ def page(org: Org, locator: Locator, place: int, *, base: str, verb: str) -> Jso
     return {**answer, "records": records}
 
 
-def _family(org: Org, plan: Plan, rows: list[Row], taken: int, parents: Locator, base: str, verb: str) -> Json | None:
+def _family(
+    org: Org, plan: Plan, rows: list[OrgRow], taken: int, parents: Locator, base: str, verb: str
+) -> Json | None:
     """Write the children of one row, the first `taken` of them; the others are behind a url of their own."""
     if not rows:
         return None
@@ -83,9 +85,9 @@ def _family(org: Org, plan: Plan, rows: list[Row], taken: int, parents: Locator,
     return {**answer, "records": [plan.render(row.values) for row in rows[:taken]]}
 
 
-def _matches(org: Org, kind: ObjectKind, query: Query, *, everything: bool, turn: int) -> list[Row]:
+def _matches(org: Org, kind: ObjectKind, query: Query, *, everything: bool, turn: int) -> list[OrgRow]:
     """Return what matches, in order."""
-    test = None if query.where is None else test_of(org, kind, query.where)
+    test = None if query.where is None else compile_condition(org, kind, query.where)
     order = orderings(org, kind, query.order)
     rows, by_id = _candidates(org, kind, query.where, everything=everything)
     if not everything:
@@ -108,12 +110,12 @@ def _own(query: Query) -> bool:
 def _refuse_many(org: Org, count: int, *, everything: bool) -> None:
     if everything and org.too_large_rows is not None and count > org.too_large_rows:
         message = f"exceeded {org.too_large_rows} distinct who/what's"
-        raise Refused("OPERATION_TOO_LARGE", message)
+        raise SalesforceRefusal("OPERATION_TOO_LARGE", message)
     if org.query_timeout_rows is not None and count > org.query_timeout_rows:
-        raise Refused("QUERY_TIMEOUT", "Your query request was running for too long")
+        raise SalesforceRefusal("QUERY_TIMEOUT", "Your query request was running for too long")
 
 
-def _candidates(org: Org, kind: ObjectKind, where: Condition | None, *, everything: bool) -> tuple[list[Row], bool]:
+def _candidates(org: Org, kind: ObjectKind, where: Condition | None, *, everything: bool) -> tuple[list[OrgRow], bool]:
     """Return rows among which all matches are, by (SystemModstamp, Id), or those named by an id; and whether by one.
 
     The whole test runs over them afterwards, so this may be generous but never narrow.
@@ -142,7 +144,7 @@ def _demands(where: Condition | None) -> Iterator[Compare]:
     """Yield the comparisons that every match satisfies."""
     if isinstance(where, Compare):
         yield where
-    elif isinstance(where, Both) and where.word == "AND":
+    elif isinstance(where, Combined) and where.word == "AND":
         for part in where.parts:
             yield from _demands(part)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from syncd.sandbox.salesforce.ids import OBJECTS, new_id, whole
 from syncd.sandbox.salesforce.org import Org
-from syncd.sandbox.salesforce.rows import Row
+from syncd.sandbox.salesforce.rows import OrgRow
 from syncd.sandbox.salesforce.saving import DEFAULTS, Values, account_of, complete, typed
 from syncd.sandbox.salesforce.schema import ObjectKind
 from syncd.sandbox.standin.clock import iso, millis
@@ -217,7 +217,7 @@ class Records(Org):
                     complete(kind, values, changed, row.values, self._values)
                     self._write(kind.name, values, 0.0)
 
-    def _move_relation(self, row: Row, former: str, now: str) -> None:
+    def _move_relation(self, row: OrgRow, former: str, now: str) -> None:
         people = self._people[row.values["TaskId"]]
         people.pop(former, None)
         if now in people:
@@ -242,5 +242,5 @@ class Records(Org):
     def _write(self, object: str, values: Values, late_by: float) -> None:
         now = self.clock.ms()
         self._version += 1
-        row = Row(values["Id"], values, self._version)
+        row = OrgRow(values["Id"], values, self._version)
         self.tables[object].write(row, now=now, visible_at=now + round(late_by * 1000))

@@ -10,7 +10,7 @@ USE_SUFFIX = (
 )
 
 
-class Refused(Exception):
+class SalesforceRefusal(Exception):
     """One error of the REST API: its code, its status and the list that is its body."""
 
     def __init__(self, code: str, message: str, *, status: int = 400, fields: list[str] | None = None) -> None:
@@ -21,40 +21,40 @@ class Refused(Exception):
             self.body[0]["fields"] = fields
 
 
-class Unparsed(Exception):
+class QueryRefusal(Exception):
     """A refusal of a query before it is known which text it points into."""
 
     def __init__(self, code: str, at: int, message: str) -> None:
         super().__init__(message)
         self.code, self.at = code, at
 
-    def within(self, text: str) -> Refused:
+    def within(self, text: str) -> SalesforceRefusal:
         """Point at the place in `text` with a caret, as the recorded bodies do."""
         row = text.count("\n", 0, self.at) + 1
         column = self.at - (text.rfind("\n", 0, self.at) + 1) + 1
         start = max(0, self.at - AROUND)
         shown = text[start : self.at + AROUND].replace("\n", " ")
         pointer = " " * (self.at - start) + "^"
-        return Refused(self.code, f"\n{shown}\n{pointer}\nERROR at Row:{row}:Column:{column}\n{self}")
+        return SalesforceRefusal(self.code, f"\n{shown}\n{pointer}\nERROR at Row:{row}:Column:{column}\n{self}")
 
 
-def malformed(at: int, message: str) -> Unparsed:
-    return Unparsed("MALFORMED_QUERY", at, message)
+def malformed(at: int, message: str) -> QueryRefusal:
+    return QueryRefusal("MALFORMED_QUERY", at, message)
 
 
-def no_such_column(at: int, name: str, entity: str) -> Unparsed:
+def no_such_column(at: int, name: str, entity: str) -> QueryRefusal:
     hint = USE_SUFFIX.format(what="field", suffix="__c")
-    return Unparsed("INVALID_FIELD", at, f"No such column '{name}' on entity '{entity}'. {hint}")
+    return QueryRefusal("INVALID_FIELD", at, f"No such column '{name}' on entity '{entity}'. {hint}")
 
 
-def no_such_relationship(at: int, name: str) -> Unparsed:
+def no_such_relationship(at: int, name: str) -> QueryRefusal:
     hint = USE_SUFFIX.format(what="relationship", suffix="__r")
-    return Unparsed("INVALID_FIELD", at, f"Didn't understand relationship '{name}' in field path. {hint}")
+    return QueryRefusal("INVALID_FIELD", at, f"Didn't understand relationship '{name}' in field path. {hint}")
 
 
-def not_supported(at: int, name: str) -> Unparsed:
-    return Unparsed("INVALID_TYPE", at, f"sObject type '{name}' is not supported.")
+def not_supported(at: int, name: str) -> QueryRefusal:
+    return QueryRefusal("INVALID_TYPE", at, f"sObject type '{name}' is not supported.")
 
 
-def not_found() -> Refused:
-    return Refused("NOT_FOUND", "The requested resource does not exist", status=404)
+def not_found() -> SalesforceRefusal:
+    return SalesforceRefusal("NOT_FOUND", "The requested resource does not exist", status=404)

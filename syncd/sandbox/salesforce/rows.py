@@ -7,7 +7,7 @@ from typing import Any
 
 
 @dataclass(slots=True)
-class Row:
+class OrgRow:
     """One version of a row; never changed, a change makes another."""
 
     id: str
@@ -15,20 +15,20 @@ class Row:
     version: int  # grows with every write to the org
 
 
-class Table:
+class OrgTable:
     """The rows of one object: as they are, and as queries see them."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.rows: dict[str, Row] = {}  # what was written, committed or not
-        self.shown: dict[str, Row] = {}  # what queries see, deleted and archived rows included
+        self.rows: dict[str, OrgRow] = {}  # what was written, committed or not
+        self.shown: dict[str, OrgRow] = {}  # what queries see, deleted and archived rows included
         self.changes = 0  # grows with every change of `shown`
-        self._due: list[tuple[int, int, Row]] = []  # heap: visible at (ms), version, row
+        self._due: list[tuple[int, int, OrgRow]] = []  # heap: visible at (ms), version, row
         self._uncommitted: dict[str, int] = {}  # rows that are not there yet, and when they will be (ms)
         self._by_stamp: list[tuple[int, str]] | None = None
-        self._by_parent: dict[str, dict[str, list[Row]]] = {}
+        self._by_parent: dict[str, dict[str, list[OrgRow]]] = {}
 
-    def write(self, row: Row, *, now: int, visible_at: int) -> None:
+    def write(self, row: OrgRow, *, now: int, visible_at: int) -> None:
         """Keep a version; queries see it from `visible_at` on, but never before the row's first one."""
         if row.id not in self.rows and visible_at > now:
             self._uncommitted[row.id] = visible_at
@@ -59,7 +59,7 @@ class Table:
             self._by_stamp = sorted((row.values["SystemModstamp"], row.id) for row in self.shown.values())
         return self._by_stamp
 
-    def by_parent(self, field: str) -> dict[str, list[Row]]:
+    def by_parent(self, field: str) -> dict[str, list[OrgRow]]:
         """Return the shown and undeleted rows by the parent's id that stands in `field`; not to be changed."""
         if field not in self._by_parent:
             found = defaultdict(list)
@@ -69,7 +69,7 @@ class Table:
             self._by_parent[field] = dict(found)
         return self._by_parent[field]
 
-    def _show(self, row: Row) -> None:
+    def _show(self, row: OrgRow) -> None:
         self.shown[row.id] = row
         self._uncommitted.pop(row.id, None)
         self._changed()

@@ -15,10 +15,10 @@ from syncd.sandbox.salesforce.oauth import token, userinfo
 from syncd.sandbox.salesforce.plan import Plan
 from syncd.sandbox.salesforce.query import page, run
 from syncd.sandbox.salesforce.records import Records
-from syncd.sandbox.salesforce.refusals import Refused, Unparsed, not_found
+from syncd.sandbox.salesforce.refusals import QueryRefusal, SalesforceRefusal, not_found
 from syncd.sandbox.salesforce.schema import ObjectKind
 from syncd.sandbox.salesforce.soql import Path
-from syncd.sandbox.salesforce.world import fill
+from syncd.sandbox.salesforce.world import generate
 from syncd.sandbox.standin.server import Request, Response
 
 MAX_BATCH = 25  # subrequests (REST guide v67)
@@ -54,7 +54,7 @@ class Salesforce(Records):
             "expire_sessions", "kill_locators", "set", "state",
         )  # fmt: skip
         mine: dict[str, Callable[..., Any]] = {name: getattr(self, name) for name in own}
-        return {**super().orders(), **mine, "fill": lambda **what: fill(self, self.recotap, **what).summary()}
+        return {**super().orders(), **mine, "generate": lambda **what: generate(self, self.recotap, **what).summary()}
 
     def kind(self, request: Request) -> str:
         path = request.path.rstrip("/")
@@ -88,7 +88,7 @@ class Salesforce(Records):
                 return Response(200, [_version(number) for number in self.versions])
             try:
                 return self._data(request, path)
-            except Refused as refused:
+            except SalesforceRefusal as refused:
                 return Response(refused.status, refused.body)
 
     def _data(self, request: Request, path: str) -> Response:
@@ -96,7 +96,7 @@ class Salesforce(Records):
         scheme, _, session = request.headers.get("Authorization", "").partition(" ")
         known = scheme in ("Bearer", "OAuth")
         if not known or not self.sessions.use(session, self.clock.ms(), self.session_lifetime_s):
-            raise Refused("INVALID_SESSION_ID", "Session expired or invalid", status=401)
+            raise SalesforceRefusal("INVALID_SESSION_ID", "Session expired or invalid", status=401)
         if path == USERINFO:
             return Response(200, userinfo(self, request))
         answer = self._counted(request, path)
@@ -108,7 +108,7 @@ class Salesforce(Records):
 
     def _counted(self, request: Request, path: str) -> Response:
         if 0 < self.daily_limit <= self.used:
-            return Response(403, Refused("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.").body)
+            return Response(403, SalesforceRefusal("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.").body)
         try:
             match = _DATA.fullmatch(path)
             if match is None:
@@ -117,13 +117,13 @@ class Salesforce(Records):
             base, rest = f"/services/data/v{match['version']}.0", match["rest"] or ""
             self.used += not rest.startswith("/composite/batch")  # there each subrequest counts
             return Response(200, orjson.dumps(self._dispatch(request, base, rest)))
-        except Refused as refused:
+        except SalesforceRefusal as refused:
             return Response(refused.status, refused.body)
 
     def _check_version(self, version: int) -> None:
         if version not in self.versions:
             if version < min(self.versions, default=0):
-                raise Refused("GONE", "The requested resource has been retired or removed", status=410)
+                raise SalesforceRefusal("GONE", "The requested resource has been retired or removed", status=410)
             raise not_found()
 
     def _dispatch(self, request: Request, base: str, rest: str) -> Any:
@@ -131,7 +131,7 @@ class Salesforce(Records):
         route = next((route for route in found if route[0] == request.method), None)
         if route is None and found:
             allowed = f"HTTP Method '{request.method}' not allowed. Allowed are {found[0][0]}"
-            raise Refused("METHOD_NOT_ALLOWED", allowed, status=405)
+            raise SalesforceRefusal("METHOD_NOT_ALLOWED", allowed, status=405)
         if route is None:
             raise not_found()
         return getattr(self, route[2])(request, base, **route[1].groupdict())
@@ -139,7 +139,7 @@ class Salesforce(Records):
     def _query(self, request: Request, base: str, *, verb: str) -> Json:
         text = request.first("q")
         if not text:
-            raise Refused("MALFORMED_QUERY", "SOQL statements can not be empty or null")
+            raise SalesforceRefusal("MALFORMED_QUERY", "SOQL statements can not be empty or null")
         self._turn += 1
         return run(self, text, base=base, verb=verb, page_size=self._page_size(request), turn=self._turn)
 
@@ -168,12 +168,14 @@ class Salesforce(Records):
         ids, names = _lists(request, "ids", "fields")
         if len(ids) > MAX_RETRIEVE:
             message = f"record limit reached. cannot submit more than {MAX_RETRIEVE} records in this call"
-            raise Refused("EXCEEDED_ID_LIMIT", message)
+            raise SalesforceRefusal("EXCEEDED_ID_LIMIT", message)
         plan = self._plan(kind, names)
         plan.fresh(base, self._version)
         for row_id in ids:
             if not str(row_id).startswith(kind.prefix) or len(row_id) not in (15, 18):
-                raise Refused("MALFORMED_ID", f"{kind.name} ID: id value of incorrect type: {row_id}", fields=["Id"])
+                raise SalesforceRefusal(
+                    "MALFORMED_ID", f"{kind.name} ID: id value of incorrect type: {row_id}", fields=["Id"]
+                )
         rows = [self.find(whole(row_id) if len(row_id) == 15 else row_id) for row_id in ids]
         return [None if row is None else plan.render(row.values) for row in rows]
 
@@ -181,26 +183,26 @@ class Salesforce(Records):
         try:
             paths = [Path((name,), 0) for name in dict.fromkeys(names)]
             return Plan(self, kind, paths)
-        except Unparsed as unparsed:
-            raise Refused(unparsed.code, str(unparsed)) from None
+        except QueryRefusal as unparsed:
+            raise SalesforceRefusal(unparsed.code, str(unparsed)) from None
 
     def _batch(self, request: Request, base: str) -> Json:
         (asked,) = _lists(request, "batchRequests")
         if len(asked) > MAX_BATCH:
-            raise Refused("LIMIT_EXCEEDED", f"Batch size {len(asked)} exceeds the limit of {MAX_BATCH}")
+            raise SalesforceRefusal("LIMIT_EXCEEDED", f"Batch size {len(asked)} exceeds the limit of {MAX_BATCH}")
         results = [self._subrequest(request, part) for part in asked]
         return {"hasErrors": any(result["statusCode"] >= 400 for result in results), "results": results}
 
     def _subrequest(self, request: Request, part: Json) -> Json:
         """Answer one part of a batch; its url begins with the version, v67.0/query?q=…"""
         if not isinstance(part, dict) or not all(isinstance(part.get(name), str) for name in ("method", "url")):
-            raise Refused("JSON_PARSER_ERROR", f"Unexpected parser error at {part!r}")
+            raise SalesforceRefusal("JSON_PARSER_ERROR", f"Unexpected parser error at {part!r}")
         split = urlsplit(part["url"])
         path = "/services/data/" + split.path.removeprefix("/services/data/").strip("/")
         query = parse_qs(split.query, keep_blank_values=True)
         inner = Request(part["method"].upper(), path, query, request.headers, b"", part["url"])
         if inner.method != "GET" or self.kind(inner) in ("batch", "retrieve"):
-            refused = Refused("METHOD_NOT_ALLOWED", "the stand-in takes GET only here", status=405)
+            refused = SalesforceRefusal("METHOD_NOT_ALLOWED", "the stand-in takes GET only here", status=405)
             return {"statusCode": refused.status, "result": refused.body}
         answer = self._counted(inner, path)
         body = orjson.Fragment(answer.body) if isinstance(answer.body, bytes) else answer.body
@@ -214,14 +216,14 @@ class Salesforce(Records):
 
 
 def _lists(request: Request, *names: str) -> list[list[Any]]:
-    """Read lists out of a JSON body by name; Refused when it is of another shape."""
+    """Read lists out of a JSON body by name; SalesforceRefusal when it is of another shape."""
     try:
         body = json.loads(request.body)
         found = [body[name] for name in names]
     except (ValueError, KeyError, TypeError) as error:
-        raise Refused("JSON_PARSER_ERROR", f"Unexpected parser error ({error!r})") from error
+        raise SalesforceRefusal("JSON_PARSER_ERROR", f"Unexpected parser error ({error!r})") from error
     if not all(isinstance(value, list) for value in found):
-        raise Refused("JSON_PARSER_ERROR", f"expected lists for {', '.join(names)}")
+        raise SalesforceRefusal("JSON_PARSER_ERROR", f"expected lists for {', '.join(names)}")
     return found
 
 

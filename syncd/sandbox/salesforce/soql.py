@@ -56,7 +56,7 @@ class Compare:
 
 
 @dataclass(frozen=True, slots=True)
-class Both:
+class Combined:
     """Conditions that must all hold, or one of which must."""
 
     word: str  # AND, OR
@@ -68,7 +68,7 @@ class Not:
     part: "Condition"
 
 
-Condition = Compare | Both | Not
+Condition = Compare | Combined | Not
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class Query:
 
 @lru_cache(512)
 def parse(text: str) -> Query:
-    """Read a query. Raises Unparsed."""
+    """Read a query. Raises QueryRefusal."""
     parser = _Parser(tokens(text))
     query = parser.query(inner=False)
     parser.expect_end()
@@ -203,7 +203,7 @@ class _Parser:
             parts.append(self.term())
         if word and self.next.word in ("AND", "OR"):
             raise self.unexpected()
-        return Both(word, tuple(parts)) if word else parts[0]
+        return Combined(word, tuple(parts)) if word else parts[0]
 
     def term(self) -> Condition:
         if self.takes("NOT"):

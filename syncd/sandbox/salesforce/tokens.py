@@ -39,7 +39,7 @@ class Token:
 
 
 def tokens(text: str) -> list[Token]:
-    """Cut a query up; the last token is its end. Raises Unparsed."""
+    """Cut a query up; the last token is its end. Raises QueryRefusal."""
     if len(text) > MAX_QUERY:
         raise malformed(0, f"SOQL statements cannot be longer than {MAX_QUERY} characters.")
     found, at = [], _space(text, 0)
@@ -58,7 +58,7 @@ def _space(text: str, at: int) -> int:
 
 
 def literal(token: Token) -> Any:
-    """Return a literal's value: text, a number, a day as text, or seconds since the epoch. Raises Unparsed."""
+    """Return a literal's value: text, a number, a day as text, or seconds since the epoch. Raises QueryRefusal."""
     try:
         return _READERS[token.kind](token)
     except ValueError as error:

@@ -8,9 +8,9 @@ from typing import Any
 from syncd.sandbox.salesforce.ids import whole
 from syncd.sandbox.salesforce.org import Org
 from syncd.sandbox.salesforce.paths import Read, Values, resolve
-from syncd.sandbox.salesforce.refusals import Unparsed
+from syncd.sandbox.salesforce.refusals import QueryRefusal
 from syncd.sandbox.salesforce.schema import ID_TYPES, Field, ObjectKind
-from syncd.sandbox.salesforce.soql import Both, Compare, Condition, Literal, Not
+from syncd.sandbox.salesforce.soql import Combined, Compare, Condition, Literal, Not
 
 Test = Callable[[Values], bool]
 
@@ -25,17 +25,17 @@ TAKES = {
 CALLED = {"datetime": "dateTime", "int": "int", **dict.fromkeys(("double", "currency", "percent"), "double")}
 
 
-def test_of(org: Org, kind: ObjectKind, condition: Condition) -> Test:
-    """Compile a condition on rows of `kind`. Raises Unparsed."""
+def compile_condition(org: Org, kind: ObjectKind, condition: Condition) -> Test:
+    """Compile a condition on rows of `kind`. Raises QueryRefusal."""
     if isinstance(condition, Not):
-        inside = test_of(org, kind, condition.part)
+        inside = compile_condition(org, kind, condition.part)
         return lambda values: not inside(values)
-    if isinstance(condition, Both):
-        return _both(condition.word == "AND", [test_of(org, kind, part) for part in condition.parts])
+    if isinstance(condition, Combined):
+        return _both(condition.word == "AND", [compile_condition(org, kind, part) for part in condition.parts])
     field, read = resolve(org, kind, condition.path)
     if not field.filterable:
         message = f"field '{field.name}' can not be filtered in a query call"
-        raise Unparsed("INVALID_FIELD", condition.path.at, message)
+        raise QueryRefusal("INVALID_FIELD", condition.path.at, message)
     return _comparison(field, read, condition)
 
 
@@ -50,7 +50,7 @@ def _both(every: bool, tests: list[Test]) -> Test:
 
 
 def wanted(field: Field, literal: Literal) -> Any:
-    """Return what a field is compared with. Raises Unparsed when it does not take such a literal."""
+    """Return what a field is compared with. Raises QueryRefusal when it does not take such a literal."""
     if literal.kind == "null":
         return None
     takes = TAKES.get(field.type, "string")
@@ -59,13 +59,13 @@ def wanted(field: Field, literal: Literal) -> Any:
         quotes = " and should not be enclosed in quotes" if literal.kind == "string" else quotes
         called = CALLED.get(field.type, takes)
         message = f"value of filter criterion for field '{field.name}' must be of type {called}{quotes}"
-        raise Unparsed("INVALID_FIELD", literal.at, message)
+        raise QueryRefusal("INVALID_FIELD", literal.at, message)
     if field.type in ID_TYPES and literal.value:
         try:
             return whole(literal.value)
         except ValueError:
             message = f"invalid ID field: {literal.value}"
-            raise Unparsed("INVALID_QUERY_FILTER_OPERATOR", literal.at, message) from None
+            raise QueryRefusal("INVALID_QUERY_FILTER_OPERATOR", literal.at, message) from None
     if takes == "string":  # text is compared without regard to case, and none is the same as empty
         return literal.value.lower() or None
     return literal.value
@@ -77,7 +77,7 @@ def _comparison(field: Field, read: Read, condition: Compare) -> Test:
     if how == "LIKE":
         return _like(field, read, condition)
     if how in BY_SIZE and field.type == "boolean":
-        raise Unparsed("INVALID_QUERY_FILTER_OPERATOR", condition.at, "invalid operator")
+        raise QueryRefusal("INVALID_QUERY_FILTER_OPERATOR", condition.at, "invalid operator")
     if field.type not in ID_TYPES and TAKES.get(field.type) is None:
         read = _lower(read)
     found = [wanted(field, literal) for literal in condition.literals]
@@ -97,7 +97,7 @@ def _comparison(field: Field, read: Read, condition: Compare) -> Test:
 
 def _like(field: Field, read: Read, condition: Compare) -> Test:
     if field.type in ID_TYPES or field.type in TAKES:
-        raise Unparsed("INVALID_QUERY_FILTER_OPERATOR", condition.at, "invalid operator")
+        raise QueryRefusal("INVALID_QUERY_FILTER_OPERATOR", condition.at, "invalid operator")
     literal = condition.literals[0]
     wanted(field, literal)
     parts = re.findall(r"\\[%_]|%|_|[^\\%_]+|\\", literal.value or "")

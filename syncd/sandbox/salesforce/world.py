@@ -23,7 +23,7 @@ from syncd.sandbox.standin.generator import (
     SUBJECTS,
     SUFFIXES,
     TITLES,
-    Inventor,
+    Generator,
     World,
 )
 
@@ -42,7 +42,7 @@ TASKS_EACH = 0.1  # plain to-dos for each call
 DAY_MS = 86_400_000
 
 
-def fill(
+def generate(
     salesforce: Records, recotap: Recotap | None = None, *, calls: int = 0, emails: int = 0, contacts: int = 0,
     leads: int = 0, accounts: int = 0, users: int = 12, seed: int = 1, now: datetime | str | None = None,
     days: float = 90.0, messy: bool = True, poison: float = 0.001, external_id: str = "salesforce-{kind}-{id}",
@@ -55,27 +55,29 @@ def fill(
     that it fails one by one; `external_id` says how they will be named there.
     """
     end = salesforce.clock.ms() if now is None else millis(now)
-    inventor = _Inventor(salesforce, random.Random(seed), end=end, days=days, messy=messy, contacts_each=contacts_each)
+    generator = _OrgGenerator(
+        salesforce, random.Random(seed), end=end, days=days, messy=messy, contacts_each=contacts_each
+    )
     with salesforce.lock:
-        inventor.users(users)
-        inventor.accounts(accounts or max(1, (calls + emails) // 20))
-        inventor.contacts(contacts or max(2, contacts_each or 0, (calls + emails) // 7))
-        inventor.leads(leads or (max(1, (calls + emails) // 40) if messy else 0))
-        inventor.calls(calls)
-        inventor.tasks(round(calls * TASKS_EACH) if messy else 0)
+        generator.users(users)
+        generator.accounts(accounts or max(1, (calls + emails) // 20))
+        generator.contacts(contacts or max(2, contacts_each or 0, (calls + emails) // 7))
+        generator.leads(leads or (max(1, (calls + emails) // 40) if messy else 0))
+        generator.calls(calls)
+        generator.tasks(round(calls * TASKS_EACH) if messy else 0)
         if salesforce.enhanced_email:
-            inventor.emails(emails)
+            generator.emails(emails)
     if recotap is not None:
         add_poison(
-            recotap, inventor.world, source="salesforce", share=poison if messy else 0.0, external_id=external_id
+            recotap, generator.world, source="salesforce", share=poison if messy else 0.0, external_id=external_id
         )
-        for account in inventor.world.ids["accounts"][::2]:
-            if domain := inventor.world.domains[account]:
+        for account in generator.world.ids["accounts"][::2]:
+            if domain := generator.world.domains[account]:
                 recotap.account(domain)
-    return inventor.world
+    return generator.world
 
 
-class _Inventor(Inventor):
+class _OrgGenerator(Generator):
     def __init__(
         self, salesforce: Records, draw: random.Random, *, end: int, days: float, messy: bool,
         contacts_each: int | None,

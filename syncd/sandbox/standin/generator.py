@@ -35,7 +35,7 @@ class World:
         return {nature: len(ids) for nature, ids in sorted(self.ids.items())}
 
 
-class Inventor:
+class Generator:
     """Draw lots; a CRM's own inventor builds on it. Without `messy` nothing is odd."""
 
     def __init__(self, draw: random.Random, *, end: int, days: float, messy: bool) -> None:
