@@ -113,7 +113,7 @@ class ToyCrm:
         draft = Draft(kind, NOON, NOON, title="Quote", owner=OWNER, contacts=(Person("ada@northmill.example"),))
         return [(record, draft)]
 
-    def bad_days(self) -> Mapping[str, Callable[[], None]]:
+    def outages(self) -> Mapping[str, Callable[[], None]]:
         return {"down": lambda: setattr(self, "down", True)}
 
     def heal(self) -> None:
@@ -338,14 +338,14 @@ class VouchesForMore(Toy):
         return super().page(stream, rows, window, until + timedelta(hours=1))
 
 
-@fails("what_is_known_comes_as_a_ref_alone", "a_crash_after_any_page_loses_nothing")
+@fails("a_known_record_comes_as_a_ref_alone", "a_crash_after_any_page_loses_nothing")
 class ReadsEverythingWhole(Toy):
     def page(self, stream, rows, window, until):
         page = super().page(stream, rows, window, until)
         return replace(page, records=[self.record(row) for row in rows])
 
 
-@fails("what_is_known_comes_as_a_ref_alone")
+@fails("a_known_record_comes_as_a_ref_alone")
 class HidesWhatIsKnown(Toy):
     def page(self, *args):
         page = super().page(*args)
@@ -384,13 +384,13 @@ class CountsOtherwise(Toy):
         return super().count(stream, replace(window, since=window.since + timedelta(milliseconds=1)))
 
 
-@fails("a_look_up_tells_of_every_id")
+@fails("a_look_up_accounts_for_every_id")
 class HidesWhatIsMissing(Toy):
     def fetch_ids(self, stream, ids):
         return (replace(page, missing=()) for page in super().fetch_ids(stream, ids))
 
 
-@fails("a_look_up_tells_of_every_id")
+@fails("a_look_up_accounts_for_every_id")
 class ReadsAnIdAsOftenAsItIsNamed(Toy):
     def fetch_ids(self, stream, ids):
         for each in ids:
@@ -403,7 +403,7 @@ class LooksUpAHundred(Toy):
         return super().fetch_ids(stream, ids[:100])
 
 
-@fails("a_look_up_believes_no_cache")
+@fails("a_look_up_bypasses_every_cache")
 class BelievesItsCache(Toy):
     def record(self, row):
         cache = self.__dict__.setdefault("cache", {})
@@ -431,13 +431,13 @@ class WearsRecordsOut(Toy):
         return super().normalize(stream, record)
 
 
-@fails("normalizing_is_pure", "a_damaged_record_never_hangs_nor_stops_anybody")
+@fails("normalizing_is_pure", "a_malformed_record_neither_hangs_nor_stops_a_pass")
 class TakesEverythingForACall(Toy):
     def normalize(self, stream, record):
         return super().normalize("calls", record)
 
 
-@fails("a_damaged_record_never_hangs_nor_stops_anybody", by=SystemExit)
+@fails("a_malformed_record_neither_hangs_nor_stops_a_pass", by=SystemExit)
 class LeavesOnDamage(Toy):
     def normalize(self, stream, record):
         if not isinstance(record.row.get("title"), str):
@@ -445,7 +445,7 @@ class LeavesOnDamage(Toy):
         return super().normalize(stream, record)
 
 
-@fails("a_damaged_record_never_hangs_nor_stops_anybody")
+@fails("a_malformed_record_neither_hangs_nor_stops_a_pass")
 class QuotesWhatItCannotRead(Toy):
     def normalize(self, stream, record):
         try:
@@ -454,20 +454,20 @@ class QuotesWhatItCannotRead(Toy):
             raise SyncdError(f"cannot read {record.row} of {record.related}") from error
 
 
-@fails("owners_are_known_once_a_page_was_read_without_asking")
+@fails("owners_are_known_after_a_page_without_a_request")
 class AsksForOwnersEachTime(Toy):
     def owners(self):
         self._ask("calls")
         return super().owners()
 
 
-@fails("owners_are_known_once_a_page_was_read_without_asking")
+@fails("owners_are_known_after_a_page_without_a_request")
 class KnowsNobody(Toy):
     def owners(self):
         return ()
 
 
-@fails("a_bad_day_ends_in_an_error_that_helps_and_tells_nothing_private")
+@fails("an_outage_ends_in_an_error_that_helps_and_tells_nothing_private")
 class RepeatsWhatItGot(Toy):
     def _ask(self, stream):
         try:
@@ -476,13 +476,13 @@ class RepeatsWhatItGot(Toy):
             raise Unavailable("the toy CRM does not answer", hint="switch it on") from error
 
 
-@fails("a_bad_day_ends_in_an_error_that_helps_and_tells_nothing_private", by=ConnectionError)
+@fails("an_outage_ends_in_an_error_that_helps_and_tells_nothing_private", by=ConnectionError)
 class RaisesWhatItGot(Toy):
     def _ask(self, stream):
         return self._crm.answer().rows[stream]
 
 
-@fails("a_bad_day_ends_in_an_error_that_helps_and_tells_nothing_private")
+@fails("an_outage_ends_in_an_error_that_helps_and_tells_nothing_private")
 class KnowsNoRemedy(Toy):
     def _ask(self, stream):
         try:
@@ -491,20 +491,20 @@ class KnowsNoRemedy(Toy):
             raise Unavailable(error.message) from None
 
 
-@fails("check_finds_nothing_wrong_on_a_good_day")
+@fails("check_finds_nothing_wrong_if_all_is_well")
 class FindsFaultAlways(Toy):
     def check(self):
         return [Finding("the weather", False, "it rains", hint="wait", exit_code=69)]
 
 
-@fails("nothing_private_is_said_on_a_good_day")
+@fails("a_normal_pass_tells_nothing_private")
 class PrintsTitles(Toy):
     def record(self, row):
         print(json.dumps({"reading": row.title}))
         return super().record(row)
 
 
-@fails("nothing_private_is_said_on_a_good_day")
+@fails("a_normal_pass_tells_nothing_private")
 class KeepsItsToken(Toy):
     def identity(self):
         self._context.store.put("token", TOKEN)
@@ -517,14 +517,14 @@ class IsSomebodyElseEachTime(Toy):
         return f"toy-{id(self)}"
 
 
-@fails("making_one_asks_for_nothing_and_closing_it_twice_does_no_harm")
+@fails("making_one_sends_no_request_and_closing_it_twice_does_no_harm")
 class AsksWhenMade(Toy):
     def __init__(self, config, context):
         super().__init__(config, context)
         self._ask("calls")
 
 
-@fails("making_one_asks_for_nothing_and_closing_it_twice_does_no_harm", by=AttributeError)
+@fails("making_one_sends_no_request_and_closing_it_twice_does_no_harm", by=AttributeError)
 class ClosesOnce(Toy):
     def close(self):
         del self._crm
@@ -541,7 +541,7 @@ class HasTwoStreamsOfOneName(Toy):
     streams = (Stream("calls", "call"), Stream("calls", "email"))
 
 
-@fails("the_engine_may_leave_in_the_middle")
+@fails("the_engine_may_close_a_fetch_in_the_middle")
 class LeavesAThreadBehind(Toy):
     def fetch(self, stream, window):
         threading.Thread(target=threading.Event().wait, args=(1.0,), daemon=True).start()

@@ -15,21 +15,21 @@ from syncd.activity import Company, Draft, Owner, Person
 from syncd.connector import Connector, Record, Ref
 from syncd.sandbox import Sandbox
 from syncd.sandbox.hubspot import search
-from syncd.testing import RETRY_AFTER_S, ConnectorConformance, Day, NetworkConformance
+from syncd.testing import RETRY_AFTER_S, ConnectorConformance, FaultName, NetworkConformance
 
 ROWS, RECORDS, MOST = 10, 12, 40  # of a search, of a page and of a query: 200, 1,000 and 10,000 at HubSpot
 ECHO = "zinnia.zephyr@canary-bolts.com Zinnia Zephyr +49 30 5550147 pat-na1-canary-0815"
 PRIVATE = ("zinnia.zephyr@canary-bolts.com", "Zinnia Zephyr", "+49 30 5550147", "rona.representer@lanternfield.com")
-DAYS: Mapping[Day, Mapping[str, Any]] = {
+FAULTS: Mapping[FaultName, Mapping[str, Any]] = {
     "unavailable": {"fault": "unavailable"},
-    "html": {"fault": "html_200"},
-    "cut": {"fault": "cut_json"},
+    "html_200": {"fault": "html_200"},
+    "cut_json": {"fault": "cut_json"},
     "reset": {"fault": "reset"},
-    "silent": {"fault": "hang", "seconds": 5.0},
+    "hang": {"fault": "hang", "seconds": 5.0},
     "drip": {"fault": "drip"},
-    "later": {"fault": "unavailable", "headers": {"Retry-After": str(RETRY_AFTER_S)}},
+    "retry_after": {"fault": "unavailable", "headers": {"Retry-After": str(RETRY_AFTER_S)}},
     "quota": {"fault": "daily"},
-    "refused": {"fault": "answer", "status": 401, "body": {"category": "INVALID_AUTHENTICATION", "message": ECHO}},
+    "unauthorized": {"fault": "answer", "status": 401, "body": {"category": "INVALID_AUTHENTICATION", "message": ECHO}},
     "echo": {"fault": "answer", "status": 400, "headers": {"X-Echo": ECHO},
              "body": {"category": ECHO, "message": ECHO, "correlationId": ECHO, "errors": [{"message": ECHO}]}},
 }  # fmt: skip
@@ -130,7 +130,7 @@ class PortalUnderTest:
         times = {"hs_timestamp": HAPPENED.isoformat(), "hs_createdate": MODIFIED.isoformat()}
         return [(Record(Ref("9", MODIFIED), {"id": "9", "properties": {**times, **properties}}, RELATED), draft)]
 
-    def bad_days(self) -> Mapping[str, Callable[[], None]]:
+    def outages(self) -> Mapping[str, Callable[[], None]]:
         return {}
 
     def heal(self) -> None:
@@ -147,8 +147,8 @@ class PortalUnderTest:
     def on_request(self, act: Callable[[int], None] | None) -> None:
         self.portal.on_request = None if act is None else lambda number, kind: act(number)
 
-    def fail(self, day: Day, *, times: int | None = 1, skip: int = 0) -> None:
-        self.portal.faults.add(**DAYS[day], count=times, skip=skip)
+    def fail(self, fault: FaultName, *, times: int | None = 1, skip: int = 0) -> None:
+        self.portal.faults.add(**FAULTS[fault], count=times, skip=skip)
 
     def forbid(self, stream: str) -> None:
         self.portal.faults.add("answer", match=f"/{stream}/search", **FORBIDDEN)

@@ -104,7 +104,7 @@ class FolderUnderTest:
         record = Record(Ref("9", MODIFIED), {**ROW, "kind": stream[:-1]}, {"file": "x.jsonl", "line": 1})
         return [(record, GOLDEN[stream]), (Record(record.ref, {**record.row, "status": "draft"}, record.related), None)]
 
-    def bad_days(self) -> Mapping[str, Callable[[], None]]:
+    def outages(self) -> Mapping[str, Callable[[], None]]:
         return {
             "the folder is gone": lambda: self._rename(self.path, "gone"),
             "a file is in the place of the done folder": self._replace_done,

@@ -18,7 +18,7 @@ from syncd.connector import Connector, Record, Ref
 from syncd.sandbox import Sandbox
 from syncd.sandbox.salesforce.ids import whole
 from syncd.sandbox.salesforce.sessions import Sessions
-from syncd.testing import RETRY_AFTER_S, ConnectorConformance, Day, NetworkConformance
+from syncd.testing import RETRY_AFTER_S, ConnectorConformance, FaultName, NetworkConformance
 
 PAGE = 11  # rows of a page, 2,000 at Salesforce: 11 calls, or 5 emails with a person each; every fourth has two
 PART = 6  # of what the connector hands on at once: 1,000
@@ -35,16 +35,16 @@ def refusal(status: int, code: str) -> dict[str, Any]:
     return {"fault": "answer", "status": status, "headers": {"X-Echo": ECHO}, "body": [said]}
 
 
-DAYS: Mapping[Day, Mapping[str, Any]] = {
+FAULTS: Mapping[FaultName, Mapping[str, Any]] = {
     "unavailable": {"fault": "sf_unavailable"},
-    "html": {"fault": "html_200"},
-    "cut": {"fault": "cut_json"},
+    "html_200": {"fault": "html_200"},
+    "cut_json": {"fault": "cut_json"},
     "reset": {"fault": "reset"},
-    "silent": {"fault": "hang", "seconds": 5.0},
+    "hang": {"fault": "hang", "seconds": 5.0},
     "drip": {"fault": "drip"},
-    "later": {"fault": "sf_unavailable", "headers": {"Retry-After": str(RETRY_AFTER_S)}},
+    "retry_after": {"fault": "sf_unavailable", "headers": {"Retry-After": str(RETRY_AFTER_S)}},
     "quota": {"fault": "sf_limit"},
-    "refused": refusal(401, "INVALID_SESSION_ID"),
+    "unauthorized": refusal(401, "INVALID_SESSION_ID"),
     "echo": refusal(400, ECHO),
 }
 MODIFIED, HAPPENED = (datetime(2026, 3, 1, hour, 30, tzinfo=UTC) for hour in (12, 10))
@@ -159,7 +159,7 @@ class OrgUnderTest:
         record = Record(Ref(fields["Id"], MODIFIED), row, related)
         return [(record, draft), (Record(record.ref, {**row, **NONE[stream]}, related), None)]
 
-    def bad_days(self) -> Mapping[str, Callable[[], None]]:
+    def outages(self) -> Mapping[str, Callable[[], None]]:
         return {}
 
     def heal(self) -> None:
@@ -176,8 +176,8 @@ class OrgUnderTest:
     def on_request(self, act: Callable[[int], None] | None) -> None:
         self.org.on_request = None if act is None else lambda number, kind: act(number)
 
-    def fail(self, day: Day, *, times: int | None = 1, skip: int = 0) -> None:
-        self.org.faults.add(**DAYS[day], count=times, skip=skip)
+    def fail(self, fault: FaultName, *, times: int | None = 1, skip: int = 0) -> None:
+        self.org.faults.add(**FAULTS[fault], count=times, skip=skip)
 
     def forbid(self, stream: str) -> None:
         refused = refusal(403, "INSUFFICIENT_ACCESS")

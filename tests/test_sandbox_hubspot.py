@@ -11,6 +11,8 @@ import httpx
 import pytest
 
 from syncd.sandbox import Sandbox, generate, sample
+from syncd.sandbox.standin.faults import ACTIONS, PRESETS
+from syncd.testing import FAULTS
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 T0 = 1_780_000_000_000  # ms, two days before NOW
@@ -749,6 +751,12 @@ def test_a_fault_answers_instead(hs, client, name, status, body):
     assert answer.status_code == status
     assert answer.text.startswith(body)
     assert client.search().status_code == 200
+
+
+def test_the_sandbox_and_the_conformance_suite_name_the_same_faults():
+    of_each_crm = {"retry_after", "quota", "unauthorized", "echo"}  # each CRM answers these in its own way
+    assert set(FAULTS) - of_each_crm <= {*ACTIONS, *PRESETS}
+    assert of_each_crm <= set(FAULTS)
 
 
 def test_a_fault_takes_any_status_header_and_body(hs, client):

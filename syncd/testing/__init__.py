@@ -14,15 +14,15 @@ Nothing here imports pytest: each test is a method that takes the sandbox and as
 """
 
 from syncd.testing.core import ConnectorConformance
-from syncd.testing.crm import DAYS, RETRY_AFTER_S, Crm, Day, NetworkCrm
+from syncd.testing.crm import FAULTS, RETRY_AFTER_S, Crm, FaultName, NetworkCrm
 from syncd.testing.network import NetworkConformance
 
 __all__ = [
-    "DAYS",
+    "FAULTS",
     "RETRY_AFTER_S",
     "ConnectorConformance",
     "Crm",
-    "Day",
+    "FaultName",
     "NetworkConformance",
     "NetworkCrm",
 ]

@@ -11,14 +11,16 @@ from typing import Any, Literal, Protocol, get_args
 from syncd.activity import Draft
 from syncd.connector import Connector, Record
 
-RETRY_AFTER_S = 7  # what the CRM names on a day of "later"
+RETRY_AFTER_S = 7  # what the CRM names on a day of "retry_after"
 
-# unavailable: 503 · html: 200 with a page of HTML · cut: 200 with the first half of the JSON
-# reset: the connection ends in an RST · silent: no byte comes · drip: a byte now and then, without end
-# later: 429 or 503 with Retry-After: RETRY_AFTER_S · quota: the day's calls are used up, as this CRM says it
-# refused: the credentials are refused, as this CRM says it · echo: a 400 that quotes `private` and `secrets`
-Day = Literal["unavailable", "html", "cut", "reset", "silent", "drip", "later", "quota", "refused", "echo"]
-DAYS: tuple[Day, ...] = get_args(Day)
+# unavailable: 503 · html_200: 200 with a page of HTML · cut_json: 200 with the first half of the JSON
+# reset: the connection ends in an RST · hang: no byte comes · drip: a byte now and then, without end
+# retry_after: 429 or 503 with Retry-After: RETRY_AFTER_S · quota: the day's calls are used up, as this CRM says it
+# unauthorized: the credentials are refused, as this CRM says it · echo: a 400 that quotes `private` and `secrets`
+FaultName = Literal[
+    "unavailable", "html_200", "cut_json", "reset", "hang", "drip", "retry_after", "quota", "unauthorized", "echo"
+]
+FAULTS: tuple[FaultName, ...] = get_args(FaultName)
 
 
 class Crm(Protocol):
@@ -67,14 +69,14 @@ class Crm(Protocol):
     def golden(self, stream: str) -> Sequence[tuple[Record, Draft | None]]:
         """Return records as the connector yields them, each with what it means; None: no activity."""
 
-    def bad_days(self) -> Mapping[str, Callable[[], None]]:
+    def outages(self) -> Mapping[str, Callable[[], None]]:
         """Return ways to make the CRM unreadable, by name (a file that is cut, a folder that is gone).
 
         {} where `fail` does that.
         """
 
     def heal(self) -> None:
-        """End every bad day."""
+        """End every outage."""
 
     def requests(self) -> int:
         """Return how many requests the CRM has got; 0 for ever where there are none."""
@@ -88,21 +90,21 @@ class Crm(Protocol):
 
 
 class NetworkCrm(Crm, Protocol):
-    """A CRM behind a network, whose bad days the suite calls."""
+    """A CRM behind a network, whose outages the suite calls."""
 
     # If it can: `serve_date(skew: timedelta | None, *, frozen: bool)` sends a Date that is so far ahead of the CRM's
     # clock from now on, the same one in each response if `frozen`; None: no Date at all. Otherwise a test is skipped.
 
     query_rows: int  # rows that one query can give in all, whatever its pages; shrunk, e.g. to 40
 
-    def fail(self, day: Day, *, times: int | None = 1, skip: int = 0) -> None:
-        """Make that day of the next `times` requests (None: until `heal`), after `skip` that go well.
+    def fail(self, fault: FaultName, *, times: int | None = 1, skip: int = 0) -> None:
+        """Make that fault of the next `times` requests (None: until `heal`), after `skip` that go well.
 
-        A day of "drip" is always for good. Where the connector logs in, that counts as a request like any other.
+        A fault of "drip" is always for good. Where the connector logs in, that counts as a request like any other.
         """
 
     def forbid(self, stream: str) -> None:
         """Take away what the credentials need to read `stream`, as this CRM does it, and the others not."""
 
 
-__all__ = ["DAYS", "RETRY_AFTER_S", "Crm", "Day", "NetworkCrm"]
+__all__ = ["FAULTS", "RETRY_AFTER_S", "Crm", "FaultName", "NetworkCrm"]

@@ -1,4 +1,4 @@
-"""What a connector must do besides when its CRM is behind a network, and that network has bad days."""
+"""What a connector must do besides when its CRM is behind a network, and that network has outages."""
 
 import time
 from collections.abc import Sequence
@@ -9,15 +9,15 @@ from unittest import SkipTest
 
 from syncd.connector import Finding
 from syncd.errors import Exit, Unauthorized, Unavailable
-from syncd.testing.crm import DAYS, RETRY_AFTER_S, Day, NetworkCrm
-from syncd.testing.days import BRIEF_S, assert_private, expect_helpful, raised, stopped, troubled
-from syncd.testing.heard import heard
-from syncd.testing.scene import LATE_S, Scene, scenes
+from syncd.testing.captured import captured
+from syncd.testing.crm import FAULTS, RETRY_AFTER_S, FaultName, NetworkCrm
+from syncd.testing.harness import LATE_S, Harness, harnesses
+from syncd.testing.outages import BRIEF_S, assert_helpful, assert_private, assert_stops, errors_in_outage, expect_error
 
 TRIES = 3  # per request, the first included (design, promise 8)
 TIMEOUT = timedelta(seconds=0.1)
 PAUSE = timedelta(minutes=1)  # from here on a wait is the source's, kept in the ledger
-SILENT: tuple[Day, ...] = ("silent", "drip")  # these cost real time
+ENDLESS_FAULTS: tuple[FaultName, ...] = ("hang", "drip")  # these cost real time
 
 
 class NetworkConformance:
@@ -29,34 +29,34 @@ class NetworkConformance:
         """However many rows the CRM lets a query have: a window has no such bound, nor has an instant."""
         count = crm.query_rows + max(crm.cuts) + 1
         for name, shape in {"each its own instant": range(count), "all in one instant": [3] * count}.items():
-            for scene in scenes(crm):
-                scene.fill(shape)
-                scene.read(until=scene.at(count))
-                scene.assert_whole(name)
+            for harness in harnesses(crm):
+                harness.fill(shape)
+                harness.read(until=harness.at(count))
+                harness.assert_complete(name)
 
     def test_an_open_window_ends_by_the_crms_clock(self, crm: NetworkCrm) -> None:
         """The local clock may be an hour off, either way: the window ends at the CRM's present."""
         for skew in (timedelta(hours=-1), timedelta(hours=1)):
-            for scene in scenes(crm):
-                scene.skew = skew
-                now = scene.crm_now()
-                early = scene.put(now - timedelta(seconds=4))
-                scene.put(now + timedelta(seconds=30))
-                connector = scene.connect()
-                pages = scene.read(connector=connector)
-                assert set(scene.books) == {early}, f"with a local clock that is {skew} off"
+            for harness in harnesses(crm):
+                harness.skew = skew
+                now = harness.crm_now()
+                early = harness.put(now - timedelta(seconds=4))
+                harness.put(now + timedelta(seconds=30))
+                connector = harness.connect()
+                pages = harness.read(connector=connector)
+                assert set(harness.books) == {early}, f"with a local clock that is {skew} off"
                 end = pages[-1].complete_until
                 assert end is not None
                 assert now - timedelta(seconds=2) - crm.granule <= end <= crm.now(), "the end is the CRM's present"
-                assert connector.count(scene.stream, scene.window(None)) == 1, "count's open end is the same"
+                assert connector.count(harness.stream, harness.window(None)) == 1, "count's open end is the same"
 
     def test_each_pass_learns_the_crms_clock(self, crm: NetworkCrm) -> None:
         """From the Date of responses it tells syncd's clock of this CRM, in every pass, however far that is off."""
         for skew in (timedelta(0), timedelta(hours=-1), timedelta(days=365)):
-            for scene in scenes(crm):
-                scene.skew = skew
-                scene.read()
-                told = scene.clock.report("the CRM")
+            for harness in harnesses(crm):
+                harness.skew = skew
+                harness.read()
+                told = harness.clock.report("the CRM")
                 assert told is not None, "the connector lets Context.clock learn from each response"
                 assert told.skew_s is not None, "this CRM sends a Date"
                 assert abs(told.skew_s + skew.total_seconds()) < 2
@@ -68,14 +68,14 @@ class NetworkConformance:
             raise SkipTest("this CRM cannot send another Date than its clock's")
         day = timedelta(days=1)
         for skew in (None, timedelta(0), -day, day):
-            for scene in scenes(crm):
+            for harness in harnesses(crm):
                 serve(skew, frozen=skew is not None)
                 for number in range(4):
-                    crm_id = scene.put(scene.crm_now() - timedelta(seconds=4))
-                    scene.read(overlap=timedelta(seconds=10))
-                    assert number == 0 or crm_id in scene.books, f"pass {number + 1} with a Date of {skew}"
+                    crm_id = harness.put(harness.crm_now() - timedelta(seconds=4))
+                    harness.read(overlap=timedelta(seconds=10))
+                    assert number == 0 or crm_id in harness.books, f"pass {number + 1} with a Date of {skew}"
                     crm.advance(600)
-                scene.assert_whole(f"with a Date of {skew}")
+                harness.assert_complete(f"with a Date of {skew}")
                 serve(timedelta(0), frozen=False)
 
     # -- patience -----------------------------------------------------------------------
@@ -84,182 +84,184 @@ class NetworkConformance:
         """A down CRM is asked three times, a little longer apart each time, never by a beat that others share."""
         first_waits = set()
         for _ in range(3):
-            for scene in scenes(crm):
+            for harness in harnesses(crm):
                 crm.fail("unavailable", times=None)
                 before = crm.requests()
-                raised(Unavailable, scene.read)
+                expect_error(Unavailable, harness.read)
                 assert crm.requests() - before == TRIES, f"{crm.requests() - before} tries"
-                assert len(scene.slept) == TRIES - 1, "it waits between two tries, by context.sleep"
-                assert scene.slept == sorted(set(scene.slept)), "waits grow"
-                assert 0.1 <= scene.slept[0] <= scene.slept[-1] < PAUSE.total_seconds(), "waits are sensible"
-                first_waits.add(round(scene.slept[0], 6))
+                assert len(harness.slept) == TRIES - 1, "it waits between two tries, by context.sleep"
+                assert harness.slept == sorted(set(harness.slept)), "waits grow"
+                assert 0.1 <= harness.slept[0] <= harness.slept[-1] < PAUSE.total_seconds(), "waits are sensible"
+                first_waits.add(round(harness.slept[0], 6))
         assert len(first_waits) > 1, "waits are jittered"
 
     def test_a_failure_of_any_request_is_survived(self, crm: NetworkCrm) -> None:
         """Whichever request fails once, the pass goes on and reads everything."""
-        for scene in scenes(crm):
-            scene.fill(range(2 * max(crm.cuts)))
-            requests = _requests_of_a_pass(scene)
+        for harness in harnesses(crm):
+            harness.fill(range(2 * max(crm.cuts)))
+            requests = _requests_of_a_pass(harness)
             for skip in range(requests):
-                _survives(crm, scene, "unavailable", skip)
-            for day in ("reset", "html", "cut"):
+                _survives(crm, harness, "unavailable", skip)
+            for fault in ("reset", "html_200", "cut_json"):
                 for skip in sorted({0, 1, requests // 2, requests - 1}):
-                    _survives(crm, scene, day, skip)
+                    _survives(crm, harness, fault, skip)
 
     def test_an_outage_from_any_request_on_loses_nothing(self, crm: NetworkCrm) -> None:
         """What was read before may be kept, and the next pass goes on from there; nothing is passed over."""
-        for scene in scenes(crm):
-            scene.fill(number // 2 for number in range(2 * max(crm.cuts) + 1))
-            for skip in range(_requests_of_a_pass(scene)):
+        for harness in harnesses(crm):
+            harness.fill(number // 2 for number in range(2 * max(crm.cuts) + 1))
+            for skip in range(_requests_of_a_pass(harness)):
                 for times in (TRIES, None)[: 2 - skip % 2]:  # of one request alone, or of everything
-                    _renew(scene)
-                    scene.edit(scene.put(scene.at(0)), late_by=LATE_S)  # a new time in an old place vouches for nothing
+                    _start_over(harness)
+                    harness.edit(
+                        harness.put(harness.at(0)), late_by=LATE_S
+                    )  # a new time in an old place vouches for nothing
                     crm.advance(5)
                     crm.fail("unavailable", times=times, skip=skip)
                     with suppress(Unavailable):
-                        scene.read()
+                        harness.read()
                     crm.heal()
-                    scene.catch_up()
-                    scene.assert_whole(f"an outage after {skip} requests")
+                    harness.catch_up()
+                    harness.assert_complete(f"an outage after {skip} requests")
 
     def test_retry_after_is_waited_for(self, crm: NetworkCrm) -> None:
         """A CRM that says when to come again is not asked before, and asked then."""
-        for scene in scenes(crm):
-            scene.fill(range(3))
-            crm.fail("later")
-            scene.read()
-            assert RETRY_AFTER_S <= max(scene.slept, default=0) < PAUSE.total_seconds(), f"it waited {scene.slept}"
-            scene.assert_whole()
+        for harness in harnesses(crm):
+            harness.fill(range(3))
+            crm.fail("retry_after")
+            harness.read()
+            assert RETRY_AFTER_S <= max(harness.slept, default=0) < PAUSE.total_seconds(), f"it waited {harness.slept}"
+            harness.assert_complete()
 
     def test_a_silent_server_costs_no_more_than_its_deadlines(self, crm: NetworkCrm) -> None:
         """Whether no byte comes or one now and then: after `timeout` a request is over."""
-        for day in SILENT:
-            for scene in scenes(crm):
-                scene.fill(range(3))
-                for skip in (0, 1) if day == "silent" else (0,):
-                    crm.fail(day, times=None, skip=skip)
-                    connector = scene.connect(timeout=TIMEOUT)
-                    with heard() as said:
+        for fault in ENDLESS_FAULTS:
+            for harness in harnesses(crm):
+                harness.fill(range(3))
+                for skip in (0, 1) if fault == "hang" else (0,):
+                    crm.fail(fault, times=None, skip=skip)
+                    connector = harness.connect(timeout=TIMEOUT)
+                    with captured() as output:
                         began = time.monotonic()
-                        said.also([raised(Unavailable, partial(scene.read, connector=connector))])
+                        output.add([expect_error(Unavailable, partial(harness.read, connector=connector))])
                         lasted_s = time.monotonic() - began
                     crm.heal()
-                    assert lasted_s < TRIES * TIMEOUT.total_seconds() + BRIEF_S, f"{day}: it took {lasted_s:.1f} s"
-                    assert_private(crm, said)
+                    assert lasted_s < TRIES * TIMEOUT.total_seconds() + BRIEF_S, f"{fault}: it took {lasted_s:.1f} s"
+                    assert_private(crm, output)
 
     def test_a_stop_ends_the_waiting_between_two_tries(self, crm: NetworkCrm) -> None:
         """Stopped out of a back-off is Stopped, no outage, and no further try is made."""
-        for scene in scenes(crm):
-            scene.fill(range(3))
+        for harness in harnesses(crm):
+            harness.fill(range(3))
             crm.fail("unavailable", times=None)
             for calls in range(TRIES):
-                stopped(scene, calls, scene.read)
+                assert_stops(harness, calls, harness.read)
 
-    def test_a_stop_is_heard_before_each_request(self, crm: NetworkCrm) -> None:
+    def test_a_stop_is_checked_before_each_request(self, crm: NetworkCrm) -> None:
         """context.sleep is called as often as the CRM is asked, if only for 0 s: a long window can be left."""
-        for scene in scenes(crm):
-            scene.fill(range(3 * max(crm.cuts)))
+        for harness in harnesses(crm):
+            harness.fill(range(3 * max(crm.cuts)))
             before = crm.requests()
-            scene.read()
-            assert scene.calls >= crm.requests() - before, "it asks without a call of sleep before it"
+            harness.read()
+            assert harness.calls >= crm.requests() - before, "it asks without a call of sleep before it"
 
     # -- what no waiting helps against --------------------------------------------------
 
     def test_garbage_is_an_outage_not_a_crash(self, crm: NetworkCrm) -> None:
         """HTML, half a JSON and broken connections end in Unavailable or Malformed with a hint, after three tries."""
-        for day in ("html", "cut", "reset"):
-            for scene in scenes(crm):
-                scene.fill(range(3))
-                crm.fail(day, times=None)
+        for fault in ("html_200", "cut_json", "reset"):
+            for harness in harnesses(crm):
+                harness.fill(range(3))
+                crm.fail(fault, times=None)
                 before = crm.requests()
-                raised(Unavailable, scene.read)
-                assert crm.requests() - before <= TRIES, f"{day}: {crm.requests() - before} tries"
+                expect_error(Unavailable, harness.read)
+                assert crm.requests() - before <= TRIES, f"{fault}: {crm.requests() - before} tries"
 
-    def test_a_used_up_quota_says_how_long_to_stay_away(self, crm: NetworkCrm) -> None:
+    def test_a_used_up_quota_pauses_the_source(self, crm: NetworkCrm) -> None:
         """The day's quota is not waited out: the error says until when the source rests, a minute at least."""
-        for scene in scenes(crm):
-            scene.fill(range(2 * max(crm.cuts)))
+        for harness in harnesses(crm):
+            harness.fill(range(2 * max(crm.cuts)))
             for skip in (0, 3):
-                _renew(scene)
+                _start_over(harness)
                 crm.fail("quota", times=None, skip=skip)
                 before = crm.requests()
-                error = raised(Unavailable, scene.read)
+                error = expect_error(Unavailable, harness.read)
                 assert error.pause_until is not None, "a quota comes back at a known time, or after a pause"
-                assert error.pause_until >= scene.now() + PAUSE, "a minute at least, by the local clock"
+                assert error.pause_until >= harness.now() + PAUSE, "a minute at least, by the local clock"
                 assert crm.requests() - before <= skip + TRIES, "it is not asked on"
                 crm.heal()
-                scene.read()
-                scene.assert_whole()
+                harness.read()
+                harness.assert_complete()
 
-    def test_refused_credentials_are_told_at_once(self, crm: NetworkCrm) -> None:
+    def test_refused_credentials_are_reported_at_once(self, crm: NetworkCrm) -> None:
         """No second try with what was refused (a fresh login apart), no wait, and Unauthorized, not an outage."""
-        for scene in scenes(crm):
-            scene.fill(range(3))
+        for harness in harnesses(crm):
+            harness.fill(range(3))
             for skip in (0, 1):  # from the start, or in the middle: where it logs in, the login went well
-                _renew(scene)
-                crm.fail("refused", times=None, skip=skip)
+                _start_over(harness)
+                crm.fail("unauthorized", times=None, skip=skip)
                 before = crm.requests()
-                raised(Unauthorized, scene.read)
+                expect_error(Unauthorized, harness.read)
                 assert crm.requests() - before <= skip + 3, f"{crm.requests() - before} requests"
-                assert scene.slept == [], "there is nothing to wait for"
-                assert Exit.UNAUTHORIZED in _codes(scene.connect().check()), "check() says so"
+                assert harness.slept == [], "there is nothing to wait for"
+                assert Exit.UNAUTHORIZED in _codes(harness.connect().check()), "check() says so"
                 crm.heal()
 
-    def test_what_one_stream_lacks_is_its_own_affair(self, crm: NetworkCrm) -> None:
+    def test_a_missing_permission_affects_its_stream_alone(self, crm: NetworkCrm) -> None:
         """A scope that is missing for one stream is Unauthorized there, and no other stream's business."""
         names = [stream.name for stream in crm.connector.streams]
         for forbidden in names if len(names) > 1 else ():
             crm.forbid(forbidden)
-            for scene in [Scene(crm, name) for name in names]:
-                with scene:
-                    ids = scene.fill(range(3))
-                    if scene.stream != forbidden:
-                        scene.read()
-                        scene.assert_whole()
-                        assert set(scene.look_up(ids)[0]) == set(ids)
+            for harness in [Harness(crm, name) for name in names]:
+                with harness:
+                    ids = harness.fill(range(3))
+                    if harness.stream != forbidden:
+                        harness.read()
+                        harness.assert_complete()
+                        assert set(harness.look_up(ids)[0]) == set(ids)
                         continue
-                    raised(Unauthorized, scene.read)
-                    assert scene.slept == [], "there is nothing to wait for"
+                    expect_error(Unauthorized, harness.read)
+                    assert harness.slept == [], "there is nothing to wait for"
             crm.heal()
 
-    def test_a_bad_day_of_any_kind_helps_and_tells_nothing_private(self, crm: NetworkCrm) -> None:
+    def test_any_fault_ends_in_an_error_that_helps_and_tells_nothing_private(self, crm: NetworkCrm) -> None:
         """Whatever is asked on whatever day: the contract's errors, with hints; check() finds, and does not raise."""
-        for day in (each for each in DAYS if each not in SILENT):
-            for scene in scenes(crm):
-                scene.fill(range(3))
-                crm.fail(day, times=None)
-                with heard() as said:
-                    errors = troubled(scene, said)
-                    findings = scene.connect().check()
-                    said.also(findings)
+        for fault in (each for each in FAULTS if each not in ENDLESS_FAULTS):
+            for harness in harnesses(crm):
+                harness.fill(range(3))
+                crm.fail(fault, times=None)
+                with captured() as output:
+                    errors = errors_in_outage(harness, output)
+                    findings = harness.connect().check()
+                    output.add(findings)
                 crm.heal()
-                expect_helpful(findings)
-                assert errors, f"{day}: nobody noticed"
-                assert _codes(findings), f"{day}: check() noticed nothing"
-                assert_private(crm, said)
+                assert_helpful(findings)
+                assert errors, f"{fault}: nobody noticed"
+                assert _codes(findings), f"{fault}: check() noticed nothing"
+                assert_private(crm, output)
 
 
-def _renew(scene: Scene) -> None:
+def _start_over(harness: Harness) -> None:
     """Begin anew: empty books, an empty store, as on the first day."""
-    scene.forget()
-    scene.store.kept.clear()
+    harness.clear_books()
+    harness.store.kept.clear()
 
 
-def _requests_of_a_pass(scene: Scene) -> int:
+def _requests_of_a_pass(harness: Harness) -> int:
     """Return how many requests a first pass takes."""
-    before = scene.crm.requests()
-    _renew(scene)
-    scene.read()
-    scene.assert_whole()
-    return scene.crm.requests() - before
+    before = harness.crm.requests()
+    _start_over(harness)
+    harness.read()
+    harness.assert_complete()
+    return harness.crm.requests() - before
 
 
-def _survives(crm: NetworkCrm, scene: Scene, day: Day, skip: int) -> None:
-    _renew(scene)
-    crm.fail(day, skip=skip)
-    scene.read()
+def _survives(crm: NetworkCrm, harness: Harness, fault: FaultName, skip: int) -> None:
+    _start_over(harness)
+    crm.fail(fault, skip=skip)
+    harness.read()
     crm.heal()
-    scene.assert_whole(f"{day} after {skip} requests")
+    harness.assert_complete(f"{fault} after {skip} requests")
 
 
 def _codes(findings: Sequence[Finding]) -> set[int]:

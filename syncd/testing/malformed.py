@@ -13,7 +13,7 @@ _JUNK: tuple[Any, ...] = (
 )  # fmt: skip
 
 
-def damaged(record: Record) -> Iterator[Record]:
+def malformed(record: Record) -> Iterator[Record]:
     """Yield the record with each of its fields gone, and turned into junk; its related parts too."""
     yield Record(record.ref, record.row, {})
     yield Record(record.ref, {}, record.related)
@@ -49,4 +49,4 @@ def _with(value: Any, path: tuple[str, ...], new: Any) -> Any:
     return changed
 
 
-__all__ = ["damaged"]
+__all__ = ["malformed"]

@@ -8,13 +8,13 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from structlog.testing import capture_logs
 
 
-class Heard:
+class Captured:
     """What was said, line by line."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def also(self, things: Iterable[object]) -> None:
+    def add(self, things: Iterable[object]) -> None:
         """Take in what these look like; of an error also what led to it, as a traceback would show it."""
         for each in things:
             while each is not None:
@@ -23,33 +23,33 @@ class Heard:
 
 
 @contextmanager
-def heard() -> Iterator[Heard]:
+def captured() -> Iterator[Captured]:
     """Listen as `syncd -v` would: our own lines from debug on, those of libraries from warnings on."""
-    said = Heard()
+    output = Captured()
     printed = io.StringIO()
-    listener = _Listener(said)
+    listener = _Listener(output)
     root = logging.getLogger()
     root.addHandler(listener)
     try:
         with redirect_stdout(printed), redirect_stderr(printed), capture_logs() as entries:
-            yield said
+            yield output
     finally:
         root.removeHandler(listener)
-        said.lines += [repr(entry) for entry in entries]
-        said.lines += printed.getvalue().splitlines()
+        output.lines += [repr(entry) for entry in entries]
+        output.lines += printed.getvalue().splitlines()
 
 
 class _Listener(logging.Handler):
-    def __init__(self, said: Heard) -> None:
+    def __init__(self, output: Captured) -> None:
         super().__init__(logging.WARNING)
-        self._said = said
+        self._output = output
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._said.lines.append(self.format(record))
+        self._output.lines.append(self.format(record))
 
 
 def _cause(error: BaseException) -> BaseException | None:
     return error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
-__all__ = ["Heard", "heard"]
+__all__ = ["Captured", "captured"]

@@ -47,7 +47,7 @@ class Entry:
     title: str | None
 
 
-class Scene:
+class Harness:
     """A stream, its records by the suite's own hand, and what passes have read of it.
 
     `truth` is what the CRM holds; `books` what was read. A pass is a new connector over the same store.
@@ -160,7 +160,7 @@ class Scene:
         """Read a window and book each page; `pages`: die after so many; `between`: called after each page's booking."""
         since = self.since(overlap) if since is None else since
         connector = connector or self.connect()
-        asked = _Asked(self._needed)
+        asked = _WatchedNeeded(self._needed)
         got: list[Page] = []
         reading = connector.fetch(self.stream, Window(since, until, asked))
         try:
@@ -179,7 +179,7 @@ class Scene:
 
     def refs(self, since: datetime, until: datetime | None) -> list[Ref]:
         """Return the refs of a window, by a pass that knows nothing and keeps nothing."""
-        other = Scene(self.crm, self.stream)
+        other = Harness(self.crm, self.stream)
         other.store, other.skew, other.start = self.store, self.skew, since
         other.truth, other._unsettled = dict(self.truth), self._unsettled
         connector = self.connect()
@@ -228,7 +228,7 @@ class Scene:
         self,
         connector: Connector,
         page: Page,
-        asked: "_Asked",
+        asked: "_WatchedNeeded",
         *,
         window: tuple[datetime, datetime | None],
         before: Sequence[Page],
@@ -257,7 +257,7 @@ class Scene:
             self.watermark = mark if self.watermark is None else max(self.watermark, mark)
         self._check_watermark()
 
-    def _check_page(self, page: Page, asked: "_Asked") -> None:
+    def _check_page(self, page: Page, asked: "_WatchedNeeded") -> None:
         refs = {ref.crm_id: ref for ref in page.refs}
         assert len(refs) == len(page.refs), "a ref stands once in a page"
         for ref in page.refs:
@@ -292,14 +292,14 @@ class Scene:
             self.crm.advance(LATE_S + 10)
             self.read(overlap=OVERLAP)
 
-    def assert_whole(self, what: str = "in the end") -> None:
+    def assert_complete(self, what: str = "in the end") -> None:
         """Everything that the CRM holds was read, as it stands."""
         lost = [crm_id for crm_id in self.truth if crm_id not in self.books]
         assert not lost, f"{what}: {len(lost)} of {len(self.truth)} records were never read"
         stale = [crm_id for crm_id, entry in self.truth.items() if self.books[crm_id] != entry]
         assert not stale, f"{what}: {len(stale)} of {len(self.truth)} records are not as the CRM holds them"
 
-    def forget(self) -> None:
+    def clear_books(self) -> None:
         """Begin new books."""
         self.books, self.watermark = {}, None
 
@@ -316,7 +316,7 @@ class Scene:
             self.delete(crm_id)
 
 
-class _Asked:
+class _WatchedNeeded:
     """`needed`, watched: the ledger behind it may be asked by the reading thread alone."""
 
     def __init__(self, needed: Callable[[Sequence[Ref]], Collection[str]]) -> None:
@@ -331,11 +331,11 @@ class _Asked:
         return ids
 
 
-def scenes(crm: Crm) -> Iterator[Scene]:
-    """Yield a scene for each stream, one after the other."""
+def harnesses(crm: Crm) -> Iterator[Harness]:
+    """Yield a harness for each stream, one after the other."""
     for stream in crm.connector.streams:
-        with Scene(crm, stream.name) as scene:
-            yield scene
+        with Harness(crm, stream.name) as harness:
+            yield harness
         crm.heal()
 
 
@@ -344,4 +344,4 @@ def close(reading: Iterator[Page]) -> None:
     getattr(reading, "close", lambda: None)()
 
 
-__all__ = ["LATE_S", "OVERLAP", "TITLE", "Scene", "close", "scenes"]
+__all__ = ["LATE_S", "OVERLAP", "TITLE", "Harness", "close", "harnesses"]
