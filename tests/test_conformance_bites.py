@@ -17,7 +17,7 @@ from pydantic import ConfigDict
 from syncd.activity import Draft, Owner, Person
 from syncd.connector import Connector, Context, Finding, Page, Record, Ref, SourceConfig, Stream, Window
 from syncd.errors import Stopped, SyncdError, Unavailable
-from syncd.testing import ConnectorConformance, core
+from syncd.testing import ConnectorConformance, conduct, records
 
 SIZE = 5  # rows that the toy's CRM gives at once
 NOON = datetime(2026, 10, 5, 12, tzinfo=UTC)
@@ -559,11 +559,12 @@ class DoesNotStop(Toy):
 
 @pytest.mark.parametrize(("wrong", "test", "by"), WRONG)
 def test_a_wrong_connector_fails_where_it_is_wrong(wrong, test, by, monkeypatch):
-    monkeypatch.setattr(core, "BRIEF_S", 0.3)
+    for part in (conduct, records):
+        monkeypatch.setattr(part, "BRIEF_S", 0.3)
     with pytest.raises(by):
         getattr(ConnectorConformance(), test)(ToyCrm(wrong))
 
 
 def test_every_test_of_the_core_has_a_connector_that_it_fails():
-    tests = {name for name in vars(ConnectorConformance) if name.startswith("test_")}
+    tests = {name for name in dir(ConnectorConformance) if name.startswith("test_")}
     assert {test for _, test, _ in WRONG} == tests
