@@ -1,4 +1,4 @@
-"""The conformance suite: what every connector must do, over a sandbox of its author's.
+"""The conformance suite: the tests that every connector passes, over a sandbox by its author.
 
     import pytest
     from syncd.testing import ConnectorConformance, NetworkConformance
@@ -7,10 +7,10 @@
         @pytest.fixture
         def crm(self, tmp_path):
             with MySandbox(tmp_path) as sandbox:
-                yield sandbox  # a NetworkCrm: see crm.py for what it must be able to do
+                yield sandbox  # a NetworkCrm, as crm.py defines it
 
-`ConnectorConformance` alone is for a connector that asks nobody over a network; its sandbox is a `Crm`.
-Nothing here imports pytest: each test is a method that takes the sandbox and asserts.
+A connector that uses no network takes `ConnectorConformance` alone. Its sandbox is a `Crm`.
+This package does not import pytest. Each test is a method that takes the sandbox and asserts.
 """
 
 from syncd.testing.core import ConnectorConformance

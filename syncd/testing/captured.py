@@ -1,4 +1,4 @@
-"""Listen to everything that is said: log lines, what is printed, and what errors and findings look like."""
+"""Capture all output: log lines, printed text, and the text of errors and findings."""
 
 import io
 import logging
@@ -9,13 +9,13 @@ from structlog.testing import capture_logs
 
 
 class Captured:
-    """What was said, line by line."""
+    """Captured output, line by line."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
 
     def add(self, things: Iterable[object]) -> None:
-        """Take in what these look like; of an error also what led to it, as a traceback would show it."""
+        """Add the text of these objects. An error also adds its causes, as a traceback shows them."""
         for each in things:
             while each is not None:
                 self.lines += [str(each), repr(each)]
@@ -24,7 +24,7 @@ class Captured:
 
 @contextmanager
 def captured() -> Iterator[Captured]:
-    """Listen as `syncd -v` would: our own lines from debug on, those of libraries from warnings on."""
+    """Capture as `syncd -v` does: syncd's log lines from DEBUG up, those of libraries from WARNING up."""
     output = Captured()
     printed = io.StringIO()
     listener = _Listener(output)

@@ -1,4 +1,4 @@
-"""What happens to records while they are read: edits, deletions, new and late ones, in the middle of everything."""
+"""Changes while records are read: edits, deletions, new and late records."""
 
 import random
 import threading
@@ -9,7 +9,7 @@ from datetime import timedelta
 from syncd.testing.crm import Crm
 from syncd.testing.harness import LATE_S, OVERLAP, Harness
 
-# Whose turn it is when an event comes: its number from 0, the ids in order, and how many were booked so far.
+# Returns the ids that an event moves, given its number from 0, all ids in order, and how many were booked so far.
 Selector = Callable[[int, list[str], int], list[str]]
 EDIT_PATTERNS: Mapping[str, Selector] = {
     "the first": lambda event, ids, booked: ids[:1],
@@ -24,7 +24,7 @@ EDIT_PATTERNS: Mapping[str, Selector] = {
 
 
 def read_while_moving(harness: Harness, ids: list[str], selector: Selector, move: Callable[[str], None]) -> None:
-    """Read everything while, at each request and after each page, some are moved."""
+    """Read everything, and move some records at each request and after each page."""
     events = iter(range(1_000_000))
 
     def event(_number: int) -> None:
@@ -37,7 +37,7 @@ def read_while_moving(harness: Harness, ids: list[str], selector: Selector, move
 
 
 def random_history(harness: Harness, draw: random.Random) -> None:
-    """Live through one history: what happens, and when, is drawn."""
+    """Run passes during one random history of changes."""
     cut = max(harness.crm.cuts)
     ids = harness.fill(sorted(draw.choices(range(draw.choice((3, cut, 4 * cut))), k=draw.randint(2 * cut, 4 * cut))))
 
@@ -67,7 +67,7 @@ def random_history(harness: Harness, draw: random.Random) -> None:
 
 @contextmanager
 def on_each_request(crm: Crm, act: Callable[[int], None]) -> Iterator[Callable[[int], None]]:
-    """Have `act` done at each request, and by whoever calls what this gives: one at a time."""
+    """Call `act` at each request, and yield a function that calls it too. Calls never overlap."""
     lock = threading.Lock()
 
     def locked(number: int) -> None:

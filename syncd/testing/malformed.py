@@ -1,11 +1,11 @@
-"""Records as no CRM should give them: each field gone, or turned into junk."""
+"""Malformed records: each field missing or replaced by junk."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from syncd.connector import Record
 
-LONG = 65_536  # characters of a field that somebody filled by hand
+LONG = 65_536  # characters, of a field filled by hand
 
 _JUNK: tuple[Any, ...] = (
     None, "", " ", "x" * LONG, "not a time", "9999-12-31T23:59:59Z", "-1", -1, 0, 10**30, 1.5, True, [], {}, [None],
@@ -14,7 +14,7 @@ _JUNK: tuple[Any, ...] = (
 
 
 def malformed(record: Record) -> Iterator[Record]:
-    """Yield the record with each of its fields gone, and turned into junk; its related parts too."""
+    """Yield the record with each field removed, and with each field replaced by junk, related parts included."""
     yield Record(record.ref, record.row, {})
     yield Record(record.ref, {}, record.related)
     for place in ("row", "related"):
@@ -30,7 +30,7 @@ _GONE = object()
 
 
 def _paths(value: Any) -> Iterator[tuple[str, ...]]:
-    """Yield the place of each field in nested objects."""
+    """Yield the path of each field in nested objects."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             yield (key,)

@@ -1,4 +1,4 @@
-"""What a connector must do besides when its CRM is behind a network, and that network has outages."""
+"""The network part of the suite: limits, clocks, retries, outages and credentials."""
 
 import time
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ from syncd.testing.outages import BRIEF_S, assert_helpful, assert_private, asser
 
 TRIES = 3  # per request, the first included (design, promise 8)
 TIMEOUT = timedelta(seconds=0.1)
-PAUSE = timedelta(minutes=1)  # from here on a wait is the source's, kept in the ledger
-ENDLESS_FAULTS: tuple[FaultName, ...] = ("hang", "drip")  # these cost real time
+PAUSE = timedelta(minutes=1)  # a longer wait pauses the source, in the ledger
+ENDLESS_FAULTS: tuple[FaultName, ...] = ("hang", "drip")  # these take real time
 
 
 class NetworkConformance:
@@ -26,7 +26,7 @@ class NetworkConformance:
     # -- windows ------------------------------------------------------------------------
 
     def test_more_records_than_one_query_can_give_are_all_read(self, crm: NetworkCrm) -> None:
-        """However many rows the CRM lets a query have: a window has no such bound, nor has an instant."""
+        """A window, or one instant, with more rows than the CRM allows a query is read in full."""
         count = crm.query_rows + max(crm.cuts) + 1
         for name, shape in {"each its own instant": range(count), "all in one instant": [3] * count}.items():
             for harness in harnesses(crm):
@@ -35,7 +35,7 @@ class NetworkConformance:
                 harness.assert_complete(name)
 
     def test_an_open_window_ends_by_the_crms_clock(self, crm: NetworkCrm) -> None:
-        """The local clock may be an hour off, either way: the window ends at the CRM's present."""
+        """The window ends at the CRM's present, even if the local clock is an hour off either way."""
         for skew in (timedelta(hours=-1), timedelta(hours=1)):
             for harness in harnesses(crm):
                 harness.skew = skew
@@ -51,21 +51,21 @@ class NetworkConformance:
                 assert connector.count(harness.stream, harness.window(None)) == 1, "count's open end is the same"
 
     def test_each_pass_learns_the_crms_clock(self, crm: NetworkCrm) -> None:
-        """From the Date of responses it tells syncd's clock of this CRM, in every pass, however far that is off."""
+        """Every pass passes the Date of responses to Context.clock, however far it is off."""
         for skew in (timedelta(0), timedelta(hours=-1), timedelta(days=365)):
             for harness in harnesses(crm):
                 harness.skew = skew
                 harness.read()
                 told = harness.clock.report("the CRM")
-                assert told is not None, "the connector lets Context.clock learn from each response"
+                assert told is not None, "the connector passes each response to Context.clock"
                 assert told.skew_s is not None, "this CRM sends a Date"
                 assert abs(told.skew_s + skew.total_seconds()) < 2
 
     def test_a_date_that_is_wrong_or_stands_still_loses_nothing(self, crm: NetworkCrm) -> None:
-        """Whatever Date the CRM sends: from the second pass on windows reach the present, and no record is skipped."""
+        """From the second pass on, windows reach the present and skip no record, whatever Date the CRM sends."""
         serve = getattr(crm, "serve_date", None)
         if serve is None:
-            raise SkipTest("this CRM cannot send another Date than its clock's")
+            raise SkipTest("this CRM can only send its clock's Date")
         day = timedelta(days=1)
         for skew in (None, timedelta(0), -day, day):
             for harness in harnesses(crm):
@@ -78,10 +78,10 @@ class NetworkConformance:
                 harness.assert_complete(f"with a Date of {skew}")
                 serve(timedelta(0), frozen=False)
 
-    # -- patience -----------------------------------------------------------------------
+    # -- retries ------------------------------------------------------------------------
 
     def test_a_request_is_tried_three_times_with_growing_jittered_waits(self, crm: NetworkCrm) -> None:
-        """A down CRM is asked three times, a little longer apart each time, never by a beat that others share."""
+        """An unavailable CRM gets three tries, with waits that grow and are jittered."""
         first_waits = set()
         for _ in range(3):
             for harness in harnesses(crm):
@@ -89,14 +89,14 @@ class NetworkConformance:
                 before = crm.requests()
                 expect_error(Unavailable, harness.read)
                 assert crm.requests() - before == TRIES, f"{crm.requests() - before} tries"
-                assert len(harness.slept) == TRIES - 1, "it waits between two tries, by context.sleep"
+                assert len(harness.slept) == TRIES - 1, "it calls context.sleep between two tries"
                 assert harness.slept == sorted(set(harness.slept)), "waits grow"
                 assert 0.1 <= harness.slept[0] <= harness.slept[-1] < PAUSE.total_seconds(), "waits are sensible"
                 first_waits.add(round(harness.slept[0], 6))
         assert len(first_waits) > 1, "waits are jittered"
 
     def test_a_failure_of_any_request_is_survived(self, crm: NetworkCrm) -> None:
-        """Whichever request fails once, the pass goes on and reads everything."""
+        """A pass reads everything if any one request fails once."""
         for harness in harnesses(crm):
             harness.fill(range(2 * max(crm.cuts)))
             requests = _requests_of_a_pass(harness)
@@ -107,15 +107,14 @@ class NetworkConformance:
                     _survives(crm, harness, fault, skip)
 
     def test_an_outage_from_any_request_on_loses_nothing(self, crm: NetworkCrm) -> None:
-        """What was read before may be kept, and the next pass goes on from there; nothing is passed over."""
+        """After an outage from any request on, the next passes read everything."""
         for harness in harnesses(crm):
             harness.fill(number // 2 for number in range(2 * max(crm.cuts) + 1))
             for skip in range(_requests_of_a_pass(harness)):
                 for times in (TRIES, None)[: 2 - skip % 2]:  # of one request alone, or of everything
                     _start_over(harness)
-                    harness.edit(
-                        harness.put(harness.at(0)), late_by=LATE_S
-                    )  # a new time in an old place vouches for nothing
+                    # A new time shown at an old position does not complete the window up to that time.
+                    harness.edit(harness.put(harness.at(0)), late_by=LATE_S)
                     crm.advance(5)
                     crm.fail("unavailable", times=times, skip=skip)
                     with suppress(Unavailable):
@@ -125,7 +124,7 @@ class NetworkConformance:
                     harness.assert_complete(f"an outage after {skip} requests")
 
     def test_retry_after_is_waited_for(self, crm: NetworkCrm) -> None:
-        """A CRM that says when to come again is not asked before, and asked then."""
+        """The next try waits for the time of Retry-After, and no longer than a minute."""
         for harness in harnesses(crm):
             harness.fill(range(3))
             crm.fail("retry_after")
@@ -134,7 +133,7 @@ class NetworkConformance:
             harness.assert_complete()
 
     def test_a_silent_server_costs_no_more_than_its_deadlines(self, crm: NetworkCrm) -> None:
-        """Whether no byte comes or one now and then: after `timeout` a request is over."""
+        """A request ends after `timeout`, whether no byte arrives or one now and then."""
         for fault in ENDLESS_FAULTS:
             for harness in harnesses(crm):
                 harness.fill(range(3))
@@ -150,7 +149,7 @@ class NetworkConformance:
                     assert_private(crm, output)
 
     def test_a_stop_ends_the_waiting_between_two_tries(self, crm: NetworkCrm) -> None:
-        """Stopped out of a back-off is Stopped, no outage, and no further try is made."""
+        """A stop during a back-off raises Stopped, not an outage, and ends the tries."""
         for harness in harnesses(crm):
             harness.fill(range(3))
             crm.fail("unavailable", times=None)
@@ -158,17 +157,17 @@ class NetworkConformance:
                 assert_stops(harness, calls, harness.read)
 
     def test_a_stop_is_checked_before_each_request(self, crm: NetworkCrm) -> None:
-        """context.sleep is called as often as the CRM is asked, if only for 0 s: a long window can be left."""
+        """context.sleep is called before each request, with 0 if need be, so that a long window can be stopped."""
         for harness in harnesses(crm):
             harness.fill(range(3 * max(crm.cuts)))
             before = crm.requests()
             harness.read()
-            assert harness.calls >= crm.requests() - before, "it asks without a call of sleep before it"
+            assert harness.calls >= crm.requests() - before, "a request without a call of sleep before it"
 
-    # -- what no waiting helps against --------------------------------------------------
+    # -- lasting failures ---------------------------------------------------------------
 
     def test_garbage_is_an_outage_not_a_crash(self, crm: NetworkCrm) -> None:
-        """HTML, half a JSON and broken connections end in Unavailable or Malformed with a hint, after three tries."""
+        """HTML, half of a JSON body and broken connections raise Unavailable or Malformed after three tries."""
         for fault in ("html_200", "cut_json", "reset"):
             for harness in harnesses(crm):
                 harness.fill(range(3))
@@ -178,7 +177,7 @@ class NetworkConformance:
                 assert crm.requests() - before <= TRIES, f"{fault}: {crm.requests() - before} tries"
 
     def test_a_used_up_quota_pauses_the_source(self, crm: NetworkCrm) -> None:
-        """The day's quota is not waited out: the error says until when the source rests, a minute at least."""
+        """A used-up quota raises Unavailable with `pause_until`, at least a minute ahead, and no wait."""
         for harness in harnesses(crm):
             harness.fill(range(2 * max(crm.cuts)))
             for skip in (0, 3):
@@ -186,29 +185,29 @@ class NetworkConformance:
                 crm.fail("quota", times=None, skip=skip)
                 before = crm.requests()
                 error = expect_error(Unavailable, harness.read)
-                assert error.pause_until is not None, "a quota comes back at a known time, or after a pause"
+                assert error.pause_until is not None, "the error has `pause_until`"
                 assert error.pause_until >= harness.now() + PAUSE, "a minute at least, by the local clock"
-                assert crm.requests() - before <= skip + TRIES, "it is not asked on"
+                assert crm.requests() - before <= skip + TRIES, "no further request"
                 crm.heal()
                 harness.read()
                 harness.assert_complete()
 
     def test_refused_credentials_are_reported_at_once(self, crm: NetworkCrm) -> None:
-        """No second try with what was refused (a fresh login apart), no wait, and Unauthorized, not an outage."""
+        """Refused credentials raise Unauthorized without a wait or a retry, except one new login."""
         for harness in harnesses(crm):
             harness.fill(range(3))
-            for skip in (0, 1):  # from the start, or in the middle: where it logs in, the login went well
+            for skip in (0, 1):  # from the start, or after one request, e.g. a login
                 _start_over(harness)
                 crm.fail("unauthorized", times=None, skip=skip)
                 before = crm.requests()
                 expect_error(Unauthorized, harness.read)
                 assert crm.requests() - before <= skip + 3, f"{crm.requests() - before} requests"
-                assert harness.slept == [], "there is nothing to wait for"
-                assert Exit.UNAUTHORIZED in _codes(harness.connect().check()), "check() says so"
+                assert harness.slept == [], "no wait"
+                assert Exit.UNAUTHORIZED in _codes(harness.connect().check()), "check() reports it"
                 crm.heal()
 
     def test_a_missing_permission_affects_its_stream_alone(self, crm: NetworkCrm) -> None:
-        """A scope that is missing for one stream is Unauthorized there, and no other stream's business."""
+        """A permission that one stream lacks raises Unauthorized there. The other streams are read."""
         names = [stream.name for stream in crm.connector.streams]
         for forbidden in names if len(names) > 1 else ():
             crm.forbid(forbidden)
@@ -221,11 +220,11 @@ class NetworkConformance:
                         assert set(harness.look_up(ids)[0]) == set(ids)
                         continue
                     expect_error(Unauthorized, harness.read)
-                    assert harness.slept == [], "there is nothing to wait for"
+                    assert harness.slept == [], "no wait"
             crm.heal()
 
     def test_any_fault_ends_in_an_error_that_helps_and_tells_nothing_private(self, crm: NetworkCrm) -> None:
-        """Whatever is asked on whatever day: the contract's errors, with hints; check() finds, and does not raise."""
+        """Every method raises only the contract's errors, with hints. check() reports instead of raising."""
         for fault in (each for each in FAULTS if each not in ENDLESS_FAULTS):
             for harness in harnesses(crm):
                 harness.fill(range(3))
@@ -236,19 +235,19 @@ class NetworkConformance:
                     output.add(findings)
                 crm.heal()
                 assert_helpful(findings)
-                assert errors, f"{fault}: nobody noticed"
-                assert _codes(findings), f"{fault}: check() noticed nothing"
+                assert errors, f"{fault}: no method raised an error"
+                assert _codes(findings), f"{fault}: check() reported no failure"
                 assert_private(crm, output)
 
 
 def _start_over(harness: Harness) -> None:
-    """Begin anew: empty books, an empty store, as on the first day."""
+    """Empty the books and the store, as before the first pass."""
     harness.clear_books()
     harness.store.kept.clear()
 
 
 def _requests_of_a_pass(harness: Harness) -> int:
-    """Return how many requests a first pass takes."""
+    """Return the number of requests of a first pass."""
     before = harness.crm.requests()
     _start_over(harness)
     harness.read()

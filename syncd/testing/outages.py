@@ -1,4 +1,4 @@
-"""Outages: ask for everything, expect the contract's own errors, with hints and without anything private."""
+"""Assertions about errors: only the contract's own, with hints and without private data."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -10,23 +10,23 @@ from syncd.testing.captured import Captured
 from syncd.testing.crm import Crm
 from syncd.testing.harness import TITLE, Harness
 
-BRIEF_S = 4.0  # what has no deadline to wait for ends within this, real time
+BRIEF_S = 4.0  # seconds of real time, for calls that wait for no deadline
 
 E = TypeVar("E", bound=SyncdError)
 
 
 def expect_error(kind: type[E], act: Callable[[], object]) -> E:
-    """Return the error of this kind that `act` ends in, which says what can be done."""
+    """Return the error of this kind that `act` raises. It must have a message and a hint."""
     error = error_of(act)
-    assert error is not None, "nobody noticed"
-    assert isinstance(error, kind), f"{type(error).__name__} where {kind.__name__} is due"
-    assert error.message, "an error says what it is about"
-    assert error.hint, f"{error.message!r} says what can be done"
+    assert error is not None, f"{kind.__name__} was expected, and no error was raised"
+    assert isinstance(error, kind), f"{kind.__name__} was expected, and {type(error).__name__} was raised"
+    assert error.message, "the error has no message"
+    assert error.hint, f"{error.message!r} has no hint"
     return error
 
 
 def error_of(act: Callable[[], object]) -> SyncdError | None:
-    """Return the error of ours that `act` ends in; None: it ends well. Any other is a bug, and goes on."""
+    """Return the SyncdError that `act` raises, or None. Other exceptions propagate."""
     try:
         act()
     except SyncdError as error:
@@ -35,28 +35,34 @@ def error_of(act: Callable[[], object]) -> SyncdError | None:
 
 
 def assert_stops(harness: Harness, calls: int, read: Callable[[], object]) -> None:
-    """Stop after so many calls of sleep; whoever sleeps less often ends as ever."""
+    """Raise Stopped from the next call of sleep after `calls` of them. `read` must then end at once.
+
+    If `read` calls sleep less often, it ends as usual.
+    """
     left, asked = [calls], [0]
 
     def stop() -> None:
         left[0] -= 1
         if left[0] < 0:
             asked[0] = asked[0] or harness.crm.requests()
-            raise Stopped("the suite asks for the end")
+            raise Stopped("the suite requested a stop")
 
     harness.on_sleep = stop
     began = time.monotonic()
     harness.clear_books()
     error = error_of(read)
     harness.on_sleep = lambda: None
-    assert left[0] >= 0 or isinstance(error, Stopped), f"Stopped was swallowed, or became {error!r}"
-    assert time.monotonic() - began < BRIEF_S, "stopping takes its time"
+    assert left[0] >= 0 or isinstance(error, Stopped), f"Stopped was swallowed or replaced by {error!r}"
+    assert time.monotonic() - began < BRIEF_S, "stopping takes too long"
     if left[0] < 0:
-        assert harness.crm.requests() - asked[0] <= 8, "it asks on after it was assert_stops"
+        assert harness.crm.requests() - asked[0] <= 8, "more requests after the stop"
 
 
 def errors_in_outage(harness: Harness, output: Captured) -> list[SyncdError]:
-    """Ask for everything in an outage, each by a pass of its own; only the contract's own errors may come."""
+    """Return the errors of all methods during an outage, each called in its own pass.
+
+    Only the contract's errors are allowed.
+    """
     errors: list[SyncdError] = []
     connector = harness.connect()
     ids = list(harness.truth)
@@ -75,29 +81,29 @@ def errors_in_outage(harness: Harness, output: Captured) -> list[SyncdError]:
             errors.append(error)
             output.add([error, error.message, error.hint])
             assert isinstance(error, Unavailable | Unauthorized), f"{what} raised {error!r}"
-            assert error.message, f"{what}: an error says what it is about"
-            assert error.hint, f"{what}: {error.message!r} says what can be done"
+            assert error.message, f"{what}: the error has no message"
+            assert error.hint, f"{what}: {error.message!r} has no hint"
     return errors
 
 
 def assert_private(crm: Crm, output: Captured) -> None:
-    """Nothing that was said holds a credential or what stands in the records."""
+    """Assert that the output contains no credential and no personal data."""
     for kind, values in {"a credential": crm.secrets, "personal data": (*crm.private, TITLE)}.items():
         found = [line for line in output.lines for value in values if value in line]
-        assert not found, f"{kind} stands in: {found[0]!r}"
+        assert not found, f"{kind} in the output: {found[0]!r}"
 
 
 def assert_helpful(findings: Iterable[Finding]) -> None:
-    """Each finding says what it is about, and what fails also what to do."""
+    """Assert that each finding has a message, and each failure a hint and an exit code."""
     for each in findings:
         assert isinstance(each, Finding)
         assert each.what
-        assert each.message, f"{each.what}: a finding says something"
+        assert each.message, f"{each.what}: the finding has no message"
         if each.ok:
-            assert not each.hint, f"{each.what}: what is fine needs no hint"
+            assert not each.hint, f"{each.what}: the success has a hint"
         else:
-            assert each.hint, f"{each.what}: a finding says what can be done"
-            assert each.warning or each.exit_code, f"{each.what}: a failure has its exit code"
+            assert each.hint, f"{each.what}: a failure has no hint"
+            assert each.warning or each.exit_code, f"{each.what}: the failure has no exit code"
 
 
 __all__ = ["BRIEF_S", "assert_helpful", "assert_private", "assert_stops", "errors_in_outage", "expect_error"]

@@ -12,10 +12,10 @@ HISTORIES = 6  # random histories
 
 
 class PassConformance:
-    """The part of the core about several passes over a CRM that changes."""
+    """Test several passes over a CRM that changes."""
 
     def test_a_crash_after_any_page_loses_nothing(self, crm: Crm) -> None:
-        """Whoever was killed after a page resumes at the watermark, without overlap, and ends with everything."""
+        """A pass killed after any page is resumed at the watermark, without overlap, and loses nothing."""
         most = max(crm.cuts)
         for shape in ([*range(3 * most)], [number // 3 for number in range(3 * most)], [0, *[1] * (2 * most), 2, 3]):
             for harness in harnesses(crm):
@@ -30,7 +30,7 @@ class PassConformance:
                     harness.assert_complete()
 
     def test_a_pass_that_is_killed_after_every_page_gets_through(self, crm: Crm) -> None:
-        """Each pass reads one page, and the next goes on from there: nothing is lost, and it ends."""
+        """If each pass reads one page and is killed, the next continues there. All records are read in the end."""
         for harness in harnesses(crm):
             harness.fill(number // 2 for number in range(3 * max(crm.cuts)))
             for _ in range(len(harness.truth) + 2):
@@ -40,7 +40,7 @@ class PassConformance:
             harness.assert_complete()
 
     def test_a_crash_with_edits_and_late_rows_before_the_next_pass_loses_nothing(self, crm: Crm) -> None:
-        """Between two passes the world goes on: read and unread records are edited, others appear behind the cursor."""
+        """Between two passes, records are edited, and others appear behind the cursor."""
         for killed_after in range(1, 4):
             for harness in harnesses(crm):
                 ids = harness.fill(range(3 * max(crm.cuts)))
@@ -54,20 +54,20 @@ class PassConformance:
                 harness.assert_complete()
 
     def test_a_record_that_appears_late_is_in_the_next_window(self, crm: Crm) -> None:
-        """What the CRM shows only after the cursor has passed it is the overlap's affair: nothing hides it then."""
+        """A record that the CRM shows behind the cursor is read by the next window with overlap."""
         for harness in harnesses(crm):
             harness.fill([0, 20])
             late = harness.put(harness.at(10), late_by=LATE_S)
             connector = harness.connect()
             harness.read(connector=connector)
-            assert late not in harness.books, "the sandbox shows it too early"
+            assert late not in harness.books, "the sandbox shows the record too early"
             crm.advance(LATE_S + 10)
             harness.read(overlap=OVERLAP, connector=connector)
-            assert late in harness.books, "a connector remembers nothing that hides a late record"
+            assert late in harness.books, "a connector keeps no state that hides a late record"
             harness.assert_complete()
 
     def test_records_edited_while_they_are_read_hide_none_of_their_neighbours(self, crm: Crm) -> None:
-        """An edit moves a record out of its place; whoever pages by offset then skips its neighbour."""
+        """An edit moves a record to another position. A reader that pages by offset then skips its neighbour."""
         for name, selector in EDIT_PATTERNS.items():
             for harness in harnesses(crm):
                 ids = harness.fill(number // 2 for number in range(4 * max(crm.cuts)))
@@ -76,11 +76,11 @@ class PassConformance:
                 harness.assert_complete(f"edits of {name}")
 
     def test_edits_that_show_late_hide_none_of_their_neighbours(self, crm: Crm) -> None:
-        """A record may show its new time in its old place for a while: it must not make anybody jump."""
+        """A record may show its new time at its old position for a while. The cursor must not jump there."""
         for name, selector in EDIT_PATTERNS.items():
             for harness in harnesses(crm):
                 ids = harness.fill(range(4 * max(crm.cuts)))
-                for crm_id in ids[3:7]:  # these show their new time, which is of this window, from the start
+                for crm_id in ids[3:7]:  # from the start, these show a new time within this window
                     harness.edit(crm_id, late_by=LATE_S)
                 crm.advance(5)
                 read_while_moving(harness, ids, selector, partial(harness.edit, late_by=LATE_S))
@@ -88,7 +88,7 @@ class PassConformance:
                 harness.assert_complete(f"late edits of {name}")
 
     def test_records_deleted_while_they_are_read_hide_none_of_their_neighbours(self, crm: Crm) -> None:
-        """A record that goes leaves a gap that nobody falls into, wherever the reading stands."""
+        """A deletion shifts later records forward. None of them is skipped."""
         for name, selector in EDIT_PATTERNS.items():
             for harness in harnesses(crm):
                 ids = harness.fill(number // 2 for number in range(4 * max(crm.cuts)))
@@ -97,7 +97,7 @@ class PassConformance:
                 harness.assert_complete(f"deletion of {name}")
 
     def test_no_history_loses_a_record(self, crm: Crm) -> None:
-        """Edits, deletions, new and late records, at any moment, and a crash now and then: in the end all is there."""
+        """After random edits, deletions, new and late records and crashes, all records have been read."""
         for seed in range(HISTORIES):
             for harness in harnesses(crm):
                 random_history(harness, random.Random(seed))

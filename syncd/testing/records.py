@@ -14,10 +14,13 @@ from syncd.testing.outages import BRIEF_S, assert_private
 
 
 class RecordConformance:
-    """The part of the core about `fetch_ids`, `normalize` and `owners`."""
+    """Test `fetch_ids`, `normalize` and `owners`."""
 
     def test_a_look_up_accounts_for_every_id(self, crm: Crm) -> None:
-        """Found ids come as whole records, each once; deleted and unknown ones are missing; none is none."""
+        """A look-up returns each found record once and reports deleted and unknown ids as missing.
+
+        No ids give no records.
+        """
         for harness in harnesses(crm):
             here, there, gone = harness.fill([0, 5, 7])
             harness.delete(gone)
@@ -33,14 +36,14 @@ class RecordConformance:
             assert harness.look_up([unknown]) == ({}, [unknown])
 
     def test_a_thousand_ids_are_looked_up_at_once(self, crm: Crm) -> None:
-        """The engine asks for up to 1,000 ids in one call."""
+        """One call accepts 1,000 ids, the most that the engine asks for."""
         for harness in harnesses(crm):
             ids = harness.fill(number % 50 for number in range(1_000))
             found, missing = harness.look_up(ids[::-1])
             assert (set(found), missing) == (set(ids), [])
 
     def test_a_look_up_bypasses_every_cache(self, crm: Crm) -> None:
-        """What changed since is seen, though nothing moved the record's modification time: its own and its person's."""
+        """A look-up sees changes of the record and of its person that moved no modification time."""
         for harness in harnesses(crm):
             (crm_id,) = harness.fill([0])
             connector = harness.connect()
@@ -52,11 +55,11 @@ class RecordConformance:
             found, _ = harness.look_up([crm_id], connector)
             draft = connector.normalize(harness.stream, found[crm_id])
             assert draft is not None
-            assert draft.title == harness.truth[crm_id].title, "an edit that moved no timestamp is seen"
-            assert address in {person.email for person in (*draft.contacts, *draft.others)}, "so is a person's"
+            assert draft.title == harness.truth[crm_id].title, "an edit without a new modification time is seen"
+            assert address in {person.email for person in (*draft.contacts, *draft.others)}, "a person's change is seen"
 
     def test_a_record_means_the_same_by_window_and_by_id(self, crm: Crm) -> None:
-        """Whichever way a record was read, its draft is the same."""
+        """A record has the same draft whether it was read by window or by id."""
         for harness in harnesses(crm):
             ids = harness.fill(range(max(crm.cuts) + 1))
             connector = harness.connect()
@@ -65,12 +68,12 @@ class RecordConformance:
             by_id, _ = harness.look_up(ids)
             for crm_id in ids:
                 drafts = [connector.normalize(harness.stream, read[crm_id]) for read in (by_window, by_id)]
-                assert drafts[0] == drafts[1], "one record, one meaning"
+                assert drafts[0] == drafts[1], "both ways give the same draft"
                 assert drafts[0] is not None
                 assert (by_window[crm_id].ref, by_id[crm_id].ref.crm_id) == (by_id[crm_id].ref, crm_id)
 
     def test_records_mean_what_the_golden_pairs_say(self, crm: Crm) -> None:
-        """Each record of the author's golden pairs becomes its draft, to the letter."""
+        """Each record of the golden pairs is normalized to exactly its draft."""
         for harness in harnesses(crm):
             pairs = crm.golden(harness.stream)
             assert pairs, f"the stream {harness.stream} has a golden pair"
@@ -80,24 +83,24 @@ class RecordConformance:
                 assert found == expected, f"expected {expected!r}, got {found!r}"
 
     def test_normalizing_is_pure(self, crm: Crm) -> None:
-        """The same record means the same again, is left as it was, and nobody is asked or waited for."""
+        """normalize() always returns the same draft, leaves the record unchanged, sends no request and never waits."""
         for harness in harnesses(crm):
             records = _records(harness)
             connector = harness.connect()
             asked, slept = crm.requests(), len(harness.slept)
             before = deepcopy(records)
             drafts = [connector.normalize(harness.stream, record) for record in records]
-            assert drafts == [connector.normalize(harness.stream, record) for record in records], "the same again"
+            assert drafts == [connector.normalize(harness.stream, record) for record in records], "the same draft again"
             assert drafts == [harness.connect().normalize(harness.stream, record) for record in records], (
-                "in another pass"
+                "the same draft in another pass"
             )
-            assert records == before, "a record is left as it was"
-            assert (crm.requests(), len(harness.slept)) == (asked, slept), "nobody is asked or waited for"
+            assert records == before, "a record is left unchanged"
+            assert (crm.requests(), len(harness.slept)) == (asked, slept), "no request and no wait"
             for draft in drafts:
                 _expect_sound(harness, draft)
 
     def test_a_malformed_record_neither_hangs_nor_stops_a_pass(self, crm: Crm) -> None:
-        """Whatever stands in a field, normalize returns or raises an Exception, soon: it becomes a dead row."""
+        """With junk in any field, normalize() soon returns or raises an Exception, which makes a dead row."""
         for harness in harnesses(crm):
             output = Captured()
             connector = harness.connect()
@@ -106,28 +109,28 @@ class RecordConformance:
                     draft, began = None, time.thread_time()
                     try:
                         draft = connector.normalize(harness.stream, broken)
-                    except SyncdError as error:  # its message is shown; of any other the type alone
+                    except SyncdError as error:  # its message is shown, of other exceptions only the type
                         output.add([error.message, error.hint])
                     except Exception:  # noqa: BLE001 - any will do
                         draft = None
-                    assert time.thread_time() - began < BRIEF_S, "it takes its time over a malformed record"
+                    assert time.thread_time() - began < BRIEF_S, "normalizing a malformed record takes too long"
                     _expect_sound_if_any(harness, draft)
             assert_private(crm, output)
 
     def test_owners_are_known_after_a_page_without_a_request(self, crm: Crm) -> None:
-        """After each page the engine asks who is on our side: that costs no request, and names the drafts' owners."""
+        """After a page was read, owners() sends no request and returns the owners of all drafts."""
         for harness in harnesses(crm):
             harness.fill(range(3))
-            for _ in range(2):  # in the second pass all is known
+            for _ in range(2):  # the second pass knows all records
                 connector = harness.connect()
                 pages = harness.read(since=harness.start, connector=connector)
                 asked = crm.requests()
                 owners = connector.owners()
-                assert crm.requests() == asked, "no request once a page was read"
+                assert crm.requests() == asked, "no request after a page was read"
                 drafts = [connector.normalize(harness.stream, each) for page in pages for each in page.records]
                 named = {draft.owner.email for draft in drafts if draft is not None and draft.owner is not None}
                 assert named - {None} or not drafts, "the sandbox's records have an owner with an address"
-                assert named - {None} <= {owner.email for owner in owners}, "a draft's owner is one of our side"
+                assert named - {None} <= {owner.email for owner in owners}, "owners() contains every draft's owner"
                 assert all(isinstance(each, Owner) for each in owners)
 
 
@@ -139,13 +142,13 @@ def _expect_sound(harness: Harness, draft: Draft | None) -> None:
 def _expect_sound_if_any(harness: Harness, draft: Draft | None) -> None:
     if draft is not None:
         kinds = {stream.name: stream.kind for stream in harness.crm.connector.streams}
-        assert draft.kind == kinds[harness.stream], "a draft is of its stream's kind"
+        assert draft.kind == kinds[harness.stream], "a draft has its stream's kind"
         for at in (draft.occurred_at, draft.created_at):
             assert at.tzinfo is not None, "times are aware"
 
 
 def _records(harness: Harness) -> list[Record]:
-    """Return records as they come, and the golden ones."""
+    """Return records read from the CRM, and the golden ones."""
     harness.fill([0])
     pages = harness.read()
     return [each for page in pages for each in page.records] + [

@@ -8,32 +8,34 @@ from syncd.testing.harness import Harness, harnesses
 
 
 class WindowConformance:
-    """The part of the core about `fetch` and `count` over one window."""
+    """Test `fetch` and `count` over one window."""
 
     def test_both_ends_of_a_window_belong_to_it_and_nothing_beyond(self, crm: Crm) -> None:
-        """A record modified at `since` or at `until` is in; one a granule outside is not."""
+        """A record modified at `since` or `until` is included. One a granule outside is not."""
         for harness in harnesses(crm):
             ids = harness.fill([0, 1, 5, 9, 10])
             found = harness.refs(harness.at(1), harness.at(9))
-            assert [ref.crm_id for ref in found] == ids[1:4], "both ends are inclusive, and nothing else is in"
+            assert [ref.crm_id for ref in found] == ids[1:4], "both ends are inclusive, and nothing else is included"
             assert [ref.modified_at for ref in found] == [harness.at(each) for each in (1, 5, 9)]
 
     def test_an_instant_is_a_window(self, crm: Crm) -> None:
-        """A window whose ends are one instant holds what was modified in it."""
+        """A window whose ends are equal contains the records modified at that instant."""
         for harness in harnesses(crm):
             _, here, twin, _ = harness.fill([0, 1, 1, 2])
             assert {ref.crm_id for ref in harness.refs(harness.at(1), harness.at(1))} == {here, twin}
 
     def test_a_bound_between_two_granules_cuts_off_nothing_inside(self, crm: Crm) -> None:
-        """Bounds finer than the CRM's clock lose no record that lies between them, nor vouch beyond them."""
+        """Bounds finer than the CRM's clock lose no record between them. No page is complete beyond them."""
         for harness in harnesses(crm):
             half = crm.granule / 2
             ids = harness.fill([0, 1, 2, 3, 4])
             found = [ref.crm_id for ref in _wide(harness, harness.at(1) - half, harness.at(3) + half)]
-            assert set(ids[1:4]) <= set(found) <= set(ids[:4]), "all between the bounds, at most a granule before"
+            assert set(ids[1:4]) <= set(found) <= set(ids[:4]), (
+                "all records between the bounds, and none more than a granule before"
+            )
 
     def test_an_empty_window_tells_its_end(self, crm: Crm) -> None:
-        """One page at least, without records, whose `until` is the window's end."""
+        """An empty window yields a page without records, whose `complete_until` is the window's end."""
         for harness in harnesses(crm):
             harness.fill([0, 10])
             (page,) = harness.read(since=harness.at(2), until=harness.at(8))
@@ -42,7 +44,10 @@ class WindowConformance:
             assert page.complete_until == harness.at(8)
 
     def test_an_open_window_ends_at_the_passs_start(self, crm: Crm) -> None:
-        """`until=None` reads up to the CRM's present, less two seconds at most; what comes after is the next pass's."""
+        """`until=None` reads up to the CRM's present, less at most two seconds.
+
+        Later records belong to the next pass.
+        """
         for harness in harnesses(crm):
             now = harness.crm_now()
             early, late = harness.put(now - timedelta(seconds=4)), harness.put(now + timedelta(seconds=30))
@@ -57,7 +62,7 @@ class WindowConformance:
             harness.assert_complete()
 
     def test_no_number_of_records_falls_between_two_pages(self, crm: Crm) -> None:
-        """Whether a cut falls before, at or after the last record: all are read once, ascending."""
+        """All records are read once, ascending, if a cut falls before, at or after the last one."""
         for harness in harnesses(crm):
             counts = _counts(crm)
             ids = harness.fill(range(max(counts)))
@@ -66,7 +71,10 @@ class WindowConformance:
                 assert found == ids[:count], f"{count} records: {len(found)} were read"
 
     def test_records_of_one_instant_are_all_read_once(self, crm: Crm) -> None:
-        """Bulk jobs touch thousands at once: equals may straddle a cut, or fill more than a page by themselves."""
+        """Records with equal times may straddle a cut or fill more than a page.
+
+        Bulk jobs touch thousands at once.
+        """
         most = max(crm.cuts)
         shapes = {
             "twos and threes": [number // 3 + number % 2 for number in range(3 * most)],
@@ -81,7 +89,7 @@ class WindowConformance:
                 assert set(found) == set(ids), f"{name}: {len(ids) - len(found)} of {len(ids)} records are missing"
 
     def test_a_known_record_comes_as_a_ref_alone(self, crm: Crm) -> None:
-        """Every record is named; those that `needed` waves off are not read whole."""
+        """Every record comes as a ref. Those that `needed` does not name are not read in full."""
         for harness in harnesses(crm):
             ids = harness.fill(range(max(_counts(crm))))
             harness.read(until=harness.at(len(ids)))
@@ -92,36 +100,36 @@ class WindowConformance:
             later = harness.read(since=harness.at(0))
             assert {ref.crm_id for page in later for ref in page.refs} == set(ids)
             whole = [each.ref.crm_id for page in (*again, *later) for each in page.records]
-            assert whole == [ids[3]], "what is known as it stands is not read whole"
+            assert whole == [ids[3]], "a known, unchanged record is not read in full"
             harness.assert_complete()
 
     def test_it_counts_what_it_would_read(self, crm: Crm) -> None:
-        """count() and fetch() agree on every window, and `needed` has no say."""
+        """count() and fetch() agree on every window, whatever `needed` returns."""
         for harness in harnesses(crm):
             ids = harness.fill([0, 1, 1, *range(2, max(crm.cuts) + 5)])
             windows = [(0, 0), (1, 1), (1, 3), (2, len(ids)), (0, len(ids)), (len(ids) + 5, len(ids) + 9)]
             for since, until in windows:
-                window = Window(harness.at(since), harness.at(until), _nobody)
+                window = Window(harness.at(since), harness.at(until), _none_needed)
                 found = len(harness.refs(window.since, window.until))
                 assert harness.connect().count(harness.stream, window) == found, "count and fetch agree"
-            assert harness.connect().count(harness.stream, Window(harness.at(0), None, _nobody)) == len(ids)
+            assert harness.connect().count(harness.stream, Window(harness.at(0), None, _none_needed)) == len(ids)
 
 
 def _counts(crm: Crm) -> list[int]:
-    """Return numbers of records that lie about one cut and about two."""
+    """Return record counts just below, at and above one cut and two cuts."""
     return sorted({max(1, times * cut + more) for cut in crm.cuts for times in (1, 2) for more in (-1, 0, 1)} | {1})
 
 
 def _wide(harness: Harness, since: datetime, until: datetime) -> list[Ref]:
-    """Read a window of odd bounds, past the checks that hold for whole granules."""
+    """Read a window with fractional bounds, without the checks that assume whole granules."""
     found: list[Page] = list(harness.connect().fetch(harness.stream, harness.window(until, since=since)))
     assert all(page.complete_until is not None and page.complete_until <= until for page in found), (
-        "no page vouches beyond the window"
+        "no page is complete beyond the window"
     )
     return [ref for page in found for ref in page.refs]
 
 
-def _nobody(refs: object) -> list[str]:
+def _none_needed(refs: object) -> list[str]:
     return []
 
 
