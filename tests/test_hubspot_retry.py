@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from connectors.hubspot.rate_limit import EvenSpacing, RollingWindow
-from connectors.hubspot.retry import Attempt, Call, Refused, interpret, missing_scopes, until_midnight
+from connectors.hubspot.retry import Attempt, QueryRefused, Request, interpret, missing_scopes, until_midnight
 from syncd.errors import Malformed, Unauthorized, Unavailable
 from syncd.http.response import Failure, Response, TransportError
 
 NOW = datetime(2026, 3, 1, 22, 30, tzinfo=UTC)
-SEARCH = Call("calls search", search=True, exempt=True, scope="crm.objects.contacts.read")
-READ = Call("contacts batch read", scope="crm.objects.contacts.read")
-BATCH = Call("contacts batch read", scope="crm.objects.contacts.read", batch=True)
+SEARCH = Request("calls search", search=True, exempt=True, scope="crm.objects.contacts.read")
+READ = Request("contacts batch read", scope="crm.objects.contacts.read")
+BATCH = Request("contacts batch read", scope="crm.objects.contacts.read", batch=True)
 CANARIES = ("pat-na1-secret", "ada@northmill.example", "Very private subject", "+49 555 0100")
 
 
@@ -24,10 +24,10 @@ def answer(status: int, body: Any = "", **headers: str) -> Response:
 
 
 def fault(
-    status: int, body: Any = "", *, call: Call = READ, attempt: int = 1, zone: str | None = None, **headers: str
+    status: int, body: Any = "", *, asked: Request = READ, attempt: int = 1, zone: str | None = None, **headers: str
 ) -> Failure:
-    moment = Attempt(attempt, NOW, zone=zone, version="2026-03", token="env:TOKEN")
-    found = interpret(call, answer(status, body, **headers), moment)
+    circumstances = Attempt(attempt, NOW, zone=zone, version="2026-03", token="env:TOKEN")
+    found = interpret(asked, answer(status, body, **headers), circumstances)
     assert isinstance(found, Failure)
     return found
 
@@ -40,8 +40,8 @@ DAILY = {"message": "You have reached your daily limit.", "policyName": "DAILY",
 def test_content_is_returned_for_200_and_207():
     assert interpret(READ, answer(200, {"results": []}), Attempt(1, NOW)) == {"results": []}
     assert interpret(READ, answer(207, {"results": [{}], "errors": [{}]}), Attempt(1, NOW))["results"] == [{}]
-    assert interpret(Call("x", expects="list"), answer(200, []), Attempt(1, NOW)) == []
-    assert interpret(Call("x", expects="object"), answer(200, {}), Attempt(1, NOW)) == {}
+    assert interpret(Request("x", expects="list"), answer(200, []), Attempt(1, NOW)) == []
+    assert interpret(Request("x", expects="object"), answer(200, {}), Attempt(1, NOW)) == {}
 
 
 @pytest.mark.parametrize(
@@ -58,10 +58,10 @@ def test_content_is_returned_for_200_and_207():
 )
 @pytest.mark.parametrize("status", [200, 207])
 def test_a_part_is_no_answer(status, more):
-    found = fault(status, {"results": [{}], **more}, call=BATCH)
+    found = fault(status, {"results": [{}], **more}, asked=BATCH)
     assert (found.wait_s, found.error.message.split(":")[0]) == (0.5, "HubSpot answered a part only")
     assert not isinstance(interpret(READ, answer(status, {"results": [], **more}), Attempt(1, NOW)), Failure)
-    assert fault(status, {"results": [], **more}, call=BATCH, retry_after="70").pause_s == 70
+    assert fault(status, {"results": [], **more}, asked=BATCH, retry_after="70").pause_s == 70
 
 
 @pytest.mark.parametrize("more", [{}, {"errors": []}, {"errors": None, "numErrors": 0}])
@@ -79,7 +79,7 @@ def test_what_nobody_can_read_is_tried_again_and_malformed(body):
 
 
 @pytest.mark.parametrize(
-    ("body", "call", "attempt", "wait_s"),
+    ("body", "asked", "attempt", "wait_s"),
     [
         (SECONDLY, SEARCH, 1, 1),
         (SECONDLY, SEARCH, 2, 2),
@@ -90,8 +90,8 @@ def test_what_nobody_can_read_is_tried_again_and_malformed(body):
         ({"policyName": "SECONDLY"}, READ, 1, 1),
     ],
 )
-def test_a_short_limit_is_waited_out(body, call, attempt, wait_s):
-    found = fault(429, body, call=call, attempt=attempt)
+def test_a_short_limit_is_waited_out(body, asked, attempt, wait_s):
+    found = fault(429, body, asked=asked, attempt=attempt)
     assert (found.wait_s, found.pause_s) == (wait_s, None)
 
 
@@ -109,7 +109,7 @@ def test_retry_after_of_a_minute_or_more_is_a_pause_and_never_beyond_two(status,
 
 @pytest.mark.parametrize("body", [DAILY, {"policyName": "DAILY"}, {"message": "You have reached your daily limit."}])
 def test_the_daily_limit_pauses_to_the_portals_midnight(body):
-    found = fault(429, body, zone="America/New_York", call=SEARCH)  # there it is 17:30
+    found = fault(429, body, zone="America/New_York", asked=SEARCH)  # there it is 17:30
     assert (found.wait_s, found.pause_s) == (None, 6.5 * 3600)
     assert isinstance(found.error, Unavailable)
 
@@ -164,7 +164,7 @@ def test_403_names_the_missing_scopes():
     assert isinstance(found.error, Unauthorized)
     assert found.error.message.endswith(": crm.objects.owners.read")
     assert fault(403, {"category": "MISSING_SCOPES"}).error.message.endswith(": crm.objects.contacts.read")
-    assert "does not say" in fault(403, {}, call=Call("dispositions")).error.message
+    assert "does not say" in fault(403, {}, asked=Request("dispositions")).error.message
 
 
 def test_scopes_are_found_wherever_they_stand():
@@ -229,7 +229,7 @@ def test_nothing_that_hubspot_quotes_comes_back(status, canary):
 
 
 def test_only_a_query_at_fault_is_worth_halving():
-    assert isinstance(fault(400, {"category": "VALIDATION_ERROR"}).error, Refused)
+    assert isinstance(fault(400, {"category": "VALIDATION_ERROR"}).error, QueryRefused)
     for status, body in ((400, {}), (400, {"category": "OTHER"}), (414, {"category": "VALIDATION_ERROR"})):
         assert type(fault(status, body).error) is Unavailable
 

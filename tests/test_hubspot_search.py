@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from connectors.hubspot import mapping
 from connectors.hubspot.search import (
-    Found,
     Group,
+    SearchPage,
     Step,
     between,
-    found,
     gather,
     read_ref,
     search_body,
+    search_page,
     walk,
 )
 from syncd.connector import Ref
@@ -41,14 +41,14 @@ class Index:
     def put(self, crm_id: int, ms: int) -> None:
         self.indexed[crm_id] = self.stored[crm_id] = ms
 
-    def ask(self, filters: Sequence[dict[str, str]], sort: str, limit: int) -> Found:
+    def ask(self, filters: Sequence[dict[str, str]], sort: str, limit: int) -> SearchPage:
         self.before(len(self.queries))
         self.queries.append((tuple(f"{f['operator']} {f['value']}" for f in filters), sort))
         matching = [crm_id for crm_id in self.indexed if all(self._matches(crm_id, each) for each in filters)]
         random.Random(self.seed + len(self.queries)).shuffle(matching)
         matching.sort(key=lambda crm_id: crm_id if sort == "hs_object_id" else self.indexed[crm_id])
         rows = [(Ref(str(crm_id), from_ms(self.stored[crm_id])), {"id": crm_id}) for crm_id in matching[:limit]]
-        return Found(rows, len(matching) > limit)
+        return SearchPage(rows, len(matching) > limit)
 
     def _matches(self, crm_id: int, condition: dict[str, str]) -> bool:
         is_id = condition["propertyName"] == "hs_object_id"
@@ -161,7 +161,7 @@ def test_ten_thousand_and_more_in_one_millisecond():
 
 def test_a_search_that_ignores_the_filter_is_noticed():
     rows = [(Ref(str(number), from_ms(START)), {}) for number in range(10)]
-    steps = walk(lambda *_: Found(rows, True), since=START, until=lambda: START + 10, limit=10)
+    steps = walk(lambda *_: SearchPage(rows, True), since=START, until=lambda: START + 10, limit=10)
     with pytest.raises(Malformed, check=lambda error: bool(error.hint)):
         list(steps)
 
@@ -272,10 +272,10 @@ def test_a_lower_bound_is_never_zero():
 def test_the_last_page_is_told_by_paging_or_by_total():
     row = {"id": "1", "properties": {"hs_lastmodifieddate": "2026-03-01T10:30:00.123Z"}}
     at, following = from_ms(START), {"next": {"after": "1"}}
-    assert found({"results": [row], "total": 2, "paging": following}, otherwise=at).more
-    assert not found({"results": [row], "total": 1, "paging": following}, otherwise=at).more
-    assert not found({"results": [row], "total": 2}, otherwise=at).more
-    assert not found({"results": [], "total": 2, "paging": following}, otherwise=at).more
+    assert search_page({"results": [row], "total": 2, "paging": following}, otherwise=at).more
+    assert not search_page({"results": [row], "total": 1, "paging": following}, otherwise=at).more
+    assert not search_page({"results": [row], "total": 2}, otherwise=at).more
+    assert not search_page({"results": [], "total": 2, "paging": following}, otherwise=at).more
 
 
 def test_a_rows_time_is_its_property_else_the_envelopes_else_where_it_was_found():

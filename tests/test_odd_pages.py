@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from connectors.hubspot.retry import SCOPES_MOST, Attempt, Call, interpret, missing_scopes
+from connectors.hubspot.retry import SCOPES_MOST, Attempt, Request, interpret, missing_scopes
 from syncd.connector import Window
 from syncd.errors import Malformed, Unauthorized, Unreadable
 from syncd.http import bodies
@@ -119,7 +119,7 @@ def test_a_refusal_of_any_size_is_searched_for_scopes_in_a_moment():
     """A list whose first entry is taken again and again cost 75 s for 800 KB."""
     body = json.dumps({"category": "MISSING_SCOPES", "errors": [[{"a": []}] for _ in range(12_000)]}).encode()
     assert len(body) < bodies.ERROR_MOST
-    fault = interpret(Call("calls search", scope="s"), Response(403, {}, body), Attempt(1, NOW))
+    fault = interpret(Request("calls search", scope="s"), Response(403, {}, body), Attempt(1, NOW))
     assert isinstance(fault, Failure)
     assert isinstance(fault.error, Unauthorized)
     many = {"errors": [{"context": {"requiredScopes": [f"scope.{number}" for number in range(10_000)]}}]}

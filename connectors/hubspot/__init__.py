@@ -19,7 +19,7 @@ from connectors.hubspot.portal import Portal, zone_of
 from connectors.hubspot.redacted import Redaction
 from connectors.hubspot.related import BATCH_INPUTS, Related, Row
 from connectors.hubspot.retry import CHANGED
-from connectors.hubspot.search import TIME, Found, Step, between, found, gather, read_ref, search_body, walk
+from connectors.hubspot.search import TIME, SearchPage, Step, between, gather, read_ref, search_body, search_page, walk
 from syncd.activity import Draft, Owner
 from syncd.connector import Context, Finding, Page, Record, Ref, SourceConfig, Stream, Window
 from syncd.errors import Malformed, SyncdError, Unavailable
@@ -61,8 +61,8 @@ class HubSpot:
             since=to_ms(window.since),
             until=lambda: self._until(window),
         )
-        left: Future[None] = Future()
-        hydrating = ThreadPoolExecutor(1, "hydrate", self._client.heed, (left,))
+        abandoned: Future[None] = Future()
+        hydrating = ThreadPoolExecutor(1, "hydrate", self._client.abandon_when, (abandoned,))
         try:
             page: Future[Page] | None = None
             for group in gather(self._as_far_as_possible(steps, failures), window.needed):
@@ -75,7 +75,7 @@ class HubSpot:
                 self._paged = True
                 yield self._page(stream, (), (), window)
         finally:
-            left.set_result(None)
+            abandoned.set_result(None)
             hydrating.shutdown(cancel_futures=True)
         if failures:
             raise failures[0]
@@ -162,9 +162,9 @@ class HubSpot:
     def _new_related(self) -> Related:
         return Related(self._client, self._portal, department=self._config.department_property)
 
-    def _search(self, stream: str, filters: Sequence[dict[str, str]], sort: str, limit: int) -> Found:
+    def _search(self, stream: str, filters: Sequence[dict[str, str]], sort: str, limit: int) -> SearchPage:
         answer = self._client.search(stream, search_body(filters, sort, limit, PROPERTIES[stream]))
-        return found(answer, otherwise=from_ms(int(filters[0]["value"])))
+        return search_page(answer, otherwise=from_ms(int(filters[0]["value"])))
 
     def _until(self, window: Window) -> int | None:
         """Return the window's upper end: as given, else the pass's start, which its first answer tells."""

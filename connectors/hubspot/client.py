@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from connectors.hubspot.config import HubSpotConfig
 from connectors.hubspot.ids import is_id
 from connectors.hubspot.rate_limit import EvenSpacing, RollingWindow
-from connectors.hubspot.retry import Attempt, Call, interpret
+from connectors.hubspot.retry import Attempt, Request, interpret
 from connectors.hubspot.search import TIME, search_body
 from syncd.connector import Context
 from syncd.errors import Stopped, Unauthorized, Unavailable
@@ -26,7 +26,7 @@ from syncd.http.retry import RetryBudget
 if TYPE_CHECKING:
     from connectors.hubspot.wire import Wire
 
-ABREAST = 3  # batch reads under way at once
+IN_PARALLEL = 3  # batch reads under way at once
 BRIEF_S = 1.0  # a wait up to this is sat out even by a thread that is left
 CONTACTS_READ = "crm.objects.contacts.read"
 COMPANIES_READ = "crm.objects.companies.read"
@@ -70,7 +70,7 @@ class Client:
         self._rolling = RollingWindow()
         self._clock = context.server_clock()
         self._retries = RetryBudget(monotonic, turn_s=context.turn_s)
-        self._thread = threading.local()  # left: done when nobody waits for what this thread asks
+        self._thread = threading.local()  # abandoned: done when nobody waits for what this thread asks
         self._lock = threading.Lock()  # over the limiters, the clock and the connection
 
     def token(self) -> str:
@@ -91,11 +91,11 @@ class Client:
         """From now on try each request once: one has been given up already."""
         self._retries.stop_retrying()
 
-    def heed(self, left: "Future[None]") -> None:
+    def abandon_when(self, abandoned: "Future[None]") -> None:
         """Let the calling thread ask and wait no more once `left` is done: then it gets Stopped."""
-        self._thread.left = left
+        self._thread.abandoned = abandoned
 
-    def abreast(self, ask: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    def in_parallel(self, ask: Callable[[T], R], items: Sequence[T]) -> list[R]:
         """Return `ask` of each item, the first alone, the others a few at a time.
 
         So an outage costs what it costs one request, or what is under way. Whoever has
@@ -104,8 +104,8 @@ class Client:
         results = [ask(item) for item in items[:1]]
         if len(items) < 2:
             return results
-        left: Future[None] = getattr(self._thread, "left", None) or Future()
-        pool = ThreadPoolExecutor(min(ABREAST, len(items) - 1), "abreast", self.heed, (left,))
+        abandoned: Future[None] = getattr(self._thread, "abandoned", None) or Future()
+        pool = ThreadPoolExecutor(min(IN_PARALLEL, len(items) - 1), "parallel", self.abandon_when, (abandoned,))
         try:
             asked = [pool.submit(ask, item) for item in items[1:]]
             return results + [each.result() for each in asked]
@@ -126,8 +126,8 @@ class Client:
 
     def search(self, object_type: str, body: dict[str, Any]) -> Any:
         """Return {total, results, paging}; at most 200 rows (HubSpot search, 2026-03)."""
-        call = Call(f"{object_type} search", scope=SCOPES[object_type], search=True, exempt=True)
-        return self._ask(call, lambda wire: wire.search(object_type, body))
+        request = Request(f"{object_type} search", scope=SCOPES[object_type], search=True, exempt=True)
+        return self._ask(request, lambda wire: wire.search(object_type, body))
 
     def latest_emails(self) -> Any:
         """Return the emails modified last, with subject and headers: a sample, whatever is being read."""
@@ -137,87 +137,89 @@ class Client:
     def batch_read(self, object_type: str, ids: Sequence[str], properties: Sequence[str]) -> Any:
         """Return the rows of at most 100 ids; what HubSpot does not find is not among them (207)."""
         body = {"properties": list(properties), "inputs": [{"id": each} for each in ids]}
-        call = Call(f"{object_type} batch read", scope=SCOPES[object_type], batch=True)
-        return self._ask(call, lambda wire: wire.batch_read(object_type, body))["results"]
+        request = Request(f"{object_type} batch read", scope=SCOPES[object_type], batch=True)
+        return self._ask(request, lambda wire: wire.batch_read(object_type, body))["results"]
 
     def associations(self, from_type: str, to_type: str, inputs: Sequence[dict[str, str]]) -> Any:
         """Return {from, to, paging} rows of at most 1,000 inputs; an input without any is not among them (207)."""
-        call = Call(f"associations {from_type} to {to_type}", scope=SCOPES[to_type], exempt=True, batch=True)
-        return self._ask(call, lambda wire: wire.associations(from_type, to_type, {"inputs": list(inputs)}))["results"]
+        request = Request(f"associations {from_type} to {to_type}", scope=SCOPES[to_type], exempt=True, batch=True)
+        return self._ask(request, lambda wire: wire.associations(from_type, to_type, {"inputs": list(inputs)}))[
+            "results"
+        ]
 
     def owners(self, *, archived: bool, after: str | None = None, limit: int = 500) -> Any:
         """Return one page {results, paging} of active or of archived owners."""
         query = {"archived": "true" if archived else "false", "limit": limit} | ({"after": after} if after else {})
-        return self._ask(Call("owners", scope=OWNERS_READ), lambda wire: wire.owners(**query))
+        return self._ask(Request("owners", scope=OWNERS_READ), lambda wire: wire.owners(**query))
 
     def dispositions(self) -> Any:
         """Return [{id, label}], or None when the portal refuses (v1: unsupported after September 2027)."""
-        call = Call("dispositions", expects="list", tolerated=UNLABELLED, optional=True)
-        return self._get(call, "/calling/v1/dispositions")
+        request = Request("dispositions", expects="list", tolerated=UNLABELLED, optional=True)
+        return self._get(request, "/calling/v1/dispositions")
 
     def options(self, object_type: str, name: str) -> Any:
         """Return a property's {options}, or None when the portal refuses."""
-        call = Call(f"property {name}", expects="object", tolerated=UNLABELLED, optional=True)
-        return self._get(call, f"/crm/properties/{{version}}/{object_type}/{name}")
+        request = Request(f"property {name}", expects="object", tolerated=UNLABELLED, optional=True)
+        return self._get(request, f"/crm/properties/{{version}}/{object_type}/{name}")
 
     def account(self) -> Any:
         """Return the portal's {portalId, timeZone}, or None when it refuses."""
-        return self._get(Call("account-info", expects="object", tolerated=UNTOLD), "/account-info/{version}/details")
+        return self._get(Request("account-info", expects="object", tolerated=UNTOLD), "/account-info/{version}/details")
 
     def daily_usage(self) -> Any:
         """Return {results} of today's use of private apps, or None when the portal refuses."""
         path = "/account-info/{version}/api-usage/daily/private-apps"
-        return self._get(Call("daily usage", tolerated=UNTOLD), path)
+        return self._get(Request("daily usage", tolerated=UNTOLD), path)
 
     def close(self) -> None:
         if self._wire is not None:
             self._wire.close()
             self._wire = None
 
-    def _get(self, call: Call, path: str) -> Any:
-        return self._ask(call, lambda wire: wire.get(path))
+    def _get(self, request: Request, path: str) -> Any:
+        return self._ask(request, lambda wire: wire.get(path))
 
-    def _ask(self, call: Call, send: Send) -> Any:
+    def _ask(self, request: Request, send: Send) -> Any:
         attempt = 0
         while True:
             attempt += 1
-            self._pace(call)
+            self._pace(request)
             began = self._monotonic()
             answer = self._send(send)
-            outcome = interpret(call, answer, self._moment(attempt))
+            outcome = interpret(request, answer, self._attempt(attempt))
             if not isinstance(outcome, Failure):
                 self._retries.record_success()
                 return outcome
-            if outcome.refusal and isinstance(answer, Response) and answer.status in call.tolerated:
+            if outcome.refusal and isinstance(answer, Response) and answer.status in request.tolerated:
                 self._retries.record_success()
                 return None
-            if call.optional:
+            if request.optional:
                 raise self._given_up(outcome, pauses=isinstance(answer, Response) and answer.status < 500)
             if self._retries.exhausted(outcome, attempt=attempt, began=began):
                 raise self._given_up(outcome)
             self._sleep(outcome.wait_s or 0.0)
 
-    def _pace(self, call: Call) -> None:
+    def _pace(self, request: Request) -> None:
         """Wait for the request's turn; a pass that is to end hears of it here, before each request.
 
         If HubSpot's clock is in doubt, the second request of the pass waits until its Date can tell.
         """
-        limiter = self._spacing if call.search else None if call.exempt else self._rolling
+        limiter = self._spacing if request.search else None if request.exempt else self._rolling
         with self._lock:
             wait_s = limiter.wait_s(self._monotonic()) if limiter else 0.0
         self._sleep(max(wait_s, self._clock.spacing_s()))
 
     def _sleep(self, seconds: float) -> None:
         """Wait; Stopped when the pass is to end or this thread is left: no long wait holds up whoever leaves it."""
-        left: Future[None] | None = getattr(self._thread, "left", None)
-        if left is None or (seconds <= BRIEF_S and not left.done()):
+        abandoned: Future[None] | None = getattr(self._thread, "abandoned", None)
+        if abandoned is None or (seconds <= BRIEF_S and not abandoned.done()):
             self._context.sleep(seconds)
             return
         slept: Future[None] = Future()
-        if not left.done():
+        if not abandoned.done():
             threading.Thread(target=_run, args=(slept, lambda: self._context.sleep(seconds)), daemon=True).start()
-            wait((slept, left), return_when=FIRST_COMPLETED)
-        if left.done():
+            wait((slept, abandoned), return_when=FIRST_COMPLETED)
+        if abandoned.done():
             raise Stopped("nobody waits for the answer any more")
         slept.result()
 
@@ -258,9 +260,9 @@ class Client:
         if is_id(maximum) and interval in ("", "10000"):
             self._rolling.learn(int(maximum))
 
-    def _moment(self, attempt: int) -> Attempt:
+    def _attempt(self, attempt: int) -> Attempt:
         return Attempt(
-            attempt=attempt,
+            number=attempt,
             now=self.server_now(),
             zone=self._zone(),
             jitter=random.random(),  # spreads retries, guards nothing
@@ -268,10 +270,10 @@ class Client:
             token=str(self._config.access_token),
         )
 
-    def _given_up(self, fault: Failure, *, pauses: bool = True) -> Exception:
-        if pauses and fault.pause_s is not None and isinstance(fault.error, Unavailable):
-            fault.error.pause_until = self._context.now() + timedelta(seconds=fault.pause_s)
-        return fault.error
+    def _given_up(self, failure: Failure, *, pauses: bool = True) -> Exception:
+        if pauses and failure.pause_s is not None and isinstance(failure.error, Unavailable):
+            failure.error.pause_until = self._context.now() + timedelta(seconds=failure.pause_s)
+        return failure.error
 
 
 def _run(future: "Future[None]", act: Callable[[], None]) -> None:

@@ -15,7 +15,7 @@ from connectors.hubspot.client import Client
 from connectors.hubspot.ids import by_number, ids, is_id
 from connectors.hubspot.paging import Chain
 from connectors.hubspot.portal import Portal
-from connectors.hubspot.retry import Refused
+from connectors.hubspot.retry import QueryRefused
 from syncd.activity import Company, Person
 from syncd.connector import Record, Ref
 from syncd.fields import dig, parse_text
@@ -154,7 +154,7 @@ class Related:
             return reconcile(batch, rows)
 
         found: dict[str, Row] = {}
-        for rows in self._client.abreast(ask, batches):
+        for rows in self._client.in_parallel(ask, batches):
             found |= rows
         return found
 
@@ -167,7 +167,7 @@ class Related:
         """
         try:
             rows = ask(inputs)
-        except Refused:
+        except QueryRefused:
             if len(inputs) == 1 and name not in self._taken:
                 ask([sure])
                 self._taken.add(name)

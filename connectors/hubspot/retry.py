@@ -43,7 +43,7 @@ Shape = Literal["results", "list", "object"]
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class Request:
     """What is asked, as far as pace and messages care."""
 
     name: str  # e.g. calls search; stands in messages
@@ -56,7 +56,7 @@ class Call:
     optional: bool = False  # one can do without it: tried once, and its outage keeps nobody away
 
 
-class Refused(Unavailable):
+class QueryRefused(Unavailable):
     """HubSpot finds fault with what was asked (400, VALIDATION_ERROR): with the query, or with one id in it."""
 
 
@@ -64,7 +64,7 @@ class Refused(Unavailable):
 class Attempt:
     """The circumstances of an answer."""
 
-    attempt: int  # from 1
+    number: int  # from 1
     now: datetime  # aware UTC, HubSpot's clock
     zone: str | None = None  # the portal's time zone, where known
     jitter: float = 0.0  # from 0 up to 1
@@ -72,21 +72,23 @@ class Attempt:
     token: str = ""  # where the token stands: its reference, never itself
 
 
-def interpret(call: Call, answer: Response | TransportError, moment: Attempt) -> Any | Failure:
+def interpret(request: Request, answer: Response | TransportError, attempt: Attempt) -> Any | Failure:
     """Return the content of a good answer, else what is wrong with it."""
     if isinstance(answer, TransportError):
         kind = Malformed if answer.malformed else Unavailable
-        lost = kind(f"HubSpot, {call.name}: {answer}", hint=answer.hint)
-        return Failure(lost, wait_s=backoff_s(moment.attempt, moment.jitter) if answer.retryable else None)
+        lost = kind(f"HubSpot, {request.name}: {answer}", hint=answer.hint)
+        return Failure(lost, wait_s=backoff_s(attempt.number, attempt.jitter) if answer.retryable else None)
     if 200 <= answer.status < 300:  # 207 is the normal answer of a batch in which something was not found
-        return _content(call, answer, moment)
+        return _content(request, answer, attempt)
     error = parse_error(answer.body)
     if answer.status == 429:
-        return _too_many(call, answer, error, moment)
+        return _too_many(request, answer, error, attempt)
     rule = _RULES.get(answer.status)
     if rule is not None:
-        return rule(call, answer, error, moment)
-    return _outage(call, answer, error, moment) if answer.status >= 500 else _refused(call, answer, error, moment)
+        return rule(request, answer, error, attempt)
+    return (
+        _outage(request, answer, error, attempt) if answer.status >= 500 else _refused(request, answer, error, attempt)
+    )
 
 
 def parse_error(body: bytes) -> Mapping[str, Any] | None:
@@ -98,42 +100,42 @@ def parse_error(body: bytes) -> Mapping[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _content(call: Call, answer: Response, moment: Attempt) -> Any | Failure:
+def _content(request: Request, answer: Response, attempt: Attempt) -> Any | Failure:
     try:
         content = bodies.parse(answer.body)
     except bodies.NotJson as error:
         return Failure(
             Malformed(
-                f"HubSpot, {call.name}: the answer ({answer.status}) {error}",
+                f"HubSpot, {request.name}: the answer ({answer.status}) {error}",
                 hint="maintenance, or a proxy in between that answers instead of HubSpot",
             ),
-            wait_s=backoff_s(moment.attempt, moment.jitter),
+            wait_s=backoff_s(attempt.number, attempt.jitter),
         )
-    if call.expects == "list":
+    if request.expects == "list":
         good = isinstance(content, list)
     else:
         good = isinstance(content, dict)
-        if good and call.expects == "results":
+        if good and request.expects == "results":
             rows = content.get("results")
             good = isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
     if good:
-        return _partial(call, answer, content, moment) or content
+        return _partial(request, answer, content, attempt) or content
     return Failure(
         Malformed(
-            f"HubSpot, {call.name}: the answer ({answer.status}) has another shape than documented",
+            f"HubSpot, {request.name}: the answer ({answer.status}) has another shape than documented",
             hint=CHANGED,
         ),
-        wait_s=backoff_s(moment.attempt, moment.jitter),
+        wait_s=backoff_s(attempt.number, attempt.jitter),
     )
 
 
-def _partial(call: Call, answer: Response, content: Any, moment: Attempt) -> Failure | None:
+def _partial(request: Request, answer: Response, content: Any, attempt: Attempt) -> Failure | None:
     """Tell a 207 that could not read everything from one that read everything there is.
 
     What is missing for a passing reason is not absent: who took it for that would send
     an activity without its people, for good.
     """
-    if not call.batch:
+    if not request.batch:
         return None
     errors = content.get("errors") or []
     entries = errors if isinstance(errors, list) else [errors]
@@ -142,10 +144,10 @@ def _partial(call: Call, answer: Response, content: Any, moment: Attempt) -> Fai
         return None
     category = next(filter(None, (_category(entry) for entry in passing if isinstance(entry, dict))), "")
     error = Unavailable(
-        f"HubSpot answered a part only: {call.name} ({answer.status}{f', {category}' if category else ''})",
+        f"HubSpot answered a part only: {request.name} ({answer.status}{f', {category}' if category else ''})",
         hint="nothing to do where it passes; see https://status.hubspot.com",
     )
-    return _later(error, answer, moment, default_s=backoff_s(moment.attempt, moment.jitter))
+    return _later(error, answer, attempt, default_s=backoff_s(attempt.number, attempt.jitter))
 
 
 def _is_permanent(entry: Any) -> bool:
@@ -154,134 +156,138 @@ def _is_permanent(entry: Any) -> bool:
     return _category(entry) in ABSENT or str(entry.get("subCategory")).endswith(UNASSOCIATED)
 
 
-def _too_many(call: Call, answer: Response, error: Mapping[str, Any] | None, moment: Attempt) -> Failure:
+def _too_many(request: Request, answer: Response, error: Mapping[str, Any] | None, attempt: Attempt) -> Failure:
     """Tell the three limits apart: a search's 429 comes without policyName (recorded), so its message counts too."""
     said = f"{(error or {}).get('policyName')} {(error or {}).get('message')}".lower()
     if "daily" in said:
         return Failure(
             Unavailable(
-                f"HubSpot, {call.name}: the portal's daily limit of API calls is used up",
+                f"HubSpot, {request.name}: the portal's daily limit of API calls is used up",
                 hint=f"it starts again at midnight in the portal's time zone; {SHARED}",
             ),
-            pause_s=until_midnight(moment.now, moment.zone),
+            pause_s=until_midnight(attempt.now, attempt.zone),
         )
     if "secondly" in said and "ten_secondly" not in said:
-        default_s, which = 1.0 * min(moment.attempt, TRIES), "per-second limit of searches"
-    elif "secondly" in said or not call.search:
+        default_s, which = 1.0 * min(attempt.number, TRIES), "per-second limit of searches"
+    elif "secondly" in said or not request.search:
         default_s, which = 10.0, "ten-second limit"
     else:
-        default_s, which = 1.0 * min(moment.attempt, TRIES), "limit of searches"
+        default_s, which = 1.0 * min(attempt.number, TRIES), "limit of searches"
     return _later(
         Unavailable(
-            f"HubSpot, {call.name}: the {which} was reached (429)",
+            f"HubSpot, {request.name}: the {which} was reached (429)",
             hint=f"{SHARED}; where it lasts, lower search_per_second of each syncd that reads this portal",
         ),
         answer,
-        moment,
-        default_s=default_s + moment.jitter,
+        attempt,
+        default_s=default_s + attempt.jitter,
         limited=True,
     )
 
 
-def _outage(call: Call, answer: Response, _error: Mapping[str, Any] | None, moment: Attempt) -> Failure:
+def _outage(request: Request, answer: Response, _error: Mapping[str, Any] | None, attempt: Attempt) -> Failure:
     return _later(
-        Unavailable(f"HubSpot, {call.name}: answered {answer.status}", hint="see https://status.hubspot.com"),
+        Unavailable(f"HubSpot, {request.name}: answered {answer.status}", hint="see https://status.hubspot.com"),
         answer,
-        moment,
-        default_s=backoff_s(moment.attempt, moment.jitter),
+        attempt,
+        default_s=backoff_s(attempt.number, attempt.jitter),
     )
 
 
-def _locked(call: Call, answer: Response, _error: Mapping[str, Any] | None, moment: Attempt) -> Failure:
-    error = Unavailable(f"HubSpot, {call.name}: locked (423)", hint="nothing to do: HubSpot works on the portal itself")
-    return _later(error, answer, moment, default_s=2.0)
-
-
-def _migrating(call: Call, answer: Response, _error: Mapping[str, Any] | None, moment: Attempt) -> Failure:
-    wait_s = min(retry_after(answer.headers, now=moment.now) or 0.0, MIGRATION_MAX_S)
+def _locked(request: Request, answer: Response, _error: Mapping[str, Any] | None, attempt: Attempt) -> Failure:
     error = Unavailable(
-        f"HubSpot, {call.name}: the portal is being moved to another data centre (477)",
+        f"HubSpot, {request.name}: locked (423)", hint="nothing to do: HubSpot works on the portal itself"
+    )
+    return _later(error, answer, attempt, default_s=2.0)
+
+
+def _migrating(request: Request, answer: Response, _error: Mapping[str, Any] | None, attempt: Attempt) -> Failure:
+    wait_s = min(retry_after(answer.headers, now=attempt.now) or 0.0, MIGRATION_MAX_S)
+    error = Unavailable(
+        f"HubSpot, {request.name}: the portal is being moved to another data centre (477)",
         hint="nothing to do: it goes on when HubSpot is done",
     )
     if wait_s >= PAUSE_S:
         return Failure(error, pause_s=wait_s)
-    return Failure(error, wait_s=wait_s or backoff_s(moment.attempt, moment.jitter))
+    return Failure(error, wait_s=wait_s or backoff_s(attempt.number, attempt.jitter))
 
 
-def _unauthorized(call: Call, _answer: Response, error: Mapping[str, Any] | None, moment: Attempt) -> Failure:
+def _unauthorized(request: Request, _answer: Response, error: Mapping[str, Any] | None, attempt: Attempt) -> Failure:
     expired = (error or {}).get("category") == "EXPIRED_AUTHENTICATION"
     return Failure(
         Unauthorized(
-            f"HubSpot, {call.name}: the access token {'has expired' if expired else 'was refused'} (401)",
+            f"HubSpot, {request.name}: the access token {'has expired' if expired else 'was refused'} (401)",
             hint="make a new key in HubSpot under Development > Keys > Service keys (or rotate the private app's "
-            f"token) and put it where access_token points, {moment.token}",
+            f"token) and put it where access_token points, {attempt.token}",
         ),
         refusal=True,
     )
 
 
-def _malformed_token(call: Call, _answer: Response, _error: Mapping[str, Any] | None, moment: Attempt) -> Failure:
+def _malformed_token(
+    request: Request, _answer: Response, _error: Mapping[str, Any] | None, attempt: Attempt
+) -> Failure:
     return Failure(
         Unauthorized(
-            f"HubSpot, {call.name}: the access token is malformed (530)",
-            hint=f"copy it whole, without quotes: it begins with pat-; access_token points to {moment.token}",
+            f"HubSpot, {request.name}: the access token is malformed (530)",
+            hint=f"copy it whole, without quotes: it begins with pat-; access_token points to {attempt.token}",
         )
     )
 
 
-def _forbidden(call: Call, answer: Response, error: Mapping[str, Any] | None, moment: Attempt) -> Failure:
+def _forbidden(request: Request, answer: Response, error: Mapping[str, Any] | None, attempt: Attempt) -> Failure:
     if error is None:  # HubSpot's refusals are JSON: this one is a proxy's or a firewall's
         return Failure(
             Unavailable(
-                f"HubSpot, {call.name}: answered {answer.status} without HubSpot's JSON",
+                f"HubSpot, {request.name}: answered {answer.status} without HubSpot's JSON",
                 hint="is a proxy in between?",
             ),
-            wait_s=backoff_s(moment.attempt, moment.jitter),
+            wait_s=backoff_s(attempt.number, attempt.jitter),
         )
     if "USER_DOES_NOT_HAVE_PERMISSIONS" in answer.body.decode("utf-8", "replace"):
         return Failure(
             Unauthorized(
-                f"HubSpot, {call.name}: the token's creator may not do this any more (403)",
+                f"HubSpot, {request.name}: the token's creator may not do this any more (403)",
                 hint="a private app's token loses its rights when its creator leaves or is no longer a super admin: "
                 "make a service key, or have a super admin rotate the token",
             ),
             refusal=True,
         )
-    scopes = missing_scopes(error) or ([call.scope] if call.scope else [])
+    scopes = missing_scopes(error) or ([request.scope] if request.scope else [])
     named = " or ".join(scopes) if scopes else "HubSpot does not say which"
     return Failure(
         Unauthorized(
-            f"HubSpot, {call.name}: the token lacks a scope (403): {named}",
+            f"HubSpot, {request.name}: the token lacks a scope (403): {named}",
             hint="add it to the service key or private app in HubSpot, then rotate or reinstall where asked",
         ),
         refusal=True,
     )
 
 
-def _not_found(call: Call, answer: Response, error: Mapping[str, Any] | None, moment: Attempt) -> Failure:
+def _not_found(request: Request, answer: Response, error: Mapping[str, Any] | None, attempt: Attempt) -> Failure:
     return Failure(
         Unavailable(
-            f"HubSpot, {call.name}: no such address ({answer.status})",
-            hint=f"api_version ({moment.version}) or base_url may be wrong, or HubSpot has retired that version",
+            f"HubSpot, {request.name}: no such address ({answer.status})",
+            hint=f"api_version ({attempt.version}) or base_url may be wrong, or HubSpot has retired that version",
         ),
         refusal=True,
     )
 
 
-def _refused(call: Call, answer: Response, error: Mapping[str, Any] | None, moment: Attempt) -> Failure:
+def _refused(request: Request, answer: Response, error: Mapping[str, Any] | None, _attempt: Attempt) -> Failure:
     if answer.status < 400:
         return Failure(
             Unavailable(
-                f"HubSpot, {call.name}: sent elsewhere ({answer.status})",
+                f"HubSpot, {request.name}: sent elsewhere ({answer.status})",
                 hint="base_url is not HubSpot's API address",
             )
         )
     category = _category(error or {})
     correlation = _only(r"[0-9a-f]{8}(-[0-9a-f]{4,12}){4}", (error or {}).get("correlationId"))
-    kind = Refused if answer.status == 400 and category == "VALIDATION_ERROR" else Unavailable
+    kind = QueryRefused if answer.status == 400 and category == "VALIDATION_ERROR" else Unavailable
     return Failure(
         kind(
-            f"HubSpot refused a query: {call.name} ({answer.status}{f', {category}' if category else ''})",
+            f"HubSpot refused a query: {request.name} ({answer.status}{f', {category}' if category else ''})",
             hint="please report this" + (f"; HubSpot's support knows it as {correlation}" if correlation else ""),
         ),
         refusal=True,
@@ -338,8 +344,10 @@ def until_midnight(now: datetime, zone: str | None) -> float:
     return (midnight - now).total_seconds()
 
 
-def _later(error: SyncdError, answer: Response, moment: Attempt, *, default_s: float, limited: bool = False) -> Failure:
+def _later(
+    error: SyncdError, answer: Response, attempt: Attempt, *, default_s: float, limited: bool = False
+) -> Failure:
     """Wait as long as told, at least as long as is sensible; a minute or more is not waited out."""
     return honor_retry_after(
-        error, answer, now=moment.now, default_s=default_s, at_most_s=RETRY_AFTER_MAX_S, limited=limited
+        error, answer, now=attempt.now, default_s=default_s, at_most_s=RETRY_AFTER_MAX_S, limited=limited
     )

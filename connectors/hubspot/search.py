@@ -32,7 +32,7 @@ ID = "hs_object_id"
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchPage:
     """One answer to a search."""
 
     rows: Sequence[tuple[Ref, Row]]
@@ -55,7 +55,7 @@ class Group:
     rows: Sequence[tuple[Ref, Row]]
 
 
-Ask = Callable[[Sequence[dict[str, str]], str, int], Found]  # filters, sort (ascending), limit
+Ask = Callable[[Sequence[dict[str, str]], str, int], SearchPage]  # filters, sort (ascending), limit
 
 
 def search_body(
@@ -76,12 +76,12 @@ def between(lo: int, hi: int | None) -> list[dict[str, str]]:
     return bounds if hi is None else [*bounds, {"propertyName": TIME, "operator": "LTE", "value": str(hi)}]
 
 
-def found(answer: Mapping[str, Any], *, otherwise: datetime) -> Found:
+def search_page(answer: Mapping[str, Any], *, otherwise: datetime) -> SearchPage:
     """Read a search's answer; Malformed when a row has no id. A row without a time gets `otherwise`."""
     rows = [(read_ref(row, otherwise=otherwise), row) for row in answer["results"]]
     total, paging = answer.get("total"), answer.get("paging")
     more = bool(rows) and isinstance(paging, dict) and bool(paging.get("next"))
-    return Found(rows, more and not (isinstance(total, int) and total <= len(rows)))
+    return SearchPage(rows, more and not (isinstance(total, int) and total <= len(rows)))
 
 
 def read_ref(row: Row, *, otherwise: datetime) -> Ref:
@@ -117,7 +117,7 @@ def walk(ask: Ask, *, since: int, until: Callable[[], int | None], limit: int = 
             lo, hi = lo + 1, end
 
 
-def _advance(page: Found, *, lo: int, hi: int, end: int, bounded: bool) -> tuple[int, int, bool]:
+def _advance(page: SearchPage, *, lo: int, hi: int, end: int, bounded: bool) -> tuple[int, int, bool]:
     """Return the next lo and hi, and whether the instant lo must be drained by id.
 
     The next page begins not at the last row's time but at the earliest of the last
