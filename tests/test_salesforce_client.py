@@ -18,7 +18,7 @@ import trustme
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from connectors.salesforce.client import Client, LocatorGone, QueryTimeout, Refused, Usage
+from connectors.salesforce.client import Client, LocatorGone, QueryRefused, QueryTimeout, Usage
 from connectors.salesforce.config import SalesforceConfig
 from syncd.connector import Context
 from syncd.errors import ConfigError, Malformed, Stopped, SyncdError, Unauthorized, Unavailable
@@ -257,32 +257,32 @@ MOODS = "sf_406 sf_420 sf_html sf_unavailable html_200 garbage empty reset close
 
 def test_what_passes_at_a_sign_in_is_sat_out(rig, box):
     client = rig.sign_in(box)
-    for tries, fault in enumerate(MOODS, 1):
+    for tries, failure in enumerate(MOODS, 1):
         box.salesforce.expire_sessions()
-        box.salesforce.faults.add(fault, match="/services/oauth2")
-        assert client.query(QUERY, what="calls")["done"], fault
-        assert (len(rig.slept), asked(box, "token")) == (tries, 2 * tries), fault
+        box.salesforce.faults.add(failure, match="/services/oauth2")
+        assert client.query(QUERY, what="calls")["done"], failure
+        assert (len(rig.slept), asked(box, "token")) == (tries, 2 * tries), failure
 
 
 def test_what_passes_at_a_query_is_sat_out(rig, box):
     client = rig.sign_in(box)
-    for tries, fault in enumerate([*MOODS, "sf_concurrent", "sf_lock"], 1):
-        box.salesforce.faults.add(fault, match="/services/data")
-        assert client.query(QUERY, what="calls")["done"], fault
-        assert (len(rig.slept), asked(box, "query")) == (tries, 2 * tries), fault
+    for tries, failure in enumerate([*MOODS, "sf_concurrent", "sf_lock"], 1):
+        box.salesforce.faults.add(failure, match="/services/data")
+        assert client.query(QUERY, what="calls")["done"], failure
+        assert (len(rig.slept), asked(box, "query")) == (tries, 2 * tries), failure
     assert asked(box, "token") == 1
 
 
 def test_after_three_tries_it_is_given_up_and_after_lost_patience_at_once(rig, box):
     client = rig.sign_in(box)
-    fault = box.salesforce.faults.add("sf_html", match="/services/data", count=None)
+    failure = box.salesforce.faults.add("sf_html", match="/services/data", count=None)
     with pytest.raises(Unavailable, match="502"):
         client.query(QUERY, what="calls")
-    assert (fault.hits, len(rig.slept)) == (3, 2)
+    assert (failure.hits, len(rig.slept)) == (3, 2)
     client._retries.stop_retrying()
     with pytest.raises(Unavailable, match="502"):
         client.query(QUERY, what="calls")
-    assert (fault.hits, len(rig.slept)) == (4, 2)
+    assert (failure.hits, len(rig.slept)) == (4, 2)
 
 
 def test_a_minute_of_failures_in_a_row_ends_the_pass(rig, box):
@@ -292,11 +292,11 @@ def test_a_minute_of_failures_in_a_row_ends_the_pass(rig, box):
         clock[0] += 31 if seconds else 0
 
     client = rig.sign_in(box, monotonic=lambda: clock[0], sleep=sleep)
-    fault = box.salesforce.faults.add("sf_html", match="/services/data", count=None)
+    failure = box.salesforce.faults.add("sf_html", match="/services/data", count=None)
     for hits in (3, 4):
         with pytest.raises(Unavailable):
             client.query(QUERY, what="calls")
-        assert fault.hits == hits
+        assert failure.hits == hits
 
 
 def test_a_pass_that_is_to_end_makes_no_further_request(rig, box):
@@ -355,14 +355,14 @@ def test_a_server_that_drips_does_not_outlast_the_timeout(rig, head, text):
 
 def test_the_quota_is_heeded_when_only_the_others_share_is_left(rig, box):
     client = rig.sign_in(box)
-    client.heed_quota()
+    client.check_quota()
     box.salesforce.used = 79_999
     client.query(QUERY, what="calls")
-    client.heed_quota()
+    client.check_quota()
     client.query(QUERY, what="calls")
     assert client.usage == Usage(80_001, 100_000)
     with pytest.raises(Unavailable, match=r"100000 API calls.*80001.*quota_reserve 0\.2") as raised:
-        client.heed_quota()
+        client.check_quota()
     assert raised.value.pause_until == NOW + timedelta(hours=1)
 
 
@@ -370,7 +370,7 @@ def test_without_a_reserve_the_quota_is_salesforces_to_guard(rig, box):
     client = rig.sign_in(box, quota_reserve=0)
     box.salesforce.used = 99_999
     client.query(QUERY, what="calls")
-    client.heed_quota()
+    client.check_quota()
     with pytest.raises(Unavailable, match="REQUEST_LIMIT_EXCEEDED") as raised:
         client.query(QUERY, what="calls")
     assert raised.value.pause_until == NOW + timedelta(hours=1)
@@ -466,7 +466,7 @@ def test_records_come_by_id_in_order_with_none_in_place(rig, box):
     client = rig.sign_in(box)
     found = client.retrieve("Contact", [ids[1], "003000000000000AAA", ids[0]], ["Id", "LastName"])
     assert [row and row["LastName"] for row in found] == ["Vale", None, "Dunmere"]
-    with pytest.raises(Refused, match="Contact by id"):
+    with pytest.raises(QueryRefused, match="Contact by id"):
         client.retrieve("Contact", ids, ["Id", "Canary__c"])
 
 
@@ -499,7 +499,7 @@ def test_rows_whose_page_names_itself_end(rig):
 
 def test_a_part_of_a_batch_that_is_refused_speaks_for_the_whole(rig, box):
     client = rig.sign_in(box)
-    with pytest.raises(Refused, match="people"):
+    with pytest.raises(QueryRefused, match="people"):
         list(client.rows(["SELECT Canary FROM Contact", "SELECT Id FROM Contact"], what="people"))
 
 
@@ -529,7 +529,7 @@ def test_limits_that_the_user_may_not_see_are_none_but_a_used_up_day_is_not(rig,
 
 def test_queries_that_do_not_fit_and_those_that_are_too_much(rig, box):
     client = rig.sign_in(box)
-    with pytest.raises(Refused) as raised:
+    with pytest.raises(QueryRefused) as raised:
         client.query("SELECT Canary FROM Task", what="calls")
     assert raised.value.error_code == "INVALID_FIELD"
     box.salesforce.faults.add("sf_timeout", match="/services/data")

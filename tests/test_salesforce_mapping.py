@@ -462,7 +462,7 @@ class Org:
         return [row for query in queries if "FROM Task WHERE" in query
                 for crm_id, row in self.rows_by_id.items() if crm_id in query]  # fmt: skip
 
-    def users(self, ids: Sequence[str], *, anew: bool = False) -> dict[str, Owner]:
+    def users(self, ids: Sequence[str], *, fresh: bool = False) -> dict[str, Owner]:
         return {str(each.crm_id): each for each in (RUNA, ODA, IVO) if each.crm_id in ids}
 
 

@@ -10,12 +10,12 @@ import pytest
 
 from connectors.salesforce.retry import (
     Attempt,
-    Call,
     Error,
     Expired,
     LocatorGone,
+    QueryRefused,
     QueryTimeout,
-    Refused,
+    Request,
     interpret,
     parse_error,
 )
@@ -23,8 +23,8 @@ from syncd.errors import Malformed, Unauthorized, Unavailable
 from syncd.http.response import Failure, Response, TransportError
 
 NOW = datetime(2026, 3, 1, 22, 30, tzinfo=UTC)
-QUERY = Call("calls", "page")
-MORE = Call("calls", "page", locator=True)
+QUERY = Request("calls", "page")
+MORE = Request("calls", "page", locator=True)
 PAGE = {"totalSize": 0, "done": True, "records": []}
 CANARIES = ("00D000000000001!secret", "ada@northmill.example", "Very private subject", "SELECT Id")
 QUOTING = "\nSELECT Id FROM Task WHERE Subject = 'Very private subject' ada@northmill.example 00D000000000001!secret"
@@ -35,8 +35,10 @@ def answer(status: int, body: Any = "", **headers: str) -> Response:
     return Response(status, {name.replace("_", "-"): value for name, value in headers.items()}, written.encode())
 
 
-def fault(status: int, body: Any = "", *, call: Call = QUERY, attempt: int = 1, renews: bool = True, **headers: str):
-    found = interpret(call, answer(status, body, **headers), Attempt(attempt, NOW, version="66.0", renews=renews))
+def fault(
+    status: int, body: Any = "", *, asked: Request = QUERY, attempt: int = 1, renews: bool = True, **headers: str
+):
+    found = interpret(asked, answer(status, body, **headers), Attempt(attempt, NOW, version="66.0", renews=renews))
     assert isinstance(found, Failure)
     text = f"{found.error!r} {found.error} {found.error.hint}"
     assert not [canary for canary in CANARIES if canary in text]
@@ -48,16 +50,16 @@ def said(code: str, text: str = QUOTING) -> list[dict[str, str]]:
 
 
 def test_content_is_returned_in_the_shape_that_was_asked_for():
-    moment = Attempt(1, NOW)
+    attempt = Attempt(1, NOW)
     first = {"totalSize": 2, "done": False, "nextRecordsUrl": "/services/data/v66.0/query/01g", "records": [{}]}
-    assert interpret(QUERY, answer(200, PAGE), moment) == PAGE
-    assert interpret(QUERY, answer(200, first), moment) == first
-    assert interpret(Call("x", "list", count=2), answer(200, [{}, None]), moment) == [{}, None]
-    assert interpret(Call("x"), answer(200, {}), moment) == {}
+    assert interpret(QUERY, answer(200, PAGE), attempt) == PAGE
+    assert interpret(QUERY, answer(200, first), attempt) == first
+    assert interpret(Request("x", "list", count=2), answer(200, [{}, None]), attempt) == [{}, None]
+    assert interpret(Request("x"), answer(200, {}), attempt) == {}
 
 
 @pytest.mark.parametrize(
-    ("call", "body"),
+    ("asked", "body"),
     [
         (QUERY, ""),
         (QUERY, "<html>maintenance</html>"),
@@ -68,17 +70,17 @@ def test_content_is_returned_in_the_shape_that_was_asked_for():
         (QUERY, {"records": []}),
         (QUERY, {"done": False, "records": []}),
         (QUERY, "[" * 99_999),
-        (Call("x"), "[]"),
-        (Call("x", "list", count=1), "[]"),
-        (Call("x", "list", count=1), "[1]"),
-        (Call("x", "list", count=1), "{}"),
-        (Call("x", "batch", count=1), "[]"),
-        (Call("x", "batch", count=1), {"results": []}),
-        (Call("x", "batch", count=1), {"results": [{"result": {}}]}),
+        (Request("x"), "[]"),
+        (Request("x", "list", count=1), "[]"),
+        (Request("x", "list", count=1), "[1]"),
+        (Request("x", "list", count=1), "{}"),
+        (Request("x", "batch", count=1), "[]"),
+        (Request("x", "batch", count=1), {"results": []}),
+        (Request("x", "batch", count=1), {"results": [{"result": {}}]}),
     ],
 )
-def test_what_nobody_can_read_is_tried_again_and_malformed(call, body):
-    found = fault(200, body, call=call)
+def test_what_nobody_can_read_is_tried_again_and_malformed(asked, body):
+    found = fault(200, body, asked=asked)
     assert isinstance(found.error, Malformed)
     assert found.wait_s == 0.5
 
@@ -114,7 +116,7 @@ def test_too_much_at_once_asks_for_less_and_not_again(status, code):
     ("status", "body"), [(404, said("NOT_FOUND")), (404, ""), (400, said("INVALID_QUERY_LOCATOR"))]
 )
 def test_a_page_that_is_gone_is_told_from_all_else(status, body):
-    found = fault(status, body, call=MORE)
+    found = fault(status, body, asked=MORE)
     assert (type(found.error), found.wait_s) == (LocatorGone, None)
 
 
@@ -124,7 +126,7 @@ def test_a_page_that_is_gone_is_told_from_all_else(status, body):
 )
 def test_a_query_that_does_not_fit_the_org_is_refused_by_its_code(code):
     found = fault(400, said(code))
-    assert isinstance(found.error, Refused)
+    assert isinstance(found.error, QueryRefused)
     assert (found.error.error_code, found.wait_s) == (code, None)
     assert code in found.error.message
 
@@ -252,11 +254,11 @@ def test_a_lost_answer_is_tried_again_where_that_may_help():
 
 
 def test_the_parts_of_a_batch_are_judged_each():
-    call, moment = Call("describe", "batch", count=2), Attempt(1, NOW)
+    asked, attempt = Request("describe", "batch", count=2), Attempt(1, NOW)
     good = {"statusCode": 200, "result": {"name": "Task"}}
 
     def judged(status: int, body: Any) -> Any:
-        return interpret(call, answer(200, {"results": [good, {"statusCode": status, "result": body}]}), moment)
+        return interpret(asked, answer(200, {"results": [good, {"statusCode": status, "result": body}]}), attempt)
 
     assert judged(404, said("NOT_FOUND")) == [{"name": "Task"}, None]
     assert isinstance(judged(403, said("API_DISABLED_FOR_ORG")).error, Unauthorized)
@@ -269,10 +271,10 @@ def test_the_parts_of_a_batch_are_judged_each():
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("error_400_invalid_field", Refused),
-        ("error_400_invalid_field_filter", Refused),
-        ("error_400_invalid_type", Refused),
-        ("error_400_malformed_id", Refused),
+        ("error_400_invalid_field", QueryRefused),
+        ("error_400_invalid_field_filter", QueryRefused),
+        ("error_400_invalid_type", QueryRefused),
+        ("error_400_malformed_id", QueryRefused),
         ("error_400_query_timeout", QueryTimeout),
         ("error_401_invalid_session", Expired),
         ("error_404_not_found", Unavailable),

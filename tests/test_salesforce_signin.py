@@ -26,7 +26,7 @@ from syncd.http.response import Failure, Response, TransportError
 from syncd.privacy.redaction import redact
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-MOMENT = Attempt(1, NOW, version="66.0")
+ATTEMPT = Attempt(1, NOW, version="66.0")
 URL = "https://acme.my.salesforce.com"
 TOKEN = "00DDn0000000001!AQ.canary-token"
 GOOD = {
@@ -66,7 +66,7 @@ def answer(status: int, body: Any = "", **headers: str) -> Response:
 def refusal(error: str, description: str, *, status: int = 400, by_jwt: bool = False, **headers: str) -> Failure:
     asked = TokenRequest(URL, {}, NOW if by_jwt else None)
     body = {"error": error, "error_description": description}
-    found = interpret(jwt_config() if by_jwt else config(), asked, answer(status, body, **headers), MOMENT)
+    found = interpret(jwt_config() if by_jwt else config(), asked, answer(status, body, **headers), ATTEMPT)
     assert isinstance(found, Failure)
     return found
 
@@ -159,7 +159,7 @@ def test_a_configured_session_tells_its_org(monkeypatch):
 
 
 def test_a_token_is_a_session_and_its_key_is_shown_nowhere():
-    session = interpret(config(), TokenRequest(URL, {}), answer(200, GOOD), MOMENT)
+    session = interpret(config(), TokenRequest(URL, {}), answer(200, GOOD), ATTEMPT)
     assert session == Session(TOKEN, URL, "00DDn0000000001", "0055g00000AbCdEAAV")
     assert "canary" not in f"{session!r} {redact(f'log of {TOKEN}')}"
 
@@ -179,7 +179,7 @@ def test_a_token_is_a_session_and_its_key_is_shown_nowhere():
     ],
 )
 def test_the_org_is_told_by_the_identity_or_by_the_token(changes, org_id, user_id):
-    session = interpret(config(), TokenRequest(URL, {}), answer(200, {**GOOD, **changes}), MOMENT)
+    session = interpret(config(), TokenRequest(URL, {}), answer(200, {**GOOD, **changes}), ATTEMPT)
     assert (session.org_id, session.user_id, session.instance_url) == (org_id, user_id, URL)
 
 
@@ -199,7 +199,7 @@ def test_the_org_is_told_by_the_identity_or_by_the_token(changes, org_id, user_i
     ],
 )
 def test_an_answer_that_is_no_session_is_tried_again(body):
-    found = interpret(config(), TokenRequest(URL, {}), answer(200, body), MOMENT)
+    found = interpret(config(), TokenRequest(URL, {}), answer(200, body), ATTEMPT)
     assert isinstance(found, Failure)
     assert isinstance(found.error, Malformed)
     assert found.wait_s == 0.5
@@ -264,17 +264,17 @@ def test_too_many_logins_are_a_pause_and_no_refusal(error, text):
     [(500, ""), (503, "<html>"), (400, "<html>"), (406, ""), (420, ""), (429, "{}"), (400, {"error": "server_error"})],
 )
 def test_what_passes_is_tried_again(status, body):
-    found = interpret(config(), TokenRequest(URL, {}), answer(status, body), MOMENT)
+    found = interpret(config(), TokenRequest(URL, {}), answer(status, body), ATTEMPT)
     assert isinstance(found.error, Unavailable)
     assert found.wait_s == 0.5
-    told = interpret(config(), TokenRequest(URL, {}), answer(status, body, **{"retry-after": "90"}), MOMENT)
+    told = interpret(config(), TokenRequest(URL, {}), answer(status, body, **{"retry-after": "90"}), ATTEMPT)
     assert told.pause_s == 90
 
 
 def test_a_wrong_host_and_a_lost_answer_are_told_apart():
-    gone = interpret(config(), TokenRequest(URL, {}), answer(404, "<html>"), MOMENT)
+    gone = interpret(config(), TokenRequest(URL, {}), answer(404, "<html>"), ATTEMPT)
     assert "login_url" in gone.error.hint
-    moved = interpret(config(), TokenRequest(URL, {}), answer(302, ""), MOMENT)
+    moved = interpret(config(), TokenRequest(URL, {}), answer(302, ""), ATTEMPT)
     assert (moved.wait_s, "login_url" in moved.error.hint) == (None, True)
-    none = interpret(config(), TokenRequest(URL, {}), TransportError("no connection", hint="x"), MOMENT)
+    none = interpret(config(), TokenRequest(URL, {}), TransportError("no connection", hint="x"), ATTEMPT)
     assert (none.wait_s, str(none.error)) == (0.5, "Salesforce, sign-in: no connection")

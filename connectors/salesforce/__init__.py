@@ -18,10 +18,10 @@ from zoneinfo import ZoneInfo
 from connectors.salesforce import mapping, soql
 from connectors.salesforce.bisect import TOO_MUCH, in_halves
 from connectors.salesforce.check import check
-from connectors.salesforce.client import Client, Refused
+from connectors.salesforce.client import Client, QueryRefused
 from connectors.salesforce.config import SalesforceConfig
 from connectors.salesforce.org import Org
-from connectors.salesforce.reading import SECOND, Rows, halves, read, read_ref, whole
+from connectors.salesforce.reading import SECOND, Rows, halves, read, read_ref, with_all_children
 from connectors.salesforce.related import Related
 from connectors.salesforce.retry import CHANGED, QueryTimeout, TooSlow
 from connectors.salesforce.schema import EMAIL, TASK, Schema
@@ -63,16 +63,16 @@ class Salesforce:
     def fetch(self, stream: str, window: Window) -> Iterator[Page]:
         """Yield what was modified within `window`; at least one page, which tells the window's end."""
         until = self._until(window)
-        self._client.heed_quota()
+        self._client.check_quota()
         _, select = self._select(stream)
-        stretch = AdaptiveWindow(self._context.store, stream)
+        window_size = AdaptiveWindow(self._context.store, stream)
         pages = read(
-            lambda start, end: self._window(stream, stretch, start, end),
+            lambda start, end: self._window(stream, window_size, start, end),
             lambda url: self._client.more(url, what=stream),
             since=window.since,
             until=until,
             children=select.children,
-            at_most=lambda: stretch.at_most,
+            at_most=lambda: window_size.at_most,
             now=self._client.started_at,
         )
         for found in pages:
@@ -81,13 +81,13 @@ class Salesforce:
             rows = [(ref, row) for ref, row in found.rows if ref.crm_id in needed]
             if refs and stream == EMAILS:
                 self._org.keep_emails_from()
-            yield Page(refs, self._hydrate(stream, rows), found.until)
+            yield Page(refs, self._hydrate(stream, rows), found.complete_until)
             if not found.last:
-                self._client.heed_quota()
+                self._client.check_quota()
 
     def fetch_ids(self, stream: str, ids: Sequence[str]) -> Iterator[Page]:
         """Yield the records of `ids`, archived ones too; their people are asked for anew each time."""
-        self._client.heed_quota()
+        self._client.check_quota()
         wanted = list(dict.fromkeys(ids))
         readable = [crm_id for crm_id in wanted if soql.is_id(crm_id)]
         missing = [crm_id for crm_id in wanted if not soql.is_id(crm_id)]
@@ -95,7 +95,7 @@ class Salesforce:
             rows = self._by_ids(stream, chunk)
             found = {ref.crm_id for ref, _ in rows}
             missing += [crm_id for crm_id in chunk if crm_id not in found]
-            yield Page([ref for ref, _ in rows], self._hydrate(stream, rows, anew=True), missing=missing)
+            yield Page([ref for ref, _ in rows], self._hydrate(stream, rows, fresh=True), missing=missing)
             missing = []
         if missing:
             yield Page((), (), missing=missing)
@@ -115,7 +115,7 @@ class Salesforce:
     def count(self, stream: str, window: Window) -> int:
         """Return how many rows a window holds."""
         since, until = window.since.replace(microsecond=0), self._until(window).replace(microsecond=0)
-        self._client.heed_quota()
+        self._client.check_quota()
         return self._counted(stream, since, until) if since <= until else 0
 
     def _counted(self, stream: str, since: datetime, until: datetime) -> int:
@@ -159,13 +159,13 @@ class Salesforce:
             schema, subtype, occurred_at_field=occurred_at, linkedin_field=self._config.linkedin_field
         )
 
-    def _window(self, stream: str, stretch: AdaptiveWindow, start: datetime, end: datetime) -> Any:
+    def _window(self, stream: str, window_size: AdaptiveWindow, start: datetime, end: datetime) -> Any:
         try:
             answer = self._query(stream, lambda select: select.window(start, end), divisible=end - start >= SECOND)
         except TooSlow:  # what Salesforce itself calls too much is halved for as long as it takes: no pass ends of that
-            stretch.was_too_long(end - start)
+            window_size.was_too_long(end - start)
             raise
-        stretch.was_enough(end - start)
+        window_size.was_enough(end - start)
         return answer
 
     def _query(self, stream: str, build: Callable[[Select], str], *, divisible: bool = False) -> Any:
@@ -177,7 +177,7 @@ class Salesforce:
         """Ask; where the org no longer is what it was described as, describe it anew and ask once more."""
         try:
             return ask()
-        except Refused as refused:
+        except QueryRefused as refused:
             if refused.error_code == BAD_ID:
                 raise BadId(refused.message, hint=refused.hint) from refused
             if self._org.describe():
@@ -210,20 +210,20 @@ class Salesforce:
 
         answer = self._client.query(select.by_ids(ids), what=stream, divisible=len(ids) > 1)
         rows = list(self._client.all(answer, what=stream))
-        return [(read_ref(row), whole(row, more, select.children)) for row in rows]
+        return [(read_ref(row), with_all_children(row, more, select.children)) for row in rows]
 
-    def _hydrate(self, stream: str, rows: Rows, *, anew: bool = False) -> list[Record]:
+    def _hydrate(self, stream: str, rows: Rows, *, fresh: bool = False) -> list[Record]:
         if not rows:
             return []
         self._org.refresh_users()
-        return self._fitting(stream, lambda: self._records(stream, rows, anew=anew))
+        return self._fitting(stream, lambda: self._records(stream, rows, fresh=fresh))
 
-    def _records(self, stream: str, rows: Rows, *, anew: bool) -> list[Record]:
+    def _records(self, stream: str, rows: Rows, *, fresh: bool) -> list[Record]:
         schema, select = self._select(stream)
         related = self._related
-        if anew or related is None or related.schema is not schema:
-            related = Related(self._client, self._org, schema, linkedin_field=self._config.linkedin_field, anew=anew)
-            self._related = self._related if anew else related
+        if fresh or related is None or related.schema is not schema:
+            related = Related(self._client, self._org, schema, linkedin_field=self._config.linkedin_field, fresh=fresh)
+            self._related = self._related if fresh else related
         return related.of_emails(rows) if select.object_type == EMAIL else related.of_tasks(rows)
 
 

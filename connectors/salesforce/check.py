@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from connectors.salesforce import soql
-from connectors.salesforce.client import Client, Refused
+from connectors.salesforce.client import Client, QueryRefused
 from connectors.salesforce.org import Org
 from connectors.salesforce.retry import SHARED
 from connectors.salesforce.schema import EMAIL, ENHANCED_EMAIL, TASK, VOICE_CALL, Schema
@@ -58,7 +58,7 @@ def _streams(client: Client, org: Org, selects: Selects) -> Iterator[Finding]:
         try:
             _, select = chosen()
             client.query(select.one(), what=stream)
-        except (Unauthorized, Refused) as error:
+        except (Unauthorized, QueryRefused) as error:
             yield _failed(stream, error, Exit.UNAUTHORIZED)
             continue
         yield Finding(stream, True, f"read from {select.object_type}")
@@ -120,7 +120,7 @@ def _sight(client: Client) -> Iterator[Finding]:
     try:
         name = _name(client, user_id)
         sees = client.query(soql.sees_everything(user_id), what="permissions", deleted_too=False)["records"]
-    except (Refused, Unauthorized):
+    except (QueryRefused, Unauthorized):
         return
     if sees:
         yield Finding("permissions", True, f"acts as {name}, who sees all records")

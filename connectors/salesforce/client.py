@@ -23,11 +23,11 @@ from connectors.salesforce.paging import kept
 from connectors.salesforce.retry import (
     HOUR_S,
     Attempt,
-    Call,
     Expired,
     LocatorGone,
+    QueryRefused,
     QueryTimeout,
-    Refused,
+    Request,
     TooSlow,
     interpret,
 )
@@ -41,7 +41,7 @@ from syncd.http.retry import RetryBudget
 if TYPE_CHECKING:
     from connectors.salesforce.wire import OrgConnection, Wire
 
-__all__ = ["Client", "LocatorGone", "QueryTimeout", "Refused", "Session", "Usage", "query_path"]
+__all__ = ["Client", "LocatorGone", "QueryRefused", "QueryTimeout", "Session", "Usage", "query_path"]
 
 BATCHED = 25  # subrequests of a batch (REST guide v67)
 UNTOLD = frozenset({403, 404})
@@ -97,26 +97,28 @@ class Client:
         time-out is a QueryTimeout, because less can be asked for; but three of them in a
         row are an outage.
         """
-        return self._ask(Call(what, "page", divisible=divisible), lambda org: org.query(soql, deleted_too=deleted_too))
+        return self._ask(
+            Request(what, "page", divisible=divisible), lambda org: org.query(soql, deleted_too=deleted_too)
+        )
 
     def more(self, next_records_url: str, *, what: str) -> Any:
         """Return a further page of a query; LocatorGone when Salesforce has let go of it."""
         if not FURTHER.fullmatch(next_records_url):  # whoever named a host there would get the session
             raise Malformed(f"Salesforce, {what}: the address of the next page is none", hint="please report this")
-        return self._ask(Call(what, "page", locator=True), lambda org: org.more(next_records_url))
+        return self._ask(Request(what, "page", locator=True), lambda org: org.more(next_records_url))
 
     def retrieve(self, object_type: str, ids: Sequence[str], fields: Sequence[str]) -> list[Any]:
         """Return the records of at most 2,000 ids, in their order; None where there is none to be seen."""
         body = {"ids": list(ids), "fields": list(fields)}
-        call = Call(f"{object_type} by id", "list", count=len(ids), divisible=len(ids) > 1)
-        found: list[Any] = self._ask(call, lambda org: org.post(f"composite/sobjects/{object_type}", body))
+        request = Request(f"{object_type} by id", "list", count=len(ids), divisible=len(ids) > 1)
+        found: list[Any] = self._ask(request, lambda org: org.post(f"composite/sobjects/{object_type}", body))
         return found
 
     def batch(self, paths: Sequence[str], *, what: str) -> list[Any | None]:
         """Get up to 25 paths below the version in one request, each counted as a call; None: no such thing (404)."""
         parts = [{"method": "GET", "url": f"v{self._config.api_version}/{path}"} for path in paths]
-        call = Call(what, "batch", count=len(parts), divisible=len(parts) > 1)
-        found: list[Any | None] = self._ask(call, lambda org: org.post("composite/batch", {"batchRequests": parts}))
+        request = Request(what, "batch", count=len(parts), divisible=len(parts) > 1)
+        found: list[Any | None] = self._ask(request, lambda org: org.post("composite/batch", {"batchRequests": parts}))
         return found
 
     def rows(
@@ -142,9 +144,9 @@ class Client:
 
     def limits(self) -> Any | None:
         """Return the org's limits, {DailyApiRequests: {Max, Remaining}, …}; None when the user may not know them."""
-        return self._ask(Call("limits", tolerated=UNTOLD), lambda org: org.get("limits"))
+        return self._ask(Request("limits", tolerated=UNTOLD), lambda org: org.get("limits"))
 
-    def heed_quota(self) -> None:
+    def check_quota(self) -> None:
         """Raise Unavailable, with a pause of an hour, when only others' share of the day's calls is left."""
         store, reserve = self._context.store, self._config.quota_reserve
         if self.usage is None and store.get("quota_low"):
@@ -177,28 +179,28 @@ class Client:
         if wire is not None:
             wire.close()
 
-    def _ask(self, call: Call, send: Send) -> Any:
-        call = replace(call, divisible=call.divisible and self._timeouts < TRIES - 1)
+    def _ask(self, request: Request, send: Send) -> Any:
+        request = replace(request, divisible=request.divisible and self._timeouts < TRIES - 1)
 
         def once(attempt: int) -> Any | Failure:
             org = self._signed_in()
             self._context.sleep(0)  # signing in may have taken a deadline: whoever is to end hears of it here too
-            outcome = self._judged(call, org, send, attempt)
+            outcome = self._send_once(request, org, send, attempt)
             if self._config.signs_in and isinstance(outcome, Failure) and isinstance(outcome.error, Expired):
                 self._forget(org)
-                outcome = self._judged(call, self._signed_in(), send, attempt)
+                outcome = self._send_once(request, self._signed_in(), send, attempt)
             return outcome
 
         try:
-            return self._persist(once)
+            return self._with_retries(once)
         except TooSlow:
             self._timeouts += 1
             raise
 
-    def _judged(self, call: Call, org: "OrgConnection", send: Send, attempt: int) -> Any | Failure:
-        return interpret(call, self._send(lambda: send(org)), self._moment(attempt))
+    def _send_once(self, request: Request, org: "OrgConnection", send: Send, attempt: int) -> Any | Failure:
+        return interpret(request, self._send(lambda: send(org)), self._attempt(attempt))
 
-    def _persist(self, once: Callable[[int], Any | Failure]) -> Any:
+    def _with_retries(self, once: Callable[[int], Any | Failure]) -> Any:
         """Return what `once`, told the number of the try, comes to; its error after so many, or so long."""
         attempt = 0
         while True:
@@ -227,7 +229,7 @@ class Client:
 
     def _sign_in(self, signing: "Future[OrgConnection]") -> None:
         try:
-            session = signin.configured(self._config) or self._persist(self._ask_for_session)
+            session = signin.configured(self._config) or self._with_retries(self._ask_for_session)
             org = self._connected().org(session, self._config.api_version)
         except BaseException as error:  # noqa: BLE001 - it is raised by each who waits for it
             with self._lock:
@@ -247,7 +249,7 @@ class Client:
     def _ask_for_session(self, attempt: int) -> Session | Failure:
         asked = signin.token_request(self._config, self.server_now())
         answer = self._send(lambda: self._connected().token(asked))
-        return signin.interpret(self._config, asked, answer, self._moment(attempt))
+        return signin.interpret(self._config, asked, answer, self._attempt(attempt))
 
     def _send(self, send: Callable[[], Response]) -> Response | TransportError:
         spacing_s = self._clock.spacing_s()
@@ -280,19 +282,19 @@ class Client:
         if used is not None:
             self.usage = Usage(int(used[1]), int(used[2]))
 
-    def _moment(self, attempt: int) -> Attempt:
+    def _attempt(self, attempt: int) -> Attempt:
         return Attempt(
-            attempt=attempt,
+            number=attempt,
             now=self.server_now(),
             jitter=random.random(),  # spreads retries, guards nothing
             version=self._config.api_version,
             renews=self._config.signs_in,
         )
 
-    def _given_up(self, fault: Failure) -> Exception:
-        if fault.pause_s is not None and isinstance(fault.error, Unavailable):
-            fault.error.pause_until = self._context.now() + timedelta(seconds=fault.pause_s)
-        return fault.error
+    def _given_up(self, failure: Failure) -> Exception:
+        if failure.pause_s is not None and isinstance(failure.error, Unavailable):
+            failure.error.pause_until = self._context.now() + timedelta(seconds=failure.pause_s)
+        return failure.error
 
 
 def query_path(soql: str, *, deleted_too: bool = False) -> str:

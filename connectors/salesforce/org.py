@@ -113,11 +113,11 @@ class Org:
             self.describe()
         self._current = True
 
-    def users(self, ids: Iterable[str], *, anew: bool = False) -> dict[str, Owner]:
+    def users(self, ids: Iterable[str], *, fresh: bool = False) -> dict[str, Owner]:
         """Return the users of `ids`; unknown ones, or `anew` all, are asked for once a pass."""
         self.refresh_users()
         wanted = [each for each in dict.fromkeys(ids) if each.startswith(USER_PREFIX) and soql.is_id(each)]
-        unknown = [each for each in wanted if each not in self._asked and (anew or self._known(each) is None)]
+        unknown = [each for each in wanted if each not in self._asked and (fresh or self._known(each) is None)]
         if unknown:
             self._ask_some(unknown)
         return {each: found for each in wanted if (found := self._known(each)) is not None}

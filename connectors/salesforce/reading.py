@@ -40,7 +40,7 @@ class Read:
     """Rows in order, and how far they vouch: everything up to `until` stands here or before."""
 
     rows: Sequence[tuple[Ref, Row]]
-    until: datetime
+    complete_until: datetime
     last: bool = False  # of the whole window
 
 
@@ -58,27 +58,27 @@ def read(
     if until < since:  # by a clock that was set back: nothing can be there yet
         yield Read((), until, last=True)
         return
-    stretches = [(since, until)]
+    left = [(since, until)]
     died_at: datetime | None = None
-    while stretches:
-        start, end = stretches.pop()
+    while left:
+        start, end = left.pop()
         longest = at_most()
         if longest and end - start >= longest:
-            stretches.append((start + longest, end))
+            left.append((start + longest, end))
             end = start + longest - SECOND
         certain = start
         try:
-            for found in _vouched(_pages(ask, more, start, end, children), start, end, now or until):
-                certain = max(certain, found.until)
-                yield replace(found, until=certain, last=not stretches and found.last)
+            for found in _completed(_pages(ask, more, start, end, children), start, end, now or until):
+                certain = max(certain, found.complete_until)
+                yield replace(found, complete_until=certain, last=not left and found.last)
         except (QueryTimeout, LocatorGone) as error:
             if isinstance(error, LocatorGone) and died_at != certain:
                 died_at = certain
-                stretches.append((certain, end))
+                left.append((certain, end))
             elif end - certain < SECOND:
                 raise
             else:
-                stretches += reversed(halves(certain, end))
+                left += reversed(halves(certain, end))
 
 
 def halves(start: datetime, end: datetime) -> tuple[tuple[datetime, datetime], tuple[datetime, datetime]]:
@@ -89,10 +89,10 @@ def halves(start: datetime, end: datetime) -> tuple[tuple[datetime, datetime], t
 
 def _pages(ask: Ask, more: More, start: datetime, end: datetime, children: str | None) -> Iterator[Rows]:
     for answer in pages(ask(start, end), more):
-        yield [(read_ref(row), whole(lean(row), more, children)) for row in answer["records"]]
+        yield [(read_ref(row), with_all_children(strip_attributes(row), more, children)) for row in answer["records"]]
 
 
-def _vouched(pages: Iterator[Rows], start: datetime, end: datetime, now: datetime) -> Iterator[Read]:
+def _completed(pages: Iterator[Rows], start: datetime, end: datetime, now: datetime) -> Iterator[Read]:
     """Hold each page back until the next is there, and hand it on in parts that say how far they vouch."""
     held: Rows | None = None
     certain, moved = start, min(end, now - LONGEST_TRANSACTION)
@@ -126,16 +126,16 @@ def read_ref(row: Row) -> Ref:
     return Ref(crm_id, modified_at)
 
 
-def lean(row: dict[str, Any]) -> Row:
+def strip_attributes(row: dict[str, Any]) -> Row:
     """Take from a row its own and its parents' `attributes`, type and url, which are half of its memory."""
     row.pop("attributes", None)
     for value in row.values():
         if isinstance(value, dict):
-            lean(value)
+            strip_attributes(value)
     return row
 
 
-def whole(row: Row, more: More, children: str | None) -> Row:
+def with_all_children(row: Row, more: More, children: str | None) -> Row:
     """Return a row with all of its children: where a page is full, theirs go on behind a locator of their own."""
     found = row.get(children) if children else None
     if not isinstance(found, dict) or found.get("done") is not False:

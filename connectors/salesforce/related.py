@@ -45,12 +45,12 @@ Rows = Sequence[tuple[Ref, Row]]
 class Related:
     """The people and accounts met so far."""
 
-    def __init__(self, client: Client, org: Org, schema: Schema, *, linkedin_field: str, anew: bool = False) -> None:
+    def __init__(self, client: Client, org: Org, schema: Schema, *, linkedin_field: str, fresh: bool = False) -> None:
         self._client = client
         self._org = org
         self.schema = schema
         self._linkedin = linkedin_field
-        self._anew = anew  # users too: a look-up believes no cache
+        self._fresh = fresh  # users too: a look-up believes no cache
         self._people: dict[str, Person] = {}
         self._converted: dict[str, str] = {}  # lead -> the contact it became
         self._accounts: dict[str, Company] = {}
@@ -92,7 +92,7 @@ class Related:
             about = parse_text(row.get("RelatedToId"))
             accounts.append(about if about and about.startswith(ACCOUNT_PREFIX) else None)
         self._retrieve((each for some in people for each in some), accounts)
-        known = self._org.users([each for some in users for ids in some.values() for each in ids], anew=self._anew)
+        known = self._org.users([each for some in users for ids in some.values() for each in ids], fresh=self._fresh)
         ours = [{role: self._colleague(ids, known) for role, ids in some.items()} for some in users]
         owners = self._task_owners([row for (_, row), some in zip(rows, ours, strict=True) if not some["receiver"]])
         return [

@@ -34,7 +34,7 @@ Shape = Literal["page", "list", "batch", "object"]
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class Request:
     """What is asked, as far as judgement and messages care."""
 
     name: str  # e.g. calls; stands in messages
@@ -49,7 +49,7 @@ class Call:
 class Attempt:
     """The circumstances of an answer."""
 
-    attempt: int  # from 1
+    number: int  # from 1
     now: datetime  # aware UTC, Salesforce's clock
     jitter: float = 0.0  # from 0 up to 1
     version: str = ""  # of the API, for messages
@@ -68,7 +68,7 @@ class LocatorGone(Unavailable):
     """Salesforce has let go of the rest of a query's answer: ask the query anew."""
 
 
-class Refused(Unavailable):
+class QueryRefused(Unavailable):
     """The query and the org do not fit (MALFORMED_QUERY, INVALID_FIELD, INVALID_TYPE …)."""
 
     def __init__(self, message: str, *, hint: str = "", error_code: str) -> None:
@@ -87,32 +87,36 @@ class Error(NamedTuple):
     text: str  # in lower case; to be looked into, never to be repeated
 
 
-Rule = Callable[[Call, Response, Error, Attempt], Failure]
+Rule = Callable[[Request, Response, Error, Attempt], Failure]
 
 
-def interpret(call: Call, answer: Response | TransportError, moment: Attempt) -> Any | Failure:
+def interpret(request: Request, answer: Response | TransportError, attempt: Attempt) -> Any | Failure:
     """Return the content of a good answer, None of one that the call tolerated off, else what is wrong with it."""
     if isinstance(answer, TransportError):
-        return _too_slow(call, answer) if call.divisible and answer.timed_out else lost(call.name, answer, moment)
+        return (
+            _too_slow(request, answer)
+            if request.divisible and answer.timed_out
+            else lost(request.name, answer, attempt)
+        )
     if 200 <= answer.status < 300:
-        return _content(call, answer, moment)
-    fault = _fault(call, answer, moment)
-    return None if fault.refusal and answer.status in call.tolerated else fault
+        return _content(request, answer, attempt)
+    failure = _failure(request, answer, attempt)
+    return None if failure.refusal and answer.status in request.tolerated else failure
 
 
-def _fault(call: Call, answer: Response, moment: Attempt) -> Failure:
+def _failure(request: Request, answer: Response, attempt: Attempt) -> Failure:
     error = parse_error(answer.body)
     if error is not None and error.code in _BY_CODE:
-        return _BY_CODE[error.code](call, answer, error, moment)
+        return _BY_CODE[error.code](request, answer, error, attempt)
     if answer.status in _BY_STATUS:
-        return _BY_STATUS[answer.status](call, answer, error or Error("", ""), moment)
+        return _BY_STATUS[answer.status](request, answer, error or Error("", ""), attempt)
     if answer.status >= 500:
-        return outage(call.name, answer, moment, code=error.code if error else "")
+        return outage(request.name, answer, attempt, code=error.code if error else "")
     if answer.status < 400:
-        return elsewhere(call.name, answer, "instance_url")
+        return elsewhere(request.name, answer, "instance_url")
     if error is None:  # Salesforce's refusals are JSON: this one is its edge's, a proxy's or a firewall's
-        return outage(call.name, answer, moment, hint="without Salesforce's JSON: is a proxy in between?")
-    return (_forbidden if answer.status == 403 else _refused)(call, answer, error, moment)
+        return outage(request.name, answer, attempt, hint="without Salesforce's JSON: is a proxy in between?")
+    return (_forbidden if answer.status == 403 else _refused)(request, answer, error, attempt)
 
 
 def parse_error(body: bytes) -> Error | None:
@@ -133,27 +137,27 @@ def parse_error(body: bytes) -> Error | None:
     )
 
 
-def lost(name: str, answer: TransportError, moment: Attempt) -> Failure:
+def lost(name: str, answer: TransportError, attempt: Attempt) -> Failure:
     """Say that no answer came."""
     kind = Malformed if answer.malformed else Unavailable
     error = kind(f"Salesforce, {name}: {answer}", hint=answer.hint)
-    return Failure(error, wait_s=backoff_s(moment.attempt, moment.jitter) if answer.retryable else None)
+    return Failure(error, wait_s=backoff_s(attempt.number, attempt.jitter) if answer.retryable else None)
 
 
-def outage(name: str, answer: Response, moment: Attempt, *, code: str = "", hint: str = "") -> Failure:
+def outage(name: str, answer: Response, attempt: Attempt, *, code: str = "", hint: str = "") -> Failure:
     """Say that it passes: a failing server, its maintenance, one of its moods."""
     error = Unavailable(f"Salesforce, {name}: answered {_named(answer, code)}", hint=hint or f"see {STATUS_PAGE}")
-    return later(error, answer, moment, default_s=backoff_s(moment.attempt, moment.jitter))
+    return later(error, answer, attempt, default_s=backoff_s(attempt.number, attempt.jitter))
 
 
-def later(error: SyncdError, answer: Response, moment: Attempt, *, default_s: float, limited: bool = False) -> Failure:
+def later(error: SyncdError, answer: Response, attempt: Attempt, *, default_s: float, limited: bool = False) -> Failure:
     """Wait as long as told, at least as long as is sensible; a minute or more is not waited out."""
     return honor_retry_after(
-        error, answer, now=moment.now, default_s=default_s, at_most_s=RETRY_AFTER_MAX_S, limited=limited
+        error, answer, now=attempt.now, default_s=default_s, at_most_s=RETRY_AFTER_MAX_S, limited=limited
     )
 
 
-def unreadable(name: str, answer: Response, moment: Attempt, *, why: bodies.NotJson | None = None) -> Failure:
+def unreadable(name: str, answer: Response, attempt: Attempt, *, why: bodies.NotJson | None = None) -> Failure:
     """Say that a good answer cannot be parsed (`why`), or has another shape than documented."""
     what = why or "has another shape than documented"
     hint = (
@@ -162,7 +166,7 @@ def unreadable(name: str, answer: Response, moment: Attempt, *, why: bodies.NotJ
         else f"maintenance (see {STATUS_PAGE}), or a proxy that answers instead of Salesforce"
     )
     error = Malformed(f"Salesforce, {name}: the answer ({answer.status}) {what}", hint=hint)
-    return Failure(error, wait_s=backoff_s(moment.attempt, moment.jitter))
+    return Failure(error, wait_s=backoff_s(attempt.number, attempt.jitter))
 
 
 def elsewhere(name: str, answer: Response, key: str) -> Failure:
@@ -171,17 +175,17 @@ def elsewhere(name: str, answer: Response, key: str) -> Failure:
     return Failure(Unavailable(message, hint=f"{key} is not the org's own address: expected its My Domain"))
 
 
-def _content(call: Call, answer: Response, moment: Attempt) -> Any | Failure:
+def _content(request: Request, answer: Response, attempt: Attempt) -> Any | Failure:
     try:
         content = bodies.parse(answer.body)
     except bodies.NotJson as error:
-        return unreadable(call.name, answer, moment, why=error)
-    if not _SHAPES[call.expects](content, call.count):
-        return unreadable(call.name, answer, moment)
-    return _batch(call, content["results"], moment) if call.expects == "batch" else content
+        return unreadable(request.name, answer, attempt, why=error)
+    if not _SHAPES[request.expects](content, request.count):
+        return unreadable(request.name, answer, attempt)
+    return _batch(request, content["results"], attempt) if request.expects == "batch" else content
 
 
-def _batch(call: Call, results: list[Any], moment: Attempt) -> list[Any] | Failure:
+def _batch(request: Request, results: list[Any], attempt: Attempt) -> list[Any] | Failure:
     """Return each part's content, None for what there is not; the first other refusal speaks for the whole."""
     contents: list[Any] = []
     for part in results:
@@ -191,7 +195,7 @@ def _batch(call: Call, results: list[Any], moment: Attempt) -> list[Any] | Failu
         elif status == 404:
             contents.append(None)
         else:
-            return interpret(Call(call.name), Response(status, {}, orjson.dumps(content)), moment)
+            return interpret(Request(request.name), Response(status, {}, orjson.dumps(content)), attempt)
     return contents
 
 
@@ -224,12 +228,12 @@ _SHAPES: dict[Shape, Callable[[Any, int], bool]] = {
 }
 
 
-def _expired(call: Call, answer: Response, _error: Error, moment: Attempt) -> Failure:
-    if not moment.renews:
-        message = f"Salesforce, {call.name}: the session of session_id has expired ({answer.status})"
+def _expired(request: Request, answer: Response, _error: Error, attempt: Attempt) -> Failure:
+    if not attempt.renews:
+        message = f"Salesforce, {request.name}: the session of session_id has expired ({answer.status})"
         hint = "get a new one; for more than a test use client_id with client_secret or private_key, which renew it"
     else:
-        message = f"Salesforce, {call.name}: a session just begun was refused ({answer.status})"
+        message = f"Salesforce, {request.name}: a session just begun was refused ({answer.status})"
         hint = (
             "in Salesforce's Setup, look for the user's lost API Enabled permission, API Access Control, "
             "login IP ranges or sessions locked to an IP address"
@@ -237,67 +241,67 @@ def _expired(call: Call, answer: Response, _error: Error, moment: Attempt) -> Fa
     return Failure(Expired(message, hint=hint))
 
 
-def limit(call: Call, answer: Response, error: Error, moment: Attempt) -> Failure:
+def limit(request: Request, answer: Response, error: Error, attempt: Attempt) -> Failure:
     """Tell the two limits of one code apart: only the text says which (ConcurrentPerOrgLongTxn, TotalRequests)."""
     if "concurrent" in error.text:
-        message = f"Salesforce, {call.name}: too many long requests at once ({_named(answer, error.code)})"
-        default_s = CONCURRENT_S * (min(moment.attempt, TRIES) + moment.jitter)
+        message = f"Salesforce, {request.name}: too many long requests at once ({_named(answer, error.code)})"
+        default_s = CONCURRENT_S * (min(attempt.number, TRIES) + attempt.jitter)
         return later(
-            Unavailable(message, hint=f"it passes; {SHARED}"), answer, moment, default_s=default_s, limited=True
+            Unavailable(message, hint=f"it passes; {SHARED}"), answer, attempt, default_s=default_s, limited=True
         )
-    message = f"Salesforce, {call.name}: the org's API calls of 24 hours are used up ({_named(answer, error.code)})"
+    message = f"Salesforce, {request.name}: the org's API calls of 24 hours are used up ({_named(answer, error.code)})"
     hint = f"{SHARED}: see Setup > System Overview; syncd asks again in an hour"
-    told_s = min(retry_after(answer.headers, now=moment.now) or 0.0, RETRY_AFTER_MAX_S)
+    told_s = min(retry_after(answer.headers, now=attempt.now) or 0.0, RETRY_AFTER_MAX_S)
     return Failure(Unavailable(message, hint=hint), pause_s=max(HOUR_S, told_s))
 
 
-def _too_much(call: Call, answer: Response, error: Error, _moment: Attempt) -> Failure:
-    message = f"Salesforce, {call.name}: too much for one query ({_named(answer, error.code)})"
+def _too_much(request: Request, answer: Response, error: Error, _attempt: Attempt) -> Failure:
+    message = f"Salesforce, {request.name}: too much for one query ({_named(answer, error.code)})"
     hint = "syncd asks for less; a user with View All Data is spared Salesforce's costly checks of each row"
     return Failure(QueryTimeout(message, hint=hint))
 
 
-def _too_slow(call: Call, answer: TransportError) -> Failure:
-    return Failure(TooSlow(f"Salesforce, {call.name}: {answer}", hint=answer.hint))
+def _too_slow(request: Request, answer: TransportError) -> Failure:
+    return Failure(TooSlow(f"Salesforce, {request.name}: {answer}", hint=answer.hint))
 
 
-def _gone(call: Call, answer: Response, error: Error, _moment: Attempt) -> Failure:
-    message = f"Salesforce, {call.name}: the rest of a query's answer is gone ({_named(answer, error.code)})"
+def _gone(request: Request, answer: Response, error: Error, _attempt: Attempt) -> Failure:
+    message = f"Salesforce, {request.name}: the rest of a query's answer is gone ({_named(answer, error.code)})"
     return Failure(LocatorGone(message, hint="nothing to do: the next pass asks anew"))
 
 
-def _refused(call: Call, answer: Response, error: Error, _moment: Attempt) -> Failure:
-    message = f"Salesforce refused a query: {call.name} ({_named(answer, error.code)})"
+def _refused(request: Request, answer: Response, error: Error, _attempt: Attempt) -> Failure:
+    message = f"Salesforce refused a query: {request.name} ({_named(answer, error.code)})"
     hint = "syncd check tells which objects and fields the user may read; if it finds nothing, please report this"
-    return Failure(Refused(message, hint=hint, error_code=error.code), refusal=True)
+    return Failure(QueryRefused(message, hint=hint, error_code=error.code), refusal=True)
 
 
-def _passing(call: Call, answer: Response, error: Error, moment: Attempt) -> Failure:
-    return outage(call.name, answer, moment, code=error.code)
+def _passing(request: Request, answer: Response, error: Error, attempt: Attempt) -> Failure:
+    return outage(request.name, answer, attempt, code=error.code)
 
 
-def _forbidden(call: Call, answer: Response, error: Error, _moment: Attempt) -> Failure:
+def _forbidden(request: Request, answer: Response, error: Error, _attempt: Attempt) -> Failure:
     hint = _RIGHTS.get(error.code, "give the integration user the permission, or see its Login History in Setup")
-    message = f"Salesforce, {call.name}: the user may not do this ({_named(answer, error.code)})"
+    message = f"Salesforce, {request.name}: the user may not do this ({_named(answer, error.code)})"
     return Failure(Unauthorized(message, hint=hint), refusal=True)
 
 
-def _retired(call: Call, answer: Response, error: Error, moment: Attempt) -> Failure:
-    message = f"Salesforce, {call.name}: API version {moment.version} is not served ({_named(answer, error.code)})"
-    hint = f"Salesforce has retired it, or does not know it yet: set another api_version than {moment.version}"
+def _retired(request: Request, answer: Response, error: Error, attempt: Attempt) -> Failure:
+    message = f"Salesforce, {request.name}: API version {attempt.version} is not served ({_named(answer, error.code)})"
+    hint = f"Salesforce has retired it, or does not know it yet: set another api_version than {attempt.version}"
     return Failure(Unavailable(message, hint=hint), refusal=True)
 
 
-def _not_found(call: Call, answer: Response, error: Error, moment: Attempt) -> Failure:
-    if call.locator:
-        return _gone(call, answer, error, moment)
-    message = f"Salesforce, {call.name}: no such address ({_named(answer, error.code)})"
-    hint = f"api_version {moment.version} may be retired, or not be there yet; or the user may not see the object"
+def _not_found(request: Request, answer: Response, error: Error, attempt: Attempt) -> Failure:
+    if request.locator:
+        return _gone(request, answer, error, attempt)
+    message = f"Salesforce, {request.name}: no such address ({_named(answer, error.code)})"
+    hint = f"api_version {attempt.version} may be retired, or not be there yet; or the user may not see the object"
     return Failure(Unavailable(message, hint=hint), refusal=True)
 
 
-def _too_long(call: Call, answer: Response, error: Error, _moment: Attempt) -> Failure:
-    message = f"Salesforce, {call.name}: the request is too long ({_named(answer, error.code)})"
+def _too_long(request: Request, answer: Response, error: Error, _attempt: Attempt) -> Failure:
+    message = f"Salesforce, {request.name}: the request is too long ({_named(answer, error.code)})"
     return Failure(Unavailable(message, hint="that is a mistake of syncd's: please report it"))
 
 

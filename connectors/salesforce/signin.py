@@ -16,8 +16,8 @@ from connectors.salesforce.retry import (
     HOUR_S,
     LIMIT_EXCEEDED,
     Attempt,
-    Call,
     Error,
+    Request,
     elsewhere,
     limit,
     lost,
@@ -118,31 +118,31 @@ def _signed(claims: dict[str, Any], private_key: Secret) -> str:
 
 
 def interpret(
-    config: SalesforceConfig, asked: TokenRequest, answer: Response | TransportError, moment: Attempt
+    config: SalesforceConfig, asked: TokenRequest, answer: Response | TransportError, attempt: Attempt
 ) -> Session | Failure:
     """Return the session, whose key no log line can show from then on; else what is wrong."""
     if isinstance(answer, TransportError):
-        return lost(NAME, answer, moment)
+        return lost(NAME, answer, attempt)
     if 200 <= answer.status < 300:
-        return _session(answer, moment)
+        return _session(answer, attempt)
     if 300 <= answer.status < 400:
         return elsewhere(NAME, answer, "login_url")
     error = parse_error(answer.body)
     if error is not None and error.code == LIMIT_EXCEEDED:
-        return limit(Call(NAME), answer, error, moment)
+        return limit(Request(NAME), answer, error, attempt)
     if answer.status in (400, 401, 403) and error is not None and error.code not in _PASSING:
         return _refused(config, asked, answer, error)
     if answer.status == 404:
         message = f"Salesforce, {NAME}: no such address (404)"
         return Failure(Unavailable(message, hint="login_url is not Salesforce's: expected the org's My Domain"))
-    return outage(NAME, answer, moment, code=error.code if error else "")
+    return outage(NAME, answer, attempt, code=error.code if error else "")
 
 
-def _session(answer: Response, moment: Attempt) -> Session | Failure:
+def _session(answer: Response, attempt: Attempt) -> Session | Failure:
     try:
         content = bodies.parse(answer.body)
     except bodies.NotJson as error:
-        return unreadable(NAME, answer, moment, why=error)
+        return unreadable(NAME, answer, attempt, why=error)
     token, instance_url, identity = (
         parse_text(dig(content, name)) or "" for name in ("access_token", "instance_url", "id")
     )
@@ -153,7 +153,7 @@ def _session(answer: Response, moment: Attempt) -> Session | Failure:
     is_token = re.fullmatch(r"[!-~]{1,16384}", token)  # nothing that breaks a header
     address = _address(instance_url)
     if not (is_token and address and org_id):
-        return unreadable(NAME, answer, moment)
+        return unreadable(NAME, answer, attempt)
     return Session(token, address, org_id[0], user if USER_ID.fullmatch(user) else None)
 
 
