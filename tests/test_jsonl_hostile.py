@@ -53,7 +53,7 @@ def plant_all(shared: Shared, folder: Path, *names: str) -> list[str]:
 def test_entries_that_are_no_plain_files_are_named_and_stop_nothing(
     shared: Shared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys.modules["connectors.jsonl.check"], "NAMED", 99)
+    monkeypatch.setattr(sys.modules["connectors.jsonl.check"], "MOST_NAMED", 99)
     names = plant_all(shared, shared.path, "-x.jsonl", "-x.csv", ".syncd-taking-.x")
     names += plant_all(shared, shared.path, ".syncd-taking-20261005T080000000Z-10-.x.jsonl")
     shared.healthy()

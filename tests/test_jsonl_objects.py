@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from connectors.jsonl.objects import NotAnObject, parsed
+from connectors.jsonl.objects import NotAnObject, parse_object
 from syncd.http.bodies import VALUES_MOST
 
 MIB = 1024 * 1024
@@ -37,7 +37,7 @@ def test_a_line_of_a_mebibyte_costs_little_time_and_memory(raw: bytes) -> None:
     began = time.process_time()
     tracemalloc.start()
     with suppress(NotAnObject):
-        parsed(raw)
+        parse_object(raw)
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert most < 60 * MIB
@@ -58,9 +58,9 @@ def test_a_line_of_a_mebibyte_costs_little_time_and_memory(raw: bytes) -> None:
 def test_values_and_levels_are_counted_and_those_of_a_text_are_none(raw: bytes, why: str) -> None:
     if why:
         with pytest.raises(NotAnObject, match=why):
-            parsed(raw)
+            parse_object(raw)
     else:
-        assert parsed(raw)[0]
+        assert parse_object(raw)[0]
 
 
 @pytest.mark.parametrize(
@@ -76,5 +76,5 @@ def test_values_and_levels_are_counted_and_those_of_a_text_are_none(raw: bytes, 
     ],
 )
 def test_half_a_surrogate_pair_is_removed_and_the_rest_stays(written: bytes, title: str) -> None:
-    row, _ = parsed(b'{"half": "\\ud83d", "title": "' + written + b'"}')
+    row, _ = parse_object(b'{"half": "\\ud83d", "title": "' + written + b'"}')
     assert row == {"half": "", "title": title}

@@ -14,8 +14,8 @@ from typing import ClassVar
 from connectors.jsonl import mapping
 from connectors.jsonl.check import check
 from connectors.jsonl.config import JsonlConfig
-from connectors.jsonl.dropped import BadFile, Few, bad, too_large
-from connectors.jsonl.folder import Folder, Stock
+from connectors.jsonl.dropped import BadFile, BoundedList, bad, too_large
+from connectors.jsonl.folder import Folder, Listing
 from connectors.jsonl.lines import Changed, File, FileProblem, Line, LineReader, opened
 from connectors.jsonl.naming import shown
 from syncd.activity import Draft, Kind, Owner
@@ -32,7 +32,7 @@ LOOK_AROUND = 5000  # lines between two looks at whether the pass is to end
 MOST_OWNERS = 10_000  # kept of one pass
 MOST_LOOKED_UP = 32 * 1024 * 1024  # bytes of memory, about, that the records of one look-up may take
 SPANS = 500  # files of which it is kept where they have lines of a stream
-NAMED = 3  # files that one error names
+MOST_NAMED = 3  # files that one error names
 CHANGES = BadFile("a file among the done changes while it is read", "the next pass reads it")
 PROBLEM_HINT = "`syncd check` names the first such files and the remedy of each; all other files were read"
 
@@ -53,8 +53,8 @@ class Jsonl:
         self._owners: dict[str | None, Owner] = {}
         self._told: tuple[Owner, ...] = ()
         self._read: set[str] = set()  # streams that this pass has read to their end
-        self._problems: Few[BadFile] = Few()  # of the window that is read
-        self._unfound: Few[BadFile] = Few()  # of look-ups: files that may hold what was not found
+        self._problems: BoundedList[BadFile] = BoundedList()  # of the window that is read
+        self._unfound: BoundedList[BadFile] = BoundedList()  # of look-ups: files that may hold what was not found
         self._failure: Unavailable | None = None
 
     def identity(self) -> str | None:
@@ -67,16 +67,16 @@ class Jsonl:
         A file that cannot be read is left where it is and holds no other one up: the last
         stream of a pass ends in Unavailable, which names it.
         """
-        stock = self._folder.stock(look=self._context.read_only)
-        until = window.until or max(self._context.now(), from_ms(stock.until))
-        self._problems = Few(self._unfound, stock.problems)
-        if not stock.is_whole:
+        listing = self._folder.listing(read_only=self._context.read_only)
+        until = window.until or max(self._context.now(), from_ms(listing.until))
+        self._problems = BoundedList(self._unfound, listing.problems)
+        if not listing.is_complete:
             self._folder.read_without_done(to_ms(window.since))
-        yielded = stock.fresh
-        if stock.fresh:  # an empty page first: stamps are committed before the first row that bears one
+        yielded = listing.fresh
+        if listing.fresh:  # an empty page first: stamps are committed before the first row that bears one
             yield Page((), (), until)
         read: list[File] = []
-        for group in _grouped(self._lines(stock, stream, to_ms(window.since), to_ms(until), read)):
+        for group in _grouped(self._lines(listing, stream, to_ms(window.since), to_ms(until), read)):
             yielded = True
             yield self._page(stream, group, window, until)
             self._context.sleep(0)
@@ -98,18 +98,18 @@ class Jsonl:
         wanted = list(dict.fromkeys(ids))
         if not wanted:
             return
-        stock = self._folder.stock(look=self._context.read_only)
-        found, whole = self._search(stock, stream, set(wanted))
+        listing = self._folder.listing(read_only=self._context.read_only)
+        found, whole = self._search(listing, stream, set(wanted))
         records = [_record(*found[crm_id]) for crm_id in wanted if crm_id in found]
         missing = [crm_id for crm_id in wanted if crm_id not in found] if whole else []
         yield Page([record.ref for record in records], records, missing=missing)
 
-    def _search(self, stock: Stock, stream: str, left: set[str]) -> tuple[dict[str, Placed], bool]:
+    def _search(self, listing: Listing, stream: str, left: set[str]) -> tuple[dict[str, Placed], bool]:
         """Return the latest line of each id, and whether all files were searched for those that are not found."""
         found: dict[str, Placed] = {}
-        problems: Problems = [None] if not stock.is_whole else []
+        problems: Problems = [None] if not listing.is_complete else []
         weight = 0
-        for file in reversed(stock.files):
+        for file in reversed(listing.files):
             if not left:
                 break
             here: dict[str, Placed] = {}
@@ -138,13 +138,13 @@ class Jsonl:
 
     def count(self, stream: str, window: Window) -> int:
         """Return how many lines arrived within `window`."""
-        stock = self._folder.stock(look=True)
-        until = window.until or max(self._context.now(), from_ms(stock.until))
-        self._problems = Few()
-        count = sum(1 for _ in self._lines(stock, stream, to_ms(window.since), to_ms(until), [], look=True))
+        listing = self._folder.listing(read_only=True)
+        until = window.until or max(self._context.now(), from_ms(listing.until))
+        self._problems = BoundedList()
+        count = sum(1 for _ in self._lines(listing, stream, to_ms(window.since), to_ms(until), [], read_only=True))
         if self._failure is not None:
             raise self._failure
-        problems = Few(stock.problems, self._problems)
+        problems: BoundedList[BadFile] = BoundedList(listing.problems, self._problems)
         if problems:
             raise _unavailable(problems)
         return count
@@ -159,12 +159,12 @@ class Jsonl:
     # -- lines --------------------------------------------------------------------------
 
     def _lines(
-        self, stock: Stock, stream: str, since: int, until: int, read: list[File], *, look: bool = False
+        self, listing: Listing, stream: str, since: int, until: int, read: list[File], *, read_only: bool = False
     ) -> Iterator[Placed]:
         """Yield a stream's lines within the window; `read` gets each file of which nothing is left to read."""
         spans = self._spans()
         known = dict(spans)
-        for file in stock.files:
+        for file in listing.files:
             if file.stamp > until:
                 break
             if file.end < since or not _meets(spans.get(_key(file), {}).get(stream), since, until):
@@ -177,12 +177,12 @@ class Jsonl:
                     span = [span[0] if span else line.at, line.at]
                     yield line, reading
             if problems:
-                if not file.waiting and (look or not self._folder.put_off(file)):
-                    told: Few[BadFile] = Few()
+                if not file.waiting and (read_only or not self._folder.defer(file)):
+                    told: BoundedList[BadFile] = BoundedList()
                     told.add(problems[0] or CHANGES)
                     self._failure = _unavailable(told)
                     return  # the watermark must not pass this file
-                if file.waiting and not look:
+                if file.waiting and not read_only:
                     self._folder.forget(file)
                 for problem in filter(None, problems):
                     self._problems.add(problem)
@@ -191,7 +191,7 @@ class Jsonl:
                 if since <= file.stamp:
                     spans[_key(file)] = {**spans.get(_key(file), {}), stream: span}
         if spans != known:
-            newest = {_key(file) for file in stock.files[-SPANS:]}
+            newest = {_key(file) for file in listing.files[-SPANS:]}
             kept = {key: span for key, span in spans.items() if key in newest}
             self._context.store.put("spans", {"of": self._mapped(), "files": kept})
 
@@ -283,12 +283,12 @@ def _record(line: Line, reading: LineReader) -> Record:
     return Record(_ref(line), line.row, {**related, "fault": line.fault} if line.fault else related)
 
 
-def _unavailable(problems: Few[BadFile]) -> Unavailable:
+def _unavailable(problems: BoundedList[BadFile]) -> Unavailable:
     """Return the error that names files, with the remedy if they have one in common."""
-    more = f" and {problems.total - NAMED} more" if problems.total > NAMED else ""
+    more = f" and {problems.total - MOST_NAMED} more" if problems.total > MOST_NAMED else ""
     hints = {problem.hint for problem in problems}
     hint = hints.pop() if len(hints) == 1 else PROBLEM_HINT
-    return Unavailable("; ".join(problem.message for problem in problems[:NAMED]) + more, hint=hint)
+    return Unavailable("; ".join(problem.message for problem in problems[:MOST_NAMED]) + more, hint=hint)
 
 
 __all__ = ["Jsonl", "JsonlConfig"]

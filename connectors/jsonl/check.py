@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 from connectors.jsonl import mapping
 from connectors.jsonl.config import JsonlConfig
-from connectors.jsonl.folder import Folder, Stock
+from connectors.jsonl.folder import Folder, Listing
 from connectors.jsonl.lines import Changed, File, Line, LineReader, opened
 from connectors.jsonl.naming import shown
 from syncd.connector import Finding, Record, Ref
 from syncd.errors import Exit, SyncdError, Unreadable
 from syncd.fields import from_ms
 
-NAMED = 5  # files of each sort that get a line of their own
+MOST_NAMED = 5  # files of each sort that get a line of their own
 REST = "they may need other remedies: look at the folder; once these are dealt with, `syncd check` shows the next ones"
 SAMPLE = 20  # lines of the newest file that are tried
 
@@ -21,15 +21,15 @@ SAMPLE = 20  # lines of the newest file that are tried
 def check(config: JsonlConfig, folder: Folder) -> list[Finding]:
     """Return findings in order; nothing is moved, written or remembered."""
     try:
-        stock = folder.stock(look=True)
+        listing = folder.listing(read_only=True)
     except SyncdError as error:
         return [Finding("folder", False, error.message, error.hint, exit_code=error.exit_code)]
-    return [*_folders(config, folder, stock), *_files(stock), *_sample(config, stock)]
+    return [*_folders(config, folder, listing), *_files(listing), *_sample(config, listing)]
 
 
-def _folders(config: JsonlConfig, folder: Folder, stock: Stock) -> Iterator[Finding]:
-    waiting = sum(file.waiting for file in stock.files)
-    done = len(stock.files) - waiting
+def _folders(config: JsonlConfig, folder: Folder, listing: Listing) -> Iterator[Finding]:
+    waiting = sum(file.waiting for file in listing.files)
+    done = len(listing.files) - waiting
     yield Finding("folder", True, f"{config.path}: {waiting} file(s) to read, {done} among the done")
     drop_status, done_status = folder.statuses()
     may_take, may_put = folder.may_write()
@@ -42,7 +42,7 @@ def _folders(config: JsonlConfig, folder: Folder, stock: Stock) -> Iterator[Find
         message = f"{config.path} may be written by every user of this machine, who can replace files in it"
         yield Finding("folder", False, message, hint, warning=True)
     if done_status is None:
-        if stock.is_whole:  # otherwise the trouble with it is one of the files' findings
+        if listing.is_complete:  # otherwise the trouble with it is one of the files' findings
             yield _missing_done(config)
     elif not may_put:
         hint = "give syncd's user the right to write there"
@@ -77,25 +77,25 @@ def _is_open_to_all(found: os.stat_result) -> bool:
     return bool(found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX)
 
 
-def _files(stock: Stock) -> Iterator[Finding]:
-    for problem in stock.problems[:NAMED]:
+def _files(listing: Listing) -> Iterator[Finding]:
+    for problem in listing.problems[:MOST_NAMED]:
         yield Finding("file", False, problem.message, problem.hint, exit_code=Exit.UNAVAILABLE)
-    if stock.problems.total > NAMED:
-        message = f"{stock.problems.total - NAMED} more files cannot be read"
+    if listing.problems.total > MOST_NAMED:
+        message = f"{listing.problems.total - MOST_NAMED} more files cannot be read"
         yield Finding("file", False, message, REST, exit_code=Exit.UNAVAILABLE)
-    for name, why in stock.left_alone[:NAMED]:
+    for name, why in listing.left_alone[:MOST_NAMED]:
         hint = "drop a file under another name, such as x.jsonl.part, and rename it when it is whole"
         yield Finding("file", False, f"{shown(name)} is left alone: it {why}", hint, warning=True)
-    if stock.left_alone.total > NAMED:
-        message = f"{stock.left_alone.total - NAMED} more files are left alone"
+    if listing.left_alone.total > MOST_NAMED:
+        message = f"{listing.left_alone.total - MOST_NAMED} more files are left alone"
         yield Finding("file", False, message, REST, warning=True)
 
 
-def _sample(config: JsonlConfig, stock: Stock) -> Iterator[Finding]:
+def _sample(config: JsonlConfig, listing: Listing) -> Iterator[Finding]:
     """Try the mapping on the first lines of the newest file, without a word of what stands in them."""
-    if not stock.files:
+    if not listing.files:
         return
-    file = max(stock.files, key=lambda file: (file.waiting, file.stamp))
+    file = max(listing.files, key=lambda file: (file.waiting, file.stamp))
     try:
         lines = list(_first(file, config))
     except (OSError, Changed):

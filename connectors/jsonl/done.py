@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import BinaryIO
 
 from connectors.jsonl.config import JsonlConfig
-from connectors.jsonl.dropped import NOT_PLAIN, BadFile, Few
+from connectors.jsonl.dropped import NOT_PLAIN, BadFile, BoundedList
 from connectors.jsonl.lines import Changed
-from connectors.jsonl.naming import MARK, is_leftover, parsed, shown
+from connectors.jsonl.naming import MARK, is_leftover, parse_name, shown
 from connectors.jsonl.place import BLOCK, Place, is_same
 from syncd import files
 from syncd.files import Refused
@@ -62,7 +62,7 @@ def write_mark(done: Place) -> None:
     done.write(MARK, os.urandom(8).hex().encode() + b"\n")
 
 
-def listed(done: Place, problems: Few[BadFile]) -> Iterator[tuple[str, int]]:
+def listed(done: Place, problems: BoundedList[BadFile]) -> Iterator[tuple[str, int]]:
     """Yield name and size of each regular file. Others that are named like one are problems."""
     for entry in done.entries():
         with suppress(FileNotFoundError):
@@ -70,7 +70,7 @@ def listed(done: Place, problems: Few[BadFile]) -> Iterator[tuple[str, int]]:
             what = files.kind(found.st_mode)
             if not what:
                 yield entry.name, found.st_size
-            elif parsed(entry.name) is not None:
+            elif parse_name(entry.name) is not None:
                 problems.add(BadFile(f"{shown(entry.name)} among the done is {what}", NOT_PLAIN))
 
 

@@ -34,12 +34,12 @@ class LeftAlone(Exception):
     """A file is not to be read yet, or not at all; says why, to follow "it"."""
 
 
-class Few(list[T], Generic[T]):
+class BoundedList(list[T], Generic[T]):
     """A list of bounded length, without repetitions, that counts what it was given."""
 
     MOST = 1000
 
-    def __init__(self, *others: "Few[T]") -> None:
+    def __init__(self, *others: "BoundedList[T]") -> None:
         super().__init__()
         self.total = 0
         self._kept: set[T] = set()
@@ -58,7 +58,7 @@ class Few(list[T], Generic[T]):
             self._kept.add(item)
 
 
-def candidates(place: Place, done: str, left_alone: Few[tuple[str, str]]) -> Iterator["os.DirEntry[str]"]:
+def candidates(place: Place, done: str, left_alone: BoundedList[tuple[str, str]]) -> Iterator["os.DirEntry[str]"]:
     """Yield the entries whose names say that they are to be read. `done`: the name of the done folder."""
     for entry in place.entries():
         name = entry.name.lower()
@@ -75,7 +75,7 @@ def candidates(place: Place, done: str, left_alone: Few[tuple[str, str]]) -> Ite
             yield entry
 
 
-def judged(place: Place, name: str, config: JsonlConfig, now: datetime) -> File:
+def ready_file(place: Place, name: str, config: JsonlConfig, now: datetime) -> File:
     """Return a file of the drop folder that is ready to be read, judged by its open handle.
 
     LeftAlone if it is not ready, FileProblem or OSError if it cannot be read.

@@ -19,9 +19,9 @@ from typing import Any
 
 from connectors.jsonl.config import JsonlConfig
 from connectors.jsonl.done import copy, listed, opened_done, read_mark, tidy, write_mark
-from connectors.jsonl.dropped import BadFile, Few, LeftAlone, bad, candidates, judged, too_large, why
+from connectors.jsonl.dropped import BadFile, BoundedList, LeftAlone, bad, candidates, ready_file, too_large, why
 from connectors.jsonl.lines import Changed, File, FileProblem, is_version, span
-from connectors.jsonl.naming import MARK, SUFFIXES, TAKING, done_name, parsed, shown, taking_name
+from connectors.jsonl.naming import MARK, SUFFIXES, TAKING, done_name, parse_name, shown, taking_name
 from connectors.jsonl.place import Place
 from syncd.connector import Context
 from syncd.errors import Unavailable
@@ -40,15 +40,15 @@ LOOK_EVERY = 1000  # entries between two looks at whether the pass is to end
 
 
 @dataclass(frozen=True, slots=True)
-class Stock:
+class Listing:
     """What stands in the folder at one moment."""
 
     files: Sequence[File]  # to be read, the first to arrive first
-    left_alone: Few[tuple[str, str]]  # name, and why: it is still being written, or not ours
-    problems: Few[BadFile]  # files that cannot be read or moved
+    left_alone: BoundedList[tuple[str, str]]  # name, and why: it is still being written, or not ours
+    problems: BoundedList[BadFile]  # files that cannot be read or moved
     fresh: bool = False  # files were stamped that no earlier pass has seen
     until: int = 0  # epoch milliseconds: greatest stamp ever given
-    is_whole: bool = True  # False: the done folder cannot be read just now
+    is_complete: bool = True  # False: the done folder cannot be read just now
 
 
 class Folder:
@@ -89,23 +89,23 @@ class Folder:
             )
         return found or None
 
-    def stock(self, *, look: bool = False) -> Stock:
+    def listing(self, *, read_only: bool = False) -> Listing:
         """Return the files to read, with what is new stamped and what was read moved; `look`: change nothing.
 
         Unavailable when the folder cannot be read.
         """
         self.identity()
         self._load()
-        problems: Few[BadFile] = Few()
-        left_alone: Few[tuple[str, str]] = Few()
+        problems: BoundedList[BadFile] = BoundedList()
+        left_alone: BoundedList[tuple[str, str]] = BoundedList()
         if self._trouble is not None:
             problems.add(self._trouble)
-        done = list(self._done_files(problems, look=look))
+        done = list(self._done_files(problems, read_only=read_only))
         known, new = self._dropped(problems, left_alone)
         stamped = self._stamp(new)
         whole = self._trouble is None
-        if look:
-            return Stock(_in_order([*done, *known, *stamped]), left_alone, problems, False, self._given, whole)
+        if read_only:
+            return Listing(_in_order([*done, *known, *stamped]), left_alone, problems, False, self._given, whole)
         present = {file.path.name for file in (*known, *stamped)}
         self._waiting = {name: entry for name, entry in self._waiting.items() if name in present}
         for file in stamped:
@@ -113,7 +113,7 @@ class Folder:
             self._waiting[file.path.name] = {"version": version, "stamp": file.stamp, "read": []}
         kept = [self._moved_aside(file, problems) for file in known] if whole else known
         self._keep()
-        return Stock(_in_order([*done, *kept, *stamped]), left_alone, problems, bool(stamped), self._given, whole)
+        return Listing(_in_order([*done, *kept, *stamped]), left_alone, problems, bool(stamped), self._given, whole)
 
     def mark_read(self, files: Collection[File], stream: str) -> None:
         """Keep that a pass of `stream` has read these to their end: a later pass moves them."""
@@ -128,7 +128,7 @@ class Folder:
         if self._waiting.pop(file.path.name, None) is not None:
             self._keep()
 
-    def put_off(self, file: File) -> bool:
+    def defer(self, file: File) -> bool:
         """Stamp a done file again that cannot be read just now: so it holds up no other, and is read when it can be.
 
         False where it keeps its stamp: it could not be renamed, or this pass only looks.
@@ -196,7 +196,9 @@ class Folder:
 
     # -- what stands there --------------------------------------------------------------
 
-    def _dropped(self, problems: Few[BadFile], left_alone: Few[tuple[str, str]]) -> tuple[list[File], list[File]]:
+    def _dropped(
+        self, problems: BoundedList[BadFile], left_alone: BoundedList[tuple[str, str]]
+    ) -> tuple[list[File], list[File]]:
         """Return the files that have a stamp, and those that are to get one: the first to be dropped, if many."""
         config, now = self._config, self._context.now()
         known: list[File] = []
@@ -207,7 +209,7 @@ class Folder:
                 continue
             try:
                 assert self._drop is not None
-                file = judged(self._drop, name, config, now)
+                file = ready_file(self._drop, name, config, now)
             except FileNotFoundError:
                 continue
             except LeftAlone as reason:
@@ -224,7 +226,7 @@ class Folder:
                 known.append(replace(file, stamp=entry["stamp"]))
         return known, new
 
-    def _names(self, left_alone: Few[tuple[str, str]]) -> Iterator[str]:
+    def _names(self, left_alone: BoundedList[tuple[str, str]]) -> Iterator[str]:
         """Yield the names to look at: by when they appeared, which nobody can forge."""
         config, place = self._config, self._drop
         assert place is not None
@@ -243,7 +245,7 @@ class Folder:
                 self._context.sleep(0)
             yield name
 
-    def _done_files(self, problems: Few[BadFile], *, look: bool) -> Iterator[File]:
+    def _done_files(self, problems: BoundedList[BadFile], *, read_only: bool) -> Iterator[File]:
         """Yield what was moved aside; a file that has changed since is stamped again, as what arrives.
 
         A stamp that the store does not know of and that is yet to come is forged: no stamp follows it.
@@ -251,10 +253,10 @@ class Folder:
         if self._done is None:
             return
         latest = max(self._given, to_ms(self._context.now()) + AHEAD)
-        unseen = None if look else self._context.store.get("unseen")
+        unseen = None if read_only else self._context.store.get("unseen")
         changed: list[tuple[File, bool]] = []
         for name, size in self._listed(self._done, problems):
-            named = parsed(name)
+            named = parse_name(name)
             if named is None or name.startswith(TAKING) or not named[2].lower().endswith(SUFFIXES):
                 continue
             stamp, named_size, dropped = named
@@ -262,11 +264,11 @@ class Folder:
             is_possible = stamp >= 0 and file.end <= latest
             if is_possible and size == named_size:
                 self._done_end = max(self._done_end, file.end)
-            if is_possible and (look or size == named_size) and (unseen is None or file.end < unseen):
+            if is_possible and (read_only or size == named_size) and (unseen is None or file.end < unseen):
                 yield file
             elif size > self._config.max_file_size:
                 problems.add(bad(dropped, too_large(self._config)))
-            elif look:
+            elif read_only:
                 problems.add(BadFile(f"{shown(dropped)} {FORGED}", GIVEN))
             else:
                 changed.append((file, is_possible))
@@ -279,7 +281,7 @@ class Folder:
             else:
                 problems.add(BadFile(f"{shown(file.name)} {FORGED}", GIVEN))
 
-    def _listed(self, done: Place, problems: Few[BadFile]) -> list[tuple[str, int]]:
+    def _listed(self, done: Place, problems: BoundedList[BadFile]) -> list[tuple[str, int]]:
         found: list[tuple[str, int]] = []
         try:
             for each in listed(done, problems):
@@ -341,7 +343,7 @@ class Folder:
 
     def _recognize(self, file: File) -> None:
         """Know a file again whose move was cut short."""
-        name, named = file.path.name, parsed(file.path.name)
+        name, named = file.path.name, parse_name(file.path.name)
         if not name.startswith(TAKING) or named is None:
             return
         stamp, _, dropped = named
@@ -354,7 +356,7 @@ class Folder:
 
     # -- moving -------------------------------------------------------------------------
 
-    def _moved_aside(self, file: File, problems: Few[BadFile]) -> File:
+    def _moved_aside(self, file: File, problems: BoundedList[BadFile]) -> File:
         """Return `file` where it stands now: among the done, where an earlier pass has read it whole."""
         key = file.path.name
         if self._moved.get(key) != file.stamp:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from connectors.jsonl.config import JsonlConfig
-from connectors.jsonl.objects import NotAnObject, as_written, parsed
+from connectors.jsonl.objects import NotAnObject, as_written, parse_object
 from connectors.jsonl.place import BLOCK, Place
 from syncd import files
 from syncd.activity import Kind
@@ -272,7 +272,7 @@ def _jsonl(physical: Iterator[_Physical]) -> Iterator[_Found]:
             yield offset, raw, number, {}, TOO_LONG, len(raw)
         elif raw.strip():
             try:
-                row, values = parsed(raw)
+                row, values = parse_object(raw)
             except NotAnObject as error:
                 yield offset, raw, number, {}, str(error), len(raw)
             else:

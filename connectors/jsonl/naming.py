@@ -41,7 +41,7 @@ def taking_name(name: str) -> str:
     return f"{TAKING}{secrets.token_hex(8)}-{name}"
 
 
-def parsed(name: str) -> tuple[int, int, str] | None:
+def parse_name(name: str) -> tuple[int, int, str] | None:
     """Return stamp, size and dropped name of a done name or a taking name. None if it is neither."""
     taking = _TAKING.fullmatch(name)
     named = _DONE.fullmatch(taking[1] if taking else name)
@@ -53,7 +53,7 @@ def dropped_name(name: str) -> str:
     """Return the name under which a file of the drop folder was dropped."""
     if not name.startswith(TAKING):
         return name
-    found = parsed(name)
+    found = parse_name(name)
     return found[2] if found else name.removeprefix(TAKING)
 
 

@@ -14,7 +14,7 @@ class NotAnObject(ValueError):
     """A line that is no JSON object, or exceeds a bound; says why, to follow "line 17 of x.jsonl"."""
 
 
-def parsed(raw: bytes) -> tuple[dict[str, Any], int]:
+def parse_object(raw: bytes) -> tuple[dict[str, Any], int]:
     """Return the object and about how many values it holds.
 
     A line in another encoding is refused: replaced characters would change names for good.
