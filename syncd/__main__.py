@@ -1,4 +1,4 @@
-"""`python -m syncd` is `syncd`."""
+"""Run `syncd` as `python -m syncd`."""
 
 from syncd.cli.main import main
 

@@ -11,7 +11,7 @@ Status = Literal["done", "unfinished", "not_sent"]
 
 @dataclass(frozen=True, slots=True)
 class Company:
-    """A company or account as the CRM holds it, uncleaned."""
+    """A company or account with the CRM's values, not yet cleaned."""
 
     crm_id: str
     name: str | None = None
@@ -20,10 +20,10 @@ class Company:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A contact, lead or bare address as the CRM holds it, uncleaned."""
+    """A contact, lead or bare address with the CRM's values, not yet cleaned."""
 
     email: str | None
-    crm_id: str | None = None  # None: a bare address, no CRM record behind it
+    crm_id: str | None = None  # None: a bare address without a CRM record
     name: str | None = None
     title: str | None = None
     department: str | None = None
@@ -35,31 +35,31 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """A person of our side as the CRM holds it, uncleaned."""
+    """A person of our side with the CRM's values, not yet cleaned."""
 
     crm_id: str | None
     email: str | None
     name: str | None = None
-    active: bool = True  # False: has left; still the owner of what they did
+    active: bool = True  # False: has left, and still owns their activities
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """One CRM record in our words, uncleaned. `rules.assess` decides if and how it is sent."""
+    """One CRM record in our fields, not yet cleaned. `rules.assess` decides its state."""
 
     kind: Kind
     occurred_at: datetime  # aware UTC; when it happened
     created_at: datetime  # aware UTC; when it entered the CRM
     status: Status = "done"
-    direction: Direction | None = None  # None: not known
+    direction: Direction | None = None  # None: unknown
     title: str | None = None  # call title or email subject
     duration_minutes: float | None = None
     outcome: str | None = None
     open_count: int | None = None
     click_count: int | None = None
     owner: Owner | None = None
-    sender: Person | None = None  # of an email: who it is from
+    sender: Person | None = None  # of an email
     contacts: tuple[Person, ...] = ()  # the CRM's own associations
-    others: tuple[Person, ...] = ()  # stand-ins where those yield nobody: header addresses, a callee
+    others: tuple[Person, ...] = ()  # used if `contacts` yields no one: header addresses, a callee
     companies: tuple[Company, ...] = ()  # of the activity itself
-    redacted: bool = False  # the CRM hides its content from the key; what stands here is not all there is
+    redacted: bool = False  # the CRM hides content from the key, so this draft is not complete

@@ -1,4 +1,4 @@
-"""Instants as text: fixed-width UTC, so that text order is time order."""
+"""Write and read instants as fixed-width UTC text, whose order is the order of time."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -11,7 +11,7 @@ def now() -> datetime:
 
 
 def later(at: datetime, by: timedelta) -> datetime:
-    """Return `at` plus `by`, or the last instant there is: CRMs hold dates such as 9999-12-31."""
+    """Return `at` plus `by`, or the last possible instant: CRMs hold dates such as 9999-12-31."""
     try:
         return at + by
     except OverflowError:
@@ -19,20 +19,20 @@ def later(at: datetime, by: timedelta) -> datetime:
 
 
 def text(at: datetime) -> str:
-    """Write `at` (aware) as `2026-01-01T00:00:00.000Z`; fractions of a millisecond are cut off."""
+    """Write `at` (aware) as `2026-01-01T00:00:00.000Z`. Fractions of a millisecond are dropped."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds")[:23] + "Z"
 
 
 def optional_text(at: datetime | None) -> str | None:
-    """Write `at` as `text` does; None stays None."""
+    """Write `at` as `text` does. None stays None."""
     return None if at is None else text(at)
 
 
 def instant(written: str) -> datetime:
-    """Read what `text` wrote."""
+    """Read an instant that `text` wrote."""
     return datetime.fromisoformat(written)
 
 
 def optional_instant(written: str | None) -> datetime | None:
-    """Read what `optional_text` wrote."""
+    """Read an instant that `text` wrote. None stays None."""
     return None if written is None else datetime.fromisoformat(written)

@@ -1,13 +1,12 @@
-"""The contract between syncd and a connector, which reads one CRM and knows it alone.
+"""The contract between syncd and a connector, the only part that knows its CRM.
 
-A connector is a class found by the entry-point group `syncd.connectors`. One object
-serves one pass over one source:
+A connector is a class in the entry-point group `syncd.connectors`. One object serves one pass over one source:
 
     since ─► fetch(stream, Window) ──► Page, Page, …     ascending modification time
     ids   ─► fetch_ids(stream, ids) ─► Page, Page, …     past every cache
     Record ─► normalize(stream, record) ─► Draft          pure, no IO
 
-The engine decides windows and keeps the watermark; the connector only reads.
+The engine decides windows and keeps the watermark. The connector only reads.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -27,7 +26,7 @@ from syncd.types.schedule import Schedule
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """One kind of record of a source, with a watermark of its own."""
+    """One kind of record of a source, with its own watermark."""
 
     name: str  # e.g. calls
     kind: Kind  # what its records become
@@ -35,7 +34,7 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """A record that exists: its id and when the CRM says it was last modified."""
+    """An existing record: its id, and its modification time in the CRM."""
 
     crm_id: str
     modified_at: datetime  # aware UTC, the CRM's clock, milliseconds
@@ -43,73 +42,72 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The CRM's row, untouched, with what belongs to it."""
+    """The CRM's row, unmodified, with its related rows."""
 
     ref: Ref
-    row: Mapping[str, Any]  # as the CRM gave it
-    related: Mapping[str, Any] = field(default_factory=dict)  # whatever normalize needs beside it
+    row: Mapping[str, Any]  # unmodified
+    related: Mapping[str, Any] = field(default_factory=dict)  # anything else that normalize needs
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Up to about 1,000 records, complete, and every ref read on the way.
+    """Up to about 1,000 complete records, and the ref of every record read.
 
-    `refs` holds every record read, also those that `needed` waved off; its greatest
-    modification time is safe as a watermark, as far as `complete_until` goes: everything up to the
-    earlier of the two, as far as the CRM showed it, stands in this page or an earlier one.
-    It may fall between records of one time, because windows are inclusive. `complete_until` is the
-    window's end, on its last page for certain; a page that shows rows later than their
-    place says less.
+    `refs` includes the records that `needed` left out. The page is complete up to the greatest modification time in
+    `refs` or up to `complete_until`, whichever is earlier: every record up to then that the CRM showed is in this page
+    or an earlier one. So that time is safe as a watermark. It may fall between records with the same time, because
+    windows are inclusive. On the last page `complete_until` is the window's end. A page whose rows may show a newer
+    time than their position gives an earlier one.
 
-    `withheld` on a window's last page ends the pass of that stream with this error, after
-    everything is booked. Each record that lacks its content says so by `Draft.redacted`: it is
-    held, does not age, and is looked up again once a window ends without `withheld`.
+    `withheld` on a window's last page ends the pass of that stream with this error, after everything is booked. Each
+    record without its content has `Draft.redacted`. syncd holds it without ageing it, and looks it up again once a
+    window ends without `withheld`.
     """
 
     refs: Sequence[Ref]
     records: Sequence[Record]
-    complete_until: datetime | None = None  # no watermark goes beyond it; the CRM's clock; None in fetch_ids
-    missing: Sequence[str] = ()  # fetch_ids alone: ids that the CRM did not find
-    withheld: SyncdError | None = None  # why the key may not see the content of this stream's records; None: it may
+    complete_until: datetime | None = None  # low watermark, by the CRM's clock; None in fetch_ids
+    missing: Sequence[str] = ()  # only from fetch_ids: ids that the CRM did not find
+    withheld: SyncdError | None = None  # why the key may not see this stream's content; None: it may
 
 
-# Told what was read, it answers which crm_ids must be read whole; the others are known as they stand.
+# Given the refs of a page, returns the crm_ids to read in full. The ledger has the others unchanged.
 Needed = Callable[[Sequence[Ref]], Collection[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A stretch of modification time, both ends inclusive."""
+    """A span of modification time, both ends inclusive."""
 
     since: datetime  # aware UTC
-    until: datetime | None  # None: up to the pass's start by the CRM's clock, which the connector finds out
+    until: datetime | None  # None: the pass's start by the CRM's clock, which the connector learns
     needed: Needed
 
 
 class Store(Protocol):
-    """What a connector may keep from pass to pass: small, JSON-able, no personal secret."""
+    """Keep small JSON values from pass to pass, without secrets or personal data."""
 
     def get(self, key: str, *, max_age: timedelta | None = None) -> Any:
-        """Return what was put under `key`, or None when there is nothing or it is older than `max_age`."""
+        """Return the value of `key`, or None if it is missing or older than `max_age`."""
 
     def put(self, key: str, value: Any) -> None:
-        """Keep `value`, a JSON-able object; it is committed with the pass."""
+        """Keep `value`, a JSON value. It is committed with the pass."""
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What syncd lends to a connector for one pass."""
+    """The services that syncd gives a connector for one pass."""
 
     source: str  # the source's name
     store: Store
     now: Callable[[], datetime]  # aware UTC, the local clock
-    sleep: Callable[[float], None]  # seconds; raises Stopped when the pass is to end
-    read_only: bool = False  # a dry run or a check: nothing outside may be changed
-    turn_s: float | None = None  # a check: how long to wait in all for limits and failures; None: as a pass does
-    clock: ServerClock | None = None  # the CRM's: who asks over a network lets it learn from each response
+    sleep: Callable[[float], None]  # seconds; raises Stopped if the pass must end
+    read_only: bool = False  # a dry run or a check: change nothing outside
+    turn_s: float | None = None  # a check: total wait for limits and failures; None: a pass's rules apply
+    clock: ServerClock | None = None  # the CRM's clock; call its `learn` for each response
 
     def server_clock(self) -> ServerClock:
-        """Return `clock`, or a new one if syncd lent none."""
+        """Return `clock`, or a new one if it is None."""
         return self.clock or ServerClock(self.now)
 
 
@@ -120,13 +118,13 @@ class Finding:
     what: str  # e.g. scope sales-email-read
     ok: bool
     message: str
-    hint: str = ""  # what to do; empty when ok
-    warning: bool = False  # not ok, but nothing fails for it
-    exit_code: int = 0  # what it contributes when not ok
+    hint: str = ""  # what to do; empty if ok
+    warning: bool = False  # not ok, but does not change the exit code
+    exit_code: int = 0  # if not ok
 
 
 class Settle(BaseModel):
-    """How long a call or email waits before it is read again and sent for good."""
+    """How long a new call or email waits before it is read again and sent."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -135,7 +133,7 @@ class Settle(BaseModel):
 
 
 class SourceConfig(BaseModel):
-    """What every source's table may hold; a connector's own model adds to it."""
+    """The keys of every source. A connector's own model adds to them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -144,7 +142,7 @@ class SourceConfig(BaseModel):
     overlap: Duration = timedelta(minutes=15)
     settle: Settle = Settle()
     external_id: str = "{source}-{kind}-{id}"
-    schedule: Schedule = Schedule()  # of the daemon's passes over it; without `every` and `cron` that of [schedule]
+    schedule: Schedule = Schedule()  # of the daemon's passes; if neither `every` nor `cron` is set, [schedule] applies
     timeout: Positive = timedelta(seconds=30)
 
     @field_validator("external_id")
@@ -157,15 +155,15 @@ class SourceConfig(BaseModel):
             for kind, crm_id in (("call", "1"), ("email", "1"), ("call", "2"))
         )
         if first in others:
-            raise ValueError("must tell records apart: use {kind} and {id}")
+            raise ValueError("must give each record its own id: use {kind} and {id}")
         return template
 
 
 class Connector(Protocol):
     """Read one CRM. Methods that do IO raise Unavailable, Unauthorized, Stopped or ConfigError, nothing else.
 
-    ConfigError: what only a request shows, e.g. a CA file or a proxy that cannot be used. It ends the source's pass
-    with exit code 78; other sources go on.
+    ConfigError is for a mistake that only a request shows, e.g. an invalid CA file or proxy. It ends the source's
+    pass with exit code 78. Other sources continue.
     """
 
     Config: ClassVar[type[SourceConfig]]  # the model of its configuration table
@@ -175,40 +173,40 @@ class Connector(Protocol):
         """Make no request yet."""
 
     def identity(self) -> str | None:
-        """Return the portal's or org's id, from the store where that is safe; None when it will not tell."""
+        """Return the portal's or org's id, from the store if that is safe. None if the CRM does not identify itself."""
 
     def fetch(self, stream: str, window: Window) -> Iterator[Page]:
-        """Yield what was modified within `window`, ascending by modification time."""
+        """Yield the records modified within `window`, in ascending order of modification time."""
 
     def fetch_ids(self, stream: str, ids: Sequence[str]) -> Iterator[Page]:
-        """Yield the records of `ids`, asked anew: no cache is believed. At most 1,000 ids."""
+        """Yield the records of `ids`, at most 1,000, read from the CRM and not from a cache."""
 
     def normalize(self, stream: str, record: Record) -> Draft | None:
-        """Say what a record means; None: not an activity (a draft, an open task).
+        """Return a record as a draft. None if it is no activity (an unsent draft, an open task).
 
-        Pure. Any exception marks the record unreadable: it becomes a dead row, not a stop. The
-        row shows the message of an `Unreadable`, and of any other exception its type alone.
+        Pure. Any exception makes the record a dead row, and the pass continues. The row shows the message of an
+        `Unreadable`, and only the type of any other exception.
         """
 
     def owners(self) -> Sequence[Owner]:
-        """Return the CRM's people of our side, active and gone, as far as read; no request once a page was read."""
+        """Return the CRM's users, active or not, that are known so far. Makes no request after the first page."""
 
     def count(self, stream: str, window: Window) -> int:
-        """Return how many records were modified within `window` (`needed` is not asked)."""
+        """Return the number of records modified within `window`. `needed` is not called."""
 
     def check(self) -> list[Finding]:
-        """Try credentials, scopes and identity against the CRM; what fails is a finding, not an exception."""
+        """Test credentials, scopes and identity against the CRM. A failure is a finding, not an exception."""
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Close all connections."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
     """A configured connector."""
 
-    name: str  # the name of its table, and of its rows in the ledger
-    config: SourceConfig  # of the connector's own Config
+    name: str  # of its table, and of its rows in the ledger
+    config: SourceConfig  # an instance of the connector's Config
     connector: type[Connector]
 
 

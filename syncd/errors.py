@@ -1,19 +1,19 @@
-"""What can go wrong, grouped by what happens next, and the exit code of each.
+"""All errors, grouped by the action that follows, with their exit codes.
 
 SyncdError                        1   a bug, unless a subclass says otherwise
-├── NoSuchActivity               66   `explain` was asked for an id the ledger does not hold
-├── Unavailable                  69   a CRM or Recotap cannot be reached, or is out of quota: the next pass goes on
-│   └── Malformed                69   it answered what nobody can read
+├── NoSuchActivity               66   the ledger does not hold the id that was asked for
+├── Unavailable                  69   a CRM or Recotap cannot be reached, or is out of quota: the next pass continues
+│   └── Malformed                69   its response cannot be parsed
 ├── LedgerError                  74   the ledger cannot be read or written
-├── LedgerHeld                   75   another syncd works on this ledger
-├── Unauthorized                 77   credentials refused, or a scope missing
-├── ConfigError                  78   the configuration is wrong: every mistake in one report
-├── Unreadable                        one record makes no sense: a dead row, and the pass goes on
-└── Stopped                           a signal asked us to leave; 130 or 143
+├── LedgerHeld                   75   another syncd holds this ledger
+├── Unauthorized                 77   credentials were refused, or a scope is missing
+├── ConfigError                  78   the configuration is wrong: all mistakes in one report
+├── Unreadable                        one record cannot be interpreted: a dead row, and the pass continues
+└── Stopped                           a signal asked syncd to exit: 130 or 143
 
-Messages say what and which, never a token, an address, a subject, a name or a
-phone number; hints say what the operator can do. Both are made fit to be stored, logged and shown here,
-because a connector may put a server's words or a file's name into them.
+A message names the problem and the item, never a token, an address, a subject, a name or a phone number. A hint names
+the operator's remedy. Both are cleaned here before they are stored, logged or shown, because a connector may put a
+server's words or a file's name into them.
 """
 
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ from syncd.text import MOST, fit_value
 
 
 class Exit(IntEnum):
-    """Exit codes of `sync`; where several apply, `worst` picks the one to report."""
+    """Exit codes of `sync`. If several apply, `worst` chooses the one to report."""
 
     OK = 0
     BUG = 1
@@ -42,7 +42,7 @@ class Exit(IntEnum):
     SIGTERM = 143
 
 
-# Several causes in one pass: the first of these is reported (design 4.2, which leaves signals and bugs open).
+# If one pass has several causes, the first of these is reported (design 4.2).
 PRECEDENCE = (
     Exit.SIGINT,
     Exit.SIGTERM,
@@ -59,16 +59,16 @@ PRECEDENCE = (
 
 
 def worst(codes: Iterable[int]) -> Exit:
-    """Return the one exit code that stands for all `codes`; OK when there are none.
+    """Return the exit code to report for all `codes`. OK if there are none.
 
-    A code that has no place in the order, a connector's own, counts as a bug: never as OK.
+    A code outside PRECEDENCE, e.g. a connector's own, counts as a bug.
     """
     found = set(codes) - {Exit.OK}
     return next((code for code in PRECEDENCE if code in found), Exit.BUG if found else Exit.OK)
 
 
 class SyncdError(Exception):
-    """Say what went wrong and, in `hint`, what the operator can do about it."""
+    """An error with a message for the operator and, in `hint`, the remedy."""
 
     exit_code: Exit = Exit.BUG
 
@@ -79,12 +79,12 @@ class SyncdError(Exception):
 
     @property
     def summary(self) -> str:
-        """Return everything that is wrong, in one line."""
+        """Return the whole error in one line."""
         return self.message
 
 
 class NoSuchActivity(SyncdError):
-    """The ledger holds no activity of that id."""
+    """The ledger holds no activity with that id."""
 
     exit_code = Exit.NO_SUCH_ACTIVITY
 
@@ -92,8 +92,8 @@ class NoSuchActivity(SyncdError):
 class Unavailable(SyncdError):
     """A CRM or Recotap could not be reached, or is out of quota.
 
-    `pause_until` (aware UTC) is set when it told us to stay away for a minute or
-    longer: the ledger keeps that, and no request is made before.
+    `pause_until` (aware UTC) is set if the server asked for a pause of a minute or more. The ledger keeps it, and
+    syncd makes no request before then.
     """
 
     exit_code = Exit.UNAVAILABLE
@@ -104,11 +104,11 @@ class Unavailable(SyncdError):
 
 
 class Malformed(Unavailable):
-    """An answer that nobody can read: HTML, cut JSON, or JSON of another shape."""
+    """A response cannot be parsed: HTML, truncated JSON, or JSON of another shape."""
 
 
 class LedgerError(SyncdError):
-    """The ledger cannot be read or written: full, read-only, corrupt, or of a newer syncd."""
+    """The ledger cannot be read or written: full, read-only, corrupt, or written by a newer syncd."""
 
     exit_code = Exit.LEDGER
 
@@ -126,10 +126,10 @@ class Unauthorized(SyncdError):
 
 
 class Unreadable(SyncdError):
-    """One record makes no sense to its connector; the message, which its row keeps and shows, says where and why.
+    """A connector cannot interpret one record. Its row keeps and shows the message, which says where and why.
 
-    It never ends a pass, so it has no exit code of its own. As in every message, nothing of the
-    record itself stands in it: "line 17 of deals-2026-03.jsonl is not JSON".
+    It never ends a pass, so it has no exit code of its own. As every message, it holds nothing of the record itself:
+    "line 17 of deals-2026-03.jsonl is not JSON".
     """
 
 
@@ -138,12 +138,12 @@ class Problem:
     """One mistake in the configuration."""
 
     path: str  # dotted, e.g. sources.hubspot.start
-    message: str  # what stands there and what is expected
-    hint: str = ""  # what would be right
+    message: str  # the mistake, and the expected value
+    hint: str = ""  # the remedy
 
 
 class ConfigError(SyncdError):
-    """The configuration is wrong; `problems` lists every mistake. None is listed where there is no configuration."""
+    """The configuration is wrong. `problems` lists every mistake; it is empty if there is no configuration."""
 
     exit_code = Exit.CONFIG
 
@@ -156,11 +156,11 @@ class ConfigError(SyncdError):
 
     @property
     def summary(self) -> str:
-        """Return the mistakes themselves where there are any: their number alone helps nobody."""
+        """Return all mistakes in one line, or the message if none is listed."""
         return "; ".join(f"{problem.path} {problem.message}" for problem in self.problems) or self.message
 
 
 class Stopped(SyncdError):
-    """A signal asked us to leave; `exit_code` is 128 plus its number."""
+    """A signal asked syncd to exit. `exit_code` is 128 plus its number."""
 
     exit_code = Exit.SIGTERM

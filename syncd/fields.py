@@ -1,4 +1,4 @@
-"""Read what a CRM writes into its fields, with forbearance; pure, and nothing here raises but `from_ms`."""
+"""Parse CRM field values leniently. Pure. Only `from_ms` raises."""
 
 import math
 import re
@@ -10,17 +10,17 @@ from typing import Any
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 THOUSANDS = re.compile(r"^-?\d{1,3}(,\d{3})+(\.\d+)?$")  # "1,234": seen by Airbyte's users
-LONGEST = 132_000  # characters of a field that are read; the longest of a CRM has 131,072 (Salesforce, long text area)
-# Each begins at `<`, or has a bound: no field of prose takes longer than its length.
+LONGEST = 132_000  # characters of a field that are read; a CRM's longest has 131,072 (Salesforce, long text area)
+# Each starts at `<` or is bounded, so the time grows only with the length of the field.
 IN_BRACKETS = re.compile(r"<\s{0,9}([^<>\s;@]{1,320}@[^<>\s;@]{1,255})\s{0,9}>")
 BARE = re.compile(r"[^\s<>()\[\],;:\"\\@]{1,64}@[^\s<>()\[\],;:\"\\@]{1,255}")
-NAME_MOST = 200  # characters before `<` that are taken for a name
-# All that email.utils raises for odd text: it calls itself for each ( and each :
+NAME_MOST = 200  # characters before `<` that may be a name
+# All that email.utils raises for odd text. It recurses at each ( and each :
 ODD = (RecursionError, ValueError, IndexError, TypeError, AttributeError)
 
 
 def parse_text(value: Any) -> str | None:
-    """Return a trimmed text, cut to LONGEST; None for null, "" (both mean empty) and whatever is no scalar."""
+    """Return a trimmed text of at most LONGEST characters. None if it is null, empty or not a scalar."""
     if isinstance(value, str):
         return value[:LONGEST].strip() or None
     if value is None or isinstance(value, bool | dict | list):
@@ -29,14 +29,14 @@ def parse_text(value: Any) -> str | None:
 
 
 def dig(value: Any, *path: str) -> Any:
-    """Return what stands at `path` in nested objects; None where that is not what they are."""
+    """Return the value at `path` in nested objects. None if any part is missing or no object."""
     for name in path:
         value = value.get(name) if isinstance(value, dict) else None
     return value
 
 
 def number(value: Any) -> float | None:
-    """Return a finite number, written as "3800", "3800.0" or "1,234"; None for all else, e.g. "3092;388"."""
+    """Return a finite number, written as "3800", "3800.0" or "1,234". None for anything else, e.g. "3092;388"."""
     written = parse_text(value)
     if written is None:
         return None
@@ -50,18 +50,18 @@ def number(value: Any) -> float | None:
 
 
 def count(value: Any) -> int | None:
-    """Return a whole number from 0 on."""
+    """Return a whole number of 0 or more. None for anything else. Fractions are dropped."""
     found = number(value)
     return None if found is None or found < 0 else int(found)
 
 
 def parse_time(value: Any) -> datetime | None:
-    """Return an instant, written as ISO 8601 (UTC where it names no zone) or as epoch milliseconds."""
+    """Return the instant (aware UTC) of ISO 8601 or epoch milliseconds. UTC if no zone is named. None if invalid."""
     written = parse_text(value)
     if written is None:
         return None
     try:
-        if written[:5].isdigit() or written[0] == "-":  # five digits at the start are no year
+        if written[:5].isdigit() or written[0] == "-":  # five digits at the start cannot be a year
             return from_ms(int(float(written)))
         found = datetime.fromisoformat(written)
         return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
@@ -75,19 +75,19 @@ def to_ms(at: datetime) -> int:
 
 
 def from_ms(ms: int) -> datetime:
-    """Return the instant of epoch milliseconds; OverflowError beyond the calendar."""
+    """Return the instant (aware UTC) of epoch milliseconds. OverflowError beyond the calendar."""
     return EPOCH + timedelta(milliseconds=ms)
 
 
 def full_name(first: Any, last: Any) -> str | None:
-    """Return "first last", as far as there is any."""
+    """Return "first last", or the one of them that is set. None if neither is."""
     return " ".join(part for part in (parse_text(first), parse_text(last)) if part) or None
 
 
 def addresses(value: Any) -> list[tuple[str | None, str]]:
-    """Return (name, address) of a header-like list.
+    """Return the (name, address) pairs of a header-like list.
 
-    Several are separated by `;` or `,`; the sample has the form `ToFirst+ToLast<to@test.com>`.
+    They are separated by `;` or `,`. The vendor's sample has the form `ToFirst+ToLast<to@test.com>`.
     """
     found: list[tuple[str | None, str]] = []
     for piece in (parse_text(value) or "").split(";"):

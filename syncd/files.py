@@ -1,8 +1,8 @@
-"""Open, read, create and rename files that somebody else may reach. No other module opens such a file.
+"""Open, read, create and rename files that other users can reach. No other module opens such a file.
 
 A name proves nothing: it may be a link, a FIFO or a device by the time it is opened. So each file is judged by its
-open handle. Opening never waits for a writer, a read has a bound in bytes, and whatever is made has a name that
-nobody can have planted. Errors are OSError: `Refused` if the file is not what it has to be.
+open handle. Opening never waits for a writer, a read has a bound in bytes, and a new file has a name that cannot be
+guessed. Errors are OSError: `Refused` if the file does not meet the conditions.
 """
 
 import errno
@@ -17,11 +17,11 @@ from pathlib import Path
 BLOCK = 64 * 1024  # bytes read at once
 MOST_LINKS = 40  # in one path, as the kernel counts them
 EXPECTED = ", expected a regular file"
-LINK = "find out who made the link; if it is right, name the file that it leads to"
+LINK = "find out who made the link. If it is right, name the file that it leads to"
 FOREIGN = "find out who put it there and remove it, or name another file"
 STREAM = "write it to a file, and name that"
 OWNER = "give it to the right user (chown), or run syncd as the user it belongs to"
-PART = ".part"  # ends the name of a file that is still being written
+PART = ".part"  # suffix of a file that is still being written
 
 _KINDS = (
     (stat.S_ISLNK, "a symbolic link"),
@@ -34,9 +34,9 @@ _KINDS = (
 
 
 class Refused(OSError):
-    """The file is not what it has to be. `strerror` says why, to follow its name: "is a FIFO".
+    """The file does not meet the conditions. `strerror` says why, to follow its name: "is a FIFO".
 
-    `remedy` is what the operator can do about it.
+    `remedy` tells the operator what to do.
     """
 
     def __init__(self, why: str, path: Path, *, remedy: str = "") -> None:
@@ -45,20 +45,20 @@ class Refused(OSError):
 
 
 def why(error: OSError) -> str:
-    """Return what is wrong as a message of the system has it: "Is a FIFO", "Permission denied"."""
+    """Return the reason in the form of the system's messages: "Is a FIFO", "Permission denied"."""
     text = (error.strerror or type(error).__name__).removesuffix(EXPECTED)
     return text[:1].upper() + text[1:]
 
 
 def trusted() -> frozenset[int]:
-    """Return the user ids whose files syncd may act on: root's and the caller's."""
+    """Return the user ids whose files syncd may use: root's and the caller's."""
     return frozenset({0, os.geteuid()})
 
 
 def resolve(path: Path, *, owners: Collection[int]) -> Path:
-    """Return the absolute path without links; the last parts may be missing.
+    """Return the absolute path without links. The last parts may be missing.
 
-    Refused if it leads through a link of anybody but `owners`, who could send us anywhere with it.
+    Refused if a link on the way belongs to a user outside `owners`, who could point it anywhere.
     """
     found, links = Path(os.sep), 0
     left = [*reversed((path if path.is_absolute() else Path.cwd() / path).parts)]
@@ -84,7 +84,7 @@ def resolve(path: Path, *, owners: Collection[int]) -> Path:
 
 
 def make_folders(path: Path) -> None:
-    """Make a folder and those above it that are missing, for the caller alone. Nothing that is there changes."""
+    """Make a folder and its missing parents, for the caller alone. Existing folders do not change."""
     try:
         path.mkdir(mode=0o700)
     except FileNotFoundError:
@@ -104,16 +104,16 @@ def open_regular(
     one_name: bool = False,
     dir_fd: int | None = None,
 ) -> int:
-    """Return a descriptor of an existing regular file. It neither waits nor makes one.
+    """Return a descriptor of an existing regular file. Never waits, never creates a file.
 
-    Links are followed only if `follow`. `owners`: the user ids it may belong to, None for any.
-    `one_name`: it may have no other hard link. FileNotFoundError if it is missing.
-    `dir_fd`: the folder's handle in which a relative `path` begins.
+    Links are followed only if `follow`. `owners` are the allowed user ids, None for any. With `one_name` it may
+    have no other hard link. `dir_fd` is the open folder in which a relative `path` starts. FileNotFoundError if it
+    is missing, Refused if it does not meet the conditions.
     """
     found = (
         path.stat(follow_symlinks=follow) if dir_fd is None else os.stat(path, dir_fd=dir_fd, follow_symlinks=follow)
     )
-    _require(found, path, owners, one_name=one_name)  # before opening it, because that may act on a device
+    _require(found, path, owners, one_name=one_name)  # before it is opened, because opening a device may have an effect
     nofollow = 0 if follow else os.O_NOFOLLOW
     try:
         handle = os.open(path, flags | nofollow | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=dir_fd)
@@ -144,14 +144,14 @@ def read(path: Path, *, most: int, follow: bool = False, owners: Collection[int]
 
 
 def create(path: Path, mode: int = 0o600, *, dir_fd: int | None = None) -> int:
-    """Make a new file and return a descriptor to write it. FileExistsError if anything has that name."""
+    """Create a file and return a descriptor to write it. FileExistsError if the name is taken."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=dir_fd)
 
 
 def write(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Put a whole file in place of what `path` names. It outlasts a power failure.
+    """Replace the file at `path` in one step. The result survives a power failure.
 
-    A link that stands there is replaced, not followed.
+    A link at `path` is replaced, not followed.
     """
     part = unguessable(path)
     handle = create(part, mode)
@@ -172,12 +172,12 @@ def write(path: Path, content: bytes, mode: int = 0o600) -> None:
 
 
 def unguessable(path: Path) -> Path:
-    """Return a hidden name beside `path` that nobody can have planted, for a file still being written."""
+    """Return a hidden name beside `path` that cannot be guessed, for a file still being written."""
     return path.with_name(f".syncd-{secrets.token_hex(8)}{PART}")
 
 
 def sync_folder(path: Path) -> None:
-    """Make renames in a folder outlast a power failure."""
+    """Let renames in a folder survive a power failure."""
     folder = open_folder(path)
     try:
         os.fsync(folder)
@@ -186,7 +186,7 @@ def sync_folder(path: Path) -> None:
 
 
 def open_folder(path: Path, *, follow: bool = True) -> int:
-    """Return a descriptor of a folder. NotADirectoryError if it is none, Refused if it is a link and not `follow`."""
+    """Return a descriptor of a folder. Refused for a link unless `follow`, NotADirectoryError for anything else."""
     if not follow and stat.S_ISLNK(path.lstat().st_mode):
         raise Refused("is a symbolic link", path)
     nofollow = 0 if follow else os.O_NOFOLLOW
@@ -195,9 +195,9 @@ def open_folder(path: Path, *, follow: bool = True) -> int:
 
 @contextmanager
 def pinned(path: Path) -> Iterator[int]:
-    """Hold a handle of whatever `path` names, a link included, that only tells of it (O_PATH).
+    """Hold a handle of `path`, even of a link, that can only be inspected (O_PATH).
 
-    Closing it drops no lock: an ordinary descriptor of a SQLite file would drop all that this process holds on it
+    Closing it drops no lock. An ordinary descriptor of a SQLite file would drop all of this process's locks on it
     (sqlite.org/howtocorrupt.html, 2.2).
     """
     handle = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -210,7 +210,7 @@ def pinned(path: Path) -> Iterator[int]:
 def require_regular(
     handle: int, path: Path, *, owners: Collection[int] | None = None, one_name: bool = False
 ) -> os.stat_result:
-    """Return the status of an open file. Refused unless it is regular, of `owners` and with `one_name` if asked."""
+    """Return the status of an open file. Refused unless it is regular and meets `owners` and `one_name`."""
     found = os.fstat(handle)
     _require(found, path, owners, one_name=one_name)
     return found
@@ -219,14 +219,14 @@ def require_regular(
 def make_private(handle: int) -> None:
     """Let only the owner read and write the file of a `pinned` handle."""
     try:
-        Path(f"/proc/self/fd/{handle}").chmod(0o600)  # fchmod refuses such a handle
+        Path(f"/proc/self/fd/{handle}").chmod(0o600)  # fchmod rejects an O_PATH handle
     except FileNotFoundError:  # no /proc here
         if stat.S_IMODE(os.fstat(handle).st_mode) != 0o600:
             raise
 
 
 def kind(mode: int) -> str:
-    """Return what a file of `mode` is, e.g. "a FIFO"; "" for a regular one."""
+    """Return the kind of file that `mode` tells, e.g. "a FIFO". "" for a regular file."""
     return next((name for holds, name in _KINDS if holds(mode)), "" if stat.S_ISREG(mode) else "no regular file")
 
 
@@ -244,7 +244,7 @@ def _require(found: os.stat_result, path: Path, owners: Collection[int] | None, 
 
 
 def _mount(path: Path) -> Path:
-    """Return the topmost directory of the file system that holds `path`. All names of a file are below it."""
+    """Return the mount point above `path`. All names of a file are below it."""
     top = Path(os.path.realpath(path.parent))
     with suppress(OSError):
         device = top.stat().st_dev

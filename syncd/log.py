@@ -1,9 +1,9 @@
-"""Logs on stderr: pretty on a terminal, JSON lines otherwise, with priorities under journald.
+"""Log to stderr: readable text on a terminal, otherwise JSON lines, with priorities under journald.
 
     log = structlog.get_logger()
     log.info("pull.finished", source="hubspot", stream="calls", seen=12)
 
-Events are `noun.verb`, facts are keys. Every line, also one of a library's, passes `redact_value`.
+Events are `noun.verb`, facts are keys. Every line, including a library's, passes through `redact_value`.
 """
 
 import logging
@@ -23,7 +23,7 @@ from syncd.text import fit
 
 Event = MutableMapping[str, Any]
 
-LONGEST = 4000  # characters of a text in a log line
+LONGEST = 4000  # characters of one value in a log line
 MARGIN = 8192  # no secret is longer
 
 # The numbers of syslog(3), which journald reads from the start of a line.
@@ -31,9 +31,9 @@ PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 
 
 def configure(verbose: bool = False, stream: TextIO | None = None) -> None:
-    """Send all logs, libraries' warnings included, to `stream` (stderr); `verbose` adds debug lines.
+    """Send all logs, including libraries' warnings, to `stream` (default stderr). `verbose` adds debug lines.
 
-    May be called again: the last call holds.
+    It may be called again. The last call counts.
     """
     stream = stream or sys.stderr
     level = logging.DEBUG if verbose else logging.INFO
@@ -47,11 +47,11 @@ def configure(verbose: bool = False, stream: TextIO | None = None) -> None:
     for handler in [handler for handler in root.handlers if isinstance(handler, _Foreign)]:
         root.removeHandler(handler)
     root.addHandler(_Foreign())
-    root.setLevel(logging.WARNING)  # what urllib3 and httpx say below that holds URLs, not news
+    root.setLevel(logging.WARNING)  # below that, urllib3 and httpx log URLs
 
 
 class _Unbreakable:
-    """A stream whose failures stop nobody: a log on a full disk, or a pipe whose reader is gone, is no reason to."""
+    """A stream that ignores its failures: a full disk or a closed pipe must not stop a pass."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -79,7 +79,7 @@ def _dress(stream: TextIO) -> list[structlog.typing.Processor]:
 
 
 def _is_journal(stream: TextIO) -> bool:
-    """Say whether `stream` is the one that systemd connected, not a file it was redirected to since."""
+    """Tell whether `stream` is the one that systemd connected. It may have been redirected to a file since."""
     device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
     try:
         status = os.fstat(stream.fileno())
@@ -94,7 +94,7 @@ def _prefix_priority(logger: Any, method: str, event: Event) -> str:
 
 
 def _redact(_logger: Any, _method: str, event: Event) -> Event:
-    """Take out what is private, then what a terminal would obey. Only a traceback keeps its lines."""
+    """Remove private data, then characters that a terminal would obey. Only a traceback keeps its lines."""
     return {
         fit(str(key)): _lines(redact(str(value))) if key == "exception" else _fit(redact_value(_cut(value)))
         for key, value in event.items()
@@ -102,12 +102,12 @@ def _redact(_logger: Any, _method: str, event: Event) -> Event:
 
 
 def _cut(value: Any) -> Any:
-    """Cut a text before it is searched, far enough behind what is shown that no secret is cut in two."""
+    """Truncate a text before it is searched. MARGIN keeps a secret whole that begins in the visible part."""
     return value[: LONGEST + MARGIN] if isinstance(value, str) else value
 
 
 def _fit(value: Any) -> Any:
-    """Return what `redact_value` returned with every text in it fit to be shown."""
+    """Clean every text in a value that `redact_value` returned."""
     if isinstance(value, str):
         return fit(value, LONGEST)
     if isinstance(value, dict):
@@ -116,7 +116,7 @@ def _fit(value: Any) -> Any:
 
 
 def _lines(text: str) -> str:
-    """Return a traceback fit to be shown, line by line."""
+    """Clean a traceback line by line."""
     return "\n".join(f"{line[: len(line) - len(line.lstrip(' '))]}{fit(line)}" for line in text.split("\n"))
 
 
@@ -132,7 +132,7 @@ def _render_exception(_logger: Any, _method: str, event: Event) -> Event:
 
 
 def render(error: BaseException) -> str:
-    """Return the traceback of `error` and of what caused it: code lines, never a value of a variable.
+    """Return the traceback of `error` and its causes. It shows code lines, never a variable's value.
 
     The message of an exception that may quote a record is left out.
     """
@@ -143,7 +143,7 @@ def render(error: BaseException) -> str:
 
 
 class _Foreign(logging.Handler):
-    """Pass on what libraries say through the standard library's logging."""
+    """Pass on libraries' records of the standard library's logging."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:

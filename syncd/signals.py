@@ -1,4 +1,4 @@
-"""Signals: a request to stop one pass, or events for the daemon's queue."""
+"""Turn signals into a request to stop a pass, or into events of the daemon's queue."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ class StopRequest:
 
 @contextmanager
 def handling(stop: StopRequest) -> Iterator[None]:
-    """Let SIGINT and SIGTERM request the end. A second one exits at once: the ledger survives that."""
+    """Let SIGINT and SIGTERM request the end within the block. A second signal exits at once: the ledger survives."""
 
     def handler(number: int, frame: FrameType | None) -> None:
         if stop.requested:
@@ -41,9 +41,9 @@ def handling(stop: StopRequest) -> Iterator[None]:
 
 @contextmanager
 def queued(events: "SimpleQueue[Any]") -> Iterator[None]:
-    """Put the numbers of SIGTERM, SIGINT and SIGHUP among `events` in the block.
+    """Put the numbers of SIGTERM, SIGINT and SIGHUP into `events` within the block.
 
-    A second SIGTERM or SIGINT exits at once: the ledger survives that.
+    A second SIGTERM or SIGINT exits at once: the ledger survives.
     """
     requested = False
 
@@ -52,7 +52,7 @@ def queued(events: "SimpleQueue[Any]") -> Iterator[None]:
         if requested:
             os._exit(128 + number)
         requested = True
-        events.put(number)  # a SimpleQueue may be filled while the same thread waits on it
+        events.put(number)  # a SimpleQueue allows a put while the same thread waits in get
 
     def reload(number: int, frame: FrameType | None) -> None:
         events.put(number)

@@ -1,13 +1,13 @@
-"""Clean strings: for Recotap, for the ledger and the log, and for a person's terminal. Pure, and nothing fails.
+"""Clean strings for Recotap, for the ledger and the log, and for a terminal. Pure. Nothing here raises.
 
-    clean     a CRM's value on its way to Recotap: it stays whole, with every letter and emoji
-    fit       external text to be stored, logged or shown: truncated first, then without invisible characters
-    told      the same for a value of any JSON type
-    visible   text on its way to a terminal: odd characters are escaped, because an id must not change silently
-    kept_id   a record's id: unchanged if the ledger can hold it, otherwise a stand-in
+    clean      a CRM's value for Recotap: it keeps every letter and emoji
+    fit        external text to be stored, logged or shown: truncated first, then without invisible characters
+    fit_value  the same for a value of any JSON type
+    visible    text for a terminal: odd characters are escaped, because an id must not change silently
+    kept_id    a record's id: unchanged if the ledger can hold it, otherwise a stand-in
 
-`clean` and `fit` differ on purpose. A subject keeps the joiners and selectors that its emoji consist of. An error
-text is read on a terminal, where the same characters can hide or reorder what stands there.
+`clean` and `fit` differ on purpose. A subject keeps the joiners and selectors of its emoji. An error text is read on a
+terminal, where the same characters can hide or reorder text.
 """
 
 import hashlib
@@ -19,10 +19,10 @@ from functools import lru_cache
 from typing import Any
 
 MOST = 1000  # characters of an external text that are stored or logged
-SEARCHED = 4096  # characters of an external text that are looked at for anything
-LONGEST_ID = 200  # characters of a record's id; no CRM's has more than 40
-MARK = "\ufffd"  # stands in every stand-in for an id, and in no id that is kept
-# Of an object or a list: so many values of each, and so deep.
+SEARCHED = 4096  # characters of an external text that are searched
+LONGEST_ID = 200  # characters of a record's id; no CRM uses more than 40
+MARK = "\ufffd"  # part of every stand-in for an id, and of no id that is kept
+# Bounds for objects and lists: levels, and values of each.
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel, _SHORT.maxdict, _SHORT.maxlist, _SHORT.maxstring = 5, 10, 10, MOST
 
@@ -64,9 +64,9 @@ def fit(text: str, most: int = MOST) -> str:
 
 
 def fit_value(value: Any, most: int = SEARCHED) -> str:
-    """Return a value of any JSON type as one fit text; "" for what is empty, null or false.
+    """Return a value of any JSON type as one text as `fit` does. "" if it is empty, null or false.
 
-    Of an object or a list the first values are told, whatever their depth and number.
+    Of an object or a list only the first values are shown, so the cost is bounded.
     """
     if isinstance(value, str):
         return fit(value, most)
@@ -74,7 +74,7 @@ def fit_value(value: Any, most: int = SEARCHED) -> str:
 
 
 def visible(text: object, most: int = SEARCHED) -> str:
-    r"""Return `text` for a terminal: what is not a visible character is escaped, e.g. `\x1b`, `\n`, `\u{202e}`."""
+    r"""Return `text` for a terminal, with invisible characters escaped, e.g. `\x1b`, `\n`, `\u{202e}`."""
     text = text[: most + 1] if isinstance(text, str) else str(text)
     if len(text) > most:
         text = text[:most] + "…"
@@ -86,13 +86,13 @@ def visible(text: object, most: int = SEARCHED) -> str:
 def _visible_char(char: str) -> str:
     if char.isprintable() and not _INVISIBLE.match(char):
         return char
-    if unicodedata.category(char) == "Zs":  # a space that does not break, or of another width
+    if unicodedata.category(char) == "Zs":  # a no-break space, or one of another width
         return " "
     return _ESCAPES.get(char) or (f"\\x{ord(char):02x}" if char < "\u0100" else f"\\u{{{ord(char):x}}}")
 
 
 def kept_id(crm_id: object) -> str:
-    """Return a record's id as the ledger keeps it: unchanged if it can, otherwise a stand-in of its own.
+    """Return a record's id for the ledger: unchanged if the ledger can hold it, otherwise a stand-in.
 
     The same id always gets the same stand-in, and two ids never share one.
     """
@@ -108,18 +108,18 @@ def kept_id(crm_id: object) -> str:
 
 
 def is_stand_in(crm_id: str) -> bool:
-    """Tell whether `kept_id` had to replace the record's own id, which no CRM can be asked for."""
+    """Tell whether `kept_id` replaced the record's id. A CRM cannot be asked for a stand-in."""
     return MARK in crm_id
 
 
 def fill(template: str, *, source: str, kind: str, id: str) -> str:
-    """Return the externalActivityId that `template` gives; only {source}, {kind} and {id} are replaced."""
+    """Return the externalActivityId of `template`. Only {source}, {kind} and {id} are replaced."""
     values = {"source": source, "kind": kind, "id": id}
     return _FIELD.sub(lambda field: values[field[1]], template)
 
 
 def mistake_in_template(template: str) -> str:
-    """Return why `template` cannot be used for ids; "" if it can."""
+    """Return why `template` is invalid for ids, or "" if it is valid."""
     if len(template) > LONGEST_TEMPLATE:
         return f"expected at most {LONGEST_TEMPLATE} characters"
     rest = _FIELD.sub("", template)
@@ -129,7 +129,7 @@ def mistake_in_template(template: str) -> str:
 
 
 def timestamp(at: datetime) -> str:
-    """Write `at`, an aware time, in UTC as 2026-04-22T10:30:00Z; milliseconds only where there are some."""
+    """Write `at` (aware) in UTC as 2026-04-22T10:30:00Z. Milliseconds are added only if they are not 0."""
     at = at.astimezone(UTC)
     precision = "milliseconds" if at.microsecond // 1000 else "seconds"
     return at.isoformat(timespec=precision).removesuffix("+00:00") + "Z"
