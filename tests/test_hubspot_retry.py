@@ -144,9 +144,9 @@ def test_a_locked_record_is_waited_for():
 
 
 def test_a_lost_answer_backs_off():
-    found = interpret(READ, TransportError("no whole answer within 30 s", hint="look"), Attempt(2, NOW))
+    found = interpret(READ, TransportError("no complete response within 30 s", hint="look"), Attempt(2, NOW))
     assert (found.wait_s, found.error.hint) == (1.0, "look")
-    assert found.error.message == "HubSpot, contacts batch read: no whole answer within 30 s"
+    assert found.error.message == "HubSpot, contacts batch read: no complete response within 30 s"
 
 
 def test_401_names_where_the_token_stands_and_where_keys_are_made():

@@ -322,7 +322,7 @@ def test_a_stop_while_waiting_is_passed_on(rig, box):
 def test_a_silent_server_is_given_up_at_sign_in(rig, box):
     server = rig.serve(silent)
     began = time.monotonic()
-    with pytest.raises(Unavailable, match=r"sign-in: no whole answer within 0\.3 s"):
+    with pytest.raises(Unavailable, match=r"sign-in: no complete response within 0\.3 s"):
         rig.connect("", login_url=server.url, timeout="300ms").query(QUERY, what="calls")
     assert time.monotonic() - began < 3 * 0.3 + 8
 
@@ -330,7 +330,7 @@ def test_a_silent_server_is_given_up_at_sign_in(rig, box):
 def test_a_silent_server_is_given_up_at_a_query(rig):
     server = rig.serve(silent)
     began = time.monotonic()
-    with pytest.raises(Unavailable, match=r"calls: no whole answer within 0\.3 s"):
+    with pytest.raises(Unavailable, match=r"calls: no complete response within 0\.3 s"):
         rig.connect(server.url, timeout="300ms").query(QUERY, what="calls")
     assert time.monotonic() - began < 3 * 0.3 + 8
 
@@ -348,7 +348,7 @@ def test_a_server_that_drips_does_not_outlast_the_timeout(rig, head, text):
     client = rig.connect(rig.serve(drip(head, text)).url, timeout="300ms")
     client._retries.stop_retrying()
     began = time.monotonic()
-    with pytest.raises(Unavailable, match=r"no whole answer within 0\.3 s"):
+    with pytest.raises(Unavailable, match=r"no complete response within 0\.3 s"):
         client.query(QUERY, what="calls")
     assert time.monotonic() - began < 0.3 + 1.5  # the drip goes on for ten
 

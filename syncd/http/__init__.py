@@ -1,1 +1,1 @@
-"""HTTP for every client of syncd: bounded bodies, deadlines, TLS, proxies, retries and server clocks."""
+"""The HTTP parts of every client: bounded bodies, deadlines, TLS, proxies, retries and server clocks."""

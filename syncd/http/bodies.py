@@ -1,7 +1,7 @@
 """Read the body of an HTTP response within bounds, and parse JSON leniently. Pure.
 
-Every response of Recotap, HubSpot and Salesforce passes through `gather`, and every JSON text from outside through
-`parse`, so that no server can make syncd use more memory or time than the constants here allow.
+Every response of Recotap, HubSpot and Salesforce passes through `gather`, and every external JSON text through
+`parse`. So no server can make syncd use more memory or time than the constants here allow.
 """
 
 import io
@@ -18,24 +18,24 @@ from syncd.errors import Malformed
 KIB, MIB = 1024, 1024 * 1024
 PAGE_MOST = 16 * MIB  # unpacked bytes of a CRM's 2xx; a page of 2,000 Salesforce rows is about 4 MiB
 RECOTAP_MOST = MIB  # unpacked bytes of Recotap's 2xx; 50 results are a few KiB
-ERROR_MOST = 256 * KIB  # unpacked bytes of any other status; a longer body is ignored, the status still decides
+ERROR_MOST = 256 * KIB  # unpacked bytes of any other status; a longer body is ignored, because the status decides
 HEAD_MOST = 256 * KIB  # raw bytes before a body: status line, headers, 1xx responses, a proxy's answer to CONNECT
-FRAMED = 2  # raw bytes may be this many times the unpacked ones: chunked framing and trailers take some
+FRAMED = 2  # raw bytes per unpacked byte at most: chunked framing and trailers take some
 MEMBERS_MOST = 1_000  # gzip members of one body
 DEEPEST = 100  # levels of arrays and objects
 VALUES_MOST = 500_000  # values of one document; orjson needs up to 230 bytes for each
 
 GZIP = 31  # zlib's wbits for a gzip header
-ENCODINGS = frozenset({"deflate", "br", "zstd", "compress"})  # that a message may name
+ENCODINGS = frozenset({"deflate", "br", "zstd", "compress"})  # these a message may name
 ODD_HINT = "a proxy may have answered, or the API has changed: report it"
 ACCEPTED = "syncd asks for gzip or no encoding; a proxy may have changed the response"
 TO_SQUARE = bytes.maketrans(b"{}", b"[]")
 NOT_BRACKETS = bytes(set(range(256)) - set(b'[]{}"'))
-STRING = re.compile(rb'"[^"]*+(?:"|\Z)')  # between quotes, when escaped ones are gone
-TO_SPACES = bytes.maketrans(bytes(range(32)), b" " * 32)  # control characters, which JSON takes in no string
+STRING = re.compile(rb'"[^"]*+(?:"|\Z)')  # between quotes, once escaped ones are removed
+TO_SPACES = bytes.maketrans(bytes(range(32)), b" " * 32)  # control characters, which JSON forbids in strings
 BOM = b"\xef\xbb\xbf"
 HIGH, LOW = rb"\\u[dD][89abAB][0-9a-fA-F]{2}", rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-# Escaped backslashes and surrogate pairs, which stay, or halves of pairs.
+# Escaped backslashes and surrogate pairs, which are kept, or lone surrogates.
 SURROGATES = re.compile(rb"(?P<whole>(?:\\\\|%b%b)++)|(?:%b(?!%b)|%b)++" % (HIGH, LOW, HIGH, LOW, LOW))
 ODD_NUMBER = re.compile(rb"NaN|Infinity|[eE]\+?[0-9]{3}|[0-9]{300}")
 # A string, a number, or a word that JavaScript and Python write for a number.
@@ -43,23 +43,23 @@ TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|-?(?:Infinity|NaN)\b
 
 
 class NotJson(ValueError):
-    """A text that cannot be parsed as JSON, or exceeds a bound; the message says which, to follow "the response"."""
+    """A text cannot be parsed as JSON, or exceeds a bound. The message says which, to follow "the response"."""
 
 
 def bound(status: int, most: int) -> int:
-    """Return how many unpacked bytes a response of `status` may have, if a good one may have `most`."""
+    """Return the limit in unpacked bytes for a response of `status`. `most` is the limit of a good one."""
     return most if is_good(status) else min(most, ERROR_MOST)
 
 
 def is_good(status: int) -> bool:
-    """Tell whether the body of a response matters; of all others the status alone decides."""
+    """Tell whether `status` is 2xx. For any other, the status decides and the body hardly matters."""
     return 200 <= status < 300
 
 
 def gather(chunks: Iterable[bytes], headers: Mapping[str, str], *, most: int) -> bytes:
-    """Return the unpacked body of raw `chunks`; Malformed past `most` bytes or for an encoding other than gzip.
+    """Return the unpacked body of raw `chunks`. Malformed past `most` bytes or for an encoding other than gzip.
 
-    `headers` finds names in lower case. No more than `most` bytes and one chunk are held.
+    `headers` has names in lower case. Memory holds at most `most` bytes and one chunk.
     """
     declared = (headers.get("content-length") or "").strip()
     if declared.isascii() and declared.isdecimal() and (len(declared) > 15 or int(declared) > most):
@@ -68,10 +68,10 @@ def gather(chunks: Iterable[bytes], headers: Mapping[str, str], *, most: int) ->
 
 
 def parse(body: bytes | str) -> Any:
-    """Return the value of a JSON text; NotJson if there is none, or if it is nested too deep or has too many values.
+    """Return the value of a JSON text. NotJson if it is invalid, nested too deep or has too many values.
 
-    Accepts a BOM, invalid UTF-8, control characters in strings, NaN and numbers beyond a double (null), and
-    removes lone surrogates from strings and keys.
+    Accepts a BOM, invalid UTF-8 and control characters in strings. NaN and numbers beyond a double become null. Lone
+    surrogates are removed from strings and keys.
     """
     if isinstance(body, str):
         body = body.encode("utf-8", "ignore")
@@ -119,7 +119,7 @@ def _unpacked(chunks: Iterable[bytes], most: int) -> bytes:
             raise _too_large(most)
         while chunk:
             if member.eof:
-                if not chunk.startswith(b"\x1f") or members >= MEMBERS_MOST:  # padding, which gzip's readers ignore
+                if not chunk.startswith(b"\x1f") or members >= MEMBERS_MOST:  # padding, which gzip ignores
                     break
                 member, members = zlib.decompressobj(GZIP), members + 1
             try:
@@ -138,7 +138,7 @@ def _refuse_excess(body: bytes) -> None:
     """Raise NotJson past a bound. The count of values is an upper bound, the depth exact for valid JSON."""
     if len(body) <= 2 * DEEPEST:  # too short for either
         return
-    # A value takes two bytes at least. Counting what stands in strings too is cheaper, and enough in most cases.
+    # A value takes at least two bytes. Counting inside strings too is cheaper, and enough in most cases.
     if len(body) >= 2 * VALUES_MOST and values(body) > VALUES_MOST and values(_bare(body)) > VALUES_MOST:
         raise NotJson(f"has more than {VALUES_MOST:,} values")
     if _is_deep(_brackets(body)):
@@ -146,7 +146,7 @@ def _refuse_excess(body: bytes) -> None:
 
 
 def values(body: bytes) -> int:
-    """Return how many values a JSON text has at most: the commas and brackets of its strings count too."""
+    """Return an upper bound for the number of values in a JSON text. It also counts inside strings."""
     return 1 + sum(map(body.count, (b",", b"[", b"{")))
 
 
@@ -159,14 +159,17 @@ def _without_escapes(body: bytes) -> bytes:
 
 
 def _brackets(body: bytes) -> bytes:
-    """Return the brackets outside strings, all of them square."""
-    # Most strings hold no bracket, so most quotes are neighbours then and go in pairs.
+    """Return the brackets outside strings, all as square ones."""
+    # Most strings hold no bracket, so most quotes are now neighbours and can be removed in pairs.
     kept = _without_escapes(body).translate(TO_SQUARE, NOT_BRACKETS).replace(b'""', b"")
     return STRING.sub(b"", kept) if b'"' in kept else kept
 
 
 def _is_deep(brackets: bytes) -> bool:
-    """Remove the innermost pairs, level by level; where they do not match, the parser stops before the rest."""
+    """Tell whether brackets nest too deep, by removing the innermost pairs, level by level.
+
+    If they do not match, the parser stops before the rest.
+    """
     for _ in range(DEEPEST):
         shorter = brackets.replace(b"[]", b"")
         if len(shorter) == len(brackets):
@@ -201,7 +204,7 @@ def _json_number(found: re.Match[bytes]) -> bytes:
 
 
 def _rewritten(pattern: re.Pattern[bytes], text: bytes, change: Callable[[re.Match[bytes]], bytes]) -> bytes:
-    """Change each match. Unlike `re.sub` it keeps no list of pieces, of which there may be millions."""
+    """Change each match. Unlike `re.sub` it keeps no list of pieces, which may be millions."""
     written, view, at = io.BytesIO(), memoryview(text), 0
     for found in pattern.finditer(text):
         written.write(view[at : found.start()])

@@ -1,7 +1,7 @@
-"""Connect to a host of several addresses: a dead one costs a quarter of a second, not the deadline.
+"""Connect to a host with several addresses. A dead address costs a quarter of a second, not the deadline.
 
-After RFC 8305 (happy eyeballs): IPv6 and IPv4 take turns, and the next address is tried beside those under way as
-soon as one has failed, or has said nothing for a moment. The first connection wins.
+After RFC 8305 (happy eyeballs): IPv6 and IPv4 alternate. The next address is tried in parallel as soon as an attempt
+fails or STAGGER_S has passed. The first connection wins.
 """
 
 import errno
@@ -25,9 +25,10 @@ Found = tuple[int, int, int, str, Address]  # as getaddrinfo returns it
 def connect(
     host: str, port: int, timeout: float | None, *, options: Iterable[Any] = (), source: Address | None = None
 ) -> socket.socket:
-    """Return a connection to `host` with `timeout` set, which is for the name and all of its addresses together.
+    """Return a connection to `host` with `timeout` set.
 
-    TimeoutError, socket.gaierror or another OSError if there is none. UnicodeError if no name can be like `host`.
+    `timeout` (seconds) covers the look-up of the name and all addresses together. TimeoutError, socket.gaierror or
+    another OSError if it fails. UnicodeError if `host` is invalid as a name.
     """
     ends_at = None if timeout is None else time.monotonic() + timeout
     addresses = in_turns(_resolve(host, port, timeout))
@@ -43,7 +44,7 @@ def connect(
 
 
 def in_turns(found: Sequence[Found]) -> list[Found]:
-    """Return addresses without repetitions, in the resolver's order but with the families taking turns."""
+    """Return each address once, in the resolver's order, with the families alternating."""
     unique = list({(each[0], each[4]): each for each in found}.values())
     first = [each for each in unique if each[0] == unique[0][0]]
     others = [each for each in unique if each[0] != unique[0][0]]
@@ -51,7 +52,7 @@ def in_turns(found: Sequence[Found]) -> list[Found]:
 
 
 def _resolve(host: str, port: int, timeout: float | None) -> list[Found]:
-    """Ask the resolver. A thread that waits for one which hangs is left behind: nothing can interrupt it."""
+    """Ask the resolver. If it hangs, the thread is abandoned, because nothing can interrupt it."""
     if timeout is None or _is_address(host):
         return _ask(host, port)
     found: list[list[Found] | Exception] = []
@@ -59,7 +60,7 @@ def _resolve(host: str, port: int, timeout: float | None) -> list[Found]:
     def ask() -> None:
         try:
             found.append(_ask(host, port))
-        except Exception as error:  # noqa: BLE001 - it is raised below, in the thread that waits
+        except Exception as error:  # noqa: BLE001 - raised below, in the waiting thread
             found.append(error)
 
     thread = threading.Thread(target=ask, name="resolve", daemon=True)
@@ -83,7 +84,7 @@ def _is_address(host: str) -> bool:
 
 
 def _first(addresses: Sequence[Found], ends_at: float | None, source: Address | None) -> socket.socket:
-    """Return the first connection that comes about. Raise the last error if none does."""
+    """Return the first connection that succeeds. Raise the last error if none does."""
     waiting = list(addresses)
     failure: OSError = OSError(errno.EADDRNOTAVAIL, "the name has no address")
     with selectors.DefaultSelector() as under_way:
@@ -108,7 +109,7 @@ def _first(addresses: Sequence[Found], ends_at: float | None, source: Address | 
 
 
 def _begin(address: Found, source: Address | None, under_way: selectors.BaseSelector) -> OSError | None:
-    """Begin to connect. Return the error if that fails at once, as without IPv6."""
+    """Start to connect. Return the error if that fails at once, e.g. without IPv6."""
     family, kind, protocol, _, place = address
     try:
         connection = socket.socket(family, kind, protocol)
@@ -129,7 +130,7 @@ def _begin(address: Found, source: Address | None, under_way: selectors.BaseSele
 
 
 def _wait_s(ends_at: float | None, *, more: bool) -> float | None:
-    """Return how long to wait for the attempts under way before the next one begins."""
+    """Return the seconds to wait before the next attempt starts. TimeoutError past the deadline."""
     left = None if ends_at is None else ends_at - time.monotonic()
     if left is not None and left <= 0:
         raise TimeoutError("no connection before the deadline")

@@ -1,7 +1,7 @@
-"""Bound a whole HTTP exchange in time, however slowly a server drips.
+"""Give a whole HTTP exchange of httpx one deadline, even if a server sends byte by byte.
 
-httpx bounds each read, so a server that sends a byte now and then holds a request for
-ever. Here every read and write gets what is left until the calling thread's deadline.
+httpx bounds each read, so a server that sends a byte now and then holds a request for ever. Here each read and write
+gets the time that is left until the calling thread's deadline.
 """
 
 import socket
@@ -27,9 +27,9 @@ _local = threading.local()
 
 @contextmanager
 def within(seconds: float, *, at_most: int | None = None) -> Iterator[None]:
-    """Give everything that this thread sends and receives in the block `seconds` in all.
+    """Limit everything that this thread sends and receives in the block to `seconds` in all.
 
-    If it receives more than `at_most` bytes, headers and all, Malformed is raised.
+    Malformed if it receives more than `at_most` bytes, headers included.
     """
     _local.at, _local.bytes_left = time.monotonic() + seconds, at_most
     try:
@@ -58,12 +58,12 @@ def _counted(received: bytes) -> bytes:
 
 
 class Transport(httpx.HTTPTransport):
-    """httpx's own transport over streams that know the deadline of `within`. `trust`: see syncd.http.tls."""
+    """httpx's transport over streams that obey the deadline of `within`. `trust` comes from syncd.http.tls."""
 
     def __init__(self, *, limits: httpx.Limits, trust: ssl.SSLContext, proxy: Proxy | None = None) -> None:
         through = httpx.Proxy(proxy.url, headers=dict(proxy.headers)) if proxy else None
         super().__init__(limits=limits, proxy=through, verify=trust, trust_env=False)
-        # httpx has no public way to pass a network backend on; httpcore, which it wraps, has.
+        # httpx has no public way to set a network backend. httpcore, which it wraps, has one.
         self._pool._network_backend = _Backend()
 
 
@@ -72,14 +72,14 @@ class _Backend(httpcore.NetworkBackend):
         self, host: str, port: int, timeout: float | None = None, local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:  # fmt: skip
-        """Give the name and all of its addresses what is left: the standard library gives each address the whole."""
+        """Share the time that is left among all addresses. The standard library gives each address all of it."""
         left = _left(timeout, httpcore.ConnectTimeout)
         source = None if local_address is None else (local_address, 0)
         try:
             connection = connect(host, port, left, options=(*(socket_options or ()), NO_DELAY), source=source)
         except TimeoutError as error:
             raise httpcore.ConnectTimeout("no connection before the deadline") from error
-        except (OSError, UnicodeError) as error:  # UnicodeError: no name that DNS could hold
+        except (OSError, UnicodeError) as error:  # UnicodeError: invalid as a name
             raise httpcore.ConnectError("no connection") from error
         return _Stream(SyncStream(connection))
 

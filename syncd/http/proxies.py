@@ -1,6 +1,6 @@
-"""Choose and judge the proxy that the environment names for an API. For syncd and for connectors alike.
+"""Choose and check the proxy that the environment names for an API, for syncd and for connectors.
 
-No library reads these variables by itself: each has its own rules for them, and its own crash for a wrong one.
+No library reads these variables itself: each has its own rules for them, and its own crash for an invalid one.
 """
 
 import base64
@@ -23,28 +23,28 @@ PORT = re.compile(r"[0-9]{1,5}")
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A proxy for HTTP: where it is, the header that it wants, and the variable that names it."""
+    """An HTTP proxy, with its login header and the variable that names it."""
 
     url: str  # http://host:port
-    variable: str  # as it is spelled in the environment
+    variable: str  # as spelled in the environment
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def hint(self) -> str:
-        """Return what to look at if there is no way through it."""
+        """Return the hint for a request that does not get through."""
         return f"check the proxy that {self.variable} names; NO_PROXY lists the hosts to reach without one"
 
     def refusal(self, status: int) -> str:
-        """Return the message for a proxy that answers in place of the API."""
-        said = {407: "wants another login", 403: "does not let this host through"}.get(status, "lets nothing through")
+        """Return the message for a proxy's own response, by its HTTP status."""
+        said = {407: "expects another login", 403: "does not let this host through"}.get(status, "lets nothing through")
         return f"no way through the proxy ({status}): it {said}"
 
 
 def proxy_for(base_url: str, environ: Mapping[str, str] | None = None) -> Proxy | None:
-    """Return the proxy to take for `base_url`, None for none. ConfigError if the variable's value is invalid.
+    """Return the proxy for `base_url`, or None. ConfigError if the variable's value is invalid.
 
-    The variable of the scheme goes before ALL_PROXY, and small letters before capitals. A loopback address never
-    takes a proxy: the proxy's own would be meant.
+    The variable of the scheme takes precedence over ALL_PROXY, and lower case over capitals. A loopback address never
+    goes through a proxy, where it would mean the proxy's own machine.
     """
     environ = os.environ if environ is None else environ
     parts = urlsplit(base_url)
@@ -59,7 +59,7 @@ def proxy_for(base_url: str, environ: Mapping[str, str] | None = None) -> Proxy 
 
 
 def parse(variable: str, value: str) -> Proxy:
-    """Return the proxy that `value` means. ConfigError names the variable and the mistake, never the value."""
+    """Return the proxy of `value`. ConfigError names the variable and the mistake, never the value."""
     text = value.strip(" \t\r\n")
     scheme, separator, rest = text.partition("://")
     if not separator:
@@ -73,7 +73,7 @@ def parse(variable: str, value: str) -> Proxy:
 
 
 def _variable(scheme: str, environ: Mapping[str, str]) -> str:
-    """Return the name of the variable that counts, "" if none is set."""
+    """Return the name of the variable that applies, "" if none is set."""
     for name in (f"{scheme}_proxy", "all_proxy"):
         capitals = name.upper()
         if name in environ:  # empty: no proxy, whatever the capitals say
@@ -90,12 +90,12 @@ def _mistake_in_scheme(scheme: str) -> tuple[str, str] | None:
     if scheme.startswith("socks"):
         return "names a SOCKS proxy, which syncd does not support", f"{EXPECTED}. Many SOCKS proxies offer HTTP too"
     if scheme == "https":
-        return "names a proxy to be reached by TLS (https://), which syncd does not support", EXPECTED
+        return "names a proxy with TLS (https://), which syncd does not support", EXPECTED
     return "has an unknown scheme", EXPECTED
 
 
 def _mistake_in_rest(rest: str) -> tuple[str, str] | None:
-    """Return the mistake in what follows the scheme, from the left to the right of it."""
+    """Return the first mistake after the scheme."""
     login, at, place = rest.rstrip("/").rpartition("@")
     if any(character.isspace() for character in rest) or not rest.isprintable():
         return "holds a space or a control character", EXPECTED
@@ -112,7 +112,7 @@ def _mistake_in_rest(rest: str) -> tuple[str, str] | None:
 
 
 def _parted(place: str) -> tuple[str, str]:
-    """Return host and port; without one the port of HTTP, as other programs take it."""
+    """Return host and port. The default is 80, as in other programs."""
     if ":" not in place or place.endswith("]"):
         return place, "80"
     host, _, port = place.rpartition(":")

@@ -1,4 +1,4 @@
-"""One request to a CRM and what came of it, in words that connectors share; pure."""
+"""The result of one request, in types that all connectors share: a response, or a failure. Pure."""
 
 import math
 from collections.abc import Mapping
@@ -12,14 +12,14 @@ TRIES = 3  # per request, the first included (design, promise 8)
 FAILING_MAX_S = 60.0  # a minute of failures in a row ends the pass for a source (design, promise 8)
 BACKOFF_S = 0.5  # doubles with each try, jittered by half
 UNREADABLE = (ValueError, TypeError, OverflowError, IndexError)  # all that email.utils raises for an odd date
-YEARS = range(2000, 2200)  # of a clock that can be reckoned with
+YEARS = range(2000, 2200)  # of a plausible clock
 RETRY_AFTER_MAX_S = 86_400.0  # a Retry-After beyond a day is not believed
-PAUSE_S = 60  # a wait this long is not waited out: the source rests till then
+PAUSE_S = 60  # from this on syncd does not wait: the pass ends for the source, and the ledger keeps the pause
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What came back."""
+    """An HTTP response of any status, with its whole body."""
 
     status: int
     headers: Mapping[str, str]  # names in lower case
@@ -27,31 +27,31 @@ class Response:
 
 
 class TransportError(Exception):
-    """No answer came, or none that may be read; the message is ours and says why."""
+    """No response came, or one that exceeds a bound. The message is syncd's own and says why."""
 
     def __init__(
         self, message: str, *, hint: str = "", retryable: bool = True, timed_out: bool = False, malformed: bool = False
     ) -> None:
         super().__init__(message)
         self.hint = hint
-        self.malformed = malformed  # a response came, and exceeds a bound or has another encoding than gzip
-        self.retryable = retryable  # another try may fare better
-        self.timed_out = timed_out  # the deadline passed: what was asked may have been too much
+        self.malformed = malformed  # a response came, but exceeds a bound or has an encoding other than gzip
+        self.retryable = retryable  # another try may succeed
+        self.timed_out = timed_out  # the deadline passed: the request may have asked for too much
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What is wrong with an answer."""
+    """A failed request: its error, and whether and when to retry."""
 
-    error: SyncdError  # raised when no further try is made
-    wait_s: float | None = None  # before the next try; None: another try is of no use
-    pause_s: float | None = None  # how long to stay away altogether
-    limited: bool = False  # too many requests at the moment, whoever made them: another try is a matter of time
-    refusal: bool = False  # the CRM itself says "not for you": what some calls shrug off
+    error: SyncdError  # raised if there is no further try
+    wait_s: float | None = None  # before the next try; None: do not retry
+    pause_s: float | None = None  # how long to make no request at all
+    limited: bool = False  # too many requests, by anyone: a later try succeeds
+    refusal: bool = False  # the CRM denies access: optional calls tolerate this
 
 
 def backoff_s(attempt: int, jitter: float) -> float:
-    """Return how long to wait after the `attempt`th try; `jitter` is from 0 up to 1."""
+    """Return the seconds to wait after the `attempt`th try. `jitter` is from 0 up to 1."""
     return float(BACKOFF_S * 2 ** (attempt - 1) * (1 + jitter / 2))
 
 
@@ -77,7 +77,10 @@ def retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
 def honor_retry_after(
     error: SyncdError, answer: Response, *, now: datetime, default_s: float, at_most_s: float, limited: bool = False
 ) -> Failure:  # fmt: skip
-    """Wait as long as Retry-After says, at least `default_s`; a minute or more is not waited out but paused."""
+    """Return a Failure that waits as long as Retry-After says, at least `default_s`.
+
+    From PAUSE_S on it is a pause instead of a wait. `at_most_s` limits Retry-After.
+    """
     told_s = min(retry_after(answer.headers, now=now) or 0.0, at_most_s)
     if told_s >= PAUSE_S:
         return Failure(error, pause_s=told_s, limited=limited)
@@ -85,7 +88,7 @@ def honor_retry_after(
 
 
 def served_at(headers: Mapping[str, str]) -> datetime | None:
-    """Return the instant of the Date header, whole seconds of the server's clock; None where there is none."""
+    """Return the Date header (aware UTC, whole seconds). None if it is missing, invalid or implausible."""
     try:
         found = parsedate_to_datetime(headers.get("date", ""))
         return found.astimezone(UTC) if found.tzinfo is not None and found.year in YEARS else None

@@ -1,4 +1,4 @@
-"""How long a connector bears a CRM's failures: one pass's memory, no IO."""
+"""Decide whether a failed request is retried, within one pass's budget. No IO."""
 
 from collections.abc import Callable
 
@@ -8,8 +8,8 @@ from syncd.http.response import FAILING_MAX_S, TRIES, Failure
 class RetryBudget:
     """Three tries a request, and a minute of failures in a row (design, promise 8).
 
-    With `turn_s`, the waits of all requests together stay within so many seconds, and a request that
-    meets a limit of requests is tried again as long as these last: `syncd check` waits its turn.
+    With `turn_s` (seconds), the waits of all requests together stay within that time. A rate-limited request is then
+    retried until the time is used up: `syncd check` waits its turn.
     """
 
     def __init__(self, monotonic: Callable[[], float], *, turn_s: float | None = None) -> None:
@@ -19,15 +19,15 @@ class RetryBudget:
         self._failing_since: float | None = None
 
     def stop_retrying(self) -> None:
-        """From now on try each request once: one has been given up already."""
+        """Try each request only once for the rest of the pass."""
         self._tries = 1
 
     def record_success(self) -> None:
-        """Forget the failures before."""
+        """Forget the failures so far. A success ends the row of failures."""
         self._failing_since = None
 
     def exhausted(self, failure: Failure, *, attempt: int, began: float) -> bool:
-        """Say whether no further try is to be made after the `attempt`th, which began then by the monotonic clock."""
+        """Tell whether to stop after the `attempt`th try, which began at `began` (seconds, monotonic clock)."""
         self._failing_since = began if self._failing_since is None else self._failing_since
         failing_s = self._monotonic() - self._failing_since
         if failure.wait_s is None or failing_s >= FAILING_MAX_S:

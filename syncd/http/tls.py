@@ -1,11 +1,11 @@
-"""Make the TLS settings of every client: which certificates are trusted, and that they are always verified.
+"""Make the TLS settings of every client. Certificates are always verified.
 
-Trusted are the system's certificates, or those that SSL_CERT_FILE and SSL_CERT_DIR name in their place, and beside
-them the ones in `ca_file`. Nothing else has a say: not REQUESTS_CA_BUNDLE, not CURL_CA_BUNDLE, not SSLKEYLOGFILE.
+syncd trusts the system's certificates, or those that SSL_CERT_FILE and SSL_CERT_DIR name in their place, and also the
+ones in `ca_file`. Nothing else counts: not REQUESTS_CA_BUNDLE, not CURL_CA_BUNDLE, not SSLKEYLOGFILE.
 
-The package truststore does the same on Linux, but holds one lock during each handshake, so that a server which hangs
-in one makes every thread wait past its deadline. It also loads all certificates again for each connection (40 ms),
-and ignores a wrong SSL_CERT_FILE (truststore 0.10.5, _api.py and _openssl.py).
+The package truststore does the same on Linux, but holds one lock during each handshake. A server that hangs in one
+would make every thread wait past its deadline. It also loads all certificates again for each connection (40 ms) and
+ignores an invalid SSL_CERT_FILE (truststore 0.10.5, _api.py and _openssl.py).
 """
 
 import hashlib
@@ -22,9 +22,9 @@ from syncd import files
 from syncd.errors import ConfigError, Problem
 
 MOST_MADE = 8  # settings kept: the sources' CA files differ, and some change
-MOST_BYTES = 4 * 1024 * 1024  # of a file of certificates; a whole system's are 0.2 MiB
+MOST_BYTES = 4 * 1024 * 1024  # of a file of certificates; a system's whole store has 0.2 MiB
 FILE, FOLDER = "SSL_CERT_FILE", "SSL_CERT_DIR"
-# Where systems keep their certificates, for a Python that was built for another one (as in truststore).
+# Where systems keep their certificates, for a Python built on another system (as in truststore).
 BUNDLES = (
     "/etc/ssl/cert.pem",  # Alpine, Arch, Fedora, BSD, macOS
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",  # Fedora, RHEL
@@ -33,7 +33,7 @@ BUNDLES = (
     "/etc/ssl/ca-bundle.pem",  # SUSE
 )
 PEM = re.compile(rb"-----BEGIN (?:X509 )?CERTIFICATE-----[^-]*-----END (?:X509 )?CERTIFICATE-----")
-HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+", re.IGNORECASE)  # what OpenSSL looks for in a folder
+HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+", re.IGNORECASE)  # names that OpenSSL looks for in a folder
 
 # OpenSSL's X509_V_ERR codes
 NOT_YET_VALID, EXPIRED = 9, 10
@@ -42,16 +42,16 @@ UNKNOWN_CA = (2, 18, 19, 20, 21)
 
 
 class Distrust(NamedTuple):
-    """Why a TLS connection did not come about."""
+    """The reason why a TLS connection failed."""
 
     message: str
     hint: str
-    lasts: bool  # a certificate: another try ends in the same way
+    lasts: bool  # a certificate: another try fails in the same way
 
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """What one client trusts beside the system's certificates, and the words for it in messages."""
+    """The CA file of one client, and the names for its messages."""
 
     side: str  # e.g. HubSpot
     address: str  # the key of its address, e.g. sources.hubspot.base_url
@@ -59,14 +59,14 @@ class Trust:
     ca_file: str = ""
 
     def context(self, url: str) -> ssl.SSLContext:
-        """Return the settings for connections to `url`. ConfigError if a file of certificates is wrong.
+        """Return the settings for connections to `url`. ConfigError if a file of certificates is invalid.
 
-        For plain http no certificate is read. Even so, whoever connects by TLS with the result trusts nobody.
+        For plain http no certificate is read. A TLS connection with that result trusts no one.
         """
         return _context(self) if url.startswith("https:") else _Verifying()
 
     def distrust(self, error: BaseException) -> "Distrust | None":
-        """Return the reason if a certificate, or TLS itself, is why a connection failed."""
+        """Return the reason if a connection failed because of a certificate or TLS, otherwise None."""
         causes = list(_causes(error))
         for cause in causes:
             if isinstance(cause, ssl.SSLCertVerificationError):
@@ -98,12 +98,12 @@ class Trust:
 
 
 class _Verifying(ssl.SSLContext):
-    """Settings that no library can weaken. They trust nobody until certificates are loaded."""
+    """Settings that no library can weaken. They trust no one until certificates are loaded."""
 
     def __new__(cls) -> "_Verifying":
-        made = super().__new__(cls, ssl.PROTOCOL_TLS_CLIENT)  # verifies the certificate and the host's name
-        # As in Python 3.13 a CA of the middle can be trusted by itself. Its VERIFY_X509_STRICT stays off: proxies of
-        # companies often make certificates that it refuses.
+        made = super().__new__(cls, ssl.PROTOCOL_TLS_CLIENT)  # verifies the certificate and the host name
+        # As in Python 3.13, an intermediate CA can be trusted by itself. 3.13's VERIFY_X509_STRICT stays off, because
+        # the proxies of companies often make certificates that it rejects.
         made.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
         made.minimum_version = ssl.TLSVersion.TLSv1_2
         return made
@@ -116,7 +116,7 @@ class _Verifying(ssl.SSLContext):
 
 @dataclass(frozen=True, slots=True)
 class _System:
-    """The system's certificates: a file that was read, and folders that OpenSSL looks into at each handshake."""
+    """The system's certificates: the content of a file, and folders that OpenSSL searches at each handshake."""
 
     folders: str
     bundle: bytes = b""
@@ -128,7 +128,7 @@ _lock = threading.Lock()
 
 
 def _context(trust: Trust) -> ssl.SSLContext:
-    """Return settings by the files' content, so that a file that was replaced counts from the next pass on."""
+    """Return settings by the files' content, so that a replaced file takes effect with the next pass."""
     system, own = _system(), _own(trust)
     digest = hashlib.sha256(b"\0".join((os.fsencode(system.folders), own, system.bundle))).digest()
     with _lock:
@@ -158,7 +158,7 @@ def _add(made: ssl.SSLContext, content: bytes) -> int | None:
     for block in blocks or [content]:
         try:
             made.load_verify_locations(cadata=block)
-        except (ssl.SSLError, ValueError):  # ValueError: not ASCII, or nothing at all
+        except (ssl.SSLError, ValueError):  # ValueError: not ASCII, or empty
             failed += 1
     return failed if failed < len(blocks or [content]) else None
 
@@ -167,13 +167,13 @@ def _own(trust: Trust) -> bytes:
     if not trust.ca_file:
         return b""
     try:
-        return _read(Path(trust.ca_file).expanduser(), owners=files.trusted()) or b"\n"  # an empty one holds none
-    except (OSError, ValueError, RuntimeError) as error:  # a NUL in the name, a ~user that nobody knows
+        return _read(Path(trust.ca_file).expanduser(), owners=files.trusted()) or b"\n"  # an empty file is a mistake
+    except (OSError, ValueError, RuntimeError) as error:  # a NUL in the name, an unknown ~user
         raise _wrong(trust.key, f"{_printable(trust.ca_file)} {_why(error)}") from None
 
 
 def _system() -> _System:
-    """Return the system's certificates. Those of the package certifi apply if it has none, as in slim containers."""
+    """Return the system's certificates, or certifi's if it has none, as in slim containers."""
     known = ssl.get_default_verify_paths()
     named_file, named_folders = os.environ.get(FILE, ""), os.environ.get(FOLDER, "")
     folders = _useful(named_folders or known.openssl_capath)
@@ -195,7 +195,7 @@ def _named(path: str) -> bytes:
 
 
 def _readable(path: str) -> bytes:
-    """Return the content of a file of certificates. Return b"" if it is none."""
+    """Return the content of a file of certificates, or b"" if it is missing or holds none."""
     try:
         content = _read(Path(path))
     except OSError:
@@ -204,7 +204,7 @@ def _readable(path: str) -> bytes:
 
 
 def _useful(folders: str) -> str:
-    """Return those of the `folders`, divided by colons, that hold certificates under names OpenSSL looks for."""
+    """Return those of the colon-separated `folders` that hold certificates under the names OpenSSL looks for."""
     return os.pathsep.join(folder for folder in folders.split(os.pathsep) if folder and _holds_certificates(folder))
 
 
@@ -233,7 +233,7 @@ def _read(path: Path, *, owners: Collection[int] | None = None) -> bytes:
 
 def _why(error: Exception) -> str:
     if not isinstance(error, OSError):
-        return "is no path"
+        return "is not a valid path"
     return str(error.strerror) if isinstance(error, files.Refused) else f"cannot be read: {error.strerror}"
 
 
@@ -252,7 +252,7 @@ def _wrong(key: str, what: str) -> ConfigError:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and all that led to it, as urllib3, requests and httpx wrap them."""
+    """Yield an error and its causes, as urllib3, requests and httpx wrap them."""
     seen: list[BaseException] = []
     waiting: list[object] = [error]
     while waiting:

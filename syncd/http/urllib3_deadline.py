@@ -1,9 +1,8 @@
-"""Connections of urllib3, which vendors' SDKs stand on, whose whole answers meet one deadline and bounds in bytes.
+"""Give a whole HTTP exchange of urllib3, on which vendors' SDKs are built, one deadline and bounds in bytes.
 
-urllib3's read timeout starts anew with every byte that comes: a server that drips holds
-a request for ever. Give `POOLS` to a PoolManager as `pool_classes_by_scheme`, and a
-request a total timeout; what goes wrong then, `transport_error` says in our words. Only connectors
-whose SDK is built on urllib3 import this.
+urllib3's read timeout starts again with every byte, so a server that sends a byte now and then holds a request for
+ever. Pass `POOLS` to a PoolManager as `pool_classes_by_scheme`, and give each request a total timeout.
+`transport_error` translates its exceptions. Only connectors whose SDK is built on urllib3 import this module.
 """
 
 import io
@@ -44,9 +43,9 @@ UNREAD = {"preload_content": False, "decode_content": False}
 def transport_error(
     error: Exception, *, address: str, trust: Trust, proxy: Proxy | None, timeout_s: float, status_page: str
 ) -> TransportError:
-    """Say why no answer came, without the error's own text, which holds the whole address.
+    """Translate an exception of urllib3, without its text, which holds the whole URL.
 
-    `address` is the configuration's key that the request went to, e.g. base_url.
+    `address` is the configuration key of the request's address, e.g. base_url.
     """
     distrust = trust.distrust(error)
     if distrust:
@@ -68,12 +67,14 @@ def transport_error(
         return TransportError("no connection", hint=f"check {address}, the network and firewalls")
     if isinstance(cause, ConnectTimeoutError | ReadTimeoutError | TimeoutError):
         timed_out = not isinstance(cause, ConnectTimeoutError)
-        return TransportError(f"no whole answer within {timeout_s:g} s", hint=f"see {status_page}", timed_out=timed_out)
+        return TransportError(
+            f"no complete response within {timeout_s:g} s", hint=f"see {status_page}", timed_out=timed_out
+        )
     return TransportError(f"the connection broke ({type(cause).__name__})", hint=f"see {status_page}, and the network")
 
 
 def _cause(error: Exception) -> Exception:
-    """Return urllib3's own error, out of those of its that carry it and of requests', which wrap it."""
+    """Return urllib3's innermost error. Others of urllib3 and of requests wrap it."""
     wrapped = error.args[0] if error.args else None
     if isinstance(error, MaxRetryError) and error.reason:
         return _cause(error.reason)
@@ -81,13 +82,13 @@ def _cause(error: Exception) -> Exception:
 
 
 class _Deadline(io.RawIOBase):
-    """A socket's bytes, all of which must come before the deadline, however they trickle, and only so many."""
+    """A socket's bytes, limited in number, all of which must come before one deadline."""
 
     def __init__(self, sock: Any, raw: Any) -> None:
         self._sock = sock
         self._raw = raw
         self.left = bodies.HEAD_MOST  # bytes; `_Response` allows more when the head has ended
-        self._ends_at = time.monotonic() + sock.gettimeout()  # what urllib3 has left of the request's total
+        self._ends_at = time.monotonic() + sock.gettimeout()  # the rest of the request's total timeout
 
     def readable(self) -> bool:
         return True
@@ -120,7 +121,7 @@ class _Response(HTTPResponse):
 
 
 class _Connecting(HTTPConnection):
-    """urllib3's connection, in which a dead address does not cost the whole timeout."""
+    """A connection of urllib3 for which a dead address does not cost the whole timeout."""
 
     def _new_conn(self) -> socket.socket:
         try:
@@ -149,6 +150,8 @@ class _SecureConnection(_Connecting, HTTPSConnection):
 
 
 class Pool(HTTPConnectionPool):
+    """Plain connections with a deadline, whose responses have their whole body in memory."""
+
     ConnectionCls = _Connection
 
     def urlopen(self, *args: Any, **kwargs: Any) -> BaseHTTPResponse:
@@ -156,6 +159,8 @@ class Pool(HTTPConnectionPool):
 
 
 class SecurePool(HTTPSConnectionPool):
+    """The same with TLS."""
+
     ConnectionCls = _SecureConnection
 
     def urlopen(self, *args: Any, **kwargs: Any) -> BaseHTTPResponse:
@@ -167,18 +172,18 @@ class _Whole(UrllibResponse):
 
 
 def _whole(response: BaseHTTPResponse) -> BaseHTTPResponse:
-    """Return the response with its unpacked body in memory; Malformed if the body of a 2xx may not be read.
+    """Return the response with its unpacked body in memory. Malformed if the body of a 2xx exceeds a bound.
 
-    The body of any other status is left out then, because the status decides. The SDKs read everything without a
-    bound, so they never see the connection.
+    With any other status the body is then left out, because the status decides. The SDKs read without a bound, so
+    they never see the connection.
     """
-    if isinstance(response, _Whole):  # urllib3 calls itself to try again
+    if isinstance(response, _Whole):  # urllib3 calls itself for a retry
         return response
     headers = response.headers.copy()
     try:
         body = bodies.gather(response.stream(CHUNK), headers, most=bodies.bound(response.status, bodies.PAGE_MOST))
     except BaseException as error:
-        response.close()  # the rest of it must not be taken for the next response
+        response.close()  # its rest must not be read as the next response
         if not isinstance(error, Malformed) or bodies.is_good(response.status):
             raise
         body = b""
@@ -186,7 +191,7 @@ def _whole(response: BaseHTTPResponse) -> BaseHTTPResponse:
     for name in ("content-encoding", "content-length", "transfer-encoding"):
         headers.discard(name)
     answered = _Whole(io.BytesIO(body), headers, response.status, preload_content=False, reason=response.reason)
-    answered.retries = response.retries  # by which urllib3 tells whether to follow a redirect
+    answered.retries = response.retries  # urllib3 uses them to decide about redirects
     return answered
 
 

@@ -1,4 +1,4 @@
-"""Read a cron expression as crontab(5) defines it, to tell mistakes before the daemon runs; pure."""
+"""Check cron expressions as crontab(5) defines them, before the daemon runs. Pure."""
 
 import re
 
@@ -14,7 +14,7 @@ CRON_FIELDS: tuple[tuple[str, int, int, list[str]], ...] = (
 
 
 def checked(text: str) -> str:
-    """Return `text` with single spaces; ValueError says which field is wrong and what it may hold."""
+    """Return `text` with single spaces. ValueError names the invalid field and its allowed values."""
     fields = text.split()
     if len(fields) != len(CRON_FIELDS):
         raise ValueError('expected five fields (minute hour day month weekday), e.g. "*/5 * * * *"')

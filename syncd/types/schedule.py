@@ -1,12 +1,12 @@
-"""When passes are made: every so often, or by cron; pure.
+"""Compute the times of passes, from an interval or a cron expression. Pure.
 
-    every = "5m"                                  from one time to the next, whatever the wall clock says
-    cron = "30 2 * * *", timezone = "Europe/Berlin"   as Debian's cron does it, daylight saving included
+    every = "5m"                                      an interval, independent of the wall clock
+    cron = "30 2 * * *", timezone = "Europe/Berlin"   as Debian's cron, including daylight saving
 
-cronsim reckons as Debian's cron: a time that spring skips comes when the hour is over, and one that
-autumn repeats comes once; what runs every hour or more often just goes on. APScheduler's own cron
-trigger does neither: in the repeated hour it answers with times that are past, again and again
-(agronholm/apscheduler#1021, seen with 3.11.3), and its weekdays begin with Monday.
+cronsim follows Debian's cron: a run in the hour skipped in spring happens right after it, and one in the repeated hour
+of autumn happens once. A run every hour or more often simply continues. APScheduler's own cron trigger does neither: in
+the repeated hour it returns times in the past, again and again (agronholm/apscheduler#1021, seen with 3.11.3), and its
+weekdays begin with Monday.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -21,8 +21,8 @@ from syncd.clock import later
 from syncd.types import cron
 from syncd.types.durations import Positive
 
-EVERY = timedelta(minutes=5)  # where nothing is said
-FROM = datetime(2026, 1, 1, tzinfo=UTC)  # any day: whether a cron expression ever comes does not hang on it
+EVERY = timedelta(minutes=5)  # the default
+FROM = datetime(2026, 1, 1, tzinfo=UTC)  # any day will do to find out whether a cron expression ever matches
 
 
 def _zone(name: str) -> str:
@@ -33,23 +33,23 @@ def _zone(name: str) -> str:
     return name
 
 
-def _comes(text: str) -> str:
+def _matches(text: str) -> str:
     text = cron.checked(text)
     try:
-        comes = _next(text, "UTC", FROM) is not None
+        matches = _next(text, "UTC", FROM) is not None
     except CronSimError:
-        comes = False
-    if not comes:
-        raise ValueError("never comes: none of those months has that day")
+        matches = False
+    if not matches:
+        raise ValueError("never matches: none of those months has that day")
     return text
 
 
 Zone = Annotated[str, AfterValidator(_zone), Field(examples=["Europe/Berlin"])]
-Cron = Annotated[str, AfterValidator(_comes), Field(examples=["*/5 * * * *"])]
+Cron = Annotated[str, AfterValidator(_matches), Field(examples=["*/5 * * * *"])]
 
 
 class Schedule(BaseModel):
-    """Either `every` or `cron`; neither of them: somebody else's timetable holds."""
+    """When to run: `every` or `cron`. If neither is set, [schedule] applies."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -66,12 +66,12 @@ class Schedule(BaseModel):
 
     @property
     def is_set(self) -> bool:
-        """Whether it says anything."""
+        """Whether `every` or `cron` is set."""
         return bool(self.every or self.cron)
 
     @property
     def is_wildcard(self) -> bool:
-        """Whether it goes on whatever the clock shows, as cron's times with * in minute or hour do (cron(8))."""
+        """Whether minute or hour begins with *. A changed clock does not delay such a schedule (cron(8))."""
         minute, hour = (self.cron or "* *").split()[:2]
         return minute.startswith("*") or hour.startswith("*")
 
@@ -81,13 +81,13 @@ class Schedule(BaseModel):
         return f"cron {self.cron} {self.timezone}" if self.cron else f"every {show(self.every or EVERY)}"
 
     def after(self, at: datetime) -> datetime:
-        """Return the first time after `at` (aware), in UTC: an interval later, or when cron has it."""
+        """Return the first time after `at` (aware), in UTC. Without `every` and `cron` it is EVERY later."""
         if self.cron is None:
             return later(at.astimezone(UTC), self.every or EVERY)
         return _next(self.cron, self.timezone, at) or datetime.max.replace(tzinfo=UTC)
 
     def nth_after(self, at: datetime, count: int) -> datetime:
-        """Return the `count`-th time after `at`."""
+        """Return the `count`-th time after `at` (aware), in UTC."""
         for _ in range(count):
             at = self.after(at)
         return at
@@ -95,6 +95,6 @@ class Schedule(BaseModel):
 
 @lru_cache(64)
 def _next(text: str, timezone: str, at: datetime) -> datetime | None:
-    """Return when `text` comes next after `at`, in UTC; None for one that does not in 50 years."""
+    """Return the next match of `text` after `at`, in UTC. None if there is none within 50 years."""
     found = next(CronSim(text, at.astimezone(ZoneInfo(timezone))), None)
     return None if found is None else found.astimezone(UTC)

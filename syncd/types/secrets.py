@@ -1,4 +1,4 @@
-"""Secrets are references, never literals: env:NAME, file:PATH, credential:NAME."""
+"""Parse and read references to secrets: env:NAME, file:PATH, credential:NAME. A literal is refused."""
 
 import os
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ EXPECTED = "expected env:NAME, file:PATH or credential:NAME (systemd), never the
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """Where a secret stands; `read` fetches it, and neither repr nor str ever shows it."""
+    """A reference to a secret. `read` returns the secret itself, which repr and str never show."""
 
     scheme: str
     name: str
 
     @classmethod
     def parse(cls, text: Any) -> "Secret":
-        """Read a reference; ValueError, which does not repeat `text`, for anything else."""
+        """Return the reference that `text` holds. ValueError for anything else; it does not repeat `text`."""
         if isinstance(text, Secret):
             return text
         scheme, colon, name = text.partition(":") if isinstance(text, str) else ("", "", "")
@@ -34,9 +34,9 @@ class Secret:
         return cls(scheme, name.strip())
 
     def read(self) -> str:
-        """Return the secret, stripped of white space; ValueError says what is missing where.
+        """Return the secret without surrounding white space. ValueError says what is missing, and where.
 
-        From then on no log line can show it.
+        From then on no log line can show the secret.
         """
         if self.scheme == "env":
             value, where = os.environ.get(self.name, ""), f"the environment variable {self.name}"
@@ -45,25 +45,25 @@ class Secret:
             assert path is not None
             where = f"the file {path}"
             if self.scheme == "credential":
-                where = f"the credential {self.name} ({path}, a copy of what LoadCredential={self.name}: names)"
+                where = f"the credential {self.name} ({path}, copied by systemd from LoadCredential={self.name}:)"
             value = _content(path, where)
         value = value.strip()
         if not value:
             raise ValueError(f"{where} is not set or empty")
         if not (value.isascii() and value.isprintable()) and "\n" not in value:
-            raise ValueError(f"{where} holds characters that no key has")
+            raise ValueError(f"{where} holds characters that are invalid in a key")
         register_secret(value)
         return value
 
     def read_line(self) -> str:
-        """Return a secret that goes into a header; ValueError also for one of several lines."""
+        """Return a secret for a header. ValueError also if it has several lines."""
         value = self.read()
         if "\n" in value:
             raise ValueError(f"{self} holds several lines: copy the key alone, in one line")
         return value
 
     def path(self) -> Path | None:
-        """Return the file that holds the secret; None for a variable. ValueError if systemd gave no credentials."""
+        """Return the file that holds the secret, or None for a variable. ValueError without systemd's credentials."""
         if self.scheme == "env":
             return None
         if self.scheme == "file":
@@ -88,7 +88,7 @@ class Secret:
 
 
 def _content(path: Path, where: str) -> str:
-    """Return the text of a key's file. It may be a link, as Kubernetes mounts them; a FIFO would make us wait."""
+    """Return the text of a key's file. It may be a link, as in Kubernetes, but no FIFO, which would block."""
     try:
         return files.read(path, most=MOST, follow=True, owners=files.trusted()).decode("utf-8-sig")
     except files.Refused as error:

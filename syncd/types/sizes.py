@@ -19,7 +19,7 @@ def parse(text: Any) -> int:
         if match is None:
             raise ValueError('expected a size such as "500MB", "1GB" or "64KiB"')
         size = float(match[1]) * UNITS[match[2]]
-    if not 1 <= size <= MOST:  # infinity is what too many digits become
+    if not 1 <= size <= MOST:  # too many digits become infinity
         raise ValueError(f'expected a size from "1B" to "{show(MOST)}"')
     return int(size)
 

@@ -1,4 +1,4 @@
-"""Check and normalize the addresses of APIs. Pure. For syncd and for connectors alike."""
+"""Check and normalize the addresses of APIs, for syncd and for connectors. Pure."""
 
 import re
 from ipaddress import IPv6Address, ip_address
@@ -11,10 +11,10 @@ HOST = re.compile(rf"(?=.{{1,254}}$)(?:{LABEL}\.)*{LABEL}\.?")
 
 
 def checked(text: str) -> str:
-    """Return `text` normalized: scheme and host in lower case, no spaces around it, no slashes at its end.
+    """Return `text` normalized: scheme and host in lower case, no spaces around it, no slash at its end.
 
-    Every address passes here once, where the configuration is read, so that no later comparison depends on its
-    spelling. ValueError says what is wrong. Plain http passes: ask `is_insecure`.
+    Each address passes through here once, when the configuration is read, so that later comparisons do not depend on
+    its spelling. ValueError says what is wrong. Plain http is accepted: ask `is_insecure`.
     """
     url = text.strip(" \t\r\n")
     mistake = mistake_in(url)
@@ -27,7 +27,7 @@ def checked(text: str) -> str:
 def mistake_in(url: str) -> str:
     """Return the mistake in an API's address, or "" if there is none."""
     if not url.isascii() or any(character <= " " or character in '\x7f\\<>"' for character in url):
-        return EXPECTED  # a letter that only looks like an ASCII one belongs to somebody else's host
+        return EXPECTED  # a letter that only looks ASCII would name another host
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
@@ -43,7 +43,7 @@ def mistake_in(url: str) -> str:
 
 
 def is_insecure(url: str) -> bool:
-    """Return whether `url` is plain http to another machine than this."""
+    """Return whether `url` is plain http to another machine."""
     parts = urlsplit(url)
     return parts.scheme == "http" and not is_loopback(parts.hostname or "")
 
