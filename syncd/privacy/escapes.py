@@ -1,18 +1,18 @@
-r"""Undo the escapes in which a server may repeat what it was sent. Pure; the cost grows with the text alone.
+r"""Undo the escapes with which a server may repeat a request's text. Pure. The cost grows only with the text.
 
-Known are: %C3%A9, %u00e9, &eacute; and &#233;, \u00e9, \u{e9}, \xe9, \303\251, =C3=A9, and each of them within another.
-UTF-8 that was read as Latin-1 or cp1252 (Ã© for é) is read again.
+These are undone, also one within another: %C3%A9, %u00e9, &eacute; and &#233;, \u00e9, \u{e9}, \xe9, \303\251, =C3=A9.
+UTF-8 that was decoded as Latin-1 or cp1252 (Ã© for é) is decoded again.
 """
 
 import html
 import re
 
-ROUNDS = 6  # of an escape within an escape; what is still escaped after that is not told
+ROUNDS = 6  # of escapes within escapes; a word that is still escaped then is removed
 LEFT = re.compile(r"%[0-9a-f]{2}|\\+u[0-9a-f]{4}|\\+x[0-9a-f]{2}|&#?\w{1,20};", re.IGNORECASE)
 
 _PERCENT = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 _PERCENT_U = re.compile(r"%u([0-9A-Fa-f]{4})")
-_QUOTED = re.compile(r"(?:=[89A-F][0-9A-F])+")  # quoted-printable escapes letters beyond ASCII, and few others
+_QUOTED = re.compile(r"(?:=[89A-F][0-9A-F])+")  # quoted-printable escapes hardly anything but letters beyond ASCII
 _HEX = re.compile(r"(?:\\+x[0-9A-Fa-f]{2})+")
 _OCTAL = re.compile(r"(?:\\+[0-3][0-7]{2})+")
 _UNICODE = re.compile(r"\\+u([0-9A-Fa-f]{4})|\\+u\{([0-9A-Fa-f]{1,6})\}|\\+U([0-9A-Fa-f]{8})")

@@ -1,7 +1,7 @@
-"""Strip what is personal from a text that somebody else wrote. Pure.
+"""Remove personal data from foreign text. Pure.
 
-The text is truncated, unescape and normalized, and then compared word by word with the words of the payload. More is
-removed than need be: of a subject each word goes, unless it is an ordinary one of an API's messages.
+The text is truncated, unescaped and normalized, and then compared word by word with the payload's words. It errs on the
+safe side: each word of a subject is removed, unless it is an ordinary word of an API's messages.
 """
 
 import base64
@@ -20,14 +20,14 @@ from syncd.text import SEARCHED, fit
 
 GONE = "[removed]"
 MOST = 300  # characters of a foreign text that are kept
-SHORTEST = 3  # a payload's string shorter than this is no person's, unless it is a word of a name
-_PART = 4  # letters of a word from which a part of it is recognized
-_LONGEST_WORD = 64  # a longer one is no word that an operator needs
-_LONGEST_NAME = 32  # letters of a known word that is looked for within another
+SHORTEST = 3  # a shorter string of a payload is not personal, unless it is a word of a name
+_PART = 4  # letters of a part by which a word is recognized
+_LONGEST_WORD = 64  # no operator needs a longer word
+_LONGEST_NAME = 32  # letters of a known word that is searched within another
 _LONGEST_VALUE = 20_000  # characters of a payload's string that are compared
 _MOST_VALUES = 5_000  # strings of a payload that are compared
 
-# It begins where the one before ended: else a long text without an @ would cost the square of its length.
+# Each match starts where the one before ended. Otherwise a long text without an @ would take quadratic time.
 _ADDRESS = re.compile(r"(?<![^\s@<>\"'(),;:])[^\s@<>\"'(),;:]+@[^\s@<>\"'(),;:]+")
 _PHONE = re.compile(r"\+?\d[\d\s()./-]{6,}\d")
 _ENCODED_WORD = re.compile(r"=\?[\w-]{1,40}\?[bq]\?[^?]{0,200}\?=", re.IGNORECASE)  # RFC 2047
@@ -35,11 +35,11 @@ _OPAQUE = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")  # perhaps base64 or hex
 _TAG = re.compile(
     r"(?<=\w)(?:<[/!]?[A-Za-z-][^<>]{0,200}>|\[/?(?:b|i|u|em|strong)\])+(?=\w)"
 )  # within a word: J<b>\u00fcr</b>gen
-_GAP = re.compile(r"[\s._'’/\\+,-]{1,4}")  # between two words that were one thing
+_GAP = re.compile(r"[\s._'’/\\+,-]{1,4}")  # between two words that belong together
 _LOSSY = re.compile(r"(?<![^\W_])[^\W_]*(?:[?\ufffd¿¤□*`~]+[^\W_]*)+")  # J?rgen; J**\u00fcr**gen
-_END = " .…\"'”)]"  # what may follow the last word of a text
-_SENTENCE = re.compile(r"(?:^|[.!?]\s)$")  # what stands before the first word of one
-# Letters of scripts that are written without spaces, or with particles and prefixes joined to a name.
+_END = " .…\"'”)]"  # may follow the last word of a text
+_SENTENCE = re.compile(r"(?:^|[.!?]\s)$")  # before the first word of a sentence
+# Letters of scripts without spaces, or with particles and prefixes joined to a name.
 _DENSE = re.compile(
     "[\u0590-\u109f\u1100-\u11ff\u1780-\u17ff\u2e80-\u2fff\u3005-\u3007\u3040-\u30fa\u30fc-\u30ff"
     "\u3130-\u318f\u3400-\u9fff\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff]"
@@ -47,12 +47,12 @@ _DENSE = re.compile(
 _DENSE_GAP = re.compile("[\\s.,·・、-]{0,3}")
 _MERGED = re.compile(rf"{re.escape(GONE)}(?:[\s._'’/\\+-]*{re.escape(GONE)}){{2,}}")
 
-# What an activity says that is nobody's secret: the operator needs it to find the record.
+# Keys without personal data, which the operator needs to find the record.
 _OPEN_KEYS = frozenset({"externalActivityId", "activityType", "occurredAt", "domain", "direction", "outcome"})
-_NAMES = frozenset({"name", "ownerName"})  # each word of these is personal by itself
-_ADDRESSES = frozenset({"email", "ownerEmail"})  # and what stands before the @ of these
+_NAMES = frozenset({"name", "ownerName"})  # each word of these values is personal by itself
+_ADDRESSES = frozenset({"email", "ownerEmail"})  # and so is the part before the @ of these
 
-# Ordinary words of an API's messages, and Recotap's fields: they stay although a subject may hold them.
+# Ordinary words of an API's messages, and Recotap's fields. They are kept, even if a subject holds them.
 _ORDINARY = frozenset(
     """
     a account accounts activities activity allowed already an and any are array as at attempt bad be been because
@@ -77,7 +77,10 @@ _ORDINARY = frozenset(
 
 
 def scrub(text: str, payload: Any = None) -> str:
-    """Return `text` without addresses and phone numbers, and without any word of `payload`, truncated."""
+    """Return `text` without addresses, phone numbers and words of `payload`, cut to MOST characters.
+
+    `payload` is any JSON value, e.g. the activity that the text is about.
+    """
     known = _Known.of(payload)
     flat = _plain(truncate(text))
     flat = _ENCODED_WORD.sub(GONE, flat)
@@ -89,29 +92,29 @@ def scrub(text: str, payload: Any = None) -> str:
 
 
 def truncate(text: str) -> str:
-    """Return `text` if it is short. Of a longer one the beginning, without its last word: half a name, or a secret."""
+    """Truncate `text` to SEARCHED characters, without a word that is cut in two: half a name, or a secret."""
     return text if len(text) < SEARCHED else text[:SEARCHED].rpartition(" ")[0]
 
 
 def _plain(text: str, most: int = SEARCHED) -> str:
-    """Return `text` unescape, in composed letters, without what cannot be seen, its white space folded."""
+    """Return `text` unescaped, in composed letters, without invisible characters, with single spaces."""
     return " ".join(fit(unicodedata.normalize("NFKC", _TAG.sub("", unescape(text))), most).split())
 
 
 @dataclass(slots=True)
 class _Known:
-    """What a payload holds."""
+    """The personal words of a payload, in all forms that are searched."""
 
-    phrases: set[str] = field(default_factory=set)  # whole strings, as they stand
-    names: set[str] = field(default_factory=set)  # folded words of which each is personal, whatever it means
-    short: set[str] = field(default_factory=set)  # the words of names that have one letter or two
-    pairs: set[str] = field(default_factory=set)  # two letters in a row of a script without spaces
-    singles: set[str] = field(default_factory=set)  # letters of such a script that are a name by themselves
-    words: set[str] = field(default_factory=set)  # those, and the other folded words
+    phrases: set[str] = field(default_factory=set)  # whole strings, unchanged
+    names: set[str] = field(default_factory=set)  # folded words that are personal, even if they are ordinary words
+    short: set[str] = field(default_factory=set)  # words of names with one or two letters
+    pairs: set[str] = field(default_factory=set)  # two letters in a row, in a script without spaces
+    singles: set[str] = field(default_factory=set)  # single letters of such a script that are a name
+    words: set[str] = field(default_factory=set)  # `names`, and the other folded words
     numbers: str = ""  # the digits of phone numbers
     forward: list[str] = field(default_factory=list)  # `words` in order
     backward: list[str] = field(default_factory=list)  # the same, each from its end
-    kept: set[str] = field(default_factory=set)  # what nobody minds, e.g. the words of the activity's id
+    kept: set[str] = field(default_factory=set)  # folded words that are not personal, e.g. of the activity's id
 
     @classmethod
     def of(cls, payload: Any) -> "_Known":
@@ -136,7 +139,7 @@ class _Known:
         self.pairs.update(pair for pair, _, _ in _pairs(without_marks(told)))
         if key in _NAMES:
             self.names |= {word for word in found if len(word) >= SHORTEST or not word.isascii()}
-            self.words |= found  # two letters go where they stand beside a removed word
+            self.words |= found  # words of two letters are removed beside a removed word
             self.phrases.update(misread(told))
             self._learn_order(WORD.findall(without_marks(told)))
             self.short |= {word for word in found if len(word) < SHORTEST and word.isascii() and word.isalpha()}
@@ -150,7 +153,7 @@ class _Known:
             self.words |= {word for word in found if word not in _ORDINARY}
 
     def _learn_order(self, words: list[str]) -> None:
-        """Learn a name with its words joined, in either order: Bo Li is LiBo, too."""
+        """Learn a name with its words joined, in either order: Bo Li is also LiBo."""
         self.singles.update(word for word in words if _DENSE.fullmatch(word))
         for ordered in (words, words[::-1]):
             joined = "".join(ordered)
@@ -160,25 +163,25 @@ class _Known:
 
 
 def _pairs(text: str) -> Iterator[tuple[str, int, int]]:
-    """Yield each two letters in a row of a script without spaces, with the place where they begin and end."""
+    """Yield each two letters in a row of a script without spaces, with their start and end."""
     for left, right in pairwise(_DENSE.finditer(text)):
         if right.start() - left.end() <= 3 and _DENSE_GAP.fullmatch(text, left.end(), right.start()):
             yield left[0] + right[0], left.start(), right.end()
 
 
 def _without_dense(text: str, known: _Known) -> str:
-    """Remove names that stand in running text without spaces."""
+    """Remove names from text without spaces."""
     places = [(start, end) for pair, start, end in _pairs(text) if pair in known.pairs]
     places += [found.span() for found in _DENSE.finditer(text) if found[0] in known.singles]
     return _cut_out(text, sorted(places))
 
 
 def _without_lossy(text: str, known: _Known) -> str:
-    """Remove words in which letters became question marks, or stand between marks of emphasis."""
+    """Remove words in which letters became question marks, or are between marks of emphasis."""
 
     def told(found: re.Match[str]) -> str:
         word = fold("".join(WORD.findall(found[0])))
-        last = found.end() >= len(text.rstrip(_END)) or found[0][-1].isalnum()  # also a part of a damaged word goes
+        last = found.end() >= len(text.rstrip(_END)) or found[0][-1].isalnum()  # a part of a word is removed too
         is_short = word in known.short and word not in _ORDINARY
         return GONE if is_short or (word and _is_known_word(word, known, last=last)) else found[0]
 
@@ -209,7 +212,7 @@ def _is_known(text: str, place: re.Match[str], known: _Known) -> bool:
 
 
 def _is_short_name(text: str, place: re.Match[str], known: _Known) -> bool:
-    """Tell whether a name of one letter or two stands here. An ordinary word has to be written as a name is."""
+    """Tell whether a word is a name of one or two letters. An ordinary word must be capitalized as a name."""
     word = place[0]
     if (folded := fold(word)) not in known.short:
         return False
@@ -232,7 +235,7 @@ def _is_known_word(word: str, known: _Known, *, last: bool) -> bool:
 
 
 def _extend(text: str, found: list[re.Match[str]], gone: list[bool], known: _Known) -> None:
-    """Remove also what goes on beside a removed word: an initial, a short word, the rest of a truncated one."""
+    """Remove also the neighbours of a removed word: an initial, a short word, the rest of a truncated one."""
     for step, order in ((1, range(1, len(found))), (-1, range(len(found) - 2, -1, -1))):
         for index in order:
             if gone[index] or not gone[index - step]:
@@ -257,7 +260,7 @@ def _ends(word: str, known: _Known) -> bool:
 
 
 def _contains(word: str, known: _Known) -> bool:
-    """Tell whether a known word stands in `word`: a name of four letters, another word of five."""
+    """Tell whether `word` contains a known word: a name of at least four letters, or another word of five."""
     return any(
         (part := word[start:end]) in known.names or (end - start > _PART and part in known.words)
         for start in range(len(word) - _PART + 1)
@@ -266,7 +269,7 @@ def _contains(word: str, known: _Known) -> bool:
 
 
 def _hides(token: str, known: _Known) -> bool:
-    """Tell whether `token` is base64 or hex of something with a known word in it."""
+    """Tell whether `token` is base64 or hex of a text with a known word."""
     bare = token.rstrip("=")
     texts = []
     with suppress(ValueError):
@@ -277,7 +280,7 @@ def _hides(token: str, known: _Known) -> bool:
 
 
 def _tells(raw: bytes, known: _Known) -> bool:
-    """Tell whether a known word stands in decoded bytes. Chance makes short ones: then all has to be readable."""
+    """Tell whether decoded bytes hold a known word. A short one may be chance, so all bytes must be printable."""
     text = without_marks(unicodedata.normalize("NFKC", raw.decode(errors="ignore")))
     words = list(map(fold, WORD.findall(text)))
     if any(len(word) >= SHORTEST and word in known.words for word in words):
@@ -289,7 +292,7 @@ def _tells(raw: bytes, known: _Known) -> bool:
 
 
 def _without(text: str, known: Iterable[str]) -> str:
-    """Cut out every place where one of `known` stands; where two overlap, both go whole."""
+    """Remove every occurrence of `known`. If two overlap, both are removed whole."""
     lower = text.lower()
     places = sorted(
         (found.start(), found.start() + len(value))

@@ -1,6 +1,6 @@
 """List the spellings in which a server may repeat a word. Pure.
 
-A word is compared in its folded form. A word beyond ASCII has further forms, for each way in which software damages it.
+Words are compared in their folded form. A word beyond ASCII has further forms, one for each way of damaging it.
 """
 
 import re
@@ -18,12 +18,12 @@ _NARROW = (
     "cp1252",
     "iso8859-2",
     "cp1251",
-)  # a letter that they lack is dropped, or a question mark
-_MISREAD = ("latin-1", "cp1252", "mac_roman", "cp437", "cp850", "cp1250", "cp1251")  # instead of UTF-8
+)  # a letter that they lack is dropped, or becomes a question mark
+_MISREAD = ("latin-1", "cp1252", "mac_roman", "cp437", "cp850", "cp1250", "cp1251")  # used by mistake for UTF-8
 
 _LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "æ": "ae", "œ": "oe", "þ": "th", "ı": "i"})
 _GERMAN = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe"})
-# Letters that look like Latin ones, in small or in capital letters.
+# Letters that look like Latin ones, in lower case or in capitals.
 _LOOK_ALIKE = str.maketrans(
     "авекмнорстухіјѕԁһԛԝӏαβεικνορτυχμηγζɑɡɩᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘʀꜱᴛᴜᴠᴡʏᴢ",
     "abekmhopctyxijsdhqwlabeiknoptyxmhyzagiabcdefghijklmnoprstuvwyz",
@@ -35,7 +35,7 @@ _LIKE_LATIN = re.compile(
 
 
 def fold(word: str) -> str:
-    """Return `word` as all its spellings have it: no case, no diacritics, Latin letters for look-alikes."""
+    """Return the form that all spellings of `word` share: no case, no diacritics, Latin letters for look-alikes."""
     if word.isascii():
         return word.lower()
     letters = unicodedata.normalize("NFKD", word.casefold().translate(_LETTERS))
@@ -43,17 +43,17 @@ def fold(word: str) -> str:
 
 
 def without_marks(text: str) -> str:
-    """Return `text` without marks that no letter has absorbed: they would part a word."""
+    """Return `text` without combining marks that are not part of a letter. They would split a word."""
     return "".join(char for char in text if not unicodedata.combining(char)) if not text.isascii() else text
 
 
 def mixes_scripts(word: str) -> bool:
-    """Tell whether Latin letters stand in `word` beside those of a script that looks like it."""
+    """Tell whether `word` mixes Latin letters with those of a script that looks like Latin."""
     return not word.isascii() and bool(_LATIN.search(word) and _LIKE_LATIN.search(word))
 
 
 def spellings(text: str) -> Iterator[str]:
-    """Yield the folded words of `text`, with the parts of those that a server may have broken."""
+    """Yield the folded words of `text`, and the parts into which a server may break them."""
     for word in WORD.findall(without_marks(text)):
         yield (folded := fold(word))
         yield from (part for part in re.findall(r"[^\W\d_]+", folded) if len(part) >= _PART)
@@ -63,7 +63,7 @@ def spellings(text: str) -> Iterator[str]:
 
 
 def damaged(text: str) -> Iterator[str]:
-    """Yield the folded words of `text` with letters dropped, and as another encoding shows them."""
+    """Yield the folded words of `text` with letters dropped, and decoded with a wrong encoding."""
     for word in WORD.findall(without_marks(text)):
         if word.isascii():
             continue
@@ -75,14 +75,14 @@ def damaged(text: str) -> Iterator[str]:
 
 
 def misread(text: str) -> Iterator[str]:
-    """Yield the words of `text` beyond ASCII as another encoding shows them, with the signs in them."""
+    """Yield the words of `text` beyond ASCII, decoded with a wrong encoding, with the signs in them."""
     for word in WORD.findall(without_marks(text)):
         if not word.isascii():
             yield from (form for form in _misread(word) if len(form) >= _PART)
 
 
 def _misread(word: str) -> set[str]:
-    """Return the UTF-8 of `word` as read in other encodings, the commonest also twice."""
+    """Return the UTF-8 of `word` decoded with wrong encodings, with the most common ones also twice."""
     raw = word.encode("utf-8", "replace")
     once = {raw.decode(codec, "ignore") for codec in _MISREAD}
     common = [raw.decode(codec, "ignore") for codec in _MISREAD[:2]]
