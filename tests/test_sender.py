@@ -305,7 +305,7 @@ class TestCheck:
             finding = to.check()
         assert (finding.ok, finding.exit_code) == (False, Exit.UNAVAILABLE)
         assert finding.message == f"HTTP {status}, and not Recotap's answer"
-        assert (finding.what, finding.hint) == ("recotap key", "look again later")
+        assert (finding.what, finding.hint) == ("recotap key", "try again later")
 
     def test_no_connection_says_what_to_look_at(self):
         def handler(request):

@@ -1,8 +1,7 @@
-"""What an answer of `POST /sales-activities` says of each activity in it. Pure.
+"""Read the verdict on each activity from a response of `POST /sales-activities`. Pure.
 
-Facts: the vendor's page and facts gathered in 2026-06 from its sandbox. HTTP is 200
-though every item failed; validation refuses the whole body for one bad item with a
-class-validator tree, whose nesting is a habit and not promised.
+Sources: the vendor's page, and tests of its sandbox in 2026-06. The status is 200 even if every item failed. For one
+invalid item, validation refuses the whole body with a class-validator tree, whose nesting is not documented.
 """
 
 import re
@@ -21,23 +20,23 @@ ResultKind = Literal[
     "answered",  # 200: `verdicts` holds what is proven
     "refused",  # 400 by the validation: nothing was stored
     "too_large",  # 413
-    "unauthorized",  # 401, and 403 where it is Recotap's own: a firewall's may be about one activity's text
+    "unauthorized",  # 401, and Recotap's own 403; a firewall's 403 may be about one activity's text
     "wrong_url",  # 404, 405, a redirect
     "throttled",  # 429
     "unreachable",  # no connection
-    "down",  # a time-out, a reset, 5xx, a 200 or 4xx nobody can read
+    "down",  # a time-out, a reset, 5xx, or a 200 or 4xx that cannot be parsed
 ]
 
 FLAT_INDEX = re.compile(r"\bactivities[.\[](\d+)\b\]?\.?([\w.\[\]]*)", re.ASCII)
 INDEX = re.compile(r"\d+", re.ASCII)
 NAME = re.compile(r"[A-Za-z]\w{0,39}|\d{1,4}", re.ASCII)  # of a field or a rule; anything else may be a value
-DEEPEST = 8  # levels below an activity that are read: contacts.0.email is 3
-MOST_RULES = 10  # of one activity that are told
+DEEPEST = 8  # levels read below an activity; contacts.0.email has 3
+MOST_RULES = 10  # shown for one activity
 
 
 @dataclass(frozen=True, slots=True)
 class ItemResult:
-    """The verdict on one activity, and its text."""
+    """The verdict on one activity, and Recotap's text for it."""
 
     verdict: Verdict
     detail: str | None = None
@@ -45,7 +44,7 @@ class ItemResult:
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """What one POST came to."""
+    """The result of one POST."""
 
     outcome: ResultKind
     detail: str = ""  # for the operator; names statuses and rules, never values
@@ -59,7 +58,7 @@ class BatchResult:
 def read(
     status: int, headers: Mapping[str, str], body: bytes | str, sent: Sequence[str], *, now: datetime
 ) -> BatchResult:
-    """Say what an answer means for the externalActivityIds `sent`, in their order."""
+    """Return the result for the externalActivityIds `sent`, in the order of the batch."""
     wait = retry_after(headers, now=now)
     document = _json(body)
     if status in (200, 201):
@@ -91,7 +90,7 @@ def _json(body: bytes | str) -> Any:
 
 
 def _answered(document: Any, sent: Sequence[str]) -> BatchResult:
-    """Believe an item only by its own externalActivityId; what is not there stays unknown."""
+    """Match items only by their externalActivityId. A missing one stays unknown."""
     inner = document.get("data", document) if isinstance(document, dict) else None
     data = inner if isinstance(inner, dict) else {}
     results = data.get("results")
@@ -119,13 +118,13 @@ def _item(item: Mapping[str, Any]) -> ItemResult:
 
 
 def _says_that_it_exists(error: str, name: str) -> bool:
-    """Believe it of "activity" or of this activity's own id: a contact or an account that exists proves nothing."""
+    """Tell whether this activity already exists. An existing contact or account proves nothing."""
     itself = rf"(?:\bactivity|(?<![\w-]){re.escape(name)}['\"`’]?)\s+already exists\b"
     return re.search(itself, error, re.IGNORECASE) is not None
 
 
 def _agreed(said: Sequence[ItemResult]) -> ItemResult:
-    """One verdict of several for the same id: created beside "already exists" is created; else they must agree."""
+    """Return one result for several of the same id. Created and "already exists" is created; others must agree."""
     kinds = {judged.verdict for judged in said}
     if kinds == {Verdict.CREATED, Verdict.DUPLICATE}:
         return ItemResult(Verdict.CREATED)
@@ -133,7 +132,7 @@ def _agreed(said: Sequence[ItemResult]) -> ItemResult:
 
 
 def _within_summary(verdicts: Mapping[str, ItemResult], summary: Any) -> Mapping[str, ItemResult]:
-    """Doubt every `created` where the summary counts fewer: the next attempt's "already exists" will tell."""
+    """Doubt every `created` if the summary counts fewer. The next attempt's "already exists" will tell."""
     created = [name for name, judged in verdicts.items() if judged.verdict is Verdict.CREATED]
     counted = summary.get("created") if isinstance(summary, dict) else None
     if not isinstance(counted, int) or counted >= len(created):
@@ -158,7 +157,7 @@ def _refused(document: Any, count: int) -> BatchResult:
 
 
 def _nested(errors: Any) -> Iterator[tuple[int, str]]:
-    """Walk class-validator's tree: activities → index → field → constraints."""
+    """Yield (index, rule) from class-validator's tree: activities → index → field → constraints."""
     for error in _dicts(errors):
         if error.get("property") != "activities":
             continue
@@ -180,7 +179,7 @@ def _rules(error: Mapping[str, Any], path: str, depth: int = 0) -> Iterator[str]
 
 
 def _flat(document: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
-    """Read NestJS's other habit: strings such as `activities.3.ownerEmail must be an email`."""
+    """Yield (index, rule) from NestJS's flat form: strings such as `activities.3.ownerEmail must be an email`."""
     for key in ("message", "data", "errors", "customMessage"):
         texts = document.get(key)
         for text in texts if isinstance(texts, list) else [texts]:
@@ -191,7 +190,7 @@ def _flat(document: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
 
 
 def _index(digits: str) -> int:
-    return int(digits[:10])  # longer ones are out of range in any case, and int() refuses to read the longest
+    return int(digits[:10])  # longer ones are out of range anyway, and int() rejects the longest
 
 
 def _name(text: Any) -> str:
@@ -204,6 +203,6 @@ def _dicts(errors: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def is_envelope(body: bytes | str) -> bool:
-    """Tell whether `body` is an answer of Recotap's API and not some page in its place."""
+    """Tell whether `body` is a response of Recotap's API, and not another page in its place."""
     document = _json(body)
     return isinstance(document, dict) and "data" in document

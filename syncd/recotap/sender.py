@@ -1,4 +1,4 @@
-"""All HTTP to Recotap: one POST of a batch, and one look at whether the key is taken."""
+"""All HTTP to Recotap: POST a batch, or check the key."""
 
 import re
 import time
@@ -21,19 +21,19 @@ from syncd.recotap.responses import BatchResult
 
 BATCH = 50  # activities in one POST at most (vendor's page, 2026-04)
 PATH = "/sales-activities"
-ACCOUNTS = "/accounts?limit=1"  # the vendor's own way to try a key
+ACCOUNTS = "/accounts?limit=1"  # the vendor's way to test a key
 URL_HINT = "recotap.base_url should end in /api/v1, e.g. https://eapi.recotap.com/api/v1"
-KEY_HINT = "a key dies when its user generates another: put the new one where recotap.api_key points"
+KEY_HINT = "generating a new key invalidates the old one: put the new one where recotap.api_key points"
 BUSY_S = 1.0  # before another try, if Recotap does not say how long
 PROXY_LOGIN = 407  # answered by a proxy, never by Recotap
-# Nothing was sent: the connection, the proxy's tunnel or TLS did not come about.
+# Nothing was sent: the connection, the proxy's tunnel or TLS failed.
 UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 MOST_BYTES = bodies.RECOTAP_MOST  # unpacked, of a response
 RAW_MOST = bodies.HEAD_MOST + bodies.FRAMED * MOST_BYTES  # of all that comes in one exchange
 
 
 class Sender:
-    """POST batches to Recotap. Safe for several threads; makes no retries of its own."""
+    """POST batches to Recotap. Safe for several threads. Never retries."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Sender:
         )
 
     def post(self, sent: Sequence[tuple[str, str]]) -> BatchResult:
-        """POST (externalActivityId, JSON object) pairs, at most BATCH; say what came of it, whatever came."""
+        """POST (externalActivityId, JSON object) pairs, at most BATCH. Returns every failure, raises none."""
         content = '{"activities":[' + ",".join(body for _, body in sent) + "]}"
         try:
             response, body = self._exchange("POST", PATH, content.encode())
@@ -86,7 +86,7 @@ class Sender:
         return responses.read(response.status_code, response.headers, body, ids, now=self._now())
 
     def ask_the_time(self) -> None:
-        """Let `clock` learn from Recotap's Date, whatever the status; it stays as it is if no response comes."""
+        """Let `clock` learn Recotap's Date from any response. Without a response nothing changes."""
         with suppress(httpx.HTTPError, Malformed):
             self._exchange("GET", ACCOUNTS, None)
 
@@ -125,11 +125,11 @@ class Sender:
             return Finding(what, False, message, "check again when no pass is running", exit_code=Exit.UNAVAILABLE)
         if status != 200 or not responses.is_envelope(body):
             message = f"HTTP {status}, and not Recotap's answer"
-            return Finding(what, False, message, "look again later", exit_code=Exit.UNAVAILABLE)
+            return Finding(what, False, message, "try again later", exit_code=Exit.UNAVAILABLE)
         return Finding(what, True, "accepted")
 
     def _exchange(self, method: str, path: str, content: bytes | None) -> tuple[httpx.Response, bytes]:
-        """Return a response and its unpacked body; Malformed if the body of a 2xx exceeds MOST_BYTES."""
+        """Return a response and its unpacked body. Malformed if the body of a 2xx exceeds MOST_BYTES."""
         headers = {"Content-Type": "application/json"} if content is not None else {}
         local_start, began = self._now(), time.monotonic()
         with (
@@ -147,7 +147,7 @@ class Sender:
                 return response, b""  # the status alone decides
 
     def _unreachable(self, error: httpx.HTTPError) -> tuple[str, str]:
-        """Return why a request was not answered, and a hint if there is something to do."""
+        """Return the reason of a transport error, and the remedy, or "" if there is none."""
         distrust = self._trust.distrust(error)
         if distrust:
             return distrust.message, distrust.hint
@@ -159,7 +159,7 @@ class Sender:
         return _reason(error), ""
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close all connections."""
         self._client.close()
 
     def __enter__(self) -> "Sender":
@@ -170,7 +170,7 @@ class Sender:
 
 
 def _reason(error: httpx.HTTPError) -> str:
-    """Name a transport error without its text, which may repeat what was sent."""
+    """Return the name of a transport error without its text, which may repeat the request."""
     names = {
         httpx.ConnectTimeout: "no connection within the deadline",
         httpx.ReadTimeout: "no answer within the deadline",
