@@ -1,15 +1,14 @@
-"""Read the configuration: a TOML file, overridden by the environment; every mistake in one report.
+"""Read the configuration from a TOML file and the environment, and report all mistakes at once.
 
     file ─► tables ─┐
                     ├─► one tree ─► models ─► checks across them ─► Config
     SYNCD_A__B ─────┘                  └────────────┴─► mistakes ─► one ConfigError
 
-The environment is laid over the file by `reading.overlay`, not by pydantic-settings: that costs
-35 ms and 5 MB at every start and cannot do the three things wanted here, which are to take an
-unknown variable for a mistake, to name the variable that a mistake came from, and to leave a
-source's table to a model that is known only once its connector is loaded.
+`reading.overlay` lays the environment over the file, not pydantic-settings. That costs 35 ms and 5 MB at every start
+and cannot do three things: report an unknown variable, name the variable that a mistake came from, and leave a source's
+table to a model that is known only once its connector is loaded.
 
-No message repeats a value: what stands in the wrong place may be a secret.
+No message repeats a value, because a misplaced value may be a secret.
 """
 
 import os
@@ -29,7 +28,7 @@ from syncd.types.schedule import Schedule
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The whole configuration; every value has been checked."""
+    """The whole configuration, checked."""
 
     path: Path  # the file it came from
     recotap: RecotapConfig
@@ -39,17 +38,17 @@ class Config:
     sources: tuple[Source, ...]  # in the file's order, at least one
 
     def schedule_for(self, source: Source) -> Schedule:
-        """Return when passes over `source` are made: its own timetable, else that of [schedule]."""
+        """Return the schedule of `source`: its own, otherwise [schedule]."""
         own = source.config.schedule
         return own if own.is_set else self.schedule
 
     def secrets_fingerprint(self) -> str:
-        """Return what changes when a key that is read from a file does; it tells nothing of the key."""
+        """Return a digest of all secrets, to detect a changed key."""
         return credentials.fingerprint((self.recotap, *(source.config for source in self.sources)))
 
 
 def locate(environ: Mapping[str, str] | None = None) -> Path:
-    """Return the file that is read if none is named; ConfigError if there is none, or if it is not to be trusted."""
+    """Return the file to read if none is named. ConfigError if there is none, or if others could change it."""
     return reading.find(None, os.environ if environ is None else environ)
 
 
@@ -60,11 +59,11 @@ def load(
     secrets: bool = True,
     now: datetime | None = None,
 ) -> Config:
-    """Read the file at `path`, else at SYNCD_CONFIG, else config/syncd.toml, else /etc/syncd/syncd.toml.
+    """Read and check the configuration. Makes no network call.
 
-    `secrets`: also read every secret once, from this process's own environment whatever `environ`
-    is. `now` (aware): what no start may lie beyond. Makes no network call. Raises ConfigError with
-    every mistake, and nothing else.
+    The file is `path`, otherwise that of SYNCD_CONFIG, otherwise config/syncd.toml, otherwise /etc/syncd/syncd.toml.
+    With `secrets`, each secret is read once too, always from the process's own environment. `now` (aware) is the
+    latest valid start. Raises ConfigError with all mistakes, and nothing else.
     """
     environ = os.environ if environ is None else environ
     file = reading.find(path, environ)
@@ -88,7 +87,7 @@ def load(
 
 
 def _own_domains(raw: reading.RawConfig, rules: RulesConfig | None) -> None:
-    """Note a domain that is everybody's."""
+    """Report own domains that are public suffixes."""
     if not (rules and rules.own_domains):
         return
     from syncd.addresses import is_public_suffix
@@ -96,11 +95,11 @@ def _own_domains(raw: reading.RawConfig, rules: RulesConfig | None) -> None:
     for place, name in enumerate(rules.own_domains):
         if is_public_suffix(name):
             hint = 'name your own part of it, e.g. "yourcompany.com"'
-            raw.add_problem(("rules", "own_domains", str(place)), "is a public suffix: everybody's, not yours", hint)
+            raw.add_problem(("rules", "own_domains", str(place)), "is a public suffix, shared by everyone", hint)
 
 
 def _tables(raw: reading.RawConfig) -> dict[str, Any]:
-    """Return syncd's own tables as models, as far as they can be read."""
+    """Return syncd's own tables as models, without those that cannot be read."""
     for name in sorted(raw.tree.keys() - TABLES.keys() - {"sources"}):
         raw.add_problem((name,), "unknown table", mistakes.nearest(name, [*TABLES, "sources"]))
     models = {name: mistakes.read_model(raw, (name,), kind, raw.tree.get(name, {})) for name, kind in TABLES.items()}

@@ -1,4 +1,4 @@
-"""Try whether every secret that the configuration refers to can be read, and whether one has changed."""
+"""Read the secrets that the configuration refers to, and detect a changed one."""
 
 import hashlib
 import re
@@ -9,31 +9,31 @@ from pydantic import BaseModel
 from syncd.config.reading import RawConfig
 from syncd.types.secrets import Secret
 
-# What may be named in a message; anything else after env: or file: may be a secret put there by mistake.
+# Names that a message may show. Anything else after env: or file: may be a secret put there by mistake.
 NAMES = {"env": r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+", "file": r"[~.]{0,2}/.*", "credential": r"[a-z][a-z._-]{0,31}"}
 
 
 def fingerprint(models: Iterable[BaseModel]) -> str:
-    """Return what is another text once a secret of `models` reads otherwise, and tells nothing of it."""
+    """Return a SHA-256 digest over all secrets of `models`, in hex. An unreadable secret counts as empty."""
     digest = hashlib.sha256()
     for model in models:
         for place, secret in _secrets((), model):
             try:
                 value = secret.read()
             except ValueError:
-                value = ""  # cannot be read now: that is another state than any value
+                value = ""
             digest.update(f"{place}\0{value}\0".encode())
     return digest.hexdigest()
 
 
 def references(models: Iterable[BaseModel]) -> Iterator[Secret]:
-    """Yield every secret of `models`, unread."""
+    """Yield the references of `models`, without reading the secrets."""
     for model in models:
         yield from (secret for _, secret in _secrets((), model))
 
 
 def read_all(raw: RawConfig, key: tuple[str, ...], model: BaseModel) -> None:
-    """Read each secret of `model`, so that logs never show it; note those that cannot be read."""
+    """Read each secret of `model`, so that no log shows it. Report those that cannot be read."""
     for place, secret in _secrets(key, model):
         _read(raw, place, secret)
 
@@ -54,4 +54,4 @@ def _read(raw: RawConfig, key: tuple[str, ...], secret: Secret) -> None:
         why = str(error)
         if not re.fullmatch(NAMES[secret.scheme], secret.name):
             why = why.replace(secret.name, "that it names")
-        raw.add_problem(key, why, "set it, or name where it stands: env:NAME, file:PATH or credential:NAME")
+        raw.add_problem(key, why, "set it, or name another place: env:NAME, file:PATH or credential:NAME")

@@ -1,4 +1,4 @@
-"""Say in the operator's words what pydantic found wrong; never with the value that it found."""
+"""Translate pydantic's errors for the operator, without repeating a value."""
 
 import json
 from collections.abc import Iterable
@@ -13,8 +13,8 @@ from syncd.config.models import A_TIME
 from syncd.config.reading import RawConfig
 from syncd.types.secrets import Secret
 
-EITHER = 'expected either every = "5m" or cron = "*/5 * * * *"; the other one left out or ""'
-EXPECTED = {  # what pydantic's error types begin with; the first that fits
+EITHER = 'expected either every = "5m" or cron = "*/5 * * * *"; leave the other one out, or set it to ""'
+EXPECTED = {  # by the beginning of pydantic's error type; the first match counts
     "string_type": "expected text in quotes",
     "bool": "expected true or false",
     "int": "expected a whole number",
@@ -34,9 +34,9 @@ EXPECTED = {  # what pydantic's error types begin with; the first that fits
 
 
 def read_model(raw: RawConfig, key: tuple[str, ...], kind: type[BaseModel], table: Any) -> Any:
-    """Return `table` as a `kind` with its mistakes noted, so that what else is checked can go on.
+    """Return `table` as a `kind`, and report its mistakes, so that further checks can continue.
 
-    A field that is wrong or missing is None then, whatever its type; the whole is None where nothing can be read.
+    An invalid or missing field becomes None, whatever its type. The result is None if nothing can be read.
     """
     if not isinstance(table, dict):
         raw.add_problem(key, f"expected a table, [{'.'.join(key)}]")
@@ -51,12 +51,12 @@ def read_model(raw: RawConfig, key: tuple[str, ...], kind: type[BaseModel], tabl
     at_fault = {str(detail["loc"][0]) for detail in details if detail["loc"]}
     rest = {name: value for name, value in table.items() if name not in at_fault}
     if all(detail["type"] == "extra_forbidden" and len(detail["loc"]) == 1 for detail in details):
-        return read_model(raw, key, kind, rest)  # with every field there: what the model checks across them comes too
+        return read_model(raw, key, kind, rest)  # all fields are present, so the checks across fields run too
     return _readable_part(kind, rest, at_fault & kind.model_fields.keys())
 
 
 def _readable_part(kind: type[BaseModel], table: dict[str, Any], unreadable: set[str]) -> BaseModel | None:
-    """Return a `kind` in which the `unreadable` fields are None, and what it checks across fields is off."""
+    """Return a `kind` whose `unreadable` fields are None, without its checks across fields."""
     fields: dict[str, Any] = dict.fromkeys(unreadable, (Any, None))
     checks = kind.__pydantic_decorators__.model_validators
     off: dict[str, Any] = {
@@ -66,25 +66,25 @@ def _readable_part(kind: type[BaseModel], table: dict[str, Any], unreadable: set
     }
     try:
         return create_model(kind.__name__, __base__=kind, __validators__=off, **fields).model_validate(table)
-    except Exception:  # noqa: BLE001 - a connector's own code, which was never meant to see half a table
+    except Exception:  # noqa: BLE001 - a connector's own code, which may fail on half a table
         return None
 
 
 def check_schedule(raw: RawConfig, key: tuple[str, ...], schedule: Any) -> None:
-    """Note a schedule that says both how often and by which cron expression."""
+    """Report a schedule that sets both `every` and `cron`."""
     if isinstance(schedule, dict) and all(schedule.get(name, "") != "" for name in ("every", "cron")):
         raw.add_problem(key, EITHER)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a hint: the known name that `name` was probably meant to be, else all of them."""
+    """Return a hint with the known name closest to `name`, or with all known names."""
     known = sorted(known)
     close = get_close_matches(name.lower(), known, n=1)
     return f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}" if known else ""
 
 
 def _explain(kind: type[BaseModel], place: tuple[str, ...], detail: Any) -> tuple[str, str]:
-    """Return message and hint for one of pydantic's errors."""
+    """Return the message and hint for one error of pydantic."""
     found, context = detail["type"], detail.get("ctx", {})
     if found == "value_error":
         left = "left of the =: " if "[key]" in detail["loc"] else ""
@@ -100,7 +100,7 @@ def _explain(kind: type[BaseModel], place: tuple[str, ...], detail: Any) -> tupl
 
 
 def _follow(kind: type[BaseModel], place: tuple[str, ...]) -> tuple[type[BaseModel] | None, FieldInfo | None]:
-    """Return the table that holds the last part of `place` and the last field on the way."""
+    """Return the table that holds the last part of `place`, and the last field on the way."""
     table: type[BaseModel] | None = kind
     last = None
     for part in place:
@@ -112,7 +112,7 @@ def _follow(kind: type[BaseModel], place: tuple[str, ...]) -> tuple[type[BaseMod
 
 
 def _example(place: tuple[str, ...], known: FieldInfo) -> str:
-    """Return `key = value` as it could stand in the file; empty when nothing is known."""
+    """Return an example `key = value` for the file, or "" if none is known."""
     name = next(part for part in reversed(place) if not part.isdecimal())
     if "datetime" in str(known.annotation).lower():
         return f"{name} = 2026-01-01T00:00:00Z"

@@ -1,4 +1,4 @@
-"""The tables of the configuration that belong to syncd itself, and what each key may hold."""
+"""The models of syncd's own configuration tables."""
 
 import re
 from contextlib import suppress
@@ -33,7 +33,7 @@ DOMAIN = re.compile(r"(?=.{1,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a
 def _domain(text: str) -> str:
     name = text.strip().lower()
     if not name.isascii():
-        from syncd.addresses import host  # 50 ms, for the few who need it
+        from syncd.addresses import host  # takes 50 ms, and few need it
 
         name = host(name) or ""
     if not DOMAIN.fullmatch(name):
@@ -44,7 +44,7 @@ def _domain(text: str) -> str:
 def _address(text: str) -> str:
     if not text:
         return ""
-    from syncd.addresses import email  # 50 ms, for those who set one
+    from syncd.addresses import email  # takes 50 ms, and few need it
 
     address = email(text)
     if address is None:
@@ -55,13 +55,13 @@ def _address(text: str) -> str:
 def _time(value: Any) -> Any:
     if value == "":
         return None
-    if not isinstance(value, (str, datetime)):  # pydantic would take a number for seconds since 1970
+    if not isinstance(value, (str, datetime)):  # pydantic reads a number as seconds since 1970
         raise ValueError(A_TIME)
     return value
 
 
 def _in_calendar(at: datetime | None) -> datetime | None:
-    """Return `at`; ValueError for the first and last year there is, where another zone's time can be none."""
+    """Return `at`. ValueError for the first and last year, where another zone's time may not exist."""
     if at and not 1 < at.year < 9999:
         raise ValueError(A_TIME)
     return at
@@ -73,13 +73,13 @@ def _path(path: Any) -> Any:
     try:
         return Path(path).expanduser() if isinstance(path, str) else path
     except RuntimeError:
-        raise ValueError("~ stands for a home that is unknown here: write the path in full") from None
+        raise ValueError("~ is a home directory that is unknown here: write the full path") from None
 
 
 def _resolved(path: Path) -> Path:
-    """Return where the ledger is, links followed once and for all, so that it has one lock and one log.
+    """Return the path without links, resolved once, so that the ledger has one lock and one WAL.
 
-    A path that leads nowhere stays as it is: whoever opens it says why (exit code 74).
+    An invalid path stays as it is. Opening it then fails with the reason (exit code 74).
     """
     with suppress(OSError):
         path = path if path.is_absolute() else Path.cwd() / path  # the current directory may be gone
@@ -91,25 +91,25 @@ Domain = Annotated[str, AfterValidator(_domain), Field(examples=["yourcompany.co
 
 
 class Table(BaseModel):
-    """A table of the file; what it does not know is a mistake."""
+    """A table of the file. An unknown key is a mistake."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class RecotapConfig(Table):
-    """Where Recotap is, and how hard to knock."""
+    """Recotap's address, API key and limits."""
 
     base_url: Annotated[str, AfterValidator(urls.checked)] = "https://eapi.recotap.com/api/v1"
     api_key: Annotated[Secret, Field(examples=["env:RECOTAP_API_KEY"])]
     concurrency: Annotated[int, Field(ge=1, le=16)] = 4  # POSTs in flight
     timeout: Positive = timedelta(seconds=30)
-    max_age: Positive = timedelta(days=7)  # after its first refusal an activity is tried this long
+    max_age: Positive = timedelta(days=7)  # an activity is dead this long after its first refusal
     allow_insecure_http: bool = False
-    ca_file: str = ""  # PEM, trusted beside the system's certificates
+    ca_file: str = ""  # PEM, trusted in addition to the system's certificates
 
 
 class LedgerConfig(Table):
-    """Where the ledger is."""
+    """The ledger's path."""
 
     path: Annotated[Path, BeforeValidator(_path), AfterValidator(_resolved)] = Field(
         default=Path("/var/lib/syncd/ledger.db"), validate_default=True
@@ -117,9 +117,9 @@ class LedgerConfig(Table):
 
 
 class ScheduleConfig(Schedule):
-    """When the daemon makes a pass, where a source does not say it itself, and when it takes one for stuck."""
+    """When the daemon makes passes over sources without their own schedule, and when a pass counts as stuck."""
 
-    stuck_after: Positive = timedelta(minutes=15)  # nothing came of the pass for so long
+    stuck_after: Positive = timedelta(minutes=15)  # a pass without progress for this long is stuck
 
     @model_validator(mode="before")
     @classmethod
@@ -130,7 +130,7 @@ class ScheduleConfig(Schedule):
 
 
 class RulesConfig(Table):
-    """Whose side an address is on, and what stays out."""
+    """Which addresses are on our side, and which activities are excluded."""
 
     own_domains: list[Domain] = []
     domain_aliases: dict[Domain, Domain] = {}
@@ -139,7 +139,7 @@ class RulesConfig(Table):
     default_owner_email: Annotated[str, AfterValidator(_address)] = ""
 
     def to_rules(self) -> "Rules":
-        """Return the same as the rules of `syncd.normalize.rules` take it."""
+        """Return the table as `Rules` of `syncd.normalize.rules`."""
         from syncd.normalize.rules import Rules
 
         return Rules(

@@ -1,4 +1,4 @@
-"""Read the raw values: find the file, parse it, lay the environment over it."""
+"""Find and parse the configuration file, and lay the environment over it."""
 
 import codecs
 import errno
@@ -19,7 +19,7 @@ from syncd.config import syntax
 from syncd.errors import ConfigError, Problem
 
 MOST = 2**20  # bytes of a configuration
-LONG_NUMBER = re.compile(r"\d(?:_?\d){4300}")  # Python reads no number of more than 4,300 digits
+LONG_NUMBER = re.compile(r"\d(?:_?\d){4300}")  # Python parses no number of more than 4,300 digits
 SEARCHED = (Path("config/syncd.toml"), Path("/etc/syncd/syncd.toml"))
 FILE_VARIABLE = "SYNCD_CONFIG"
 PREFIX = "SYNCD_"
@@ -29,15 +29,15 @@ BEGIN = "run: syncd config example > syncd.toml, set the lines marked <--, and r
 
 @dataclass
 class RawConfig:
-    """One load on its way: the tree of raw values, where each came from, and what is wrong so far."""
+    """The unchecked configuration: raw values, their origins, and the problems found so far."""
 
     tree: dict[str, Any]
-    now: datetime
+    now: datetime  # aware; the latest valid start
     problems: list[Problem] = field(default_factory=list)
-    variables: dict[tuple[str, ...], str] = field(default_factory=dict)  # key's path: the variable that set it
+    variables: dict[tuple[str, ...], str] = field(default_factory=dict)  # path of a key: the variable that set it
 
     def add_problem(self, key: tuple[str, ...], message: str, hint: str = "") -> None:
-        """Note a mistake at `key`, and the variable when it came from the environment."""
+        """Add a problem at `key`. The message names the variable if the value came from the environment."""
         at_or_above = [key[:length] for length in range(len(key), 0, -1)]
         below = [other for other in self.variables if other[: len(key)] == key]
         origin = next((self.variables[place] for place in (*at_or_above, *below) if place in self.variables), "")
@@ -46,11 +46,11 @@ class RawConfig:
 
 
 def find(path: Path | None, environ: Mapping[str, str]) -> Path:
-    """Return the first file there is; ConfigError, which says where was looked, when there is none.
+    """Return the first existing file. ConfigError if there is none; it names the places.
 
-    The current directory may be anybody's, so its file is refused unless it is of root or of the caller. It is not
-    passed over: another file than the one expected would be in use then. A directory that the caller may not enter
-    has no file for him.
+    The current directory may belong to another user, so its file is refused unless it is root's or the caller's. It
+    is refused and not skipped, because otherwise an unexpected file would be used. A directory that the caller may
+    not enter counts as empty.
     """
     variable = environ.get(FILE_VARIABLE)
     named = path or (Path(variable) if variable else None)
@@ -68,7 +68,7 @@ def find(path: Path | None, environ: Mapping[str, str]) -> Path:
 
 
 def _is_there(file: Path, *, may_be_closed: bool) -> bool:
-    """Tell whether there is a file. If it `may_be_closed`, one in a closed directory is there: parse says so."""
+    """Tell whether `file` exists. One in a closed directory does if it `may_be_closed`; `parse` then fails."""
     try:
         file.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -81,7 +81,7 @@ def _is_there(file: Path, *, may_be_closed: bool) -> bool:
 
 
 def _refuse_unless_safe(file: Path) -> None:
-    """Refuse a file that was only found, not named, if anybody else could have put it there or could change it."""
+    """Refuse a file that was found, not named, if another user could have placed or could change it."""
     try:
         for place in (*reversed(file.parents), file):
             for status in (place.lstat(), _status(place)):
@@ -100,13 +100,14 @@ def _status(place: Path) -> os.stat_result:
     try:
         return place.stat()
     except OSError:
-        return place.lstat()  # parse says what is wrong with it
+        return place.lstat()  # `parse` says what is wrong with it
 
 
 def unsafe(status: os.stat_result) -> str:
-    """Say who else than root and the caller may change a file or a directory; "" if nobody.
+    """Return who besides root and the caller may change a file or directory, or "".
 
-    A link's mode says nothing. The caller's own group is often his alone (umask 002).
+    The mode of a link is ignored. The caller's own group is accepted, because it often has no other member (umask
+    002).
     """
     if status.st_uid not in files.trusted():
         return f"belongs to user {status.st_uid}"
@@ -120,7 +121,7 @@ def unsafe(status: os.stat_result) -> str:
 
 
 def parse(file: Path) -> dict[str, Any]:
-    """Return the tables of `file`; ConfigError, with the line, when it is not TOML."""
+    """Return the tables of `file`. ConfigError with the line if it is not TOML."""
     text = ""
     try:
         text = _text(files.read(file, most=MOST, follow=True, owners=files.trusted()))
@@ -130,13 +131,13 @@ def parse(file: Path) -> dict[str, Any]:
     except UnicodeDecodeError:
         problem = Problem(str(file), "is not UTF-8 text", "save it as UTF-8")
     except _Utf16:
-        problem = Problem(str(file), "is UTF-16 text", "save it as UTF-8: an editor of Windows calls the other Unicode")
+        problem = Problem(str(file), "is UTF-16 text", "save it as UTF-8: Windows editors call UTF-16 Unicode")
     except tomllib.TOMLDecodeError as error:
         line, what, hint = syntax.explain(text, str(error))
         problem = Problem(f"{file}:{line}" if line else str(file), f"not TOML: {what}", hint)
     except RecursionError:
         problem = Problem(str(file), "is nested too deeply", "see syncd config example")
-    except ValueError:  # what tomllib leaves to int
+    except ValueError:  # raised by int in tomllib
         found = LONG_NUMBER.search(text)
         where = f"{file}:{text.count(chr(10), 0, found.start()) + 1}" if found else str(file)
         problem = Problem(where, "holds a number that is too long", "shorten it, or put it in quotes if it is text")
@@ -148,7 +149,7 @@ class _Utf16(Exception):
 
 
 def _text(content: bytes) -> str:
-    """Return the text of a file as editors of every system save it."""
+    """Return the text of a file, without a BOM, with the line breaks of any system."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:2]:
         raise _Utf16
     return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
@@ -156,17 +157,17 @@ def _text(content: bytes) -> str:
 
 def _unreadable(file: Path, error: OSError) -> Problem:
     hints = {
-        errno.ENOENT: "it is a link that leads nowhere: correct the link, or name another file",
+        errno.ENOENT: "it is a broken link: correct it, or name another file",
         errno.EACCES: "give syncd's user the right to read it and to enter its directory",
     }
     hint = getattr(error, "remedy", "") or hints.get(error.errno or 0, "name a file that syncd's user can read")
-    if os.path.isdir(file):  # noqa: PTH112 - Path.is_dir raises where the way there is closed
+    if os.path.isdir(file):  # noqa: PTH112 - Path.is_dir raises in a closed directory
         hint = f"name the file in it, e.g. {file / 'syncd.toml'}"
     return Problem(str(file), f"cannot be read: {files.why(error)}", hint)
 
 
 def overlay(raw: RawConfig, environ: Mapping[str, str]) -> None:
-    """Lay the variables named SYNCD_…__… over the tree; a shorter name before a longer one."""
+    """Lay the variables named SYNCD_…__… over the tree, shorter names first."""
     names = [name for name in environ if name.upper().startswith(PREFIX) and "__" in name[len(PREFIX) :]]
     for name in sorted(names, key=lambda name: (name.count("__"), name)):
         key = _key(raw.tree, name)
@@ -180,7 +181,7 @@ def overlay(raw: RawConfig, environ: Mapping[str, str]) -> None:
 
 
 def _key(tree: dict[str, Any], variable: str) -> tuple[str, ...]:
-    """Return the path that a variable names; of a source named with dashes it has underscores."""
+    """Return the key that a variable names. Dashes of a source's name are underscores in it."""
     key = variable[len(PREFIX) :].lower().split("__")
     sources = tree.get("sources")
     if key[0] == "sources" and isinstance(sources, dict):
@@ -190,7 +191,7 @@ def _key(tree: dict[str, Any], variable: str) -> tuple[str, ...]:
 
 
 def _value(text: str) -> Any:
-    """Read a list, table or quoted text as TOML or JSON; all else is text, which the models can read."""
+    """Return a list, table or quoted text from TOML or JSON. Anything else stays text for the models."""
     if text.lstrip()[:1] in ("[", "{", '"'):
         with suppress(ValueError, RecursionError):
             return tomllib.loads(f"value = {text}")["value"]

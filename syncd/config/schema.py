@@ -15,11 +15,11 @@ FILE = Path("config/syncd.schema.json")
 
 
 def schema() -> dict[str, Any]:
-    """Return the schema of a file that uses the connectors of this repository or any other's."""
+    """Return the schema of a file, for the built-in connectors and any others."""
     configs: dict[str, type[SourceConfig]] = {name: load_connector(at).Config for name, at in BUILT_IN.items()}
     models: list[type[BaseModel]] = [*TABLES.values(), SourceConfig, *configs.values()]
     refs, document = models_json_schema([(model, "validation") for model in models])
-    # Somebody else's connector: what every source has, and whatever its own model adds.
+    # Another connector: the keys of every source, and those that its own model adds.
     document["$defs"]["SourceConfig"]["additionalProperties"] = True
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -41,7 +41,7 @@ def schema() -> dict[str, Any]:
 
 
 def _by_connector(refs: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of one source's table: its connector's own, where that is one of ours."""
+    """Return the schema of one source's table: that of its built-in connector, otherwise SourceConfig."""
     choice: dict[str, Any] = {"$ref": "#/$defs/SourceConfig"}
     for name, ref in refs.items():
         condition = {"properties": {"connector": {"const": name}}, "required": ["connector"]}
@@ -50,7 +50,7 @@ def _by_connector(refs: dict[str, Any]) -> dict[str, Any]:
 
 
 def text() -> str:
-    """Return the schema as it stands in config/syncd.schema.json."""
+    """Return the content of config/syncd.schema.json."""
     return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Turn the tables of [sources] into specs: load each one's connector, and it alone, and check across them."""
+"""Turn the tables of [sources] into sources. Only the connectors that they name are loaded."""
 
 import importlib
 import re
@@ -15,29 +15,29 @@ from syncd.connector import Connector, Context, Source, SourceConfig, Stream
 from syncd.errors import ConfigError, Problem
 from syncd.types import urls
 
-GROUP = "syncd.connectors"  # the entry-point group that connectors are found by
-BUILT_IN = {  # for a source tree that was never installed
+GROUP = "syncd.connectors"  # the entry-point group of connectors
+BUILT_IN = {  # for a clone that is not installed
     "hubspot": "connectors.hubspot:HubSpot",
     "jsonl": "connectors.jsonl:Jsonl",
     "salesforce": "connectors.salesforce:Salesforce",
 }
-ID_CHARACTERS = re.compile(r"[A-Za-z0-9._-]*")  # of a record's id in whatever CRM
+ID_CHARACTERS = re.compile(r"[A-Za-z0-9._-]*")  # of a record's id, in any CRM
 SOURCE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 COMMON = [field for field in SourceConfig.model_fields if field != "connector"]
 NAME_EXPECTED = "expected a name of up to 40 lower-case letters, digits, - and _, e.g. [sources.hubspot]"
 
-# Of each source its table and its connector: None where nobody can tell it.
+# By source: its table, and its connector, or None if that is unknown.
 Configs = dict[str, tuple[SourceConfig, type[Connector] | None]]
 
 
 def configs(raw: RawConfig) -> Configs:
-    """Return each source's table as far as it can be read, in the file's order; every mistake is noted.
+    """Return the readable tables of sources, in the file's order, and report all mistakes.
 
-    A field that is wrong is None, as `mistakes.read_model` says.
+    An invalid field is None (see `mistakes.read_model`).
     """
     tables = raw.tree.get("sources", {})
     if not isinstance(tables, dict) or not tables:
-        hint = "syncd config example shows one whole"
+        hint = "syncd config example shows one"
         raw.add_problem(("sources",), "expected at least one source, e.g. [sources.hubspot]", hint)
         return {}
     found = {name: read for name, table in tables.items() if (read := _source(raw, name, table))}
@@ -46,7 +46,7 @@ def configs(raw: RawConfig) -> Configs:
 
 
 def specs(configs: Configs) -> tuple[Source, ...]:
-    """Return the sources of `configs` in which there was no mistake."""
+    """Return the sources of `configs` whose connector is known."""
     return tuple(Source(name, config, connector) for name, (config, connector) in configs.items() if connector)
 
 
@@ -65,9 +65,9 @@ def _source(raw: RawConfig, name: str, table: Any) -> tuple[SourceConfig, type[C
         raw.add_problem(key, f"expected a table, [sources.{name}]")
         return None
     connector = _connector(raw, key, table.get("connector"))
-    if _is_number(table.get("start")):  # pydantic would take it for seconds since 1970
+    if _is_number(table.get("start")):  # pydantic reads a number as seconds since 1970
         table = {**table, "start": ""}
-    if connector is None or issubclass(connector, Unloadable):  # what every source has can be checked all the same
+    if connector is None or issubclass(connector, Unloadable):  # the common keys can be checked all the same
         table = {"connector": "", **{field: table[field] for field in COMMON if field in table}}
     config = mistakes.read_model(raw, key, connector.Config if connector else SourceConfig, table)
     mistakes.check_schedule(raw, (*key, "schedule"), table.get("schedule"))
@@ -81,7 +81,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _connector(raw: RawConfig, key: tuple[str, ...], name: Any) -> type[Connector] | None:
-    """Load the connector of that name and no other; None with the mistake noted."""
+    """Load the connector of that name. Return None and report the mistake if it is missing or unknown."""
     place = (*key, "connector")
     known = {**BUILT_IN, **{point.name: point.value for point in entry_points(group=GROUP)}}
     if name is None:
@@ -93,19 +93,19 @@ def _connector(raw: RawConfig, key: tuple[str, ...], name: Any) -> type[Connecto
     try:
         found = load_connector(known[name])
         usable = issubclass(found.Config, SourceConfig)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever somebody's module does while it is imported
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a foreign module may do anything while it is imported
         what = f"the connector {name!r} cannot be loaded ({type(error).__name__})"
-        return unloadable(Problem(".".join(place), what, "is its package installed whole?"))
+        return unloadable(Problem(".".join(place), what, "is its package completely installed?"))
     if not usable:
         what = f"the connector {name!r} cannot be used: its Config is no SourceConfig"
-        return unloadable(Problem(".".join(place), what, "was it made for this syncd?"))
+        return unloadable(Problem(".".join(place), what, "was it made for this version of syncd?"))
     return found
 
 
 class Unloadable:
-    """Stands for a connector that cannot be loaded: that is no mistake of the configuration, and stops no other source.
+    """A stand-in for a connector that cannot be loaded. That is no mistake of the configuration.
 
-    A pass that comes to it, and a check, hear of the problem.
+    Other sources continue. A pass over it, or a check of it, raises the problem as a ConfigError.
     """
 
     Config: ClassVar[type[SourceConfig]] = SourceConfig
@@ -117,17 +117,17 @@ class Unloadable:
 
 
 def unloadable(problem: Problem) -> type[Connector]:
-    """Return a class of its own for each problem."""
+    """Return a new `Unloadable` class for `problem`."""
     return cast(type[Connector], type("Unloadable", (Unloadable,), {"problem": problem}))
 
 
 def _checked(raw: RawConfig, key: tuple[str, ...], config: SourceConfig) -> SourceConfig:
-    """Check what holds for every connector's table, whatever its own model checks, and normalize its addresses."""
+    """Check the start and the addresses of any connector's table, and normalize the addresses."""
     if config.start and config.start > raw.now:
         raw.add_problem(
-            (*key, "start"), "lies in the future", "expected a time that has been, or a clock that is right"
+            (*key, "start"), "lies in the future", "expected a time in the past; if it is, check this machine's clock"
         )
-    if config.start and config.start.year == 1:  # in another zone it may be no time at all
+    if config.start and config.start.year == 1:  # in another zone it may not exist
         raw.add_problem((*key, "start"), A_TIME)
     addresses: dict[str, str] = {}
     for name, value in config:
@@ -143,7 +143,7 @@ def _checked(raw: RawConfig, key: tuple[str, ...], config: SourceConfig) -> Sour
 
 
 def _compare_ids(raw: RawConfig, forms: Mapping[str, str | None]) -> None:
-    """Note each source whose activities could get the externalActivityId of an earlier one's; name: external_id."""
+    """Report each source that could give the same externalActivityId as an earlier one. `forms`: by source."""
     around = {name: _around_id(name, form) for name, form in forms.items() if form}
     for place, (later, ends) in enumerate(around.items()):
         earlier = list(around.items())[:place]
@@ -151,19 +151,19 @@ def _compare_ids(raw: RawConfig, forms: Mapping[str, str | None]) -> None:
         if met:
             raw.add_problem(
                 ("sources", later, "external_id"),
-                f"can give the same ids as {' and '.join(met)}: one activity would pass for another",
+                f"can give the same ids as {' and '.join(met)}: one activity could be taken for another",
                 'expected a form that tells them apart, e.g. external_id = "{source}-{kind}-{id}"',
             )
 
 
 def _around_id(name: str, external_id: str) -> list[tuple[str, str]]:
-    """Return what stands before and after the CRM's id in the ids of each kind."""
+    """Return the texts before and after the CRM's id in the ids of each kind."""
     forms = (text.fill(external_id, source=name, kind=kind, id="\0") for kind in ("call", "email"))
     return [(form.partition("\0")[0], form.rpartition("\0")[2]) for form in forms]
 
 
 def _can_meet(one: tuple[str, str], other: tuple[str, str]) -> bool:
-    """Say whether two forms can make the same text, ids being of any length and made of ID_CHARACTERS."""
+    """Tell whether two forms can give the same text. Ids have any length and consist of ID_CHARACTERS."""
     before, longer_before = sorted((one[0], other[0]), key=len)
     after, longer_after = sorted((one[1], other[1]), key=len)
     rest = longer_before[len(before) :] + longer_after[: len(longer_after) - len(after)]
