@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from syncd.lifecycle.reasons import Reason, describe
+from syncd.lifecycle.reasons import Reason
 from syncd.lifecycle.states import MEANINGS, MOVES, State
 from tests.conftest import Command
 from tests.world import World
@@ -82,8 +82,9 @@ def test_retry_takes_every_reason_and_status_and_explain_describe_it(
     command("sync", "-c", live.config_file)
     assert reason.state is State.INCOMPLETE or MOVES[State.INCOMPLETE, reason.state]
     live.sql("UPDATE activities SET state = ?, reason = ?", reason.state.value, reason.value)
-    words = describe(reason)
+    words = reason.description
     assert reason.meaning in words
+    assert reason.action in words
     assert words in " ".join(command("explain", call, "-c", live.config_file).out.split())
     assert command("retry", "--reason", reason.value, "-c", live.config_file).out == "1 due in the next pass\n"
     if reason.state is not State.DEAD or reason is Reason.UNREADABLE:

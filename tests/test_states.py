@@ -1,12 +1,18 @@
 """Which state may follow which, for which cause; the same guard in Python and in SQL; what each verdict means."""
 
+import io
+import re
 import sqlite3
 from itertools import product
+from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from syncd.ledger import Ledger, reading
-from syncd.lifecycle.states import MEANINGS, MOVES, Cause, IllegalMove, State, Verdict, follow, move
+from syncd.cli import render
+from syncd.ledger import Ledger, LedgerReader, reading
+from syncd.lifecycle.reasons import Reason
+from syncd.lifecycle.states import MEANINGS, MOVES, UNDER_WAY, Cause, IllegalMove, State, Verdict, follow, move
 from tests.ledgers import book, row, stranger
 from tests.ledgers import reading as look
 
@@ -165,3 +171,41 @@ class TestMeanings:
     def test_what_a_400_or_413_named_or_an_outage_singled_out_travels_with_its_like(self):
         isolated = {verdict for verdict, meaning in MEANINGS.items() if meaning.isolates}
         assert isolated == {"refused", "too_large", "suspect"}
+
+
+class TestDescriptions:
+    """A word that `status` or `explain` could not describe would be found by an operator at night."""
+
+    @pytest.mark.parametrize("word", [*State, *Verdict])
+    def test_every_state_and_verdict_has_one(self, word):
+        assert word.value == word.name.lower()
+        assert 10 < len(word.description) <= 80
+        assert word.description == word.description.strip().rstrip(".")
+
+    def test_no_two_have_the_same(self):
+        for words in (State, Verdict, Reason):
+            assert len({word.description for word in words}) == len(words)
+
+    @pytest.mark.parametrize("state", State)
+    @pytest.mark.parametrize("verdict", Verdict)
+    def test_explain_prints_them(self, path, state, verdict):
+        with LedgerReader.at(path) as glance:
+            document = glance.explain("hubspot-call-1")
+        document |= {"state": state.value, "verdict": verdict.value}
+        document["attempts"] = [{"at": "then", "verdict": each, "detail": None} for each in (verdict.value, UNDER_WAY)]
+        console = Console(file=io.StringIO(), width=200)
+        render.explanation(document, console)
+        lines = console.file.getvalue().splitlines()
+        assert f"state         {state}: {state.description}" in lines
+        assert f"last verdict  {verdict}: {verdict.description}" in lines
+        assert f"attempt       then {verdict}: {verdict.description}" in lines
+        assert "attempt       then under_way: being sent" in lines
+
+    def test_the_ledger_calls_an_attempt_without_a_verdict_the_same(self):
+        ledger = Path(__file__).parents[1] / "syncd" / "ledger"
+        assert any(f"coalesce(verdict, '{UNDER_WAY}')" in file.read_text() for file in ledger.glob("*.py"))
+
+    def test_the_readme_has_a_row_for_each_state(self):
+        readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+        (table,) = re.findall(r"(?m)^\| state \| meaning .*\n.*((?:\n\|.*)+)", readme)
+        assert sorted(re.findall(r"(?m)^\| `(\w+)` \|", table)) == sorted(State)

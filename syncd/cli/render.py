@@ -7,37 +7,9 @@ from rich.console import Console
 from rich.table import Table
 
 from syncd.cli.printing import styled
-from syncd.lifecycle import reasons
+from syncd.lifecycle.reasons import Reason
+from syncd.lifecycle.states import UNDER_WAY, State, Verdict
 from syncd.text import visible
-
-MEANING = {
-    "pending": "goes out in the next pass, or when its back-off is over",
-    "incomplete": "waits for the CRM: looked up again by itself",
-    "delivered": "Recotap has it",
-    "skipped": "Recotap says that it will never take it",
-    "excluded": "a rule of yours, or nobody of the other side in it",
-    "dead": "given up; `syncd retry --state dead` gives another chance",
-}
-
-VERDICTS = {
-    "created": "Recotap stored it",
-    "duplicate": "it was there already, from an attempt of ours whose answer was lost",
-    "foreign_duplicate": "it was there already, and not from this ledger",
-    "skipped": "Recotap will never take it",
-    "failed": "Recotap answered that this one failed",
-    "refused": "Recotap's validation refuses this one",
-    "too_large": "this one is too large",
-    "bystander": "refused because of another activity in its batch: sent again at once",
-    "throttled": "Recotap asked for fewer requests",
-    "unauthorized": "Recotap refused the key",
-    "wrong_url": "no Recotap at that base URL",
-    "unreachable": "the request did not reach Recotap",
-    "unanswered": "no readable answer: Recotap may have it, the next attempt will tell",
-    "suspect": "no readable answer for it alone, while others got through: it travels alone",
-    "crashed": "syncd ended before the answer: Recotap may have it, the next attempt will tell",
-    "under_way": "being sent",
-}
-
 
 CLOCK = (
     "no server confirms this machine's clock: nothing dies, and nothing is sent because it has settled, "
@@ -76,7 +48,7 @@ def activities(document: dict[str, Any], console: Console) -> None:
     table.add_column("activities", justify="right")
     table.add_column("what it means", overflow="fold")
     for state, count in document["activities"].items():
-        table.add_row(styled(state, "bold"), str(count), MEANING[state])
+        table.add_row(styled(state, "bold"), str(count), State.describe(state))
         for name, number, meaning in _parts(document, state):
             table.add_row(styled(f"  {name}"), styled(number, "dim"), styled(meaning, "dim"))
     table.add_section()
@@ -87,9 +59,9 @@ def activities(document: dict[str, Any], console: Console) -> None:
 
 def _parts(document: dict[str, Any], state: str) -> list[tuple[str, int, str]]:
     if state == "delivered":
-        return [(name, count, VERDICTS.get(name, "")) for name, count in document["verdicts"].items() if count]
+        return [(name, count, Verdict.describe(name)) for name, count in document["verdicts"].items() if count]
     counts = document["reasons"].get(state, {})
-    return [(name, count, reasons.describe(name)) for name, count in sorted(counts.items())]
+    return [(name, count, Reason.describe(name)) for name, count in sorted(counts.items())]
 
 
 def _streams(document: dict[str, Any]) -> Table:
@@ -114,11 +86,11 @@ def explanation(document: dict[str, Any], console: Console | None = None) -> Non
     line("from", f"{document['source']} {document['stream']}, record {document['crm_id']} ({document['kind']})")
     line("happened", document["occurred_at"] or "unknown")
     line("first seen", f"{document['first_seen_at']}, last moved {document['updated_at']}")
-    line("state", f"{document['state']}: {MEANING[document['state']]}")
+    line("state", f"{document['state']}: {State.describe(document['state'])}")
     if document["reason"]:
-        line("reason", f"{document['reason']}: {reasons.describe(document['reason'])}")
+        line("reason", f"{document['reason']}: {Reason.describe(document['reason'])}")
     if document["verdict"]:
-        line("last verdict", f"{document['verdict']}: {VERDICTS[document['verdict']]}")
+        line("last verdict", f"{document['verdict']}: {Verdict.describe(document['verdict'])}")
     if document["detail"]:
         line("detail", document["detail"])
     line("next", _next(document))
@@ -128,7 +100,9 @@ def explanation(document: dict[str, Any], console: Console | None = None) -> Non
         line("note", "the record changed in the CRM after delivery; Recotap takes no update")
     for attempt in document["attempts"]:
         detail = f" ({attempt['detail']})" if attempt["detail"] else ""
-        line("attempt", f"{attempt['at']} {attempt['verdict']}: {VERDICTS[attempt['verdict']]}{detail}")
+        verdict = attempt["verdict"]
+        words = "being sent" if verdict == UNDER_WAY else Verdict.describe(verdict)
+        line("attempt", f"{attempt['at']} {verdict}: {words}{detail}")
 
 
 def _next(document: dict[str, Any]) -> str:

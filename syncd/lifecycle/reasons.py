@@ -7,11 +7,10 @@ this table. A value is part of the contract (ledgers, `--reason`, JSON): it is n
 """
 
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Protocol, Self
 
 from syncd.lifecycle import timing
-from syncd.lifecycle.states import State
+from syncd.lifecycle.states import Described, State
 
 _E, _I, _X = State.EXCLUDED, State.INCOMPLETE, State.DEAD
 _SEE = "read Recotap's text: `syncd explain`"
@@ -23,7 +22,7 @@ class Due(Protocol):
     def __call__(self, *, occurred_at: datetime, created_at: datetime, settle: timedelta) -> datetime: ...
 
 
-class Reason(StrEnum):
+class Reason(Described):
     """Why an activity is excluded, incomplete or dead. A row that dies of age keeps its last reason."""
 
     state: State  # where it leaves the activity
@@ -54,14 +53,6 @@ class Reason(StrEnum):
     def __new__(cls, value: str, state: State, meaning: str, action: str = "", due: Due | None = None) -> Self:
         """Make a member of one line of the table."""
         self = str.__new__(cls, value)
-        self._value_ = value
+        self._value_, self.description = value, f"{meaning}: {action}" if action else meaning
         self.state, self.meaning, self.action, self.due = state, meaning, action, due
         return self
-
-
-def describe(name: str) -> str:
-    """Return the meaning and the remedy of the reason `name`; "" if this version does not know it."""
-    reason = next((each for each in Reason if each == name), None)
-    if reason is None:
-        return ""
-    return f"{reason.meaning}: {reason.action}" if reason.action else reason.meaning

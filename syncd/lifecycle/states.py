@@ -12,17 +12,35 @@ excluded and dead come back when the CRM record changes or by `retry`, skipped b
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Self
 
 
-class State(StrEnum):
+class Described(StrEnum):
+    """Words of the ledger, each with the description that `status` and `explain` print."""
+
+    description: str  # a test demands it of every member
+
+    def __new__(cls, value: str, description: str = "") -> Self:
+        """Make a member; mypy wants the default, because `State("dead")` looks one up."""
+        self = str.__new__(cls, value)
+        self._value_, self.description = value, description
+        return self
+
+    @classmethod
+    def describe(cls, name: str) -> str:
+        """Return the description of `name`; "" for a word that only a newer syncd knows."""
+        return next((each.description for each in cls if each == name), "")
+
+
+class State(Described):
     """Where an activity stands."""
 
-    INCOMPLETE = "incomplete"  # Recotap would refuse it, or it may still change
-    PENDING = "pending"  # complete; goes out when its time has come
-    DELIVERED = "delivered"  # Recotap has it
-    SKIPPED = "skipped"  # Recotap says that it will never take it
-    EXCLUDED = "excluded"  # a rule of the operator, or not an engagement with the other side
-    DEAD = "dead"  # given up
+    INCOMPLETE = "incomplete", "something is missing, or it may still change: looked up again by itself"
+    PENDING = "pending", "complete: sent in the next pass, or when its back-off is over"
+    DELIVERED = "delivered", "Recotap has it"
+    SKIPPED = "skipped", "Recotap says that it will never take it"
+    EXCLUDED = "excluded", "a rule of yours excludes it, or nobody of the other side is in it"
+    DEAD = "dead", "given up: `syncd retry --state dead` tries again"
 
 
 class Cause(StrEnum):
@@ -71,24 +89,30 @@ def follow(old: State, wanted: State, cause: Cause) -> State:
     return wanted if cause in MOVES.get((old, wanted), ()) else old
 
 
-class Verdict(StrEnum):
-    """What Recotap, or the network, said of one activity in one attempt."""
+class Verdict(Described):
+    """The result that Recotap, or the network, reported for one activity in one attempt."""
 
-    CREATED = "created"
-    DUPLICATE = "duplicate"  # already there, and an earlier attempt of ours explains it
-    FOREIGN_DUPLICATE = "foreign_duplicate"  # already there, and no attempt of ours explains it
-    SKIPPED = "skipped"
-    FAILED = "failed"  # 200, and this item failed
-    REFUSED = "refused"  # 400, and this item is why
-    TOO_LARGE = "too_large"  # 413 for this item alone
-    BYSTANDER = "bystander"  # 400 or 413 because of another item: nothing was stored
-    THROTTLED = "throttled"  # 429
-    UNAUTHORIZED = "unauthorized"  # 401 or 403
-    WRONG_URL = "wrong_url"  # 404 or a redirect
-    UNREACHABLE = "unreachable"  # no connection: the request never left
-    UNANSWERED = "unanswered"  # a time-out, a 5xx, an unreadable answer, or one without this item
-    SUSPECT = "suspect"  # a time-out or 5xx for it alone, while others got through
-    CRASHED = "crashed"  # syncd ended between the intent and the verdict
+    CREATED = "created", "Recotap stored it"
+    DUPLICATE = "duplicate", "already there, and an earlier attempt of this ledger explains it"
+    FOREIGN_DUPLICATE = "foreign_duplicate", "already there, and no attempt of this ledger explains it"
+    SKIPPED = "skipped", "Recotap will never take it"
+    FAILED = "failed", "Recotap answered that this one failed"  # 200
+    REFUSED = "refused", "Recotap's validation refuses this one"  # 400, and this item is why
+    TOO_LARGE = "too_large", "this one alone is too large"  # 413
+    BYSTANDER = "bystander", "refused because of another in its batch: sent again at once"  # 400, 413: nothing stored
+    THROTTLED = "throttled", "Recotap asked for fewer requests"  # 429
+    UNAUTHORIZED = "unauthorized", "Recotap refused the key"  # 401, 403
+    WRONG_URL = "wrong_url", "no Recotap at that base URL"  # 404, a redirect
+    UNREACHABLE = "unreachable", "the request did not reach Recotap"  # no connection
+    # A time-out, a 5xx, an unreadable answer, or one without this item:
+    UNANSWERED = "unanswered", "no readable answer: Recotap may have it, the next attempt will tell"
+    # A time-out or a 5xx:
+    SUSPECT = "suspect", "no readable answer for it alone, while others got through: it travels alone"
+    # Between the intent and the verdict:
+    CRASHED = "crashed", "syncd ended before the answer: Recotap may have it, the next attempt will tell"
+
+
+UNDER_WAY = "under_way"  # in place of the verdict, in `explain`: the attempt has none yet
 
 
 @dataclass(frozen=True, slots=True)
