@@ -118,6 +118,72 @@ def test_addresses_are_trimmed_lower_cased_and_their_domain_written_in_ascii(tex
     assert email(text) == expected
 
 
+# Near the edge of the plain path: dashes, digits, special-use names, lengths.
+LABELS = st.one_of(
+    st.text("ab9-", min_size=1, max_size=6),
+    st.sampled_from(["xn--", "xn--e1afmkfd", "ab--c", "a--b", "test", "local", "localhost", "arpa", "onion", "1", "-"]),
+    st.sampled_from([61, 62, 63, 64]).map("b".__mul__),
+)
+LOCALS = st.one_of(
+    st.text("az9!#$%&'*+-/=?^_`{|}~", min_size=1, max_size=8),
+    st.text('az.\\"<>(@', min_size=1, max_size=4),
+    st.sampled_from([63, 64, 65]).map("x".__mul__),
+)
+TOPS = st.one_of(st.sampled_from(["com", "test", "zz"]), LABELS)
+LOOKALIKES = st.builds("{}@{}.{}".format, LOCALS, st.lists(LABELS, min_size=1, max_size=4).map(".".join), TOPS)
+PLAIN = st.from_regex(addresses._PLAIN, fullmatch=True)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(st.one_of(LOOKALIKES, PLAIN, st.sampled_from([*TAKEN, *REFUSED, *PROSE])))
+def test_the_plain_path_takes_an_address_only_if_email_validator_returns_it_unchanged(text: str) -> None:
+    if addresses._is_plain(text):
+        assert addresses._validated(text) == text
+        assert is_email(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("john.o'neil+calls@eu.acme.co.uk", True),
+        ("a@x.test", True),
+        ("a@1.2.3.museum", True),
+        ("x" * 64 + "@acme.com", True),
+        ("a@" + "b" * 63 + ".com", True),
+        ("x" * 60 + "@" + ("b" * 62 + ".") * 3 + "com", True),  # 253 characters
+        ("x" * 62 + "@" + ("b" * 62 + ".") * 3 + "com", False),  # 255
+        ("x" * 65 + "@acme.com", False),
+        ("a@" + "b" * 64 + ".com", False),
+        ("a@ab--cd.com", False),
+        ("a@xn--e1afmkfd.com", False),
+        ("a@acme.c1", False),
+        ("a@acme.123", False),
+        ("a@acme.c", False),
+        ("a@acme", False),
+        ("a.@acme.com", False),
+        ("a..b@acme.com", False),
+        ("a@acme.com.", False),
+        ("a@acme.com\n", False),
+        ("a@acme_x.com", False),
+    ],
+)
+def test_what_the_plain_path_takes(text: str, plain: bool) -> None:
+    assert addresses._is_plain(text) == plain
+
+
+def test_the_property_above_sees_many_addresses_on_the_plain_path_and_many_off_it() -> None:
+    """Otherwise it would hold for a path that takes nothing, or for lookalikes that look like nothing."""
+    seen = {True: 0, False: 0}
+
+    @settings(max_examples=300, database=None)
+    @given(LOOKALIKES)
+    def look(text: str) -> None:
+        seen[addresses._is_plain(text)] += 1
+
+    look()
+    assert min(seen.values()) > 30, seen
+
+
 # Pieces that make up something like an address more often than arbitrary text does.
 PIECES = st.sampled_from(
     [
