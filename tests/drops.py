@@ -23,7 +23,7 @@ from unittest import mock
 from connectors.jsonl import Jsonl, JsonlConfig
 from connectors.jsonl.place import Place
 from syncd.connector import Context, Source, Window
-from syncd.ledger import Ledger, LedgerReader
+from syncd.ledger import Ledger, LedgerHandle
 from syncd.normalize.rules import Rules
 from syncd.passes.engine import Pass
 from syncd.passes.reader import PassStore
@@ -94,7 +94,7 @@ class Drop:
         self.later(minutes=minutes)
         source = Source("files", self.config, Jsonl)
         try:
-            with self._killing(killed_at), Ledger.open(self.ledger) as ledger:
+            with self._killing(killed_at), LedgerHandle(self.ledger).open() as ledger:
                 rules = Rules(own_domains=frozenset({"lanternfield.com"}))
                 return Pass(
                     ledger, [source], self.recotap, rules, concurrency=1, max_age=timedelta(days=7), now=self.now
@@ -154,12 +154,12 @@ class Drop:
         return dict(self.sql("SELECT crm_id, detail FROM activities WHERE state = 'dead'"))
 
     def explain(self, crm_id: str) -> dict[str, Any]:
-        with LedgerReader.at(self.ledger) as glance:
+        with LedgerHandle(self.ledger).read() as glance:
             (name,) = glance.find(crm_id)
             return glance.explain(name)
 
     def balanced(self) -> bool:
-        with LedgerReader.at(self.ledger) as glance:
+        with LedgerHandle(self.ledger).read() as glance:
             return glance.balanced()
 
     @property

@@ -106,7 +106,7 @@ def names(activities: Any) -> list[str]:
 @contextmanager
 def stranger(ledger: Ledger | Path) -> Iterator[sqlite3.Connection]:
     """Open the file as another process would: only what is committed is seen."""
-    connection = sqlite3.connect(ledger if isinstance(ledger, Path) else ledger.path, isolation_level=None)
+    connection = sqlite3.connect(ledger if isinstance(ledger, Path) else ledger.handle.path, isolation_level=None)
     connection.row_factory = sqlite3.Row
     try:
         yield connection

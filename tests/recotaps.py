@@ -18,7 +18,7 @@ from random import Random
 from typing import Any
 
 from syncd.connector import Ref
-from syncd.ledger import RECOTAP, Ledger
+from syncd.ledger import RECOTAP, Ledger, LedgerHandle
 from syncd.lifecycle.states import State, Verdict
 from syncd.lifecycle.transitions import Reading
 from syncd.passes.dispatch import Poster, Push, SendingStopped, Totals
@@ -263,7 +263,7 @@ class Desk:
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
         """Ask through a connection of its own: only what is committed."""
-        with closing(sqlite3.connect(self.ledger.path)) as connection:
+        with closing(sqlite3.connect(self.ledger.handle.path)) as connection:
             connection.row_factory = sqlite3.Row
             return [dict(row) for row in connection.execute(sql)]
 
@@ -291,5 +291,5 @@ def payload(name: str) -> str:
 @contextmanager
 def opened(path: Path, poster: Poster, **how: Any) -> Iterator[Desk]:
     """Open a ledger with a desk over it."""
-    with Ledger.open(path / "ledger.db") as ledger:
+    with LedgerHandle(path / "ledger.db").open() as ledger:
         yield Desk(ledger, poster, **how)

@@ -11,7 +11,7 @@ from typing import Any
 from connectors.jsonl import Jsonl
 from syncd.connector import Source
 from syncd.errors import Exit
-from syncd.ledger import Ledger
+from syncd.ledger import LedgerHandle
 from syncd.normalize.rules import Rules
 from syncd.passes.engine import Pass
 from syncd.passes.report import PassResult
@@ -67,7 +67,7 @@ class Shared(Drop):
 
         def run() -> None:
             try:
-                with Ledger.open(self.ledger) as ledger:
+                with LedgerHandle(self.ledger).open() as ledger:
                     sources = [Source("files", self.config, Jsonl), Source("other", self.other.config, Jsonl)]
                     rules = Rules(own_domains=frozenset({"lanternfield.com"}))
                     outcomes.append(

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from syncd.config import sources
-from syncd.ledger import held
+from syncd.ledger import LedgerHandle
 from tests.conftest import Command
 from tests.world import START, World
 
@@ -232,7 +232,7 @@ def test_74_for_a_full_disk_loses_nothing(live: World, command: Command) -> None
 def test_75_at_once_and_the_holder_is_named_while_others_still_look(live: World, command: Command) -> None:
     call = live.call(contacts=[])
     command("sync", "-c", live.config_file)
-    with held(live.ledger, "run"), live.counted() as requests:
+    with LedgerHandle(live.ledger).hold("run"), live.counted() as requests:
         ran = command("sync", "-c", live.config_file)
         assert (ran.code, requests) == (75, {})
         assert f"`syncd run`, process {os.getpid()}" in ran.err

@@ -11,6 +11,7 @@ from connectors.jsonl import Jsonl
 from syncd.cli import check, check_clocks
 from syncd.connector import Finding, Source
 from syncd.errors import Exit
+from syncd.ledger import LedgerHandle
 from syncd.normalize.rules import Rules
 from syncd.passes.dry_run import DryRun
 from syncd.signals import StopRequest
@@ -46,7 +47,7 @@ def test_a_dry_run_shows_the_other_sources(tmp_path: Path, where: str) -> None:
     bad, good = drop_at(tmp_path, "bad"), drop_at(tmp_path, "good")
     sources = [Source("bad", bad.config, buggy(where)), Source("good", good.config, Jsonl)]
     rules = Rules(own_domains=frozenset({"lanternfield.com"}))
-    run = DryRun(sources, rules, ledger=bad.ledger, stop=StopRequest(), now=bad.now)
+    run = DryRun(sources, rules, ledger=LedgerHandle(bad.ledger), stop=StopRequest(), now=bad.now)
     assert "good" in [reading.crm_id for reading in run.readings()]
     assert {(error.message, error.hint, error.exit_code) for error in run.errors} == {(MESSAGE, "report it", Exit.BUG)}
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from syncd.connector import Ref
 from syncd.errors import Exit
-from syncd.ledger import Ledger
+from syncd.ledger import LedgerHandle
 from syncd.lifecycle.states import State, Verdict
 from syncd.lifecycle.transitions import Reading
 from syncd.passes.dispatch import NOTHING_LOST, Push
@@ -1198,7 +1198,7 @@ def test_through_weeks_of_bad_days_and_crashes_each_activity_is_delivered_once_o
     random = Random(seed)
     recotap = Weather(random, badness=random.choice([0.1, 0.3, 0.6]))
     recotap.style = random.choice(["nested", "flat", "opaque"])
-    with Ledger.open(tmp_path / "ledger.db") as ledger:
+    with LedgerHandle(tmp_path / "ledger.db").open() as ledger:
         desk = Desk(ledger, recotap, concurrency=random.choice([1, 2, 4]), seed=seed)
         names: list[str] = []
         special = random.sample(range(400), 12)

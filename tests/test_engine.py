@@ -13,7 +13,7 @@ from syncd import clock
 from syncd.activity import Draft
 from syncd.connector import Record
 from syncd.errors import Exit, LedgerHeld, worst
-from syncd.ledger import Ledger, Operator, held
+from syncd.ledger import Ledger, LedgerHandle
 from syncd.normalize import normalizer, rules
 from syncd.recotap.responses import read
 from tests.world import World
@@ -140,7 +140,7 @@ def test_a_retry_while_its_look_up_is_under_way_is_not_lost(world: World) -> Non
 
     def operator() -> None:
         world.later(seconds=1)
-        with Operator.at(world.ledger) as ledger:
+        with LedgerHandle(world.ledger).operate() as ledger:
             ledger.retry([call], state=None, reason=None, now=world.now())
         world.later(seconds=1)
 
@@ -189,17 +189,17 @@ def test_one_ledger_has_one_holder_whatever_way_leads_to_it(tmp_path: Path, how:
     real, other = tmp_path / "ledger.db", tmp_path / "link.db"
     real.touch()
     other.symlink_to(real)
-    with held(real, "sync"):
+    with LedgerHandle(real).hold("sync"):
         if how == "link":
-            with pytest.raises(LedgerHeld), held(other, "sync"):
+            with pytest.raises(LedgerHeld), LedgerHandle(other).hold("sync"):
                 pass
         else:
-            with held(tmp_path / "another.db", "sync"):
+            with LedgerHandle(tmp_path / "another.db").hold("sync"):
                 pass
     lock = tmp_path / "ledger.db.lock"
     assert lock.read_text() == ""
     lock.unlink()
-    with held(real, "sync"):
+    with LedgerHandle(real).hold("sync"):
         assert str(os.getpid()) in lock.read_text()
 
 

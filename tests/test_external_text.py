@@ -11,7 +11,7 @@ import pytest
 from syncd.activity import Company, Draft, Owner, Person
 from syncd.connector import Context, Finding, Page, Record, Ref, Source, SourceConfig, Stream, Window
 from syncd.errors import Exit, Malformed, Unavailable, Unreadable
-from syncd.ledger import Ledger, outbox, rows
+from syncd.ledger import Ledger, LedgerHandle, outbox, rows
 from syncd.lifecycle.states import Verdict
 from tests.ledgers import NOW, WEEK, book, due, half, row
 from tests.ledgers import reading as look
@@ -274,7 +274,7 @@ def test_an_odd_text_of_a_record_is_cleaned_and_sent(world: World, field: str, o
 
 @pytest.fixture
 def ledger(tmp_path: Any) -> Iterator[Ledger]:
-    with Ledger.open(tmp_path / "ledger.db") as ledger:
+    with LedgerHandle(tmp_path / "ledger.db").open() as ledger:
         yield ledger
 
 

@@ -16,7 +16,7 @@ from connectors.jsonl import Jsonl
 from syncd.activity import Draft
 from syncd.connector import Page, Record, Source, Window
 from syncd.errors import Exit
-from syncd.ledger import Ledger
+from syncd.ledger import LedgerHandle
 from syncd.normalize.rules import Rules
 from syncd.passes import dry_run, engine, reader
 from syncd.passes.dry_run import DryRun
@@ -84,7 +84,7 @@ def sources_of(drops: list[Drop], connector: type[Jsonl] = Hanging) -> list[Sour
 
 def passed(drops: list[Drop], stop: StopRequest | None = None, *, connector: type[Jsonl] = Hanging) -> PassResult:
     hangs = drops[0]
-    with Ledger.open(hangs.ledger) as ledger:
+    with LedgerHandle(hangs.ledger).open() as ledger:
         return Pass(
             ledger, sources_of(drops, connector), hangs.recotap, RULES, concurrency=1, max_age=timedelta(days=7),
             stop=stop, now=hangs.now,
@@ -93,7 +93,8 @@ def passed(drops: list[Drop], stop: StopRequest | None = None, *, connector: typ
 
 def looked(drops: list[Drop], stop: StopRequest | None = None) -> tuple[list[str], DryRun]:
     """Return the ids that a dry run shows, and the run itself."""
-    run = DryRun(sources_of(drops), RULES, ledger=drops[0].ledger, stop=stop or StopRequest(), now=drops[0].now)
+    ledger = LedgerHandle(drops[0].ledger)
+    run = DryRun(sources_of(drops), RULES, ledger=ledger, stop=stop or StopRequest(), now=drops[0].now)
     return [reading.crm_id for reading in run.readings()], run
 
 
@@ -187,7 +188,7 @@ def test_nothing_is_remembered_of_an_abandoned_thread_that_has_ended(
 ) -> None:
     monkeypatch.setattr(reader, "HANGS_S", 0.5)
     passed(drops)
-    key = (drops[0].ledger, "hangs")
+    key = (LedgerHandle(drops[0].ledger), "hangs")
     thread = reader._ABANDONED[key]
     Hanging.released.set()
     thread.join(10)

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from syncd.cli import health
-from syncd.ledger import Ledger, held
+from syncd.ledger import LedgerHandle
 from syncd.sandbox import Fault
 from tests.conftest import Command
 from tests.daemons import daemon, wait_until
@@ -58,14 +58,14 @@ def test_it_asks_nobody_and_writes_nothing(live: World, command: Command) -> Non
 def test_three_intervals_without_a_successful_pass_are_not_fresh(live: World, schedule, fresh_until) -> None:
     live.configure("schedule", **schedule)
     live.sync()
-    with held(live.ledger, "run"):
+    with LedgerHandle(live.ledger).hold("run"):
         assert answers(live) == ALL
         assert answers(live, later=fresh_until - timedelta(seconds=30))["fresh"]
         assert not answers(live, later=fresh_until + timedelta(hours=1))["fresh"]
 
 
 def test_a_first_pass_may_take_its_time(live: World) -> None:
-    with held(live.ledger, "run"), Ledger.open(live.ledger) as ledger:
+    with LedgerHandle(live.ledger).hold("run"), LedgerHandle(live.ledger).open() as ledger:
         assert not answers(live)["fresh"], "nobody has begun"
         pass_id = ledger.begin_pass(live.now())
         assert answers(live)["fresh"]
@@ -78,7 +78,7 @@ def test_a_recotap_that_takes_nothing_is_not_fresh_however_well_the_crm_is_read(
     live.calls(2)
     live.recotap.faults.add(Fault(match="sales-activities", status=401, count=None))
     live.sync()
-    with held(live.ledger, "run"):
+    with LedgerHandle(live.ledger).hold("run"):
         assert answers(live)["fresh"]
         live.sql("UPDATE streams SET last_success_at = '2026-12-31T00:00:00.000Z'")
         document = health.document(list(health.findings(live.config(), live.now() + timedelta(minutes=16))))
@@ -86,7 +86,7 @@ def test_a_recotap_that_takes_nothing_is_not_fresh_however_well_the_crm_is_read(
     assert "Recotap was sent activities, and has taken none" in messages
     live.recotap.faults.clear()
     live.sync()
-    with held(live.ledger, "run"):
+    with LedgerHandle(live.ledger).hold("run"):
         assert answers(live)["fresh"]
 
 
@@ -96,7 +96,7 @@ def test_what_recotap_refuses_and_what_backs_off_is_an_answer(live: World) -> No
     live.sync()
     assert live.status()["activities"]["pending"] == 2
     live.sql("UPDATE streams SET last_success_at = '2026-12-31T00:00:00.000Z'")
-    with held(live.ledger, "run"):
+    with LedgerHandle(live.ledger).hold("run"):
         found = list(health.findings(live.config(), live.now() + timedelta(hours=5)))
     assert all("Recotap was sent" not in finding.message for finding in found)
 
@@ -104,13 +104,13 @@ def test_what_recotap_refuses_and_what_backs_off_is_an_answer(live: World) -> No
 def test_a_time_that_is_yet_to_come_proves_nothing(live: World) -> None:
     live.sync()
     live.sql("UPDATE streams SET last_success_at = '2099-01-01T00:00:00.000Z'")
-    with held(live.ledger, "run"):
+    with LedgerHandle(live.ledger).hold("run"):
         assert answers(live) == {**ALL, "fresh": False}
 
 
 def test_intervals_that_pass_while_a_pass_is_under_way_do_not_count(live: World) -> None:
     live.sync()
-    with held(live.ledger, "run"), Ledger.open(live.ledger) as ledger:
+    with LedgerHandle(live.ledger).hold("run"), LedgerHandle(live.ledger).open() as ledger:
         pass_id = ledger.begin_pass(live.now())
         assert answers(live, later=timedelta(hours=9))["fresh"], "whether it goes on is what `alive` says"
         ledger.end_pass(pass_id, exit_code=0, now=live.now())
@@ -121,7 +121,7 @@ def test_a_pass_that_was_killed_is_not_one_that_hangs(live: World) -> None:
     """Else a daemon by cron, started again, would be restarted for it until cron's next time."""
     live.configure("schedule", cron="0 0 1 1 *")
     live.sync()
-    with Ledger.open(live.ledger) as ledger:
+    with LedgerHandle(live.ledger).open() as ledger:
         ledger.begin_pass(live.now())
     with daemon(live.write_config()) as running:
         running.hear("run.started")
@@ -133,13 +133,13 @@ def test_a_pass_that_was_killed_is_not_one_that_hangs(live: World) -> None:
 def test_the_source_with_the_longest_silence_decides(live: World) -> None:
     live.sync()
     live.sql("UPDATE streams SET last_success_at = '2026-01-01T00:00:00.000Z' WHERE stream = 'emails'")
-    with held(live.ledger, "run"):
+    with LedgerHandle(live.ledger).hold("run"):
         assert answers(live) == {**ALL, "fresh": False}
 
 
 def test_a_pass_that_writes_nothing_for_too_long_is_not_alive(live: World) -> None:
     live.sync()
-    with held(live.ledger, "run"), Ledger.open(live.ledger) as ledger:
+    with LedgerHandle(live.ledger).hold("run"), LedgerHandle(live.ledger).open() as ledger:
         ledger.begin_pass(live.now())
         assert answers(live, later=timedelta(minutes=14))["alive"]
         assert not answers(live, later=timedelta(minutes=16))["alive"]
@@ -153,7 +153,7 @@ def test_a_pass_that_writes_nothing_for_too_long_is_not_alive(live: World) -> No
 
 def test_a_pass_by_hand_is_alive_but_no_daemon(live: World) -> None:
     live.sync()
-    with held(live.ledger, "sync"):
+    with LedgerHandle(live.ledger).hold("sync"):
         assert answers(live) == {**ALL, "ready": False}
 
 
@@ -162,7 +162,7 @@ def test_books_that_do_not_balance_are_not_ready_and_4(live: World, command: Com
     live.sync()
     live.sql("DELETE FROM attempts")
     live.sql("DELETE FROM activities WHERE id = 1")
-    with held(live.ledger, "run"):
+    with LedgerHandle(live.ledger).hold("run"):
         assert answers(live) == {**ALL, "ready": False}
         assert command("health", "--probe", "ready", "-c", live.config_file).code == 4
 

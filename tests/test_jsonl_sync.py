@@ -14,6 +14,7 @@ from connectors.jsonl.lines import LineReader
 from connectors.jsonl.naming import MARK
 from syncd.connector import Source
 from syncd.errors import Exit, Unreadable
+from syncd.ledger import LedgerHandle
 from syncd.normalize.rules import Rules
 from syncd.passes import engine
 from syncd.passes.dry_run import DryRun
@@ -71,7 +72,7 @@ def test_a_dry_run_shows_what_is_new_and_moves_nothing(drop: Drop) -> None:
     drop.file("b.jsonl", call("c2"))
     rules = Rules(own_domains=frozenset({"lanternfield.com"}))
     source = Source("files", drop.config, Jsonl)
-    trial = DryRun([source], rules, ledger=drop.ledger, stop=StopRequest(), now=drop.now)
+    trial = DryRun([source], rules, ledger=LedgerHandle(drop.ledger), stop=StopRequest(), now=drop.now)
     assert [reading.crm_id for reading in trial.readings()] == ["c2"]
     assert (drop.waiting, drop.done) == (["a.jsonl", "b.jsonl"], [])
     drop.sync()

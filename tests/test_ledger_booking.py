@@ -7,7 +7,7 @@ import pytest
 
 from syncd import clock
 from syncd.errors import LedgerError
-from syncd.ledger import RECOTAP, Booked, Ledger
+from syncd.ledger import RECOTAP, Booked, LedgerHandle
 from syncd.lifecycle.states import State, Verdict
 from tests.ledgers import (
     DAY,
@@ -34,7 +34,7 @@ LATER = NOW + HOUR
 
 @pytest.fixture
 def ledger(tmp_path):
-    with Ledger.open(tmp_path / "ledger.db") as ledger:
+    with LedgerHandle(tmp_path / "ledger.db").open() as ledger:
         yield ledger
 
 
@@ -176,7 +176,7 @@ class TestOneTransaction:
             copy.mkdir()
             for part in tmp_path.glob("ledger.db*"):
                 (copy / part.name).write_bytes(part.read_bytes())
-        with Ledger.open(copy / "ledger.db") as found:
+        with LedgerHandle(copy / "ledger.db").open() as found:
             assert watermark(found) == NOW
             assert found.counts() == {**found.counts(), "pending": 1, "incomplete": 1}
             assert found.balanced()

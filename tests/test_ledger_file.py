@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from syncd.errors import LedgerError, LedgerHeld
-from syncd.ledger import AttemptResult, Ledger, LedgerReader, Operator, file, held, reading, schema
+from syncd.ledger import AttemptResult, LedgerHandle, file, reading, schema
 from syncd.lifecycle.states import Verdict
 from tests.disks import fill, mounted, read_only
 from tests.ledgers import DAY, NOW, SECOND, ask, book, due, files, names, send, stranger
@@ -30,12 +30,28 @@ def path(tmp_path):
 @pytest.fixture
 def filled(path):
     """A ledger with one activity, closed."""
-    with Ledger.open(path) as ledger:
+    with opened(path) as ledger:
         book(ledger, look(1), watermark=NOW)
     return path
 
 
-def refused(path, opening=Ledger.open):
+def opened(path):
+    return LedgerHandle(path).open()
+
+
+def read(path):
+    return LedgerHandle(path).read()
+
+
+def operated(path):
+    return LedgerHandle(path).operate()
+
+
+def held(path, command="sync"):
+    return LedgerHandle(path).hold(command)
+
+
+def refused(path, opening=opened):
     """Return the error of opening what cannot be a ledger."""
     with pytest.raises(LedgerError) as caught, opening(path):
         pass
@@ -48,14 +64,14 @@ def refused(path, opening=Ledger.open):
 class TestOpening:
     def test_it_is_made_with_its_directories_at_first_sight(self, tmp_path):
         path = tmp_path / "a" / "b" / "ledger.db"
-        with Ledger.open(path) as ledger:
+        with opened(path) as ledger:
             assert ledger.counts() == dict.fromkeys(reading.STATES, 0)
         assert stat.S_IMODE((tmp_path / "a" / "b").stat().st_mode) == 0o700
 
     def test_its_files_are_its_owner_s_alone_even_under_a_generous_umask(self, path):
         before = os.umask(0)
         try:
-            with held(path, "sync"), Ledger.open(path) as ledger:
+            with held(path, "sync"), opened(path) as ledger:
                 book(ledger, look(1))
                 parts = [*files(path), Path(f"{path}.lock")]
                 assert len(parts) == 4
@@ -65,12 +81,12 @@ class TestOpening:
 
     def test_one_that_was_made_readable_for_others_is_closed_to_them_again(self, filled):
         filled.chmod(0o644)
-        with Ledger.open(filled) as ledger:
+        with opened(filled) as ledger:
             book(ledger, look(2))
             assert {stat.S_IMODE(part.stat().st_mode) for part in files(filled)} == {0o600}
 
     def test_it_survives_power_loss_and_forgets_what_it_erases(self, path):
-        with Ledger.open(path) as ledger:
+        with opened(path) as ledger:
             pragmas = {
                 name: ledger._db.execute(f"PRAGMA {name}").fetchone()[0]
                 for name in ("journal_mode", "synchronous", "secure_delete", "foreign_keys", "auto_vacuum")
@@ -82,7 +98,7 @@ class TestOpening:
         }  # fmt: skip
 
     def test_what_it_keeps_in_memory_does_not_grow_with_the_file(self, path):
-        with Ledger.open(path) as ledger:
+        with opened(path) as ledger:
             assert ledger._db.execute("PRAGMA cache_size").fetchone()[0] == -8 * 1024
 
     def test_every_table_is_strict(self, filled):
@@ -94,12 +110,12 @@ class TestOpening:
         assert set(strict.values()) == {1}
 
     def test_what_was_booked_is_there_when_it_is_opened_again(self, filled):
-        with Ledger.open(filled) as ledger:
+        with opened(filled) as ledger:
             assert names(due(ledger)) == ["1"]
             assert ledger.stream("hubspot", "calls").watermark == NOW
 
     def test_a_glance_sees_what_the_writer_has_committed_and_only_that(self, filled):
-        with Ledger.open(filled) as ledger, LedgerReader.at(filled) as glance:
+        with opened(filled) as ledger, read(filled) as glance:
             with ledger.transaction():
                 book(ledger, look(2))
                 assert glance.counts()["pending"] == 1
@@ -124,7 +140,7 @@ class TestVersions:
             db.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         before = filled.read_bytes()
-        for opening in (Ledger.open, LedgerReader.at, Operator.at):
+        for opening in (opened, read, operated):
             error = refused(filled, opening)
             assert f"schema {schema.VERSION + 1}, newer than this syncd's {schema.VERSION}" in error.message
             assert "nothing was changed" in error.hint
@@ -138,7 +154,7 @@ class TestVersions:
             db.execute("UPDATE activities SET colour = 'red'")
 
         self.renew(monkeypatch, second, third)
-        with Ledger.open(filled) as ledger:
+        with opened(filled) as ledger:
             assert names(due(ledger)) == ["1"]
         assert ask(filled, "SELECT colour FROM activities") == [("red",)]
         assert ask(filled, "PRAGMA user_version") == [(schema.VERSION + 2,)]
@@ -146,7 +162,7 @@ class TestVersions:
     def test_one_that_is_up_to_date_is_not_migrated_again(self, filled, monkeypatch):
         self.renew(monkeypatch, lambda db: db.execute("CREATE TABLE once (a) "))
         for _ in range(2):
-            with Ledger.open(filled):
+            with opened(filled):
                 pass
         assert ask(filled, "PRAGMA user_version") == [(schema.VERSION + 1,)]
 
@@ -160,15 +176,15 @@ class TestVersions:
         schemas = ask(filled, "SELECT sql FROM sqlite_schema")
         with monkeypatch.context() as patch:
             self.renew(patch, half_done)
-            with pytest.raises((LedgerError, KeyboardInterrupt)), Ledger.open(filled):
+            with pytest.raises((LedgerError, KeyboardInterrupt)), opened(filled):
                 pass
         assert ask(filled, "SELECT sql FROM sqlite_schema") == schemas
-        with Ledger.open(filled) as ledger:
+        with opened(filled) as ledger:
             assert names(due(ledger)) == ["1"]
 
     def test_who_only_looks_does_not_migrate_and_says_what_does(self, filled, monkeypatch):
         self.renew(monkeypatch, lambda db: None)
-        for opening in (LedgerReader.at, Operator.at):
+        for opening in (read, operated):
             error = refused(filled, opening)
             assert "of an older syncd" in error.message
             assert "syncd sync" in error.hint
@@ -176,26 +192,26 @@ class TestVersions:
 
     def test_a_crash_between_making_the_file_and_its_tables_costs_nothing(self, path):
         path.touch()
-        assert "empty" in refused(path, LedgerReader.at).message
-        with Ledger.open(path) as ledger:
+        assert "empty" in refused(path, read).message
+        with opened(path) as ledger:
             assert ledger.balanced()
 
 
 class TestNotALedger:
     def test_who_only_looks_makes_none(self, path):
-        for opening in (LedgerReader.at, Operator.at):
+        for opening in (read, operated):
             error = refused(path, opening)
             assert "there is no ledger" in error.message
             assert "syncd sync" in error.hint
         assert not path.exists()
 
-    @pytest.mark.parametrize("opening", [Ledger.open, LedgerReader.at])
+    @pytest.mark.parametrize("opening", [opened, read])
     def test_a_text_file_is_refused_and_left_as_it_is(self, path, opening):
         path.write_text("my shopping list\n" * 100)
         assert "it is not a ledger" in refused(path, opening).message
         assert path.read_text() == "my shopping list\n" * 100
 
-    @pytest.mark.parametrize("opening", [Ledger.open, LedgerReader.at])
+    @pytest.mark.parametrize("opening", [opened, read])
     @pytest.mark.parametrize("version", [0, 1])
     def test_another_program_s_database_is_refused_and_left_as_it_is(self, path, opening, version):
         with stranger(path) as db:
@@ -205,7 +221,7 @@ class TestNotALedger:
         assert "it is not a ledger" in refused(path, opening).message
         assert path.read_bytes() == before
 
-    @pytest.mark.parametrize("opening", [Ledger.open, LedgerReader.at])
+    @pytest.mark.parametrize("opening", [opened, read])
     def test_a_directory_is_refused(self, path, opening):
         path.mkdir()
         refused(path, opening)
@@ -214,12 +230,12 @@ class TestNotALedger:
         path = tmp_path / "file" / "ledger.db"
         path.parent.write_text("")
         refused(path)
-        refused(path, LedgerReader.at)
-        refused(path, lambda path: held(path, "sync"))
+        refused(path, read)
+        refused(path, held)
 
     def test_a_name_that_no_file_can_have_is_refused_by_everyone(self, tmp_path):
         path = tmp_path / ("x" * 300)
-        for opening in (Ledger.open, LedgerReader.at, lambda path: held(path, "sync")):
+        for opening in (opened, read, held):
             assert os.strerror(errno.ENAMETOOLONG) in refused(path, opening).message
 
     def test_one_in_a_directory_that_is_closed_to_us_is_refused_with_what_to_do(self, filled):
@@ -231,12 +247,12 @@ class TestNotALedger:
             import os, sys
             from pathlib import Path
             from syncd.errors import LedgerError
-            from syncd.ledger import Ledger, LedgerReader, held
+            from syncd.ledger import LedgerHandle
             os.setegid(65534), os.seteuid(65534)
-            path = Path(sys.argv[1])
-            for opening in (LedgerReader.at, Ledger.open, lambda path: held(path, "sync")):
+            ledger = LedgerHandle(Path(sys.argv[1]))
+            for opening in (ledger.read, ledger.open, lambda: ledger.hold("sync")):
                 try:
-                    with opening(path):
+                    with opening():
                         print("opened")
                 except LedgerError as error:
                     print(error.message, "|", error.hint)
@@ -263,7 +279,7 @@ class TestDamage:
     def test_a_cut_file_is_damaged_and_says_so(self, filled):
         with filled.open("r+b") as part:
             part.truncate(filled.stat().st_size // 2)
-        with pytest.raises(LedgerError, match="it is damaged") as caught, Ledger.open(filled) as ledger:
+        with pytest.raises(LedgerError, match="it is damaged") as caught, opened(filled) as ledger:
             book(ledger, look(2))
         assert "restore a backup" in caught.value.hint
 
@@ -272,19 +288,19 @@ class TestDamage:
         with filled.open("r+b") as part:
             part.seek((page - 1) * 4096)
             part.write(b"\xff" * 4096)
-        with pytest.raises(LedgerError, match="it is damaged"), LedgerReader.at(filled) as glance:
+        with pytest.raises(LedgerError, match="it is damaged"), read(filled) as glance:
             glance.status(version="1", now=NOW)
-        with pytest.raises(LedgerError, match="it is damaged"), Ledger.open(filled) as ledger:
+        with pytest.raises(LedgerError, match="it is damaged"), opened(filled) as ledger:
             book(ledger, look(2))
-        with LedgerReader.at(filled) as glance:
+        with read(filled) as glance:
             assert not glance.sound()
 
     def test_a_whole_one_is_sound(self, filled):
-        with LedgerReader.at(filled) as glance:
+        with read(filled) as glance:
             assert glance.sound()
 
     def test_a_bug_of_ours_is_not_taken_for_a_fault_of_the_disk(self, filled):
-        with Ledger.open(filled) as ledger, pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
+        with opened(filled) as ledger, pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
             book(ledger, look(1), stream="emails")  # two streams that claim one externalActivityId
 
     @pytest.mark.parametrize(
@@ -320,20 +336,20 @@ class TestReadOnly:
     def test_a_read_only_file_system_is_refused_with_what_to_do(self, tmp_path):
         with mounted(tmp_path / "disk", "size=2m") as disk:
             path = disk / "ledger.db"
-            with Ledger.open(path) as ledger:
+            with opened(path) as ledger:
                 book(ledger, look(1))
             read_only(disk)
             before = path.read_bytes()
-            for opening in (Ledger.open, lambda path: held(path, "sync")):
+            for opening in (opened, held):
                 error = refused(path, opening)
                 assert "Read-only file system" in error.message
                 assert "where it can" in error.hint
-            refused(path, LedgerReader.at)
+            refused(path, read)
             assert path.read_bytes() == before
 
     def test_one_that_turns_read_only_under_way_keeps_what_was_booked(self, path):
         """What an ext4 with errors does; here by hand, since no mount with open files turns read-only."""
-        with Ledger.open(path) as ledger:
+        with opened(path) as ledger:
             book(ledger, look(1))
             ledger._db.execute("PRAGMA query_only = ON")
             with pytest.raises(LedgerError, match="it is read-only"):
@@ -356,7 +372,7 @@ class TestFullDisk:
 
     def test_where_there_is_no_room_for_one_more_file_it_is_full_too(self, tmp_path):
         with mounted(tmp_path / "no-inodes", "size=1m,nr_inodes=1") as disk:
-            for opening in (Ledger.open, lambda path: held(path, "sync")):
+            for opening in (opened, held):
                 error = refused(disk / "ledger.db", opening)
                 assert "the disk is full" in error.message
                 assert "make room" in error.hint
@@ -369,13 +385,13 @@ class TestFullDisk:
             pass
 
     def test_a_page_that_does_not_fit_is_booked_not_at_all_and_whole_once_there_is_room(self, disk):
-        with Ledger.open(disk / "ledger.db") as ledger:
+        with opened(disk / "ledger.db") as ledger:
             book(ledger, look(1), watermark=NOW)
             filler = fill(disk)
             page = [look(crm_id, note="x" * 2000) for crm_id in range(2, 102)]
             with pytest.raises(LedgerError, match="the disk is full"):
                 book(ledger, *page, watermark=NOW + DAY)
-            with pytest.raises(LedgerError, match=f"{ledger.path} cannot be used: the disk is full"):
+            with pytest.raises(LedgerError, match=f"{ledger.handle.path} cannot be used: the disk is full"):
                 ledger.tidy()
             assert ledger.counts()["pending"] == 1
             assert ledger.stream("hubspot", "calls").watermark == NOW
@@ -388,7 +404,7 @@ class TestFullDisk:
 
     def test_verdicts_that_do_not_fit_are_taken_for_unknown_afterwards(self, disk):
         path = disk / "ledger.db"
-        with Ledger.open(path) as ledger:
+        with opened(path) as ledger:
             book(ledger, *(look(crm_id, note="x" * 2000) for crm_id in range(50)))
             claim = ledger.intend(due(ledger), now=NOW)
             ledger.tidy()  # or the verdicts would find room in the WAL
@@ -398,7 +414,7 @@ class TestFullDisk:
                 ledger.record_verdicts(claim.post_id, created, now=NOW, max_age=DAY, random=lambda: 0.0)
             assert ledger.counts()["pending"] == 50
         filler.unlink()
-        with Ledger.open(path) as ledger:
+        with opened(path) as ledger:
             assert ledger.recover(now=NOW) == 50
             assert all(claimed.unknown for claimed in due(ledger))
             assert ledger.sound()
@@ -406,21 +422,21 @@ class TestFullDisk:
 
     def test_one_that_stands_on_a_full_disk_says_so_to_whoever_opens_it(self, disk):
         path = disk / "ledger.db"
-        with Ledger.open(path) as ledger:
+        with opened(path) as ledger:
             book(ledger, look(1))
         filler = fill(disk)
-        for opening in (Ledger.open, LedgerReader.at, Operator.at):
+        for opening in (opened, read, operated):
             assert "the disk is full" in refused(path, opening).message
         filler.unlink()
-        with LedgerReader.at(path) as glance:
+        with read(path) as glance:
             assert glance.counts()["pending"] == 1
 
 
 HOLDER = """
     import sys
     from pathlib import Path
-    from syncd.ledger import held
-    with held(Path(sys.argv[1]), "run"):
+    from syncd.ledger import LedgerHandle
+    with LedgerHandle(Path(sys.argv[1])).hold("run"):
         print("held", flush=True)
         sys.stdin.read()
 """
@@ -493,9 +509,9 @@ class TestHeld:
             child.communicate("\n")
 
     def test_who_only_looks_or_retries_does_not_need_to_hold_it(self, filled, holder):
-        with LedgerReader.at(filled) as glance:
+        with read(filled) as glance:
             assert glance.counts()["pending"] == 1
-        with Operator.at(filled) as operator:
+        with operated(filled) as operator:
             assert operator.retry(["1"], state=None, reason=None, now=NOW) == 1
 
     @pytest.mark.parametrize("content", ["", "not json", "[]", '"run"', '{"pid": 1}', "{}"])
@@ -507,7 +523,7 @@ class TestHeld:
 
     def test_a_lock_that_is_a_directory_is_explained(self, path):
         Path(f"{path}.lock").mkdir()
-        assert f"Is a directory ({path}.lock)" in refused(path, lambda path: held(path, "sync")).message
+        assert f"Is a directory ({path}.lock)" in refused(path, held).message
 
 
 class TestBusy:
@@ -524,12 +540,12 @@ class TestBusy:
         code = "\n".join(line[12:] for line in script.strip("\n").splitlines())
         with subprocess.Popen([sys.executable, "-c", code, str(filled)], stdout=subprocess.PIPE, text=True) as other:
             assert other.stdout.readline() == "locked\n"
-            with Ledger.open(filled) as ledger:
+            with opened(filled) as ledger:
                 assert book(ledger, look(2)).new == 1
 
     def test_a_writer_that_is_never_let_in_says_so_and_nothing_is_booked(self, filled, monkeypatch):
         monkeypatch.setattr(file, "BUSY_MS", 50)
-        with stranger(filled) as other, Ledger.open(filled) as ledger:
+        with stranger(filled) as other, opened(filled) as ledger:
             other.execute("BEGIN IMMEDIATE")
             with pytest.raises(LedgerError, match="another program holds it locked"):
                 book(ledger, look(2))
@@ -540,31 +556,31 @@ class TestBusy:
     def test_a_transaction_has_the_file_to_itself_from_its_first_moment(self, filled, monkeypatch):
         """Else a `retry` between its first read and its first write would make it fail instead of wait."""
         monkeypatch.setattr(file, "BUSY_MS", 50)
-        with Ledger.open(filled) as ledger, Operator.at(filled) as operator, ledger.transaction():
+        with opened(filled) as ledger, operated(filled) as operator, ledger.transaction():
             with pytest.raises(LedgerError, match="another program holds it locked"):
                 operator.retry([], state=None, reason=None, now=NOW)
             assert book(ledger, look(2)).new == 1
 
     def test_a_retry_that_is_never_let_in_says_so_too(self, filled, monkeypatch):
         monkeypatch.setattr(file, "BUSY_MS", 50)
-        with stranger(filled) as other, Operator.at(filled) as operator:
+        with stranger(filled) as other, operated(filled) as operator:
             other.execute("BEGIN IMMEDIATE")
             with pytest.raises(LedgerError, match=f"{filled} cannot be used: another program holds it locked"):
                 operator.retry([], state=None, reason=None, now=NOW)
 
     def test_it_has_five_seconds(self, filled):
-        with Ledger.open(filled) as ledger:
+        with opened(filled) as ledger:
             assert ledger._db.execute("PRAGMA busy_timeout").fetchone() == (5000,)
 
     def test_a_reader_never_waits_for_a_writer(self, filled):
-        with Ledger.open(filled) as ledger, ledger.transaction():
+        with opened(filled) as ledger, ledger.transaction():
             book(ledger, look(2))
-            with LedgerReader.at(filled) as glance:
+            with read(filled) as glance:
                 assert glance.status(version="1", now=NOW)["seen"] == 1
 
     def test_a_look_that_lasts_does_not_keep_a_pass_from_ending(self, filled, monkeypatch):
         monkeypatch.setattr(file, "BUSY_MS", 50)
-        with Ledger.open(filled) as ledger, stranger(filled) as other:
+        with opened(filled) as ledger, stranger(filled) as other:
             other.execute("BEGIN")
             other.execute("SELECT * FROM activities").fetchall()
             book(ledger, look(2), now=NOW + SECOND)
@@ -583,7 +599,7 @@ class TestMadeByRoot:
         directory.mkdir()
         os.chown(directory, 4711, 4712)
         path = directory / "ledger.db"
-        with held(path, "sync"), Ledger.open(path) as ledger:
+        with held(path, "sync"), opened(path) as ledger:
             book(ledger, look(1))
             made = {part.name: part.stat() for part in directory.iterdir()}
             assert set(made) == {"ledger.db", "ledger.db-wal", "ledger.db-shm", "ledger.db.lock"}
@@ -592,6 +608,6 @@ class TestMadeByRoot:
 
     def test_a_ledger_that_is_there_keeps_its_owner(self, filled):
         os.chown(filled.parent, 4711, 4712)
-        with Ledger.open(filled) as ledger:
+        with opened(filled) as ledger:
             book(ledger, look(2))
         assert filled.stat().st_uid == 0

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from syncd.ledger import AttemptResult, Ledger, Operator
+from syncd.ledger import AttemptResult, LedgerHandle
 from syncd.lifecycle.states import MEANINGS, MOVES, State, Verdict
 from tests.ledgers import MINUTE, WEEK, Ticking, ask, book, half, names, ref
 from tests.ledgers import reading as look
@@ -39,7 +39,7 @@ class LedgerLife(RuleBasedStateMachine):
 
     def open_it(self):
         self.opened = ExitStack()
-        self.ledger = self.opened.enter_context(Ledger.open(self.path))
+        self.ledger = self.opened.enter_context(LedgerHandle(self.path).open())
         self.stream = self.ledger.stream_id("hubspot", "calls")
         self.begin_pass()
 
@@ -126,7 +126,7 @@ class LedgerLife(RuleBasedStateMachine):
 
     @rule(state=st.none() | st.sampled_from(State))
     def the_operator_asks_for_a_retry(self, state):
-        with Operator.at(self.path) as operator:
+        with LedgerHandle(self.path).operate() as operator:
             operator.retry((), state=state, reason=None, now=self.clock())
 
     @invariant()

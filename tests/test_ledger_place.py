@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 
 from syncd.errors import LedgerError, LedgerHeld, SyncdError
-from syncd.ledger import Ledger, LedgerReader, Operator, exists, file, held, holder, place
+from syncd.ledger import LedgerHandle, file, place
 from tests.ledgers import NOW, book, files, stranger
 from tests.ledgers import reading as look
 from tests.planted import KINDS, NOBODY, ROOT_ONLY, as_user, plant, state
 
 OPENINGS = {
-    "Ledger": Ledger.open,
-    "LedgerReader": LedgerReader.at,
-    "Operator": Operator.at,
-    "held": lambda path: held(path, "sync"),
+    "Ledger": lambda path: LedgerHandle(path).open(),
+    "LedgerReader": lambda path: LedgerHandle(path).read(),
+    "Operator": lambda path: LedgerHandle(path).operate(),
+    "held": lambda path: LedgerHandle(path).hold("sync"),
 }
 EVERY = pytest.mark.parametrize("opening", OPENINGS)
 REFUSED_AS_LEDGER = [kind for kind in KINDS if kind not in ("dangling link",)]
@@ -36,7 +36,7 @@ def path(tmp_path):
 @pytest.fixture
 def filled(path):
     """A ledger with one activity, and its lock, closed."""
-    with held(path, "sync"), Ledger.open(path) as ledger:
+    with LedgerHandle(path).hold("sync"), LedgerHandle(path).open() as ledger:
         book(ledger, look(1), watermark=NOW)
     return path
 
@@ -79,12 +79,12 @@ class TestSomethingElse:
         before = state(filled.parent)
         assert "ledger.db.lock" in refused(filled, "held")
         with pytest.raises(LedgerError, match=r"ledger\.db\.lock"):
-            holder(filled)
+            LedgerHandle(filled).holder()
         assert state(filled.parent) == before
 
     def test_a_directory_is_told_to_name_a_file_in_it(self, path):
         path.mkdir()
-        with pytest.raises(LedgerError) as caught, held(path, "sync"):
+        with pytest.raises(LedgerError) as caught, LedgerHandle(path).hold("sync"):
             pass
         assert str(path / "ledger.db") in caught.value.hint
 
@@ -106,7 +106,7 @@ class TestSomethingElse:
                     path.parent.mkdir()
                     plant(kind, Path(f"{path}{end}"))
                     before = state(path.parent)
-                    with pytest.raises(LedgerError), held(path, "sync"), Ledger.open(path):
+                    with pytest.raises(LedgerError), LedgerHandle(path).hold("sync"), LedgerHandle(path).open():
                         pass
                     kept.append(state(path.parent) == before)
             return f"{all(kept)} {len(kept)}"
@@ -179,33 +179,33 @@ class TestOurOwn:
         code = f"""
 import os
 from pathlib import Path
-from syncd.ledger import Ledger
-with Ledger.open(Path({str(path)!r})):
+from syncd.ledger import LedgerHandle
+with LedgerHandle(Path({str(path)!r})).open():
     os._exit(0)
 """
         subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
         assert b"CREATE TABLE activities" not in path.read_bytes()
-        with LedgerReader.at(path) as glance:
+        with LedgerHandle(path).read() as glance:
             assert glance.balanced()
-        with Ledger.open(path) as ledger:
+        with LedgerHandle(path).open() as ledger:
             assert ledger.balanced()
 
     def test_a_kill_before_anything_is_committed_costs_nothing(self, path):
         """The file is empty, and the log holds the beginning of a transaction."""
-        with Ledger.open(path):
+        with LedgerHandle(path).open():
             log = Path(f"{path}-wal").read_bytes()
             main = path.read_bytes()
         size = int.from_bytes(log[8:12], "big")
         first = log[32:36] + bytes(4) + log[40:56] + bytes(size)  # its page, no commit, the salts and sums, no schema
         path.write_bytes(main)
         Path(f"{path}-wal").write_bytes(log[:32] + first)
-        with Ledger.open(path) as ledger:
+        with LedgerHandle(path).open() as ledger:
             assert ledger.balanced()
 
     @pytest.mark.parametrize("pages", range(1, 12))
     def test_a_kill_while_the_log_is_copied_into_the_file_costs_nothing(self, path, tmp_path, pages):
         """SQLite copies pages in their order: the first one says how many there are, and the last are not there yet."""
-        with Ledger.open(path) as ledger:
+        with LedgerHandle(path).open() as ledger:
             book(ledger, look(1))
             log, before = Path(f"{path}-wal").read_bytes(), path.read_bytes()
             ledger.tidy()
@@ -214,15 +214,15 @@ with Ledger.open(Path({str(path)!r})):
         cut.parent.mkdir()
         cut.write_bytes(whole[: pages * 4096] + before[pages * 4096 :])
         Path(f"{cut}-wal").write_bytes(log)
-        with Ledger.open(cut) as ledger:
+        with LedgerHandle(cut).open() as ledger:
             assert ledger.counts()["pending"] == 1
             assert ledger.sound()
 
     def test_a_look_at_what_it_is_drops_no_lock(self, filled):
-        with Ledger.open(filled) as ledger, ledger.transaction():
+        with LedgerHandle(filled).open() as ledger, ledger.transaction():
             book(ledger, look(2))
             assert place.is_ours(filled)
-            assert exists(filled)
+            assert LedgerHandle(filled).exists()
             line = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0).execute('BEGIN IMMEDIATE')"
             other = subprocess.run([sys.executable, "-c", line, filled], capture_output=True, text=True, check=False)
             assert "database is locked" in other.stderr
@@ -233,7 +233,7 @@ with Ledger.open(Path({str(path)!r})):
         for each in (filled, neighbour):
             each.chmod(0o666)
         filled.parent.chmod(0o755)
-        with Ledger.open(filled):
+        with LedgerHandle(filled).open():
             pass
         assert [stat.S_IMODE(each.stat().st_mode) for each in (filled, neighbour, filled.parent)] == [
             0o600, 0o666, 0o755,
@@ -242,7 +242,7 @@ with Ledger.open(Path({str(path)!r})):
     def test_every_directory_that_is_made_for_it_is_private(self, tmp_path):
         before = os.umask(0)
         try:
-            with held(tmp_path / "a" / "b" / "ledger.db", "sync"):
+            with LedgerHandle(tmp_path / "a" / "b" / "ledger.db").hold("sync"):
                 pass
         finally:
             os.umask(before)
@@ -255,17 +255,17 @@ class TestLinks:
         link.symlink_to(filled)
         directory.symlink_to(filled.parent)
         for other in (link, directory / "ledger.db", directory / ".." / "state" / "ledger.db"):
-            with held(other, "run"), pytest.raises(LedgerHeld), held(filled, "sync"):
+            with LedgerHandle(other).hold("run"), pytest.raises(LedgerHeld), LedgerHandle(filled).hold("sync"):
                 pass
-            with LedgerReader.at(other) as glance:
+            with LedgerHandle(other).read() as glance:
                 assert glance.counts()["pending"] == 1
         assert not list(tmp_path.glob("*.lock"))
 
     def test_one_that_leads_to_no_file_yet_is_followed(self, path, tmp_path):
         link = tmp_path / "link.db"
         link.symlink_to(path)
-        assert not exists(link)
-        with held(link, "sync"), Ledger.open(link):
+        assert not LedgerHandle(link).exists()
+        with LedgerHandle(link).hold("sync"), LedgerHandle(link).open():
             pass
         assert files(path)
         assert list(tmp_path.glob("link*")) == [link]
@@ -288,7 +288,7 @@ class TestLinks:
 
     def test_a_relative_path_is_the_same_ledger(self, filled, monkeypatch):
         monkeypatch.chdir(filled.parent)
-        with held(Path("ledger.db"), "run"), pytest.raises(LedgerHeld), held(filled, "sync"):
+        with LedgerHandle(Path("ledger.db")).hold("run"), pytest.raises(LedgerHeld), LedgerHandle(filled).hold("sync"):
             pass
 
 
@@ -310,7 +310,7 @@ class TestOwners:
     def test_root_by_hand_uses_those_of_whom_the_directory_belongs_to(self, filled):
         for each in (filled.parent, filled, f"{filled}.lock"):
             os.chown(each, NOBODY, NOBODY)
-        with held(filled, "sync"), Ledger.open(filled) as ledger:
+        with LedgerHandle(filled).hold("sync"), LedgerHandle(filled).open() as ledger:
             book(ledger, look(2))
         assert {each.stat().st_uid for each in filled.parent.iterdir()} == {NOBODY}
 
@@ -350,7 +350,7 @@ class TestOwners:
 
         os.chown(path.parent, 0, NOBODY)
         monkeypatch.setattr(os, "fchown", fchown)
-        with held(path, "sync"), Ledger.open(path):
+        with LedgerHandle(path).hold("sync"), LedgerHandle(path).open():
             pass
 
     def test_a_lock_that_was_planted_costs_root_no_file(self, filled, tmp_path):
@@ -376,7 +376,7 @@ class TestOwners:
                 if opening in OPENINGS:
                     with OPENINGS[opening](filled):
                         return "opened"
-                return str({"exists": exists, "holder": holder}[opening](filled))
+                return str(getattr(LedgerHandle(filled), opening)())
             except SyncdError as error:
                 return f"{int(error.exit_code)} {error.message} | {error.hint}"
 
@@ -400,10 +400,10 @@ class TestOwners:
         def act():
             path = home / "ledger.db"
             for _ in range(2):
-                with held(path, "sync"), Ledger.open(path):
+                with LedgerHandle(path).hold("sync"), LedgerHandle(path).open():
                     pass
                 path.chmod(0o644)
-            with Ledger.open(path):
+            with LedgerHandle(path).open():
                 return oct(stat.S_IMODE(path.stat().st_mode))
 
         assert as_user(NOBODY, act) == "0o600"
@@ -415,7 +415,7 @@ def test_a_message_quotes_no_path_of_proc(filled, monkeypatch, number, remedy):
         raise OSError(number, os.strerror(number), f"/proc/self/fd/{handle}")
 
     monkeypatch.setattr(file.files, "make_private", refuse)
-    with pytest.raises(LedgerError) as caught, Ledger.open(filled):
+    with pytest.raises(LedgerError) as caught, LedgerHandle(filled).open():
         pass
     assert f"{os.strerror(number)} ({filled})" in caught.value.message
     assert remedy in caught.value.hint

@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 
 from syncd.errors import NoSuchActivity
-from syncd.ledger import Ledger, LedgerReader, Operator, schema
+from syncd.ledger import LedgerHandle, schema
 from syncd.lifecycle.states import State, Verdict
 from tests.ledgers import DAY, HOUR, MINUTE, NOW, SECOND, ask, book, due, names, ref, row, send
 from tests.ledgers import reading as look
@@ -17,7 +17,7 @@ LATER = NOW + HOUR
 
 @pytest.fixture
 def ledger(tmp_path):
-    with Ledger.open(tmp_path / "ledger.db") as ledger:
+    with LedgerHandle(tmp_path / "ledger.db").open() as ledger:
         yield ledger
 
 
@@ -42,7 +42,7 @@ class TestStatus:
     def test_of_an_empty_ledger_it_is_the_document_of_the_contract(self, ledger):
         assert status(ledger) == {
             "version": "1.2.3",
-            "ledger": {"path": str(ledger.path), "schema": schema.VERSION, "bytes": ledger._bytes()},
+            "ledger": {"path": str(ledger.handle.path), "schema": schema.VERSION, "bytes": ledger._bytes()},
             "activities": {
                 "pending": 0, "incomplete": 0, "delivered": 0, "skipped": 0, "excluded": 0, "dead": 0
             },
@@ -138,7 +138,7 @@ class TestStatus:
         """Else a script that adds them up would see books that do not balance."""
         book(ledger, look(0))
         count = iter(range(1, 1000))
-        with LedgerReader.at(ledger.path) as glance:
+        with ledger.handle.read() as glance:
             glance._db.conn.set_trace_callback(lambda sql: book(ledger, look(next(count))))
             document = status(glance)
             glance._db.conn.set_trace_callback(None)
@@ -241,7 +241,7 @@ class TestRetry:
     @pytest.fixture
     def retry(self, varied):
         def retry(*ids, state=None, reason=None, now=LATER):
-            with Operator.at(varied.path) as operator:
+            with varied.handle.operate() as operator:
                 return operator.retry(ids, state=state, reason=reason, now=now)
 
         return retry

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from syncd.ledger import AttemptResult, Claimed, Ledger, writing
+from syncd.ledger import AttemptResult, Claimed, LedgerHandle, writing
 from syncd.lifecycle import states, transitions
 from syncd.lifecycle.states import MEANINGS, IllegalMove, State, Verdict
 from tests.ledgers import (
@@ -39,7 +39,7 @@ LATER = NOW + HOUR
 
 @pytest.fixture
 def ledger(tmp_path):
-    with Ledger.open(tmp_path / "ledger.db") as ledger:
+    with LedgerHandle(tmp_path / "ledger.db").open() as ledger:
         yield ledger
 
 
@@ -395,10 +395,10 @@ class TestRecover:
         script = (
             "import os, sys; sys.path.insert(0, sys.argv[2])\n"
             "from pathlib import Path\n"
-            "from syncd.ledger import Ledger\n"
+            "from syncd.ledger import LedgerHandle\n"
             "from tests.ledgers import *\n"
             "from tests.ledgers import reading as look\n"
-            "with Ledger.open(Path(sys.argv[1])) as ledger:\n"
+            "with LedgerHandle(Path(sys.argv[1])).open() as ledger:\n"
             "    book(ledger, *(look(crm_id) for crm_id in range(3)), watermark=NOW)\n"
             "    ledger.intend(due(ledger, limit=2), now=NOW)\n"
             "    os.kill(os.getpid(), 9)\n"
@@ -406,7 +406,7 @@ class TestRecover:
         path = tmp_path / "ledger.db"
         done = subprocess.run([sys.executable, "-c", script, str(path), str(ROOT)], cwd=ROOT, timeout=60, check=False)
         assert done.returncode == -signal.SIGKILL
-        with Ledger.open(path) as ledger:
+        with LedgerHandle(path).open() as ledger:
             assert ledger.balanced()
             assert ledger.stream("hubspot", "calls").watermark == NOW
             assert ledger.recover(now=NOW) == 2
@@ -414,7 +414,7 @@ class TestRecover:
 
 
 def bytes_of(ledger):
-    return b"".join(part.read_bytes() for part in files(ledger.path))
+    return b"".join(part.read_bytes() for part in files(ledger.handle.path))
 
 
 class TestErasure:
@@ -469,7 +469,7 @@ class TestErasure:
 
     def test_the_end_of_a_pass_empties_the_wal(self, ledger):
         book(ledger, look(1))
-        wal = Path(f"{ledger.path}-wal")
+        wal = Path(f"{ledger.handle.path}-wal")
         assert wal.stat().st_size > 0
         ledger.end_pass(ledger.begin_pass(NOW), exit_code=0, now=NOW)
         assert wal.stat().st_size == 0
@@ -478,11 +478,11 @@ class TestErasure:
         for page in range(5):
             book(ledger, *(look(page * 1000 + crm_id, note="x" * 1500) for crm_id in range(1000)))
         ledger.tidy()
-        full = ledger.path.stat().st_size
+        full = ledger.handle.path.stat().st_size
         while due(ledger):
             send(ledger, limit=1000)
         ledger.tidy()
-        assert ledger.path.stat().st_size < full / 4
+        assert ledger.handle.path.stat().st_size < full / 4
 
     def test_a_few_free_pages_are_kept_for_the_next_pass(self, ledger):
         book(ledger, *(look(crm_id, note="x" * 1500) for crm_id in range(100)))
@@ -588,6 +588,6 @@ def deliver_many(ledger, count):
 
 
 if __name__ == "__main__":
-    with Ledger.open(Path(sys.argv[1])) as whole:
+    with LedgerHandle(Path(sys.argv[1])).open() as whole:
         deliver_many(whole, 200_000)
-        print(f"{whole.path.stat().st_size / 1e6:.1f} MB for 200,000 delivered activities")
+        print(f"{whole.handle.path.stat().st_size / 1e6:.1f} MB for 200,000 delivered activities")

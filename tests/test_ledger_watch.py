@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from syncd.errors import LedgerHeld
-from syncd.ledger import Ledger, LedgerReader, Operator, PersistentReader, held, holder
+from syncd.ledger import LedgerHandle, LedgerReader, PersistentReader
 from tests.ledgers import NOW, book, reading, stranger
 
 GONE = -1  # what is answered where the ledger cannot be read
@@ -21,14 +21,14 @@ GONE = -1  # what is answered where the ledger cannot be read
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     path = tmp_path / "ledger.db"
-    with Ledger.open(path) as ledger:
+    with LedgerHandle(path).open() as ledger:
         book(ledger, reading(1), watermark=NOW)
     return path
 
 
 @pytest.fixture
 def lookout(path: Path) -> Iterator[PersistentReader]:
-    lookout = PersistentReader(path)
+    lookout = LedgerHandle(path).persistent()
     yield lookout
     lookout.close()
 
@@ -45,7 +45,7 @@ def elsewhere(path: Path, statement: str) -> None:
 
 def test_it_sees_what_others_have_booked_since(path, lookout):
     assert rows(lookout) == 1
-    with Ledger.open(path) as ledger:
+    with LedgerHandle(path).open() as ledger:
         book(ledger, reading(2))
         assert rows(lookout) == 2
     assert rows(lookout) == 2
@@ -55,7 +55,7 @@ def test_another_process_that_leaves_does_not_take_the_wal_away_under_it(path, l
     """It did, once every pass opened and closed the file itself: from then on each pass ended with an I/O error."""
     assert rows(lookout) == 1
     for number in range(2, 5):
-        with Ledger.open(path) as ledger:
+        with LedgerHandle(path).open() as ledger:
             elsewhere(path, "SELECT count(*) FROM activities")
             assert path.with_name("ledger.db-wal").exists()
             book(ledger, reading(number))
@@ -64,15 +64,15 @@ def test_another_process_that_leaves_does_not_take_the_wal_away_under_it(path, l
 
 
 def test_a_ledger_that_is_not_there_yet_is_seen_once_it_is(tmp_path):
-    lookout = PersistentReader(tmp_path / "later.db")
+    lookout = LedgerHandle(tmp_path / "later.db").persistent()
     assert rows(lookout) == GONE
-    with Ledger.open(tmp_path / "later.db"):
+    with LedgerHandle(tmp_path / "later.db").open():
         assert rows(lookout) == 0
     lookout.close()
 
 
 def test_a_backup_put_in_its_place_is_read_from_then_on(path, lookout, tmp_path):
-    with Ledger.open(tmp_path / "backup.db") as ledger:
+    with LedgerHandle(tmp_path / "backup.db").open() as ledger:
         for number in range(5):
             book(ledger, reading(number))
     assert rows(lookout) == 1
@@ -90,7 +90,7 @@ def test_a_damaged_ledger_is_an_answer_not_an_exception(path, lookout):
 
 def test_it_does_not_hold_up_the_truncation_of_the_wal(path, lookout):
     assert rows(lookout) == 1
-    with Ledger.open(path) as ledger:
+    with LedgerHandle(path).open() as ledger:
         book(ledger, reading(2))
         ledger.tidy()
         assert path.with_name("ledger.db-wal").stat().st_size == 0
@@ -98,7 +98,7 @@ def test_it_does_not_hold_up_the_truncation_of_the_wal(path, lookout):
 
 def test_a_reader_that_never_ends_costs_a_pass_next_to_nothing_and_the_wal_its_truncation_alone(path):
     """As Litestream, which holds a read transaction so that nobody else resets the WAL."""
-    with Ledger.open(path) as ledger, stranger(path) as backup:
+    with LedgerHandle(path).open() as ledger, stranger(path) as backup:
         backup.execute("BEGIN")
         backup.execute("SELECT count(*) FROM activities").fetchone()
         book(ledger, reading(2))
@@ -114,33 +114,33 @@ def test_a_reader_that_never_ends_costs_a_pass_next_to_nothing_and_the_wal_its_t
 def test_what_an_operator_asks_for_is_counted(path, lookout):
     assert lookout.ask(LedgerReader.requests, otherwise=-1) == 0
     for count in (1, 2):
-        with Operator.at(path) as operator:
+        with LedgerHandle(path).operate() as operator:
             operator.retry((), state="pending", reason=None, now=NOW)
         assert lookout.ask(LedgerReader.requests, otherwise=-1) == count
 
 
 class TestTheHolder:
     def test_nobody_or_whoever_signed(self, path):
-        assert holder(path) is None, "no lock file yet"
-        with held(path, "run"):
-            assert holder(path).startswith("`syncd run`, process ")
-        assert holder(path) is None
+        assert LedgerHandle(path).holder() is None, "no lock file yet"
+        with LedgerHandle(path).hold("run"):
+            assert LedgerHandle(path).holder().startswith("`syncd run`, process ")
+        assert LedgerHandle(path).holder() is None
 
     def test_a_look_at_who_holds_it_keeps_nobody_out(self, path):
         """It shares the lock for an instant: whoever starts then waits it out, and is not told 75."""
-        with held(path, "sync"):
+        with LedgerHandle(path).hold("sync"):
             pass
         lock = path.with_name("ledger.db.lock").open()
         fcntl.flock(lock, fcntl.LOCK_SH)
         threading.Timer(0.04, lock.close).start()
-        with held(path, "sync"):
+        with LedgerHandle(path).hold("sync"):
             pass
 
     def test_a_holder_that_could_not_sign_is_a_holder(self, path):
-        with held(path, "sync"):
+        with LedgerHandle(path).hold("sync"):
             pass
         with path.with_name("ledger.db.lock").open() as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            assert holder(path) == "another syncd"
-            with pytest.raises(LedgerHeld, match="another syncd"), held(path, "sync"):
+            assert LedgerHandle(path).holder() == "another syncd"
+            with pytest.raises(LedgerHeld, match="another syncd"), LedgerHandle(path).hold("sync"):
                 pass

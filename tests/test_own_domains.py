@@ -10,7 +10,7 @@ from syncd.activity import Owner
 from syncd.config import load
 from syncd.connector import Source
 from syncd.errors import ConfigError
-from syncd.ledger import Ledger, held
+from syncd.ledger import LedgerHandle
 from syncd.normalize import own_domains
 from syncd.normalize.rules import Rules
 from syncd.passes.dry_run import DryRun
@@ -243,7 +243,11 @@ def test_an_owner_of_any_source_vouches_for_all_in_any_order(world: World, tmp_p
     world.call()
     files_of_strangers(world, tmp_path / "drop")
     run = DryRun(
-        in_order(world, names), world.config().rules.to_rules(), ledger=world.ledger, stop=StopRequest(), now=world.now
+        in_order(world, names),
+        world.config().rules.to_rules(),
+        ledger=LedgerHandle(world.ledger),
+        stop=StopRequest(),
+        now=world.now,
     )
     assert len(list(run.readings())) == 2
     assert run.errors == []
@@ -269,7 +273,11 @@ def test_a_pass_that_only_sends_waits_too_until_an_owner_has_vouched(world: Worl
     world.recotap.faults.clear()
     world.configure("rules", own_domains=[PLACEHOLDER, "elsewhere.example"])
     world.later(minutes=5)
-    with held(world.ledger, "run"), Ledger.open(world.ledger) as ledger, world._sender(world.config()) as to:
+    with (
+        LedgerHandle(world.ledger).hold("run"),
+        LedgerHandle(world.ledger).open() as ledger,
+        world._sender(world.config()) as to,
+    ):
         rules = world.config().rules.to_rules()
         Pass(ledger, [], to, rules, concurrency=1, max_age=timedelta(days=7), now=world.now).run()
     assert world.delivered == set()

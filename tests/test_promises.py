@@ -23,7 +23,7 @@ from structlog.testing import capture_logs
 import tests.world
 from connectors.hubspot import HubSpot
 from syncd.errors import Exit, LedgerError, LedgerHeld
-from syncd.ledger import Ledger, Operator, held
+from syncd.ledger import LedgerHandle
 from syncd.ledger.schema import VERSION
 from syncd.sandbox import Fault, Sandbox
 from syncd.sandbox.hubspot import search as sandbox_search
@@ -236,7 +236,11 @@ def test_2_a_verdict_belongs_to_its_id_whatever_its_place(world: World) -> None:
 
 def test_2_two_at_once_are_one_too_many(world: World) -> None:
     world.call()
-    with held(world.ledger, "run"), pytest.raises(LedgerHeld, match="syncd run"), world.counted() as requests:
+    with (
+        LedgerHandle(world.ledger).hold("run"),
+        pytest.raises(LedgerHeld, match="syncd run"),
+        world.counted() as requests,
+    ):
         world.sync()
     assert requests == {}
     assert world.sync().exit_code == Exit.OK
@@ -663,7 +667,7 @@ def test_6_a_record_that_two_look_ups_an_hour_apart_do_not_find_is_deleted(world
     world.hubspot.archive("calls", call)
     for minutes in (16, 20, 20):  # the first miss, and two passes within the hour
         world.later(minutes=minutes)
-        with Operator.at(world.ledger) as operator:  # not even the operator makes two misses of one
+        with LedgerHandle(world.ledger).operate() as operator:  # not even the operator makes two misses of one
             operator.retry([call], state=None, reason=None, now=world.now())
         world.sync()
         assert world.state(call) == "incomplete no_contact"
@@ -1067,7 +1071,7 @@ def test_12_a_newer_ledger_is_refused_unchanged_and_without_a_request(world: Wor
 def test_12_an_empty_file_becomes_a_ledger_of_this_schema(world: World) -> None:
     world.ledger.parent.mkdir()
     world.ledger.touch()
-    with Ledger.open(world.ledger) as ledger:
+    with LedgerHandle(world.ledger).open() as ledger:
         assert ledger.balanced()
     assert world.status()["ledger"]["schema"] == VERSION
 

@@ -9,7 +9,7 @@ import pytest
 
 from connectors.hubspot.redacted import Redaction, is_readable
 from syncd.connector import Ref
-from syncd.ledger import Operator
+from syncd.ledger import LedgerHandle
 from syncd.passes.dry_run import DryRun
 from syncd.passes.reader import PassStore
 from syncd.sandbox.hubspot.portal import SCOPES
@@ -315,7 +315,7 @@ def test_retry_of_what_is_redacted_costs_no_look_up_while_it_is(world):
     revoke(world)
     world.sync()
     world.later(minutes=20)
-    with Operator.at(world.ledger) as operator:
+    with LedgerHandle(world.ledger).operate() as operator:
         assert operator.retry((), state=None, reason="redacted", now=world.now()) == 1
         assert "hubspot" in operator.sources_to_look_up(world.now()), "the call is due"
     world.hubspot.associate("calls", incomplete, "contacts", world.contact)
@@ -324,7 +324,7 @@ def test_retry_of_what_is_redacted_costs_no_look_up_while_it_is(world):
     assert world.state(email) == "incomplete redacted"
     assert world.delivered == {incomplete}, "other look-ups go on"
     assert counted["batch"] == 3, "the call, its contact and company"
-    with Operator.at(world.ledger) as operator:
+    with LedgerHandle(world.ledger).operate() as operator:
         assert operator.sources_to_look_up(world.now()) == set(), "the daemon has nothing to hurry for"
 
 
@@ -332,7 +332,13 @@ def test_a_dry_run_shows_what_is_redacted(world):
     world.email()
     revoke(world)
     config = world.config()
-    run = DryRun(config.sources, config.rules.to_rules(), ledger=config.ledger.path, stop=StopRequest(), now=world.now)
+    run = DryRun(
+        config.sources,
+        config.rules.to_rules(),
+        ledger=LedgerHandle(config.ledger.path),
+        stop=StopRequest(),
+        now=world.now,
+    )
     assert [reading.reason for reading in run.readings()] == ["redacted"]
     assert [error.exit_code for error in run.errors] == [77]
 

@@ -17,7 +17,7 @@ from syncd.daemon import agenda, service
 from syncd.daemon.service import Service
 from syncd.daemon.systemd import Notifier
 from syncd.errors import LedgerHeld
-from syncd.ledger import Ledger, held
+from syncd.ledger import LedgerHandle
 from syncd.sandbox import Fault
 from tests.daemons import wait_until
 from tests.world import World
@@ -94,8 +94,8 @@ def no_probes(monkeypatch: pytest.MonkeyPatch) -> None:
 @contextmanager
 def serving(world: World) -> Iterator[Running]:
     log.configure()
-    with held(world.ledger, "run") as still_held:
-        with Ledger.open(world.ledger):
+    with LedgerHandle(world.ledger).hold("run") as still_held:
+        with LedgerHandle(world.ledger).open():
             pass
         running = Running(world, still_held)
         running.thread.start()
@@ -285,7 +285,7 @@ def test_a_key_that_changes_while_a_pass_runs_is_not_the_one_that_was_refused(li
 
 
 def test_who_is_asked_to_end_while_it_starts_begins_nothing(live: World) -> None:
-    with held(live.ledger, "run"):
+    with LedgerHandle(live.ledger).hold("run"):
         running = Running(seldom(live))
         running.events.put(int(signal.SIGTERM))
         running.thread.start()
@@ -297,7 +297,7 @@ def test_who_is_asked_to_end_while_it_starts_begins_nothing(live: World) -> None
 
 def test_a_lock_that_somebody_removed_ends_the_daemon_loudly(live: World) -> None:
     """Else a second syncd would work on the same ledger, and neither would know."""
-    with held(live.ledger, "run") as still_held:
+    with LedgerHandle(live.ledger).hold("run") as still_held:
         running = Running(seldom(live), still_held)
         live.ledger.with_name("ledger.db.lock").unlink()
         running.thread.start()

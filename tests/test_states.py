@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from syncd.cli import render
-from syncd.ledger import Ledger, LedgerReader, reading
+from syncd.ledger import LedgerHandle, reading
 from syncd.lifecycle.reasons import Reason
 from syncd.lifecycle.states import MEANINGS, MOVES, UNDER_WAY, Cause, IllegalMove, State, Verdict, follow, move
 from tests.ledgers import book, row, stranger
@@ -37,7 +37,7 @@ EVERY_PAIR = list(product(State, State))
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
     path = tmp_path_factory.mktemp("guard") / "ledger.db"
-    with Ledger.open(path) as ledger:
+    with LedgerHandle(path).open() as ledger:
         book(ledger, look(1))
     return path
 
@@ -189,7 +189,7 @@ class TestDescriptions:
     @pytest.mark.parametrize("state", State)
     @pytest.mark.parametrize("verdict", Verdict)
     def test_explain_prints_them(self, path, state, verdict):
-        with LedgerReader.at(path) as glance:
+        with LedgerHandle(path).read() as glance:
             document = glance.explain("hubspot-call-1")
         document |= {"state": state.value, "verdict": verdict.value}
         document["attempts"] = [{"at": "then", "verdict": each, "detail": None} for each in (verdict.value, UNDER_WAY)]

@@ -22,7 +22,7 @@ from typing import Any, Self
 
 from syncd.config import Config, load
 from syncd.connector import Context, Source
-from syncd.ledger import Ledger, LedgerReader, held
+from syncd.ledger import LedgerHandle
 from syncd.passes.engine import Pass
 from syncd.passes.report import Observer, PassResult
 from syncd.recotap.sender import Sender
@@ -162,7 +162,8 @@ class World:
         sources = [replace(source, connector=connector or source.connector) for source in sources or config.sources]
         if not patient:
             sources = [replace(source, connector=self._impatient(source)) for source in sources]
-        with held(self.ledger, "sync"), Ledger.open(self.ledger) as ledger, self._sender(config) as to:
+        handle = LedgerHandle(self.ledger)
+        with handle.hold("sync"), handle.open() as ledger, self._sender(config) as to:
             return Pass(
                 ledger, sources, to, config.rules.to_rules(), concurrency=config.recotap.concurrency,
                 max_age=config.recotap.max_age, stop=stop, observer=observer, now=self.now,
@@ -203,7 +204,7 @@ class World:
 
     def row(self, crm_id: str) -> dict[str, Any]:
         """Return what `explain` says of a record."""
-        with LedgerReader.at(self.ledger) as glance:
+        with LedgerHandle(self.ledger).read() as glance:
             (name,) = glance.find(crm_id)
             return glance.explain(name)
 
@@ -213,7 +214,7 @@ class World:
         return f"{row['state']} {row['reason']}" if row["reason"] else str(row["state"])
 
     def status(self) -> dict[str, Any]:
-        with LedgerReader.at(self.ledger) as glance:
+        with LedgerHandle(self.ledger).read() as glance:
             return glance.status(version="test", now=self.now())
 
     def stream(self, name: str = "calls", source: str = "hubspot") -> dict[str, Any]:

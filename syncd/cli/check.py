@@ -1,11 +1,9 @@
 """`syncd check`: try everything that a pass depends on, and say what to do about what fails."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from time import sleep
 from typing import Any
 
@@ -17,7 +15,7 @@ from syncd.config import Config
 from syncd.connector import Context, Finding, Source, Window
 from syncd.errors import ConfigError, Exit, LedgerError, SyncdError
 from syncd.http.server_clock import ServerClock
-from syncd.ledger import CLOCK, RECOTAP, LedgerReader, exists, require_lock
+from syncd.ledger import CLOCK, RECOTAP, LedgerHandle, chosen
 from syncd.normalize import incoming, own_domains
 from syncd.passes import wiring
 from syncd.passes.reader import PassStore, as_told, refuse_stranger
@@ -65,13 +63,13 @@ def _named(source: str, found: Iterator[Finding]) -> Iterator[Finding]:
 
 
 def _ledger(config: Config) -> Iterator[Finding]:
-    path = config.ledger.path
+    ledger = chosen(config.ledger)
     try:
-        require_lock(path)
-        if not exists(path):
-            yield _new_ledger(path)
+        ledger.require_lock()
+        if not ledger.exists():
+            yield _new_ledger(ledger)
             return
-        with LedgerReader.at(path) as glance:
+        with ledger.read() as glance:
             sound, balanced = glance.sound(), glance.balanced()
             seen = sum(glance.counts().values())
     except SyncdError as error:
@@ -79,21 +77,21 @@ def _ledger(config: Config) -> Iterator[Finding]:
         return
     if not sound:
         hint = "keep the file, restore a backup, then run `syncd sync`: what the backup lacks is read again"
-        yield Finding("ledger", False, f"{path} is damaged", hint, exit_code=Exit.LEDGER)
+        yield Finding("ledger", False, f"{ledger} is damaged", hint, exit_code=Exit.LEDGER)
     elif not balanced:
         hint = "rows were removed by hand: restore a backup"
-        yield Finding("ledger", False, f"{path}: the books do not balance", hint, exit_code=Exit.UNBALANCED)
+        yield Finding("ledger", False, f"{ledger}: the books do not balance", hint, exit_code=Exit.UNBALANCED)
     else:
-        yield Finding("ledger", True, f"{path}: {seen} activities, the books balance")
+        yield Finding("ledger", True, f"{ledger}: {seen} activities, the books balance")
 
 
-def _new_ledger(path: Path) -> Finding:
+def _new_ledger(ledger: LedgerHandle) -> Finding:
     """Say whether the first pass could make the ledger, without making it."""
-    parent = next(each for each in path.absolute().parents if each.exists())
-    if parent.is_dir() and os.access(parent, os.W_OK | os.X_OK):
-        return Finding("ledger", True, f"{path}: the first pass makes it")
+    obstacle = ledger.obstacle()
+    if not obstacle:
+        return Finding("ledger", True, f"{ledger}: the first pass makes it")
     hint = "let syncd's user write there, or set [ledger] path to a place where it can"
-    return Finding("ledger", False, f"{path} cannot be made: {parent} is not writable", hint, exit_code=Exit.LEDGER)
+    return Finding("ledger", False, f"{ledger} cannot be made: {obstacle}", hint, exit_code=Exit.LEDGER)
 
 
 def _source(config: Config, source: Source, clocks: Clocks, asked: dict[str, Sequence[Owner]]) -> Iterator[Finding]:
@@ -145,14 +143,14 @@ def _ask(source: Source, context: Context) -> None:
 
 def _kept(config: Config, source: str) -> dict[str, tuple[Any, datetime]]:
     """Return what the connector of `source` keeps in the ledger; a check changes nothing of it."""
-    with suppress(LedgerError), LedgerReader.at(config.ledger.path) as glance:
+    with suppress(LedgerError), chosen(config.ledger).read() as glance:
         return glance.store(source)
     return {}
 
 
 def _pause(config: Config, source: Source) -> Iterator[Finding]:
     """Say that passes leave the source alone for a while; the check goes on all the same."""
-    with suppress(LedgerError), LedgerReader.at(config.ledger.path) as glance:  # the ledger has a line of its own
+    with suppress(LedgerError), chosen(config.ledger).read() as glance:  # the ledger has a line of its own
         pause = glance.pause(source.name, clock.now())
         if pause is not None:
             message = f"passes leave it alone until {clock.text(pause[0])}: {pause[1]}"
@@ -160,5 +158,5 @@ def _pause(config: Config, source: Source) -> Iterator[Finding]:
 
 
 def _refuse_stranger(config: Config, source: Source, identity: str | None) -> None:
-    with suppress(LedgerError), LedgerReader.at(config.ledger.path) as glance:
+    with suppress(LedgerError), chosen(config.ledger).read() as glance:
         refuse_stranger(glance, source, identity)

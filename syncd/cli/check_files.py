@@ -12,6 +12,7 @@ from pathlib import Path
 from syncd.config import Config, credentials
 from syncd.config.reading import unsafe
 from syncd.connector import Finding
+from syncd.ledger import LedgerHandle, chosen
 from syncd.types import urls
 
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -31,7 +32,7 @@ def findings(config: Config) -> Iterator[Finding]:
             if why := unsafe(path.stat()):
                 yield _warning("CA file", f"{path} {why}", f"chmod go-w {path}")
     yield from _replaceable(config)
-    yield from _ledger(config.ledger.path)
+    yield from _ledger(chosen(config.ledger))
     if config.recotap.allow_insecure_http:
         yield _plain_http(config.recotap.base_url)
 
@@ -68,7 +69,7 @@ def _replaceable(config: Config) -> Iterator[Finding]:
     """Yield a warning for each directory in which others could put another file in the place of one of these."""
     named = [("configuration file", config.path)]
     named += [("key file", path) for path in _key_files(config)] + [("CA file", path) for path in _ca_files(config)]
-    seen = {config.ledger.path.parent}  # has a line of its own
+    seen = {chosen(config.ledger).folder()}  # has a line of its own
     for what, path in named:
         with suppress(OSError, ValueError, RuntimeError):
             for directory in dict.fromkeys((*path.absolute().parents, *path.resolve(strict=True).parents)):
@@ -92,18 +93,17 @@ def _is_closed(directory: Path) -> bool:
         return False
 
 
-def _ledger(path: Path) -> Iterator[Finding]:
-    lock = path.with_name(f"{path.name}.lock")
-    for each, harm in ((path, "the next pass closes it"), (lock, "whoever opens it can keep syncd from working")):
+def _ledger(ledger: LedgerHandle) -> Iterator[Finding]:
+    for each, harm in ledger.private_files().items():
         with suppress(OSError):
             status = each.lstat()
             if stat.S_ISREG(status.st_mode) and status.st_mode & OTHERS:
                 message = f"{each} has mode {stat.S_IMODE(status.st_mode):04o}, expected 0600: {harm}"
                 yield _warning("ledger", message, f"chmod 600 {each}")
     with suppress(OSError):
-        if why := _can_be_written(path.parent):
-            message = f"its directory {path.parent} {why}: they can replace the ledger"
-            yield _warning("ledger", message, f"chmod go-w {path.parent}")
+        if (folder := ledger.folder()) and (why := _can_be_written(folder)):
+            message = f"its directory {folder} {why}: they can replace the ledger"
+            yield _warning("ledger", message, f"chmod go-w {folder}")
 
 
 def _plain_http(base_url: str) -> Finding:

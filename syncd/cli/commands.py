@@ -108,11 +108,12 @@ def _say_errors(outcome: "PassResult") -> None:
 def _dry_run(config: "Config", sources: "Sequence[Source]") -> int:
     from syncd import clock
     from syncd.errors import worst
+    from syncd.ledger import chosen
     from syncd.passes.dry_run import DryRun
 
     stop = signals.StopRequest()
     with signals.handling(stop):
-        run = DryRun(sources, config.rules.to_rules(), ledger=config.ledger.path, stop=stop)
+        run = DryRun(sources, config.rules.to_rules(), ledger=chosen(config.ledger), stop=stop)
         with closing(run.readings()) as readings:
             for reading in readings:
                 at = clock.text(reading.occurred_at) if reading.occurred_at else "?"
@@ -173,9 +174,9 @@ def status(config: ConfigFile = None, as_json: AsJson = False) -> None:
     """Show the books: states, verdicts, reasons, watermarks, the last pass."""
     from syncd import clock
     from syncd.cli import render
-    from syncd.ledger import LedgerReader
+    from syncd.ledger import chosen
 
-    with LedgerReader.at(_load(config).ledger.path) as glance:
+    with chosen(_load(config).ledger).read() as glance:
         document = glance.status(version=__version__, now=clock.now())
     printing.document(document) if as_json else render.status(document)
     raise typer.Exit(0 if document["balanced"] else int(Exit.UNBALANCED))
@@ -189,9 +190,9 @@ def explain(
 ) -> None:
     """Say where an activity came from, why it stands where it stands, and what happens next."""
     from syncd.cli import render
-    from syncd.ledger import LedgerReader
+    from syncd.ledger import chosen
 
-    with LedgerReader.at(_load(config).ledger.path) as glance:
+    with chosen(_load(config).ledger).read() as glance:
         names = glance.find(activity)
         if len(names) > 1:
             raise typer.BadParameter(f"{activity!r} names several: {', '.join(map(visible, names))}; give one of these")
@@ -210,7 +211,7 @@ def retry(
 ) -> None:
     """Make activities due at once: the next pass sends what is pending and looks the others up again."""
     from syncd import clock
-    from syncd.ledger import Operator
+    from syncd.ledger import chosen
     from syncd.lifecycle.reasons import Reason
     from syncd.lifecycle.states import State
 
@@ -221,7 +222,7 @@ def retry(
         raise typer.BadParameter(f"--state is one of {choices}; what is delivered is never sent again")
     if reason is not None and reason not in set(Reason):
         raise typer.BadParameter(f"--reason is one of {', '.join(Reason)}")
-    with Operator.at(_load(config).ledger.path) as operator:
+    with chosen(_load(config).ledger).operate() as operator:
         count = operator.retry(ids or (), state=state, reason=reason, now=clock.now())
     printing.line(f"{count} due in the next pass" if count else "nothing to retry: nothing is so, or it is delivered")
 

@@ -21,7 +21,7 @@ from syncd.cli import progress, render
 from syncd.cli.printing import styled
 from syncd.config import Config, load
 from syncd.errors import SyncdError
-from syncd.ledger import LedgerReader
+from syncd.ledger import chosen
 from syncd.passes import wiring
 from syncd.passes.report import PassResult
 from syncd.signals import StopRequest
@@ -97,7 +97,7 @@ def _pass(config: Config, stop: StopRequest, now: Any) -> PassResult:
 
 
 def _show_books(console: Console, config: Config, box: _Box) -> None:
-    with LedgerReader.at(config.ledger.path) as glance:
+    with chosen(config.ledger).read() as glance:
         document = glance.status(version=__version__, now=clock.now() + LATER)
         render.activities(document, console)
         stored = {name: times for name, times in box.order("recotap", do="stored").items() if times}

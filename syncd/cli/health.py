@@ -16,7 +16,7 @@ from syncd import clock
 from syncd.config import Config
 from syncd.connector import Finding
 from syncd.errors import Exit, SyncdError
-from syncd.ledger import LedgerReader, holder
+from syncd.ledger import LedgerReader, chosen
 
 PROBES = ("alive", "ready", "fresh")
 INTERVALS = 3  # without a successful pass: not fresh
@@ -26,10 +26,10 @@ STATUS = "`syncd status` shows the last error, the log says what to do"
 
 def findings(config: Config, now: datetime) -> Iterator[Finding]:
     """Yield one finding or more of each probe, which is its `what`. Writes nothing, asks nobody."""
-    path = config.ledger.path
+    ledger = chosen(config.ledger)
     try:
-        who = holder(path)
-        with LedgerReader.at(path) as glance:
+        who = ledger.holder()
+        with ledger.read() as glance:
             began = glance.under_way_since() if who else None
             yield _alive(config, who, glance.written_at() if began else None, now)
             yield _ready(who, balanced=glance.balanced())
@@ -48,7 +48,7 @@ def document(found: Sequence[Finding]) -> dict[str, Any]:
 
 def _alive(config: Config, who: str | None, still_since: datetime | None, now: datetime) -> Finding:
     if who is None:
-        return _wrong("alive", f"no syncd holds the ledger at {config.ledger.path}", "start `syncd run`")
+        return _wrong("alive", f"no syncd holds the ledger at {chosen(config.ledger)}", "start `syncd run`")
     patience = config.schedule.stuck_after
     if still_since is not None and now - still_since > patience:
         message = f"{who} has made no progress in its pass since {clock.text(still_since)}"

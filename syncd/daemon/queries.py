@@ -2,19 +2,18 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from pathlib import Path
 
 from syncd import clock
 from syncd.connector import Source
-from syncd.ledger import RECOTAP, LedgerReader, PersistentReader
+from syncd.ledger import RECOTAP, LedgerHandle, LedgerReader
 from syncd.types.schedule import Schedule
 
 
 class DueQueries:
     """Answers about now, by the wall clock; durations in seconds."""
 
-    def __init__(self, path: Path) -> None:
-        self._ledger = PersistentReader(path)
+    def __init__(self, ledger: LedgerHandle) -> None:
+        self._ledger = ledger.persistent()
         self._requests = self._ledger.ask(LedgerReader.requests, otherwise=0)
 
     def close(self) -> None:

@@ -22,7 +22,7 @@ from syncd.daemon.stacks import thread_stacks
 from syncd.daemon.systemd import Notifier
 from syncd.daemon.worker import Ended, Order, Worker, log_problems
 from syncd.errors import ConfigError, Exit, LedgerHeld, Problem, SyncdError
-from syncd.ledger import RECOTAP, Ledger, held
+from syncd.ledger import RECOTAP, chosen
 from syncd.signals import StopRequest
 from syncd.types.schedule import Schedule
 
@@ -48,8 +48,9 @@ def serve(config_file: Path | None, events: "SimpleQueue[_Event]") -> int:
     if config_file is None:
         log.info("config.found", file=str(locate()))
     config = load(config_file)
-    with held(config.ledger.path, "run") as still_held:
-        with Ledger.open(config.ledger.path) as ledger:
+    handle = chosen(config.ledger)
+    with handle.hold("run") as still_held:
+        with handle.open() as ledger:
             ledger.cut_short(clock.now())
             if not ledger.balanced():
                 log.error("books.unbalanced", hint="rows were removed by hand: restore a backup")
@@ -92,7 +93,8 @@ class Service:
         self._agenda = Agenda()
         self._jobs = Jobs(events.put)
         self._worker = Worker(self._stop_request, events.put)
-        self._ledger = DueQueries(config.ledger.path)
+        self._ledger_handle = chosen(config.ledger)  # a reload cannot change it
+        self._ledger = DueQueries(self._ledger_handle)
         self._wall_ahead_s = _wall_ahead()
         self._busy = False
         self._stuck_said = False
@@ -109,7 +111,7 @@ class Service:
     def run(self) -> int:
         """Work until a signal asks for the end."""
         log.info(
-            "run.started", version=__version__, pid=os.getpid(), ledger=str(self._config.ledger.path),
+            "run.started", version=__version__, pid=os.getpid(), ledger=str(self._ledger_handle),
             sources={source.name: str(schedule) for source, schedule in self._source_schedules()},
         )  # fmt: skip
         self._worker.start()
@@ -215,7 +217,7 @@ class Service:
         self._notifier.reloading()
         try:
             new = load(self._config_file)
-            if new.ledger.path != self._config.ledger.path:
+            if chosen(new.ledger) != self._ledger_handle:
                 problem = Problem("ledger.path", "cannot change while syncd runs", "restart syncd for another ledger")
                 raise ConfigError([problem], where=str(new.path))
         except ConfigError as error:
@@ -283,12 +285,12 @@ class Service:
             return
         if not self._still_held():
             raise LedgerHeld(
-                f"the lock of {self._config.ledger.path} was removed: another syncd may be at work",
+                f"the lock of {self._ledger_handle} was removed: another syncd may be at work",
                 hint="leave <ledger>.lock where it is; syncd ends, so that whoever watches it starts it anew",
             )
-        if self._passes and not os.path.lexists(self._config.ledger.path):
+        if self._passes and self._ledger_handle.is_gone():
             hint = "restore a backup; without it all is read anew, and Recotap answers that it has it"
-            log.error("ledger.gone", path=str(self._config.ledger.path), hint=hint)
+            log.error("ledger.gone", path=str(self._ledger_handle), hint=hint)
         self._busy, self._stuck_said = True, False
         self._keys = self._config.secrets_fingerprint()
         self._worker.order(Order(self._config, tuple(sources[name] for name in names if name in sources)))

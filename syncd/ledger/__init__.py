@@ -1,11 +1,11 @@
 """The SQLite ledger: one row for each activity ever seen, the outbox and the memory at once.
 
-All SQL lives in this package. `Ledger` writes, in the thread that opened it and while
-`held`; `LedgerReader` reads, from any thread or process, through a connection of its own;
-a `PersistentReader` does so for years.
+All SQL lives in this package. `chosen` turns the table [ledger] into a `LedgerHandle`, which opens the others:
+`Ledger` writes, in the thread that opened it and while the ledger is held. `LedgerReader` reads, from any thread or
+process, through a connection of its own. A `PersistentReader` does so for years.
 """
 
-from syncd.ledger.file import exists, held, holder, require_lock
+from syncd.ledger.handle import LedgerHandle, chosen
 from syncd.ledger.operator import Operator
 from syncd.ledger.reading import CLOCK, RECOTAP, LedgerReader
 from syncd.ledger.watch import PersistentReader
@@ -19,11 +19,9 @@ __all__ = [
     "Claim",
     "Claimed",
     "Ledger",
+    "LedgerHandle",
     "LedgerReader",
     "Operator",
     "PersistentReader",
-    "exists",
-    "held",
-    "holder",
-    "require_lock",
+    "chosen",
 ]

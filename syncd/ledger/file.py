@@ -268,7 +268,7 @@ def held(path: Path, command: str) -> Iterator[Callable[[], bool]]:
         handle = _lock(at)
     try:
         _sign(handle, json.dumps({"pid": os.getpid(), "command": command}))
-        yield lambda: _is(handle, _lock_file(at))
+        yield lambda: _is(handle, lock_file(at))
     finally:
         _sign(handle, "")
         os.close(handle)
@@ -281,7 +281,7 @@ def holder(path: Path) -> str | None:
     """
     with _reachable(path):
         try:
-            handle = _open_lock(_lock_file(place.resolve(path)), os.O_RDONLY)
+            handle = _open_lock(lock_file(place.resolve(path)), os.O_RDONLY)
         except FileNotFoundError:
             return None
     try:
@@ -293,7 +293,7 @@ def holder(path: Path) -> str | None:
 def require_lock(path: Path) -> None:
     """LedgerError if there is a lock that the caller cannot open as a pass does. Nothing is made, locked or changed."""
     with _reachable(path), suppress(FileNotFoundError):
-        os.close(_open_lock(_lock_file(place.resolve(path)), os.O_RDWR))
+        os.close(_open_lock(lock_file(place.resolve(path)), os.O_RDWR))
 
 
 def _is_held(handle: int) -> bool:
@@ -306,13 +306,14 @@ def _is_held(handle: int) -> bool:
     return False
 
 
-def _lock_file(path: Path) -> Path:
+def lock_file(path: Path) -> Path:
+    """Return the path of the lock beside the ledger."""
     return path.with_name(path.name + ".lock")
 
 
 def _lock(path: Path) -> int:
     """Return a handle that has the lock; LedgerHeld when another one has it."""
-    lock = _lock_file(path)
+    lock = lock_file(path)
     looks_left = LOOKS
     while True:
         try:

@@ -24,7 +24,7 @@ class Operator(LedgerReader):
         """
         named = json.dumps(names) if ids else None
         values = {"now": clock.text(now), "state": state, "reason": reason, "ids": named}
-        with file.writing(self._db, self.path):
+        with file.writing(self._db, self.handle.path):
             count = self._db.execute(sql, values).rowcount
             self._tell_the_daemon(now)
             return count

@@ -6,16 +6,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 from sqlite_utils import Database
 
 from syncd import clock, files
 from syncd.errors import LedgerError, NoSuchActivity
-from syncd.ledger import file
 from syncd.ledger.schema import VERSION
 from syncd.lifecycle import timing
+
+if TYPE_CHECKING:
+    from syncd.ledger.handle import LedgerHandle
 
 SHORT_ID = 15  # characters
 RECOTAP = "@recotap"  # its name among the pauses and in the store; no source may begin with @
@@ -46,20 +47,9 @@ def times(now: datetime) -> dict[str, str]:
 class LedgerReader:
     """Read a ledger."""
 
-    def __init__(self, db: Database, path: Path) -> None:
+    def __init__(self, db: Database, handle: "LedgerHandle") -> None:
         self._db = db
-        self.path = path
-
-    @classmethod
-    @contextmanager
-    def at(cls, path: Path) -> Iterator[Self]:
-        """Open the ledger at `path`; LedgerError when there is none, or it is unusable."""
-        db = file.view(path)
-        try:
-            with file.explained(path):
-                yield cls(db, path)
-        finally:
-            db.close()
+        self.handle = handle
 
     def stream(self, source: str, stream: str) -> StreamState:
         """Return how far `stream` was read; nothing yet for one never met."""
@@ -192,7 +182,7 @@ class LedgerReader:
     def _status(self, version: str, now: datetime) -> dict[str, Any]:
         return {
             "version": version,
-            "ledger": {"path": str(self.path), "schema": VERSION, "bytes": self._bytes()},
+            "ledger": {"path": str(self.handle), "schema": VERSION, "bytes": self._bytes()},
             "activities": self.counts(),
             "verdicts": self._verdicts(),
             "changed_after_delivery": self._number("SELECT count(*) FROM activities WHERE changed_after_delivery"),
@@ -299,15 +289,16 @@ class LedgerReader:
 
     def _parts(self) -> list[os.stat_result]:
         """Return the status of the ledger's file and of its log. The log may go at any moment."""
+        path = self.handle.path
         try:
-            found = [self.path.stat()]
+            found = [path.stat()]
         except OSError as error:
             raise LedgerError(
-                f"the ledger at {self.path} cannot be used: {files.why(error)}",
+                f"the ledger at {path} cannot be used: {files.why(error)}",
                 hint="let syncd's user enter the ledger's directory; if the ledger is gone, restore a backup",
             ) from error
         with suppress(OSError):
-            found.append(self.path.with_name(self.path.name + "-wal").stat())
+            found.append(path.with_name(path.name + "-wal").stat())
         return found
 
     def clock_doubted(self) -> bool:

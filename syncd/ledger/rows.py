@@ -4,8 +4,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlite_utils import Database
 
@@ -14,6 +13,9 @@ from syncd.ledger import file
 from syncd.ledger.reading import LedgerReader
 from syncd.lifecycle.states import State, Verdict
 from syncd.lifecycle.transitions import Row
+
+if TYPE_CHECKING:
+    from syncd.ledger.handle import LedgerHandle
 
 ROW_COLUMNS = (
     "state", "modified_at", "occurred_at", "reason", "verdict", "detail", "next_attempt_at", "waiting_since",
@@ -32,8 +34,8 @@ _UPDATE = f"""
 class Writer(LedgerReader):
     """Write rows within transactions. Its subclasses say what."""
 
-    def __init__(self, db: Database, path: Path) -> None:
-        super().__init__(db, path)
+    def __init__(self, db: Database, handle: "LedgerHandle") -> None:
+        super().__init__(db, handle)
         self._depth = 0
 
     @contextmanager
@@ -44,7 +46,7 @@ class Writer(LedgerReader):
             if self._depth > 1:
                 yield
             else:
-                with file.writing(self._db, self.path):
+                with file.writing(self._db, self.handle.path):
                     yield
         finally:
             self._depth -= 1

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from syncd.errors import LedgerError
-from syncd.ledger import file
 from syncd.ledger.reading import LedgerReader
+
+if TYPE_CHECKING:
+    from syncd.ledger.handle import LedgerHandle
 
 T = TypeVar("T")
 
@@ -18,16 +19,16 @@ class PersistentReader:
     Opened and closed for each look, the last connection would make and remove the WAL each time.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, handle: "LedgerHandle") -> None:
+        self._handle = handle
         self._open = ExitStack()
         self._glance: LedgerReader | None = None
-        self._file: tuple[int, int] | None = None
+        self._identity: tuple[int, int] | None = None
 
     def ask(self, question: Callable[[LedgerReader], T], *, otherwise: T) -> T:
         """Return what the ledger answers; `otherwise` where it cannot be read: a pass will say why."""
         try:
-            with file.explained(self._path):
+            with self._handle.explained():
                 return question(self._look())
         except LedgerError:
             self.close()
@@ -39,15 +40,8 @@ class PersistentReader:
         self._open.close()
 
     def _look(self) -> LedgerReader:
-        if self._glance is None or self._file != self._identity():
+        if self._glance is None or self._identity != self._handle.identity():
             self.close()
-            self._glance = self._open.enter_context(LedgerReader.at(self._path))
-            self._file = self._identity()
+            self._glance = self._open.enter_context(self._handle.read())
+            self._identity = self._handle.identity()
         return self._glance
-
-    def _identity(self) -> tuple[int, int] | None:
-        try:
-            status = self._path.stat()
-        except OSError:
-            return None
-        return status.st_dev, status.st_ino

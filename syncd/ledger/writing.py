@@ -6,12 +6,10 @@ the verdicts of a POST             one transaction, after the answer
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlite_utils import Database
 
@@ -26,6 +24,9 @@ from syncd.lifecycle.reasons import Reason
 from syncd.lifecycle.states import State
 from syncd.lifecycle.transitions import Reading, Row
 from syncd.text import fit
+
+if TYPE_CHECKING:
+    from syncd.ledger.handle import LedgerHandle
 
 KEEP_PASSES = 500
 READERS_MS = 250  # to wait for readers at the end of a pass; Litestream reads all the time (seen: 5 s a pass lost)
@@ -50,21 +51,10 @@ class Booked:
 class Ledger(Outbox):
     """Write the ledger. One thread, which opened it, and only while it is `held`."""
 
-    def __init__(self, db: Database, path: Path) -> None:
-        super().__init__(db, path)
+    def __init__(self, db: Database, handle: "LedgerHandle") -> None:
+        super().__init__(db, handle)
         self._streams: dict[tuple[str, str], int] = {}
         self._doubted: bool | None = None  # None: not looked up; nobody else writes it while the ledger is held
-
-    @classmethod
-    @contextmanager
-    def open(cls, path: Path) -> Iterator["Ledger"]:
-        """Open the ledger at `path`, made and migrated as needed, and close it at the end."""
-        db = file.create(path)
-        try:
-            with file.explained(path):
-                yield cls(db, path)
-        finally:
-            db.close()
 
     # -- sources and streams ------------------------------------------------------------
 
@@ -329,7 +319,7 @@ class Ledger(Outbox):
 
         Whoever reads for long, as a backup does, keeps the WAL as it is: a later pass truncates it.
         """
-        with file.explained(self.path):
+        with self.handle.explained():
             if self._number("PRAGMA freelist_count") >= VACUUM_PAGES:
                 # A plain execute would stop after the first page: the pragma steps, but yields no row.
                 self._db.conn.executescript("PRAGMA incremental_vacuum")

@@ -4,13 +4,12 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from syncd import clock
 from syncd.connector import Source
 from syncd.errors import SyncdError, Unavailable
-from syncd.ledger import RECOTAP, LedgerReader, exists
+from syncd.ledger import RECOTAP, LedgerHandle
 from syncd.lifecycle.transitions import Reading
 from syncd.normalize.own_domains import VOUCHED, Vouching
 from syncd.normalize.rules import Rules
@@ -28,7 +27,7 @@ class DryRun:
         sources: Sequence[Source],
         rules: Rules,
         *,
-        ledger: Path,
+        ledger: LedgerHandle,
         stop: StopRequest,
         now: Callable[[], datetime] = clock.now,
     ) -> None:
@@ -37,7 +36,7 @@ class DryRun:
         self.waiting = 0  # pending in the ledger already: they would go out too
         self._sources = sources
         self._rules = rules
-        self._ledger = ledger if exists(ledger) else None
+        self._ledger = ledger if ledger.exists() else None
         self._vouching = Vouching(rules, self._kept())
         self._now = now
         self._ending = threading.Event()
@@ -54,19 +53,19 @@ class DryRun:
             else:
                 self.errors.append(error)
         if self._ledger:
-            with LedgerReader.at(self._ledger) as glance:
+            with self._ledger.read() as glance:
                 self.waiting = glance.counts()["pending"]
 
     def _kept(self) -> Any:
         if self._ledger is None:
             return None
-        with LedgerReader.at(self._ledger) as glance:
+        with self._ledger.read() as glance:
             return glance.store(RECOTAP).get(VOUCHED, (None, None))[0]
 
     def _paused(self, source: Source) -> bool:
         if self._ledger is None:
             return False
-        with LedgerReader.at(self._ledger) as glance:
+        with self._ledger.read() as glance:
             pause = glance.pause(source.name, self._now())
         if pause:
             self.errors.append(Unavailable(f"{source.name} pauses until {clock.text(pause[0])}: {pause[1]}"))

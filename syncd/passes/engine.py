@@ -162,7 +162,7 @@ class Pass:
             for stream in source.connector.streams:
                 self._ledger.stream_id(source.name, stream.name)
             reader = Reader(
-                source, self._rules, ledger=self._ledger.path, now=self._now, stopping=self._ending,
+                source, self._rules, ledger=self._ledger.handle, now=self._now, stopping=self._ending,
                 vouching=self._vouching, wake=self._wake,
             )  # fmt: skip
             if (pointless := reader.pointless()) is not None:

@@ -13,7 +13,6 @@ import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime, timedelta
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -23,7 +22,7 @@ from syncd import clock
 from syncd.connector import Connector, Context, Page, Ref, Source, Window
 from syncd.errors import ConfigError, Problem, Stopped, SyncdError, Unauthorized, Unavailable
 from syncd.http.server_clock import ServerClock
-from syncd.ledger import CLOCK, LedgerReader
+from syncd.ledger import CLOCK, LedgerHandle, LedgerReader
 from syncd.normalize import incoming
 from syncd.normalize.normalizer import Normalizer
 from syncd.normalize.own_domains import Vouching
@@ -74,7 +73,8 @@ class PassStore:
 
 
 # The last one of each ledger and source. An entry goes with its thread.
-_ABANDONED: weakref.WeakValueDictionary[tuple[Path | None, str], threading.Thread] = weakref.WeakValueDictionary()
+_Lane = tuple[LedgerHandle | None, str]
+_ABANDONED: weakref.WeakValueDictionary[_Lane, threading.Thread] = weakref.WeakValueDictionary()
 
 
 class Reader:
@@ -89,7 +89,7 @@ class Reader:
         source: Source,
         rules: Rules,
         *,
-        ledger: Path | None,
+        ledger: LedgerHandle | None,
         now: Callable[[], datetime],
         stopping: threading.Event,
         vouching: Vouching,
@@ -160,7 +160,7 @@ class Reader:
 
     def _run(self) -> None:
         try:
-            with LedgerReader.at(self._ledger) if self._ledger else nullcontext() as glance:
+            with self._ledger.read() if self._ledger else nullcontext() as glance:
                 self._open_store(glance)
                 context = Context(
                     self.source.name, self.store, self._now, self._sleep, self._read_only, clock=self.clock

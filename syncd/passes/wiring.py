@@ -7,7 +7,7 @@ from syncd import clock, memory
 from syncd.config import Config
 from syncd.connector import Source
 from syncd.errors import ConfigError, Problem
-from syncd.ledger import Ledger, held
+from syncd.ledger import chosen
 from syncd.passes.engine import Pass
 from syncd.passes.report import Observer, PassResult
 from syncd.recotap.sender import Sender
@@ -44,7 +44,7 @@ def sync(
     Raises LedgerHeld at once if another syncd holds it, and LedgerError if the ledger fails.
     """
     memory.collect_less_often()
-    with held(config.ledger.path, command):
+    with chosen(config.ledger).hold(command):
         return one_pass(config, sources=sources, stop=stop, observer=observer, now=now)
 
 
@@ -60,7 +60,7 @@ def one_pass(
 
     Opens the ledger and reads every key again, so a rotated key is used from this pass on.
     """
-    with Ledger.open(config.ledger.path) as ledger, sender(config, now=now) as to:
+    with chosen(config.ledger).open() as ledger, sender(config, now=now) as to:
         return Pass(
             ledger,
             sources,

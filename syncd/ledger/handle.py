@@ -1,0 +1,132 @@
+"""The ledger that a configuration names: what the rest of syncd passes around in place of a path or an address."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from syncd.ledger import file
+from syncd.ledger.operator import Operator
+from syncd.ledger.reading import LedgerReader
+from syncd.ledger.watch import PersistentReader
+from syncd.ledger.writing import Ledger
+
+
+class Settings(Protocol):
+    """The table [ledger] of the configuration."""
+
+    @property
+    def path(self) -> Path:
+        """Return the path of the ledger's file, links followed."""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerHandle:
+    """Name one ledger, open or not. Handles of the same ledger are equal."""
+
+    path: Path  # of the SQLite file; nothing outside this package reads it
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    # -- what is in it ------------------------------------------------------------------
+
+    @contextmanager
+    def open(self) -> Iterator[Ledger]:
+        """Open the ledger for writing, and create or migrate it as needed. Call only while it is held.
+
+        LedgerError if that fails.
+        """
+        db = file.create(self.path)
+        try:
+            with file.explained(self.path):
+                yield Ledger(db, self)
+        finally:
+            db.close()
+
+    @contextmanager
+    def read(self) -> Iterator[LedgerReader]:
+        """Open an existing ledger for reading, in any thread. LedgerError if there is none, or if it is unusable."""
+        db = file.view(self.path)
+        try:
+            with file.explained(self.path):
+                yield LedgerReader(db, self)
+        finally:
+            db.close()
+
+    @contextmanager
+    def operate(self) -> Iterator[Operator]:
+        """Open an existing ledger for an operator's short writes, which need no hold. LedgerError as for `read`."""
+        db = file.view(self.path)
+        try:
+            with file.explained(self.path):
+                yield Operator(db, self)
+        finally:
+            db.close()
+
+    def persistent(self) -> PersistentReader:
+        """Return a reader for the life of a process. The ledger need not exist yet."""
+        return PersistentReader(self)
+
+    # -- who has it ---------------------------------------------------------------------
+
+    def hold(self, command: str) -> AbstractContextManager[Callable[[], bool]]:
+        """Hold the ledger for `command`, and yield a function that tells whether it is still held.
+
+        LedgerHeld at once if another process has it.
+        """
+        return file.held(self.path, command)
+
+    def holder(self) -> str | None:
+        """Return the command and process that hold the ledger, or None if it is free."""
+        return file.holder(self.path)
+
+    def require_lock(self) -> None:
+        """Raise LedgerError if a lock exists that the caller cannot open as a pass does. Changes nothing."""
+        file.require_lock(self.path)
+
+    # -- whether it is there ------------------------------------------------------------
+
+    def exists(self) -> bool:
+        """Tell whether the ledger exists. LedgerError if that cannot be told, or if something else stands there."""
+        return file.exists(self.path)
+
+    def is_gone(self) -> bool:
+        """Tell whether nothing at all stands in the ledger's place."""
+        return not os.path.lexists(self.path)
+
+    def obstacle(self) -> str:
+        """Return why the first pass could not create the ledger; "" if it could."""
+        parent = next(each for each in self.path.absolute().parents if each.exists())
+        writable = parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)
+        return "" if writable else f"{parent} is not writable"
+
+    def identity(self) -> tuple[int, int] | None:
+        """Return a value that changes if another ledger takes this one's place; None if there is none."""
+        try:
+            status = self.path.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+    def private_files(self) -> dict[Path, str]:
+        """Return the files that only their owner may use, each with the harm if others can."""
+        lock = file.lock_file(self.path)
+        return {self.path: "the next pass closes it", lock: "whoever opens it can keep syncd from working"}
+
+    def folder(self) -> Path | None:
+        """Return the directory in which others could replace the ledger; None if it is not a file."""
+        return self.path.parent
+
+    # -- for this package ---------------------------------------------------------------
+
+    def explained(self) -> AbstractContextManager[None]:
+        """Turn the database's errors into LedgerError with a hint. IntegrityError stays, because it is a bug."""
+        return file.explained(self.path)
+
+
+def chosen(settings: Settings) -> LedgerHandle:
+    """Return the ledger that [ledger] names. No other place chooses what kind of ledger it is."""
+    return LedgerHandle(settings.path)

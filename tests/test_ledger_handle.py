@@ -1,0 +1,128 @@
+"""The ledger's door: one handle in place of a path, so that another backend needs `syncd/ledger` alone."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from syncd.config.models import LedgerConfig
+from syncd.errors import LedgerError, LedgerHeld
+from syncd.ledger import Ledger, LedgerHandle, LedgerReader, Operator, chosen
+from tests.ledgers import NOW, book, reading
+from tests.test_project import MODULES, imports
+
+OUTSIDE = sorted(name for name in MODULES if not name.startswith("syncd.ledger"))
+LEDGERS = {"ledger", "_ledger", "handle", "_handle", "ledger_handle", "_ledger_handle", "glance", "operator"}
+
+
+def paths_read(source: str) -> list[int]:
+    """Return the lines that read `.path` of something that is called like a ledger."""
+    nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Attribute) and node.attr == "path"]
+    return [node.lineno for node in nodes if _name(node.value) in LEDGERS]
+
+
+def _name(node: ast.expr) -> str:
+    match node:
+        case ast.Call(func=func):
+            return "ledger" if _name(func) == "chosen" else ""
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name
+        case _:
+            return ""
+
+
+@pytest.mark.parametrize("module", OUTSIDE)
+def test_nothing_outside_the_ledger_reads_its_path(module):
+    assert paths_read(MODULES[module].read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("module", OUTSIDE)
+def test_nothing_outside_the_ledger_knows_what_kind_of_ledger_it_is(module):
+    """`chosen` is the one line that decides. The package's parts, and a handle made by hand, are out of reach."""
+    inside = [name for name in imports(MODULES[module]) if name.startswith("syncd.ledger.") and name.count(".") > 2]
+    assert inside == []
+    assert "LedgerHandle(" not in MODULES[module].read_text(encoding="utf-8")
+
+
+def test_the_check_of_paths_bites():
+    read = ("config.ledger.path", "self._ledger.path", "ledger.handle.path", "chosen(config.ledger).path")
+    assert [paths_read(line) for line in read] == [[1]] * len(read)
+    assert paths_read("config.path, source.path, ledger.stream('a', 'b')") == []
+
+
+@pytest.fixture
+def handle(tmp_path):
+    return chosen(LedgerConfig(path=tmp_path / "folder" / "ledger.db"))
+
+
+@pytest.fixture
+def filled(handle):
+    with handle.open() as ledger:
+        book(ledger, reading(1))
+    return handle
+
+
+def test_handles_of_one_ledger_are_one(handle, tmp_path):
+    again = LedgerHandle(tmp_path / "folder" / "ledger.db")
+    assert (again, str(again)) == (handle, str(tmp_path / "folder" / "ledger.db"))
+    assert {handle: 1}[again] == 1
+    assert handle != LedgerHandle(tmp_path / "other.db")
+
+
+def test_it_opens_each_kind_of_access(filled):
+    for opening, kind in ((filled.open, Ledger), (filled.read, LedgerReader), (filled.operate, Operator)):
+        with opening() as opened:
+            assert type(opened) is kind
+            assert opened.handle == filled
+            assert opened.counts()["pending"] == 1
+    with filled.operate() as operator:
+        assert operator.retry((), state="pending", reason=None, now=NOW) == 1
+    reader = filled.persistent()
+    assert reader.ask(LedgerReader.requests, otherwise=-1) == 1
+    reader.close()
+
+
+def test_it_tells_whether_the_ledger_is_there(handle):
+    assert (handle.exists(), handle.is_gone(), handle.identity()) == (False, True, None)
+    with pytest.raises(LedgerError, match="there is no ledger at"), handle.read():
+        pass
+    with handle.open():
+        pass
+    assert (handle.exists(), handle.is_gone()) == (True, False)
+    assert handle.identity() is not None
+
+
+def test_another_file_in_its_place_is_another_ledger(filled, tmp_path):
+    before = filled.identity()
+    other = LedgerHandle(tmp_path / "folder" / "other.db")
+    with other.open():
+        pass
+    other.path.replace(filled.path)
+    assert filled.identity() not in (None, before)
+
+
+def test_one_holds_it_at_a_time(filled):
+    assert filled.holder() is None
+    filled.require_lock()
+    with filled.hold("sync") as still_held:
+        assert filled.holder().startswith("`syncd sync`, process ")
+        filled.require_lock()
+        with pytest.raises(LedgerHeld, match="`syncd sync`"), filled.hold("run"):
+            pass
+        assert still_held()
+        next(lock for lock in filled.private_files() if lock.suffix == ".lock").unlink()
+        assert not still_held()
+
+
+def test_it_says_why_the_first_pass_could_not_create_it(tmp_path):
+    assert LedgerHandle(tmp_path / "new" / "ledger.db").obstacle() == ""
+    in_the_way = tmp_path / "file"
+    in_the_way.touch()
+    assert LedgerHandle(in_the_way / "ledger.db").obstacle() == f"{in_the_way} is not writable"
+
+
+def test_it_names_the_files_that_must_be_its_owners_alone(filled):
+    with filled.hold("sync"):
+        files = [Path(path) for path in filled.private_files()]
+        assert [path.name for path in files] == ["ledger.db", "ledger.db.lock"]
+        assert all(path.is_file() and path.parent == filled.folder() for path in files)
