@@ -6,9 +6,10 @@ Each imports what it needs when it runs: `syncd status` does not wait for a CRM'
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from syncd import __version__, signals
 from syncd.cli import printing
@@ -38,10 +39,25 @@ ConfigFile = Annotated[
         "-c",
         "--config",
         readable=False,  # or typer itself refuses a closed file, with 2 and no remedy
-        help="Else SYNCD_CONFIG, else config/syncd.toml, else /etc/syncd/syncd.toml.",
+        metavar="FILE",
+        help="Default: $SYNCD_CONFIG, then config/syncd.toml, then /etc/syncd/syncd.toml.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Also log each page and each POST.")]
+Port = Annotated[int, typer.Option(metavar="PORT", help="0 picks a free port.")]
+Number = Annotated[int, typer.Option(metavar="N", help="Number to invent in each CRM.")]
+
+
+NOTHING_TO_RETRY = "nothing to retry: no activity matches, or all that do are delivered"
+
+
+class _TakesIds(TyperCommand):
+    """A command whose usage line says ID. Typer would write {ID}."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the parts of the usage line."""
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
 
 
 class _Given:
@@ -51,7 +67,7 @@ class _Given:
 @app.callback()
 def _common(
     config: ConfigFile = None,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     if version:
         printing.line(f"syncd {__version__}")
@@ -62,13 +78,13 @@ def _common(
 @app.command()
 def sync(
     config: ConfigFile = None,
-    source: Annotated[str | None, typer.Option(help="Read this source alone.")] = None,
+    source: Annotated[str | None, typer.Option(metavar="NAME", help="Sync only this source.")] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be sent; write and send nothing.")
+        bool, typer.Option("--dry-run", help="List the activities of a pass, but write and send nothing.")
     ] = False,
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Also log each page and each POST.")] = False,
+    verbose: Verbose = False,
 ) -> None:
-    """Make one pass over every source: read what is new, send what is due, then leave."""
+    """Make one pass: read changes, send due activities."""
     loaded = _load(config, secrets=True, verbose=verbose, says_which=True)
     sources = _sources(loaded, source)
     code = _dry_run(loaded, sources) if dry_run else _sync(loaded, sources, verbose=verbose)
@@ -78,9 +94,12 @@ def sync(
 @app.command()
 def run(
     config: ConfigFile = None,
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Also log each page and each POST.")] = False,
+    verbose: Verbose = False,
 ) -> None:
-    """Make passes by the schedule until SIGTERM: the daemon. SIGHUP reads the configuration again."""
+    """Make passes on a schedule until SIGTERM.
+
+    This is the daemon. SIGHUP makes it read its configuration again.
+    """
     from syncd import daemon, log
 
     log.configure(verbose)
@@ -129,7 +148,11 @@ def _dry_run(config: "Config", sources: "Sequence[Source]") -> int:
 
 @app.command()
 def check(config: ConfigFile = None) -> None:
-    """Try configuration, ledger, credentials and scopes; say what to do about each that fails."""
+    """Try everything that a pass depends on.
+
+    Prints ok, warn or error for the configuration, the ledger, credentials, scopes and clocks, with a remedy for
+    each failure.
+    """
     loaded = _load(config, secrets=True)
     from syncd.cli import check as checks
     from syncd.errors import worst
@@ -145,12 +168,15 @@ def check(config: ConfigFile = None) -> None:
 @app.command()
 def health(
     config: ConfigFile = None,
-    probe: Annotated[str | None, typer.Option(help="One of these alone: alive, ready, fresh.")] = None,
+    probe: Annotated[
+        str | None, typer.Option(metavar="PROBE", help="Answer only this one: alive, ready or fresh.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say whether the daemon is alive, ready and fresh: for a container's health check and a cluster's probes.
+    """Report whether the daemon is alive, ready and fresh.
 
-    Answers from the ledger alone. 0: all is well; else 69, or 74 where the ledger cannot be read.
+    Made for a container's health check and a cluster's probes. It reads only the ledger. The exit code is 0 if all is
+    well, 74 if the ledger cannot be read, otherwise 69.
     """
     from syncd import clock
     from syncd.cli import health as probes
@@ -171,7 +197,10 @@ def health(
 
 @app.command()
 def status(config: ConfigFile = None, as_json: AsJson = False) -> None:
-    """Show the books: states, verdicts, reasons, watermarks, the last pass."""
+    """Show the books and the last pass.
+
+    The books hold states, verdicts, reasons and watermarks.
+    """
     from syncd import clock
     from syncd.cli import render
     from syncd.ledger import chosen
@@ -182,13 +211,16 @@ def status(config: ConfigFile = None, as_json: AsJson = False) -> None:
     raise typer.Exit(0 if document["balanced"] else int(Exit.UNBALANCED))
 
 
-@app.command()
+@app.command(cls=_TakesIds)
 def explain(
-    activity: Annotated[str, typer.Argument(metavar="ID", help="externalActivityId or the CRM's id.")],
+    activity: Annotated[str, typer.Argument(metavar="ID", hidden=True)],
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say where an activity came from, why it stands where it stands, and what happens next."""
+    """Show one activity's origin, state and next step.
+
+    ID is the externalActivityId or the CRM's id.
+    """
     from syncd.cli import render
     from syncd.ledger import chosen
 
@@ -200,16 +232,18 @@ def explain(
     printing.document(document) if as_json else render.explanation(document)
 
 
-@app.command()
+@app.command(cls=_TakesIds)
 def retry(
-    ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]...", help="externalActivityId or the CRM's id.")
-    ] = None,
-    state: Annotated[str | None, typer.Option(help="Everything in this state.")] = None,
-    reason: Annotated[str | None, typer.Option(help="Everything with this reason.")] = None,
+    ids: Annotated[list[str] | None, typer.Argument(metavar="ID", hidden=True)] = None,
+    state: Annotated[str | None, typer.Option(metavar="STATE", help="All in this state.")] = None,
+    reason: Annotated[str | None, typer.Option(metavar="REASON", help="All with this reason.")] = None,
     config: ConfigFile = None,
 ) -> None:
-    """Make activities due at once: the next pass sends what is pending and looks the others up again."""
+    """Make activities due in the next pass.
+
+    The next pass sends those that are pending, and looks the others up again. ID is the externalActivityId or the
+    CRM's id.
+    """
     from syncd import clock
     from syncd.ledger import chosen
     from syncd.lifecycle.reasons import Reason
@@ -224,7 +258,7 @@ def retry(
         raise typer.BadParameter(f"--reason is one of {', '.join(Reason)}")
     with chosen(_load(config).ledger).operate() as operator:
         count = operator.retry(ids or (), state=state, reason=reason, now=clock.now())
-    printing.line(f"{count} due in the next pass" if count else "nothing to retry: nothing is so, or it is delivered")
+    printing.line(f"{count} due in the next pass" if count else NOTHING_TO_RETRY)
 
 
 @documents.command()
@@ -237,7 +271,7 @@ def example() -> None:
 
 @documents.command()
 def schema() -> None:
-    """Print the JSON Schema of it, for editors."""
+    """Print the configuration's JSON Schema, for editors."""
     from syncd.config import shipped
 
     printing.own(shipped.read(shipped.SCHEMA))
@@ -245,17 +279,18 @@ def schema() -> None:
 
 @app.command()
 def sandbox(
-    hubspot_port: Annotated[int, typer.Option(help="0: a free one.")] = 0,
-    salesforce_port: Annotated[int, typer.Option(help="0: a free one.")] = 0,
-    recotap_port: Annotated[int, typer.Option(help="0: a free one.")] = 0,
-    calls: Annotated[int, typer.Option(help="How many to invent in each CRM.")] = 300,
-    emails: Annotated[int, typer.Option(help="How many to invent in each CRM.")] = 200,
-    contacts: Annotated[int, typer.Option(help="How many to invent in each CRM.")] = 120,
-    companies: Annotated[int, typer.Option(help="How many to invent in each CRM.")] = 50,
+    hubspot_port: Port = 0,
+    salesforce_port: Port = 0,
+    recotap_port: Port = 0,
+    calls: Number = 300,
+    emails: Number = 200,
+    contacts: Number = 120,
+    companies: Number = 50,
 ) -> None:
-    """Serve stand-ins for HubSpot, Salesforce and Recotap on loopback until Ctrl-C, to try syncd without any of them.
+    """Serve stand-ins for the CRMs and Recotap.
 
-    Prints one line of JSON with their addresses and keys; Salesforce's comes over TLS, with a CA of its own.
+    They listen on loopback until Ctrl-C, so that you can try syncd without an account. The command prints one line of
+    JSON with their addresses and keys. The stand-in for Salesforce speaks TLS, with a CA of its own.
     """
     from syncd.sandbox import serve
 
@@ -270,10 +305,13 @@ def sandbox(
 
 @app.command()
 def demo(
-    calls: Annotated[int, typer.Option(help="How many to invent in each CRM.")] = 1200,
-    emails: Annotated[int, typer.Option(help="How many to invent in each CRM.")] = 800,
+    calls: Number = 1200,
+    emails: Number = 800,
 ) -> None:
-    """Run the real thing against stand-ins for both CRMs and Recotap, and show what became of every record."""
+    """Make two passes against stand-ins, and show the books.
+
+    The stand-ins take the place of both CRMs and Recotap. syncd itself is the real thing.
+    """
     from syncd.cli.demo import run
 
     raise typer.Exit(run(calls=calls, emails=emails))

@@ -24,7 +24,7 @@ def _run() -> None:
     try:
         from syncd.cli.commands import app
 
-        app()
+        app(prog_name="syncd")
     except SyncdError as error:
         printing.error(error)
         raise SystemExit(int(error.exit_code)) from None
