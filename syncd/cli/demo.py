@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from syncd import __version__, clock, signals
 from syncd.cli import progress, render
@@ -29,24 +31,27 @@ from syncd.signals import StopRequest
 LATER = timedelta(hours=5)  # by then everything has settled, and late associations have come
 READY_WITHIN_S = 60
 
-INTRODUCTION = """\
-[bold]syncd {version}, a demonstration.[/] HubSpot, Salesforce and Recotap are stand-ins on 127.0.0.1, the people in
-them are invented, and nothing leaves this machine. syncd itself is the real thing: connectors, ledger and sender.
-"""
-
-CLOSING = """\
-[bold]With the real services:[/]
-  1. syncd config example > syncd.toml
-     and set the five lines marked <--
-  2. export SYNCD_CONFIG=syncd.toml HUBSPOT_ACCESS_TOKEN=… RECOTAP_API_KEY=…
-     HubSpot: Development > Keys > Service keys; Recotap: a user's API key
-     Salesforce: an External Client App, step by step in the source's
-     connectors/README.md
-  3. syncd check && syncd sync --dry-run
-     and when you like what it would send: syncd sync
-  4. syncd run, which makes passes for years: the source's deploy/README.md
-     sets it up
-"""
+# Paragraphs without line breaks: Rich wraps them at the terminal's width.
+INTRODUCTION = (
+    "[bold]syncd {version}, a demonstration.[/] HubSpot, Salesforce and Recotap are stand-ins on 127.0.0.1, the people "
+    "in them are invented, and nothing leaves this machine. syncd itself is the real thing: connectors, ledger and "
+    "sender."
+)
+FIRST = "[bold]First pass[/]: everything that the CRMs have, oldest change first."
+SECOND = (
+    "[bold]Second pass[/], {hours} hours later (the stand-ins' clock moves, yours does not): syncd looks up by id what "
+    "was incomplete, and sends again what was refused."
+)
+SIGN_UP = (
+    "HubSpot: Development > Keys > Service keys. Recotap: a user's API key. Salesforce: an External Client App, step "
+    "by step in the source's connectors/README.md."
+)
+NEXT_STEPS = (
+    ("syncd config example > syncd.toml", "Set the five lines marked <--."),
+    ("export SYNCD_CONFIG=syncd.toml HUBSPOT_ACCESS_TOKEN=… RECOTAP_API_KEY=…", SIGN_UP),
+    ("syncd check && syncd sync --dry-run", "If you like the list of activities: syncd sync."),
+    ("syncd run", "It makes passes for years. The source's deploy/README.md sets it up."),
+)
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ class _Box:
 def run(*, calls: int, emails: int) -> int:
     """Show two passes and what became of every record; return the exit code of the second pass."""
     console = Console(highlight=False)
-    console.print(INTRODUCTION.format(version=__version__))
+    introduce(console)
     stop = StopRequest()
     with ExitStack() as stack:
         stack.enter_context(signals.handling(stop))
@@ -77,18 +82,32 @@ def run(*, calls: int, emails: int) -> int:
         box = stack.enter_context(_stand_ins(calls, emails))
         config = _configuration(folder, box)
 
-        console.print("\n[bold]First pass[/]: everything that the CRMs have, oldest change first.")
+        console.print(f"\n{FIRST}")
         outcome = _pass(config, stop, clock.now)
         if stop.requested:
             return int(outcome.exit_code)
-        console.print(f"\n[bold]Second pass[/], {LATER.seconds // 3600} hours later (the stand-ins' clock moves, yours")
-        console.print("does not): what was incomplete is looked up again by id, what was refused is tried again.")
+        console.print(f"\n{SECOND.format(hours=LATER.seconds // 3600)}")
         for which in ("hubspot", "salesforce", "recotap"):
             box.order(which, do="clock", offset_s=LATER.total_seconds())
         outcome = _pass(config, stop, lambda: clock.now() + LATER)
         _show_books(console, config, box)
-    console.print(CLOSING)
+    show_next_steps(console)
     return int(outcome.exit_code)
+
+
+def introduce(console: Console) -> None:
+    """Print what the demonstration is made of."""
+    console.print(INTRODUCTION.format(version=__version__), end="\n\n")
+
+
+def show_next_steps(console: Console) -> None:
+    """Print the way from here to the real services."""
+    console.print("[bold]With the real services:[/]")
+    steps = Table.grid(padding=(0, 1))
+    for number, (command, remark) in enumerate(NEXT_STEPS, 1):
+        steps.add_row(f"  {number}.", Text(command))
+        steps.add_row("", Text(remark, "dim"))
+    console.print(steps)
 
 
 def _pass(config: Config, stop: StopRequest, now: Any) -> PassResult:
