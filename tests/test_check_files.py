@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from syncd.cli import check_files
+from syncd.cli.check import files as check_files
 from syncd.config import load
 from tests.conftest import Command
 from tests.planted import NOBODY, ROOT_ONLY, as_user

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from connectors.jsonl import Jsonl
-from syncd.cli import check, check_clocks
+from syncd.cli import check
+from syncd.cli.check import clocks as check_clocks
 from syncd.connector import Finding, Source
 from syncd.errors import Exit
 from syncd.ledger import LedgerHandle

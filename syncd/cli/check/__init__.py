@@ -9,8 +9,8 @@ from typing import Any
 
 from syncd import clock
 from syncd.activity import Owner
-from syncd.cli import check_files
-from syncd.cli.check_clocks import Clocks
+from syncd.cli.check import files
+from syncd.cli.check.clocks import Clocks
 from syncd.config import Config
 from syncd.connector import Context, Finding, Source, Window
 from syncd.errors import ConfigError, Exit, LedgerError, SyncdError
@@ -26,7 +26,7 @@ TURN_S = 30.0  # how long a check waits in all, for each server: a pass may be u
 def findings(config: Config, sources: tuple[Source, ...]) -> Iterator[Finding]:
     """Yield one finding after another, each as soon as it is known; pauses are ignored."""
     yield Finding("configuration", True, f"{config.path}: {len(sources)} source(s)")
-    yield from check_files.findings(config)
+    yield from files.findings(config)
     yield from own_domains.of_list(config.rules.to_rules())
     yield from _ledger(config)
     clocks = Clocks(sleep)
