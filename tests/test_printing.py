@@ -86,11 +86,11 @@ def test_explain_escapes_ids_details_and_attempts(attack: str) -> None:
 
 
 def test_errors_findings_and_rows_are_escaped(attack: str, capsys: pytest.CaptureFixture[str]) -> None:
-    from syncd.cli.commands import _print_finding
+    from syncd.cli.commands.options import print_finding
 
     printing.error(Unavailable(attack, hint=attack))
     printing.error(ConfigError([Problem(attack, attack, attack)], where=attack))
-    _print_finding(Finding(attack, False, attack, attack))
+    print_finding(Finding(attack, False, attack, attack))
     printing.row(attack, attack)
     said = capsys.readouterr()
     assert is_harmless(said.err)

@@ -1,0 +1,49 @@
+"""Define the commands: results to stdout, logs to stderr, exit codes as in `errors.Exit`.
+
+Each command imports its parts when it runs, so that `syncd status` does not wait for a CRM's client. To add one, write
+its function in the file of its group and name it in COMMANDS, in the order of `syncd --help`.
+"""
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from syncd import __version__
+from syncd.cli import printing
+from syncd.cli.commands import books, passes, probes, trials
+from syncd.cli.commands.options import ConfigFile, Given, PlainUsage
+
+COMMANDS: tuple[Callable[..., None], ...] = (
+    passes.sync, passes.run, probes.check, probes.health, books.status, books.explain, books.retry, trials.sandbox,
+    trials.demo,
+)  # fmt: skip
+
+app = typer.Typer(
+    name="syncd",
+    help="Bring the calls and emails of a CRM into Recotap, each exactly once.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@app.callback()
+def _common(
+    config: ConfigFile = None,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        printing.line(f"syncd {__version__}")
+        raise typer.Exit
+    Given.config = config
+
+
+for command in COMMANDS:
+    app.command(cls=PlainUsage)(command)
+
+documents = typer.Typer(help="Print an example configuration or its schema.", no_args_is_help=True)
+documents.command()(trials.example)
+documents.command()(trials.schema)
+app.add_typer(documents, name="config")

@@ -1,0 +1,76 @@
+"""Read the ledger and request retries: `syncd status`, `explain` and `retry`."""
+
+from typing import Annotated
+
+import typer
+
+from syncd import __version__
+from syncd.cli import printing
+from syncd.cli.commands.options import AsJson, ConfigFile, load_config
+from syncd.errors import Exit
+from syncd.text import visible
+
+NOTHING_TO_RETRY = "nothing to retry: no activity matches, or all that do are delivered"
+
+
+def status(config: ConfigFile = None, as_json: AsJson = False) -> None:
+    """Show the books and the last pass.
+
+    The books hold states, verdicts, reasons and watermarks.
+    """
+    from syncd import clock
+    from syncd.cli import render
+    from syncd.ledger import chosen
+
+    with chosen(load_config(config).ledger).read() as glance:
+        document = glance.status(version=__version__, now=clock.now())
+    printing.document(document) if as_json else render.status(document)
+    raise typer.Exit(0 if document["balanced"] else int(Exit.UNBALANCED))
+
+
+def explain(
+    activity: Annotated[str, typer.Argument(metavar="ID", hidden=True)],
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show one activity's origin, state and next step.
+
+    ID is the externalActivityId or the CRM's id.
+    """
+    from syncd.cli import render
+    from syncd.ledger import chosen
+
+    with chosen(load_config(config).ledger).read() as glance:
+        names = glance.find(activity)
+        if len(names) > 1:
+            raise typer.BadParameter(f"{activity!r} names several: give one of {', '.join(map(visible, names))}")
+        document = glance.explain(names[0])
+    printing.document(document) if as_json else render.explanation(document)
+
+
+def retry(
+    ids: Annotated[list[str] | None, typer.Argument(metavar="ID", hidden=True)] = None,
+    state: Annotated[str | None, typer.Option(metavar="STATE", help="All in this state.")] = None,
+    reason: Annotated[str | None, typer.Option(metavar="REASON", help="All with this reason.")] = None,
+    config: ConfigFile = None,
+) -> None:
+    """Make activities due in the next pass.
+
+    The next pass sends those that are pending, and looks the others up again. ID is the externalActivityId or the
+    CRM's id.
+    """
+    from syncd import clock
+    from syncd.ledger import chosen
+    from syncd.lifecycle.reasons import Reason
+    from syncd.lifecycle.states import State
+
+    if not ids and state is None and reason is None:
+        raise typer.BadParameter("name ids, --state or --reason, e.g. `syncd retry --state dead`")
+    if state is not None and state not in set(State) - {State.DELIVERED}:
+        choices = ", ".join(each.value for each in State if each is not State.DELIVERED)
+        raise typer.BadParameter(f"expected --state to be one of {choices}. A delivered activity is never sent again")
+    if reason is not None and reason not in set(Reason):
+        raise typer.BadParameter(f"expected --reason to be one of {', '.join(Reason)}")
+    with chosen(load_config(config).ledger).operate() as operator:
+        count = operator.retry(ids or (), state=state, reason=reason, now=clock.now())
+    printing.line(f"{count} due in the next pass" if count else NOTHING_TO_RETRY)

@@ -1,0 +1,78 @@
+"""Define the options that commands share, and load the configuration."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from syncd.cli import printing
+
+if TYPE_CHECKING:
+    from syncd.config import Config
+    from syncd.connector import Finding, Source
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "-c",
+        "--config",
+        readable=False,  # otherwise typer refuses an unreadable file with 2 and no remedy
+        metavar="FILE",
+        help="Default: $SYNCD_CONFIG, then config/syncd.toml, then /etc/syncd/syncd.toml.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Also log each page and each POST.")]
+Port = Annotated[int, typer.Option(metavar="PORT", help="0 picks a free port.")]
+Number = Annotated[int, typer.Option(metavar="N", help="Number to invent in each CRM.")]
+
+
+class PlainUsage(TyperCommand):
+    """A command whose usage line says ID. Typer alone would write {ID}."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the parts of the usage line."""
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+
+
+class Given:
+    """Options that stand before the command."""
+
+    config: Path | None = None
+
+
+def load_config(
+    config: Path | None, *, secrets: bool = False, verbose: bool = False, says_which: bool = False
+) -> "Config":
+    """Read the configuration and start the log.
+
+    `says_which`: log which file was found, unless the operator named it. ConfigError if it has mistakes.
+    """
+    import structlog
+
+    from syncd import log
+    from syncd.config import load, locate
+
+    log.configure(verbose)
+    named = config or Given.config
+    if says_which and named is None:
+        named = locate()
+        structlog.get_logger().info("config.found", file=str(named))
+    return load(named, secrets=secrets)
+
+
+def sources_of(config: "Config", only: str | None) -> "tuple[Source, ...]":
+    """Return all sources, or the one that --source names."""
+    names = [source.name for source in config.sources]
+    if only is not None and only not in names:
+        raise typer.BadParameter(f"--source {only!r} is not configured, expected one of {', '.join(names)}")
+    return tuple(source for source in config.sources if only in (None, source.name))
+
+
+def print_finding(finding: "Finding") -> None:
+    """Print a finding of `check` or `health`, and its remedy below it."""
+    mark = "ok   " if finding.ok else "warn " if finding.warning else "error"
+    printing.line(f"{mark} {finding.what}: {finding.message}")
+    if finding.hint and not finding.ok:
+        printing.line(f"      → {finding.hint}")
