@@ -20,10 +20,10 @@ COMMAND = """
 import contextlib, ctypes, os, resource, sys
 hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
 resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
-from syncd.cli import main as cli
+from syncd.cli.main import main
 sys.argv = ["syncd", *sys.argv[1:]]
 with contextlib.suppress(SystemExit):
-    cli.main()
+    main()
 print(resource.getrlimit(resource.RLIMIT_CORE), ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), flush=True)
 os.abort()
 """
