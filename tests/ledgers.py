@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 
 from syncd.activity import Kind
 from syncd.connector import Ref
-from syncd.ledger import AttemptResult, Booked, Claimed, Ledger
+from syncd.ledger import AttemptResult, Booked, Due, Ledger
 from syncd.lifecycle.reasons import Reason
 from syncd.lifecycle.states import State, Verdict
 from syncd.lifecycle.transitions import Reading
@@ -77,9 +77,20 @@ def book(ledger: Ledger, *readings: Reading, now: datetime = NOW, stream: str = 
     return ledger.book(ledger.stream_id("hubspot", stream), more.pop("refs", refs), readings, now=now, **more)
 
 
-def due(ledger: Ledger, *, now: datetime = NOW, first_post: int | None = None, limit: int = 50) -> list[Claimed]:
+def due(ledger: Ledger, *, now: datetime = NOW, first_post: int | None = None, limit: int = 50) -> list[Due]:
     """Return what a pass that begins now would send next."""
     return ledger.due(limit, first_post=ledger.first_post() if first_post is None else first_post, now=now)
+
+
+def due_names(ledger: Ledger, **when: Any) -> list[str]:
+    """Return the CRM's ids of what `due` returns."""
+    return crm_ids(ledger, due(ledger, **when))
+
+
+def crm_ids(ledger: Ledger, activities: Iterable[Due]) -> list[str]:
+    """Return the CRM's ids of activities that carry none."""
+    rows = dict(ledger._db.execute("SELECT id, crm_id FROM activities"))
+    return [rows[each.id] for each in activities]
 
 
 def send(

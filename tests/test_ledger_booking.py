@@ -18,8 +18,8 @@ from tests.ledgers import (
     ask,
     book,
     due,
+    due_names,
     half,
-    names,
     payload,
     ref,
     row,
@@ -264,7 +264,7 @@ class TestRefresh:
         send(ledger, Verdict.FAILED)
         assert due(ledger, now=NOW + SECOND) == []
         book(ledger, look(1, title="better"), now=NOW + SECOND)
-        assert names(due(ledger, now=NOW + SECOND)) == ["1"]
+        assert due_names(ledger, now=NOW + SECOND) == ["1"]
 
     def test_a_refused_one_whose_payload_did_not_change_keeps_its_back_off(self, ledger):
         book(ledger, look(1))
@@ -359,7 +359,7 @@ class TestLookUps:
         book(ledger, look(1, I, "no_contact"))
         book(ledger, look(1), now=NOW + 15 * MINUTE)
         assert self.ids(ledger, LATER) == []
-        assert names(due(ledger, now=NOW + 15 * MINUTE)) == ["1"]
+        assert due_names(ledger, now=NOW + 15 * MINUTE) == ["1"]
 
     def test_each_look_that_finds_it_unchanged_puts_it_off_by_the_schedule(self, ledger):
         book(ledger, look(1, I, "no_contact"))
@@ -388,7 +388,7 @@ class TestLookUps:
         book(ledger, look(1))
         send(ledger, Verdict.UNREACHABLE)
         ledger.book_missing(ledger.stream_id("hubspot", "calls"), ["1"], now=LATER)
-        assert names(due(ledger, now=LATER)) == ["1"]
+        assert due_names(ledger, now=LATER) == ["1"]
 
     def test_thirty_days_without_completion_end_in_death(self, ledger):
         book(ledger, look(1, I, "no_contact"))

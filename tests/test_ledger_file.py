@@ -16,7 +16,7 @@ from syncd.errors import LedgerError, LedgerHeld
 from syncd.ledger import AttemptResult, LedgerHandle, file, reading, schema
 from syncd.lifecycle.states import Verdict
 from tests.disks import fill, mounted, read_only
-from tests.ledgers import DAY, NOW, SECOND, ask, book, due, files, names, send, stranger
+from tests.ledgers import DAY, NOW, SECOND, ask, book, due, due_names, files, send, stranger
 from tests.ledgers import reading as look
 
 ROOT = Path(__file__).parent.parent
@@ -111,7 +111,7 @@ class TestOpening:
 
     def test_what_was_booked_is_there_when_it_is_opened_again(self, filled):
         with opened(filled) as ledger:
-            assert names(due(ledger)) == ["1"]
+            assert due_names(ledger) == ["1"]
             assert ledger.stream("hubspot", "calls").watermark == NOW
 
     def test_a_glance_sees_what_the_writer_has_committed_and_only_that(self, filled):
@@ -155,7 +155,7 @@ class TestVersions:
 
         self.renew(monkeypatch, second, third)
         with opened(filled) as ledger:
-            assert names(due(ledger)) == ["1"]
+            assert due_names(ledger) == ["1"]
         assert ask(filled, "SELECT colour FROM activities") == [("red",)]
         assert ask(filled, "PRAGMA user_version") == [(schema.VERSION + 2,)]
 
@@ -180,7 +180,7 @@ class TestVersions:
                 pass
         assert ask(filled, "SELECT sql FROM sqlite_schema") == schemas
         with opened(filled) as ledger:
-            assert names(due(ledger)) == ["1"]
+            assert due_names(ledger) == ["1"]
 
     def test_who_only_looks_does_not_migrate_and_says_what_does(self, filled, monkeypatch):
         self.renew(monkeypatch, lambda db: None)
@@ -416,7 +416,7 @@ class TestFullDisk:
         filler.unlink()
         with opened(path) as ledger:
             assert ledger.recover(now=NOW) == 50
-            assert all(claimed.unknown for claimed in due(ledger))
+            assert all(claimed.unknown for claimed in ledger.intend(due(ledger), now=NOW).activities)
             assert ledger.sound()
             assert len(send(ledger, Verdict.DUPLICATE)) == 50
 

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from syncd.ledger import AttemptResult, LedgerHandle
 from syncd.lifecycle.states import MEANINGS, MOVES, State, Verdict
-from tests.ledgers import MINUTE, WEEK, Ticking, ask, book, half, names, ref
+from tests.ledgers import MINUTE, WEEK, Ticking, ask, book, crm_ids, half, names, ref
 from tests.ledgers import reading as look
 
 IDS = st.integers(0, 7)
@@ -87,12 +87,12 @@ class LedgerLife(RuleBasedStateMachine):
     @rule(limit=st.integers(1, 4))
     def a_post_leaves(self, limit):
         batch = self.ledger.due(limit, first_post=self.first_post, now=self.clock())
-        ids = set(map(int, names(batch)))
+        ids = set(map(int, crm_ids(self.ledger, batch)))
         assert not ids & (self.in_flight | set(self.delivered))
         if batch:
             claim = self.ledger.intend(batch, now=self.clock())
-            assert claim.activities == tuple(batch)
-            assert {each.unknown for each in batch if each.id in self.unknown} <= {True}
+            assert [each.id for each in claim.activities] == [each.id for each in batch]
+            assert {each.unknown for each in claim.activities if each.id in self.unknown} <= {True}
             self.claims.append(claim)
 
     @precondition(lambda self: self.claims)

@@ -8,7 +8,7 @@ import pytest
 from syncd.errors import NoSuchActivity
 from syncd.ledger import LedgerHandle, schema
 from syncd.lifecycle.states import State, Verdict
-from tests.ledgers import DAY, HOUR, MINUTE, NOW, SECOND, ask, book, due, names, ref, row, send
+from tests.ledgers import DAY, HOUR, MINUTE, NOW, SECOND, ask, book, due, due_names, ref, row, send
 from tests.ledgers import reading as look
 
 I, P, E, X = State.INCOMPLETE, State.PENDING, State.EXCLUDED, State.DEAD  # noqa: E741 - the letters of states.py
@@ -248,7 +248,7 @@ class TestRetry:
 
     def due(self, ledger, now=LATER):
         looked_up = ledger.due_look_ups("hubspot", "calls", now=now, after_id=0, limit=100)
-        return {crm_id for _, crm_id in looked_up} | set(names(due(ledger, now=now)))
+        return {crm_id for _, crm_id in looked_up} | set(due_names(ledger, now=now))
 
     @pytest.mark.parametrize("name", ["pending", "incomplete", "excluded", "dead", "skipped"])
     def test_what_it_names_is_due_at_once_whatever_its_state(self, varied, retry, name):

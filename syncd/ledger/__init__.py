@@ -9,7 +9,7 @@ from syncd.ledger.handle import LedgerHandle, chosen
 from syncd.ledger.operator import Operator
 from syncd.ledger.reading import CLOCK, RECOTAP, LedgerReader
 from syncd.ledger.watch import PersistentReader
-from syncd.ledger.writing import AttemptResult, Booked, Claim, Claimed, Ledger
+from syncd.ledger.writing import AttemptResult, Booked, Claim, Claimed, Due, Ledger
 
 __all__ = [
     "CLOCK",
@@ -18,6 +18,7 @@ __all__ = [
     "Booked",
     "Claim",
     "Claimed",
+    "Due",
     "Ledger",
     "LedgerHandle",
     "LedgerReader",

@@ -17,7 +17,7 @@ from syncd.text import fit
 KEEP_ATTEMPTS = 20  # of one activity: an outage of weeks must not fill the file
 
 _DUE = """
-    SELECT id, external_activity_id, body, unknown, isolated, verdict IS 'suspect'
+    SELECT id, isolated, verdict IS 'suspect'
     FROM activities JOIN payloads ON activity_id = id
     WHERE state = 'pending'
 """
@@ -38,15 +38,21 @@ _QUEUES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
-    """One activity on its way out."""
+class Due:
+    """One activity that may go out."""
 
     id: int  # the ledger's
+    isolated: bool  # travels only with its like
+    crashes_server: bool  # its last attempt, alone, met a time-out or a 5xx while others got through
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed(Due):
+    """One activity on its way out, as its row stood when the intent was committed."""
+
     external_activity_id: str
     body: str  # one JSON object
     unknown: bool  # an *earlier* attempt may have stored it
-    isolated: bool = False
-    crashes_server: bool = False  # its last attempt, alone, met a time-out or a 5xx while others got through
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +79,8 @@ class Outbox(Writer):
         """Return the id that the next POST will have: attempts from it on belong to this pass."""
         return self._number("SELECT coalesce(max(id), 0) + 1 FROM posts")
 
-    def due(self, limit: int, *, first_post: int, now: datetime) -> list[Claimed]:
-        """Return up to `limit` activities to send next, all fresh, all retried, or all isolated.
+    def due(self, limit: int, *, first_post: int, now: datetime) -> list[Due]:
+        """Return up to `limit` activities to send next: all fresh, all retried, or all isolated. Reads no payload.
 
         Fresh ones come first, oldest first; then the retries; what a 400 named comes
         last and only with its like. What this pass has tried already is left out. What no
@@ -84,16 +90,13 @@ class Outbox(Writer):
         rows: list[Any] = []
         for queue in _QUEUES:
             rows = rows or self._db.execute(_DUE + queue, values).fetchall()
-        return [
-            Claimed(row_id, external_id, body, bool(unknown), bool(isolated), bool(crashes_server))
-            for row_id, external_id, body, unknown, isolated, crashes_server in rows
-        ]
+        return [Due(row_id, bool(isolated), bool(crashes_server)) for row_id, isolated, crashes_server in rows]
 
-    def intend(self, activities: Sequence[Claimed], *, now: datetime) -> Claim:
-        """Commit the intent to POST `activities`; the request may leave once this has returned.
+    def intend(self, activities: Sequence[Due], *, now: datetime) -> Claim:
+        """Commit the intent to POST `activities`. The request may leave once this has returned.
 
-        Payloads, and whether an earlier attempt may have stored one, are read anew: from before this
-        intent, yet after whatever was booked since `due`. What has left `pending` since is left out.
+        Payloads, and whether an earlier attempt may have stored one, are as of this moment: before this
+        intent, and after all that was booked since `due`. Activities that have left `pending` since are skipped.
         """
         wanted = json.dumps([activity.id for activity in activities])
         with self.transaction():
@@ -101,16 +104,18 @@ class Outbox(Writer):
                 self._db.execute("INSERT INTO posts (at) VALUES (:at)", {"at": clock.text(now)}).lastrowid or 0
             )
             sql = """
-                SELECT id, body, unknown, last_post FROM activities JOIN payloads ON activity_id = id
+                SELECT id, external_activity_id, body, unknown, last_post
+                FROM activities JOIN payloads ON activity_id = id
                 WHERE id IN (SELECT value FROM json_each(:ids))
             """
             rows = {row_id: row for row_id, *row in self._db.execute(sql, {"ids": wanted})}
             claimed = tuple(
-                replace(activity, body=rows[activity.id][0], unknown=bool(rows[activity.id][1]))
-                for activity in activities
-                if activity.id in rows
+                Claimed(due.id, due.isolated, due.crashes_server, name, body, bool(unknown))
+                for due in activities
+                if due.id in rows
+                for name, body, unknown, _ in (rows[due.id],)
             )
-            self._forget_old_attempts([row_id for row_id, (_, _, last_post) in rows.items() if last_post])
+            self._forget_old_attempts([row_id for row_id, (*_, last_post) in rows.items() if last_post])
             pairs = [(row_id, post_id) for row_id in rows]
             self._db.conn.executemany("INSERT INTO attempts (activity_id, post_id) VALUES (?, ?)", pairs)
             sql = "UPDATE activities SET last_post = :post WHERE id IN (SELECT value FROM json_each(:ids))"
@@ -232,4 +237,4 @@ class Outbox(Writer):
         return count
 
 
-__all__ = ["AttemptResult", "Claim", "Claimed", "Outbox"]
+__all__ = ["AttemptResult", "Claim", "Claimed", "Due", "Outbox"]

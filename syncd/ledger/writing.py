@@ -16,7 +16,7 @@ from sqlite_utils import Database
 from syncd import clock
 from syncd.connector import Ref
 from syncd.ledger import file
-from syncd.ledger.outbox import AttemptResult, Claim, Claimed, Outbox
+from syncd.ledger.outbox import AttemptResult, Claim, Claimed, Due, Outbox
 from syncd.ledger.reading import DOUBT, RECOTAP
 from syncd.ledger.rows import ROW_COLUMNS, UNWRITABLE, UNWRITTEN, columns_of, row_of
 from syncd.lifecycle import transitions
@@ -341,4 +341,4 @@ def _unwritten(reading: Reading) -> Reading:
     )
 
 
-__all__ = ["RECOTAP", "AttemptResult", "Booked", "Claim", "Claimed", "Ledger"]
+__all__ = ["RECOTAP", "AttemptResult", "Booked", "Claim", "Claimed", "Due", "Ledger"]
