@@ -20,7 +20,8 @@ def later(at: datetime, by: timedelta) -> datetime:
 
 def text(at: datetime) -> str:
     """Write `at` (aware) as `2026-01-01T00:00:00.000Z`. Fractions of a millisecond are dropped."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds")[:23] + "Z"
+    at = at if at.tzinfo is UTC else at.astimezone(UTC)  # nearly every time is in UTC
+    return at.isoformat(timespec="milliseconds")[:23] + "Z"
 
 
 def optional_text(at: datetime | None) -> str | None:

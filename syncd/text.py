@@ -38,13 +38,10 @@ LONGEST_TEMPLATE = 200
 
 
 def clean(text: object) -> str | None:
-    """Return `text` trimmed, on one line, free of control characters; None for an empty one or no string."""
-    return _clean(text) if isinstance(text, str) else None
-
-
-@lru_cache(maxsize=8192)  # names, titles and outcomes come back in every other record
-def _clean(text: str) -> str | None:
-    if not text.isprintable():  # printable text holds none of what follows, and nearly all text is
+    """Return `text` trimmed, on one line, without control characters. None if nothing is left or it is no string."""
+    if not isinstance(text, str):
+        return None
+    if not text.isprintable():  # printable text holds none of these, and nearly all text is printable
         text = _BREAKS.sub(" ", text)
         text = "".join(char for char in text if unicodedata.category(char) not in _DROPPED)
     return text.strip() or None
@@ -115,7 +112,13 @@ def is_stand_in(crm_id: str) -> bool:
 def fill(template: str, *, source: str, kind: str, id: str) -> str:
     """Return the externalActivityId of `template`. Only {source}, {kind} and {id} are replaced."""
     values = {"source": source, "kind": kind, "id": id}
-    return _FIELD.sub(lambda field: values[field[1]], template)
+    return "".join([values[part] if at % 2 else part for at, part in enumerate(_parts(template))])
+
+
+@lru_cache(maxsize=64)  # one template a source
+def _parts(template: str) -> tuple[str, ...]:
+    """Split at the fields: text, the name of a field, text, and so on."""
+    return tuple(_FIELD.split(template))
 
 
 def mistake_in_template(template: str) -> str:
@@ -129,7 +132,7 @@ def mistake_in_template(template: str) -> str:
 
 
 def timestamp(at: datetime) -> str:
-    """Write `at` (aware) in UTC as 2026-04-22T10:30:00Z. Milliseconds are added only if they are not 0."""
-    at = at.astimezone(UTC)
-    precision = "milliseconds" if at.microsecond // 1000 else "seconds"
+    """Write `at`, an aware time, in UTC as 2026-04-22T10:30:00Z, with milliseconds unless they are 0."""
+    at = at if at.tzinfo is UTC else at.astimezone(UTC)
+    precision = "milliseconds" if at.microsecond >= 1000 else "seconds"
     return at.isoformat(timespec=precision).removesuffix("+00:00") + "Z"

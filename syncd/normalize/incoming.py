@@ -16,7 +16,8 @@ LONGEST_IDENTITY = 200  # characters of a portal's or org's id
 def page(given: Page) -> Page:
     """Return `given` with ids that the ledger can hold. A record with another id gets a stand-in for it."""
     refs = [_ref(ref) for ref in given.refs]
-    records = [_record(record) for record in given.records]
+    fitting = dict(zip(map(id, given.refs), refs, strict=True))  # by object: a record nearly always has one of these
+    records = [_record(record, fitting.get(id(record.ref))) for record in given.records]
     if given.complete_until is not None:
         _aware(given.complete_until)
     return replace(given, refs=refs, records=records, missing=[kept_id(crm_id) for crm_id in given.missing])
@@ -33,8 +34,8 @@ def _ref(ref: Ref) -> Ref:
     return ref if crm_id is ref.crm_id else Ref(crm_id, ref.modified_at)
 
 
-def _record(record: Record) -> Record:
-    ref = _ref(record.ref)
+def _record(record: Record, ref: Ref | None) -> Record:
+    ref = ref or _ref(record.ref)
     return record if ref is record.ref else replace(record, ref=ref)
 
 

@@ -248,9 +248,11 @@ def _owner(draft: Draft, people: _People, rules: Rules, our_side: OurSide) -> Ow
 
 def _clean_owner(address: str, *sources: Owner | None) -> Owner:
     """Take name and id each from the first source that has it."""
-    name = next((name for owner in sources if owner and (name := clean(owner.name))), None)
-    crm_id = next((crm_id for owner in sources if owner and (crm_id := clean(owner.crm_id))), None)
-    return Owner(crm_id=crm_id, email=address, name=name)
+    name, crm_id = None, None
+    for owner in sources:
+        if owner:
+            name, crm_id = name or clean(owner.name), crm_id or clean(owner.crm_id)
+    return Owner(crm_id, address, name)
 
 
 def _from(draft: Draft, people: _People, owner: Owner, our_side: OurSide) -> dict[str, str]:

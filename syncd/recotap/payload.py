@@ -6,7 +6,6 @@ Keys, types and which are required: the vendor's page (docs.recotap.com, sales-a
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
 from syncd.activity import Draft, Owner, Person
@@ -70,7 +69,6 @@ def validate(payload: Any) -> list[str]:
     return faults
 
 
-@lru_cache(maxsize=8192)  # the same people come back in every other record; nobody changes what is returned
 def _contact(address: str, person: Person) -> dict[str, Any]:
     fields = {
         "email": address,
