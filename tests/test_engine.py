@@ -1,6 +1,7 @@
 """One pass: what a single record, a stale answer, a wrong clock or one stream's trouble may not do to the rest."""
 
 import os
+import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +16,8 @@ from syncd.connector import Record
 from syncd.errors import Exit, LedgerHeld, worst
 from syncd.ledger import Ledger, LedgerHandle
 from syncd.normalize import normalizer, rules
-from syncd.recotap.responses import read
+from syncd.recotap.responses import BatchResult, read
+from syncd.recotap.sender import Sender
 from tests.world import World
 
 
@@ -167,6 +169,37 @@ def test_what_is_no_activity_any_more_goes_as_what_is_deleted(world: World) -> N
         world.sync(connector=Reopened)
     assert world.state(call) == "excluded deleted"
     assert world.row(call)["next_attempt_at"] is None
+
+
+def test_a_record_that_changes_while_it_is_sent_is_booked_after_its_verdict(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise it would be excluded while Recotap stores it, and the verdict could not be applied."""
+    email = world.email()
+    world.recotap.faults.add("unavailable", count=2)
+    world.sync()
+    assert world.state(email) == "pending"
+    world.hubspot.edit("emails", email, hs_email_status="BOUNCED")
+    world.later(minutes=5)
+    page_waits = threading.Event()
+    in_flight, post = Ledger.in_flight, Sender.post
+
+    def asked(self: Ledger, stream_id: int, crm_ids: Sequence[str]) -> bool:
+        found = in_flight(self, stream_id, crm_ids)
+        if found:
+            page_waits.set()
+        return found
+
+    def slow(self: Sender, sent: Sequence[tuple[str, str]]) -> BatchResult:
+        page_waits.wait(2)
+        return post(self, sent)
+
+    monkeypatch.setattr(Ledger, "in_flight", asked)
+    monkeypatch.setattr(Sender, "post", slow)
+    assert world.sync().exit_code == Exit.OK
+    assert page_waits.is_set()
+    assert world.state(email) == "delivered"
+    assert world.status()["changed_after_delivery"] == 1
 
 
 def test_an_idle_loop_writes_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
