@@ -112,7 +112,8 @@ class Pass:
             self._wake.clear()
             if not self._start_what_can_start():
                 return
-            self._wait()
+            if self._returned.empty() and not (self._reader and self._reader.has_event):
+                self._wake.wait(min(self._push.wait_s() or WAKE_S, WAKE_S))
             self._settle()
             self._take_event()
             self._abandon_if_it_hangs()
@@ -125,10 +126,6 @@ class Pass:
         if self._vouching.is_given:
             self._push.pump()
         return self._reader is not None or (self._vouching.is_given and not self._push.idle)
-
-    def _wait(self) -> None:
-        if self._returned.empty() and not (self._reader and self._reader.has_event):
-            self._wake.wait(min(self._push.wait_s() or WAKE_S, WAKE_S))
 
     def _close(self) -> None:
         self._stop.on_request = lambda: None  # drop the reference so that the pass can be freed
@@ -205,13 +202,11 @@ class Pass:
 
     def _take_event(self) -> None:
         """Handle one event of the reader. An abandoned reader's events are never looked at."""
-        event = self._reader.next_event() if self._reader else None
-        if self._reader and event:
+        if self._reader and (event := self._reader.next_event()):
             self._observer.on_progress()
-            self._handle(self._reader, event)
+            self._handle(self._reader, self._reader.source, event)
 
-    def _handle(self, reader: Reader, event: Event) -> None:
-        source = reader.source
+    def _handle(self, reader: Reader, source: Source, event: Event) -> None:
         match event:
             case SourceOpened(identity):
                 self._clocks.meet(source.name, reader.clock)
@@ -245,11 +240,7 @@ class Pass:
         if page.looked_up_at is not None:
             self._ledger.book_missing(stream_id, page.missing, now=now, certain=certain)
         self._ledger.keep(source, reader.store.take_changes(), now)
-        log.debug(
-            "page.booked", source=source, stream=page.stream, read=len(page.refs), whole=len(readings), new=booked.new,
-            changed=booked.changed, looked_up=page.looked_up_at is not None,
-        )  # fmt: skip
-        self._report.page_booked(source, page.stream, booked, count=len(page.refs))
+        self._report.page_booked(source, page, booked)
         self._observer.read(source, page.stream, booked, len(page.refs))
 
     def _await_verdicts(self, stream_id: int, crm_ids: Sequence[str]) -> None:

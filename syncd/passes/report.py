@@ -10,6 +10,7 @@ from syncd.errors import Exit, SyncdError, Unavailable, worst
 from syncd.ledger import RECOTAP, Booked
 from syncd.lifecycle.states import MEANINGS, State, Verdict
 from syncd.passes.dispatch import SendingStopped, Totals
+from syncd.passes.events import PageRead
 
 log = structlog.get_logger()
 
@@ -73,10 +74,14 @@ class PassReport:
         self._failed: dict[str, SyncdError] = {}
         self._codes: set[int] = set()
 
-    def page_booked(self, source: str, stream: str, booked: Booked, *, count: int) -> None:
-        """Add a page of `count` records."""
-        totals = self._streams.setdefault((source, stream), StreamTotals())
-        totals.read += count
+    def page_booked(self, source: str, page: PageRead, booked: Booked) -> None:
+        """Add the records of a page."""
+        log.debug(
+            "page.booked", source=source, stream=page.stream, read=len(page.refs), whole=len(page.readings),
+            new=booked.new, changed=booked.changed, looked_up=page.looked_up_at is not None,
+        )  # fmt: skip
+        totals = self._streams.setdefault((source, page.stream), StreamTotals())
+        totals.read += len(page.refs)
         totals.new += booked.new
         totals.changed += booked.changed
         totals.changed_after_delivery += booked.changed_after_delivery
