@@ -1,12 +1,12 @@
-"""Stand-ins for HubSpot, Salesforce and Recotap on loopback, which demo, drill and tests share.
+"""Stand-ins for HubSpot, Salesforce and Recotap on loopback, for the demo, drills and tests.
 
-    with Sandbox() as box:
-        call = box.hubspot.put("calls", {"hs_call_title": "Demo"})
-        … point syncd at box.hubspot_url (box.token) and box.recotap_url (box.key) …
-        assert box.recotap.stored
+    with Sandbox() as sandbox:
+        call = sandbox.hubspot.put("calls", {"hs_call_title": "Demo"})
+        … point syncd at sandbox.hubspot_url (sandbox.token) and sandbox.recotap_url (sandbox.key) …
+        assert sandbox.recotap.stored
 
-Salesforce is there when its settings are: Sandbox(salesforce={}) has box.salesforce, at box.salesforce_url over TLS.
-They obey what they are asked and import none of syncd's own rules: they are here to contradict them.
+Sandbox(salesforce={}) also serves Salesforce, as sandbox.salesforce, over TLS at sandbox.salesforce_url. The stand-ins
+obey their requests. They import none of syncd's rules, so that they can contradict them.
 """
 
 from syncd.sandbox.hubspot.portal import SCOPES, TOKEN

@@ -1,4 +1,4 @@
-"""The stand-ins, served: as a context manager for tests, or until a signal for another process."""
+"""Serve the stand-ins: in a context manager for tests, or as a process until a signal."""
 
 import gc
 import json
@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 
 
 class Sandbox:
-    """HubSpot, Recotap and, when asked for, Salesforce on loopback ports, sharing one clock, while the context lasts.
+    """HubSpot, Recotap and, if wanted, Salesforce on loopback ports with one clock.
 
-    Salesforce speaks TLS: its clients trust `salesforce_ca`, the file of an authority that lives as long as the box.
+    They serve while the context lasts. Salesforce uses TLS. Its clients trust `salesforce_ca`, the file of an
+    authority that exists as long as the sandbox.
     """
 
-    salesforce: "Salesforce"  # these four only when asked for
+    salesforce: "Salesforce"  # these four exist only with Salesforce
     salesforce_ca: str
     client_id: str
     client_secret: str
@@ -38,9 +39,9 @@ class Sandbox:
         hubspot: dict[str, Any] | None = None, recotap: dict[str, Any] | None = None,
         salesforce: dict[str, Any] | None = None, latency_salesforce: float = 0.0, salesforce_port: int = 0,
     ) -> None:  # fmt: skip
-        """Take latencies in seconds, `now` as an aware clock, and the stand-ins' settings by name.
+        """Create the stand-ins. Latencies are in seconds, `now` is an aware clock, settings go by name.
 
-        Salesforce is there only when its settings are, be they empty.
+        Salesforce is served if its settings are given, even empty ones.
         """
         self.clock = Clock(now)
         self.hubspot = HubSpot(clock=self.clock, latency_s=latency_hubspot, seed=seed, **(hubspot or {}))
@@ -56,18 +57,21 @@ class Sandbox:
 
     @property
     def hubspot_url(self) -> str:
+        """Return HubSpot's base URL."""
         return self._servers[0].url
 
     @property
     def recotap_url(self) -> str:
+        """Return Recotap's base URL, with its path."""
         return f"{self._servers[1].url}/api/v1"
 
     @property
     def salesforce_url(self) -> str:
+        """Return Salesforce's base URL. Raises IndexError if Salesforce is not served."""
         return self._servers[2].url
 
     def describe(self) -> dict[str, str]:
-        """Say where everything is and what opens it."""
+        """Return the URLs and credentials of all stand-ins."""
         hubspot, recotap, *others = (server.url for server in self._servers)
         salesforce = {
             "salesforce_url": others[0], "salesforce_ca": self.salesforce_ca, "salesforce_client_id": self.client_id,
@@ -91,7 +95,7 @@ class Sandbox:
             self._certificate.remove()
 
     def _add_salesforce(self, **settings: Any) -> "Certificate":
-        # Imported here: a box without it pays neither for a certificate nor for what makes one.
+        # Imported here, because trustme and its certificate cost time that only Salesforce needs.
         from syncd.sandbox.salesforce import Certificate, Salesforce
 
         self.salesforce = Salesforce(clock=self.clock, **settings)
@@ -104,25 +108,25 @@ class Sandbox:
 
 def serve(
     *, world: dict[str, Any] | None = None, salesforce_world: dict[str, Any] | None = None,
-    ready_file: str | None = None, **box: Any,
+    ready_file: str | None = None, **settings: Any,
 ) -> None:  # fmt: skip
-    """Serve until SIGTERM or SIGINT; print one JSON line with urls and secrets once everything answers.
+    """Serve until SIGTERM or SIGINT, and print one JSON line with URLs and secrets when all are ready.
 
-    `world` and `salesforce_world` are the arguments of each `world.generate`, `box` those of Sandbox. `ready_file`
-    receives the same line in one atomic write.
+    `world` and `salesforce_world` are the arguments of each `world.generate`, `settings` those of Sandbox.
+    `ready_file` receives the same line in one atomic write.
     """
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    with Sandbox(**box) as sandbox:
+    with Sandbox(**settings) as sandbox:
         summary = generate(sandbox.hubspot, sandbox.recotap, **world).summary() if world else {}
-        told = {**sandbox.describe(), "world": summary}
+        ready = {**sandbox.describe(), "world": summary}
         if salesforce_world:
             from syncd.sandbox.salesforce.world import generate as generate_org
 
-            told["salesforce_world"] = generate_org(sandbox.salesforce, sandbox.recotap, **salesforce_world).summary()
-        gc.freeze()  # what was invented stays; walking it would hold up an answer now and then
-        line = json.dumps(told)
+            ready["salesforce_world"] = generate_org(sandbox.salesforce, sandbox.recotap, **salesforce_world).summary()
+        gc.freeze()  # the generated records stay; a collection that walks them would delay a response
+        line = json.dumps(ready)
         if ready_file:
             partial = Path(f"{ready_file}.partial")
             partial.write_text(line + "\n", encoding="utf-8")

@@ -3,7 +3,7 @@
     hubspot = HubSpot(seed=1)
     call = hubspot.put("calls", {"hs_call_title": "Demo"})
 
-Server(hubspot) serves it; Sandbox() does so beside the others.
+Server(hubspot) serves it alone, Sandbox() with the other stand-ins.
 """
 
 from syncd.sandbox.hubspot.portal import SCOPES, TOKEN

@@ -1,4 +1,4 @@
-"""The invented HubSpot portal itself: its settings, and how tests and worlds write to it."""
+"""The invented HubSpot portal: its settings, and the writes of tests and generators."""
 
 import random
 from collections.abc import Iterable, Mapping
@@ -25,28 +25,30 @@ Moment = datetime | int | str
 
 
 class Portal(StandIn):
-    """Records, people and settings; every attribute without an underscore may be changed while it serves."""
+    """Records, people and settings. Public attributes may be changed while the portal is served."""
 
     def __init__(self, *, clock: Clock | None = None, latency_s: float = 0.0, seed: int = 1, **settings: Any) -> None:
         super().__init__(clock=clock, latency_s=latency_s, seed=seed)
         self.portal_id = 12_345_678
-        self.time_zone = "UTC"  # the daily limit starts anew at its midnight
+        self.time_zone = "UTC"  # the daily limit is reset at midnight in this zone
         self.tokens: dict[str, frozenset[str]] = {TOKEN: SCOPES}  # token -> scopes
         self.search_per_second = 5  # 0: no limit (docs: 5 a second per account)
         self.per_ten_seconds = 100  # 0: no limit; search and associations are exempt (spec)
         self.daily_limit = 250_000  # 0: no limit
         self.index_delay = 0.0  # seconds until search sees a write
         self.fresh_properties = False  # True: search shows properties newer than the index it filtered and sorted by
-        self.association_page = 500  # `to` entries an input and answer
-        self.drop_missing = False  # batch read: say nothing about ids it did not find (seen by others)
+        self.association_page = 500  # `to` entries per input and response
+        self.drop_missing = False  # batch read: omit ids that were not found, without an error (seen by others)
         self.archived_owners_only = True  # False: archived=true returns all owners, as in November 2023
-        self.schema_scope = False  # whether labels want crm.schemas.contacts.read (believed, not known)
+        self.schema_scope = False  # whether labels require crm.schemas.contacts.read (believed, not known)
         self.tables = {name: PortalTable(name) for name in SINGULAR}
         self.links = Links()
         self.owners: dict[int, dict[str, Any]] = {}
         self.dispositions: list[dict[str, Any]] = sample("call_dispositions.200.json")
         self.options: dict[tuple[str, str], list[tuple[str, str]]] = {("contacts", "hs_seniority"): list(SENIORITY)}
-        self.recotap: Recotap | None = None  # whom a world ordered through the control endpoint poisons
+        self.recotap: Recotap | None = (
+            None  # receives the poison messages of records generated through the control endpoint
+        )
         self._draw = random.Random(seed)
         self._turn = seed
         self._version = 0
@@ -59,7 +61,10 @@ class Portal(StandIn):
         modified_at: Moment | None = None, created_at: Moment | None = None, late_by: float | None = None,
         archived: bool = False,
     ) -> str:  # fmt: skip
-        """Write a whole record and return its id; search sees it `late_by` seconds (else `index_delay`) from now."""
+        """Write a complete record and return its id.
+
+        Search sees it after `late_by` seconds, by default `index_delay`.
+        """
         with self.lock:
             table, now = self.tables[TYPES[type_name]], self.clock.ms()
             crm_id = new_id(self._draw, table.rows) if id is None else int(id)
@@ -73,7 +78,10 @@ class Portal(StandIn):
         self, type_name: str, id: int | str, *, touch: bool = True, modified_at: Moment | None = None,
         late_by: float | None = None, **properties: Any,
     ) -> None:  # fmt: skip
-        """Change properties (None clears one); moves the modification time to now unless `touch` is False."""
+        """Change properties, of which None clears one.
+
+        The modification time becomes now, unless `touch` is False.
+        """
         with self.lock:
             table = self.tables[TYPES[type_name]]
             row = table.rows[int(id)]
@@ -85,19 +93,19 @@ class Portal(StandIn):
             self._write(table, PortalRecord(row.id, row.created, modified, values, 0, row.archived), late_by)
 
     def archive(self, type_name: str, id: int | str) -> None:
-        """Move a record to the recycle bin: gone from search and reads at once, there with archived=true."""
+        """Move a record to the recycle bin. Only requests with archived=true see it then."""
         with self.lock:
             table = self.tables[TYPES[type_name]]
             row = table.rows[int(id)]
             self._write(table, PortalRecord(row.id, row.created, self.clock.ms(), row.values, 0, True), None)
 
     def delete(self, type_name: str, id: int | str) -> None:
-        """Remove a record without trace."""
+        """Delete a record permanently."""
         with self.lock:
             self.tables[TYPES[type_name]].remove(int(id))
 
     def merge(self, type_name: str, winner: int | str, loser: int | str) -> None:
-        """Merge two records: the loser's id leads to the winner, who takes its associations over."""
+        """Merge two records. The loser's id then leads to the winner, which takes over its associations."""
         with self.lock:
             table = self.tables[TYPES[type_name]]
             table.remove(int(loser))
@@ -109,7 +117,7 @@ class Portal(StandIn):
     def associate(
         self, from_type: str, from_id: int | str, to_type: str, to_id: int | str, *, late_by: float = 0.0
     ) -> None:
-        """Associate two records, `late_by` seconds from now; moves no timestamp."""
+        """Associate two records, `late_by` seconds from now. No timestamp moves."""
         with self.lock:
             now = self.clock.ms()
             ends = (TYPES[from_type], int(from_id), TYPES[to_type], int(to_id))
@@ -118,7 +126,7 @@ class Portal(StandIn):
     def owner(
         self, email: str | None, first: str = "", last: str = "", *, id: int | None = None, archived: bool = False
     ) -> str:
-        """Add or replace an owner and return the id; an archived one keeps only its email (probo#1594)."""
+        """Add or replace an owner and return its id. An archived one keeps only its email (probo#1594)."""
         with self.lock:
             owner_id = 70_000_000 + 17 * len(self.owners) if id is None else id
             now = iso(self.clock.ms())
@@ -133,18 +141,18 @@ class Portal(StandIn):
     def property(
         self, type_name: str, name: str, *, kind: PropertyKind = "string", options: Iterable[tuple[str, str]] = ()
     ) -> None:
-        """Define a custom property, or the options (value, label) of a known one."""
+        """Define a custom property, or the options (value, label) of an existing one."""
         with self.lock:
             chosen = list(options)
             self.tables[TYPES[type_name]].kinds[name] = "enum" if chosen else kind
             self.options[TYPES[type_name], name] = [(value, label) for value, label in chosen]
 
     def token(self, token: str, scopes: Iterable[str] | None = None) -> None:
-        """Accept a token, with all four scopes unless told which."""
+        """Accept a token with these scopes, by default all four."""
         self.tokens[token] = SCOPES if scopes is None else frozenset(scopes)
 
     def set(self, **settings: Any) -> None:
-        """Change settings by name; a tokens table may hold lists of scopes."""
+        """Change settings by name. `tokens` may map each token to a list of scopes."""
         for name, value in settings.items():
             if name.startswith("_") or not hasattr(self, name) or callable(getattr(self, name)):
                 raise ValueError(f"no such setting: {name!r}")
@@ -153,7 +161,7 @@ class Portal(StandIn):
             setattr(self, name, value)
 
     def state(self) -> dict[str, Any]:
-        """Count what the portal holds and what search shows of it."""
+        """Return counts of all, archived and searchable records, of owners and of requests."""
         with self.lock:
             counts = {}
             for name, table in self.tables.items():

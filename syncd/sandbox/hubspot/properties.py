@@ -1,10 +1,10 @@
-"""What the stand-in knows of HubSpot's objects: names, properties and their kinds, association types."""
+"""HubSpot's object types: their names, properties, property kinds and association types."""
 
 from typing import Literal
 
 PropertyKind = Literal["datetime", "number", "enum", "string", "id"]
 
-# every name a path may use -> the stand-in's own; the numbers are HubSpot's object type ids
+# each name in a path -> the stand-in's name; the numbers are HubSpot's object type ids
 TYPES = {
     "calls": "calls", "call": "calls", "0-48": "calls",
     "emails": "emails", "email": "emails", "0-49": "emails",
@@ -13,7 +13,7 @@ TYPES = {
 }  # fmt: skip
 SINGULAR = {"calls": "call", "emails": "email", "contacts": "contact", "companies": "company"}
 
-# HubSpot search: contacts alone call their cursor lastmodifieddate (docs' default lists)
+# HubSpot search: only contacts have lastmodifieddate as their cursor (docs' default lists)
 MODIFIED = {"contacts": "lastmodifieddate"}
 CREATED = {"contacts": "createdate", "companies": "createdate"}
 
@@ -84,7 +84,7 @@ PRIMARY = {("contacts", "companies"): 1}
 
 
 def kinds(type_name: str) -> dict[str, PropertyKind]:
-    """Return the properties that a fresh portal has for a type, each with its kind."""
+    """Return the standard properties of a type, each with its kind."""
     known: dict[str, PropertyKind] = {}
     for table in (_COMMON, _OWN[type_name]):
         for kind, names in table.items():

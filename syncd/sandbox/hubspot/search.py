@@ -1,4 +1,4 @@
-"""HubSpot's search over one table: its limits, operators, order and its disorder among equals."""
+"""HubSpot's search over one table: limits, operators, order, and random order among equals."""
 
 import operator
 from bisect import bisect_left, bisect_right
@@ -13,8 +13,8 @@ from syncd.sandbox.hubspot.records import Index, IndexEntry, PortalRecord, Porta
 from syncd.sandbox.standin.clock import millis
 
 MAX_GROUPS, MAX_FILTERS, MAX_FILTERS_IN_ALL = 5, 6, 18  # HubSpot search (docs, 2026-03)
-DEFAULT_LIMIT, MAX_LIMIT = 10, 200  # rows a page (docs, 2026-03)
-MAX_RESULTS = 10_000  # a query pages no further (docs, 2026-03)
+DEFAULT_LIMIT, MAX_LIMIT = 10, 200  # rows per page (docs, 2026-03)
+MAX_RESULTS = 10_000  # rows per query over all pages (docs, 2026-03)
 
 Json = dict[str, Any]
 Test = Callable[[PortalRecord], bool]
@@ -22,7 +22,7 @@ Bound = tuple[float, float]
 
 
 class HubSpotRefusal(Exception):
-    """HubSpot would not run this search."""
+    """A request that HubSpot refuses, with its message and status."""
 
     def __init__(self, message: str, status: int = 400) -> None:
         super().__init__(message)
@@ -31,26 +31,26 @@ class HubSpotRefusal(Exception):
 
 @dataclass(slots=True)
 class SearchPage:
-    """One page of ids and where the next begins."""
+    """One page of ids, and the position of the next."""
 
     total: int
     ids: list[int]
-    next_after: int | None  # given even where the next page would be refused, as HubSpot does
+    next_after: int | None  # given even if the next page would be refused, as at HubSpot
 
 
 @dataclass(slots=True)
 class IndexRange:
-    """A stretch of an index that holds every match."""
+    """A range of an index that contains every match."""
 
     entries: list[IndexEntry]
     low: int
     high: int
     order: tuple[str, ...]  # the properties by which the entries are sorted
-    rest: Test | None  # what is still to be tested of each row; None: nothing
+    rest: Test | None  # the remaining test of each row, if any
 
 
 def search(table: PortalTable, body: Json, *, turn: int) -> SearchPage:
-    """Run one search; `turn` decides the order among equals, so another turn brings another order."""
+    """Run one search. `turn` determines the order among equals, so that each turn has another order."""
     limit, after = _page_bounds(body)
     groups = _groups(table, body.get("filterGroups") or [])
     name, descending = _sort(table, body.get("sorts") or [])
@@ -102,7 +102,7 @@ def _check(table: PortalTable, condition: Json) -> None:
 
 
 def _sort(table: PortalTable, sorts: Sequence[Any]) -> tuple[str, bool]:
-    """Return property and direction; without a sort HubSpot goes by creation, oldest first."""
+    """Return the sort property and its direction. Without a sort, HubSpot sorts by creation, oldest first."""
     if len(sorts) > 1:
         raise HubSpotRefusal("only one sort is allowed")
     rule = sorts[0] if sorts else {"propertyName": table.created}
@@ -117,7 +117,7 @@ def _sort(table: PortalTable, sorts: Sequence[Any]) -> tuple[str, bool]:
 
 
 def _ordered(table: PortalTable, groups: list[list[Json]], name: str) -> tuple[list[IndexEntry], int, int]:
-    """Return entries in the order of `name` and the part of them that matches."""
+    """Return entries sorted by `name`, and the range of them that matches."""
     span = _span(table, groups, name)
     if span.rest is None and name in span.order:
         return span.entries, span.low, span.high
@@ -130,7 +130,7 @@ def _ordered(table: PortalTable, groups: list[list[Json]], name: str) -> tuple[l
 
 
 def _span(table: PortalTable, groups: list[list[Json]], name: str) -> IndexRange:
-    """Choose the index and the stretch of it that holds every match."""
+    """Return the index range that contains every match."""
     conditions = groups[0] if len(groups) == 1 else []
     several = _any(table, groups) if len(groups) > 1 else None
     times, others = _range(table, conditions, table.modified)
@@ -139,7 +139,7 @@ def _span(table: PortalTable, groups: list[list[Json]], name: str) -> IndexRange
     since, until = times or (-inf, inf)
     if times is None and (ids is not None or name != table.modified):
         return _cut(table.by_id, (first, -1), (last, inf), ("hs_object_id",), _all(table, rest) or several)
-    if since == until:  # within one instant the index goes by id
+    if since == until:  # within one instant the index is sorted by id
         return _cut(table.by_time, (since, first), (since, last), (table.modified, "hs_object_id"), _all(table, rest))
     return _cut(table.by_time, (since, -1), (until, inf), (table.modified,), _all(table, others) or several)
 
@@ -151,7 +151,7 @@ def _cut(index: Index, first: Bound, last: Bound, order: tuple[str, ...], rest: 
 
 
 def _range(table: PortalTable, conditions: list[Json], name: str) -> tuple[tuple[float, float] | None, list[Json]]:
-    """Take the bounds on `name` out of the conditions: (first, last), both inclusive, and the others."""
+    """Split the conditions into the inclusive bounds (first, last) of `name`, and the others."""
     first, last, rest = -inf, inf, []
     for condition in conditions:
         how = condition["operator"]
@@ -178,7 +178,7 @@ def _all(table: PortalTable, conditions: list[Json]) -> Test | None:
     return lambda row: all(test(row) for test in tests)
 
 
-# What each operator needs beside the property, and what it asks of a value (which is never None there).
+# The keys that each operator needs beside the property, and its comparison, which never gets None.
 NEEDS: dict[str, tuple[str, ...]] = {
     "EQ": ("value",), "NEQ": ("value",), "LT": ("value",), "LTE": ("value",), "GT": ("value",), "GTE": ("value",),
     "BETWEEN": ("value", "highValue"),
@@ -193,12 +193,12 @@ COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 
 
 def _test(table: PortalTable, condition: Json) -> Test:
-    """Compile one condition. A property without a value satisfies NOT_HAS_PROPERTY and nothing else."""
+    """Compile one condition. A property without a value satisfies only NOT_HAS_PROPERTY."""
     how, read = condition["operator"], _reader(table, condition["propertyName"])
     if how in ("HAS_PROPERTY", "NOT_HAS_PROPERTY"):
         return lambda row: (read(row) is None) == (how == "NOT_HAS_PROPERTY")
     if how in ("IN", "NOT_IN"):
-        # HubSpot search: IN on strings needs lower-case values (docs), so these are taken as they come.
+        # HubSpot search: IN on strings needs lower-case values (docs), so these are not converted.
         kind = table.kinds[condition["propertyName"]]
         values = {str(value) if kind == "string" else _convert(kind, value) for value in condition["values"]}
         return lambda row: (value := read(row)) is not None and (value in values) == (how == "IN")
@@ -211,7 +211,7 @@ def _test(table: PortalTable, condition: Json) -> Test:
 
 
 def _reader(table: PortalTable, name: str) -> Callable[[PortalRecord], Any]:
-    """Return what reads a property off a row, typed; None: no value."""
+    """Return a function that reads a property of a row as its type, or None without a value."""
     if name == table.modified:
         return lambda row: row.modified
     if name == table.created:
@@ -249,16 +249,16 @@ CONVERT: dict[PropertyKind, Callable[[str], Any]] = {
 
 
 def _shuffled(entries: list[IndexEntry], low: int, high: int, ranks: list[int], turn: int) -> list[int]:
-    """Read ids by rank, equals in an order that `turn` decides, without touching the whole of a big tie.
+    """Return ids by rank, with equals in an order that `turn` determines, without a walk over a big tie.
 
-    HubSpot takes one sort rule, so within one millisecond its order is nobody's promise.
+    HubSpot allows one sort rule, so it promises no order within one millisecond.
     """
     ids, first, end, step = [], 0, 0, 1
     for rank in ranks:
-        if not first <= rank < end:  # another tie begins
+        if not first <= rank < end:  # a new tie begins
             key = entries[rank][0]
             if (rank + 1 == high or entries[rank + 1][0] != key) and (rank == low or entries[rank - 1][0] != key):
-                ids.append(entries[rank][1])  # the ordinary case, spared the bisection
+                ids.append(entries[rank][1])  # the usual case needs no bisection
                 continue
             first, end = max(low, bisect_left(entries, (key, -1))), min(high, bisect_right(entries, (key, inf)))
             step = _step(end - first, turn)
@@ -267,7 +267,7 @@ def _shuffled(entries: list[IndexEntry], low: int, high: int, ranks: list[int], 
 
 
 def _step(size: int, turn: int) -> int:
-    """Return a stride through `size` places that visits each once."""
+    """Return a stride that visits each of `size` positions once."""
     step = 1 + turn * 7919 % size
     while gcd(step, size) != 1:
         step += 1

@@ -1,4 +1,4 @@
-"""A stand-in for HubSpot: the endpoints a reader of calls and emails uses, obeying what they are asked.
+"""A stand-in for HubSpot: the endpoints that a reader of calls and emails uses.
 
 Every path is served dated (/crm/objects/2026-03/calls/search) and legacy (/crm/v3/objects/calls/search).
 """
@@ -22,19 +22,19 @@ from syncd.sandbox.standin.clock import iso
 from syncd.sandbox.standin.faults import sample
 from syncd.sandbox.standin.server import Request, Response
 
-# spec, 2026-09: calls, emails and contacts want CONTACTS_READ; for emails' details see REDACTED
+# spec, 2026-09: calls, emails and contacts require CONTACTS_READ; for emails' details see REDACTED
 CONTACTS_READ = "crm.objects.contacts.read"
 SCOPE_OF = {"companies": "crm.objects.companies.read"}
 
 MAX_SEARCH_BODY = 3000  # characters (docs, 2026-03)
-MAX_BATCH = 100  # ids a batch read (docs)
+MAX_BATCH = 100  # ids per batch read (docs)
 MAX_ASSOCIATION_INPUTS = 1000  # since 2025-02-10 (HubSpot changelog)
-MAX_LIST = 100  # rows a list page
-MAX_OWNERS = 500  # owners a page
+MAX_LIST = 100  # rows per list page
+MAX_OWNERS = 500  # owners per page
 
 Json = dict[str, Any]
 _V = r"(?:2026-03|2026-09)"
-# method, path, kind, the method that answers
+# method, path, kind, the method of HubSpot that responds
 ROUTES = [
     ("POST", rf"/crm/(?:objects/{_V}|v3/objects)/(?P<type>[\w-]+)/search", "search", "_search"),
     ("POST", rf"/crm/(?:associations/{_V}|v4/associations)/(?P<type>[\w-]+)/(?P<to>[\w-]+)/batch/read", "associations",
@@ -53,18 +53,21 @@ _ROUTES = [(method, re.compile(path), kind, name) for method, path, kind, name i
 
 
 class HubSpot(Portal):
-    """An invented portal, served."""
+    """The HTTP API of an invented portal."""
 
     def orders(self) -> dict[str, Callable[..., Any]]:
+        """Return the orders of the control endpoint, by name."""
         own = ("put", "edit", "archive", "delete", "merge", "associate", "owner", "property", "token", "set", "state")
         mine: dict[str, Callable[..., Any]] = {name: _by_type(getattr(self, name)) for name in own}
         return {**super().orders(), **mine, "generate": lambda **what: generate(self, self.recotap, **what).summary()}
 
     def kind(self, request: Request) -> str:
+        """Return the endpoint's kind: search, associations, batch … or other."""
         return next((kind for method, path, kind, _ in _ROUTES if path.fullmatch(request.path.rstrip("/"))), "other")
 
     def answer(self, request: Request) -> Response:
-        path = request.path.rstrip("/")  # not known whether HubSpot minds the SDK's trailing slash
+        """Process a request: token, route, limits, scopes, work."""
+        path = request.path.rstrip("/")  # the SDK sends a trailing slash; whether HubSpot minds it is not known
         matches = [(method, match, kind, name) for method, p, kind, name in _ROUTES if (match := p.fullmatch(path))]
         scopes = self.tokens.get(request.headers.get("Authorization", "").removeprefix("Bearer "))
         if scopes is None:
@@ -77,7 +80,7 @@ class HubSpot(Portal):
             parts = match.groupdict()
             answer = self._over_limit(kind) or self._out_of_scope(kind, parts, scopes)
             answer = answer or self._guarded(getattr(self, name), request, parts, scopes=scopes)
-            if kind != "search":  # usage guidelines: search answers carry no rate-limit headers
+            if kind != "search":  # usage guidelines: search responses have no rate-limit headers
                 answer.headers |= self._limit_headers()
             return answer
 
@@ -88,7 +91,7 @@ class HubSpot(Portal):
             return act(request, **parts, **more)
         except HubSpotRefusal as refused:
             return self._error(refused.status, str(refused), "VALIDATION_ERROR")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:  # a request of another shape
+        except (ValueError, KeyError, TypeError, AttributeError) as error:  # a request of another form
             return self._error(400, f"Invalid input ({error!r})", "VALIDATION_ERROR")
 
     def _table(self, name: str) -> PortalTable:
@@ -122,7 +125,7 @@ class HubSpot(Portal):
         archived = request.first("archived") == "true"
         asked = {str(item["id"]): type.find(int(item["id"])) for item in inputs}
         found = {row.id: row for row in asked.values() if row is not None and row.archived == archived}
-        rows = [found[crm_id] for crm_id in sorted(found)]  # by id, in no promised order, each once
+        rows = [found[crm_id] for crm_id in sorted(found)]  # sorted by id, each once; HubSpot promises no order
         lost = [crm_id for crm_id, row in asked.items() if row is None or row.archived != archived]
         rendered = self._render(type, rows, body.get("properties") or DEFAULTS[type.name], scopes)
         return self._batch_answer(rendered, [] if self.drop_missing or not lost else [_not_found(type.name, lost)])
@@ -149,7 +152,10 @@ class HubSpot(Portal):
         return self._batch_answer(results, errors)
 
     def _links_of(self, item: Json, live: list[int], ends: tuple[str, str]) -> Json:
-        """Write one input's associations; `toObjectId` is a JSON integer in practice (airbyte), not in the spec."""
+        """Return one input's associations.
+
+        `toObjectId` is a JSON integer in practice (airbyte), but not in the spec.
+        """
         start = int(item.get("after") or 0)
         page = live[start : start + self.association_page]
         plain = {"category": "HUBSPOT_DEFINED", "typeId": ASSOCIATION_TYPES[ends], "label": None}
@@ -249,7 +255,7 @@ class HubSpot(Portal):
         return rendered
 
     def _over_limit(self, kind: str) -> Response | None:
-        """Charge one request to its limits; the recorded 429 when it is one too many."""
+        """Count one request against its limits. Return the recorded 429 if it exceeds one."""
         now = self.clock.ms()
         today = datetime.fromtimestamp(now / 1000, ZoneInfo(self.time_zone)).date().isoformat()
         if today != self._today:
@@ -278,7 +284,7 @@ class HubSpot(Portal):
             needed = {SCOPE_OF.get(TYPES.get(parts["type"], ""), CONTACTS_READ)}
         elif kind == "owners":
             needed = {"crm.objects.owners.read"}
-        elif kind == "associations":  # any one of about 80 object scopes will do (spec)
+        elif kind == "associations":  # any one of about 80 object scopes is enough (spec)
             needed = set() if any(scope.startswith("crm.objects.") for scope in scopes) else {CONTACTS_READ}
         elif kind == "labels" and self.schema_scope and parts.get("type"):
             needed = {"crm.schemas.contacts.read"}
@@ -343,7 +349,7 @@ def _no_associations(from_type: str, to_type: str, crm_id: Any) -> Json:
 
 
 def _by_type(act: Callable[..., Any]) -> Callable[..., Any]:
-    """Let an order say `type` where the method says `type_name`, which shadows no builtin."""
+    """Accept `type` in an order for the parameter `type_name`, which shadows no builtin."""
 
     def obey(**arguments: Any) -> Any:
         if "type" in arguments:

@@ -1,7 +1,4 @@
-"""An invented but lifelike portal: people, companies, calls and emails with the oddities that real ones have.
-
-Everybody and everything here is made up; a company's domain carries a number so that nobody owns it.
-"""
+"""The generator of a lifelike portal: people, companies, calls and emails with the oddities of real ones."""
 
 import json
 import random
@@ -36,10 +33,11 @@ def generate(
     companies: int = 0, owners: int = 12, seed: int = 1, now: datetime | str | None = None, days: float = 90.0,
     messy: bool = True, poison: float = 0.001, external_id: str = "hubspot-{kind}-{id}",
 ) -> World:  # fmt: skip
-    """Invent a portal, spread over the `days` before `now` (else the stand-in's clock); same seed, same world.
+    """Generate a portal's records over the `days` before `now`, by default the stand-in's time.
 
-    Without `messy` every call and email is complete. `poison` is the share of calls that Recotap refuses with a 400,
-    and the same share again that it fails one by one; `external_id` says how they will be named there.
+    The same seed gives the same records. Without `messy`, every call and email is complete. `poison` is the share of
+    calls that Recotap refuses with a 400, and also the share that it fails one by one. `external_id` is the template
+    of their ids there.
     """
     end = hubspot.clock.ms() if now is None else millis(now)
     generator = _PortalGenerator(hubspot, random.Random(seed), end=end, days=days, messy=messy)
@@ -141,7 +139,10 @@ class _PortalGenerator(Generator):
             self.note(email, "emails", nature)
 
     def _moments(self, count: int) -> Iterator[tuple[int, int]]:
-        """Yield when each happened and was modified, ascending; one record in fifty shares a bulk edit's instant."""
+        """Yield each record's time and modification time, ascending.
+
+        One record in fifty shares the instant of a bulk edit.
+        """
         bulk = self.end - self.span // 10
         for number in range(count):
             at = self.end - self.span + self.span * number // max(1, count)
@@ -175,6 +176,6 @@ EMAIL_NATURES = {
 
 
 def _headers(sender: str | None, receiver: str | None) -> str:
-    """Write the JSON text that HubSpot keeps in hs_email_headers."""
+    """Return the JSON text of hs_email_headers."""
     to = [{"email": receiver, "firstName": None, "lastName": None}] if receiver else []
     return json.dumps({"from": {"email": sender, "firstName": None, "lastName": None}, "to": to, "cc": [], "bcc": []})

@@ -1,4 +1,4 @@
-"""Poison messages: invented calls that Recotap will not take."""
+"""Poison messages: generated calls that Recotap does not accept."""
 
 import random
 
@@ -7,7 +7,7 @@ from syncd.sandbox.standin.generator import World
 
 
 def add_poison(recotap: Recotap, world: World, *, source: str, share: float, external_id: str) -> None:
-    """Choose ordinary calls that Recotap will not take, some by refusing the batch, some by failing the item."""
+    """Make Recotap refuse the batch for `share` of the ordinary calls, and fail as many one by one."""
     odd = {crm_id for nature, ids in world.ids.items() if nature.startswith("calls.") for crm_id in ids}
     plain = [crm_id for crm_id in world.ids["calls"] if crm_id not in odd]
     count = round(len(plain) * share)

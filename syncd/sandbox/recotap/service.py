@@ -1,4 +1,4 @@
-"""A stand-in for Recotap: create-only sales activities, accounts, and the ways in which it may misbehave."""
+"""A stand-in for Recotap: create-only sales activities, accounts, and misbehaviour on order."""
 
 import json
 from collections import Counter, deque
@@ -14,19 +14,19 @@ KEY = "sandbox-key"
 BASES = ("/api/v1", "/api/v1/crm")  # current docs; older docs
 MAX_DOMAINS = 100  # domains one accounts request may name (docs)
 UNSUPPORTED = "Only call and email activity types are supported"
-MAX_POSTS = 100_000  # kept of `posts`
+MAX_POSTS = 100_000  # the most entries kept in `posts`
 
 Item = dict[str, Any]
 
-# What a rule does with the items it matches.
+# The effects of a rule on the items that it matches.
 PER_ITEM = ("fail", "skip", "omit", "double")  # omit: stored, but missing from the results · double: twice in them
 PER_BODY = (
     "refuse",  # 400 that names the item
     "error",  # 500, nothing stored
     "store_then_error",  # 500, all stored
     "store_then_drop",  # all stored, the connection reset
-    "unknown_id",  # an item nobody sent stands in the results
-    "wrong_summary",  # the summary counts something else
+    "unknown_id",  # the results contain an item that was never sent
+    "wrong_summary",  # the summary has wrong counts
     "bare",  # {results, summary} without the envelope
     "html",  # 200 with a page of HTML; all stored
 )
@@ -34,13 +34,13 @@ PER_BODY = (
 
 @dataclass
 class Rule:
-    """One misbehaviour; it applies to the items named by `ids` and `when`, else to all."""
+    """One misbehaviour. It applies to the items that match `ids` and `when`, or to all without them."""
 
     do: str  # one of PER_ITEM or PER_BODY
     ids: Collection[str] | None = None  # externalActivityIds
     when: Callable[[Item], bool] | None = None
     count: int | None = None  # how many times; None: always
-    text: str = "Internal processing error"  # error or reason in the answer
+    text: str = "Internal processing error"  # error or reason in the response
     hits: int = field(default=0)
 
     def __post_init__(self) -> None:
@@ -49,12 +49,12 @@ class Rule:
         self.ids = None if self.ids is None else frozenset(self.ids)
 
     def matches(self, item: Item) -> bool:
-        """Say whether the rule names an item, whatever its count."""
+        """Return whether the rule names an item, regardless of `count`."""
         named = self.ids is None or item.get("externalActivityId") in self.ids
         return named and (self.when is None or self.when(item))
 
     def take(self, item: Item) -> bool:
-        """Apply the rule once when it matches and is not used up."""
+        """Return whether the rule applies to the item now, and count it."""
         if (self.count is not None and self.hits >= self.count) or not self.matches(item):
             return False
         self.hits += 1
@@ -62,41 +62,42 @@ class Rule:
 
 
 class Recotap(StandIn):
-    """An invented Recotap; every attribute below may be changed while it serves."""
+    """An invented Recotap. Every attribute below may be changed while it serves."""
 
     def __init__(self, *, clock: Clock | None = None, latency_s: float = 0.0, seed: int = 1, **settings: Any) -> None:
         super().__init__(clock=clock, latency_s=latency_s, seed=seed)
         self.keys = {KEY}
-        self.style = "nested"  # of a 400: nested, flat, opaque, bare
+        self.style = "nested"  # the form of a 400: nested, flat, opaque, bare
         self.whitelist = False  # refuse unknown keys
-        self.max_body = 1_048_576  # bytes; more is a 413
-        self.dedupe = True  # False: an id that is there already is stored again (and counted in `doubled`)
-        self.keep_payloads = True  # False: only ids and counts, for benches
+        self.max_body = 1_048_576  # bytes; a larger body gets a 413
+        self.dedupe = True  # False: an id that exists already is stored again and counted in `doubled`
+        self.keep_payloads = True  # False: only ids and counts, for benchmarks
         self.stored: dict[str, tuple[Item, int]] = {}  # id -> payload, how many times created
-        self.received: Counter[str] = Counter()  # id -> how many times it arrived in a POST that passed the key
-        self.posts: deque[tuple[tuple[str, ...], int]] = deque(maxlen=MAX_POSTS)  # ids, status (0: no answer sent)
+        self.received: Counter[str] = Counter()  # id -> how often it arrived in a POST with a valid key
+        self.posts: deque[tuple[tuple[str, ...], int]] = deque(maxlen=MAX_POSTS)  # ids, status (0: no response sent)
         self.accounts: dict[str, Item] = {}  # domain -> account
         self.rules: list[Rule] = []
         self.set(**settings)
 
     @property
     def doubled(self) -> int:
-        """How many ids were created more than once."""
+        """Return the number of ids that were created more than once."""
         return sum(times > 1 for _, times in self.stored.values())
 
     def rule(self, do: str, **how: Any) -> Rule:
-        """Add a misbehaviour (see Rule); returned for its counter."""
+        """Add a misbehaviour and return its rule, for its counter."""
         rule = Rule(do, **how)
         with self.lock:
             self.rules = [*self.rules, rule]
         return rule
 
     def clear_rules(self) -> None:
+        """Remove all rules."""
         with self.lock:
             self.rules = []
 
     def account(self, domain: str, name: str | None = None) -> None:
-        """Let Recotap hold an account; it cleans the domain as the docs say."""
+        """Add an account. Its domain is cleaned as the docs describe."""
         with self.lock:
             clean = clean_domain(domain)
             aid = f"rtp-{len(self.accounts) + 1}"
@@ -110,7 +111,7 @@ class Recotap(StandIn):
             setattr(self, name, set(value) if name == "keys" else value)
 
     def state(self) -> dict[str, Any]:
-        """Count what was stored and received."""
+        """Return the counts of stored and received items, POSTs and accounts."""
         with self.lock:
             return {
                 "stored": len(self.stored), "doubled": self.doubled, "received": self.received.total(),
@@ -118,12 +119,13 @@ class Recotap(StandIn):
             }  # fmt: skip
 
     def forget(self) -> None:
-        """Empty the stand-in: nothing was ever stored or received."""
+        """Forget everything that was stored or received."""
         with self.lock:
             self.stored, self.received = {}, Counter()
             self.posts.clear()
 
     def orders(self) -> dict[str, Callable[..., Any]]:
+        """Return the orders of the control endpoint, by name."""
         own: dict[str, Callable[..., Any]] = {
             "rule": lambda rule, **how: self.rule(rule, **how) and None,
             "stored": lambda: {name: times for name, (_, times) in self.stored.items()},
@@ -135,15 +137,19 @@ class Recotap(StandIn):
         return {**super().orders(), **own, **mine}
 
     def kind(self, request: Request) -> str:
+        """Return post, accounts or other."""
         base, _, name = request.path.rpartition("/")
         wanted = {"sales-activities": ("POST", "post"), "accounts": ("GET", "accounts")}.get(name)
         return wanted[1] if base in BASES and wanted is not None and wanted[0] == request.method else "other"
 
     def answer(self, request: Request) -> Response:
-        """Judge in the order of an Express and NestJS server: body parser, route, key, validation, work."""
+        """Process a request in the order of an Express and NestJS server.
+
+        That order is body parser, route, key, validation, work.
+        """
         if len(request.body) > self.max_body:
             return self._error(request, 413, "request entity too large")
-        body: Any = {}  # what a body parser hands on when the content type is not JSON
+        body: Any = {}  # the body parser's result if the content type is not JSON
         if request.headers.get_content_type() == "application/json" and request.body:
             try:
                 body = json.loads(request.body)
@@ -158,7 +164,7 @@ class Recotap(StandIn):
         return self._accounts(request) if kind == "accounts" else self._post(request, body)
 
     def _post(self, request: Request, body: Any) -> Response:
-        with self.lock:  # creation is atomic: two requests with one id cannot both create it
+        with self.lock:  # creation is atomic: two requests with the same id cannot both create it
             items = _items(body)
             ids = tuple(str(item.get("externalActivityId")) for item in items)
             self.received.update(ids)
@@ -167,7 +173,7 @@ class Recotap(StandIn):
             return answer
 
     def _refusal(self, request: Request, body: Any, items: list[Item]) -> Response | None:
-        """Refuse the whole body, nothing stored, for one bad item."""
+        """Return the refusal of the whole body if one item is invalid. Nothing is stored then."""
         errors = validate(body if isinstance(body, dict) else {}, whitelist=self.whitelist)
         if errors:
             return self._invalid(request, errors)
@@ -200,7 +206,7 @@ class Recotap(StandIn):
         return self._misdelivered(request, items) or Response(200, data)
 
     def _misdelivered(self, request: Request, items: list[Item]) -> Response | None:
-        """Lose the answer to work that is done."""
+        """Return a faulty response to completed work, if a rule orders one."""
         if self._any("store_then_drop", items):
             return Response(200, deliver="reset")
         if self._any("store_then_error", items):
@@ -231,7 +237,7 @@ class Recotap(StandIn):
         return None
 
     def _any(self, do: str, items: list[Item]) -> bool:
-        """Apply a rule for a whole body: once, when it matches any item."""
+        """Return whether a rule for whole bodies matches any item. It is counted once."""
         return any(self._taken(do, item) for item in items)
 
     def _accounts(self, request: Request) -> Response:
@@ -249,12 +255,12 @@ class Recotap(StandIn):
         if not (limit.isdecimal() and 1 <= int(limit) <= 100 and start.isdecimal()):
             return self._error(request, 400, "limit must not be less than 1 nor greater than 100")
         end = int(start) + int(limit)
-        # nextCursor stays filled on the last page (seen); hasNextPage tells
+        # nextCursor is filled even on the last page (seen), only hasNextPage ends the list
         page = {"data": accounts[int(start) : end], "nextCursor": str(end), "hasNextPage": end < len(accounts)}
         return Response(200, self._envelope(request, 200, data={**page, "syncTimestamp": iso(self.clock.ms())}))
 
     def _invalid(self, request: Request, errors: list[Item]) -> Response:
-        """Answer 400 in the configured style; the docs promise none of them."""
+        """Return a 400 in the configured style. The docs promise none of these styles."""
         envelope = self._envelope(request, 400, message="Bad Request")
         styles = {
             "nested": {**envelope, "data": errors},
@@ -272,7 +278,7 @@ class Recotap(StandIn):
 
 
 def clean_domain(domain: str) -> str:
-    """Clean a domain as Recotap does: lower case, no scheme, no www., no path (docs)."""
+    """Clean a domain as Recotap does: lower case, without scheme, www. and path (docs)."""
     bare = domain.strip().lower().partition("://")[2] or domain.strip().lower()
     return bare.partition("/")[0].removeprefix("www.")
 

@@ -1,6 +1,6 @@
-"""How Recotap judges a body: its rules as class-validator and validator.js (13) would apply them.
+"""Recotap's validation of a body, as class-validator and validator.js (13) do it.
 
-Written from what those libraries do, not from syncd's own rules, which it is here to contradict.
+It follows those libraries, not syncd's rules, so that it can contradict them.
 """
 
 import re
@@ -30,11 +30,14 @@ _ISO8601 = re.compile(
 
 
 def is_email(value: Any) -> bool:
-    """Judge an address as isEmail does by default: 254 in all, 64 bytes before the @, a domain with a TLD."""
+    """Check an address as isEmail does by default.
+
+    It allows 254 characters in all, 64 bytes before the @, and a domain with a TLD.
+    """
     return isinstance(value, str) and len(value) <= 254 and _is_email(value)
 
 
-@lru_cache(65_536)  # a bench sends the same people again and again
+@lru_cache(65_536)  # a benchmark sends the same people repeatedly
 def _is_email(value: str) -> bool:
     user, at, domain = value.rpartition("@")
     if not at or len(user.encode()) > 64 or len(domain.encode()) > 254 or not is_fqdn(domain):
@@ -45,7 +48,10 @@ def _is_email(value: str) -> bool:
 
 
 def is_fqdn(value: str) -> bool:
-    """Judge a domain as isFQDN does by default: a TLD, labels of at most 63, no underscore, no trailing dot."""
+    """Check a domain as isFQDN does by default.
+
+    It requires a TLD and labels of at most 63 characters, and allows no underscore and no trailing dot.
+    """
     labels = value.split(".")
     if len(labels) < 2 or not _TLD.fullmatch(labels[-1]):
         return False
@@ -56,10 +62,12 @@ def is_fqdn(value: str) -> bool:
 
 
 def is_iso8601(value: Any) -> bool:
+    """Check a time as isISO8601 does by default."""
     return isinstance(value, str) and _ISO8601.fullmatch(value) is not None
 
 
 def is_number(value: Any) -> bool:
+    """Check for a finite number, as isNumber does by default."""
     return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
 
 
@@ -77,7 +85,7 @@ FIFTY: Check = (
     "arrayMaxSize", lambda v: isinstance(v, list) and len(v) <= 50, "{} must contain no more than 50 elements",
 )  # fmt: skip
 
-# Recotap: sales-activities, request body (docs). property: (required, checks, the schema of what it holds)
+# Recotap: sales-activities, request body (docs). property: (required, checks, the schema of its value)
 Schema = dict[str, tuple[bool, tuple[Check, ...], Any]]
 TEXT = (False, (STRING,), None)
 CONTACT: Schema = {
@@ -101,7 +109,7 @@ BODY: Schema = {"activities": (True, (ARRAY, SOME, FIFTY), ACTIVITY)}
 
 
 def validate(value: dict[str, Any], schema: Schema = BODY, *, whitelist: bool = False) -> list[Error]:
-    """Return class-validator's error tree; empty when all is well. `whitelist` refuses unknown keys."""
+    """Return class-validator's error tree, empty for a valid value. `whitelist` refuses unknown keys."""
     errors = []
     for name, (required, checks, inner) in schema.items():
         held = value.get(name)
@@ -143,7 +151,7 @@ def _error(name: str, broken: dict[str, str], children: list[Error]) -> Error:
 
 
 def flat(errors: list[Error], prefix: str = "") -> list[str]:
-    """Write an error tree as NestJS's default messages: activities.3.ownerEmail must be an email."""
+    """Return the messages of an error tree in NestJS's form: activities.3.ownerEmail must be an email."""
     lines: list[str] = []
     for error in errors:
         lines += [prefix + text for text in error.get("constraints", {}).values()]

@@ -1,10 +1,10 @@
-"""A stand-in for Salesforce on loopback, over TLS because its clients insist on it.
+"""A stand-in for Salesforce on loopback, over TLS because its clients require it.
 
     salesforce = Salesforce(seed=1)
     contact = salesforce.put("Contact", {"LastName": "Dunmere", "Email": "dunmere@amber-kilns-1.com"})
     salesforce.put("Task", {"TaskSubtype": "Call", "Status": "Completed", "WhoId": contact})
 
-Server(salesforce, tls=Certificate().context) serves it; Sandbox(salesforce={}) does so beside the others.
+Server(salesforce, tls=Certificate().context) serves it alone, Sandbox(salesforce={}) with the others.
 """
 
 from syncd.sandbox.salesforce.certificate import Certificate

@@ -1,4 +1,4 @@
-"""A throw-away certificate authority: who trusts its file can speak TLS with a stand-in on loopback."""
+"""A temporary certificate authority. Clients that trust its file can use TLS with a stand-in."""
 
 import ssl
 from pathlib import Path
@@ -19,4 +19,5 @@ class Certificate:
         authority.issue_cert("127.0.0.1", "localhost").configure_cert(self.context)
 
     def remove(self) -> None:
+        """Delete the file of the authority."""
         self._folder.cleanup()

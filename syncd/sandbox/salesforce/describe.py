@@ -1,4 +1,4 @@
-"""What describe tells of an object, with the keys of the recorded body."""
+"""The describe response of an object, with the keys of the recorded body."""
 
 import json
 import re
@@ -19,12 +19,12 @@ Json = dict[str, Any]
 
 
 def sample(name: str) -> Any:
-    """Return a recorded Salesforce body (samples/README.md says where each comes from)."""
+    """Return a recorded Salesforce body. Its source is in samples/README.md."""
     return json.loads(files("syncd.sandbox.salesforce").joinpath("samples", name).read_text(encoding="utf-8"))
 
 
 def describe(kind: ObjectKind, base: str, known: dict[str, ObjectKind]) -> Json:
-    """Describe an object as the acting user sees it; `known` are all that this user sees, by name."""
+    """Describe an object as the acting user sees it. `known` has all objects that this user sees, by name."""
     whole = _template()
     children = [_child(whole["childRelationships"][0], child) for child in kind.children.values()]
     urls = {"sobject": f"{base}/sobjects/{kind.name}", "describe": f"{base}/sobjects/{kind.name}/describe"}

@@ -1,4 +1,4 @@
-"""Salesforce ids: a key prefix, random characters that do not grow with time, and the check of the 18-letter form."""
+"""Salesforce ids: a key prefix, random characters that do not grow with time, and a checksum of three."""
 
 import random
 from functools import lru_cache
@@ -16,12 +16,12 @@ _CHECK = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
 
 
 def new_id(draw: random.Random, prefix: str) -> str:
-    """Draw an id; the characters after the prefix stand for the instance, then for nothing."""
+    """Draw an id: the prefix, the instance, then random characters."""
     return whole(f"{prefix}Dn0{''.join(draw.choices(_DIGITS, k=9))}")
 
 
 def whole(id: str) -> str:
-    """Return the 18-character form of an id; ValueError when it is no id or its check is wrong."""
+    """Return the 18-character form of an id. Raises ValueError for an invalid id or checksum."""
     if len(id) not in (15, 18) or not (id.isascii() and id.isalnum()):
         raise ValueError(f"not a Salesforce id: {id!r}")
     whole_id = id[:15] + "".join(_check(id[start : start + 5]) for start in (0, 5, 10))
@@ -32,5 +32,8 @@ def whole(id: str) -> str:
 
 @lru_cache(65_536)
 def _check(five: str) -> str:
-    """Say in one character which of five are capitals, so that ids survive tools that mind no case."""
+    """Return the check character that encodes which of five characters are capitals.
+
+    With it, ids survive tools that ignore case.
+    """
     return _CHECK[sum(1 << place for place, letter in enumerate(five) if "A" <= letter <= "Z")]

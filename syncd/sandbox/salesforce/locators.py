@@ -1,4 +1,4 @@
-"""Queries that are being paged through: what nextRecordsUrl leads to."""
+"""Results that are paged through: the targets of nextRecordsUrl."""
 
 import random
 from dataclasses import dataclass, field
@@ -14,26 +14,26 @@ PREFIX = "01g"
 
 @dataclass
 class Locator:
-    """One result with a place to go on from."""
+    """One query result and the positions where it can be continued."""
 
-    plan: Any  # how its rows are rendered
+    plan: Any  # renders its rows
     rows: list[OrgRow]  # in order, as of the query
     everything: bool  # queryAll
     page_size: int
     born: int  # ms
-    id: str = ""  # given when the first page is not all
-    offers: set[int] = field(default_factory=lambda: {0})  # places that were offered; each may be read again
+    id: str = ""  # set if there is a second page
+    offers: set[int] = field(default_factory=lambda: {0})  # offered positions; each may be read again
 
 
 class Locators:
-    """The open results by locator."""
+    """The open results, by locator."""
 
     def __init__(self, draw: random.Random) -> None:
         self._draw = draw
         self._open: dict[str, Locator] = {}
 
     def offer(self, locator: Locator, place: int) -> str:
-        """Return what names the rows from `place` on: 01g… and the number of rows before it."""
+        """Return the name of the rows from `place` on: 01g… and the number of rows before it."""
         if not locator.id:
             locator.id = new_id(self._draw, PREFIX)
             self._open[locator.id] = locator
@@ -41,7 +41,7 @@ class Locators:
         return f"{locator.id}-{place}"
 
     def find(self, name: str, now: int) -> tuple[Locator, int]:
-        """Return a result and the place to go on from; SalesforceRefusal when there is none of that name."""
+        """Return a result and the position of its next row. Raises SalesforceRefusal for an unknown name."""
         for known in [known for known, locator in self._open.items() if now - locator.born > LIFETIME_MS]:
             del self._open[known]
         row_id, _, place = name.partition("-")
@@ -51,4 +51,5 @@ class Locators:
         return locator, int(place)
 
     def clear(self) -> None:
+        """Forget all results."""
         self._open.clear()

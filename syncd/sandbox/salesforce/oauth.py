@@ -1,4 +1,4 @@
-"""The token endpoint: client credentials and JWT bearer, verified for real, and the refusals of the rest."""
+"""The token endpoint: verified client credentials and JWT bearer. Other grants are refused."""
 
 import base64
 import binascii
@@ -18,7 +18,7 @@ SCHEME = "Bearer"
 
 
 class Denied(Exception):
-    """An OAuth error: its name and description."""
+    """An OAuth error, with its name, description and status."""
 
     def __init__(self, error: str, description: str, status: int = 400) -> None:
         super().__init__(description)
@@ -26,7 +26,7 @@ class Denied(Exception):
 
 
 def token(org: Org, request: Request) -> Response:
-    """Answer one token request; there is no expires_in in it, as in the recorded answer."""
+    """Respond to one token request, without expires_in, as in the recorded body."""
     form = {name: values[0] for name, values in parse_qs(request.body.decode("utf-8", "replace")).items()}
     try:
         if request.method != "POST":
@@ -46,12 +46,12 @@ def token(org: Org, request: Request) -> Response:
 
 
 def origin(request: Request) -> str:
-    """Return what the client calls this server."""
+    """Return this server's origin, as the client addressed it."""
     return f"https://{request.headers.get('Host', 'localhost')}"
 
 
 def userinfo(org: Org, request: Request) -> dict[str, Any]:
-    """Tell who the session belongs to."""
+    """Return the user of the session."""
     user = org.tables["User"].rows[org.acting_user].values
     names = {"name": user["Name"], "given_name": user["FirstName"], "family_name": user["LastName"]}
     return {
@@ -93,7 +93,7 @@ def _basic(request: Request) -> tuple[str, str] | None:
 
 
 def _check_assertion(org: Org, request: Request, assertion: str) -> None:
-    """Verify a JWT: signed with the app's key (RS256), for this org's user, for a login host, and short-lived."""
+    """Verify a JWT: its RS256 signature by the app's key, user, audience and short lifetime."""
     try:
         claims = jwt.decode(
             assertion, org.public_key, algorithms=["RS256"],

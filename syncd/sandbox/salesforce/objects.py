@@ -1,17 +1,17 @@
-"""The standard objects as text, one field a line; schema.py says how a line is read.
+"""The standard objects as text, one field per line. schema.py parses the lines.
 
-From the Object Reference v67 (Summer '26) where the facts cite it; the rest of Contact, Lead, Account, User, Case and
-Opportunity is there to give describe its usual size.
+Fields that syncd uses come from the Object Reference v67 (Summer '26). The others of Contact, Lead, Account, User,
+Case and Opportunity give describe its usual size.
 """
 
-# Objects that an org has only with a feature, by the setting that switches it on.
+# Objects that exist only with a feature, and the setting that enables it.
 NEEDED_FOR = {
     "EmailMessage": "enhanced_email", "EmailMessageRelation": "enhanced_email",
     "TaskWhoRelation": "shared_activities", "VoiceCall": "voice_call",
     "PermissionSet": "permissions_readable", "PermissionSetAssignment": "permissions_readable",
 }  # fmt: skip
 
-# Relationships read from the parent's end: name, child object, the child's field.
+# Relationships from parent to child: name, child object, the child's field.
 CHILDREN: dict[str, tuple[tuple[str, str, str], ...]] = {
     "Task": (("TaskWhoRelations", "TaskWhoRelation", "TaskId"),),
     "EmailMessage": (("EmailMessageRelations", "EmailMessageRelation", "EmailMessageId"),),

@@ -1,4 +1,4 @@
-"""ORDER BY: several paths, each up or down, empty ones first or last."""
+"""ORDER BY: several paths, each ascending or descending, with nulls first or last."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,13 +13,15 @@ from syncd.sandbox.salesforce.soql import Order
 
 @dataclass(frozen=True, slots=True)
 class Ordering:
+    """One compiled term of an ORDER BY."""
+
     field: Field
     read: Read
     descending: bool
     nulls_last: bool
 
     def sorted(self, rows: Sequence[OrgRow]) -> list[OrgRow]:
-        """Sort; equals stay as they were."""
+        """Return the rows sorted. The sort is stable."""
         textual = self.field.type not in ID_TYPES
         keyed = [(self.read(row.values), row) for row in rows]
         empty = [row for value, row in keyed if value is None]
@@ -31,7 +33,7 @@ class Ordering:
 
 
 def orderings(org: Org, kind: ObjectKind, order: tuple[Order, ...]) -> list[Ordering]:
-    """Work an ORDER BY out. Raises QueryRefusal."""
+    """Compile an ORDER BY. Raises QueryRefusal."""
     found = []
     for rule in order:
         field, read = resolve(org, kind, rule.path)
@@ -42,7 +44,7 @@ def orderings(org: Org, kind: ObjectKind, order: tuple[Order, ...]) -> list[Orde
 
 
 def arrange(rows: list[OrgRow], order: list[Ordering]) -> list[OrgRow]:
-    """Sort rows by several orderings, the first of which weighs most."""
+    """Sort rows by several orderings, the most significant first."""
     for ordering in reversed(order):
         rows = ordering.sorted(rows)
     return rows

@@ -1,4 +1,4 @@
-"""The invented org itself: its settings, what its tables hold, and what the acting user sees of them."""
+"""The invented org: its settings, its tables, and the acting user's view of them."""
 
 import random
 from collections.abc import Iterable
@@ -24,35 +24,39 @@ FEATURES = (
 
 
 class Org(StandIn):
-    """Rows, people and settings; every attribute without an underscore may be changed while it serves."""
+    """Rows, people and settings. Public attributes may be changed while the org is served."""
 
     def __init__(self, *, clock: Clock | None = None, latency_s: float = 0.0, seed: int = 1, **settings: Any) -> None:
         super().__init__(clock=clock, latency_s=latency_s, seed=seed)
         self.enhanced_email = True  # EmailMessage and its relations exist
-        self.shared_activities = True  # TaskWhoRelation exists: several people a task
+        self.shared_activities = True  # TaskWhoRelation exists: several people per task
         self.tracking = True  # EmailMessage has IsTracked, IsOpened and the dates
         self.bounce_management = True  # EmailMessage has IsBounced
         self.voice_call = False
         self.person_accounts = False
-        self.view_all_data: bool | None = True  # what the permission sets tell of the acting user; None: unreadable
-        self.name_email_of_people = False  # Who.Email without TYPEOF: the docs promise it for users and queues only
-        self.page_size = 2000  # rows a page, children included (REST guide v67); the server may grant fewer
-        self.live_locators = True  # a further page shows its rows as they are then, not as of the query
-        self.query_timeout_rows: int | None = None  # a query that would match more is 400 QUERY_TIMEOUT
+        self.view_all_data: bool | None = (
+            True  # the acting user's permission, in the permission sets; None: these are unreadable
+        )
+        self.name_email_of_people = False  # Who.Email without TYPEOF; the docs promise it only for users and queues
+        self.page_size = 2000  # rows per page, children included (REST guide v67); the server may grant fewer
+        self.live_locators = True  # a later page shows its rows' present versions, not those of the query's time
+        self.query_timeout_rows: int | None = None  # a query with more matches gets a 400 QUERY_TIMEOUT
         self.too_large_rows: int | None = None  # the same for queryAll, 400 OPERATION_TOO_LARGE
-        self.versions: Iterable[int] = range(31, 68)  # v31.0 to v67.0; what is older is gone
+        self.versions: Iterable[int] = range(31, 68)  # v31.0 to v67.0; older ones are gone
         self.daily_limit = 100_000  # 0: no limit
         self.used = 0  # of the daily limit, so far
         self.uri_limit = 16_384  # bytes of URI and headers (Limits guide v67)
-        self.gzip = True  # compress for whoever accepts it
+        self.gzip = True  # compress for clients that accept it
         self.client_id, self.client_secret = CLIENT_ID, CLIENT_SECRET
         self.username = USERNAME
         self.public_key = ""  # PEM; verifies JWT assertions
-        self.login_host_is_generic = False  # True: stands for login.salesforce.com, which refuses client credentials
+        self.login_host_is_generic = False  # True: behave like login.salesforce.com, which refuses client credentials
         self.session_lifetime_s = 7200.0  # without use
-        self.acting_user = ""  # the user who reads; empty: one is made
+        self.acting_user = ""  # id of the user who reads; empty: one is created
         self.org_id = "00DDn0000000001MAA"
-        self.recotap: Recotap | None = None  # whom a world ordered through the control endpoint poisons
+        self.recotap: Recotap | None = (
+            None  # receives the poison messages of records generated through the control endpoint
+        )
         self.kinds = standard()
         self.tables = {name: OrgTable(name) for name in self.kinds}
         self.sessions = Sessions(random.Random(seed))
@@ -64,10 +68,11 @@ class Org(StandIn):
 
     @property
     def permissions_readable(self) -> bool:
+        """Return whether the permission sets exist for the acting user."""
         return self.view_all_data is not None
 
     def field(self, object: str, name: str, type: str = "string") -> None:
-        """Define a custom field; `type` as describe names it."""
+        """Define a custom field of a type that describe names."""
         if not name.endswith("__c"):
             raise ValueError(f"a custom field ends in __c, got {name!r}")
         kind = self.kinds[object]
@@ -75,18 +80,18 @@ class Org(StandIn):
         self._views.clear()
 
     def hide(self, object: str, field: str | None = None) -> None:
-        """Take a field, or a whole object, from the acting user: gone from describe, unknown to queries."""
+        """Hide a field, or a whole object, from the acting user: from describe and from queries."""
         if field is not None and field.lower() not in self.kinds[object].fields:
             raise ValueError(f"no such field: {object}.{field}")
         self._hidden.add((self.kinds[object].name, field and field.lower()))
         self._views.clear()
 
     def expire_sessions(self) -> None:
-        """Let every session end at once, as after a password change."""
+        """End every session at once, as after a password change."""
         self.sessions.clear()
 
     def kill_locators(self) -> None:
-        """Forget every query that is being paged through."""
+        """Forget every result that is paged through."""
         self.locators.clear()
 
     def set(self, **settings: Any) -> None:
@@ -97,7 +102,7 @@ class Org(StandIn):
             setattr(self, name, value)
 
     def state(self) -> dict[str, Any]:
-        """Count what the org holds and what queries see of it."""
+        """Return counts of all, shown, deleted and archived rows, and of used calls."""
         with self.lock:
             self.catch_up()
             counts: dict[str, Any] = {}
@@ -109,7 +114,7 @@ class Org(StandIn):
             return {**counts, "now": iso(self.clock.ms()), "used": self.used}
 
     def view(self, name: str) -> ObjectKind | None:
-        """Return an object as the acting user sees it, looked up without regard to case; None: it does not exist."""
+        """Return an object as the acting user sees it, or None. The name's case does not matter."""
         features = tuple(bool(getattr(self, feature)) for feature in FEATURES)
         if features not in self._views:
             self._views[features] = {kind.name.lower(): self._seen(kind) for kind in self.kinds.values()}
@@ -123,13 +128,13 @@ class Org(StandIn):
         return self._views[features].get(name.lower())
 
     def find(self, row_id: str | None) -> OrgRow | None:
-        """Return a row that queries see by its id; None when it is deleted, unknown or not committed yet."""
+        """Return a row by id, or None if it is deleted, unknown or not committed yet."""
         table = self.tables.get(OBJECTS.get((row_id or "")[:3], ""))
         row = None if table is None or row_id is None else table.shown.get(row_id)
         return None if row is None or row.values.get("IsDeleted") else row
 
     def catch_up(self) -> None:
-        """Let queries see what has committed by now."""
+        """Show queries everything that is committed by now."""
         now = self.clock.ms()
         for table in self.tables.values():
             table.catch_up(now)

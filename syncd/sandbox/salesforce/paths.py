@@ -1,4 +1,4 @@
-"""Where a path leads: from an object along its relationships to one field, and how to read it off a row."""
+"""Paths: from an object along its relationships to a field, compiled into a reader of rows."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,7 @@ MAX_LEVELS = 5  # relationships in one path (SOQL guide v67)
 Values = dict[str, Any]
 Read = Callable[[Values], Any]
 
-# What a lookup to several objects shows without TYPEOF, whichever it leads to (Object Reference v67, Name).
+# The fields of a polymorphic lookup without TYPEOF, whatever its target (Object Reference v67, Name).
 NAME = ObjectKind(
     "Name",
     {
@@ -28,12 +28,13 @@ NAME = ObjectKind(
 
 
 def resolve(org: Org, kind: ObjectKind, path: Path) -> tuple[Field, Read]:
-    """Return the field that a path names and what reads it off a row of `kind`. Raises QueryRefusal."""
+    """Return the field of a path and a function that reads it from a row of `kind`. Raises QueryRefusal."""
     check_levels(path)
     return _resolve(org, kind, path.names, path.at)
 
 
 def check_levels(path: Path) -> None:
+    """Raise QueryRefusal for a path with too many relationships."""
     if len(path.names) > MAX_LEVELS + 1:
         raise malformed(path.at, f"SOQL relationship queries go at most {MAX_LEVELS} levels up: {'.'.join(path.names)}")
 
@@ -55,7 +56,7 @@ def _resolve(org: Org, kind: ObjectKind, names: tuple[str, ...], at: int) -> tup
 
 
 def column(kind: ObjectKind, name: str, at: int) -> Field:
-    """Look one field up. Raises QueryRefusal."""
+    """Return one field of an object. Raises QueryRefusal."""
     found = kind.fields.get(name.lower())
     if found is None:
         raise no_such_column(at, name, kind.name)
@@ -63,9 +64,9 @@ def column(kind: ObjectKind, name: str, at: int) -> Field:
 
 
 def follow(org: Org, kind: ObjectKind, name: str, at: int) -> tuple[Field, ObjectKind, frozenset[str]]:
-    """Return the lookup of that name, what it shows, and the key prefixes of what the acting user sees there.
+    """Return a lookup by name, its target object, and the key prefixes of the visible targets.
 
-    A lookup to several objects shows NAME. Raises QueryRefusal.
+    The target of a polymorphic lookup is NAME. Raises QueryRefusal.
     """
     link = kind.relationships.get(name.lower())
     targets = [target for target in map(org.view, link.refers_to) if target is not None] if link else []
@@ -75,12 +76,12 @@ def follow(org: Org, kind: ObjectKind, name: str, at: int) -> tuple[Field, Objec
 
 
 def computed(kind: ObjectKind, field: Field) -> bool:
-    """Tell whether a field stands in no row as it is shown."""
+    """Return whether a field is computed and not kept in the row."""
     return kind is NAME or field.name in ("WhoCount", "WhatCount")
 
 
 def reader(org: Org, kind: ObjectKind, field: Field) -> Read:
-    """Return what reads a field off a row of `kind`."""
+    """Return a function that reads a field from a row of `kind`."""
     name = field.name
     if kind.name == "Task" and name == "WhoCount":
         return lambda values: len(org.tables["TaskWhoRelation"].by_parent("TaskId").get(values["Id"], ()))
@@ -98,6 +99,6 @@ def reader(org: Org, kind: ObjectKind, field: Field) -> Read:
 
 
 def _name_email(org: Org, values: Values) -> Any:
-    """Read Name.Email, which is documented as "of the user or group (queue)" only."""
+    """Read Name.Email, which is documented only for "the user or group (queue)"."""
     known = values["Id"][:3] in ("005", "00G") or org.name_email_of_people
     return values.get("Email") if known else None

@@ -1,4 +1,4 @@
-"""What a SELECT wants of each row, worked out once: columns, parents, children; then rendered row by row."""
+"""Compiled SELECTs: the columns, parents and children of each row, and their rendering."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -20,14 +20,14 @@ Json = dict[str, Any]
 
 
 class Plan:
-    """How rows of one object are rendered."""
+    """The compiled SELECT for rows of one object."""
 
     def __init__(self, org: Org, kind: ObjectKind, items: Iterable[Path | TypeOf | Query]) -> None:
         self.org, self.kind = org, kind
         self.parents: list[tuple[str, Parent]] = []
         self.children: list[Children] = []
-        self._columns: list[tuple[str, str]] = []  # key and where its value stands
-        self._reads: list[tuple[str, Read]] = []  # what does not stand there as it is shown
+        self._columns: list[tuple[str, str]] = []  # key and the field of its value
+        self._reads: list[tuple[str, Read]] = []  # computed values
         self._instants: list[str] = []
         self._types: dict[str, tuple[str, str]] = {}  # key prefix -> type, url
         self._seen: tuple[str, int] | None = None
@@ -44,7 +44,7 @@ class Plan:
                 self._add_parent(paths)
 
     def fresh(self, base: str, seen: int) -> None:
-        """Forget rendered parents when anything changed since; `base` is the url that records are named under."""
+        """Forget rendered parents if `seen` differs from the last call. `base` is the URL prefix of records."""
         if self._seen == (base, seen):
             return
         self._seen = (base, seen)
@@ -57,7 +57,7 @@ class Plan:
             children.plan.fresh(base, seen)
 
     def render(self, values: Values) -> Json:
-        """Write one row; its children are left to the page, which counts them."""
+        """Render one row. The page adds its children, because it counts them."""
         get, row_id = values.get, values["Id"]
         kind, url = self._types.get(row_id[:3]) or self._named(row_id)
         record: Json = {"attributes": {"type": kind, "url": url + row_id}}
@@ -73,7 +73,7 @@ class Plan:
         return record
 
     def _named(self, row_id: str) -> tuple[str, str]:
-        """Return type and url, where NAME says that it is one but leads to the row itself."""
+        """Return type and URL prefix of a row. For a polymorphic lookup the type is Name."""
         base = self._seen[0] if self._seen else ""
         named = self._types[row_id[:3]] = (self.kind.name, f"{base}/sobjects/{OBJECTS[row_id[:3]]}/")
         return named
@@ -109,14 +109,15 @@ class Plan:
 
 
 class Parent:
-    """How the row that a lookup leads to is rendered, by what it is."""
+    """The compiled SELECT of a lookup's target, by its object."""
 
     def __init__(self, org: Org, plans: dict[str, Plan]) -> None:
         self.plans = plans  # by key prefix
-        self.rendered: dict[str, Any] = {}  # parents recur: a page of tasks has few owners
+        self.rendered: dict[str, Any] = {}  # cached by id, because a page of tasks has few owners
         self._find = org.find
 
     def render(self, parent_id: str | None) -> Any:
+        """Render the target row, or None if it is not visible."""
         if parent_id is None:
             return None
         if parent_id not in self.rendered:
@@ -128,7 +129,7 @@ class Parent:
 
 
 class Children:
-    """How a child sub-query finds and renders its rows."""
+    """A compiled child sub-query."""
 
     def __init__(self, org: Org, kind: ObjectKind, query: Query) -> None:
         name = query.source.names[0]
@@ -143,7 +144,7 @@ class Children:
         self._order: list[Ordering] = orderings(org, shown, query.order)
 
     def of(self, parent_id: str, turn: int) -> list[OrgRow]:
-        """Return the children of one row; without an order, in one that `turn` decides."""
+        """Return the children of one row. Without ORDER BY, `turn` determines their order."""
         rows = self._org.tables[self.child.object].by_parent(self.child.field).get(parent_id, [])
         if len(rows) > 1:
             start = turn % len(rows)
@@ -155,7 +156,7 @@ class Children:
 
 
 def _typed_parent(org: Org, kind: ObjectKind, item: TypeOf) -> tuple[Field, Parent]:
-    """Work a TYPEOF out; an object without a WHEN gets the ELSE, or null. Raises QueryRefusal."""
+    """Compile a TYPEOF. An object without a WHEN gets the ELSE, or null. Raises QueryRefusal."""
     names, at = item.relationship.names, item.relationship.at
     link, _, prefixes = follow(org, kind, names[0], at)
     if not link.polymorphic or len(names) > 1:

@@ -1,4 +1,4 @@
-"""Queries answered: which rows match, in which order, and one page of them at a time."""
+"""Queries: the matching rows, their order, and one page of them at a time."""
 
 import random
 from bisect import bisect_left, bisect_right
@@ -21,9 +21,9 @@ Json = dict[str, Any]
 
 
 def run(org: Org, text: str, *, base: str, verb: str, page_size: int, turn: int) -> Json:
-    """Run a query and return its first page; `turn` decides what no ORDER BY does. Raises SalesforceRefusal.
+    """Run a query and return its first page. Raises SalesforceRefusal.
 
-    `base` is the versioned path that urls begin with, `verb` query or queryAll.
+    `base` is the versioned path of URLs, `verb` is query or queryAll. `turn` determines the order without ORDER BY.
     """
     try:
         return _run(org, parse(text), base, verb, page_size, turn)
@@ -47,14 +47,16 @@ def _run(org: Org, query: Query, base: str, verb: str, page_size: int, turn: int
 
 
 def page(org: Org, locator: Locator, place: int, *, base: str, verb: str) -> Json:
-    """Render the rows from `place` on, as many as fit with their children; at least one."""
+    """Render the rows from `place` on: at least one, and as many as fit with their children."""
     plan, shown, rows = locator.plan, org.tables[locator.plan.kind.name].shown, locator.rows
     plan.fresh(base, sum(table.changes for table in org.tables.values()))
     records: list[Json] = []
     left = locator.page_size
     while place < len(rows) and left > 0:
         row = shown.get(rows[place].id) if org.live_locators else rows[place]
-        if row is not None and (locator.everything or not row.values.get("IsDeleted")):  # else its place stays empty
+        if row is not None and (
+            locator.everything or not row.values.get("IsDeleted")
+        ):  # otherwise the page is one row shorter
             families = [(children, children.of(row.id, place)) for children in plan.children]
             if records and left == 1 and any(family for _, family in families):
                 break
@@ -75,7 +77,7 @@ def page(org: Org, locator: Locator, place: int, *, base: str, verb: str) -> Jso
 def _family(
     org: Org, plan: Plan, rows: list[OrgRow], taken: int, parents: Locator, base: str, verb: str
 ) -> Json | None:
-    """Write the children of one row, the first `taken` of them; the others are behind a url of their own."""
+    """Render the first `taken` children of one row, and a URL for the others."""
     if not rows:
         return None
     answer: Json = {"totalSize": len(rows), "done": taken == len(rows)}
@@ -86,7 +88,7 @@ def _family(
 
 
 def _matches(org: Org, kind: ObjectKind, query: Query, *, everything: bool, turn: int) -> list[OrgRow]:
-    """Return what matches, in order."""
+    """Return the matching rows, sorted."""
     test = None if query.where is None else compile_condition(org, kind, query.where)
     order = orderings(org, kind, query.order)
     rows, by_id = _candidates(org, kind, query.where, everything=everything)
@@ -98,7 +100,7 @@ def _matches(org: Org, kind: ObjectKind, query: Query, *, everything: bool, turn
         _refuse_many(org, len(rows), everything=everything)
     wished = [(ordering.field.name, ordering.descending) for ordering in order]
     if not by_id and wished[:2] == [("SystemModstamp", False), ("Id", False)] and _own(query):
-        return rows  # that is how the candidates come
+        return rows  # the candidates are sorted like this
     random.Random(turn).shuffle(rows)
     return arrange(rows, order)
 
@@ -116,9 +118,9 @@ def _refuse_many(org: Org, count: int, *, everything: bool) -> None:
 
 
 def _candidates(org: Org, kind: ObjectKind, where: Condition | None, *, everything: bool) -> tuple[list[OrgRow], bool]:
-    """Return rows among which all matches are, by (SystemModstamp, Id), or those named by an id; and whether by one.
+    """Return rows that include all matches, and whether they were found by an id or parent id.
 
-    The whole test runs over them afterwards, so this may be generous but never narrow.
+    Otherwise they are sorted by (SystemModstamp, Id). The full test runs afterwards, so extra rows do no harm.
     """
     table = org.tables[kind.name]
     entries = table.by_stamp

@@ -1,4 +1,4 @@
-"""How tests and worlds write to the invented org, and what Salesforce then does by itself."""
+"""The writes of tests and generators to the invented org, with Salesforce's side effects."""
 
 import random
 from collections import defaultdict
@@ -17,7 +17,7 @@ Moment = datetime | int | str
 
 
 class Records(Org):
-    """An org that can be written to."""
+    """An org with writes."""
 
     def __init__(self, *, seed: int = 1, **settings: Any) -> None:
         super().__init__(seed=seed, **settings)
@@ -30,10 +30,10 @@ class Records(Org):
         self, object: str, fields: Mapping[str, Any], *, id: str | None = None, modified_at: Moment | None = None,
         created_at: Moment | None = None, late_by: float = 0.0,
     ) -> str:  # fmt: skip
-        """Write a row and return its id; it is stamped now (or `modified_at`) and visible `late_by` seconds from now.
+        """Write a row and return its id. Its stamp is `modified_at`, by default now, in whole seconds.
 
-        Stamps are whole seconds. A late row is one whose transaction takes its time: it appears behind the cursor of
-        whoever read up to its stamp before.
+        Queries see it after `late_by` seconds, as after a long transaction. It then appears behind the cursor of a
+        reader that has passed its stamp.
         """
         with self.lock:
             kind, now = self.kinds[object], self.clock.ms()
@@ -57,7 +57,10 @@ class Records(Org):
         self, object: str, id: str, *, touch: bool = True, modified_at: Moment | None = None, late_by: float = 0.0,
         **fields: Any,
     ) -> None:  # fmt: skip
-        """Change fields (None clears one); moves the stamps to now, or `modified_at`, unless `touch` is False."""
+        """Change fields, of which None clears one.
+
+        The stamps become `modified_at`, by default now, unless `touch` is False.
+        """
         with self.lock:
             kind, before = self.kinds[object], self.tables[object].rows[whole(id)].values
             given = typed(kind, fields)
@@ -71,11 +74,11 @@ class Records(Org):
             self._follow_who(object, values, before, late_by)
 
     def delete(self, object: str, id: str) -> None:
-        """Move a row to the recycle bin: gone from query, there in queryAll with IsDeleted.
+        """Move a row to the recycle bin: query omits it, queryAll shows it with IsDeleted.
 
-        A contact or lead leaves its activities: their WhoId is cleared and their relations to it go, no stamp moves;
-        an email's relation keeps the address. (Salesforce also deletes what hangs on that person alone; not here.)
-        Ids of other deleted rows stay where they are and lead nowhere.
+        The activities of a deleted contact or lead lose their WhoId and their relations to it, and no stamp moves. An
+        email's relation keeps the address. (Salesforce also deletes activities of that person alone. This does not.)
+        References to other deleted rows stay, and lead nowhere.
         """
         with self.lock:
             self.edit(object, id, IsDeleted=True)
@@ -85,19 +88,19 @@ class Records(Org):
                 self._repoint(object, whole(id), None)
 
     def purge(self, object: str, id: str) -> None:
-        """Remove a row without trace; ids that name it stay where they are and lead nowhere."""
+        """Delete a row permanently. References to it stay, and lead nowhere."""
         with self.lock:
             self.tables[object].remove(whole(id))
 
     def archive(self, id: str) -> None:
-        """Archive a task: it is left to queryAll; no stamp moves."""
+        """Archive a task, so that only queryAll shows it. No stamp moves."""
         self.edit("Task", id, touch=False, IsArchived=True)
 
     def relate(self, activity_id: str, relation_id: str | None, *, late_by: float = 0.0, **fields: Any) -> str:
-        """Relate a person to a task or an email and return the relation's id; moves no stamp of the activity.
+        """Relate a person to a task or an email and return the relation's id. No stamp of the activity moves.
 
-        Of a task without a Who the person becomes the Who. An email's relation takes RelationType and RelationAddress;
-        `relation_id` may be None there: an address that nobody in the org has.
+        If a task has no Who, the person becomes its Who. An email's relation accepts RelationType and RelationAddress,
+        and its `relation_id` may be None for an address that belongs to no row.
         """
         with self.lock:
             if not activity_id.startswith("00T"):
@@ -113,16 +116,16 @@ class Records(Org):
             return relation
 
     def merge(self, object: str, winner: str, loser: str) -> None:
-        """Merge two rows: the loser is deleted and names the winner, whatever named the loser names the winner."""
+        """Merge two rows. The loser is deleted, and all references to it lead to the winner."""
         with self.lock:
             self.edit(object, loser, IsDeleted=True, MasterRecordId=winner)
             self.edit(object, winner)
             self._repoint(object, whole(loser), whole(winner))
 
     def convert(self, lead_id: str, *, contact: str | None = None, account: str | None = None) -> str:
-        """Convert a lead into a contact, invented from it unless given, and return the contact's id.
+        """Convert a lead into a contact and return the contact's id. Without `contact`, one is created.
 
-        What was the lead's is the contact's from then on (believed: WhoId moves, the activities' stamps do not).
+        All references to the lead lead to the contact then (believed: WhoId moves, the activities' stamps do not).
         """
         with self.lock:
             lead = self.tables["Lead"].rows[whole(lead_id)].values
@@ -141,7 +144,7 @@ class Records(Org):
         self, email: str, first: str = "", last: str = "", active: bool = True, user_type: str = "Standard",
         *, id: str | None = None,
     ) -> str:  # fmt: skip
-        """Add a user and return the id."""
+        """Add a user and return its id."""
         return self.put(
             "User",
             {
@@ -152,12 +155,12 @@ class Records(Org):
         )  # fmt: skip
 
     def queue(self, name: str, email: str | None = None) -> str:
-        """Add a queue, which may own tasks and leads, and return the id."""
+        """Add a queue, which may own tasks and leads, and return its id."""
         fields = {"Name": name, "DeveloperName": name.replace(" ", "_"), "Type": "Queue", "Email": email}
         return self.put("Group", fields)
 
     def catch_up(self) -> None:
-        """Let queries see what has committed by now, and the permissions that the settings tell."""
+        """Show queries everything that is committed by now, with the permissions of the settings."""
         super().catch_up()
         sees_all = bool(self.view_all_data)
         facts: tuple[tuple[str, str, str, Any], ...] = (
@@ -170,7 +173,7 @@ class Records(Org):
                 self.edit(object, row_id, touch=False, **{name: value})
 
     def _furnish(self) -> None:
-        """Put what every org has, and the user who reads."""
+        """Write the rows that every org has, and the acting user."""
         self.acting_user = self.acting_user or self._new_id(self.kinds["User"])
         company = {"Name": "Lanternfield Sales", "OrganizationType": "Enterprise Edition"}
         self.put("Organization", company, id=self.org_id)
@@ -182,7 +185,7 @@ class Records(Org):
         self._assignment = self.put("PermissionSetAssignment", assignment)
 
     def _follow_who(self, object: str, values: Values, before: Values | None, late_by: float) -> None:
-        """Keep the relation that every Who of a task has, and the number of people."""
+        """Keep the relation that belongs to a task's Who."""
         if object != "Task":
             return
         who, former = values.get("WhoId"), (before or {}).get("WhoId")
@@ -204,7 +207,7 @@ class Records(Org):
         return people[person]
 
     def _repoint(self, object: str, former: str, now: str | None) -> None:
-        """Let everything that names one row name another, or nothing; moves no stamp."""
+        """Replace every reference to one row by another, or by none. No stamp moves."""
         for kind in self.kinds.values():
             names = [field.name for field in kind.fields.values() if object in field.refers_to]
             names = [name for name in names if name not in ("MasterRecordId", "ConvertedContactId")]
@@ -229,7 +232,7 @@ class Records(Org):
         self._write("TaskWhoRelation", {**row.values, "RelationId": now, "Type": kind, "AccountId": account}, 0.0)
 
     def _values(self, row_id: str | None) -> Values | None:
-        """Return the values of a row, committed or not."""
+        """Return the values of a row, even if it is not committed."""
         table = self.tables.get(OBJECTS.get((row_id or "")[:3], ""))
         row = None if table is None else table.rows.get(str(row_id))
         return None if row is None else row.values

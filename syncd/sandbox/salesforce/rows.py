@@ -1,4 +1,4 @@
-"""The rows of an invented org: versions, what queries see of them, and the orders that queries walk along."""
+"""The rows of an invented org: versions, visibility to queries, and indexes."""
 
 import heapq
 from collections import defaultdict
@@ -8,28 +8,28 @@ from typing import Any
 
 @dataclass(slots=True)
 class OrgRow:
-    """One version of a row; never changed, a change makes another."""
+    """One immutable version of a row."""
 
     id: str
-    values: dict[str, Any]  # by field name; instants are whole seconds since the epoch, days text, None may be left out
+    values: dict[str, Any]  # by field name; instants are seconds since the epoch, days are text, None may be omitted
     version: int  # grows with every write to the org
 
 
 class OrgTable:
-    """The rows of one object: as they are, and as queries see them."""
+    """The rows of one object, in their current versions and in those that queries see."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.rows: dict[str, OrgRow] = {}  # what was written, committed or not
-        self.shown: dict[str, OrgRow] = {}  # what queries see, deleted and archived rows included
+        self.rows: dict[str, OrgRow] = {}  # all written versions, committed or not
+        self.shown: dict[str, OrgRow] = {}  # as queries see them, deleted and archived rows included
         self.changes = 0  # grows with every change of `shown`
         self._due: list[tuple[int, int, OrgRow]] = []  # heap: visible at (ms), version, row
-        self._uncommitted: dict[str, int] = {}  # rows that are not there yet, and when they will be (ms)
+        self._uncommitted: dict[str, int] = {}  # new rows that are not visible yet, and the time when they are (ms)
         self._by_stamp: list[tuple[int, str]] | None = None
         self._by_parent: dict[str, dict[str, list[OrgRow]]] = {}
 
     def write(self, row: OrgRow, *, now: int, visible_at: int) -> None:
-        """Keep a version; queries see it from `visible_at` on, but never before the row's first one."""
+        """Keep a version. Queries see it from `visible_at` on, but never before the row's first version."""
         if row.id not in self.rows and visible_at > now:
             self._uncommitted[row.id] = visible_at
         visible_at = max(visible_at, self._uncommitted.get(row.id, visible_at))
@@ -40,12 +40,13 @@ class OrgTable:
             heapq.heappush(self._due, (visible_at, row.version, row))
 
     def remove(self, row_id: str) -> None:
+        """Delete a row permanently."""
         del self.rows[row_id]
         self.shown.pop(row_id, None)
         self._changed()
 
     def catch_up(self, now: int) -> None:
-        """Let queries see every version whose transaction has committed."""
+        """Show queries every version that is committed at `now` (ms)."""
         while self._due and self._due[0][0] <= now:
             row = heapq.heappop(self._due)[2]
             before = self.shown.get(row.id)
@@ -54,13 +55,13 @@ class OrgTable:
 
     @property
     def by_stamp(self) -> list[tuple[int, str]]:
-        """Every shown row as (SystemModstamp, Id), ascending; not to be changed."""
+        """Return every shown row as (SystemModstamp, Id), ascending. Callers must not change the list."""
         if self._by_stamp is None:
             self._by_stamp = sorted((row.values["SystemModstamp"], row.id) for row in self.shown.values())
         return self._by_stamp
 
     def by_parent(self, field: str) -> dict[str, list[OrgRow]]:
-        """Return the shown and undeleted rows by the parent's id that stands in `field`; not to be changed."""
+        """Return the shown, undeleted rows by the parent id in `field`. Callers must not change them."""
         if field not in self._by_parent:
             found = defaultdict(list)
             for row in self.shown.values():

@@ -1,4 +1,4 @@
-"""What Salesforce works out by itself when a row is saved: closed or not, whose account, what name."""
+"""The fields that Salesforce derives when a row is saved: closed, account, name."""
 
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
@@ -9,7 +9,7 @@ from syncd.sandbox.salesforce.schema import Field, ObjectKind
 from syncd.sandbox.standin.clock import millis
 
 Values = dict[str, Any]
-Find = Callable[[str | None], Values | None]  # the values of a row by its id
+Find = Callable[[str | None], Values | None]  # returns the values of a row by its id
 
 DEFAULTS: dict[str, Values] = {
     "Task": {"Status": "Not Started", "Priority": "Normal", "TaskSubtype": "Task"},
@@ -21,7 +21,7 @@ DEFAULTS: dict[str, Values] = {
 
 
 def typed(kind: ObjectKind, fields: Mapping[str, Any]) -> Values:
-    """Read what a test writes into a row's values; ValueError for a field that the object does not have."""
+    """Convert a test's fields into a row's values. Raises ValueError for an unknown field."""
     values: Values = {}
     for name, value in fields.items():
         known = kind.fields.get(name.lower())
@@ -33,7 +33,7 @@ def typed(kind: ObjectKind, fields: Mapping[str, Any]) -> Values:
 
 
 def complete(kind: ObjectKind, values: Values, given: Mapping[str, Any], before: Values | None, find: Find) -> None:
-    """Fill in what follows from the rest; what the writer gave stays."""
+    """Set the derived values. Those in `given` stay."""
     finish = _FINISH.get(kind.name)
     if finish is not None:
         finish(values, given, before or {}, find)
@@ -52,7 +52,7 @@ def _task(values: Values, given: Mapping[str, Any], before: Values, find: Find) 
 
 
 def account_of(what: str | None, who: str | None, find: Find) -> str | None:
-    """Say which account an activity belongs to: What's, else the contact's; none through a lead."""
+    """Return the account of an activity: that of its What, otherwise of its contact. A lead gives none."""
     if what and what.startswith("001"):
         return what
     related = find(what) if what else None
@@ -62,7 +62,7 @@ def account_of(what: str | None, who: str | None, find: Find) -> str | None:
 
 
 def _person(values: Values, given: Mapping[str, Any], before: Values, find: Find) -> None:
-    """Compose the name; one that was given stays until a part of it changes."""
+    """Compose the name. A given name stays until a part of it changes."""
     if "Name" not in given and (not before or {"FirstName", "LastName"} & given.keys()):
         values["Name"] = " ".join(part for part in (values.get("FirstName"), values.get("LastName")) if part)
 

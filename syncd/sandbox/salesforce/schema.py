@@ -1,4 +1,4 @@
-"""What an org's objects are made of: the standard fields (objects.py lists them), and how their lines are read."""
+"""Objects and fields of an org, and the parser of the lines in objects.py."""
 
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -23,38 +23,39 @@ SystemModstamp datetime required readonly
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One column, with what describe tells of it."""
+    """One field, with its describe properties."""
 
     name: str
     type: str  # as describe names it: id, string, reference, datetime …
     length: int = 0
     refers_to: tuple[str, ...] = ()
-    relationship: str | None = None  # the name a path uses
+    relationship: str | None = None  # the name in a path
     polymorphic: bool = False
     filterable: bool = True
     sortable: bool = True
     nillable: bool = True
     readonly: bool = False
     options: tuple[str, ...] = ()
-    feature: str = ""  # the setting without which the org does not have it
+    feature: str = ""  # the setting that the field requires
 
     @property
     def custom(self) -> bool:
+        """Return whether the field is a custom one."""
         return self.name.endswith("__c")
 
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A relationship read from the parent's end."""
+    """A relationship from parent to child."""
 
-    name: str  # as a sub-query names it
+    name: str  # the name in a sub-query
     object: str
     field: str  # the child's field that holds the parent's id
 
 
 @dataclass
 class ObjectKind:
-    """One object with its fields by name; names are looked up without regard to case."""
+    """One object and its fields. Their names are looked up in lower case."""
 
     name: str
     fields: dict[str, Field]  # lower-case name -> field
@@ -63,21 +64,22 @@ class ObjectKind:
 
     @property
     def prefix(self) -> str:
+        """Return the key prefix of its ids."""
         return PREFIXES[self.name]
 
     @cached_property
     def relationships(self) -> dict[str, Field]:
-        """Return the fields that lead to a parent, by lower-case relationship name."""
+        """Return the lookup fields, by lower-case relationship name."""
         return {field.relationship.lower(): field for field in self.fields.values() if field.relationship}
 
     @cached_property
     def blank(self) -> dict[str, Any]:
-        """Return what a new row starts with: checkboxes are never empty."""
+        """Return the initial values of a row: False for checkboxes, which are never empty."""
         return {field.name: False for field in self.fields.values() if field.type == "boolean"}
 
 
 def standard() -> dict[str, ObjectKind]:
-    """Return the standard objects, to be extended by one org."""
+    """Return fresh standard objects, which an org may extend."""
     return {
         name: ObjectKind(
             name,
@@ -89,10 +91,12 @@ def standard() -> dict[str, ObjectKind]:
     }
 
 
-@cache  # every org begins with the same lines
+@cache  # every org starts with the same lines
 def parse(line: str) -> Field:
-    """Read one line: name, type or type(length), then words: `to` the objects, `as` the relationship, `if` a feature,
-    `in` a picklist's values. `plain` marks a field that is neither filtered nor sorted.
+    """Parse one line: name, type or type(length), then words.
+
+    `to` has the target objects, `as` the relationship, `if` a feature, `in` a picklist's values. `plain` marks a field
+    that can be neither filtered nor sorted.
     """
     name, kind, *words = line.split()
     kind, _, length = kind.rstrip(")").partition("(")
@@ -108,7 +112,10 @@ def parse(line: str) -> Field:
 
 
 def _lines(name: str, text: str) -> list[str]:
-    """Return the lines of one object; a first line of `-` and field names says which system fields it lacks."""
+    """Return the lines of one object, with the system fields.
+
+    A first line of `-` and field names lists the system fields that it lacks.
+    """
     lines = [line for line in text.splitlines() if line]
     missing = lines[0].split()[1:] if lines and lines[0].startswith("- ") else []
     own = lines[1:] if missing else lines

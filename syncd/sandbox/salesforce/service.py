@@ -1,4 +1,4 @@
-"""A stand-in for Salesforce: the REST endpoints a reader of activities uses, obeying what they are asked."""
+"""A stand-in for Salesforce: the REST endpoints that a reader of activities uses."""
 
 import gzip
 import json
@@ -24,13 +24,13 @@ from syncd.sandbox.standin.server import Request, Response
 MAX_BATCH = 25  # subrequests (REST guide v67)
 MAX_RETRIEVE = 2000  # ids of one POST composite/sobjects (REST guide v67)
 MIN_BATCH_SIZE = 200  # of Sforce-Query-Options (REST guide v67)
-UNLIMITED = 5_000_000  # calls a day that an org without a limit tells of, as a full sandbox has (Limits guide v67)
+UNLIMITED = 5_000_000  # the daily calls reported without a limit, those of a full sandbox (Limits guide v67)
 WORTH_GZIP = 1024  # bytes
 
 TOKEN, USERINFO, VERSIONS = "/services/oauth2/token", "/services/oauth2/userinfo", "/services/data"
 _DATA = re.compile(r"/services/data/v(?P<version>\d+)\.0(?P<rest>/.*)?")
 _NAME = r"(?P<object>\w+)"
-# method, what follows the version, kind, the method that answers
+# method, path after the version, kind, the method of Salesforce that responds
 ROUTES = [
     ("GET", r"/(?P<verb>query|queryAll)", "query", "_query"),
     ("GET", r"/(?P<verb>query|queryAll)/(?P<name>[\w-]+)", "more", "_more"),
@@ -46,9 +46,10 @@ Json = dict[str, Any]
 
 
 class Salesforce(Records):
-    """An invented org, served."""
+    """The REST API of an invented org."""
 
     def orders(self) -> dict[str, Callable[..., Any]]:
+        """Return the orders of the control endpoint, by name."""
         own = (
             "put", "edit", "delete", "purge", "archive", "relate", "merge", "convert", "user", "queue", "field", "hide",
             "expire_sessions", "kill_locators", "set", "state",
@@ -57,6 +58,7 @@ class Salesforce(Records):
         return {**super().orders(), **mine, "generate": lambda **what: generate(self, self.recotap, **what).summary()}
 
     def kind(self, request: Request) -> str:
+        """Return the endpoint's kind: token, query, more, batch … or other."""
         path = request.path.rstrip("/")
         named = {TOKEN: "token", USERINFO: "userinfo", VERSIONS: "versions"}.get(path)
         match = _DATA.fullmatch(path)
@@ -64,7 +66,7 @@ class Salesforce(Records):
         return named or next((kind for _, pattern, kind, _ in _ROUTES if pattern.fullmatch(rest)), "other")
 
     def respond(self, request: Request) -> Response:
-        """Answer as every stand-in does, compressed for whoever accepts it."""
+        """Respond as every stand-in does, compressed if the client accepts gzip."""
         answer = super().respond(request)
         if self.gzip and "gzip" in request.headers.get("Accept-Encoding", ""):
             body = answer.encoded()
@@ -74,6 +76,7 @@ class Salesforce(Records):
         return answer
 
     def answer(self, request: Request) -> Response:
+        """Process a request: size limits, token, versions, data."""
         headers = sum(len(name) + len(value) + 4 for name, value in request.headers.items())
         if headers > self.uri_limit:
             return Response(431, "<html><body>Request Header Fields Too Large</body></html>", HTML)
@@ -92,7 +95,7 @@ class Salesforce(Records):
                 return Response(refused.status, refused.body)
 
     def _data(self, request: Request, path: str) -> Response:
-        """Answer what needs a session, count it, and say how much of the daily limit is used."""
+        """Process a request that needs a session, and report the used part of the daily limit."""
         scheme, _, session = request.headers.get("Authorization", "").partition(" ")
         known = scheme in ("Bearer", "OAuth")
         if not known or not self.sessions.use(session, self.clock.ms(), self.session_lifetime_s):
@@ -115,7 +118,7 @@ class Salesforce(Records):
                 raise not_found()
             self._check_version(int(match["version"]))
             base, rest = f"/services/data/v{match['version']}.0", match["rest"] or ""
-            self.used += not rest.startswith("/composite/batch")  # there each subrequest counts
+            self.used += not rest.startswith("/composite/batch")  # each of its subrequests is counted
             return Response(200, orjson.dumps(self._dispatch(request, base, rest)))
         except SalesforceRefusal as refused:
             return Response(refused.status, refused.body)
@@ -148,7 +151,7 @@ class Salesforce(Records):
         return page(self, locator, place, base=base, verb=verb)
 
     def _page_size(self, request: Request) -> int:
-        """Grant at most what is asked in Sforce-Query-Options: batchSize=500."""
+        """Return the page size, at most the batchSize in Sforce-Query-Options."""
         asked = re.search(r"batchSize=(\d+)", request.headers.get("Sforce-Query-Options", ""))
         return self.page_size if asked is None else min(self.page_size, max(MIN_BATCH_SIZE, int(asked[1])))
 
@@ -163,7 +166,7 @@ class Salesforce(Records):
         return describe(self._seen_object(object), base, known)
 
     def _retrieve(self, request: Request, base: str, *, object: str) -> list[Json | None]:
-        """Return rows by id, in the order of the ids; null for what is deleted, unknown or not to be seen."""
+        """Return rows in the order of the ids, with null for deleted, unknown or invisible ones."""
         kind = self._seen_object(object)
         ids, names = _lists(request, "ids", "fields")
         if len(ids) > MAX_RETRIEVE:
@@ -194,7 +197,7 @@ class Salesforce(Records):
         return {"hasErrors": any(result["statusCode"] >= 400 for result in results), "results": results}
 
     def _subrequest(self, request: Request, part: Json) -> Json:
-        """Answer one part of a batch; its url begins with the version, v67.0/query?q=…"""
+        """Process one part of a batch. Its URL begins with the version: v67.0/query?q=…"""
         if not isinstance(part, dict) or not all(isinstance(part.get(name), str) for name in ("method", "url")):
             raise SalesforceRefusal("JSON_PARSER_ERROR", f"Unexpected parser error at {part!r}")
         split = urlsplit(part["url"])
@@ -216,7 +219,7 @@ class Salesforce(Records):
 
 
 def _lists(request: Request, *names: str) -> list[list[Any]]:
-    """Read lists out of a JSON body by name; SalesforceRefusal when it is of another shape."""
+    """Return the lists of a JSON body by name. Raises SalesforceRefusal for another form."""
     try:
         body = json.loads(request.body)
         found = [body[name] for name in names]
@@ -228,7 +231,7 @@ def _lists(request: Request, *names: str) -> list[list[Any]]:
 
 
 def _version(number: int) -> Json:
-    """Name a release: three a year, v59.0 was Winter '24."""
+    """Return the entry of a release. There are three a year, and v59.0 was Winter '24."""
     year, season = divmod(number - 59, 3)
     label = f"{('Winter', 'Spring', 'Summer')[season]} '{(24 + year) % 100:02}"
     return {"label": label, "url": f"/services/data/v{number}.0", "version": f"{number}.0"}

@@ -1,12 +1,12 @@
-"""The grammar of SOQL, as far as a reader of activities goes: text in, tree out.
+"""The parser of SOQL, as far as a reader of activities needs it.
 
     query     = SELECT (COUNT() | item {, item}) FROM object [WHERE condition]
                 [ORDER BY path [ASC|DESC] [NULLS FIRST|LAST] {, …}] [LIMIT n] [OFFSET n]
     item      = path | TYPEOF path WHEN object THEN path {, path} … [ELSE path {, path}] END | (query)
-    condition = term {AND term} | term {OR term}        both kinds side by side want parentheses, as in Salesforce
+    condition = term {AND term} | term {OR term}        a mixture needs parentheses, as in Salesforce
     term      = [NOT] ((condition) | path operator literal | path [NOT] IN (literal {, literal}))
 
-Literals are text in single quotes, numbers, true, false, null, days and instants, both unquoted.
+Literals are text in single quotes, numbers, true, false, null, and unquoted days and instants.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ OPERATORS = ("=", "!=", "<>", "<", "<=", ">", ">=")
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """A field, with the relationships that lead to it."""
+    """A field and the relationships before it. `at` is its position in the query."""
 
     names: tuple[str, ...]
     at: int
@@ -34,14 +34,18 @@ class Path:
 
 @dataclass(frozen=True, slots=True)
 class TypeOf:
+    """A TYPEOF of a polymorphic relationship."""
+
     relationship: Path
-    whens: tuple[tuple[Path, tuple[Path, ...]], ...]  # object and what is wanted of it
+    whens: tuple[tuple[Path, tuple[Path, ...]], ...]  # object and its fields
     otherwise: tuple[Path, ...] | None
     at: int
 
 
 @dataclass(frozen=True, slots=True)
 class Literal:
+    """A literal and its kind."""
+
     kind: str  # string, number, date, datetime, boolean, null
     value: Any
     at: int
@@ -49,15 +53,17 @@ class Literal:
 
 @dataclass(frozen=True, slots=True)
 class Compare:
+    """A comparison of a field with literals."""
+
     path: Path
     operator: str  # one of OPERATORS, LIKE, IN, NOT IN
     literals: tuple[Literal, ...]
-    at: int  # where the operator stands
+    at: int  # position of the operator
 
 
 @dataclass(frozen=True, slots=True)
 class Combined:
-    """Conditions that must all hold, or one of which must."""
+    """Conditions combined by AND or OR."""
 
     word: str  # AND, OR
     parts: "tuple[Condition, ...]"
@@ -65,6 +71,8 @@ class Combined:
 
 @dataclass(frozen=True, slots=True)
 class Not:
+    """A negated condition."""
+
     part: "Condition"
 
 
@@ -73,6 +81,8 @@ Condition = Compare | Combined | Not
 
 @dataclass(frozen=True, slots=True)
 class Order:
+    """One term of an ORDER BY."""
+
     path: Path
     descending: bool
     nulls_last: bool
@@ -80,6 +90,8 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Query:
+    """A parsed query or sub-query."""
+
     items: "tuple[Path | TypeOf | Query, ...]"
     count: bool
     source: Path
@@ -92,7 +104,7 @@ class Query:
 
 @lru_cache(512)
 def parse(text: str) -> Query:
-    """Read a query. Raises QueryRefusal."""
+    """Parse a query. Raises QueryRefusal."""
     parser = _Parser(tokens(text))
     query = parser.query(inner=False)
     parser.expect_end()
@@ -113,7 +125,7 @@ class _Parser:
         return token
 
     def takes(self, *words: str) -> bool:
-        """Consume these words if they come next."""
+        """Consume these words if they are next, and return whether they were."""
         coming = self.tokens[self.place : self.place + len(words)]
         if [token.word for token in coming] != list(words):
             return False

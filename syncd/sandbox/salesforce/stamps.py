@@ -1,4 +1,4 @@
-"""Instants as Salesforce writes them."""
+"""Instants in Salesforce's form."""
 
 from datetime import timedelta
 from functools import lru_cache
@@ -6,7 +6,7 @@ from functools import lru_cache
 from syncd.sandbox.standin.clock import EPOCH
 
 
-@lru_cache(262_144)  # a page writes several a row, and most rows say the same one more than once
+@lru_cache(262_144)  # a page formats several per row, and most rows repeat one
 def stamp(seconds: int) -> str:
-    """Write seconds since the epoch: 2021-04-27T19:33:04.000+0000."""
+    """Format seconds since the epoch: 2021-04-27T19:33:04.000+0000."""
     return (EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S.000+0000")

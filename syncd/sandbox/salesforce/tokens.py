@@ -1,4 +1,4 @@
-"""SOQL cut into tokens, each knowing its place."""
+"""The tokens of SOQL, each with its position."""
 
 import re
 from dataclasses import dataclass
@@ -28,18 +28,20 @@ _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f", '"': '"', "'"
 
 @dataclass(frozen=True, slots=True)
 class Token:
+    """One token of a query."""
+
     kind: Kind
-    text: str  # as it stands in the query
+    text: str  # unchanged from the query
     at: int  # characters before it
 
     @property
     def word(self) -> str:
-        """Return what a keyword is compared with."""
+        """Return the text for comparison with keywords, a name in upper case."""
         return self.text.upper() if self.kind == "name" else self.text
 
 
 def tokens(text: str) -> list[Token]:
-    """Cut a query up; the last token is its end. Raises QueryRefusal."""
+    """Split a query into tokens, the last of kind `end`. Raises QueryRefusal."""
     if len(text) > MAX_QUERY:
         raise malformed(0, f"SOQL statements cannot be longer than {MAX_QUERY} characters.")
     found, at = [], _space(text, 0)
@@ -58,7 +60,7 @@ def _space(text: str, at: int) -> int:
 
 
 def literal(token: Token) -> Any:
-    """Return a literal's value: text, a number, a day as text, or seconds since the epoch. Raises QueryRefusal."""
+    """Return a literal's value: text, number, day as text, or seconds since the epoch. Raises QueryRefusal."""
     try:
         return _READERS[token.kind](token)
     except ValueError as error:
@@ -70,7 +72,7 @@ def _string(token: Token) -> str:
         raise malformed(token.at, f"string literal is longer than {MAX_STRING} characters")
 
     def unescape(match: re.Match[str]) -> str:
-        if match[1] in ("%", "_"):  # LIKE takes these, so they keep their escape until then
+        if match[1] in ("%", "_"):  # these keep their escape, for LIKE
             return match[0]
         if match[1] not in _ESCAPES:
             raise malformed(token.at, f"Illegal escape sequence: {match[0]}")

@@ -1,4 +1,4 @@
-"""WHERE, compiled into one test of a row's values; what Salesforce would not compare is refused."""
+"""WHERE, compiled into a test of a row's values. Comparisons that Salesforce refuses are refused."""
 
 import operator
 import re
@@ -18,7 +18,7 @@ NUMERIC = frozenset({"int", "double", "currency", "percent"})
 BY_SIZE: dict[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
 }  # fmt: skip
-# Kind of literal that a field takes, and what Salesforce calls the field's type; all others are text.
+# The kind of literal that a field's type accepts, and Salesforce's name of the type. All others are text.
 TAKES = {
     **dict.fromkeys(NUMERIC, "number"), "boolean": "boolean", "date": "date", "datetime": "datetime",
 }  # fmt: skip
@@ -41,7 +41,7 @@ def compile_condition(org: Org, kind: ObjectKind, condition: Condition) -> Test:
 
 def _both(every: bool, tests: list[Test]) -> Test:
     def test_all(values: Values) -> bool:
-        for test in tests:  # a plain loop: all() and any() take twice as long over 20,000 rows
+        for test in tests:  # a plain loop, because all() and any() take twice as long over 20,000 rows
             if test(values) is not every:
                 return not every
         return every
@@ -50,7 +50,7 @@ def _both(every: bool, tests: list[Test]) -> Test:
 
 
 def wanted(field: Field, literal: Literal) -> Any:
-    """Return what a field is compared with. Raises QueryRefusal when it does not take such a literal."""
+    """Return a literal as a field's type. Raises QueryRefusal if the type does not accept it."""
     if literal.kind == "null":
         return None
     takes = TAKES.get(field.type, "string")
@@ -66,13 +66,13 @@ def wanted(field: Field, literal: Literal) -> Any:
         except ValueError:
             message = f"invalid ID field: {literal.value}"
             raise QueryRefusal("INVALID_QUERY_FILTER_OPERATOR", literal.at, message) from None
-    if takes == "string":  # text is compared without regard to case, and none is the same as empty
+    if takes == "string":  # comparison ignores case, and an empty text equals null
         return literal.value.lower() or None
     return literal.value
 
 
 def _comparison(field: Field, read: Read, condition: Compare) -> Test:
-    """Compile one comparison; an empty field is unequal to everything, and neither less nor more."""
+    """Compile one comparison. An empty field is unequal to every value, and neither less nor greater."""
     how = condition.operator
     if how == "LIKE":
         return _like(field, read, condition)

@@ -1,7 +1,4 @@
-"""An invented but lifelike Salesforce org: people, accounts, calls and emails with the oddities that real ones have.
-
-Everybody and everything here is made up; an account's domain carries a number so that nobody owns it.
-"""
+"""The generator of a lifelike Salesforce org: people, accounts, calls and emails with the oddities of real ones."""
 
 import random
 from collections.abc import Iterator
@@ -38,7 +35,7 @@ EMAIL_NATURES = {
     "draft": 0.02, "private_draft": 0.01, "bounced": 0.02, "internal": 0.02, "no_relation": 0.03, "lead": 0.05,
     "no_task": 0.02,
 }  # fmt: skip
-TASKS_EACH = 0.1  # plain to-dos for each call
+TASKS_EACH = 0.1  # ordinary to-dos per call
 DAY_MS = 86_400_000
 
 
@@ -48,11 +45,11 @@ def generate(
     days: float = 90.0, messy: bool = True, poison: float = 0.001, external_id: str = "salesforce-{kind}-{id}",
     contacts_each: int | None = None,
 ) -> World:  # fmt: skip
-    """Invent an org, spread over the `days` before `now` (else the stand-in's clock); same seed, same world.
+    """Generate an org's records over the `days` before `now`, by default the stand-in's time.
 
-    Without `messy` every call and email is complete and there are no plain tasks. `contacts_each`: exactly so many
-    contacts a call and email. `poison` is the share of calls that Recotap refuses with a 400, and the same share again
-    that it fails one by one; `external_id` says how they will be named there.
+    The same seed gives the same records. Without `messy`, every call and email is complete, and there are no to-dos.
+    `contacts_each` is the number of contacts of each call and email. `poison` is the share of calls that Recotap
+    refuses with a 400, and also the share that it fails one by one. `external_id` is the template of their ids there.
     """
     end = salesforce.clock.ms() if now is None else millis(now)
     generator = _OrgGenerator(
@@ -85,7 +82,7 @@ class _OrgGenerator(Generator):
         super().__init__(draw, end=end, days=days, messy=messy)
         self.salesforce = salesforce
         self.each = contacts_each
-        self.gone: list[str] = []  # users who have left
+        self.gone: list[str] = []  # inactive users
         self.queue = ""
 
     def users(self, count: int) -> None:
@@ -163,7 +160,7 @@ class _OrgGenerator(Generator):
             self.note(call, "calls", nature)
 
     def tasks(self, count: int) -> None:
-        """Invent to-dos that are no calls, done and not done."""
+        """Generate to-dos that are not calls, both done and open."""
         for at, modified in self._moments(count):
             status = self.draw.choice(("Completed", "Not Started", "In Progress"))
             values = {"Subject": "Send the brochure", "Status": status, "OwnerId": self._owner("")}
@@ -176,7 +173,7 @@ class _OrgGenerator(Generator):
             self.note(email, "emails", nature)
 
     def _email(self, at: int, modified: int, nature: str) -> str:
-        """Write one email with its relations, and the task that Enhanced Email keeps beside it."""
+        """Write one email, its relations, and the task that Enhanced Email adds."""
         (owner, ours), (colleague, theirs) = self.draw.sample(self.own, 2)
         people = [] if nature == "internal" else self._people(nature)
         addresses = [self.world.addresses.get(person) for person in people] or [theirs]
@@ -205,7 +202,7 @@ class _OrgGenerator(Generator):
         return email
 
     def _relate(self, email: str, senders: list[tuple[str, Any]], receivers: list[tuple[str, Any]]) -> None:
-        """Relate who sent and who received; all but the first receiver get a copy."""
+        """Relate the sender and the receivers. All receivers except the first get a copy."""
         for person, address in senders[:1]:
             self.salesforce.relate(email, person, RelationType="FromAddress", RelationAddress=address)
         for number, (person, address) in enumerate(receivers + senders[1:]):
@@ -223,7 +220,7 @@ class _OrgGenerator(Generator):
         return task
 
     def _people(self, nature: str) -> list[str]:
-        """Choose contacts, or the one lead that an activity may have."""
+        """Draw contacts, or the one lead that an activity may have."""
         if nature == "no_contact":
             return []
         if nature == "lead" and self.world.ids["leads"]:
@@ -234,7 +231,10 @@ class _OrgGenerator(Generator):
         return self.draw.sample(known, min(count, len(known)))
 
     def _moments(self, count: int) -> Iterator[tuple[int, int]]:
-        """Yield when each happened and was modified, ascending; one row in fifty shares a bulk edit's second."""
+        """Yield each row's time and modification time, ascending.
+
+        One row in fifty shares the second of a bulk edit.
+        """
         bulk = self.end - self.span // 10
         for number in range(count):
             at = self.end - self.span + self.span * number // max(1, count)

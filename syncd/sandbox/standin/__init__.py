@@ -1,1 +1,1 @@
-"""The parts that all stand-ins share: the HTTP server, the clock, faults on order, and invented words and chance."""
+"""The parts that all stand-ins share: HTTP server, clock, faults and the generator of records."""

@@ -1,4 +1,7 @@
-"""Bad days on order: which requests to a stand-in go wrong, how, and how often."""
+"""Faults on order: which requests to a stand-in fail, how, and how often.
+
+The conformance suite has the same names for the same faults (syncd.testing.FAULTS).
+"""
 
 import json
 import random
@@ -8,33 +11,33 @@ from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from typing import Any
 
-# answer: `status`, `headers` and `body` instead of the real answer
-# cut_json: the first half of the real body, its length declared right (broken JSON over healthy HTTP)
-# cut: the first half of the real body under the whole one's Content-Length, then the end of the connection
-# close, reset: no answer, a FIN or an RST · hang: no answer for `seconds` or until released, then a FIN
-# slow: the real answer after `seconds` · drip: a 200 whose body comes byte by byte, without end, until released
+# answer: `status`, `headers` and `body` instead of the real response
+# cut_json: the first half of the real body with a matching Content-Length (broken JSON over valid HTTP)
+# cut: the first half of the real body with the full Content-Length, then the end of the connection
+# close, reset: no response, a FIN or an RST · hang: no response for `seconds` or until released, then a FIN
+# slow: the real response after `seconds` · drip: a 200 whose body arrives byte by byte until released
 ACTIONS = ("answer", "cut_json", "cut", "close", "reset", "hang", "slow", "drip")
 
 
 @dataclass
 class Fault:
-    """One rule; requests that match it are counted, and the chosen ones go wrong."""
+    """One rule. It counts the requests that match it and makes the chosen ones fail."""
 
     action: str = "answer"  # one of ACTIONS
     match: str = ""  # a part of the path; empty: any
     match_query: str = ""  # a part of the query string, decoded; empty: any
     method: str = ""  # empty: any
-    count: int | None = 1  # how many requests go wrong; None: no end
-    skip: int = 0  # matching requests let through first
-    every: int = 1  # of the others, each nth
-    probability: float = 1.0  # of those, this share (seeded)
-    after: bool = False  # the work is done first and only its answer is lost
+    count: int | None = 1  # how many requests fail; None: without end
+    skip: int = 0  # matching requests that succeed first
+    every: int = 1  # of the others, each n-th
+    probability: float = 1.0  # of those, this share, drawn with the seed
+    after: bool = False  # the request is processed first, and only its response is lost
     status: int = 503
     headers: dict[str, str] = field(default_factory=dict)
-    body: Any = ""  # text as it is, anything else as JSON
+    body: Any = ""  # text is sent unchanged, anything else as JSON
     seconds: float = 0.0
     seen: int = 0  # matching requests so far
-    hits: int = 0  # requests gone wrong so far
+    hits: int = 0  # failed requests so far
 
     def __post_init__(self) -> None:
         if self.action not in ACTIONS:
@@ -42,12 +45,12 @@ class Fault:
 
     @property
     def works_first(self) -> bool:
-        """Whether the request does its work before it goes wrong."""
+        """Return whether the request is processed before it fails."""
         return self.after or self.action in ("cut_json", "cut", "slow")
 
 
 class Faults:
-    """The queue of rules; the first that chooses a request decides, and rules that are used up leave."""
+    """The queue of rules. The first rule that chooses a request applies. Used-up rules are removed."""
 
     def __init__(self, seed: int = 1) -> None:
         self._random = random.Random(seed)
@@ -56,35 +59,36 @@ class Faults:
         self._released = threading.Event()
 
     def add(self, fault: "Fault | str", **changes: Any) -> Fault:
-        """Queue a rule, or a preset by name with `changes`; the rule is returned for its counters."""
+        """Queue a rule, or a preset by name, with `changes`. Return the rule, for its counters."""
         rule = preset(fault, **changes) if isinstance(fault, str) else replace(fault, **changes)
         with self._lock:
             self._rules.append(rule)
         return rule
 
     def clear(self) -> None:
-        """Forget all rules and release whoever hangs or drips."""
+        """Remove all rules and end every hang and drip."""
         with self._lock:
             self._rules.clear()
         self.release()
 
     def release(self) -> None:
-        """End every hang and drip that is under way."""
+        """End every hang and drip in progress."""
         with self._lock:
             released, self._released = self._released, threading.Event()
         released.set()
 
     def wait(self, seconds: float) -> None:
+        """Wait `seconds`, or until released."""
         self._released.wait(seconds)
 
     def until_released(self, every_s: float) -> Iterator[None]:
-        """Yield at this pace until all are released."""
+        """Yield every `every_s` seconds until released."""
         released = self._released
         while not released.wait(every_s):
             yield
 
     def choose(self, method: str, path: str, query: str = "") -> Fault | None:
-        """Say what goes wrong with this request; None: nothing."""
+        """Return the rule that applies to this request, or None."""
         if not self._rules:
             return None
         with self._lock:
@@ -118,13 +122,13 @@ PRESETS: dict[str, dict[str, Any]] = {
     "locked": {"status": 423, "body": {"status": "error", "message": "Locked", "category": "LOCKED"}},
     # HubSpot usage guidelines: 477 while a portal moves between data centres, Retry-After in seconds, up to a day
     "migrating": {"status": 477, "headers": {"Retry-After": "86400"}, "body": ""},
-    # Seen by Airbyte: a malformed token does not even reach HubSpot, Cloudflare answers 530
+    # Seen by Airbyte: a malformed token does not reach HubSpot, Cloudflare answers 530
     "malformed_token": {"status": 530, "headers": HTML, "body": "<html><body>error code: 1016</body></html>"},
     "too_many": {"status": 429, "headers": {"Retry-After": "1"}, "body": '{"message":"Too Many Requests"}'},
     "secondly": {"status": 429, "body": "sample:error_429_secondly_search.json"},
     "ten_secondly": {"status": 429, "body": "sample:error_429_ten_secondly.json"},
     "daily": {"status": 429, "body": "sample:error_429_daily.json"},
-    # Salesforce: status codes of the REST guide (v67); 406 and 420 without a body as Airbyte and Singer met them
+    # Salesforce: status codes of the REST guide (v67); 406 and 420 without a body, as seen by Airbyte and Singer
     "sf_unavailable": _salesforce(503, "SERVER_UNAVAILABLE", "Server is unavailable, please try again later"),
     "sf_406": {"status": 406, "body": ""},
     "sf_420": {"status": 420, "body": ""},
@@ -139,7 +143,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def preset(name: str, **changes: Any) -> Fault:
-    """Build a fault from a preset or an action's bare name; ValueError when there is none of that name."""
+    """Return a fault from the name of a preset or an action. Raises ValueError for other names."""
     rule = Fault(**({**PRESETS[name], **changes} if name in PRESETS else {"action": name, **changes}))
     if isinstance(rule.body, str) and rule.body.startswith("sample:"):
         rule.body = sample(rule.body.removeprefix("sample:"))
@@ -147,5 +151,5 @@ def preset(name: str, **changes: Any) -> Fault:
 
 
 def sample(name: str) -> Any:
-    """Return a recorded HubSpot body (samples/README.md says where each comes from)."""
+    """Return a recorded HubSpot body. Its source is in hubspot/samples/README.md."""
     return json.loads(files("syncd.sandbox.hubspot").joinpath("samples", name).read_text(encoding="utf-8"))

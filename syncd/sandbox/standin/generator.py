@@ -1,6 +1,6 @@
-"""What the inventors of worlds share: words, chance, and what they remember.
+"""The generator of invented records: words, random draws, and the list of generated records.
 
-Everybody and everything here is made up; a company's domain carries a number so that nobody owns it.
+All people and companies are invented. A company's domain contains a number, so that nobody owns it.
 """
 
 import random
@@ -23,20 +23,21 @@ CALL_TITLES = ("Discovery call", "Check in", "Demo", "Renewal", "Cold call", "Su
 
 @dataclass
 class World:
-    """What was invented: ids by nature."""
+    """The generated records: their ids by kind and nature."""
 
     own_domain: str
     ids: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # e.g. calls, calls.late_association
     domains: dict[str, str | None] = field(default_factory=dict)  # company id -> domain
-    addresses: dict[str, str | None] = field(default_factory=dict)  # contact id -> what stands in its email field
+    addresses: dict[str, str | None] = field(default_factory=dict)  # contact id -> the text of its email field
     employers: dict[str, str] = field(default_factory=dict)  # contact id -> company id
 
     def summary(self) -> dict[str, int]:
+        """Return the number of records by kind and nature."""
         return {nature: len(ids) for nature, ids in sorted(self.ids.items())}
 
 
 class Generator:
-    """Draw lots; a CRM's own inventor builds on it. Without `messy` nothing is odd."""
+    """The base of each CRM's generator. Without `messy` it draws no oddities."""
 
     def __init__(self, draw: random.Random, *, end: int, days: float, messy: bool) -> None:
         self.draw, self.world, self.messy = draw, World(OWN_DOMAIN), messy
@@ -44,6 +45,7 @@ class Generator:
         self.own: list[tuple[str, str]] = []  # id and address of each rep
 
     def address(self, first: str, last: str, number: int, domain: str | None) -> tuple[str | None, str]:
+        """Draw the text of a contact's email field, and its nature."""
         address = f"{first}.{last}.{number}@{domain or f'{last}-{number}.com'}".lower()
         if self.odd(0.06):
             return None, "no_email"
@@ -54,6 +56,7 @@ class Generator:
         return address, ""
 
     def nature(self, natures: dict[str, float]) -> str:
+        """Draw one of `natures` by its share, or an empty text for an ordinary record."""
         if not self.messy:
             return ""
         left = self.draw.random()
@@ -64,9 +67,11 @@ class Generator:
         return ""
 
     def odd(self, share: float) -> bool:
+        """Draw whether a record is odd in one respect, with this probability."""
         return self.messy and self.draw.random() < share
 
     def note(self, crm_id: str, kind: str, nature: str) -> None:
+        """Add a generated record to the world."""
         self.world.ids[kind].append(crm_id)
         if nature:
             self.world.ids[f"{kind}.{nature}"].append(crm_id)

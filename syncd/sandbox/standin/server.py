@@ -1,4 +1,4 @@
-"""The HTTP rim that all stand-ins share: HTTP/1.1 keep-alive on loopback, faults, and the control endpoint."""
+"""The HTTP server of all stand-ins: HTTP/1.1 keep-alive on loopback, faults, and the control endpoint."""
 
 import json
 import socket
@@ -22,39 +22,41 @@ from syncd.sandbox.standin.clock import Clock
 from syncd.sandbox.standin.faults import Fault, Faults
 
 CONTROL = "/_sandbox"
-LOG_LINES = 1000  # enough for a test to look back, bounded for a bench
-POLL_S = 0.01  # how long `stop` waits for the accepting loop to notice
+LOG_LINES = 1000  # enough for a test, bounded for a benchmark
+POLL_S = 0.01  # how often the accepting loop checks for a stop
 STOP_S = 1.0  # how long `stop` waits for connections to close
-HANDSHAKE_S = 5.0  # how long a client may take over TLS, in its own thread
-DRIP_S = 0.05  # between two bytes of a drip, so that no single read of a client's lasts long
-DRIP_BYTES = 1_000_000_000  # that a drip promises: nobody is to see its end
+HANDSHAKE_S = 5.0  # time limit of a TLS handshake, in the connection's own thread
+DRIP_S = 0.05  # between two bytes of a drip, so that no single read by a client takes long
+DRIP_BYTES = 1_000_000_000  # Content-Length of a drip, which never ends
 
 
 @dataclass(slots=True)
 class Request:
-    """What a client asked."""
+    """A client's request."""
 
     method: str
     path: str  # without the query
     query: dict[str, list[str]]
     headers: Message
     body: bytes
-    target: str = ""  # path and query as they came
+    target: str = ""  # path and query, unchanged
 
     def first(self, name: str, default: str = "") -> str:
+        """Return the first value of a query parameter."""
         return self.query.get(name, [default])[0]
 
 
 @dataclass(slots=True)
 class Response:
-    """What goes back, and how much of it."""
+    """A response, and how much of it is delivered."""
 
     status: int
-    body: Any = b""  # bytes and text go out as they are, anything else as JSON
+    body: Any = b""  # bytes and text are sent unchanged, anything else as JSON
     headers: dict[str, str] = field(default_factory=dict)
     deliver: str = "whole"  # or cut, close, reset, drip
 
     def encoded(self) -> bytes:
+        """Return the body as bytes."""
         if isinstance(self.body, bytes):
             return self.body
         text = self.body if isinstance(self.body, str) else json.dumps(self.body, separators=(",", ":"))
@@ -62,30 +64,32 @@ class Response:
 
 
 class StandIn:
-    """What the stand-ins have in common; `answer` is theirs."""
+    """The base class of the stand-ins, which implement `kind` and `answer`."""
 
     def __init__(self, *, clock: Clock | None = None, latency_s: float = 0.0, seed: int = 1) -> None:
         self.clock = clock or Clock()
-        self.date: str | None = None  # served as Date instead of the clock's; empty: no Date at all
-        self.date_skew_s = 0.0  # otherwise: how far Date is ahead of the clock, while timestamps are right
-        self.latency_s = latency_s  # real time spent before each answer
+        self.date: str | None = None  # the Date header instead of the clock's; empty: no Date header
+        self.date_skew_s = 0.0  # otherwise: how far Date is ahead of the clock, while timestamps are correct
+        self.latency_s = latency_s  # real time before each response
         self.faults = Faults(seed)
         self.lock = threading.RLock()
         self.requests: Counter[str] = Counter()  # by kind
         self.log: deque[tuple[int, str, str, int]] = deque(maxlen=LOG_LINES)  # index, kind, path, status (0: none sent)
-        self.on_request: Callable[[int, str], None] | None = None  # told index (from 0) and kind before each answer
+        self.on_request: Callable[[int, str], None] | None = (
+            None  # called with index (from 0) and kind before each response
+        )
         self._index = 0
 
     def kind(self, request: Request) -> str:
-        """Name the endpoint that a request is for."""
+        """Return the name of the request's endpoint, for counters and logs."""
         raise NotImplementedError
 
     def answer(self, request: Request) -> Response:
-        """Do what the request asks."""
+        """Process the request."""
         raise NotImplementedError
 
     def orders(self) -> dict[str, Callable[..., Any]]:
-        """Return what the control endpoint offers, by name."""
+        """Return the orders of the control endpoint, by name."""
         return {
             "fault": lambda name="answer", **changes: self.faults.add(name, **changes) and None,
             "clear_faults": self.faults.clear,
@@ -97,19 +101,19 @@ class StandIn:
         }
 
     def set_date(self, text: str | None = None, *, skew_s: float = 0.0, frozen: bool = False) -> None:
-        """Serve another Date than the clock's: `text` as it is (empty: none), one that is off, one that stands still.
+        """Replace the Date header: by `text` (empty: no header), by a skewed time, or by a frozen one.
 
-        Without arguments: the clock's again.
+        Without arguments, the clock's time is served again.
         """
         self.date, self.date_skew_s = text, skew_s
         self.date = self.served_date() if frozen else text
 
     def served_date(self) -> str:
-        """Return the Date of a response made now; empty for none."""
+        """Return the Date header of a response now, or an empty text for no header."""
         return formatdate(self.clock.ms() / 1000 + self.date_skew_s, usegmt=True) if self.date is None else self.date
 
     def respond(self, request: Request) -> Response:
-        """Answer one request, faults and latency included."""
+        """Respond to one request, with faults and latency."""
         if request.path == CONTROL:
             return self._control(request)
         kind = self.kind(request)
@@ -147,12 +151,12 @@ class StandIn:
         return {"offset_s": self.clock.offset_s, "now_ms": self.clock.ms()}
 
     def _control(self, request: Request) -> Response:
-        """Obey one order, or a list of them; a wrong one is a 400 that says why."""
+        """Obey one order, or a list of them. An invalid order gets a 400 with the reason."""
         try:
             orders = json.loads(request.body)
             results = [self._obey(order) for order in (orders if isinstance(orders, list) else [orders])]
             return Response(200, json.dumps(results if isinstance(orders, list) else results[0]))
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with an order, its author wants to read it
+        except Exception as error:  # noqa: BLE001 - the author of an order needs to read any error
             return Response(400, {"error": f"{type(error).__name__}: {error}"})
 
     def _obey(self, order: dict[str, Any]) -> Any:
@@ -184,7 +188,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve
 
     def _send(self, answer: Response) -> None:
-        """Write head and body at once, or as much of them as the answer says."""
+        """Write head and body in one call, or the part of them that `deliver` allows."""
         if answer.deliver in ("close", "reset"):
             self._hang_up(reset=answer.deliver == "reset")
             return
@@ -210,7 +214,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _hang_up(self, *, reset: bool) -> None:
         self.close_connection = True
-        if reset:  # a linger of 0 makes close() send an RST; every file on the socket must go first
+        if reset:  # a linger of 0 makes close() send an RST, if every file on the socket is closed first
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.rfile.close()
             self.wfile.close()
@@ -218,11 +222,11 @@ class _Handler(BaseHTTPRequestHandler):
             raise ConnectionAbortedError("reset on order")
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing: the stand-in keeps its own log."""
+        """Print nothing, because the stand-in keeps its own log."""
 
 
 class Server(ThreadingHTTPServer):
-    """One stand-in on one loopback port, over TLS when there is a context for it."""
+    """One stand-in on one loopback port, over TLS if a context is given."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -235,34 +239,40 @@ class Server(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
+        """Return the base URL."""
         return f"{'http' if self.tls is None else 'https'}://127.0.0.1:{self.server_address[1]}"
 
     def start(self) -> None:
+        """Serve in a daemon thread."""
         threading.Thread(target=self.serve_forever, args=(POLL_S,), daemon=True).start()
 
     def stop(self) -> None:
-        """Stop serving, hang up on everybody and wait shortly until all sockets are closed."""
+        """Stop serving, close all connections, and wait up to STOP_S until their sockets are closed."""
         self.stand_in.faults.clear()
         self.shutdown()
         self.server_close()
         for connection in list(self._open):
-            _quietly(socket.socket.shutdown, connection, socket.SHUT_RDWR)  # a TLS socket's own would break its thread
+            _quietly(
+                socket.socket.shutdown, connection, socket.SHUT_RDWR
+            )  # shutdown() of a TLS socket would break its thread
         give_up = time.monotonic() + STOP_S
         while self._open and time.monotonic() < give_up:
             time.sleep(0.001)
 
     def server_bind(self) -> None:
-        # HTTPServer would ask DNS for its own name here, which can take seconds.
+        """Bind without the DNS look-up of HTTPServer, which can take seconds."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = "127.0.0.1", self.server_address[1]
 
     def get_request(self) -> tuple[Any, Any]:
+        """Accept a connection."""
         connection, address = super().get_request()
-        if self.tls is not None:  # the handshake waits for the connection's own thread: it may take long or never come
+        if self.tls is not None:  # the connection's own thread does the handshake, which may take long or never happen
             connection = self.tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         return connection, address
 
     def finish_request(self, request: Any, client_address: Any) -> None:
+        """Do the TLS handshake, then handle the connection."""
         if self.tls is not None:
             request.settimeout(HANDSHAKE_S)
             request.do_handshake()
@@ -270,15 +280,17 @@ class Server(ThreadingHTTPServer):
         super().finish_request(request, client_address)
 
     def process_request(self, request: Any, client_address: Any) -> None:
+        """Handle the connection in a thread, and remember its socket for `stop`."""
         self._open.add(request)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
+        """Close the connection."""
         super().shutdown_request(request)
         self._open.discard(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        # A client that went away is no news, nor is one that does not trust the certificate.
+        """Ignore clients that disconnect or distrust the certificate. Other errors are printed."""
         if not isinstance(sys.exception(), ConnectionError | ssl.SSLError | TimeoutError):
             super().handle_error(request, client_address)
 
