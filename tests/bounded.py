@@ -1,6 +1,6 @@
-"""Make one request after another to a server, and tell how each ended and the most memory it took so far.
+"""Make requests to a server, and print how each ended and the peak memory so far.
 
-A process of its own, for `test_bounds.py`: python tests/bounded.py recotap|hubspot|salesforce URL CA_FILE COUNT
+`test_bounds.py` runs this as a process: python tests/bounded.py recotap|hubspot|salesforce URL CA_FILE COUNT
 """
 
 import json
@@ -57,7 +57,7 @@ def context() -> Context:
 
 
 def peak_mib() -> float:
-    """Read it from the kernel: getrusage counts what the parent held when it started this process."""
+    """Return the peak memory from the kernel, because getrusage includes the parent's at the fork."""
     return next(int(line.split()[1]) for line in Path("/proc/self/status").open() if line.startswith("VmHWM")) / 1024
 
 

@@ -1,4 +1,4 @@
-"""`syncd run` in a process of its own, as its user meets it: its log, its signals, what it tells systemd."""
+"""`syncd run` as a separate process: its log, its signals and its messages to systemd."""
 
 import json
 import os
@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-PATIENCE_S = 20.0  # for what takes a second or two on a quiet machine
+PATIENCE_S = 20.0  # seconds, for events that take a second or two on an idle machine
 
 
 def wait_until(true: Callable[[], Any], *, at_most: float = PATIENCE_S, what: str = "") -> Any:
-    """Return what `true` returns once it is true; AssertionError when it does not come to that in time."""
+    """Return the first true result of `true`. Raises AssertionError after `at_most` seconds."""
     ends = time.monotonic() + at_most
     while not (found := true()):
         assert time.monotonic() < ends, f"not within {at_most:g} s: {what or true}"
@@ -26,7 +26,7 @@ def wait_until(true: Callable[[], Any], *, at_most: float = PATIENCE_S, what: st
 
 
 class Daemon:
-    """One `syncd run`, and what it has said so far."""
+    """One `syncd run` and its output so far."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", log: Path, manager: socket.socket) -> None:
         self.process = process
@@ -37,18 +37,18 @@ class Daemon:
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        """The log so far, line by line."""
+        """Return the log so far, line by line."""
         text = self._log.read_text()
         return [
             json.loads(line) for line in text.splitlines(keepends=True) if line.startswith("{") and line[-1] == "\n"
         ]
 
     def said(self, event: str) -> list[dict[str, Any]]:
-        """Return the lines of one event."""
+        """Return the log lines of one event."""
         return [line for line in self.lines if line["event"] == event]
 
     def hear(self, event: str, count: int = 1, *, at_most: float = PATIENCE_S) -> dict[str, Any]:
-        """Wait for the `count`-th line of an event, and return it."""
+        """Wait for the `count`-th log line of an event, and return it."""
         wait_until(
             lambda: len(self.said(event)) >= count or self.process.poll() is not None, at_most=at_most, what=event
         )
@@ -58,7 +58,7 @@ class Daemon:
 
     @property
     def told(self) -> list[tuple[float, str]]:
-        """What systemd was told so far: when, by time.monotonic, and what."""
+        """Return the messages to systemd so far, each with its time.monotonic."""
         while self._manager.fileno() >= 0:
             try:
                 self._told.append((time.monotonic(), self._manager.recv(4096).decode()))
@@ -68,7 +68,7 @@ class Daemon:
 
     @property
     def status(self) -> str:
-        """The last STATUS that it told systemd."""
+        """Return the last STATUS sent to systemd."""
         lines = [message for _, message in self.told if message.startswith("STATUS=")]
         return lines[-1].removeprefix("STATUS=") if lines else ""
 
@@ -76,18 +76,18 @@ class Daemon:
         self.process.send_signal(number)
 
     def wait(self, *, at_most: float = PATIENCE_S) -> int:
-        """Wait for its end and return its exit code."""
+        """Wait until it exits, and return its exit code."""
         return self.process.wait(at_most)
 
     def stop(self, *, at_most: float = PATIENCE_S) -> int:
-        """Ask for its end, and return its exit code."""
+        """Send SIGTERM, wait, and return its exit code."""
         self.signal(signal.SIGTERM)
         return self.wait(at_most=at_most)
 
 
 @contextmanager
 def daemon(config: Path, *, watchdog_s: float | None = None, **environ: str) -> Iterator[Daemon]:
-    """Run it under a manager that listens as systemd does; it does not outlive the context."""
+    """Run the daemon under a fake systemd. It is killed at the end of the context."""
     log, address = config.with_suffix(".log"), str(config.parent / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, log.open("wb") as output:
         manager.bind(address)
@@ -101,11 +101,11 @@ def daemon(config: Path, *, watchdog_s: float | None = None, **environ: str) -> 
         try:
             yield running
         except BaseException:
-            print(log.read_text())  # pytest shows it with what failed
+            print(log.read_text())  # pytest shows it with the failure
             raise
         finally:
             if process.poll() is None:
                 process.kill()
             process.wait()
-            assert running.told is not None, "what it told last is read while the socket is open"
+            assert running.told is not None, "the last messages are read while the socket is open"
             Path(address).unlink()

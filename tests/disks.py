@@ -1,4 +1,4 @@
-"""Small file systems of their own, to fill and to make read-only."""
+"""Small file systems that tests fill or make read-only."""
 
 import ctypes
 import os
@@ -11,7 +11,7 @@ import pytest
 
 @contextmanager
 def mounted(at: Path, options: str) -> Iterator[Path]:
-    """Mount a small file system of its own; skip where that is not allowed."""
+    """Mount a small file system. The test is skipped if that is not allowed."""
     at.mkdir(exist_ok=True)
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.mount(b"tmpfs", os.fsencode(at), b"tmpfs", 0, options.encode()) != 0:
@@ -23,14 +23,14 @@ def mounted(at: Path, options: str) -> Iterator[Path]:
 
 
 def read_only(at: Path, *, yes: bool = True) -> None:
-    """Make what is mounted there read-only, or not."""
+    """Remount a file system as read-only, or as writable."""
     libc = ctypes.CDLL(None, use_errno=True)
     remount, readonly = 32, 1
     assert libc.mount(b"tmpfs", os.fsencode(at), b"tmpfs", remount | (readonly if yes else 0), None) == 0
 
 
 def fill(disk: Path) -> Path:
-    """Leave no byte free on `disk`; return the file that takes it all."""
+    """Fill `disk` completely, and return the file that does so."""
     filler = disk / "filler"
     with filler.open("wb", buffering=0) as taken, suppress(OSError):
         while taken.write(b"x" * 4096):

@@ -1,8 +1,8 @@
 """Run command lines in forked children, so that one import of syncd serves them all.
 
-A child differs from a process of its own in one thing: its modules are imported already. Before it runs
-the command it opens, closes or redirects its streams as a shell would, then makes Python's streams over
-them as Python does when it starts. It ends as a process does: by SystemExit, and by Python's finalization.
+A child differs from a new process only in its imported modules. Before it runs the command, it opens, closes or
+redirects its streams as a shell does, then creates Python's streams over them as Python does at its start. It ends
+like any process, by SystemExit and Python's finalization.
 """
 
 import importlib
@@ -20,7 +20,7 @@ from syncd.cli import main as cli
 
 ROOT = Path(__file__).parents[1]
 
-# What a shell would write for each.
+# The shell syntax of each.
 STREAMS = {
     "as usual": "", "no stderr": "2>&-", "no stdout": ">&-", "no stdin": "<&-", "none at all": "<&- >&- 2>&-",
     "full stdout": ">/dev/full", "full stderr": "2>/dev/full", "gone reader": "| head -0",
@@ -28,7 +28,7 @@ STREAMS = {
 
 
 def _redirect(streams: str, out: int, err: int) -> None:
-    """Lead 0, 1 and 2 to where `streams` says."""
+    """Redirect 0, 1 and 2 as `streams` names it."""
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(out, 1)
     os.dup2(err, 2)
@@ -47,7 +47,7 @@ def _redirect(streams: str, out: int, err: int) -> None:
 
 
 def _standard(number: int, like: Any) -> Any:
-    """Return what Python makes of a standard stream when it starts: None if it is closed."""
+    """Return a standard stream as Python creates it at its start, or None if it is closed."""
     try:
         os.fstat(number)
     except OSError:
@@ -58,7 +58,7 @@ def _standard(number: int, like: Any) -> Any:
 
 
 def _child(case: dict[str, Any], out: int, err: int) -> NoReturn:
-    before = sys.stdin, sys.stdout, sys.stderr  # how this interpreter makes them
+    before = sys.stdin, sys.stdout, sys.stderr  # as this interpreter creates them
     _redirect(case["streams"], out, err)
     made = [_standard(number, like) for number, like in enumerate(before)]
     sys.stdin, sys.stdout, sys.stderr = made
@@ -81,7 +81,7 @@ def _run(case: dict[str, Any]) -> dict[str, Any]:
 
 
 def run(cases: list[dict[str, Any]], environ: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Run cases one after another: `line`, a list of arguments, and `streams`, a name of STREAMS."""
+    """Run cases in turn. Each has `line`, a list of arguments, and `streams`, a name of STREAMS."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-m", "tests.forked"], cwd=ROOT, env={**os.environ, **environ},
         input=json.dumps(cases), capture_output=True, text=True, timeout=100, check=False,
@@ -92,7 +92,7 @@ def run(cases: list[dict[str, Any]], environ: Mapping[str, str]) -> list[dict[st
 
 
 def _preload(cases: list[dict[str, Any]]) -> None:
-    """Import what the commands of `cases` import, the heavy part only if one of them does."""
+    """Import the modules of the commands of `cases`, and the large ones only if needed."""
     commands = {case["line"][0] for case in cases}
     modules = ["syncd.cli.commands", "syncd.config", "syncd.cli.render"]
     if any(not name.startswith("-") for name in commands):
@@ -104,7 +104,7 @@ def _preload(cases: list[dict[str, Any]]) -> None:
 
 
 def main() -> None:
-    """Read cases, run them, and write what came of each."""
+    """Read cases, run them, and write their results."""
     cases = json.load(sys.stdin)
     _preload(cases)
     told = json.dumps([_run(case) for case in cases])

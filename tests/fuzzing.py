@@ -1,7 +1,7 @@
-"""Run the real clients against responses in memory, and judge what came of them.
+"""Run the real clients against responses in memory, and check the results.
 
-The wire alone is replaced: HTTP is parsed by h11 and http.client as in earnest, from bytes. An `Example` says what is
-asked and how some kinds of requests are answered; all others are answered as the CRM would.
+Only the wire is replaced: h11 and http.client parse HTTP from bytes as usual. An `Example` names the calls and the
+responses to some kinds of requests. All other requests get the CRM's usual responses.
 """
 
 import gzip
@@ -37,10 +37,10 @@ DOCUMENTS: Mapping[str, Mapping[str, Sequence[Any]]] = {
     name: json.loads((CORPUS / f"{name}.json").read_text(encoding="utf-8")) for name in SERVERS
 }
 SENT = ("crm-call-1", "crm-call-2", "crm-email-3")
-REQUESTS_MOST = 3_000  # of one example: beyond that it does not end
+REQUESTS_MOST = 3_000  # the most requests of one example; more mean that it does not end
 RELATED = ("contacts read", "companies read", "associations", "owners", "property")
 SALESFORCE = ("token", "describe", "more", "users", "query", "composite", "batch")
-# What is asked, and the kinds of requests that this takes.
+# The calls, and the kinds of requests that each makes.
 ACTS: Mapping[str, Mapping[str, Sequence[str]]] = {
     "recotap": {"post": ["post"], "post again": ["post"], "check": ["post"]},
     "hubspot": {
@@ -70,11 +70,11 @@ RULES = Rules(own_domains=frozenset({"lanternfield.example"}))
 
 @dataclass(frozen=True)
 class Example:
-    """One conversation."""
+    """One call and the responses to its requests."""
 
     server: str
     act: str
-    answers: Mapping[str, str]  # kind of request: raw HTTP, a character a byte
+    answers: Mapping[str, str]  # kind of request -> raw HTTP, one character per byte
 
     @classmethod
     def of(cls, kept: Any) -> "Example":
@@ -85,7 +85,7 @@ class Example:
 
 
 def found() -> list[Example]:
-    """Return the examples in which a fault was found once."""
+    """Return the examples that once found a bug."""
     return [Example.of(kept) for kept in json.loads((CORPUS / "found.json").read_text(encoding="utf-8"))]
 
 
@@ -96,7 +96,7 @@ def plain(document: Any, status: str = "200 OK") -> bytes:
 
 
 def run(example: Example) -> None:
-    """Run it; AssertionError or a foreign exception if a promise is broken."""
+    """Run an example. AssertionError or an exception other than SyncdError means a broken promise."""
     try:
         (_recotap if example.server == "recotap" else _crm)(example)
     except SyncdError as error:
@@ -106,7 +106,7 @@ def run(example: Example) -> None:
 def _told(error: SyncdError) -> None:
     f"{error.message}{error.hint}".encode()
     assert not re.search(r"amber-bolts|Mira|Copperwell|Cleo", error.message + error.hint)
-    assert int(error.exit_code) in (69, 77), "the server's fault, or a key's, and never a bug"
+    assert int(error.exit_code) in (69, 77), "the server or a key is at fault, never a bug"
 
 
 # -- Recotap ------------------------------------------------------------------------------
@@ -154,11 +154,11 @@ def _recotap(example: Example) -> None:
         if judged.verdict in (Verdict.CREATED, Verdict.DUPLICATE):
             assert is_proven(raw, name, judged.verdict), (name, judged)
     if re.match(rb"HTTP/1\.[01] 20[01]\b", raw):
-        assert answer.outcome == "answered" or answer.stored, "it may have been stored"
+        assert answer.outcome == "answered" or answer.stored, "the items may have been stored"
 
 
 def is_proven(raw: bytes, name: str, verdict: Verdict) -> bool:
-    """Say whether a 200 or 201 holds an item of that id with that status; read by another parser, item by item."""
+    """Return whether a 200 or 201 contains an item with that id and status. It uses a separate parser."""
     head, _, body = raw.partition(b"\r\n\r\n")
     if not re.match(rb"HTTP/1\.[01] 20[01]\b", head):
         return False
@@ -188,7 +188,7 @@ def _bare(text: Any) -> Any:
 
 
 class _Socket:
-    """A connection that answers what was written to it."""
+    """A connection that responds to the bytes written to it."""
 
     def __init__(self, respond: Callable[[bytes], bytes]) -> None:
         self._respond = respond
@@ -212,7 +212,7 @@ class _Socket:
 
 @contextmanager
 def wired(respond: Callable[[bytes], bytes]) -> Iterator[None]:
-    """Answer each request of the pools by `respond`, each over a connection of its own."""
+    """Respond to each request of the pools by `respond`, over a new connection each time."""
 
     def connect(self: Any) -> None:
         self.sock, self.is_verified = _Socket(respond), True
@@ -225,7 +225,7 @@ def wired(respond: Callable[[bytes], bytes]) -> Iterator[None]:
         mock.patch.object(plain_one, "connect", connect), mock.patch.object(secure, "connect", connect),
         mock.patch.object(plain_one, "is_connected", property(is_connected)),
         mock.patch.object(secure, "is_connected", property(is_connected)),
-        mock.patch("ssl.SSLContext.load_default_certs"),  # 25 ms of what no example needs
+        mock.patch("ssl.SSLContext.load_default_certs"),  # 25 ms, and no example needs them
         mock.patch.dict("os.environ", {"FUZZ_SECRET": "invented-secret", "NO_PROXY": "*"}),
     ):  # fmt: skip
         yield
@@ -238,7 +238,7 @@ def _crm(example: Example) -> None:
     def answer(request: bytes) -> bytes:
         nonlocal count
         count += 1
-        assert count <= REQUESTS_MOST, "it does not end"
+        assert count <= REQUESTS_MOST, "the requests do not end"
         head, _, body = request.partition(b"\r\n\r\n")
         target = head.split(b" ")[1].decode("latin-1")
         kind, document = respond(target, body.decode("latin-1"))
@@ -285,7 +285,7 @@ def _act(source: Connector, example: Example) -> None:
 
 
 def _sent(source: Connector, stream: str, record: Any) -> None:
-    """Go the way to the payload, as the engine does; an odd record may be Unreadable, and nothing else."""
+    """Build the payload as the engine does. An odd record may raise only SyncdError."""
     f"{record}".encode()
     try:
         draft = source.normalize(stream, record)

@@ -1,4 +1,4 @@
-"""Things that somebody may put in the place of a file, and a way to see whether anything was changed."""
+"""Objects that an attacker may put in place of a file, and snapshots of a folder."""
 
 import os
 import socket
@@ -18,7 +18,7 @@ NOBODY = 65534
 
 
 def plant(kind: str, path: Path, *, target: bytes = b"theirs") -> Path:
-    """Put something of a kind under a name; what a link leads to is in the directory `theirs` beside it."""
+    """Create an object of a kind at `path`. The targets of links are in the directory `theirs` beside it."""
     theirs = path.parent / "theirs"
     theirs.mkdir(exist_ok=True)
     file = theirs / f"{path.name}.target"
@@ -54,7 +54,7 @@ def plant(kind: str, path: Path, *, target: bytes = b"theirs") -> Path:
 
 
 def state(folder: Path) -> dict[str, Any]:
-    """Return everything below `folder` by name: what it is, whose, its mode, when it was written, what it holds."""
+    """Return the type, owner, mode, time and content of everything below `folder`, by name."""
     found: dict[str, Any] = {}
     for path in sorted(folder.rglob("*")):
         status = path.lstat()
@@ -65,7 +65,7 @@ def state(folder: Path) -> dict[str, Any]:
 
 
 def as_user(uid: int, act: Callable[[], str]) -> str:
-    """Return what `act` returns in a process of another user."""
+    """Return the result of `act` in a process of another user."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:

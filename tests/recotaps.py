@@ -1,7 +1,7 @@
-"""Recotaps in memory for the tests of sending, and a desk that makes passes over a real ledger with them.
+"""Fakes of Recotap in memory, and a fixture that sends from a real ledger to them.
 
-`Recotap` obeys what it is sent and answers as the vendor's does: its answers are bodies that `answers.read` has to
-understand. `Hand` answers when and what the test says. Neither sleeps; `Clock` moves when the desk has to wait.
+`Recotap` obeys its requests and responds with bodies like the vendor's, which `responses.read` parses. `ManualPoster`
+waits for the test's response. Neither sleeps, and `Clock` moves if the fixture has to wait.
 """
 
 import json
@@ -26,11 +26,11 @@ from syncd.recotap import responses
 from syncd.recotap.responses import BatchResult
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
-PATIENCE_S = 20.0  # after which a test that waits for a thread fails instead
+PATIENCE_S = 20.0  # seconds that a test waits for a thread before it fails
 
 
 class Clock:
-    """Wall clock and monotonic clock in one; it moves when told to."""
+    """A wall clock and monotonic clock that only the test moves."""
 
     def __init__(self) -> None:
         self.at = START
@@ -49,27 +49,29 @@ class Clock:
 
 @dataclass
 class AfterWork:
-    """Do what the POST asks, then let this stand in for the answer."""
+    """A response that replaces the real one after the POST is processed."""
 
     then: Any
 
 
 @dataclass
 class Recotap:
-    """A create-only store: validates whole bodies first, then each item has its own outcome."""
+    """A create-only store. It validates the whole body first, then processes each item by itself."""
 
     concurrency: int = 4
-    style: str = "nested"  # of a 400: nested, flat or opaque
-    poison: set[str] = field(default_factory=set)  # refuse the whole body
-    fells: set[str] = field(default_factory=set)  # 500 whenever one is in the body, nothing stored
+    style: str = "nested"  # the form of a 400: nested, flat or opaque
+    poison: set[str] = field(default_factory=set)  # ids for which the whole body is refused
+    fells: set[str] = field(default_factory=set)  # ids for which the body gets a 500, with nothing stored
     fails: dict[str, str] = field(default_factory=dict)  # id to error text
     skips: set[str] = field(default_factory=set)
-    omits: Counter[str] = field(default_factory=Counter)  # stored, but missing from the results, so many times
-    most: int = 50  # items in one body; more is a 413
-    too_large: set[str] = field(default_factory=set)  # 413 whenever one is in the body
-    script: list[Any] = field(default_factory=list)  # answers to the next POSTs: (status, headers, body), None: work
-    when: Callable[[int], Any] = lambda number: None  # the same, by the number of the POST
-    watch: Callable[[Sequence[str]], None] = lambda ids: None  # called before anything is done
+    omits: Counter[str] = field(default_factory=Counter)  # id -> how often it is stored but omitted from the results
+    most: int = 50  # items in one body; more get a 413
+    too_large: set[str] = field(default_factory=set)  # ids for which the body gets a 413
+    script: list[Any] = field(
+        default_factory=list
+    )  # responses to the next POSTs: (status, headers, body); None: a normal one
+    when: Callable[[int], Any] = lambda number: None  # the same, by the POST's number
+    watch: Callable[[Sequence[str]], None] = lambda ids: None  # called before a POST is processed
     stored: Counter[str] = field(default_factory=Counter)
     bodies: dict[str, str] = field(default_factory=dict)
     posts: list[list[str]] = field(default_factory=list)
@@ -147,7 +149,7 @@ class Recotap:
 
 
 class Held:
-    """One POST that waits for the test's answer."""
+    """A POST that waits for the test's response."""
 
     def __init__(self, ids: list[str]) -> None:
         self.ids = ids
@@ -161,7 +163,7 @@ class Held:
 
 
 class Hand:
-    """A poster in the test's hand: each POST waits until the test answers it."""
+    """A poster whose POSTs each wait for the test's response."""
 
     def __init__(self) -> None:
         self._held: SimpleQueue[Held] = SimpleQueue()
@@ -177,7 +179,7 @@ class Hand:
         return self._held.get(timeout=PATIENCE_S)
 
     def let_go(self) -> None:
-        """Answer whatever still waits, so that no thread outlives its test."""
+        """Respond to every waiting POST, so that no thread outlives its test."""
         for held in self._all:
             held.answer(LOST)
 
@@ -192,12 +194,12 @@ NO_CONNECTION = BatchResult("unreachable", "no connection")
 
 
 def all_created(ids: Iterable[str]) -> BatchResult:
-    """Answer 200: all stored."""
+    """Return the result of a 200 in which all items are created."""
     return BatchResult("answered", verdicts={name: responses.ItemResult(Verdict.CREATED) for name in ids})
 
 
 class Desk:
-    """A ledger on disk and passes over it, as the engine makes them, without a CRM."""
+    """A ledger on disk and sending passes over it like the engine's, without a CRM."""
 
     def __init__(self, ledger: Ledger, poster: Poster, *, concurrency: int = 4, seed: int = 1) -> None:
         self.ledger = ledger
@@ -210,7 +212,7 @@ class Desk:
         self.max_age = timedelta(days=7)
 
     def book(self, *names: str, at: datetime | None = None) -> list[str]:
-        """Book pending activities by name, the first the oldest."""
+        """Book pending activities by name, oldest first."""
         first = at or START - timedelta(days=1)
         readings = [
             Reading(
@@ -223,31 +225,31 @@ class Desk:
         return list(names)
 
     def book_many(self, count: int, prefix: str = "a", *, at: datetime | None = None) -> list[str]:
-        """Book `count` activities, named in the order of their age."""
+        """Book `count` activities, oldest first, and return their names."""
         return self.book(*(f"{prefix}-{number:04}" for number in range(count)), at=at)
 
     def push(self, poster: Poster | None = None) -> Push:
-        """Begin a pass's sending."""
+        """Start the sending of a pass."""
         return Push(
             self.ledger, poster or self.poster, concurrency=self.concurrency, max_age=self.max_age,
             now=self.clock.now, monotonic=self.clock.monotonic, answered=self.returned.put, rng=self.random,
         )  # fmt: skip
 
     def settle(self, push: Push) -> None:
-        """Settle the next POST that comes back."""
+        """Settle the next POST that returns."""
         push.settle(self.returned.get(timeout=PATIENCE_S))
 
     def run(self, push: Push, *, most_posts: int = 10_000) -> Push:
-        """Send and settle until nothing is left, as the engine does; waits move the clock."""
+        """Send and settle until nothing is left, as the engine does. Waits move the clock."""
         while True:
             push.pump()
-            assert push.totals.posts <= most_posts, "a pass without an end"
+            assert push.totals.posts <= most_posts, "the pass does not end"
             if push.in_flight:
                 self.settle(push)
             elif push.idle:
                 break
             else:
-                assert push.wait_s() > 0, "something is left, nothing is on its way and nothing holds it up"
+                assert push.wait_s() > 0, "activities are left, but none is in flight and nothing delays them"
                 self.clock.tick(push.wait_s())
         push.close()
         return push
@@ -258,11 +260,11 @@ class Desk:
         return push.totals, push.stop
 
     def row(self, name: str) -> dict[str, Any]:
-        """Return an activity's row as a stranger reads it."""
+        """Return an activity's row, read through a separate connection."""
         return self.rows(f"SELECT * FROM activities WHERE external_activity_id = '{name}'")[0]
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
-        """Ask through a connection of its own: only what is committed."""
+        """Return the rows of a query through a separate connection, which sees only committed ones."""
         with closing(sqlite3.connect(self.ledger.handle.path)) as connection:
             connection.row_factory = sqlite3.Row
             return [dict(row) for row in connection.execute(sql)]
@@ -274,7 +276,7 @@ class Desk:
         return Counter(row["verdict"] for row in self.rows(f"SELECT verdict FROM activities WHERE state = '{state}'"))
 
     def attempts(self, name: str) -> list[str]:
-        """Return the verdicts on one activity, the oldest first."""
+        """Return the verdicts on one activity, oldest first."""
         return [attempt["verdict"] for attempt in self.ledger.explain(name)["attempts"]]
 
     def paused_until(self) -> datetime | None:
@@ -283,13 +285,13 @@ class Desk:
 
 
 def payload(name: str) -> str:
-    """Return the JSON object of an invented activity."""
+    """Return the payload of an invented activity as JSON."""
     person = {"email": f"{name}@amber-bolts.example", "name": "Kaya Ivorstone", "phone": "+1 415 555 0101"}
     return json.dumps({"externalActivityId": name, "activityType": "call", "callTitle": "Roof", "contacts": [person]})
 
 
 @contextmanager
 def opened(path: Path, poster: Poster, **how: Any) -> Iterator[Desk]:
-    """Open a ledger with a desk over it."""
+    """Open a ledger and yield a fixture over it."""
     with LedgerHandle(path / "ledger.db").open() as ledger:
         yield Desk(ledger, poster, **how)

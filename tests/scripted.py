@@ -1,4 +1,4 @@
-"""A server that answers as a test scripts it, byte by byte if need be, plain or over TLS."""
+"""A server with scripted responses, byte by byte if necessary, with or without TLS."""
 
 import ssl
 import time
@@ -6,11 +6,11 @@ from collections.abc import Callable
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import Any
 
-Answering = Callable[[Any, str], None]  # told the writable end and the request's head
+Answering = Callable[[Any, str], None]  # called with the writable end and the request's head
 
 
 class Scripted(ThreadingTCPServer):
-    """Answers every request, and keeps what it was asked; with `trust`, over TLS."""
+    """Responds to every request and keeps the requests. With `trust` it uses TLS."""
 
     daemon_threads = True
 
@@ -34,7 +34,7 @@ class Scripted(ThreadingTCPServer):
             super().finish_request(secure, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up on a drip is what we want."""
+        """Ignore the error, because clients are expected to close a dripping connection."""
 
 
 class _Requests(StreamRequestHandler):
@@ -58,7 +58,7 @@ class _Requests(StreamRequestHandler):
 
 
 def whole(body: str | bytes, *, status: str = "200 OK", **headers: str) -> Answering:
-    """The whole answer at once; in a header's name `_` stands for `-`."""
+    """Send a complete response at once. In a header's name, `_` means `-`."""
     content = body.encode() if isinstance(body, str) else body
     lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
     head = f"HTTP/1.1 {status}\r\nContent-Length: {len(content)}\r\n{lines}\r\n".encode()
@@ -66,7 +66,7 @@ def whole(body: str | bytes, *, status: str = "200 OK", **headers: str) -> Answe
 
 
 def drip(head: bytes, text: bytes) -> Answering:
-    """Send a byte every 50 ms, for 20 s: no single read would ever time out."""
+    """Send a byte every 50 ms for 20 s, so that no single read times out."""
 
     def answer(wire: Any, _: str) -> None:
         wire.write(head)

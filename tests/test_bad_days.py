@@ -1,4 +1,4 @@
-"""Bad days of the machine that syncd runs on: the clock, the disk, the network; what `sync` says and `run` survives."""
+"""Faults of the machine: clock, disk and network. `sync` reports them, and `run` survives them."""
 
 import os
 import shutil
@@ -30,7 +30,7 @@ def passes(running: Daemon) -> int:
 
 
 def goes_on(running: Daemon, *, by: int = 3, at_most: float = 30) -> None:
-    """See that further passes come."""
+    """Assert that further passes are made."""
     running.hear("pass.finished", passes(running) + by, at_most=at_most)
 
 
@@ -39,7 +39,7 @@ def goes_on(running: Daemon, *, by: int = 3, at_most: float = 30) -> None:
 
 @pytest.fixture(scope="session")
 def shim(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The library that moves the wall clock of a process alone."""
+    """Build the library that moves the wall clock of one process."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None and not os.environ.get("CI"):
         pytest.skip("needs a C compiler")
@@ -63,7 +63,7 @@ class Clock:
 
 @pytest.fixture
 def clocked(live: World, shim: str, tmp_path: Path) -> Iterator[tuple[Daemon, Clock]]:
-    """A daemon that makes passes often, and its wall clock."""
+    """A daemon with frequent passes, and its wall clock."""
     clock = Clock(tmp_path / "ahead")
     live.calls(2)
     with daemon(often(live), LD_PRELOAD=shim, WALL_CLOCK_AHEAD=str(clock.file)) as running:
@@ -75,7 +75,7 @@ def clocked(live: World, shim: str, tmp_path: Path) -> Iterator[tuple[Daemon, Cl
 
 @pytest.mark.parametrize("by_s", [-30, -3600, 7200, -20 * 365 * 86400])
 def test_a_clock_that_is_set_stops_nothing_and_brings_no_burst(live: World, clocked, by_s: int) -> None:
-    """With APScheduler 3.11.3 as it is, no pass comes after a step back until the clock has caught up."""
+    """Unmodified APScheduler 3.11.3 makes no pass after a step back until the clock has caught up."""
     running, clock = clocked
     clock.set(by_s)
     said = running.hear("clock.set", at_most=5)
@@ -93,15 +93,15 @@ def test_a_clock_that_is_set_stops_nothing_and_brings_no_burst(live: World, cloc
 
 
 def test_what_waits_and_what_pauses_is_not_lost_in_a_future_that_was_none(live: World, clocked) -> None:
-    """A back-off and a pause that were booked by a clock two years ahead hold nothing up once it is right again."""
+    """A back-off and a pause booked two years ahead delay nothing after the clock is corrected."""
     running, clock = clocked
     down = live.recotap.faults.add("unavailable", match="sales-activities", count=None)
     live.calls(1)
-    running.hear("push.failed")  # it is pending: a call that is new under a wrong clock is not sent at all
+    running.hear("push.failed")  # pending, because a new call is not sent under a wrong clock
     clock.set(2 * 365 * 86400)
     running.hear("clock.set", at_most=5)
     live.recotap.faults.add(Fault(match="sales-activities", status=429, headers={"Retry-After": "3600"}, count=1))
-    down.count = 0  # once more, then comes the 429
+    down.count = 0  # one more POST, then the 429
     wait_until(lambda: [line for line in running.said("push.failed") if "pause" in line["error"]])
     clock.set(0)
     running.hear("clock.set", 2, at_most=5)
@@ -113,7 +113,7 @@ def test_what_waits_and_what_pauses_is_not_lost_in_a_future_that_was_none(live: 
 
 @pytest.fixture
 def disk(live: World) -> Iterator[Path]:
-    """A small disk of its own for the ledger."""
+    """A small file system for the ledger."""
     with mounted(live.ledger.parent, "size=2m") as disk:
         yield disk
 
@@ -171,7 +171,10 @@ def test_a_state_directory_that_is_read_only_is_74_for_run_and_for_sync(
 
 
 def test_the_daemon_outlives_a_state_directory_that_is_read_only_for_a_while(live: World, disk: Path) -> None:
-    """No mount with open files turns read-only, as an ext4 with errors does: here the directory's files go first."""
+    """The daemon outlives a ledger's directory that cannot be written for a while.
+
+    An ext4 with errors turns read-only with open files. A tmpfs cannot, so the directory's files are removed first.
+    """
     live.calls(1)
     with daemon(often(live)) as running:
         wait_until(lambda: len(live.delivered) == 1)
@@ -180,7 +183,7 @@ def test_the_daemon_outlives_a_state_directory_that_is_read_only_for_a_while(liv
         for part in disk.glob("*.db*"):
             if part.suffix != ".lock":
                 part.unlink()
-        (disk / "ledger.db").mkdir()  # what stands there cannot be opened
+        (disk / "ledger.db").mkdir()  # its entry cannot be opened
         assert running.hear("pass.failed")["hint"]
         (disk / "ledger.db").rmdir()
         for part in moved.iterdir():

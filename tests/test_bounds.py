@@ -1,4 +1,4 @@
-"""No response costs more than 200 MiB, whatever its encoding, framing or shape. Real sockets, own process."""
+"""No response takes more than 200 MiB of memory. These tests use real sockets and a separate process."""
 
 import gzip
 import json
@@ -36,7 +36,7 @@ ENVELOPES = {"recotap": (b'{"data":{"x":', b"}}"), "hubspot": (b'{"results":[],"
 
 
 class Case(NamedTuple):
-    """A response, and how the request must end: `said` of a good status, the status of another."""
+    """A response, and the expected end of its request: `said` for a good status, otherwise the status."""
 
     name: str
     head: list[str]
@@ -47,7 +47,7 @@ class Case(NamedTuple):
 
 @cache
 def bomb() -> bytes:
-    """300 MiB of spaces in some 300 kB."""
+    """Return 300 MiB of spaces in about 300 kB."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     return b"".join([*(packer.compress(b" " * MIB) for _ in range(300)), packer.flush()])
 
@@ -112,7 +112,7 @@ def chunks(parts: Iterable[bytes]) -> Iterator[bytes]:
 def answer(case: Case, wire) -> None:
     wire.write(f"HTTP/1.1 {case.status} X\r\n".encode())
     ends = case.parts if isinstance(case.parts, list) else None
-    if ends is None:  # what the parts begin with belongs to the head
+    if ends is None:  # the start of each part belongs to its head
         wire.write("\r\n".join(case.head).encode() + (b"\r\n" if CHUNKED in case.head else b""))
         if case.head == ["Connection: close"]:
             wire.write(b"\r\n\r\n")

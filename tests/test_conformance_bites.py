@@ -1,6 +1,6 @@
-"""The conformance suite itself: a small right connector passes it, and each wrong one fails where it is wrong.
+"""The conformance suite itself: a small correct connector passes it, and each wrong one fails its test.
 
-`Toy` is also the shortest example of a connector there is, and `ToyCrm` of what the suite wants beside it.
+`Toy` is also the shortest example of a connector, and `ToyCrm` of its sandbox.
 """
 
 import json
@@ -19,7 +19,7 @@ from syncd.connector import Connector, Context, Finding, Page, Record, Ref, Sour
 from syncd.errors import Stopped, SyncdError, Unavailable
 from syncd.testing import ConnectorConformance, conduct, records
 
-SIZE = 5  # rows that the toy's CRM gives at once
+SIZE = 5  # rows per page of the toy's CRM
 NOON = datetime(2026, 10, 5, 12, tzinfo=UTC)
 TOKEN = "toy-token-0815"
 OWNER = Owner("7", "rona.representer@lanternfield.com", "Rona Representer")
@@ -38,7 +38,7 @@ class Row:
 
 
 class ToyCrm:
-    """A CRM in memory; what shows late waits in a queue until its time has come."""
+    """A CRM in memory. Late rows wait in a queue until they are due."""
 
     granule = timedelta(milliseconds=1)
     cuts: Sequence[int] = (SIZE,)
@@ -56,7 +56,7 @@ class ToyCrm:
         DOORS["front"] = self
 
     def answer(self) -> "ToyCrm":
-        """Be asked for something: what a request is elsewhere."""
+        """Process a request."""
         self._asked += 1
         if self._act is not None:
             self._act(self._asked - 1)
@@ -78,7 +78,7 @@ class ToyCrm:
 
     def put(self, stream: str, *, modified_at: datetime, title: str, late_by: float = 0.0) -> str:
         self._written += 1
-        # ids do not rise with time, as nowhere
+        # ids do not rise with time, as in no CRM
         self._write(stream, Row(f"{self._written * 7919 % 10_007:05}", modified_at, title), late_by)
         return f"{self._written * 7919 % 10_007:05}"
 
@@ -130,13 +130,13 @@ DOORS: dict[str, ToyCrm] = {}
 
 
 class ToyConfig(SourceConfig):
-    """What a toy's table may hold."""
+    """The keys of a toy's table."""
 
     door: str
 
 
 class Toy:
-    """Read a toy CRM by keyset: what comes after (modification time, id)."""
+    """A connector that pages by keyset: the rows after (modification time, id)."""
 
     Config: ClassVar[type[SourceConfig]] = ToyConfig
     streams: tuple[Stream, ...] = (Stream("calls", "call"), Stream("emails", "email"))
@@ -149,7 +149,7 @@ class Toy:
         return "toy-1"
 
     def fetch(self, stream: str, window: Window) -> Iterator[Page]:
-        until = window.until or self._context.now()  # the toy's CRM goes by our clock
+        until = window.until or self._context.now()  # the toy's CRM uses the local clock
         after: Key = (window.since, "")
         while True:
             rows = self.rows_after(stream, after, until)
@@ -202,10 +202,10 @@ class Toy:
         return [Finding("the CRM", True, "answers")]
 
     def close(self) -> None:
-        """Hold on to nothing."""
+        """Release nothing, because there is nothing to release."""
 
     def _ask(self, stream: str) -> dict[str, Row]:
-        self._context.sleep(0)  # here a stop is heard
+        self._context.sleep(0)  # raises Stopped on a stop
         try:
             return self._crm.answer().rows[stream]
         except ConnectionError:
@@ -217,7 +217,7 @@ def key(row: Row) -> Key:
 
 
 class TestToy(ConnectorConformance):
-    """The right one passes."""
+    """The correct connector passes."""
 
     @pytest.fixture
     def crm(self) -> ToyCrm:
@@ -225,27 +225,27 @@ class TestToy(ConnectorConformance):
 
 
 class Cautious(Toy):
-    """Vouch page by page for what was read, and for the whole window on its last page."""
+    """A connector whose pages are complete up to their last row, and the last page up to the window's end."""
 
     def page(self, stream: str, rows: Sequence[Row], window: Window, until: datetime) -> Page:
         return super().page(stream, rows, window, until if len(rows) < SIZE else rows[-1].modified)
 
 
 class TestCautious(ConnectorConformance):
-    """A page may vouch for less than its window: that is right too."""
+    """A page may be complete up to less than its window's end."""
 
     @pytest.fixture
     def crm(self) -> ToyCrm:
         return ToyCrm(Cautious)
 
 
-# -- the wrong ones, each by the test that must fail --------------------------------------
+# -- wrong connectors, each with the tests that it must fail ------------------------------
 
 WRONG: list[tuple[type[Toy], str, type[BaseException]]] = []
 
 
 def fails(*tests: str, by: type[BaseException] = AssertionError) -> Callable[[type[Toy]], type[Toy]]:
-    """Note which tests this connector must not pass."""
+    """Register the tests that this connector must fail."""
 
     def note(wrong: type[Toy]) -> type[Toy]:
         WRONG.extend((wrong, f"test_{test}", by) for test in tests)

@@ -1,4 +1,4 @@
-"""The HubSpot connector passes the conformance suite, over the sandbox's portal."""
+"""The HubSpot connector passes the conformance suite over the sandbox's portal."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,7 @@ from syncd.sandbox import Sandbox
 from syncd.sandbox.hubspot import search
 from syncd.testing import RETRY_AFTER_S, ConnectorConformance, FaultName, NetworkConformance
 
-ROWS, RECORDS, MOST = 10, 12, 40  # of a search, of a page and of a query: 200, 1,000 and 10,000 at HubSpot
+ROWS, RECORDS, MOST = 10, 12, 40  # rows of a search, a page and a query; 200, 1,000 and 10,000 at HubSpot
 ECHO = "zinnia.zephyr@canary-bolts.com Zinnia Zephyr +49 30 5550147 pat-na1-canary-0815"
 PRIVATE = ("zinnia.zephyr@canary-bolts.com", "Zinnia Zephyr", "+49 30 5550147", "rona.representer@lanternfield.com")
 FAULTS: Mapping[FaultName, Mapping[str, Any]] = {
@@ -60,7 +60,7 @@ GOLDEN: dict[str, tuple[dict[str, Any], Draft]] = {
 
 
 class PortalUnderTest:
-    """A portal whose searches, pages and queries are small, and whose search shows edits in their old place."""
+    """A portal with small searches, pages and queries. Its search shows edits at their old position."""
 
     connector: type[Connector] = HubSpot
     granule = timedelta(milliseconds=1)
@@ -71,7 +71,7 @@ class PortalUnderTest:
 
     def __init__(self, path: Path) -> None:
         self.at = datetime(2026, 10, 5, 9, 0, 0, 400_000, tzinfo=UTC)
-        # So many that no request is spaced: waits would be the clock's, and here it is not moved by requests.
+        # High enough that no request waits, because requests do not move this clock.
         limits = {"search_per_second": 0, "per_ten_seconds": 100_000, "daily_limit": 0}
         self.box = Sandbox(now=self.now, hubspot={**limits, "fresh_properties": True})
         self.portal = self.box.hubspot
@@ -99,7 +99,7 @@ class PortalUnderTest:
 
     def put(self, stream: str, *, modified_at: datetime, title: str, late_by: float = 0.0) -> str:
         values = {TITLES[stream]: title, "hubspot_owner_id": self.owner, "hs_timestamp": modified_at}
-        self._written += 1  # ids side by side, but not in the order of time
+        self._written += 1  # adjacent ids, but not in the order of time
         number = 70_000_000_000 + self._written // 8 * 8 + self._written * 5 % 8
         crm_id = self.portal.put(stream, values, id=number, modified_at=modified_at, late_by=late_by)
         if not self._contacts.get(stream):
@@ -158,7 +158,7 @@ TITLES = {"calls": "hs_call_title", "emails": "hs_email_subject"}
 
 
 class TestHubSpot(ConnectorConformance, NetworkConformance):
-    """Every test is the suite's."""
+    """All tests are the suite's."""
 
     @pytest.fixture
     def crm(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PortalUnderTest]:

@@ -1,4 +1,4 @@
-"""The JSON Lines connector passes the conformance suite's core, over a folder of done files, one record each."""
+"""The JSON Lines connector passes the suite's core over a folder of done files with one record each."""
 
 import itertools
 import json
@@ -39,9 +39,9 @@ GOLDEN = {
 
 
 class FolderUnderTest:
-    """A folder whose done files the suite writes, edits and deletes: each holds one record, stamped as it says.
+    """A folder whose done files the suite writes, edits and deletes. Each has one record and its time.
 
-    A record that shows late is a file that is put there late.
+    A late record is a file that appears late.
     """
 
     connector: type[Connector] = Jsonl
@@ -58,7 +58,7 @@ class FolderUnderTest:
         self.rows: dict[str, tuple[datetime, dict[str, Any]]] = {}
         self.paths: dict[str, Path] = {}
         self.ids = itertools.count(1)
-        self.late: dict[str, datetime] = {}  # crm_id: when its file appears as it stands in `rows`
+        self.late: dict[str, datetime] = {}  # crm_id -> when its file appears with the content of `rows`
         self.act: Callable[[int], None] | None = None
         self.opened = 0
 
@@ -159,7 +159,7 @@ class FolderUnderTest:
 
 
 class TestJsonl(ConnectorConformance):
-    """Every test is the suite's."""
+    """All tests are the suite's."""
 
     @pytest.fixture
     def crm(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FolderUnderTest]:

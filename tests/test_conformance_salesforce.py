@@ -1,7 +1,7 @@
-"""The Salesforce connector passes the conformance suite, over the sandbox's org.
+"""The Salesforce connector passes the conformance suite over the sandbox's org, in two variants.
 
-Twice: Salesforce documents neither whether a further page shows its rows as of the query or as they are
-then, nor how many rows take a query too long.
+Salesforce does not document whether a later page shows the rows of the query's time or their present versions, nor
+how many rows make a query time out.
 """
 
 from collections import Counter
@@ -20,9 +20,9 @@ from syncd.sandbox.salesforce.ids import whole
 from syncd.sandbox.salesforce.sessions import Sessions
 from syncd.testing import RETRY_AFTER_S, ConnectorConformance, FaultName, NetworkConformance
 
-PAGE = 11  # rows of a page, 2,000 at Salesforce: 11 calls, or 5 emails with a person each; every fourth has two
-PART = 6  # of what the connector hands on at once: 1,000
-MOST = 40  # rows that do not take a query too long, where an org is slow
+PAGE = 11  # rows per page, 2,000 at Salesforce: 11 calls, or 5 emails with a person each; every fourth has two
+PART = 6  # records per page of the connector, normally 1,000
+MOST = 40  # the most rows of a query that does not time out in a slow org
 SECRET = "canary-consumer-secret-0815"
 ECHO = f"zinnia.zephyr@canary-bolts.com Zinnia Zephyr +49 30 5550147 {SECRET}"
 PRIVATE = ("zinnia.zephyr@canary-bolts.com", "Zinnia Zephyr", "+49 30 5550147", "rona.representer@lanternfield.com")
@@ -30,7 +30,7 @@ OBJECTS = {"calls": "Task", "emails": "EmailMessage"}
 
 
 def refusal(status: int, code: str) -> dict[str, Any]:
-    """Refuse as Salesforce does, and as its token endpoint does, and repeat what is nobody's business."""
+    """Return a refusal in the form of Salesforce and of its token endpoint, which quotes private data."""
     said = {"message": ECHO, "errorCode": code, "error": code, "error_description": ECHO}
     return {"fault": "answer", "status": status, "headers": {"X-Echo": ECHO}, "body": [said]}
 
@@ -72,15 +72,21 @@ GOLDEN: dict[str, tuple[dict[str, Any], dict[str, Any], Draft]] = {
               others=(Person("ada@northmill.example", name="Ada"),)),
     ),
 }  # fmt: skip
-NONE: dict[str, dict[str, Any]] = {"calls": {"IsClosed": False}, "emails": {"Status": "5"}}  # what makes it no activity
+NONE: dict[str, dict[str, Any]] = {
+    "calls": {"IsClosed": False},
+    "emails": {"Status": "5"},
+}  # the change that makes it no activity
 
-OTHERS: Sequence[dict[str, Any]] = (  # tasks that are no calls: open, a to-do, an email's twin, in the recycle bin
+OTHERS: Sequence[dict[str, Any]] = (  # tasks that are not calls: open, a to-do, an email's twin, in the recycle bin
     {"Status": "Not Started"}, {"TaskSubtype": "Task"}, {"TaskSubtype": "Email"}, {"IsDeleted": True},
 )  # fmt: skip
 
 
 class OrgUnderTest:
-    """An org with small pages; one that is `slow` takes no more than MOST rows a query, unless a second holds more."""
+    """An org with small pages.
+
+    A `slow` one allows MOST rows per query, unless one second has more.
+    """
 
     connector: type[Connector] = Salesforce
     granule = timedelta(seconds=1)
@@ -184,7 +190,7 @@ class OrgUnderTest:
         self.org.faults.add(**refused, match_query=f" FROM {OBJECTS[stream]} WHERE ", count=None)
 
     def _add_what_is_no_row(self) -> None:
-        """Fill the first seconds of every window with what no query may bring."""
+        """Fill the first seconds of every window with rows that no query may return."""
         for second in range(3):
             at = self.at - timedelta(days=1) + second * self.granule
             for fields in OTHERS:
@@ -204,7 +210,7 @@ class OrgUnderTest:
 
 
 class _Sessions(Sessions):
-    """Sessions whose keys are put where the suite looks for secrets."""
+    """Sessions whose access tokens are added to the suite's secrets."""
 
     def __init__(self, secrets: Any, others: Any) -> None:
         vars(self).update(vars(others))
@@ -217,7 +223,7 @@ class _Sessions(Sessions):
 
 
 class TestSalesforce(ConnectorConformance, NetworkConformance):
-    """Every test is the suite's."""
+    """All tests are the suite's."""
 
     org: ClassVar[dict[str, bool]] = {"live_locators": True, "slow": False}
 
@@ -231,7 +237,7 @@ class TestSalesforce(ConnectorConformance, NetworkConformance):
 
 
 class TestSlowSalesforce(ConnectorConformance):
-    """An org whose queries are halved, and whose further pages show what was there when it was asked."""
+    """A slow org, whose later pages show the rows of the query's time."""
 
     org: ClassVar[dict[str, bool]] = {"live_locators": False, "slow": True}
     crm = TestSalesforce.crm

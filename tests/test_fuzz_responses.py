@@ -1,4 +1,4 @@
-"""Whatever a server answers: errors of our own, nothing delivered without proof, and an end. See campaigns/fuzz.py."""
+"""Any response ends in a SyncdError or valid records, and proves every delivery. See campaigns/fuzz.py."""
 
 import json
 from random import Random
@@ -33,7 +33,7 @@ def test_every_document_of_the_corpus_is_answered_as_it_stands(server):
 
 
 def test_a_delivery_that_nothing_proves_is_a_fault(monkeypatch):
-    """Else the campaign could find none."""
+    """The checks fail for a broken client. Otherwise the campaign could find no bug."""
     monkeypatch.setattr(responses, "read", lambda *_, **__: responses.BatchResult(
         "answered", verdicts={SENT[0]: ItemResult(Verdict.CREATED)}))  # fmt: skip
     answered = plain({"data": {"results": [{"externalActivityId": SENT[1], "status": "created"}]}})

@@ -1,4 +1,4 @@
-"""Promises 1, 2, 4 and 7 through kill -9: a few kills, each at another boundary; campaigns/kill.py makes hundreds."""
+"""Promises 1, 2, 4 and 7 under kill -9, at a few boundaries. campaigns/kill.py makes hundreds of kills."""
 
 from pathlib import Path
 

@@ -1,12 +1,12 @@
-"""A whole world for end-to-end tests: stand-ins over real HTTP, a ledger on disk, and one clock that tests move.
+"""The fixture of end-to-end tests: stand-ins over real HTTP, a ledger on disk, and one clock that tests move.
 
     with World(tmp_path) as world:
         call = world.call()
         world.sync()
         assert world.state(call) == "delivered"
 
-A pass is the real one: engine, HubSpot connector, sender and ledger. Only its patience is not: where the
-connector would sleep the clock moves, and the sender's waits run at a hundred times their speed.
+A pass uses the real engine, HubSpot connector, sender and ledger. Only waits are short: if the connector
+sleeps, the clock moves instead, and the sender's waits run a hundred times faster.
 """
 
 import json
@@ -33,11 +33,14 @@ START = datetime(2026, 10, 5, 9, 0, tzinfo=UTC)  # a Monday
 OWN = "lanternfield-sales.com"
 THEIRS = "amber-bolts.com"
 NO_LIMITS = {"search_per_second": 0, "per_ten_seconds": 0, "daily_limit": 0}
-HASTE = 100  # times faster than it would, the sender waits
+HASTE = 100  # factor by which the sender waits less
 
 
 class World:
-    """One HubSpot portal, one Recotap, one ledger; `real_time`: by the machine's clock, for other processes."""
+    """One HubSpot portal, one Recotap and one ledger.
+
+    With `real_time` they go by the machine's clock, for other processes.
+    """
 
     def __init__(self, path: Path, *, real_time: bool = False, **box: Any) -> None:
         self.path = path
@@ -45,7 +48,7 @@ class World:
         self.config_file = path / "syncd.toml"
         self.at = datetime.now(UTC) if real_time else START
         self._real_time = real_time
-        self.slept: list[tuple[float, float]] = []  # when by time.monotonic, and how many seconds were asked for
+        self.slept: list[tuple[float, float]] = []  # time.monotonic of each sleep, and its seconds
         self.box = Sandbox(now=None if real_time else self.now, **{"hubspot": NO_LIMITS, **box})
         self.hubspot, self.recotap = self.box.hubspot, self.box.recotap
         self.owner = self.hubspot.owner(f"ada.eschenfeld@{OWN}", "Ada", "Eschenfeld")
@@ -60,22 +63,23 @@ class World:
             each.chmod(0o600)
         self.tables: dict[str, dict[str, Any]] = {}
 
-    # -- what is in the CRM -------------------------------------------------------------
+    # -- records ------------------------------------------------------------------------
 
     def now(self) -> datetime:
+        """Return the time of the one clock."""
         return datetime.now(UTC) if self._real_time else self.at
 
     def later(self, **delta: float) -> None:
-        """Move the one clock."""
+        """Move the one clock forward."""
         self.at += timedelta(**delta)
 
     def hold_the_clock(self) -> None:
-        """Go from the machine's clock over to one that only tests move."""
+        """Switch from the machine's clock to one that only tests move."""
         self.at, self._real_time = datetime.now(UTC), False
         self.box.clock.now = self.now
 
     def person(self, name: str, *, address: str | None = "", **properties: Any) -> str:
-        """Put a contact of the company; an address of None: it has none yet."""
+        """Put a contact of the company. An address of None means that it has none yet."""
         first, _, last = name.partition(".")
         values = {
             "email": f"{name}@{THEIRS}" if address == "" else address, "firstname": first.title(),
@@ -84,7 +88,7 @@ class World:
         return self.hubspot.put("contacts", values, modified_at=self.now() - timedelta(days=100))
 
     def call(self, *, contacts: Sequence[str] | None = None, **how: Any) -> str:
-        """Put a finished call, an hour ago, that lacks nothing; see `_put` for what may differ."""
+        """Put a complete, finished call of an hour ago. `how` goes to `_put`."""
         values = {
             "hs_call_title": "Discovery call", "hs_call_status": "COMPLETED", "hs_call_duration": "600000",
             "hs_call_direction": "OUTBOUND", "hubspot_owner_id": self.owner,
@@ -92,7 +96,7 @@ class World:
         return self._put("calls", values, contacts, **{"ago": timedelta(hours=1), **how})
 
     def email(self, *, contacts: Sequence[str] | None = None, **how: Any) -> str:
-        """Put a sent email, five hours ago, that lacks nothing."""
+        """Put a complete, sent email of five hours ago. `how` goes to `_put`."""
         values = {
             "hs_email_subject": "Your quote", "hs_email_status": "SENT", "hs_email_direction": "EMAIL",
             "hubspot_owner_id": self.owner, "hs_email_open_count": "0",
@@ -103,7 +107,7 @@ class World:
         self, type_name: str, values: dict[str, Any], contacts: Sequence[str] | None, *, ago: timedelta,
         happened: datetime | None = None, late_by: float | None = None, linked_late_by: float = 0.0, **properties: Any,
     ) -> str:  # fmt: skip
-        """Put a record modified `ago`; it `happened` then too, unless told when."""
+        """Put a record modified `ago`, and by default `happened` then too."""
         modified = self.now() - ago
         happened = happened or modified
         values = {"hs_timestamp": happened, **values, **properties}
@@ -113,7 +117,7 @@ class World:
         return crm_id
 
     def calls(self, count: int, *, first_ago: timedelta = timedelta(hours=20), **how: Any) -> list[str]:
-        """Put calls a second apart, the oldest first."""
+        """Put calls a second apart, oldest first, and return their ids."""
         return [self.call(ago=first_ago - timedelta(seconds=number), **how) for number in range(count)]
 
     # -- a pass -------------------------------------------------------------------------
@@ -123,7 +127,7 @@ class World:
         self.tables.setdefault(table, {}).update(values)
 
     def write_config(self) -> Path:
-        """Write the configuration as it stands and return its path."""
+        """Write the present configuration and return its path."""
         tables: dict[str, dict[str, Any]] = {
             "recotap": {"base_url": self.box.recotap_url, "api_key": f"file:{self.key_file}", "concurrency": 2},
             "ledger": {"path": str(self.ledger)},
@@ -141,22 +145,23 @@ class World:
         return self.config_file
 
     def source(self, box: Sandbox | None = None, **values: Any) -> dict[str, Any]:
-        """Return the table of a source over this box's portal, or another's."""
+        """Return the table of a source over the portal of `box`, by default of this world."""
         return {
             "connector": "hubspot", "access_token": f"file:{self.token_file}", "search_per_second": 0,
             "base_url": (box or self.box).hubspot_url, "start": datetime(2026, 1, 1, tzinfo=UTC), **values,
         }  # fmt: skip
 
     def config(self) -> Config:
+        """Return the present configuration."""
         return load(self.write_config(), environ={}, now=self.now())
 
     def sync(
         self, *, stop: StopRequest | None = None, observer: Observer | None = None, patient: bool = False,
         connector: type[Any] | None = None, sources: Sequence[Source] | None = None,
     ) -> PassResult:  # fmt: skip
-        """Make one pass; `patient`: the connector really sleeps; `connector`: another class for all sources.
+        """Make one pass. If `patient`, the connector really sleeps.
 
-        `sources` takes the place of what is configured.
+        `connector` replaces the class of all sources, `sources` replaces the configured ones.
         """
         config = self.config()
         sources = [replace(source, connector=connector or source.connector) for source in sources or config.sources]
@@ -190,45 +195,46 @@ class World:
         self.slept.append((time.monotonic(), seconds))
         self.later(seconds=seconds)
 
-    # -- what came of it ----------------------------------------------------------------
+    # -- results ------------------------------------------------------------------------
 
     @property
     def delivered(self) -> set[str]:
-        """The CRM ids of what Recotap holds."""
+        """Return the CRM ids of the activities in Recotap."""
         return {name.rpartition("-")[2] for name in self.recotap.stored}
 
     def payload(self, crm_id: str) -> dict[str, Any]:
-        """Return what Recotap got of a record."""
+        """Return the payload that Recotap received for a record."""
         found = next(item for name, (item, _) in self.recotap.stored.items() if name.endswith(f"-{crm_id}"))
         return dict(found)
 
     def row(self, crm_id: str) -> dict[str, Any]:
-        """Return what `explain` says of a record."""
-        with LedgerHandle(self.ledger).read() as glance:
-            (name,) = glance.find(crm_id)
-            return glance.explain(name)
+        """Return the result of `explain` for a record."""
+        with LedgerHandle(self.ledger).read() as reader:
+            (name,) = reader.find(crm_id)
+            return reader.explain(name)
 
     def state(self, crm_id: str) -> str:
-        """Return a record's state, with its reason where there is one: "incomplete no_contact"."""
+        """Return a record's state with its reason, if any: "incomplete no_contact"."""
         row = self.row(crm_id)
         return f"{row['state']} {row['reason']}" if row["reason"] else str(row["state"])
 
     def status(self) -> dict[str, Any]:
-        with LedgerHandle(self.ledger).read() as glance:
-            return glance.status(version="test", now=self.now())
+        """Return the result of `status`."""
+        with LedgerHandle(self.ledger).read() as reader:
+            return reader.status(version="test", now=self.now())
 
     def stream(self, name: str = "calls", source: str = "hubspot") -> dict[str, Any]:
-        """Return what `status` says of one stream."""
+        """Return the entry of one stream in `status`."""
         return next(s for s in self.status()["sources"] if (s["source"], s["stream"]) == (source, name))
 
     def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        """Ask the ledger's file itself, or change it by hand."""
+        """Run a statement on the ledger's file through a separate connection."""
         with closing(sqlite3.connect(self.ledger, isolation_level=None)) as db:
             return db.execute(statement, values).fetchall()
 
     @contextmanager
     def counted(self) -> Iterator[dict[str, int]]:
-        """Count requests by kind while the context lasts: HubSpot's, and Recotap's `post`."""
+        """Count the requests to HubSpot and Recotap by kind while the context lasts."""
         before = {**self.hubspot.requests, **self.recotap.requests}
         counts: dict[str, int] = {}
         yield counts

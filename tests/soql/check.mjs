@@ -1,8 +1,8 @@
-// Read {"soql": …} a line from stdin; answer each with a line of what a SOQL parser makes of it, or why it refuses it.
+// Read one {"soql": …} per line from stdin, and print the result of a SOQL parser, or its error, as a line each.
 //
 //   {ok, object, fields, typeofs, children, count, conditions, order, limit} or {ok: false, error}
 //
-// What a tree holds beside these (GROUP BY, OR, parentheses …) is an error: the test would not look at it.
+// Anything else in a tree (GROUP BY, OR, parentheses …) is an error, because the test does not check it.
 import { createInterface } from "node:readline";
 import { parseQuery } from "@jetstreamapp/soql-parser-js";
 
@@ -19,8 +19,8 @@ function path(field) {
 function* conditions(where) {
   for (let rest = where; rest; rest = rest.right) {
     const { field, operator, value, literalType, ...more } = rest.left ?? {};
-    need(field && operator && Object.keys(more).length === 0, "a condition that is no plain comparison");
-    need(rest.right ? rest.operator === "AND" : !rest.operator, "conditions joined by something else than AND");
+    need(field && operator && Object.keys(more).length === 0, "a condition that is not a plain comparison");
+    need(rest.right ? rest.operator === "AND" : !rest.operator, "conditions not joined by AND");
     yield [field, operator, value, literalType];
   }
 }
@@ -33,16 +33,16 @@ function whens(field) {
 function read(soql) {
   const tree = parseQuery(soql);
   const found = { ok: true, object: tree.sObject, fields: [], typeofs: {}, children: {}, count: false };
-  need(Object.keys(tree).every((key) => TAKEN.includes(key)), `unlooked for: ${Object.keys(tree)}`);
+  need(Object.keys(tree).every((key) => TAKEN.includes(key)), `unexpected: ${Object.keys(tree)}`);
   for (const field of tree.fields) {
     if (field.type === "Field" || field.type === "FieldRelationship") found.fields.push(path(field));
     else if (field.type === "FieldTypeof") found.typeofs[field.field] = whens(field);
     else if (field.type === "FieldSubquery") {
       const { relationshipName, fields, ...more } = field.subquery;
-      need(Object.keys(more).length === 0, `unlooked for in a child query: ${Object.keys(more)}`);
+      need(Object.keys(more).length === 0, `unexpected in a child query: ${Object.keys(more)}`);
       found.children[relationshipName] = fields.map(path);
     } else {
-      need(field.rawValue === "COUNT()" && tree.fields.length === 1, `unlooked for: ${field.rawValue}`);
+      need(field.rawValue === "COUNT()" && tree.fields.length === 1, `unexpected: ${field.rawValue}`);
       found.count = true;
     }
   }
