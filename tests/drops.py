@@ -28,7 +28,7 @@ from syncd.normalize.rules import Rules
 from syncd.passes.engine import Pass
 from syncd.passes.reader import PassStore
 from syncd.passes.report import PassResult
-from tests.recotaps import Recotap
+from tests.fake_recotap import Recotap
 
 NOW = datetime(2026, 10, 5, 9, 0, tzinfo=UTC)
 ROW = {

@@ -21,16 +21,16 @@ from syncd.passes.dispatch import NOTHING_LOST, Push
 from syncd.recotap.responses import BatchResult, ItemResult
 from syncd.recotap.sender import KEY_HINT, URL_HINT, Sender
 from syncd.sandbox import Sandbox
-from tests.recotaps import (
+from tests.fake_recotap import (
     DOWN,
     LOST,
     NO_CONNECTION,
     START,
     AfterWork,
-    Desk,
-    Hand,
     Http,
+    ManualPoster,
     Recotap,
+    SendingFixture,
     all_created,
     opened,
     payload,
@@ -62,7 +62,7 @@ def desk(tmp_path, recotap):
 @pytest.fixture
 def hand(tmp_path):
     """A desk whose POSTs the test answers one by one."""
-    with opened(tmp_path, Hand()) as desk:
+    with opened(tmp_path, ManualPoster()) as desk:
         yield desk
         desk.poster.let_go()
 
@@ -1199,7 +1199,7 @@ def test_through_weeks_of_bad_days_and_crashes_each_activity_is_delivered_once_o
     recotap = Weather(random, badness=random.choice([0.1, 0.3, 0.6]))
     recotap.style = random.choice(["nested", "flat", "opaque"])
     with LedgerHandle(tmp_path / "ledger.db").open() as ledger:
-        desk = Desk(ledger, recotap, concurrency=random.choice([1, 2, 4]), seed=seed)
+        desk = SendingFixture(ledger, recotap, concurrency=random.choice([1, 2, 4]), seed=seed)
         names: list[str] = []
         special = random.sample(range(400), 12)
         for number in range(40):
@@ -1235,7 +1235,7 @@ def test_through_weeks_of_bad_days_and_crashes_each_activity_is_delivered_once_o
         assert foreigners <= set(foreign)
 
 
-def _crash(desk: Desk, random: Random) -> None:
+def _crash(desk: SendingFixture, random: Random) -> None:
     """Throw a pass away with POSTs under way, as a kill would; Recotap may have got them or not."""
     push = desk.push()
     push.pump()

@@ -148,7 +148,7 @@ class Recotap:
         return {"externalActivityId": name, "status": "created"}
 
 
-class Held:
+class HeldPost:
     """A POST that waits for the test's response."""
 
     def __init__(self, ids: list[str]) -> None:
@@ -162,20 +162,20 @@ class Held:
         return self._answer.get(timeout=PATIENCE_S)
 
 
-class Hand:
+class ManualPoster:
     """A poster whose POSTs each wait for the test's response."""
 
     def __init__(self) -> None:
-        self._held: SimpleQueue[Held] = SimpleQueue()
-        self._all: list[Held] = []
+        self._held: SimpleQueue[HeldPost] = SimpleQueue()
+        self._all: list[HeldPost] = []
 
     def post(self, sent: Sequence[tuple[str, str]]) -> BatchResult:
-        held = Held([name for name, _ in sent])
+        held = HeldPost([name for name, _ in sent])
         self._all.append(held)
         self._held.put(held)
         return held.wait()
 
-    def next(self) -> Held:
+    def next(self) -> HeldPost:
         return self._held.get(timeout=PATIENCE_S)
 
     def let_go(self) -> None:
@@ -198,7 +198,7 @@ def all_created(ids: Iterable[str]) -> BatchResult:
     return BatchResult("answered", verdicts={name: responses.ItemResult(Verdict.CREATED) for name in ids})
 
 
-class Desk:
+class SendingFixture:
     """A ledger on disk and sending passes over it like the engine's, without a CRM."""
 
     def __init__(self, ledger: Ledger, poster: Poster, *, concurrency: int = 4, seed: int = 1) -> None:
@@ -291,7 +291,7 @@ def payload(name: str) -> str:
 
 
 @contextmanager
-def opened(path: Path, poster: Poster, **how: Any) -> Iterator[Desk]:
+def opened(path: Path, poster: Poster, **how: Any) -> Iterator[SendingFixture]:
     """Open a ledger and yield a fixture over it."""
     with LedgerHandle(path / "ledger.db").open() as ledger:
-        yield Desk(ledger, poster, **how)
+        yield SendingFixture(ledger, poster, **how)
