@@ -1,13 +1,13 @@
-"""Run syncd's command line and die by SIGKILL at one exact boundary. For tests alone; the product knows no such hook.
+"""Run syncd's command line and die by SIGKILL at one exact boundary. syncd itself has no such hook.
 
     KILL_AT=commit-before:7 python tests/campaigns/boundaries.py sync -c syncd.toml
 
 Boundaries: commit-before and commit-after (of a transaction of the ledger), post-before (the intent is committed,
-nothing has left) and post-after (Recotap has answered, nothing is booked). Without KILL_AT it runs to its end; with
-BOUNDARIES=FILE it then writes how many there were of each.
+nothing is sent) and post-after (Recotap has responded, nothing is booked). Without KILL_AT it runs to its end and, with
+BOUNDARIES=FILE, writes the number of each.
 
-AHEAD_S=90 lets syncd's clock be so much ahead of the machine's, as a moved sandbox's is; HASTE=20 lets a connector
-wait a twentieth of what it would before it tries again.
+AHEAD_S=90 puts syncd's clock 90 s ahead of the machine's, like that of a moved sandbox. HASTE=20 divides a
+connector's waits between tries by 20.
 """
 
 import json
@@ -25,7 +25,7 @@ from typing import Any
 from syncd import clock
 
 AHEAD = timedelta(seconds=float(os.environ.get("AHEAD_S", "0")))
-clock.now = lambda: datetime.now(UTC) + AHEAD  # before anything of syncd takes it for a default
+clock.now = lambda: datetime.now(UTC) + AHEAD  # before a module of syncd binds it as a default
 
 from syncd.cli import main as cli  # noqa: E402
 from syncd.ledger import file  # noqa: E402
@@ -44,7 +44,7 @@ _sleep = reader.Reader._sleep
 
 
 def reach(kind: str) -> None:
-    """Count a boundary; the chosen one is the last thing that this process does."""
+    """Count a boundary, and die at the chosen one."""
     with _lock:
         _passed[kind] += 1
         if os.environ.get("KILL_AT") == f"{kind}:{_passed[kind]}":
@@ -53,7 +53,7 @@ def reach(kind: str) -> None:
 
 @contextmanager
 def writing(db: Any, path: Path) -> Iterator[None]:
-    """A transaction of the ledger with a boundary on either side of its COMMIT."""
+    """A transaction of the ledger with a boundary before and after its COMMIT."""
     with _writing(db, path):
         yield
         reach("commit-before")
@@ -61,7 +61,7 @@ def writing(db: Any, path: Path) -> Iterator[None]:
 
 
 def post(self: sender.Sender, sent: Sequence[tuple[str, str]]) -> BatchResult:
-    """A POST with a boundary on either side."""
+    """A POST with a boundary before and after it."""
     reach("post-before")
     answer = _post(self, sent)
     reach("post-after")
@@ -69,7 +69,7 @@ def post(self: sender.Sender, sent: Sequence[tuple[str, str]]) -> BatchResult:
 
 
 def sleep(self: reader.Reader, seconds: float) -> None:
-    """A connector's wait, in haste."""
+    """A shortened wait of a connector."""
     _sleep(self, seconds / HASTE)
 
 

@@ -1,9 +1,8 @@
-"""What goes on in the CRMs while syncd is killed: new calls and emails, many of them late, edits, bad days; and what
-Recotap must get of them.
+"""Changes in the CRMs while syncd is killed, and the activities that Recotap must receive.
 
-    work     between two passes: new records, late commits, edits
-    meddle   before a request is answered: edits in mid-page, sessions that expire, locators that die
-    faults   requests that go wrong
+work     between two passes: new records, late commits, edits
+meddle   before a response: edits in mid-page, sessions that expire, locators that die
+faults   failed requests
 """
 
 import threading
@@ -19,30 +18,30 @@ from syncd.sandbox.standin.server import StandIn
 from tests.orgs import OrgWorld
 from tests.world import OWN, THEIRS, World
 
-RECENT = 300  # records from which some are edited in mid-page: those that a window still holds
-MEDDLED = 20  # of them at a time: one at least stands on the next page
-PAGE = 40  # rows a page of Salesforce's, which lets a window have many
-CROWD = 60  # calls in one second: more than a page
+RECENT = 300  # newest records of which some are edited in mid-page, because a window still contains them
+MEDDLED = 20  # of them at a time, so that at least one is on the next page
+PAGE = 40  # rows per page of Salesforce, so that a window has many pages
+CROWD = 60  # calls in one second, more than a page
 DEFAULT_OWNER = f"bram.fennbrook@{OWN}"
 TITLES = {"call": "callTitle", "email": "subject"}
 
 
 @dataclass
 class Expected:
-    """What Recotap must get, once, of one record."""
+    """The activity that Recotap must receive once for one record."""
 
     title: str
-    people: frozenset[str]  # its contacts' addresses
+    people: frozenset[str]  # addresses of its contacts
     happened: datetime
-    sender: str | None  # the address of `from`
+    sender: str | None  # address of `from`
     said: Mapping[str, Any]  # other keys of the payload
     modified_at: datetime
-    visible_at: datetime  # when its transaction commits, or its index has it
-    internal: bool = False  # among ourselves: a row of the ledger, and nothing for Recotap
-    behind: bool = False  # it was not visible yet when the watermark stood behind it
+    visible_at: datetime  # when its transaction commits or its index shows it
+    internal: bool = False  # internal: a row of the ledger, but nothing for Recotap
+    behind: bool = False  # it became visible after the watermark had passed it
 
     def differences(self, payload: Mapping[str, Any]) -> list[str]:
-        """Name the keys of a payload that hold something else; an edit leaves the first words of a title."""
+        """Return the keys of a payload with other values. An edit keeps the first words of a title."""
         kind = payload["activityType"]
         title = payload.get(TITLES[kind], "")
         people = [person["email"] for person in payload["contacts"]]
@@ -54,7 +53,7 @@ class Expected:
 
 
 class Crm:
-    """One CRM, and what was put into it; its `meddle` runs in the stand-in's threads."""
+    """One CRM and its records. `meddle` runs in the stand-in's threads."""
 
     name = ""
 
@@ -64,14 +63,14 @@ class Crm:
         self.now = world.now
         self.expected: dict[str, Expected] = {}  # by externalActivityId
         self.internal: dict[str, Expected] = {}
-        self.records: list[tuple[str, str, str]] = []  # type, id, title: what may be edited
+        self.records: list[tuple[str, str, str]] = []  # type, id and title of the records that may be edited
         self.did: Counter[str] = Counter()
         self.gap_s = 0.0
         self.faults: list[Fault] = []
         self.lock = threading.RLock()
 
     def work(self, each: int, *, gap_s: float = 0.0) -> None:
-        """Put `each` new records, and edit some old ones; `gap_s`: no pass was made for so long, in which they came."""
+        """Put `each` new records and edit some old ones, all within the last `gap_s` seconds without a pass."""
         with self.lock:
             self.gap_s = gap_s
             self.put(each)
@@ -81,7 +80,7 @@ class Crm:
         raise NotImplementedError
 
     def edit(self, count: int, *, of: int | None = None) -> None:
-        """Edit some records, or of the newest `of`; some of the edits are late too."""
+        """Edit some records, or some of the newest `of`. Some edits are late too."""
         among = self.records[-of:] if of else self.records
         for type_name, crm_id, title in self.random.sample(among, min(len(among), count)):
             edited = f"{title}, edited {self.random.randrange(1000)}"
@@ -99,20 +98,20 @@ class Crm:
         self.did["late"] += expected.visible_at > self.now()
 
     def look(self, watermarks: Sequence[datetime]) -> None:
-        """Mark what the watermark has passed before it was there."""
+        """Mark the records that the watermark passed before they were visible."""
         if watermarks:
             now, passed = self.now(), max(watermarks)
             for each in (*self.expected.values(), *self.internal.values()):
                 each.behind = each.behind or (each.modified_at <= passed and now < each.visible_at)
 
     def happened(self) -> datetime:
-        """Draw a time long ago, so that nothing settles."""
+        """Draw a time long ago, so that no record has to settle."""
         return self.now() - timedelta(days=self.random.uniform(1, 30))
 
     def ago(self) -> timedelta:
-        """Draw how long ago something was modified: within the last seconds, for that is where a window ends.
+        """Draw the seconds since a modification: a few, because a window ends there.
 
-        After a gap anywhere in it: what a window has of that, the next one's overlap would not find again.
+        After a gap it is anywhere in the gap, where the overlap of the next window would not find it again.
         """
         if self.gap_s:
             return timedelta(seconds=self.random.uniform(0, self.gap_s))
@@ -120,11 +119,11 @@ class Crm:
 
 
 class Portal(Crm):
-    """A HubSpot whose index lags, and where associations come late."""
+    """A HubSpot with a lagging index and late associations."""
 
     name = "hubspot"
-    LATE_S = 40.0  # the most that it lags; with the 20 s of `ago` still within the overlap
-    OVERLAP = "90s"  # the shorter, the more depends on the watermark
+    LATE_S = 40.0  # longest lag, which together with the 20 s of `ago` is within the overlap
+    OVERLAP = "90s"  # short, so that much depends on the watermark
 
     def __init__(self, world: World, *, seed: int) -> None:
         super().__init__(world, world.hubspot, seed=seed)
@@ -175,7 +174,7 @@ class Portal(Crm):
 
 @dataclass
 class Account:
-    """A company of the other side, and who is there."""
+    """A company of the other side, and its people."""
 
     crm_id: str
     domain: str
@@ -184,10 +183,10 @@ class Account:
 
 
 class Org(Crm):
-    """A Salesforce with small pages, long transactions, and sessions and locators that die in mid-page."""
+    """A Salesforce with small pages, long transactions, and sessions and locators that end in mid-page."""
 
     name = "salesforce"
-    LATE_S = 240.0  # the longest transaction; with the 20 s of `ago` still within the overlap
+    LATE_S = 240.0  # longest transaction, which together with the 20 s of `ago` is within the overlap
     OVERLAP = "5m"
 
     def __init__(self, world: OrgWorld, *, seed: int) -> None:
@@ -216,7 +215,7 @@ class Org(Crm):
             self.org.queue("Inside sales", f"inside@{OWN}"): f"inside@{OWN}",
             self.org.queue("Night shift"): DEFAULT_OWNER,
         }
-        self._new_session = False  # nothing was asked with it yet
+        self._new_session = False  # no request has used it yet
         self.planned: list[tuple[str, Callable[[datetime, float], Expected], dict[str, Any]]] = []
         path = "/services/data/"
         self.faults = [
@@ -248,7 +247,7 @@ class Org(Crm):
 
     def meddle(self, _: int, kind: str) -> None:
         with self.lock:
-            # A session that is refused at once is no expired one: whoever gets that may give up (exit code 77).
+            # A new session that is refused at once has not expired, and syncd may exit with 77 then.
             fresh, self._new_session = self._new_session, kind == "token"
             if kind not in ("query", "more"):
                 return
@@ -273,7 +272,7 @@ class Org(Crm):
         return draw.choice((0.0, 0.0, draw.uniform(1, 10), draw.uniform(0, 60), draw.uniform(0, self.LATE_S)))
 
     def _call(self, title: str, *, ago: timedelta, late_by: float | None = None) -> None:
-        """Put a call of one to five people; of some only the day is known, some are planned and closed later."""
+        """Put a call of one to five people. Some have only a day, and some are planned and closed later."""
         draw, now = self.random, self.now()
         late_by = self._late_by() if late_by is None else late_by
         account = draw.choice(self.accounts)
@@ -320,7 +319,7 @@ class Org(Crm):
             self.expect("call", "Task", crm_id, expected(now - ago, late_by))
 
     def _close(self) -> None:
-        """Close half of the calls that are planned: from now on they are some."""
+        """Close half of the planned calls, which makes them activities."""
         self.random.shuffle(self.planned)
         for _ in range((len(self.planned) + 1) // 2):
             crm_id, expected, done = self.planned.pop()
@@ -330,7 +329,7 @@ class Org(Crm):
             self.did["planned calls closed"] += 1
 
     def _mail(self, title: str) -> None:
-        """Put an email to or from one to three people of a company, or to an address that nobody has."""
+        """Put an email to or from one to three people of a company, or to an unknown address."""
         draw, now, ago, late_by = self.random, self.now(), self.ago(), self._late_by()
         account, happened = draw.choice(self.accounts), self.happened()
         some = draw.sample(list(account.people), draw.randint(1, 3))
@@ -348,7 +347,7 @@ class Org(Crm):
             if shape == "in":
                 related.append((user, "ToAddress"))
             else:
-                owner = f"integration@{OWN}"  # whoever created it
+                owner = f"integration@{OWN}"  # its creator
         about = shape == "header" or draw.random() < 0.5
         crm_id = self.world.mail(
             to=(), ago=ago, late_by=late_by, happened=happened, Subject=title, MessageDate=happened,
@@ -365,7 +364,7 @@ class Org(Crm):
         ))  # fmt: skip
 
     def _distract(self) -> None:
-        """Put what is no call and no email: a draft, a to-do, and the task that is an email's twin."""
+        """Put records that are neither calls nor emails: a draft, a to-do, and an email's twin task."""
         self.world.mail(Status="5", ago=self.ago())
         self.world.task(TaskSubtype="Task", ago=self.ago())
         self.world.task(TaskSubtype="Email", ago=self.ago())

@@ -1,12 +1,12 @@
-"""Answer the clients of Recotap, HubSpot and Salesforce with odd responses, and see that syncd keeps its promises.
+"""Send odd responses to the clients of Recotap, HubSpot and Salesforce, and check syncd's promises.
 
     python tests/campaigns/fuzz.py --examples 100000
     python tests/campaigns/fuzz.py --examples 5000 --server hubspot --seed 7
 
-A response is a document of the corpus with odd values in it, or none, in an odd status, header, encoding or framing.
-Each must end in an error of syncd's own or in records that can be sent. Nothing may count as delivered without an item
-that says so, no conversation may go on for ever, and memory stays bounded. An example that breaks this is kept in
-corpus/found.json, from where tests/test_fuzz_responses.py repeats it. Exit code 1 if there was one.
+A response is a document of the corpus, possibly with odd values, status, headers, encoding or framing. Each must end
+in a SyncdError or in valid records. Nothing counts as delivered without an item that proves it, every conversation
+ends, and memory is bounded. An example that breaks this is kept in corpus/found.json, and
+tests/test_fuzz_responses.py repeats it. The exit code is then 1.
 """
 
 import argparse
@@ -30,8 +30,8 @@ from hypothesis import strategies as st  # noqa: E402
 from tests.bounded import peak_mib  # noqa: E402
 from tests.fuzzing import ACTS, CORPUS, DOCUMENTS, SENT, SERVERS, Example, run  # noqa: E402
 
-MOST_MIB = 400.0  # hypothesis' own and three clients' in one process
-SQUARED = "\xb2"  # a digit, says str.isdigit, and int() takes it for none
+MOST_MIB = 400.0  # for hypothesis and three clients in one process
+SQUARED = "\xb2"  # a digit by str.isdigit, but not by int()
 SLOW_S = 10.0  # for one example
 DEEP: Any = "deep"
 for _ in range(90):
@@ -63,7 +63,7 @@ HEADERS = (
 
 
 def example(random: Random, server: str) -> Example:
-    """Draw what is asked, and how one or two kinds of its requests are answered."""
+    """Draw a call, and the responses to one or two kinds of its requests."""
     act, kinds = random.choice(list(ACTS[server].items()))
     fuzzed = random.choices(kinds, k=random.choice((1, 1, 1, 2)))
     return Example(server, act, {kind: response(random, DOCUMENTS[server], kind).decode("latin-1") for kind in fuzzed})
@@ -85,7 +85,7 @@ def response(random: Random, documents: Any, kind: str) -> bytes:
 
 
 def mutated(random: Random, document: Any) -> Any:
-    """Return the document with one place of it changed."""
+    """Return the document with one value changed."""
     if not isinstance(document, dict | list) or not document or random.random() < 0.1:
         return deepcopy(random.choice(ODD))
     place: Any = random.choice(list(document) if isinstance(document, dict) else range(len(document)))
@@ -149,18 +149,18 @@ FRAMINGS: tuple[Callable[[Random, bytes], Encoded], ...] = (
 
 
 def tried(kept: Example) -> str:
-    """Run an example; return how it broke a promise, "" if it did not."""
+    """Run an example, and return the broken promise or an empty text."""
     began = time.monotonic()
     try:
         run(kept)
-    except Exception as error:  # noqa: BLE001 - any that comes here is a fault
+    except Exception as error:  # noqa: BLE001 - any exception here is a bug
         return f"{type(error).__name__}: {error}"[:300]
     took = time.monotonic() - began
     return f"took {took:.1f} s" if took > SLOW_S else ""
 
 
 def campaign(server: str, examples: int, *, first_seed: int | None = None) -> list[tuple[Example, str]]:
-    """Try that many examples; return those that broke a promise, each way once, at most 20."""
+    """Try `count` examples. Return those that broke a promise, once for each way, at most 20."""
     faults: dict[str, tuple[Example, str]] = {}
 
     @settings(

@@ -1,14 +1,14 @@
-"""Kill `syncd sync` over and over, at each commit and POST boundary and at random, and see that the books hold.
+"""Kill `syncd sync` repeatedly, at each commit and POST boundary and at random, and check the books.
 
     python tests/campaigns/kill.py --kills 120
     python tests/campaigns/kill.py --kills 120 --crm hubspot
 
-A HubSpot with late rows, edits, late associations and records in the past, and beside it in the same configuration a
-Salesforce with late commits, edits, expiring sessions and dying locators in mid-page (crms.py); a Recotap that drops
-answers after storing and answers 500 before storing. The clock is moved between passes; after the last kill a few plain
-ones. Then: lost 0, doubled 0, nothing that is no call or email, nothing mapped wrongly, the books balance, at most
-50 x concurrency re-sent a kill, none taken for a foreign duplicate.
-Prints a table; exit code 1 when one of these does not hold.
+One configuration has a HubSpot with late rows, edits, late associations and records in the past, a Salesforce with
+late commits, edits, expiring sessions and locators that die in mid-page (crms.py), and a Recotap that drops responses
+after storing and returns 500 before storing. The clock moves between passes. After the last kill come a few normal
+passes. Then: lost 0, doubled 0, only calls and emails, nothing mapped wrongly, the books balance, at most
+50 x concurrency re-sent per kill, and no foreign duplicates.
+Prints a table. The exit code is 1 if one of these fails.
 """
 
 import argparse
@@ -41,26 +41,26 @@ from tests.world import World  # noqa: E402
 BATCH, CONCURRENCY = 50, 4
 KINDS = ("commit-before", "commit-after", "post-before", "post-after")
 CRMS = ("hubspot", "both")
-HASTE = 20  # times faster than it would, a connector tries again
-SHOWN = 10  # of what went wrong, in the table
+HASTE = 20  # factor by which a connector's waits between tries are shortened
+SHOWN = 10  # failures shown in the table
 
 
 @dataclass
 class Tally:
-    """What a campaign came to."""
+    """The results of a campaign."""
 
     killed: Counter[str] = field(default_factory=Counter)  # by kind of boundary
     survived: int = 0  # runs that ended before their boundary
     codes: Counter[int] = field(default_factory=Counter)  # exit codes of those
-    met: Counter[str] = field(default_factory=Counter)  # what those said that was amiss
+    met: Counter[str] = field(default_factory=Counter)  # errors in their logs
     put: int = 0
-    crms: dict[str, dict[str, Any]] = field(default_factory=dict)  # what each CRM did, and what came of it
-    resent_at_most: int = 0  # activities on their way at one kill, the most
-    stored_unbooked_at_most: int = 0  # of those, what Recotap held already
+    crms: dict[str, dict[str, Any]] = field(default_factory=dict)  # counts of each CRM's records and faults
+    resent_at_most: int = 0  # the most activities in flight at one kill
+    stored_unbooked_at_most: int = 0  # of those, the ones that Recotap had stored
     lost: list[str] = field(default_factory=list)
     doubled: int = 0
-    alien: list[str] = field(default_factory=list)  # delivered, and no call or email that was put
-    wrong: list[str] = field(default_factory=list)  # delivered with something else in it
+    alien: list[str] = field(default_factory=list)  # delivered, but not a call or email of the campaign
+    wrong: list[str] = field(default_factory=list)  # delivered with wrong values
     foreign: int = 0
     unbalanced: int = 0
     verdicts: dict[str, int] = field(default_factory=dict)
@@ -74,11 +74,11 @@ class Tally:
         return self.killed.total()
 
     def faults(self) -> list[str]:
-        """Say what does not hold."""
+        """Return the failed conditions."""
         found = {
             f"{len(self.lost)} lost": self.lost,
             f"{self.doubled} doubled": self.doubled,
-            f"{len(self.alien)} delivered that are no call and no email": self.alien,
+            f"{len(self.alien)} delivered that are neither calls nor emails": self.alien,
             f"{len(self.wrong)} mapped wrongly": self.wrong,
             f"{self.foreign} taken for foreign duplicates": self.foreign,
             f"the books did not balance after {self.unbalanced} kills": self.unbalanced,
@@ -88,7 +88,7 @@ class Tally:
 
 
 class Campaign:
-    """One ledger, killed again and again."""
+    """One ledger whose passes are killed repeatedly."""
 
     def __init__(self, world: World, *, seed: int, each: int) -> None:
         self.world, self.each = world, each
@@ -103,7 +103,7 @@ class Campaign:
         world.recotap.faults.add(Fault(match="sales-activities", status=500, probability=0.04, count=None))
 
     def work(self) -> None:
-        """Let the CRMs, and where it can be moved the clock, go on."""
+        """Change the CRMs, and move the clock if possible."""
         draw, each, gap_s = self.random, self.each // len(self.crms), 0.0
         if isinstance(self.world, OrgWorld):
             gap_s = draw.uniform(600, 1500) if draw.random() < 0.2 else 0.0  # longer than the overlaps
@@ -114,7 +114,7 @@ class Campaign:
         self.tally.put = sum(len(crm.expected) for crm in self.crms)
 
     def run(self, boundary: str) -> None:
-        """Run a pass in a process of its own until `boundary`, "kind:n" or "random:seconds"."""
+        """Run a pass as a separate process until `boundary`, "kind:n" or "random:seconds"."""
         kind, _, at = boundary.partition(":")
         ahead_s = self.world.box.clock.offset_s
         environment = {
@@ -139,7 +139,7 @@ class Campaign:
                 raise SystemExit(f"{boundary}: exit code {process.returncode}\n{said.decode()}")
 
     def _look_at_the_wreck(self) -> None:
-        """Count what the next pass must send again, and see that rows and counters were committed together."""
+        """Count the activities to re-send, and check that rows and counters were committed together."""
         if not self.world.ledger.exists():
             return
         with closing(sqlite3.connect(self.world.ledger, timeout=10)) as db:
@@ -162,7 +162,7 @@ class Campaign:
             crm.look([datetime.fromisoformat(at) for source, at in watermarks if source == crm.name])
 
     def finish(self) -> Tally:
-        """Make a few plain passes with the clock moved, then count."""
+        """Make a few normal passes with a moved clock, then count."""
         world, tally = self.world, self.tally
         tally.moved_s = world.box.clock.offset_s
         for stand_in in (world.recotap, *(crm.stand_in for crm in self.crms)):
@@ -173,7 +173,7 @@ class Campaign:
             world.later(minutes=minutes)
             code = world.sync().exit_code
             if code:
-                raise SystemExit(f"a plain pass after the campaign ended with {code}")
+                raise SystemExit(f"a normal pass after the campaign exited with {code}")
         status = world.status()
         stored = world.recotap.stored
         for crm in self.crms:
@@ -190,7 +190,7 @@ class Campaign:
         return tally
 
     def _compare(self, crm: Crm) -> None:
-        """See that Recotap holds of each record what was put."""
+        """Compare Recotap's activities with the records of a CRM."""
         stored = self.world.recotap.stored
         lost = [f"{name} ({self._fate(name)})" for name in crm.expected.keys() - stored.keys()]
         lost += [f"{name} ({fate})" for name in crm.internal if (fate := self._fate(name)) != "excluded internal"]
@@ -205,7 +205,7 @@ class Campaign:
             **dict(sorted(crm.did.items())),
             "of the late, passed by the watermark": sum(each.behind for each in crm.expected.values()),
             "requests": sum(crm.stand_in.requests.values()),
-            "requests gone wrong": sum(fault.hits for fault in crm.faults),
+            "failed requests": sum(fault.hits for fault in crm.faults),
             "delivered and compared": len(crm.expected.keys() & stored.keys()),
             "lost": len(lost),
             "wrong mapping": len(wrong),
@@ -217,13 +217,13 @@ class Campaign:
 
 
 def errors(said: str) -> list[str]:
-    """Return what a pass's log calls errors; they hold nobody's data."""
+    """Return the errors in a pass's log, which contain no personal data."""
     lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
     return [f"{line.get('source', 'recotap')}: {line.get('error')}" for line in lines if line["level"] == "error"]
 
 
 def boundaries(seed: int, *, longest_s: float = 1.6) -> "list[str]":
-    """Return places to die at: every early boundary of every kind, later ones and random times among them."""
+    """Return places to die: every early boundary of each kind, some later ones, and random times."""
     draw = random.Random(seed)
     exact = [f"{kind}:{number}" for number in range(1, 31) for kind in KINDS]
     timed = [f"random:{draw.uniform(0.3, longest_s):.3f}" for _ in range(len(exact) // 2)]
@@ -235,7 +235,7 @@ def boundaries(seed: int, *, longest_s: float = 1.6) -> "list[str]":
 def campaign(
     path: Path, *, kills: int, crm: str = "both", seed: int = 1, each: int = 150, places: "Sequence[str] | None" = None
 ) -> Tally:
-    """Kill at least `kills` times, at `places` in turn, and return what came of it."""
+    """Kill at least `kills` passes, at `places` in turn, and return the results."""
     began = time.monotonic()
     both = crm == "both"
     with OrgWorld(path, with_hubspot=True, real_time=True) if both else World(path, real_time=True) as world:

@@ -1,12 +1,12 @@
-"""Let `syncd run` make pass after pass over CRMs that change, and see that memory and files stay flat.
+"""Let `syncd run` make thousands of passes over changing CRMs, and check that memory and files stay flat.
 
     python tests/campaigns/soak.py --passes 2000
     python tests/campaigns/soak.py --passes 2000 --crm hubspot
 
-The same CRMs and bad days as in kill.py, but nobody is killed: one daemon makes all passes, one right after the other.
-Every so many passes its resident memory, file descriptors, threads, the size of the WAL and of the ledger are read from
-outside. After the soak a few plain passes: lost 0, doubled 0, nothing mapped wrongly, the books balance.
-Prints a table; exit code 1 when something grew, or one of these does not hold.
+It has the CRMs and faults of kill.py, but no kills: one daemon makes all passes without pauses. At intervals its
+resident memory, file descriptors, threads, and the sizes of WAL and ledger are read from outside. After the soak come a
+few normal passes: lost 0, doubled 0, nothing mapped wrongly, the books balance.
+Prints a table. The exit code is 1 if something grew or one of these fails.
 """
 
 import argparse
@@ -28,16 +28,16 @@ from tests.orgs import OrgWorld  # noqa: E402
 from tests.world import World  # noqa: E402
 
 MILDER = 10
-WORK_S = 0.5  # between two changes in the CRMs
+WORK_S = 0.5  # seconds between two changes in the CRMs
 SAMPLES = 20
-WAL_MOST_KIB = 8 * 1024  # it is truncated at the end of each pass, and checkpointed by SQLite from 4 MiB on
-RSS_MAY_GROW_MIB = 3.0  # from the first quarter to the last: the noise of an allocator on one plateau, and the cache
+WAL_MOST_KIB = 8 * 1024  # the WAL is truncated after each pass, and SQLite checkpoints it from 4 MiB on
+RSS_MAY_GROW_MIB = 3.0  # growth from the first quarter to the last: allocator noise on one plateau, and the cache
 # of a ledger that is still smaller than its 8 MiB
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What one look from outside found."""
+    """One measurement of the daemon from outside."""
 
     passes: int
     seconds: float
@@ -60,7 +60,7 @@ class Sample:
 
 
 class Passes:
-    """Count the passes in a log that grows, reading only what is new of it."""
+    """A counter of the passes in a growing log, which reads only new text."""
 
     def __init__(self, file: Path) -> None:
         self._file, self._at, self._rest, self.count = file, 0, "", 0
@@ -76,21 +76,21 @@ class Passes:
 
 
 def soak(campaign: Campaign, *, passes: int, warm_s: float) -> list[Sample]:
-    """Run the daemon for so many passes after it is warm; return what was seen at equal distances.
+    """Run the daemon for `passes` passes after it is warm, and return samples at equal intervals.
 
-    Warm: everything is imported, and the windows' overlap is full of what changes all the time.
+    It is warm if everything is imported and the overlap is full of changing records.
     """
     world = campaign.world
     world.configure("schedule", every="10ms")
     for fault in (fault for crm in campaign.crms for fault in crm.faults):
-        fault.probability /= MILDER  # or the waits before another try would be all that a pass does
+        fault.probability /= MILDER  # otherwise a pass would mostly wait between tries
     samples: list[Sample] = []
     with daemon(world.write_config()) as running:
         began, counted = time.monotonic(), Passes(world.config_file.with_suffix(".log"))
         warm: int | None = None
         while warm is None or counted.look() < warm + passes:
             if running.process.poll() is not None:
-                raise SystemExit(f"the daemon ended by itself, with {running.process.returncode}")
+                raise SystemExit(f"the daemon exited by itself with {running.process.returncode}")
             campaign.work()
             time.sleep(WORK_S)
             if warm is None:
@@ -99,7 +99,7 @@ def soak(campaign: Campaign, *, passes: int, warm_s: float) -> list[Sample]:
                 samples.append(Sample.of(running, world.ledger, counted.count, began))
                 print(shown(samples[-1]), flush=True)
         if code := running.stop(at_most=60):
-            raise SystemExit(f"the daemon ended with {code}")
+            raise SystemExit(f"the daemon exited with {code}")
     return samples
 
 
@@ -111,14 +111,14 @@ def shown(sample: Sample) -> str:
 
 
 def growth(samples: Sequence[Sample]) -> tuple[list[str], list[str]]:
-    """Compare the last quarter of the samples with the first; return figures, and what grew."""
+    """Compare the last quarter of the samples with the first. Return the figures and the growth."""
     quarter = max(1, len(samples) // 4)
     first, last = samples[:quarter], samples[-quarter:]
     before, after = (statistics.median(sample.rss_mib for sample in part) for part in (first, last))
     figures, grown = [f"RSS {before:.1f} MiB in the first quarter, {after:.1f} in the last"], []
     if after - before > RSS_MAY_GROW_MIB:
         grown.append(f"RSS grew from {before:.1f} to {after:.1f} MiB")
-    for name, many in (("fds", 4), ("threads", 4)):  # a pass under way has some more of them than the daemon alone
+    for name, many in (("fds", 4), ("threads", 4)):  # a pass in progress has some more than the idle daemon
         before, after = (max(getattr(sample, name) for sample in part) for part in (first, last))
         figures.append(f"{name} at most {before:.0f}, then {after:.0f}")
         if after - before > many:
@@ -133,7 +133,7 @@ def growth(samples: Sequence[Sample]) -> tuple[list[str], list[str]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--passes", type=int, default=2000)
-    parser.add_argument("--warm", type=float, default=150.0, help="seconds before the first of them")
+    parser.add_argument("--warm", type=float, default=150.0, help="seconds of warm-up before the first sample")
     parser.add_argument("--crm", choices=CRMS, default="both")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--each", type=int, default=4, help="new records every half second, over all CRMs")
