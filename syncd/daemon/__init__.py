@@ -1,12 +1,12 @@
-"""`syncd run`: passes by the clock, for years.
+"""`syncd run`: make passes on schedule, for years.
 
-    Jobs: a thread of APScheduler ──"hubspot's time has come"──┐
+    Jobs: a thread of APScheduler ──"hubspot is due"───────────┐
     signals ─────────────────────────────────────────────────►─┤  Service: the main thread, which
-    the ledger: an operator asked for something ───────────────┤  decides by the Agenda what is next
-    Worker: a thread that makes one pass at a time ──ended─────┘  and hands it to the worker
+    the ledger: an operator's request ─────────────────────────┤  chooses the next pass by the Agenda
+    Worker: a thread that makes one pass at a time ──ended─────┘  and orders it from the worker
 
-All scheduling is here. The worker alone opens the ledger for writing, and makes one pass at a
-time: passes never overlap.
+All scheduling is here. Only the worker opens the ledger for writing, and it makes one pass at a time, so passes never
+overlap.
 """
 
 from pathlib import Path
@@ -17,9 +17,9 @@ from syncd.signals import queued
 
 
 def run(config_file: Path | None) -> int:
-    """Make passes until SIGTERM or SIGINT; return 0 then.
+    """Make passes until SIGTERM or SIGINT, then return 0.
 
-    ConfigError, LedgerError or LedgerHeld when it cannot begin. From then on no failure ends it.
+    ConfigError, LedgerError or LedgerHeld if it cannot begin. After that no failure of a source ends it.
     """
     events: SimpleQueue[Any] = SimpleQueue()
     with queued(events):  # before the half second that the imports take

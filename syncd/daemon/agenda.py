@@ -1,11 +1,11 @@
-"""What the daemon does next; pure: the monotonic clock is an argument.
+"""Decide the next pass of the daemon. Pure: the monotonic clock is an argument.
 
-    tick ──► waiting ──begin──► running ──finished──► done, or waiting again: a time that came meanwhile
-                ▲                  │                   is made up once, and only after a pass that went well
+    tick ──► waiting ──begin──► running ──finished──► done, or waiting again: a tick during the pass is made up
+                ▲                  │                   once, and only after a successful pass
     wake_at ────┘◄──failed: later──┘
 
-Several sources that wait go into one pass together. RECOTAP is the sender's own name: a pass that
-reads no source and sends what is due.
+All waiting sources go into one pass together. RECOTAP is the name of the sender: a pass over it alone reads no source
+and sends the due activities.
 """
 
 from collections import Counter
@@ -13,29 +13,29 @@ from collections.abc import Collection, Mapping
 
 from syncd.ledger import RECOTAP
 
-PROBE_FIRST_S = 300.0  # after a failure another look, unless the schedule comes first; doubled with each
+PROBE_FIRST_S = 300.0  # from a failure to the next probe, unless the schedule comes first; doubled with each failure
 PROBE_MOST_S = 3600.0
 
 
 class Agenda:
-    """Names of sources, and RECOTAP: which wait for a pass, which are in one."""
+    """Names of sources, and RECOTAP: those that wait for a pass, and those in one. Times are seconds."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, None] = {}  # in the order in which they came
-        self._wake_at: dict[str, float] = {}  # when to look again besides the schedule
+        self._waiting: dict[str, None] = {}  # in the order of arrival
+        self._wake_at: dict[str, float] = {}  # name: when to make a pass outside the schedule
         self._failures: Counter[str] = Counter()  # in a row
-        self._missed: Counter[str] = Counter()  # times that came while their pass was running
-        self._merged: Counter[str] = Counter()  # times that came while another was waiting already
+        self._missed: Counter[str] = Counter()  # ticks during a pass over the same name
+        self._merged: Counter[str] = Counter()  # ticks while the name was waiting already
         self.running: tuple[str, ...] = ()
-        self.skipped: Counter[str] = Counter()  # times that got no pass of their own, since the start
+        self.skipped: Counter[str] = Counter()  # ticks without a pass of their own, since the start
 
     @property
     def has_work(self) -> bool:
-        """Whether something waits for a pass."""
+        """Whether a name waits for a pass."""
         return bool(self._waiting)
 
     def tick(self, name: str) -> None:
-        """Note that `name`'s regular time has come; while it waits or runs already that is no pass of its own."""
+        """Note a regular time of `name`. If it waits or runs already, the tick gets no pass of its own."""
         if name in self.running:
             self._missed[name] += 1
         elif name in self._waiting:
@@ -44,24 +44,24 @@ class Agenda:
             self._waiting[name] = None
 
     def want(self, names: Collection[str]) -> None:
-        """Have a pass over `names` as soon as may be; one under way does not count."""
+        """Have a pass over `names` as soon as possible. A pass under way does not count."""
         self._waiting.update(dict.fromkeys(names))
 
     def wake(self, name: str, at: float) -> None:
-        """Have a pass over `name` at that time of the monotonic clock; an earlier one that is planned stays."""
+        """Have a pass over `name` at the time `at` of the monotonic clock, or at an earlier one that is planned."""
         self._wake_at[name] = min(at, self._wake_at.get(name, at))
 
     def look(self, now: float) -> None:
-        """Let those wait whose time to look again has come."""
+        """Let the names wait whose planned time has come."""
         for name in [name for name, at in self._wake_at.items() if at <= now]:
             del self._wake_at[name]
             if name not in self.running:
                 self._waiting[name] = None
 
     def begin(self, known: Collection[str]) -> tuple[str, ...]:
-        """Take what waits, as far as it is `known`, into a pass; return it in the order in which it came.
+        """Move the waiting names that are `known` into a pass, and return them in the order of arrival.
 
-        Every pass sends what is due, so RECOTAP is in each.
+        Every pass sends the due activities, so RECOTAP is always among them. Empty if no name waits.
         """
         wanted = [name for name in self._waiting if name in known]
         self._waiting.clear()
@@ -73,15 +73,15 @@ class Agenda:
     def finished(
         self, failed: Collection[str], now: float, *, not_before: Mapping[str, float] | None = None
     ) -> dict[str, int]:
-        """Note that the pass has ended; return how many regular times it made each name skip.
+        """End the pass. Return for each name the number of ticks that it skipped.
 
-        What `failed` is looked at again soon, but `not_before` the time of the monotonic clock that is given.
+        A probe of each `failed` name is planned, but not before its time in `not_before`.
         """
         skipped = {}
         for name in self.running:
             self._plan_probe(name, failed, now, (not_before or {}).get(name, now))
             missed = self._missed.pop(name, 0)
-            if missed and name not in failed and name != RECOTAP:  # the first of them is made up
+            if missed and name not in failed and name != RECOTAP:  # the first tick is made up
                 self._waiting[name] = None
                 missed -= 1
             if count := missed + self._merged.pop(name, 0):

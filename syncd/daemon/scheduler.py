@@ -1,8 +1,8 @@
-"""APScheduler's part: tell when a regular time has come, whatever happens to the wall clock.
+"""Run APScheduler: call back at each regular time, even if the wall clock is set.
 
-APScheduler reckons by the wall clock alone. When that is set back, a job would wait until it has
-caught up, hours or years; `clock_was_set` mends that. Our own trigger takes the place of its two:
-however much was missed, there is one time to make up, and cron is Debian's (see `schedule`).
+APScheduler uses only the wall clock. If that is set back, a job would wait until it has caught up, for hours or years.
+`clock_was_set` corrects this. Our own trigger replaces its two: all missed times are made up by one, and cron is
+Debian's (see syncd.types.schedule).
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -16,18 +16,18 @@ from apscheduler.triggers.base import BaseTrigger
 from syncd import clock
 from syncd.types.schedule import EVERY, Schedule
 
-# cron(8): a change of the clock by more than that is a correction, and times are reckoned anew.
+# cron(8): a larger change of the clock is a correction, after which times are computed again.
 CORRECTION = timedelta(hours=3)
 
 
 class Trigger(BaseTrigger):  # type: ignore[misc] # published without types
-    """Fire by a schedule. Whatever was missed is one time: the next one lies ahead of now, in step with the first."""
+    """Fire by a schedule. The next time is always in the future, in step with the first one."""
 
     def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule
 
     def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
-        """Return the next time, in UTC; `previous` is the last one, None at first."""
+        """Return the next time, in UTC. `previous` is the last one, None at first."""
         if previous is None or self.schedule.cron:
             return self.schedule.after(max(previous or now, now))
         every = self.schedule.every or EVERY
@@ -36,7 +36,7 @@ class Trigger(BaseTrigger):  # type: ignore[misc] # published without types
 
 
 class Jobs:
-    """Call `due` with a job's name whenever its time has come, in a thread of the scheduler: it must be quick."""
+    """Call `due` with a job's name at each of its times, in the scheduler's thread. `due` must return quickly."""
 
     def __init__(self, due: Callable[[str], None]) -> None:
         self._due = due
@@ -46,15 +46,15 @@ class Jobs:
         )  # fmt: skip
 
     def start(self) -> None:
-        """Begin."""
+        """Start the scheduler's thread."""
         self._scheduler.start()
 
     def stop(self) -> None:
-        """Call nobody any more."""
+        """Stop the thread. `due` is not called again."""
         self._scheduler.shutdown(wait=False)
 
     def set(self, schedules: Mapping[str, Schedule]) -> None:
-        """Have exactly these jobs; one whose schedule is the same keeps its step."""
+        """Set the jobs to exactly these. One whose schedule is unchanged keeps its next time."""
         for job in self._scheduler.get_jobs():
             if schedules.get(job.id) != job.trigger.schedule:
                 job.remove()
@@ -64,20 +64,21 @@ class Jobs:
                 self._scheduler.add_job(self._due, Trigger(schedule), args=[name], id=name, name=name)
 
     def next_at(self, names: Collection[str]) -> datetime | None:
-        """Return when the first of these jobs' time comes, None when there is none of them."""
+        """Return the next time among the jobs `names`, in UTC. None if there is no such job."""
         jobs = [job for job in self._scheduler.get_jobs() if job.id in names]
         return min((job.next_run_time for job in jobs), default=None)
 
     def is_alive(self) -> bool:
-        """Tell whether the scheduler's thread still runs."""
-        thread: Any = self._scheduler._thread  # there is no public way to ask
+        """Tell whether the scheduler's thread is running."""
+        thread: Any = self._scheduler._thread  # there is no public way
         return thread is not None and thread.is_alive()
 
     def clock_was_set(self, by: timedelta, now: datetime) -> None:
-        """Go on as if nothing had happened, after the wall clock was set `by` so much and shows `now`.
+        """Adapt the jobs after the wall clock was set by `by` and now shows `now`.
 
-        Forward: what that skipped comes once, at once. Back: an interval goes on where it was, and so does a cron
-        that runs often; another's time comes when the clock shows it. After a correction all are reckoned anew.
+        Forward: skipped times are made up by one, at once. Back: an interval continues undisturbed, and so does a
+        frequent cron. Any other cron waits until the clock shows its time, unless the change is a correction, after
+        which all times are computed again.
         """
         for job in self._scheduler.get_jobs() if by < timedelta(0) else ():
             if job.trigger.schedule.cron is None:

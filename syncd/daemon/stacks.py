@@ -1,15 +1,15 @@
-"""Where each thread stands, to find out why nothing goes on: files, lines and functions, never a value."""
+"""Show the stack of each thread, to find out why a pass is stuck: files, lines and functions, never a value."""
 
 import sys
 import threading
 import traceback
 from pathlib import PurePath
 
-INNERMOST = 40  # frames of a thread that are shown: an SDK stacks a dozen on one request
+INNERMOST = 40  # frames of a thread that are shown; an SDK needs a dozen for one request
 
 
 def thread_stacks() -> dict[str, list[str]]:
-    """Return each other thread's name, and where it stands, the innermost frame first."""
+    """Return the frames of each other thread by the thread's name, the innermost first."""
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     return {
         names.get(ident, str(ident)): [_place(frame) for frame in reversed(traceback.extract_stack(stack)[-INNERMOST:])]

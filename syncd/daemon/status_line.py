@@ -1,6 +1,6 @@
-"""The one line that says how the daemon is doing, for `systemctl status` and whoever reads it; pure."""
+"""Write the daemon's status line, e.g. for `systemctl status`. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from syncd.errors import SyncdError
@@ -8,20 +8,20 @@ from syncd.lifecycle.states import MEANINGS, State
 from syncd.passes.report import PassResult
 from syncd.text import fit
 
-PLACES = 160  # characters of an error's message: the line is to be read at a glance
+PLACES = 160  # characters of an error's message, so that the line can be read at a glance
 
 
 def running(
-    sources: tuple[str, ...], *, where: str, read: int, delivered: int, failure: SyncdError | None = None
+    sources: Sequence[str], *, where: str, read: int, delivered: int, failure: SyncdError | None = None
 ) -> str:  # fmt: skip
-    """Say what a pass is at, and what is amiss since one before."""
+    """Return the line for a pass under way, with an error from an earlier one."""
     what = f"reading {where or ', '.join(sources)}" if sources else "sending"
     told = f"{what}: {read} read, {delivered} delivered so far" if read or delivered else what
     return f"{told}; before it FAILED: {_short(failure.summary)}" if failure else told
 
 
-def stuck(sources: tuple[str, ...], *, where: str, for_s: float) -> str:
-    """Say that a pass does not go on."""
+def stuck(sources: Sequence[str], *, where: str, for_s: float) -> str:
+    """Return the line for a pass without progress for `for_s` seconds."""
     return f"STUCK for {for_s / 60:.0f} min in {where or ', '.join(sources) or 'sending'}: see the log"
 
 
@@ -29,9 +29,9 @@ def idle(
     outcome: PassResult | None, failure: SyncdError | None, *, ended_at: datetime | None, counts: Mapping[str, int],
     next_at: datetime | None, now: datetime,
 ) -> str:  # fmt: skip
-    """Say how the last pass came out, or what fails since an earlier one, what waits, and when it goes on.
+    """Return the line between passes: the last result or error, the waiting activities, and the next time.
 
-    Times are local, with the date where that is not today's.
+    Times are local, with the date unless it is today.
     """
     coming = f"next at {_time(next_at, now)}" if next_at else "nothing planned"
     if ended_at is None:

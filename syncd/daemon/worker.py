@@ -1,4 +1,4 @@
-"""One pass after another, in the one thread that writes the ledger."""
+"""Make passes, one after the other, in the only thread that writes to the ledger."""
 
 import threading
 import time
@@ -21,7 +21,7 @@ from syncd.signals import StopRequest
 
 log = structlog.get_logger()
 
-MANY = 1000  # records read in one pass: far more than a regular one, and their memory is free now
+MANY = 1000  # records read in one pass; after more than this, its memory is returned to the system
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,48 +29,48 @@ class Order:
     """One pass to make."""
 
     config: Config
-    sources: tuple[Source, ...]  # perhaps none: send what is due
+    sources: tuple[Source, ...]  # empty: only send the due activities
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a pass came out: an outcome, or why there was none."""
+    """The end of a pass: its result, or the error that kept it from one."""
 
     outcome: PassResult | None = None
     error: SyncdError | None = None
 
     def failed(self, names: Iterable[str]) -> Mapping[str, SyncdError]:
-        """Return which of `names`, all that were in the pass, failed, and why."""
+        """Return the errors by name. `names` are all names in the pass."""
         if self.outcome is not None:
             return self.outcome.failed
         return dict.fromkeys(names, self.error) if self.error else {}
 
 
 class PassProgress:
-    """What a pass has come to so far, and when it last went on; a Watcher. Read by another thread."""
+    """The progress of a pass so far. An Observer in the worker's thread, read by the main thread."""
 
     def __init__(self) -> None:
         self.at = time.monotonic()
         self.read_count = 0
         self.delivered = 0
-        self.where = ""  # the stream that was read last
+        self.where = ""  # the stream of the last page
 
     def on_progress(self) -> None:
-        """Note the time."""
+        """Note the time of the progress."""
         self.at = time.monotonic()
 
     def read(self, source: str, stream: str, booked: Booked, count: int) -> None:
-        """Note what was read."""
+        """Count `count` records that were read."""
         self.read_count += count
         self.where = f"{source} {stream}"
 
     def sent(self, totals: Totals) -> None:
-        """Note what was delivered."""
+        """Note the number of delivered activities."""
         self.delivered = sum(n for verdict, n in totals.verdicts.items() if MEANINGS[verdict].state is State.DELIVERED)
 
 
 class Worker:
-    """Make the passes that are ordered; `ended` is called in the worker's thread."""
+    """Make the ordered passes in a thread. `ended` is called there after each."""
 
     def __init__(self, stop: StopRequest, ended: Callable[[Ended], None]) -> None:
         self._stop = stop
@@ -80,21 +80,21 @@ class Worker:
         self.progress = PassProgress()
 
     def start(self) -> None:
-        """Begin to wait for orders."""
+        """Start the thread."""
         self._thread.start()
 
     def order(self, order: Order) -> None:
-        """Have a pass made; one at a time."""
+        """Order a pass. Only one at a time."""
         self.progress = PassProgress()
         self._orders.put(order)
 
     def stop(self) -> None:
-        """End the thread; no pass may be under way."""
+        """End the thread. Call it only between passes."""
         self._orders.put(None)
         self._thread.join()
 
     def is_alive(self) -> bool:
-        """Tell whether the thread runs."""
+        """Tell whether the thread is running."""
         return self._thread.is_alive()
 
     def _run(self) -> None:
@@ -107,10 +107,10 @@ class Worker:
     def _pass(self, order: Order) -> Ended:
         try:
             outcome = wiring.one_pass(order.config, sources=order.sources, stop=self._stop, observer=self.progress)
-        except SyncdError as error:  # the ledger, or Recotap's key: nothing could begin, or it broke off
+        except SyncdError as error:  # e.g. the ledger, or Recotap's key: the whole pass ended
             _log_failure(error)
             return Ended(error=error)
-        except Exception as error:  # a bug must not end the service: the next pass is another try
+        except Exception as error:  # a bug must not end the service: the next pass tries again
             log.exception("pass.bug", hint="report it; the next pass tries again")
             return Ended(error=SyncdError(f"a bug: {type(error).__name__}", hint="report it"))
         for each in outcome.errors:
@@ -120,13 +120,13 @@ class Worker:
 
 
 def _log_failure(error: SyncdError) -> None:
-    """Log what kept a pass from its work."""
+    """Log the error that ended a pass."""
     if not log_problems(error):
         log.error("pass.failed", error=error.message, hint=error.hint)
 
 
 def log_problems(error: SyncdError) -> bool:
-    """Log a configuration's mistakes one by one, for there is nobody to print to; tell whether there were any."""
+    """Log each mistake of a configuration. Return whether there was any."""
     problems = getattr(error, "problems", ())
     for problem in problems:
         log.error("config.problem", key=problem.path, error=problem.message, hint=problem.hint or error.hint)
