@@ -48,7 +48,7 @@ class Agenda:
         self._waiting.update(dict.fromkeys(names))
 
     def wake(self, name: str, at: float) -> None:
-        """Have a pass over `name` at the time `at` of the monotonic clock, or at an earlier one that is planned."""
+        """Plan a pass over `name` at `at` (monotonic clock). An earlier plan stays."""
         self._wake_at[name] = min(at, self._wake_at.get(name, at))
 
     def look(self, now: float) -> None:

@@ -1,4 +1,4 @@
-"""Show the stack of each thread, to find out why a pass is stuck: files, lines and functions, never a value."""
+"""Show the stack of each thread, to find out why a pass is stuck. It holds no values of variables."""
 
 import sys
 import threading

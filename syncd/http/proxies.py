@@ -76,7 +76,7 @@ def _variable(scheme: str, environ: Mapping[str, str]) -> str:
     """Return the name of the variable that applies, "" if none is set."""
     for name in (f"{scheme}_proxy", "all_proxy"):
         capitals = name.upper()
-        if name in environ:  # empty: no proxy, whatever the capitals say
+        if name in environ:  # empty: no proxy, even if the capitals name one
             if environ[name].strip():
                 return name
         elif environ.get(capitals, "").strip() and not (capitals == "HTTP_PROXY" and "REQUEST_METHOD" in environ):

@@ -89,7 +89,7 @@ class ServerClock:
 
     @property
     def started_at(self) -> datetime | None:
-        """The start of the pass by the server's clock, or by the local one if its Date is missing or stands still.
+        """The start of the pass by the server's clock. The local clock counts if its Date is missing or stands still.
 
         None until the first response.
         """

@@ -1,4 +1,4 @@
-"""Give a whole HTTP exchange of urllib3, on which vendors' SDKs are built, one deadline and bounds in bytes.
+"""Give a whole HTTP exchange of urllib3 one deadline and bounds in bytes, for vendors' SDKs.
 
 urllib3's read timeout starts again with every byte, so a server that sends a byte now and then holds a request for
 ever. Pass `POOLS` to a PoolManager as `pool_classes_by_scheme`, and give each request a total timeout.

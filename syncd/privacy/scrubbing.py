@@ -92,7 +92,7 @@ def scrub(text: str, payload: Any = None) -> str:
 
 
 def truncate(text: str) -> str:
-    """Truncate `text` to SEARCHED characters, without a word that is cut in two: half a name, or a secret."""
+    """Truncate `text` to SEARCHED characters, without the last word, which may be half a name."""
     return text if len(text) < SEARCHED else text[:SEARCHED].rpartition(" ")[0]
 
 
