@@ -1,4 +1,4 @@
-"""What the end-to-end tests share."""
+"""The fixtures of the end-to-end tests."""
 
 import logging
 import os
@@ -18,15 +18,15 @@ from syncd.passes import engine
 from tests.orgs import OrgWorld
 from tests.world import World
 
-# The same examples in every run: a suite that fails once a week for no change of yours teaches to look away.
-# To look for new ones: HYPOTHESIS_PROFILE=default.
+# The same examples in every run, because people ignore a suite that fails at random. HYPOTHESIS_PROFILE=default tries
+# new ones.
 settings.register_profile("steady", derandomize=True, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 
 @dataclass(frozen=True)
 class Ran:
-    """How a command ended."""
+    """The result of a command."""
 
     code: int
     out: str
@@ -38,7 +38,7 @@ Command = Callable[..., Ran]
 
 @pytest.fixture(autouse=True)
 def logs_end_with_the_test() -> Iterator[None]:
-    """Leave nobody a logger that writes to the captured stderr of a test that is over."""
+    """Remove loggers that would write to the captured stderr of a finished test."""
     before = list(logging.getLogger().handlers)
     # structlog's own default formats every local variable of a traceback: minutes, if one holds megabytes.
     plain = ConsoleRenderer(colors=False, exception_formatter=plain_traceback)
@@ -52,15 +52,15 @@ def logs_end_with_the_test() -> Iterator[None]:
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """Stand-ins, a ledger to be made, and one clock that only the test moves."""
-    monkeypatch.setattr(engine, "WAKE_S", 0.02)  # or each wait before a probe would take half a second
+    """Stand-ins, a place for a ledger, and one clock that only the test moves."""
+    monkeypatch.setattr(engine, "WAKE_S", 0.02)  # otherwise each wait before a probe takes half a second
     with World(tmp_path) as made:
         yield made
 
 
 @pytest.fixture
 def orgs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OrgWorld]:
-    """The same with a Salesforce org, which alone is configured."""
+    """The same with a Salesforce org as the only source."""
     monkeypatch.setattr(engine, "WAKE_S", 0.02)
     with OrgWorld(tmp_path) as made:
         yield made
@@ -79,7 +79,7 @@ def live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 
 @pytest.fixture
 def nap() -> Callable[[float], None]:
-    """How `syncd check` sleeps in this process: not at all. A module whose subject is the wait has one of its own."""
+    """The sleep of `syncd check` in this process: none. A module that tests the wait has its own."""
     return lambda seconds: None
 
 

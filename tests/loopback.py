@@ -1,4 +1,4 @@
-"""A server on loopback whose every byte is the test's."""
+"""A server on loopback that sends exactly the bytes of a test."""
 
 import socket
 import threading
@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 
 
 class Server:
-    """Accept connections and give each to `serve` in a thread; count them."""
+    """Accept and count connections, and pass each to `serve` in a thread."""
 
     def __init__(self, serve: Callable[[socket.socket], None]) -> None:
         self.serve = serve
@@ -63,7 +63,7 @@ def served(serve: Callable[[socket.socket], None]) -> Iterator[Server]:
 
 
 def request(connection: socket.socket) -> bytes:
-    """Read one request with a body of Content-Length; b"" at the end of the connection."""
+    """Read one request with a body of Content-Length. b"" at the end of the connection."""
     got = b""
     while b"\r\n\r\n" not in got:
         more = connection.recv(65_536)

@@ -1,4 +1,4 @@
-"""What the daemon does next: coalesced, never overlapping, a missed time made up once, failures looked at again."""
+"""The daemon's next pass: merged, never overlapping, a missed time made up once, failures probed."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def agenda() -> Agenda:
 
 
 def begin(agenda: Agenda) -> tuple[str, ...]:
-    """Return the sources that the next pass reads; it sends too, so RECOTAP is in it."""
+    """Return the sources of the next pass. Each pass also sends, so RECOTAP is in it."""
     names = agenda.begin(KNOWN)
     assert not names or RECOTAP in names
     return tuple(name for name in names if name != RECOTAP)
@@ -49,7 +49,7 @@ def test_a_time_that_comes_during_the_pass_is_made_up_once_and_the_others_are_co
 
 
 def test_after_a_pass_that_failed_nothing_is_made_up(agenda):
-    """Else a CRM that hangs would be asked without a pause."""
+    """Otherwise a CRM that hangs would be asked again without a pause."""
     agenda.tick("hubspot")
     begin(agenda)
     agenda.tick("hubspot")

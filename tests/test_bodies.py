@@ -1,4 +1,4 @@
-"""Bounds of a response's body in bytes, depth and values, and how leniently JSON is parsed."""
+"""A response's body: its bounds in bytes, depth and values, and the lenient parsing of JSON."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""`syncd check` about clocks: one line a server, and one if it is this machine's clock that is wrong."""
+"""`syncd check` of clocks: one line for each server, and one if this machine's clock is wrong."""
 
 import re
 import time
@@ -16,12 +16,12 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 @pytest.fixture
 def nap() -> Callable[[float], None]:
-    """Really wait: it takes 3 s to see whether a Date advances."""
+    """Really wait, because it takes 3 s to see whether a Date advances."""
     return time.sleep
 
 
 def clock_lines(out: str) -> dict[str, str]:
-    """Return what `check` says of each clock, by whose it is: its mark and its words."""
+    """Return the mark and text of each line about a clock, by its name."""
     found = (re.match(r"(ok|warn|error) +clock of (.+?): (.*)", line) for line in out.splitlines())
     return {match[2]: f"{match[1]} {match[3]}" for match in found if match}
 

@@ -1,4 +1,4 @@
-"""The configuration: where it is found, what it takes, and how it says what is wrong."""
+"""The configuration: its place, its valid values, and its reports of mistakes."""
 
 import json
 import os
@@ -63,7 +63,7 @@ class BrittleConfig(FakeConfig):
 
 
 class Fake:
-    """A connector as far as the configuration looks at one."""
+    """A connector with the parts that the configuration uses."""
 
     Config = FakeConfig
 
@@ -85,7 +85,7 @@ def _a_fake_crm(monkeypatch):
 
 @pytest.fixture
 def read(tmp_path):
-    """Return a function that loads a text as a configuration file, with variables beside it."""
+    """Return a function that loads a text as a configuration file, with environment variables."""
 
     def read(text: str = MINIMAL, *, secrets: bool = True, **environ: str) -> Config:
         file = tmp_path / "syncd.toml"
@@ -97,7 +97,7 @@ def read(tmp_path):
 
 @pytest.fixture
 def problems(read):
-    """Return a function that loads a text and gives its mistakes by path."""
+    """Return a function that loads a text and returns its mistakes by path."""
 
     def problems(text: str = MINIMAL, **environ: str) -> dict[str, Problem]:
         with pytest.raises(ConfigError) as caught:
@@ -229,7 +229,7 @@ class TestWhatItTakes:
 
     @pytest.mark.parametrize("by_file", [True, False])
     def test_an_address_of_a_plug_in_is_normalized_too(self, read, by_file):
-        """Its own model may take any text."""
+        """Its own model may accept any text."""
         url = " HTTPS://CRM.Example/API/ "
         config = read(source(f'base_url = "{url}"')) if by_file else read(SYNCD_SOURCES__CRM__BASE_URL=url)
         assert config.sources[0].config.base_url == "https://crm.example/API"
@@ -347,7 +347,7 @@ class TestTheEnvironment:
 
 
 WRONG = [
-    # what stands in the file, the key's path, what the message says
+    # the file's text, the key's path, a part of the message
     (recotap("concurrency = 0"), "recotap.concurrency", "expected 1 or more"),
     (recotap("concurrency = 17"), "recotap.concurrency", "expected 16 or less"),
     (recotap("concurrency = 2.5"), "recotap.concurrency", "expected a whole number"),
@@ -492,7 +492,7 @@ class TestWhatIsWrong:
         ("name", "what"), [("gone", "cannot be loaded (ModuleNotFoundError)"), ("other", "cannot be used")]
     )
     def test_a_connector_that_cannot_be_loaded_is_named_when_its_source_is_read(self, name, what, tmp_path):
-        """It is broken, not the configuration: what every source has is checked, and the other sources are read."""
+        """The connector is broken, not the configuration. The common keys are checked, and other sources are read."""
         file = tmp_path / "syncd.toml"
         file.write_text(MINIMAL.replace('"fake"', f'"{name}"'))
         (source,) = load(file).sources
@@ -645,7 +645,7 @@ def test_the_schema_knows_every_table_and_each_connector_of_ours():
 
 
 def test_only_the_connectors_that_are_configured_are_loaded(tmp_path):
-    """A HubSpot SDK costs a second; somebody with another CRM does not pay it."""
+    """HubSpot's SDK takes a second to import, which only sources that use it should cost."""
     (tmp_path / "fake_crm.py").write_text(
         "from syncd.connector import SourceConfig\nclass Fake:\n    Config = SourceConfig\n"
     )

@@ -1,4 +1,4 @@
-"""The configuration's file and the keys' files: whose they are, what they are, and how their mistakes are told."""
+"""The files of configuration and keys: their owners, their kinds, and the reports of mistakes in them."""
 
 import os
 import subprocess
@@ -79,7 +79,7 @@ class TestTheFile:
         assert "larger than 1,048,576 bytes" in mistake(tmp_path / "syncd.toml").message
 
     def test_the_output_of_a_command_is_refused(self, tmp_path):
-        """`syncd check -c <(…)`, where the command never writes."""
+        """`syncd check -c <(…)` with a command that never writes."""
         line = f"{sys.executable} -m syncd check -c <(sleep 5)"
         done = subprocess.run(["bash", "-c", line], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 78
@@ -169,7 +169,7 @@ class TestTheFileOfTheCurrentDirectory:
     @ROOT_ONLY
     @pytest.mark.parametrize("name", ["", "config"])
     def test_a_directory_that_the_caller_may_not_enter_has_no_file_for_him(self, here, monkeypatch, name):
-        """`runuser -u syncd -- syncd status`, by root at home."""
+        """`runuser -u syncd -- syncd status`, in root's home."""
         (here / name).chmod(0o700)
         etc = here.with_name(f"{here.name}-etc.toml")
         etc.write_text(TEXT)

@@ -1,4 +1,4 @@
-"""One connection to a host of several addresses, on loopback."""
+"""One connection to a host with several addresses, on loopback."""
 
 import errno
 import socket
@@ -92,7 +92,7 @@ def test_options_and_source_are_set():
 
 
 def test_no_socket_is_left_open(monkeypatch):
-    """A source address that is not this machine's, and an option that there is none of."""
+    """A source address of another machine, and an option that does not exist."""
     with served(lambda connection: request(connection)) as server:
         with pytest.raises(OSError, match="assign"):
             connect.connect("127.0.0.1", server.port, 5.0, source=("203.0.113.1", 0))

@@ -1,4 +1,4 @@
-"""`syncd run` end to end: a process of its own, stand-ins over HTTP, signals, and a manager like systemd."""
+"""`syncd run` end to end: its own process, stand-ins over HTTP, signals, and a service manager."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from tests.world import World
 
 
 def often(world: World, **schedule: str) -> World:
-    """Have a pass every 300 ms, or as told."""
+    """Configure a pass every 300 ms, or by `schedule`."""
     world.configure("schedule", **({"every": "300ms"} | schedule))
     world.write_config()
     return world
@@ -161,7 +161,7 @@ def test_a_second_signal_leaves_at_once_and_nothing_is_lost_or_doubled(live: Wor
 
 @pytest.mark.parametrize(("hangs", "end"), [("identity(self)", "run.finished"), ("normalize(self, *_)", "run.left")])
 def test_what_does_not_end_by_its_deadline_is_left(live: World, hangs: str, end: str) -> None:
-    """Here a connector that sleeps stands for a resolver that hangs: nothing bounds either.
+    """Here a connector that sleeps stands for a resolver that hangs: neither has a bound.
 
     A reader's thread is left by the pass, which ends as ever. The pass's own thread is left by the process.
     """
@@ -314,7 +314,7 @@ def test_a_key_that_cannot_be_read_for_a_while_ends_nothing(live: World) -> None
         assert running.stop() == 0
 
 
-# -- systemd, and what does not go on -------------------------------------------------------
+# -- systemd, and passes without progress ---------------------------------------------------
 
 
 def feeds(running: Daemon) -> list[float]:
@@ -351,7 +351,7 @@ def test_a_stuck_pass_is_said_and_the_watchdog_is_not_fed(live: World) -> None:
 
 @pytest.mark.parametrize("thread", ["passes", "APScheduler"])
 def test_a_thread_that_ends_ends_the_daemon_loudly(live: World, thread: str) -> None:
-    """Without it no pass would ever be made, and nobody would notice: whoever supervises syncd restarts it."""
+    """Without it no pass would be made, and no one would notice. The supervisor restarts syncd."""
     (live.path / "broken.py").write_text(
         "import sys, threading, time\n"
         "from syncd.daemon import worker\n"
@@ -390,7 +390,7 @@ def test_a_long_pass_that_goes_on_is_not_stuck(live: World) -> None:
 
 
 def test_from_the_start_to_the_first_request_it_takes_no_time(live: World) -> None:
-    """The figure, 1.5 s, is the benchmark's; this bound is for a machine that does other things too."""
+    """The benchmark's figure is 1.5 s. This bound allows for a machine with other work."""
     began = time.monotonic()
     with daemon(often(live, every="1h").config_file) as running:
         wait_until(lambda: bool(live.hubspot.requests))

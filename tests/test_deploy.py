@@ -1,4 +1,4 @@
-"""What deploy/ holds for containers, Kubernetes and cron: without a finding by its linters, and of one mind.
+"""The files of deploy/ for containers, Kubernetes and cron: free of linter findings, and consistent.
 
 Nothing is started here; tests/deployed/container.py builds the image and runs it.
 """
@@ -41,7 +41,7 @@ STOP_S = RecotapConfig.model_fields["timeout"].default.total_seconds() + 2  # de
 
 
 def run(tool: str, *arguments: object, says: str = "") -> str:
-    """Run a linter of the development environment; return what it found, "" when that is nothing."""
+    """Run a linter of the development environment. Return its findings, or ""."""
     line = [str(Path(sys.executable).with_name(tool)), *map(str, arguments)]
     done = subprocess.run(line, input=says, capture_output=True, text=True, check=False)
     return "" if done.returncode == 0 else done.stdout + done.stderr or f"exit code {done.returncode}"
@@ -62,12 +62,12 @@ def pods() -> dict[str, dict[str, Any]]:
 
 
 def argument(of: str, name: str) -> str:
-    """Return one instruction of the Dockerfile, the last of its name."""
+    """Return the last instruction of that name in the Dockerfile."""
     return [line.partition(" ")[2] for line in INSTRUCTIONS if line.startswith(f"{name} ")][-1 if of == "last" else 0]
 
 
 def docker_run() -> list[str]:
-    """Return the words of crontab's container line, up to what is piped away."""
+    """Return the words of crontab's container line, up to the pipe."""
     (line,) = (line for line in CRON_LINES if "docker run" in line)
     return shlex.split(line[line.index("docker run") : line.index("2>&1")])
 
@@ -103,7 +103,7 @@ def test_the_command_of_a_cron_line_is_without_a_finding(line):
 
 
 def test_every_builder_builds_the_dockerfile():
-    """BuildKit fetches what a `# syntax` line names; the classic builder knows none of the others."""
+    """BuildKit fetches the image of a `# syntax` line. The classic builder knows none of the others."""
     assert not re.search(r"<<-?\w+|--link|--mount|--chmod|--parents", "\n".join(INSTRUCTIONS))
     assert not re.search(r"(?im)^#\s*(syntax|check|escape)\s*=", DOCKERFILE)
 
@@ -250,7 +250,7 @@ def test_two_pods_never_work_at_once():
 
 
 def test_a_job_is_not_repeated_for_what_the_next_pass_will_do():
-    """Everything that syncd itself answers; a crash, memory, a lost node are another matter."""
+    """All of syncd's own exit codes. A crash, too much memory or a lost node is retried."""
     job = of_kind("CronJob")["spec"]["jobTemplate"]["spec"]
     (codes,) = (rule["onExitCodes"]["values"] for rule in job["podFailurePolicy"]["rules"] if "onExitCodes" in rule)
     of_others = {Exit.OK, Exit.BUG, Exit.NO_SUCH_ACTIVITY, Exit.SIGINT, Exit.SIGTERM}

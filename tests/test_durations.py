@@ -1,4 +1,4 @@
-"""Durations: what is read, what is refused, and that what is written is read again."""
+"""Durations: valid and invalid texts, and that a shown one can be parsed again."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""External text at every place where it enters: nothing of it stops an item's neighbours."""
+"""External text at each place of entry: no text stops an item's neighbours."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -68,7 +68,7 @@ def test_no_text_of_recotaps_stops_the_neighbours(
 def test_a_response_that_nests_too_deep_says_nothing_of_its_ids_which_are_sent_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is not read at all. Its ids are sent again in smaller batches, and what was stored is a duplicate."""
+    """It is not parsed. Its ids are sent again in smaller batches, and the stored ones are duplicates."""
     bad, *good = world.calls(3)
     store = world.recotap._store
 
@@ -111,11 +111,11 @@ def test_no_field_of_an_item_stops_the_neighbours(
     assert all(map(is_fit, stored_texts(world)))
 
 
-# -- a connector that somebody else wrote ---------------------------------------------------
+# -- a foreign connector --------------------------------------------------------------------
 
 
 class Odd:
-    """Reads records as a test gives them."""
+    """Read records that a test defines."""
 
     Config = SourceConfig
     streams = (Stream("calls", "call"),)
@@ -279,7 +279,7 @@ def ledger(tmp_path: Any) -> Iterator[Ledger]:
 
 
 def test_a_verdict_that_cannot_be_written_undoes_no_other(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Should a text ever pass `fit` that SQLite refuses, that item loses its text and the others lose nothing."""
+    """If SQLite ever refused a text that passed `fit`, that item would lose its text, and the others nothing."""
     monkeypatch.setattr(outbox, "fit", str)
     book(ledger, *(look(number) for number in range(1, 4)))
     claim = ledger.intend(due(ledger), now=NOW)

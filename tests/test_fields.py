@@ -1,4 +1,4 @@
-"""Values in the odd forms that CRMs write."""
+"""Values in the odd forms of CRMs."""
 
 import time
 from datetime import UTC, datetime
@@ -56,7 +56,7 @@ def test_times_in_odd_forms(written, read):
 
 
 def test_a_field_of_prose_is_searched_for_addresses_in_a_moment():
-    """Quadratic, it would take half an hour."""
+    """In quadratic time it would take half an hour."""
     assert fields.addresses("ab " * 300_000) == []
     assert fields.addresses("x" * 5_000 + "; Ada Fennbrook <ada@northmill.example>; b@northmill.example")[-2:] == [
         ("Ada Fennbrook", "ada@northmill.example"), (None, "b@northmill.example"),

@@ -1,4 +1,4 @@
-"""Files that somebody else may reach: each kind of thing that may stand under a name, and each way to open it."""
+"""Files that other users can reach: each kind of file under a name, and each way to open it."""
 
 import os
 import socket
@@ -15,7 +15,7 @@ ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a file
 
 @pytest.fixture
 def planted(tmp_path):
-    """Return a function that puts something of a kind under a name."""
+    """Return a function that makes a file of a kind under a name."""
 
     def plant(kind: str, name: str = "x") -> Path:
         path = tmp_path / name
@@ -66,7 +66,7 @@ def test_a_link_that_may_be_followed_is_read(tmp_path):
 
 
 def test_what_takes_the_place_of_a_file_between_look_and_open_is_refused(tmp_path, monkeypatch):
-    """The first look finds a regular file; a link or a FIFO is there when it is opened."""
+    """The first check finds a regular file, but a link or a FIFO has replaced it when it is opened."""
     path, other = tmp_path / "x", tmp_path / "other"
     other.write_text("plain")
     plain = other.stat()
@@ -125,7 +125,7 @@ def test_a_second_name_is_refused_where_it_matters(tmp_path):
 
 @pytest.mark.parametrize("through", ["", "link"])
 def test_the_other_name_is_looked_for_from_the_mount_point_of_the_file(tmp_path, monkeypatch, through):
-    """`find / -xdev` never enters a file system of its own."""
+    """`find / -xdev` never enters another file system."""
     real = Path.stat
     mount = tmp_path / "a mount"
     (mount / "state").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""A whole HTTP exchange ends within its deadline, whatever the server does. Real sockets on loopback."""
+"""A whole HTTP exchange ends within its deadline with any server. Real sockets on loopback."""
 
 import socket
 import ssl
@@ -90,7 +90,7 @@ def test_a_server_that_takes_nothing_is_left_at_the_deadline(client):
 
 @pytest.fixture
 def blackhole() -> Iterator[int]:
-    """A port whose backlog is full: connections to it are neither taken nor refused."""
+    """A port whose backlog is full: it neither accepts nor refuses connections."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -174,7 +174,7 @@ def test_a_server_that_speaks_no_tls_is_no_connection(client):
 
 
 def test_after_tls_the_deadline_holds_too():
-    """No certificate here, so the stream is asked itself: what start_tls returns knows the deadline."""
+    """There is no certificate here, so this calls the stream directly: start_tls returns one with the deadline."""
 
     class Inner(httpcore.NetworkStream):
         asked: list[float | None] = []  # noqa: RUF012 - one test, one list

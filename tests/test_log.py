@@ -1,4 +1,4 @@
-"""The logs: one line per event, in the form that its reader wants, and nothing private in any."""
+"""The logs: one line per event, in the form for its reader, without private data."""
 
 import errno
 import io
@@ -278,13 +278,13 @@ class TestTracebacks:
 
 
 def test_redaction_costs_no_structlog():
-    """The configuration registers secrets; `syncd --version` and the like do not log."""
+    """The configuration registers secrets, and commands without one do not log."""
     code = "import sys, syncd.privacy.redaction; sys.exit('structlog' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_of_the_sessions_that_a_daemon_meets_with_every_pass_the_last_ones_are_kept():
-    """Else each line of the log would be searched for more of them every day."""
+    """Otherwise each log line would be searched for more secrets every day."""
     redaction.register_secret("the-key-that-is-read-with-every-pass")
     for number in range(3 * redaction.KEPT):
         redaction.register_secret(f"session-{number:06}")
@@ -296,7 +296,7 @@ def test_of_the_sessions_that_a_daemon_meets_with_every_pass_the_last_ones_are_k
 
 
 class Failing(io.StringIO):
-    """A stream on a full disk, or a pipe that nobody reads."""
+    """A stream on a full disk, or a pipe without a reader."""
 
     def write(self, text: str) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")

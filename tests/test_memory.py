@@ -1,4 +1,4 @@
-"""What a large pass leaves is given back to the system."""
+"""The memory of a large pass is returned to the system."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Promise 10: secrets and personal data go through every failure path, and none of it comes out.
+"""Promise 10: secrets and personal data go through every failure path, and none come out.
 
 Each canary is a value that stands in one place only. After each bad day every command is run, and all that
 was said, and all that the ledger holds beside payloads of pending rows, is searched for them.
@@ -64,7 +64,7 @@ def hubspot_fault(name: str, **changes: Any) -> BadDay:
 
 
 def hubspot_answers(status: int, *, match: str = "", **headers: str) -> BadDay:
-    """HubSpot repeats all that it knows: in the message, the context and the headers."""
+    """HubSpot repeats everything that it knows in the message, the context and the headers."""
     body = {
         "status": "error", "message": ECHO, "category": ECHO, "correlationId": ECHO, "policyName": ECHO,
         "context": {"id": [ECHO]}, "errors": [{"message": ECHO, "context": {"requiredGranularScopes": [ECHO, OWNER]}}],
@@ -92,7 +92,7 @@ def recotap_answers(status: int, body: Any = None, **headers: str) -> BadDay:
 
 
 def recotap_says(status: str, change: Callable[[str], str] = str) -> BadDay:
-    """Recotap answers of every item with all that it knows: the key, and each value of that item."""
+    """Recotap repeats for every item the key and each value of the item."""
 
     def bad_day(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         def store(item: dict[str, Any]) -> dict[str, Any]:
@@ -203,7 +203,7 @@ def said_by_every_command(world: World, command: Command, *, bug: bool) -> str:
 
 
 def kept(world: World) -> str:
-    """Return all text that the ledger holds, but for payloads of pending rows and the connector's own store."""
+    """Return all text in the ledger, without the payloads of pending rows and the connector's store."""
     tables = ("activities", "streams", "sources", "posts", "attempts", "pauses", "passes")
     rows = [row for table in tables for row in world.sql(f"SELECT * FROM {table}")]
     pending = world.sql("SELECT count(*) FROM payloads JOIN activities ON id = activity_id WHERE state <> 'pending'")
@@ -212,7 +212,7 @@ def kept(world: World) -> str:
 
 
 def leaks(text: str) -> list[str]:
-    """Name the canaries in `text`: secrets as they are, the rest in any case, quoted for a URL or escaped for JSON."""
+    """Return the canaries in `text`: secrets verbatim, others in any case, quoted for a URL or escaped for JSON."""
     flat = re.sub(r"\s+", " ", text).lower()
     secrets = [name for name in ("token", "key") if CANARIES[name] in text]
     return secrets + [
@@ -223,7 +223,7 @@ def leaks(text: str) -> list[str]:
 
 
 def test_the_canaries_would_be_found(birds: World, command: Command) -> None:
-    """The search is not blind: Recotap gets them all, and a pending payload is where they may stand."""
+    """The search works: Recotap gets all canaries, and a pending payload may hold them."""
     birds.recotap.faults.add("close", match="sales-activities", count=None)
     command("sync", "-c", birds.config_file)
     assert set(leaks(repr(birds.sql("SELECT body FROM payloads")))) == set(PERSONAL)

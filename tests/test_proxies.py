@@ -1,4 +1,4 @@
-"""Which proxy the environment names for an address, and what is said of a value that cannot be used."""
+"""The proxy that the environment names for an address, and the message for an invalid value."""
 
 import base64
 

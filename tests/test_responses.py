@@ -1,4 +1,4 @@
-"""What an answer of Recotap says of each activity: only what is proven, by id, and never a value of the body."""
+"""The verdicts in Recotap's responses: only proven ones, by id, and never with a value of the body."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -38,7 +38,7 @@ def kinds(answer):
 
 
 def tree(**by_index):
-    """A class-validator tree: fields under indexes, `_3=["domain"]`."""
+    """Return a class-validator tree of fields under indexes, e.g. `_3=["domain"]`."""
     children = [
         {"property": index.strip("_"), "children": [
             {"property": name, "children": [], "constraints": {"isNotEmpty": f"{name} should not be empty"}}
@@ -310,7 +310,7 @@ class TestEnvelope:
         assert responses.is_envelope(body) is is_one
 
 
-# -- whatever comes ---------------------------------------------------------------------------
+# -- any response ---------------------------------------------------------------------------
 
 SENT = ("id-1", "id-2", "id-3")
 words = st.sampled_from([
@@ -338,7 +338,7 @@ statuses = st.sampled_from([200, 201, 204, 302, 400, 401, 404, 413, 422, 429, 50
 
 
 def states_created(document, name) -> bool:
-    """Tell, independently, whether the document says of `name` that Recotap has it."""
+    """Tell, with code of its own, whether the document proves that Recotap has `name`."""
     inner = document.get("data", document) if isinstance(document, dict) else {}
     results = inner.get("results") if isinstance(inner, dict) else None
     return any(

@@ -1,4 +1,4 @@
-"""When passes are made, through both changes of the clock in a year and whatever cron allows."""
+"""The times of passes, through both clock changes of a year, and with all that cron allows."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -60,7 +60,7 @@ class TestCron:
         assert times(cron("*/30 * * * *"), "2027-03-28 00:00", 3) == ["28 00:30", "28 01:00", "28 01:30"]
 
     def test_what_runs_often_goes_on_through_the_repeated_hour(self):
-        """APScheduler's own trigger stays in it for ever."""
+        """APScheduler's own trigger never leaves it."""
         expected = ["31 00:00", "31 00:30", "31 01:00", "31 01:30", "31 02:00"]
         assert times(cron("*/30 * * * *"), "2027-10-30 23:45", 5) == expected
 
@@ -86,7 +86,7 @@ class TestCron:
         assert f"{at:%a}" == weekday
 
     def test_a_day_of_the_month_and_one_of_the_week_are_either_of_them(self):
-        """crontab(5): both given, one of them is enough."""
+        """crontab(5): if both are given, one of them is enough."""
         assert times(cron("0 12 13 * fri", "UTC"), "2026-10-05 00:00", 3) == ["09 12:00", "13 12:00", "16 12:00"]
 
     def test_a_day_that_no_month_has_is_a_mistake(self):

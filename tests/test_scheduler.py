@@ -1,4 +1,4 @@
-"""Regular times, whatever happens to the wall clock: APScheduler's thread under a clock that the test moves."""
+"""Regular times while the wall clock is set: APScheduler's thread under a clock that the test moves."""
 
 import threading
 import time
@@ -48,7 +48,7 @@ class TestTrigger:
 
 
 class Wall:
-    """The wall clock of APScheduler: the machine's, set by so much."""
+    """The wall clock of APScheduler: the machine's, shifted by the test."""
 
     def __init__(self) -> None:
         self.ahead = timedelta(0)
@@ -71,7 +71,7 @@ def wall(monkeypatch: pytest.MonkeyPatch) -> Wall:
 
 
 class Heard:
-    """What was due, and when by the monotonic clock."""
+    """The names that were due, with their monotonic times."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -109,7 +109,7 @@ def test_each_job_comes_at_its_own_interval(jobs, heard):
 
 
 def test_a_clock_that_is_set_back_stops_no_interval(jobs, heard, wall):
-    """Seen with APScheduler 3.11.3 alone: no time comes until the clock has caught up."""
+    """With APScheduler 3.11.3 alone, no time comes until the clock has caught up."""
     jobs.set({"hubspot": Schedule(every="300ms")})
     assert heard.wait(2, at_most=5)
     wall.ahead -= timedelta(hours=1)
@@ -142,7 +142,7 @@ def test_cron_waits_for_what_the_clock_shows_and_is_reckoned_anew_after_a_correc
 
 @pytest.mark.parametrize("text", ["*/5 * * * *", "30 * * * *", "* 3 * * *"])
 def test_a_cron_that_runs_often_goes_on_when_the_clock_is_set_back_a_little(jobs, wall, text):
-    """Else no pass would come until the clock has caught up, for up to three hours, and nobody would say a word."""
+    """Otherwise no pass would be made until the clock has caught up, for up to three hours, without a log line."""
     jobs.set({"often": Schedule(cron=text)})
     first = jobs.next_at(["often"])
     wall.ahead -= timedelta(hours=2, minutes=45)

@@ -1,4 +1,4 @@
-"""A foreign text is kept for the operator without what is personal in it."""
+"""A foreign text is kept for the operator without its personal data."""
 
 import html
 import json
@@ -215,7 +215,7 @@ ESCAPES = {
 
 
 def readable(text):
-    """All that somebody could make of a text: its own tools, not ours."""
+    """Everything that a reader could recover from a text, with tools other than syncd's."""
     for _ in range(3):
         text = html.unescape(unquote(text))
     folded = plain_letters(text).casefold()

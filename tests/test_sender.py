@@ -1,4 +1,4 @@
-"""All HTTP to Recotap: what goes over the wire, and what each way of failing comes to."""
+"""All HTTP to Recotap: the requests, and the result of each kind of failure."""
 
 import json
 import socket
@@ -335,7 +335,7 @@ class TestPrivate:
 
     @pytest.mark.parametrize("key", ["canary-key\nX-Evil: 1", "canary-key-\xe9"])
     def test_a_key_that_no_header_can_carry_is_in_no_error(self, box, key):
-        """The configuration refuses such a key; should one get here, what is raised or said does not repeat it."""
+        """The configuration refuses such a key. If one gets here, no error or message repeats it."""
         try:
             with sender_to(box, key=key) as to:
                 told = repr(to.post([activity("a")]))
@@ -351,7 +351,7 @@ class TestPrivate:
 
 
 class TestProxy:
-    """A machine that reaches the world through a proxy alone reads HubSpot and sends to Recotap through it."""
+    """If a machine reaches the internet only through a proxy, syncd reads HubSpot and sends to Recotap through it."""
 
     @staticmethod
     def forward(heads: list[str]) -> Callable[[socket.socket], None]:

@@ -1,4 +1,4 @@
-"""A server's clock by its Date: when it moves, what is believed of it, and when the local clock is confirmed."""
+"""A server's clock by its Date: whether it moves, whether it counts, and when it confirms the local clock."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -21,14 +21,14 @@ SECOND, MINUTE, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days
 
 
 class Rig:
-    """One server and one local clock; a response takes no time unless told."""
+    """One server and one local clock. A response takes no time by default."""
 
     def __init__(self, kept=None) -> None:
         self.at = NOW
         self.clock = ServerClock(lambda: self.at, kept)
 
     def hear(self, date: datetime | str | None, *, after: timedelta = timedelta(0), took_s: float = 0.0) -> None:
-        """Let the local clock go on, then take a response with this Date."""
+        """Advance the local clock, then learn from a response with this Date."""
         self.at += after
         sent_at = self.at
         self.at += timedelta(seconds=took_s)

@@ -1,4 +1,4 @@
-"""The daemon's main thread, in this process and with its waits shortened: what wakes it, and what does not."""
+"""The daemon's main thread, in this process with shortened waits: its reasons for a pass."""
 
 import signal
 import threading
@@ -24,7 +24,7 @@ from tests.world import World
 
 
 class Told(Notifier):
-    """What systemd was told."""
+    """A notifier that records the status lines."""
 
     def __init__(self) -> None:
         super().__init__(None)
@@ -36,7 +36,7 @@ class Told(Notifier):
 
 
 class Running:
-    """A service in a thread of its own."""
+    """A service in its own thread."""
 
     def __init__(self, world: World, still_held: Callable[[], bool] = lambda: True) -> None:
         self.file, self.still_held = world.write_config(), still_held
@@ -58,11 +58,11 @@ class Running:
         return self.service._passes if hasattr(self, "service") else 0
 
     def after(self, count: int) -> None:
-        """Wait for so many passes in all."""
+        """Wait for `count` passes in all."""
         wait_until(lambda: self.passes >= count and not self.service._busy, what=f"{count} passes")
 
     def no_more(self, *, for_s: float = 1.0) -> bool:
-        """Tell whether no pass is made for so long."""
+        """Tell whether no pass is made for `for_s` seconds."""
         count = self.passes
         time.sleep(for_s)
         return self.passes == count and not self.service._busy
@@ -75,7 +75,7 @@ class Running:
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look around often, and wait for half a second where it would be minutes."""
+    """Run the checks often, and shorten waits of minutes to half a second."""
     monkeypatch.setattr(service, "TICK_S", 0.02)
     monkeypatch.setattr(service, "LOOK_S", 0.05)
     monkeypatch.setattr(service, "KEYS_S", 0.05)
@@ -86,7 +86,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def no_probes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What failed is not looked at again while the test lasts."""
+    """Plan no probe of a failed source during the test."""
     monkeypatch.setattr(agenda, "PROBE_FIRST_S", 3600.0)
     monkeypatch.setattr(agenda, "PROBE_MOST_S", 3600.0)
 
@@ -163,7 +163,7 @@ def test_a_recotap_that_pauses_costs_no_pass_until_then(live: World) -> None:
 
 
 def test_what_backs_off_when_the_daemon_starts_goes_out_when_its_time_has_come(live: World) -> None:
-    """Though no source is due: else a restart by day would put it off until cron's next night."""
+    """Even if no source is due: otherwise a restart by day would delay it until cron's next night."""
     live.calls(1)
     live.recotap.rule("refuse")
     live.sync()
@@ -281,7 +281,7 @@ def test_a_key_that_changes_while_a_pass_runs_is_not_the_one_that_was_refused(li
         wait_until(lambda: len(live.delivered) == 1)
 
 
-# -- the start, and what must not go unnoticed ----------------------------------------------
+# -- the start, and failures that must be reported ------------------------------------------
 
 
 def test_who_is_asked_to_end_while_it_starts_begins_nothing(live: World) -> None:
@@ -296,7 +296,7 @@ def test_who_is_asked_to_end_while_it_starts_begins_nothing(live: World) -> None
 
 
 def test_a_lock_that_somebody_removed_ends_the_daemon_loudly(live: World) -> None:
-    """Else a second syncd would work on the same ledger, and neither would know."""
+    """Otherwise a second syncd could work on the same ledger, unnoticed by both."""
     with LedgerHandle(live.ledger).hold("run") as still_held:
         running = Running(seldom(live), still_held)
         live.ledger.with_name("ledger.db.lock").unlink()

@@ -1,4 +1,4 @@
-"""Sizes: what is read, what is refused, and that what is written is read again."""
+"""Sizes: valid and invalid texts, and that a shown one can be parsed again."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""The one line of `systemctl status`."""
+"""The status line of `systemctl status`."""
 
 import re
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The supply chain: whatever is installed comes by its hash, and an old Python is named as such."""
+"""The supply chain: every package is checked against its hash, and an old Python is named as such."""
 
 import ast
 import json
@@ -31,7 +31,7 @@ INSTALL = re.compile(
     r"(?:[\w./$\"{}-]*/)?(?:python[\d.]* -m )?pip[\d.]*(?: --?[a-z]\S*(?: [\w./]+)?)*?"
     r" (?:install|wheel|download)\b[^&|;`\n'\")]*"
 )
-# Whatever else fetches a program. npm ci is missing here: it takes what package-lock.json has a hash for.
+# Other commands that fetch a program. npm ci is not listed: it checks the hashes of package-lock.json.
 FETCHES_UNPINNED = re.compile(
     r"(?<![\w-])(?:npm (?:i|install|add)|npx|pipx|uvx|uv (?:pip (?:install|sync)|tool|run|add)|easy_install"
     r"|(?:gem|cargo|go) install|curl|wget)(?![\w-])"
@@ -40,7 +40,7 @@ WITH_VALUE = {"-r", "--requirement", "--wheel-dir", "-w", "--python"}
 
 
 def instructions() -> dict[str, str]:
-    """Return every tracked file that tells a person or a machine what to run. Lines and lists are joined."""
+    """Return every tracked file with commands for a person or a machine. Lines and lists are joined."""
     tracked = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT, capture_output=True, text=True, check=True,
@@ -101,7 +101,7 @@ def test_nothing_else_fetches_a_program():
 
 
 def test_the_commands_are_found_where_they_stand():
-    """Otherwise the test above holds for nothing."""
+    """Otherwise the test above proves nothing."""
     found = {name: len(list(installs(text))) for name, text in INSTRUCTIONS.items()}
     assert {name: count for name, count in found.items() if count} == {
         ".ci/run": 2, "README.md": 4, "connectors/README.md": 1, "deploy/README.md": 5,
@@ -176,7 +176,7 @@ def test_every_package_of_npm_has_its_hash():
 @pytest.mark.parametrize("old", [(3, 10, 13), (3, 9, 18), (3, 6, 15)], ids=lambda old: ".".join(map(str, old)))
 @pytest.mark.parametrize("start", ["import syncd", "import syncd.cli.main", "import runpy; runpy.run_module('syncd')"])
 def test_an_old_python_is_named_as_the_cause(old, start):
-    """pip cannot: it meets a dependency that has no release for that Python before it comes to syncd."""
+    """pip cannot: before syncd it meets a dependency without a release for that Python."""
     pretend = f"import sys; sys.version_info = {(*old, 'final', 0)}; {start}"
     done = subprocess.run([sys.executable, "-c", pretend], cwd=ROOT, capture_output=True, text=True, check=False)
     first, hint = done.stderr.splitlines()
@@ -250,7 +250,7 @@ def test_the_source_distribution_builds_the_same_wheel_to_the_byte(wheel, tmp_pa
 
 @pytest.mark.parametrize(("command", "name"), [("example", "syncd.example.toml"), ("schema", "syncd.schema.json")])
 def test_syncd_prints_the_file_wherever_it_is_installed_and_whatever_the_encoding(wheel, tmp_path, command, name):
-    """By the wheel's own files, unpacked beside nothing else of the repository; from a directory without a config."""
+    """With only the wheel's own files, from a directory without a configuration."""
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
     start = "import sys; sys.path.insert(0, sys.argv.pop(1)); import syncd.cli.main; syncd.cli.main.main()"
@@ -274,14 +274,14 @@ def test_the_printed_example_is_a_configuration_that_syncd_reads(tmp_path):
 
 
 def sbom_command() -> str:
-    """Return the command of deploy/README.md, from what follows the interpreter on."""
+    """Return the command of deploy/README.md without the interpreter."""
     (command,) = re.findall(r"(?m)^\.venv/bin/python (.* -m cyclonedx_py .*)$", INSTRUCTIONS["deploy/README.md"])
     return command
 
 
 @pytest.fixture(scope="module")
 def sbom(tmp_path_factory):
-    """Run the documented command in a copy of what it reads. Return the text of what it makes."""
+    """Run the documented command on copies of its input. Return its output."""
     folder = tmp_path_factory.mktemp("sbom")
     for name in ("pyproject.toml", "README.md", "LICENSE", "requirements.txt"):
         (folder / name).write_bytes((ROOT / name).read_bytes())

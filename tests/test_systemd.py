@@ -1,4 +1,4 @@
-"""What systemd is told, over a real socket."""
+"""The messages to systemd, over a real socket."""
 
 import os
 import re
@@ -60,7 +60,7 @@ def test_the_same_status_is_told_once(manager):
 
 
 def test_a_status_is_one_line_and_holds_nothing_private(manager):
-    """A line break would begin another message, and a connector's own words may hold an address."""
+    """A line break would start another message, and a connector's words may hold an address."""
     notifier = Notifier.from_environment()
     notifier.status("FAILED: kaya.ivorstone@amber-bolts.com\nWATCHDOG=1 \ud800")
     assert manager.told() == ["STATUS=FAILED: [redacted] WATCHDOG=1 ?"]

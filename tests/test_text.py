@@ -1,4 +1,4 @@
-"""Strings and times as they go out."""
+"""Clean strings, ids and times."""
 
 import time
 import unicodedata

@@ -1,4 +1,4 @@
-"""Which servers the three clients talk to: certificates, CA files, proxies and dead addresses. TLS on loopback."""
+"""The servers that the three clients accept: certificates, CA files, proxies, dead addresses. TLS on loopback."""
 
 import errno
 import os
@@ -46,7 +46,7 @@ def clean_environment(monkeypatch):
 
 
 class Impostor:
-    """A TLS server that keeps whatever it is sent once a client has accepted its certificate."""
+    """A TLS server that records the requests of a client that accepts its certificate."""
 
     def __init__(self, trust: ssl.SSLContext) -> None:
         self.trust = trust
@@ -85,7 +85,7 @@ def configured(
     environ: Mapping[str, str] | None = None,
     by_file: bool = True,
 ) -> Config:
-    """Return a configuration in which `client` alone has `url`, by the file or by the environment."""
+    """Return a configuration in which only `client` has `url`, from the file or the environment."""
     urls = {"recotap": "http://127.0.0.1:9", "hubspot": "http://127.0.0.1:9", "salesforce": "https://127.0.0.1:9"}
     written = urls | ({client: url} if by_file else {})
     source = "salesforce" if client == "salesforce" else "hubspot"
@@ -116,7 +116,7 @@ def configured(
 
 
 def findings(config: Config, client: str) -> list[Finding]:
-    """Return the lines of `syncd check` about one client."""
+    """Return the lines of `syncd check` for one client."""
     start = "recotap" if client == "recotap" else "crm: "
     return [found for found in check.findings(config, config.sources) if found.what.startswith(start)]
 
@@ -221,7 +221,7 @@ def test_other_programs_variables_neither_add_nor_take_away(
 
 
 def broken(tmp_path: Path, kind: str) -> tuple[Path, str]:
-    """Return a file that is no file of certificates, and what a message says of it."""
+    """Return an invalid file of certificates, and the expected message."""
     file = tmp_path / "broken"
     makes: dict[str, tuple[Callable[[], object], str]] = {
         "missing": (lambda: None, "No such file"),
@@ -358,7 +358,7 @@ def test_the_certificates_are_read_once_for_all_clients(authority, tmp_path):
 
 
 def test_a_ca_file_that_was_replaced_counts_from_the_next_pass_on(authority, tmp_path):
-    """Even by one of the same size and time, through a link as Kubernetes has them."""
+    """Even if the new file has the same size and time, behind a link as in Kubernetes."""
     (tmp_path / "old").mkdir()
     authority.cert_pem.write_to_path(str(tmp_path / "old" / "ca.pem"))
     (tmp_path / "data").symlink_to("old")
@@ -408,7 +408,7 @@ def test_a_ca_file_that_is_no_path_is_told(name):
 
 
 def nowhere(monkeypatch, tmp_path, *, bundles: tuple[str, ...] = ()) -> None:
-    """Let OpenSSL's own places hold nothing."""
+    """Empty OpenSSL's own places."""
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
         monkeypatch.delenv(name, raising=False)
     paths = ssl.get_default_verify_paths()._replace(openssl_cafile=str(tmp_path / "no"), openssl_capath=str(tmp_path))
@@ -492,7 +492,7 @@ def test_a_proxy_that_is_not_there_is_named(tmp_path, monkeypatch, client):
 
 @pytest.mark.parametrize("status", ["407 Proxy Authentication Required", "502 Bad Gateway"])
 def test_plain_http_through_a_proxy_that_wants_a_login(tmp_path, monkeypatch, status):
-    """It answers in Recotap's place: nothing was stored then. Any other status may be Recotap's own."""
+    """Only a proxy answers 407, so nothing was stored. Any other status may be Recotap's own."""
     with served(refusing(status)) as proxy:
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
         file = tmp_path / "allow.toml"
@@ -535,7 +535,7 @@ def key_of(variable: str) -> str:
 
 
 def all_by_tls(tmp_path: Path, variable: str) -> Path:
-    """Return a configuration without plain http. No name in it is ever resolved."""
+    """Return a configuration without plain http, whose names are never resolved."""
     places = ("crm.example", "recotap.example") if "PROXY" in variable else ("127.0.0.1:9", "127.0.0.1:9")
     configured(tmp_path, "hubspot", f"https://{places[0]}")
     file = tmp_path / "syncd.toml"

@@ -1,4 +1,4 @@
-"""Addresses: normalized once, and refused if they only look like one."""
+"""Addresses of APIs: normalized once, and refused if invalid."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The thread that makes passes: whatever one comes to, the next can be ordered."""
+"""The thread that makes passes: after any end of one, the next can be ordered."""
 
 import io
 import json
@@ -23,7 +23,7 @@ PROBLEM = Problem("sources.crm", "leads to another portal", "use the credentials
 
 
 class Passes:
-    """A worker whose passes do what they are told, and what it says of them."""
+    """A worker whose passes do as the test says, and its log."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.ended: SimpleQueue[Ended] = SimpleQueue()
