@@ -16,8 +16,8 @@ def running(
 ) -> str:  # fmt: skip
     """Return the line for a pass under way, with an error from an earlier one."""
     what = f"reading {where or ', '.join(sources)}" if sources else "sending"
-    told = f"{what}: {read} read, {delivered} delivered so far" if read or delivered else what
-    return f"{told}; before it FAILED: {_short(failure.summary)}" if failure else told
+    line = f"{what}: {read} read, {delivered} delivered so far" if read or delivered else what
+    return f"{line}; before it FAILED: {_short(failure.summary)}" if failure else line
 
 
 def stuck(sources: Sequence[str], *, where: str, for_s: float) -> str:
@@ -39,12 +39,12 @@ def idle(
     waiting = ", ".join(f"{counts[state]} {state}" for state in ("pending", "incomplete", "dead") if counts.get(state))
     ended = _time(ended_at, now)
     if failure:
-        told = f"{ended} FAILED: {_short(failure.summary)}"
+        result = f"{ended} FAILED: {_short(failure.summary)}"
     elif outcome and outcome.exit_code:
-        told = f"{ended} ended with {int(outcome.exit_code)} ({outcome.exit_code.name.lower()})"
+        result = f"{ended} ended with {int(outcome.exit_code)} ({outcome.exit_code.name.lower()})"
     else:
-        told = f"{ended} ok" + (f", {_figures(outcome)}" if outcome else "")
-    return "; ".join(filter(None, (told, waiting, coming)))
+        result = f"{ended} ok" + (f", {_figures(outcome)}" if outcome else "")
+    return "; ".join(filter(None, (result, waiting, coming)))
 
 
 def _figures(outcome: PassResult) -> str:

@@ -75,16 +75,16 @@ def retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
 
 
 def honor_retry_after(
-    error: SyncdError, answer: Response, *, now: datetime, default_s: float, at_most_s: float, limited: bool = False
+    error: SyncdError, response: Response, *, now: datetime, default_s: float, at_most_s: float, limited: bool = False
 ) -> Failure:  # fmt: skip
     """Return a Failure that waits as long as Retry-After says, at least `default_s`.
 
     From PAUSE_S on it is a pause instead of a wait. `at_most_s` limits Retry-After.
     """
-    told_s = min(retry_after(answer.headers, now=now) or 0.0, at_most_s)
-    if told_s >= PAUSE_S:
-        return Failure(error, pause_s=told_s, limited=limited)
-    return Failure(error, wait_s=max(default_s, told_s), limited=limited)
+    asked_s = min(retry_after(response.headers, now=now) or 0.0, at_most_s)
+    if asked_s >= PAUSE_S:
+        return Failure(error, pause_s=asked_s, limited=limited)
+    return Failure(error, wait_s=max(default_s, asked_s), limited=limited)
 
 
 def served_at(headers: Mapping[str, str]) -> datetime | None:

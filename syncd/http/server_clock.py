@@ -202,27 +202,27 @@ def _read(kept: Any) -> tuple[DateSample | None, bool | None, timedelta | None]:
         return None, None, None
 
 
-def is_confirmed(told: Collection[ClockReport]) -> bool:
+def is_confirmed(reports: Collection[ClockReport]) -> bool:
     """Tell whether at least one server's clock agrees with the local one (design, promise 13). Pure."""
-    return any(each.agrees for each in told)
+    return any(each.agrees for each in reports)
 
 
-def wrong_by_s(told: Collection[ClockReport]) -> float | None:
+def wrong_by_s(reports: Collection[ClockReport]) -> float | None:
     """Return the seconds by which the local clock is behind, if two or more servers agree on that. Otherwise None."""
-    skews = [each.skew_s for each in told if each.skew_s is not None and each.moves is not False]
+    skews = [each.skew_s for each in reports if each.skew_s is not None and each.moves is not False]
     if len(skews) < 2 or max(skews) - min(skews) > AGREES_S or any(abs(skew) <= AGREES_S for skew in skews):
         return None
     return sorted(skews)[len(skews) // 2]
 
 
-def complaint(told: ClockReport) -> str:
+def complaint(report: ClockReport) -> str:
     """Return the mistake of one server's clock, or "" if none is known."""
-    if told.moves is False:
-        return f"the Date of {told.server} does not advance"
-    if told.skew_s is None:
-        return f"{told.server} sends no Date"
-    if abs(told.skew_s) > AGREES_S:
-        return f"the clock of {told.server} is {in_words(told.skew_s)} this machine's"
+    if report.moves is False:
+        return f"the Date of {report.server} does not advance"
+    if report.skew_s is None:
+        return f"{report.server} sends no Date"
+    if abs(report.skew_s) > AGREES_S:
+        return f"the clock of {report.server} is {in_words(report.skew_s)} this machine's"
     return ""
 
 

@@ -134,14 +134,14 @@ class _Known:
         self.phrases.update(each for each in (plain, " ".join(value.split())) if len(each) >= SHORTEST)
         if key == "phone":
             self.numbers += "|" + "".join(char for char in plain if char.isdecimal())
-        told = plain.partition("@")[0] if key in _ADDRESSES else plain
-        found = set(spellings(told)) | {word for word in damaged(told[:SEARCHED]) if word not in _ORDINARY}
-        self.pairs.update(pair for pair, _, _ in _pairs(without_marks(told)))
+        personal = plain.partition("@")[0] if key in _ADDRESSES else plain
+        found = set(spellings(personal)) | {word for word in damaged(personal[:SEARCHED]) if word not in _ORDINARY}
+        self.pairs.update(pair for pair, _, _ in _pairs(without_marks(personal)))
         if key in _NAMES:
             self.names |= {word for word in found if len(word) >= SHORTEST or not word.isascii()}
             self.words |= found  # words of two letters are removed beside a removed word
-            self.phrases.update(misread(told))
-            self._learn_order(WORD.findall(without_marks(told)))
+            self.phrases.update(misread(personal))
+            self._learn_order(WORD.findall(without_marks(personal)))
             self.short |= {word for word in found if len(word) < SHORTEST and word.isascii() and word.isalpha()}
         elif key in _ADDRESSES:
             self.short |= {word for word in found if len(word) == 2 and word.isalpha()}
@@ -179,13 +179,13 @@ def _without_dense(text: str, known: _Known) -> str:
 def _without_lossy(text: str, known: _Known) -> str:
     """Remove words in which letters became question marks, or are between marks of emphasis."""
 
-    def told(found: re.Match[str]) -> str:
+    def replaced(found: re.Match[str]) -> str:
         word = fold("".join(WORD.findall(found[0])))
         last = found.end() >= len(text.rstrip(_END)) or found[0][-1].isalnum()  # a part of a word is removed too
         is_short = word in known.short and word not in _ORDINARY
         return GONE if is_short or (word and _is_known_word(word, known, last=last)) else found[0]
 
-    return _LOSSY.sub(told, text)
+    return _LOSSY.sub(replaced, text)
 
 
 def _without_words(text: str, known: _Known) -> str:

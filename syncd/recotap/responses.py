@@ -125,7 +125,7 @@ def _says_that_it_exists(error: str, name: str) -> bool:
 
 def _agreed(said: Sequence[ItemResult]) -> ItemResult:
     """Return one result for several of the same id. Created and "already exists" is created; others must agree."""
-    kinds = {judged.verdict for judged in said}
+    kinds = {result.verdict for result in said}
     if kinds == {Verdict.CREATED, Verdict.DUPLICATE}:
         return ItemResult(Verdict.CREATED)
     return said[0] if len(kinds) == 1 else ItemResult(Verdict.UNANSWERED, "several results that disagree")
@@ -133,12 +133,12 @@ def _agreed(said: Sequence[ItemResult]) -> ItemResult:
 
 def _within_summary(verdicts: Mapping[str, ItemResult], summary: Any) -> Mapping[str, ItemResult]:
     """Doubt every `created` if the summary counts fewer. The next attempt's "already exists" will tell."""
-    created = [name for name, judged in verdicts.items() if judged.verdict is Verdict.CREATED]
+    created = [name for name, result in verdicts.items() if result.verdict is Verdict.CREATED]
     counted = summary.get("created") if isinstance(summary, dict) else None
     if not isinstance(counted, int) or counted >= len(created):
         return verdicts
     doubt = ItemResult(Verdict.UNANSWERED, f"the summary counts fewer created than the results ({len(created)})")
-    return {name: doubt if name in created else judged for name, judged in verdicts.items()}
+    return {name: doubt if name in created else result for name, result in verdicts.items()}
 
 
 # -- 400 ----------------------------------------------------------------------------------
