@@ -1,4 +1,4 @@
-"""A real systemd, booted for a test: the machine's own, as PID 1 of new namespaces over a throw-away copy of `/`.
+"""Boot the machine's own systemd for a test, as PID 1 of new namespaces over a throw-away copy of `/`.
 
     with Booted(clone) as machine:
         machine.write("/etc/motd", "hello")
@@ -24,7 +24,7 @@ from typing import Self
 SCRIPT = Path(__file__).with_suffix(".sh")
 TOOLS = ("bash", "mount", "nsenter", "pivot_root", "setpriv", "systemctl", "systemd-analyze", "unshare")
 NAMESPACES = ("--pid", "--mount", "--uts", "--ipc", "--cgroup")
-CONTROLLERS = ("memory", "pids", "cpu")  # MemoryMax, TasksMax; the rest of what a unit may set needs none
+CONTROLLERS = ("memory", "pids", "cpu")  # for MemoryMax and TasksMax; a unit's other settings need none
 BOOT_S = 20.0  # 0.5 on an idle machine
 POWER_OFF = signal.SIGRTMIN + 4  # to systemd as PID 1: stop everything, then power off
 POWER_OFF_S = 10.0
@@ -32,31 +32,31 @@ DIES_WITH_US = ("setpriv", "--pdeathsig", "KILL")
 
 
 class CannotBoot(Exception):
-    """This machine lacks what it takes; the message says what."""
+    """This machine lacks a requirement. The message says which."""
 
 
 class Booted:
-    """The booted machine while the context lasts; CannotBoot on entering when it does not come up."""
+    """The booted machine while the context lasts. CannotBoot on entering if it does not come up."""
 
     def __init__(self, clone: Path) -> None:
-        """Take the directory that is to be seen inside, read-only, as /usr/src/syncd."""
+        """Take the directory to mount inside, read-only, as /usr/src/syncd."""
         self.clone = clone
         self.boot_s = 0.0
-        self._init = 0  # PID 1, as it is numbered outside
+        self._init = 0  # PID 1, by its number outside
         self._process: subprocess.Popen[bytes] | None = None
         self._groups: list[Path] = []
         self._work = ""
 
     @property
     def root(self) -> Path:
-        """Where the machine's `/` is seen from outside."""
+        """The machine's `/` as a path outside."""
         return Path(f"/proc/{self._init}/root")
 
     def path(self, inside: str) -> Path:
         return self.root / inside.lstrip("/")
 
     def write(self, inside: str, text: str, *, mode: int = 0o644) -> None:
-        """Write a file of root's, made with its directories."""
+        """Write a file as root, with its directories."""
         path = self.path(inside)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
@@ -65,7 +65,7 @@ class Booted:
     def run(
         self, *command: str, timeout_s: float = 60.0, env: Mapping[str, str] | None = None
     ) -> "subprocess.CompletedProcess[str]":
-        """Run a command inside, as root, and return what it said, whatever its exit code."""
+        """Run a command inside, as root, and return its output and exit code."""
         clean = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/root", "TERM": "dumb"}
         enter = (*DIES_WITH_US, "nsenter", f"--target={self._init}", *NAMESPACES, "--root", "--wd", "--")
         return subprocess.run(
@@ -92,7 +92,7 @@ class Booted:
         self._work = tempfile.mkdtemp(prefix="booted-")
         (Path(self._work) / "root").mkdir()
         controllers = self._make_groups()
-        # The shell moves itself, so that whatever it starts is in the groups from its first instant.
+        # The shell moves itself, so that its children are in the groups from their start.
         enter = 'for group in $GROUPS_TO_ENTER; do echo $$ > $group/cgroup.procs; done; exec "$@"'
         line = ["bash", "-c", enter, "boot", *DIES_WITH_US, "unshare", "--fork", "--kill-child=KILL", *NAMESPACES]
         line += ["bash", str(SCRIPT), f"{self._work}/root", str(self.clone), *controllers]
@@ -113,7 +113,7 @@ class Booted:
         raise CannotBoot(f"systemd did not come up: {' / '.join(last) or f'nothing said in {BOOT_S:.0f} s'}")
 
     def _find_init(self) -> int:
-        """Return the number of the booted PID 1; 0: it is not systemd yet."""
+        """Return the number of the booted PID 1, or 0 while it is not systemd yet."""
         assert self._process is not None
         for child in _children(self._process.pid):
             if Path(f"/proc/{child}/comm").read_text().strip() == "systemd":
@@ -126,10 +126,10 @@ class Booted:
             state = self.run("systemctl", "is-system-running", "--wait", timeout_s=left).stdout.strip()
         except subprocess.TimeoutExpired:
             return False
-        return state in ("running", "degraded")  # degraded: something of the machine's own, which is not our affair
+        return state in ("running", "degraded")  # degraded: a unit of the machine itself failed
 
     def _make_groups(self) -> list[str]:
-        """Make a control group in each hierarchy that is needed; return the v1 controllers."""
+        """Make a control group in each required hierarchy. Return the v1 controllers."""
         mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
         unified = next(Path(at) for _, at, kind, *_ in mounts if kind == "cgroup2")
         old = [(at, options.split(",")) for _, at, kind, options, *_ in mounts if kind == "cgroup"]
@@ -147,7 +147,7 @@ class Booted:
         return controllers
 
     def _end(self) -> None:
-        """Power off, or pull the plug; then take away what was made outside."""
+        """Power off, or kill it. Then remove everything that was made outside."""
         if self._process is not None:
             if self._init:
                 _signal(self._init, POWER_OFF)
@@ -156,7 +156,7 @@ class Booted:
             try:
                 self._process.wait(POWER_OFF_S)
             except subprocess.TimeoutExpired:
-                self._process.kill()  # unshare takes PID 1 along, and the kernel all that is below it
+                self._process.kill()  # unshare kills PID 1, and the kernel all of its children
                 self._process.wait()
         for group in self._groups:
             _remove_group(group)
@@ -165,7 +165,7 @@ class Booted:
 
 
 def missing() -> Iterator[str]:
-    """Say what this machine lacks to boot a systemd."""
+    """Raise CannotBoot if this machine lacks a requirement to boot a systemd."""
     if os.geteuid() != 0:
         yield f"root (this is user {os.geteuid()})"
         return
@@ -192,7 +192,7 @@ def missing() -> Iterator[str]:
 
 
 def _refusal(*command: str) -> str:
-    """Return why a command fails, "" when it does not."""
+    """Return why a command fails, or ""."""
     tried = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False, stdin=subprocess.DEVNULL)
     return (tried.stderr.strip().splitlines() or [f"exit code {tried.returncode}"])[0] if tried.returncode else ""
 
@@ -210,7 +210,7 @@ def _signal(process: int, number: int) -> None:
 
 
 def _remove_group(group: Path) -> None:
-    """Remove a control group and those in it; its last processes may still be on their way out."""
+    """Remove a control group and its children. Their last processes may still be exiting."""
     for _ in range(40):
         for inner, _, _ in os.walk(group, topdown=False):
             with suppress(OSError):

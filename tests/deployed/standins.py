@@ -1,4 +1,4 @@
-"""The stand-ins in a process of their own, for a syncd that is installed somewhere else on this machine.
+"""Run the stand-ins in their own process, for a syncd installed elsewhere on this machine.
 
 with stand_ins() as box:
     box.call(10)
@@ -21,24 +21,24 @@ from urllib.request import ProxyHandler, Request, build_opener
 from tests.deployed.booted import DIES_WITH_US
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_S = 20.0  # for one thing to happen
+PATIENCE_S = 20.0  # for one event
 OWN, THEIRS = "lanternfield-sales.com", "amber-bolts.com"
-FIRST_ID = 9_000_000_000  # far from those that the stand-in draws
+FIRST_ID = 9_000_000_000  # far from the stand-in's own ids
 
 
 class Failed(Exception):
-    """What was waited for did not come."""
+    """An expected event did not happen."""
 
 
 class StandIns:
-    """HubSpot, Salesforce and Recotap on loopback, in a process of their own."""
+    """HubSpot, Salesforce and Recotap on loopback, in their own process."""
 
     def __init__(self, at: Mapping[str, Any]) -> None:
         self.at = at
-        self._open = build_opener(ProxyHandler({})).open  # to loopback, whatever proxy is set
+        self._open = build_opener(ProxyHandler({})).open  # to loopback, without any proxy
         self._next = FIRST_ID
         self.expected = sum(at[world][kind] for world in ("world", "salesforce_world") for kind in ("calls", "emails"))
-        self.put: list[str] = []  # the ids, as Recotap gets them, of the calls that were put later
+        self.put: list[str] = []  # Recotap's ids of the calls that were added later
         before = (datetime.now(UTC) - timedelta(days=9)).isoformat()
         company = {"name": "Amber Bolts", "domain": THEIRS}
         contact = {"email": f"kaya.ivorstone@{THEIRS}", "firstname": "Kaya", "lastname": "Ivorstone"}
@@ -61,16 +61,16 @@ class StandIns:
             return json.load(answer)[-1]
 
     def stored(self) -> dict[str, int]:
-        """Return what Recotap holds, and how many times it was created."""
+        """Return Recotap's activities, and how often each was created."""
         found: dict[str, int] = self.recotap({"do": "stored"})
         return found
 
     def received(self) -> int:
-        """Return how many activities reached Recotap, repeated ones included."""
+        """Return the number of activities that reached Recotap, with repetitions."""
         return sum(self.recotap({"do": "received"}).values())
 
     def call(self, count: int) -> None:
-        """Put finished calls into HubSpot, entered a minute ago, so that whichever pass is next sees them."""
+        """Put finished calls into HubSpot, entered a minute ago, so that the next pass sees them."""
         happened, entered = ((datetime.now(UTC) - timedelta(minutes=ago)).isoformat() for ago in (60, 1))
         orders: list[dict[str, Any]] = []
         for _ in range(count):
@@ -79,7 +79,7 @@ class StandIns:
                 "hs_call_title": "Discovery call", "hs_call_status": "COMPLETED", "hs_call_duration": "600000",
                 "hs_call_direction": "OUTBOUND", "hubspot_owner_id": str(FIRST_ID), "hs_timestamp": happened,
             }  # fmt: skip
-            # Associated first: a pass may be reading at this moment.
+            # Associate first, because a pass may be reading now.
             ends = {"from_type": "calls", "from_id": self._next, "to_type": "contacts", "to_id": FIRST_ID}
             call = {"type": "calls", "id": self._next, "properties": properties, "modified_at": entered}
             orders += [{"do": "associate", **ends}, {"do": "put", **call}]
@@ -109,7 +109,7 @@ def stand_ins() -> Iterator[StandIns]:
 
 
 def wait_for(what: str, met: Callable[[], Any], *, every_s: float = 0.1) -> Any:
-    """Return what `met` returns once that is true of anything; Failed when it never is."""
+    """Return the first true value of `met`. Failed if there is none in time."""
     deadline = time.monotonic() + PATIENCE_S
     while not (found := met()):
         if time.monotonic() > deadline:

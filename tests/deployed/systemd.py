@@ -1,4 +1,4 @@
-"""The units of deploy/systemd under a real systemd that is booted for it: `python tests/deployed/systemd.py`.
+"""Test the units of deploy/systemd under a real systemd booted for it: `python tests/deployed/systemd.py`.
 
 Installs syncd in a throw-away machine (see booted.py) as deploy/README.md says, over stand-ins on loopback, and tries
 what the units promise: READY, keys, delivery, reload, stop, kill -9, a hung pass, the timer, the journal, hardening.
@@ -28,22 +28,22 @@ from tests.deployed.standins import OWN, Failed, StandIns, stand_ins, wait_for  
 UNITS = ("syncd.service", "syncd-sync.service", "syncd-sync.timer")
 SERVICES = UNITS[:2]
 EXPOSURE = 1.3  # at most, by `systemd-analyze security`; 1.1 is the floor of a networked notify service
-LONGEST_S = 240  # of the whole drill; then it is broken off, and cleans up
+LONGEST_S = 240  # of the whole drill; then it stops and cleans up
 DYNAMIC_USERS = range(61184, 65520)  # systemd.exec(5), DynamicUser=
 LEDGER = "/var/lib/syncd/ledger.db"
-SECTION = "## As a systemd service"  # of deploy/README.md: its first block of commands is what installs syncd here
+SECTION = "## As a systemd service"  # of deploy/README.md: its first block of commands installs syncd here
 WHAT_IT_MAY_NOT = """
 for place in /opt/syncd /etc /usr /var/lib; do touch $place/x; done
 for place in /var/lib/syncd /tmp /dev/shm; do cp /bin/true $place/x; $place/x; rm $place/x; done
 """
 PIP_NEEDS = ("PIP_", "SSL_", "REQUESTS_", "HTTP_", "HTTPS_", "NO_PROXY", "http_", "https_", "no_proxy")
-# For the drill alone: no half minutes of waiting; and how it ended, of which systemd keeps nothing once all is well.
+# For the drill only: short waits, and a record of each end, which systemd forgets after a success.
 HOW_IT_ENDED = "[Service]\nExecStopPost=/bin/echo ended: $SERVICE_RESULT $EXIT_CODE $EXIT_STATUS\n"
 HASTE = f"{HOW_IT_ENDED}RestartSec=500ms\nWatchdogSec=4s\n"
 
 
 class Drill:
-    """One machine with syncd in it, and what of it holds."""
+    """One machine with syncd, and the results of its checks."""
 
     def __init__(self, machine: Booted, box: StandIns) -> None:
         self.machine, self.box = machine, box
@@ -53,7 +53,7 @@ class Drill:
     # -- tools --------------------------------------------------------------------------
 
     def check(self, what: str, holds: object, figure: object = "") -> None:
-        """Print one line, and remember what does not hold."""
+        """Print the result of one check, and record a failed one."""
         self.checks += 1
         if not holds:
             self.failures.append(what)
@@ -66,12 +66,12 @@ class Drill:
         return self.machine.run("systemctl", *command)
 
     def show(self, unit: str = "syncd.service") -> dict[str, str]:
-        """Return all that systemd knows of a unit; what it does not say is ""."""
+        """Return systemd's properties of a unit, "" for a missing one."""
         lines = self.systemctl("show", unit).stdout.splitlines()
         return defaultdict(str, {line.partition("=")[0]: line.partition("=")[2] for line in lines})
 
     def syncd(self, *command: str) -> "subprocess.CompletedProcess[str]":
-        """Run a command of syncd as the operator does: as root."""
+        """Run a command of syncd as root, as an operator does."""
         return self.machine.run(
             "/opt/syncd/bin/syncd", *command, "-c", "/etc/syncd/syncd.toml",
             env={"CREDENTIALS_DIRECTORY": "/etc/syncd/keys"},
@@ -82,12 +82,12 @@ class Drill:
         return document
 
     def journal(self, unit: str = "syncd.service") -> list[dict[str, Any]]:
-        """Return what a unit wrote, the oldest first."""
+        """Return a unit's log lines, the oldest first."""
         lines = self.shell(f"journalctl --sync; journalctl -o json _SYSTEMD_UNIT={unit}").stdout.splitlines()
         return [json.loads(line) for line in lines]
 
     def events(self, name: str, unit: str = "syncd.service") -> list[dict[str, Any]]:
-        """Return the facts of the log lines of one event."""
+        """Return the log lines of one event as objects."""
         lines = [entry["MESSAGE"] for entry in self.journal(unit)]
         return [facts for line in lines if line.startswith("{") and (facts := json.loads(line))["event"] == name]
 
@@ -97,7 +97,7 @@ class Drill:
         return said[-1].removeprefix("ended: ") if said else "not yet"
 
     def configure(self, *, salesforce: bool = True, timeout: str = "30s", stuck_after: str = "15m") -> None:
-        """Write /etc/syncd/syncd.toml: keys by credential:, the ledger where it is by default."""
+        """Write /etc/syncd/syncd.toml with keys by credential: and the default ledger."""
         at = self.box.at
         source = f'start = 2026-01-01T00:00:00Z\nsettle = {{ call = "0s", email = "0s" }}\ntimeout = "{timeout}"\n'
         text = f"""
@@ -132,16 +132,16 @@ class Drill:
         self.machine.write(f"/etc/syncd/keys/{name}", f"{text}\n", mode=0o600)
 
     def drop_in(self, unit: str, text: str) -> None:
-        """Override a unit as `systemctl edit` does; "" takes that back."""
+        """Override a unit as `systemctl edit` does. "" removes the override."""
         self.machine.write(f"/etc/systemd/system/{unit}.d/drill.conf", text)
         self.systemctl("daemon-reload")
 
     def delivered(self) -> bool:
-        """Tell whether Recotap holds all there is."""
+        """Tell whether Recotap holds all activities."""
         return len(self.box.stored()) == self.box.expected
 
     def check_nothing_lost(self, what: str) -> None:
-        """See that Recotap holds each activity once, that the ledger knows it, and that the books balance."""
+        """Check that Recotap and the ledger hold each activity once, and that the books balance."""
         stored = self.box.stored()
         status = wait_for("the books", lambda: _settled(self.status()))
         lost = [name for name in self.box.put if name not in stored]
@@ -156,7 +156,7 @@ class Drill:
             f"books {'balance' if status['balanced'] else 'DO NOT BALANCE'}",
         )  # fmt: skip
 
-    # -- what is tried, in this order ---------------------------------------------------
+    # -- the checks, in this order ------------------------------------------------------
 
     def install(self) -> None:
         environment = {name: value for name, value in os.environ.items() if name.startswith(PIP_NEEDS)}
@@ -175,10 +175,10 @@ class Drill:
         self.machine.write("/etc/syncd/ca.pem", Path(self.box.at["salesforce_ca"]).read_text())
 
     def static(self) -> None:
-        """Check the files as they are: without mistakes, hardened, and both services alike."""
+        """Check the files: no mistakes, hardened, and the same settings for both services."""
         paths = [f"/etc/systemd/system/{unit}" for unit in UNITS]
         verified = self.machine.run("systemd-analyze", "verify", "--recursive-errors=yes", *paths)
-        complaints = [line for line in verified.stderr.splitlines() if "syncd" in line]  # not the machine's own units'
+        complaints = [line for line in verified.stderr.splitlines() if "syncd" in line]  # not of the machine's units
         self.check("systemd-analyze verify", not complaints, complaints or "nothing to complain of")
         for unit, path in zip(SERVICES, paths[:2], strict=True):
             analyzed = self.machine.run("systemd-analyze", "security", "--offline=true", "--no-pager", path).stdout
@@ -191,7 +191,7 @@ class Drill:
         self.check("both services are confined alike", not differing, differing or f"{len(told[0])} directives")
 
     def refuse_mistakes(self) -> None:
-        """78 and 77 are not tried again; a mistake and a missing key are said by name."""
+        """Check that 78 and 77 are not retried, and that a mistake and a missing key are named."""
         self.drop_in("syncd.service", HASTE)
         self.configure()
         self.machine.path("/etc/syncd/keys/hubspot").unlink()
@@ -220,7 +220,7 @@ class Drill:
         self.systemctl("reset-failed", "syncd")
 
     def start(self) -> None:
-        """Start over HubSpot alone: READY, user, directories, keys, confinement."""
+        """Start with HubSpot alone: READY, user, directories, keys, confinement."""
         self.drop_in("syncd.service", HASTE)
         self.configure(salesforce=False)
         checked = self.syncd("check")
@@ -276,7 +276,7 @@ class Drill:
         )  # fmt: skip
 
     def journald(self) -> None:
-        """Priorities as the log has them, one time stamp: the journal's."""
+        """Check the log's priorities, and that only the journal adds a time stamp."""
         entries = self.journal()
         facts = [(entry, json.loads(entry["MESSAGE"])) for entry in entries if entry["MESSAGE"].startswith("{")]
         numbers = {"debug": "7", "info": "6", "warning": "4", "error": "3", "critical": "2"}
@@ -294,7 +294,7 @@ class Drill:
         self.check("under the name syncd", names == {"syncd"}, ", ".join(sorted(names)))
 
     def one_ledger(self) -> None:
-        """A pass by hand beside the daemon finds the ledger held: no failure, and nothing happens."""
+        """Make a pass by hand beside the daemon: it finds the ledger held, without a failure."""
         self.drop_in("syncd-sync.service", HOW_IT_ENDED)
         started = self.systemctl("start", "syncd-sync")
         ended = self.how_it_ended("syncd-sync.service")
@@ -302,7 +302,7 @@ class Drill:
         self.check("syncd-sync beside the daemon: 75, no failure", holds, ended)
 
     def reload(self) -> None:
-        """A source more by SIGHUP, in the same process; a wrong configuration is refused."""
+        """Add a source by SIGHUP, in the same process. An invalid configuration is refused."""
         pid = self.show()["MainPID"]
         self.configure()
         reloaded = self.systemctl("reload", "syncd")
@@ -323,7 +323,7 @@ class Drill:
         self.systemctl("reload", "syncd")
 
     def kill(self) -> None:
-        """kill -9 with a POST under way: Recotap has stored it, syncd does not know."""
+        """Kill it with a POST under way: Recotap has stored it, and syncd does not know."""
         before = len(self.box.stored())
         self._during_a_post(150)
         self.systemctl("kill", "--signal=KILL", "syncd")
@@ -346,7 +346,7 @@ class Drill:
         wait_for("a POST", lambda: self.box.received() > received, every_s=0.02)
 
     def stop(self) -> None:
-        """A stop waits for what is under way, and no longer."""
+        """Check that a stop waits for the request under way, and no longer."""
         self._during_a_post(150)
         began = time.monotonic()
         stopped = self.systemctl("stop", "syncd")
@@ -367,7 +367,7 @@ class Drill:
         self.check_nothing_lost("after the next start: nothing lost, nothing doubled")
 
     def rotate(self) -> None:
-        """A refused key does not end the daemon; the new one is there after a restart."""
+        """Refuse a key: the daemon keeps running, and uses the new key after a restart."""
         pid = self.show()["MainPID"]
         self.box.hubspot({"do": "set", "tokens": {}}, {"do": "token", "token": "another-token"})
         self.box.call(5)
@@ -381,7 +381,7 @@ class Drill:
         self.check("the new key, after systemctl restart", True, f"{len(self.box.stored())} delivered")
 
     def hang(self) -> None:
-        """A pass that makes no progress for `stuck_after` gets no more of the watchdog's food."""
+        """Hang a pass: without progress for `stuck_after` the watchdog is not fed, and restarts it."""
         self.configure(timeout="5m", stuck_after="2s")
         self.systemctl("restart", "syncd")
         before = int(self.show()["NRestarts"])
@@ -395,7 +395,7 @@ class Drill:
         took = time.monotonic() - began
         ended = self.how_it_ended()
         figure = f"{ended}, {took:.1f} s after it began to hang (here 2 s, and 4 s of WatchdogSec)"
-        # By SIGABRT; once in a while faulthandler, which walks over threads that run, ends by SIGSEGV while it tells.
+        # By SIGABRT, or rarely by SIGSEGV in faulthandler, which reads the stacks of running threads.
         self.check("a hung pass is killed by the watchdog", ended.startswith("watchdog "), figure)
         said = [entry["MESSAGE"].strip() for entry in self.journal() if entry["PRIORITY"] == "3"]
         where = next((line for line in said if line.startswith('File "')), "")
@@ -406,7 +406,7 @@ class Drill:
         self.systemctl("restart", "syncd")
 
     def timer(self) -> None:
-        """Passes by the timer, instead of the daemon; a missed one is made up for."""
+        """Make passes by the timer instead of the daemon. A missed one is made up."""
         self.systemctl("start", "syncd-sync.timer")
         state = wait_for("the daemon's end", lambda: _if((now := self.show()["ActiveState"]) != "deactivating", now))
         self.check("starting the timer stops the daemon", state == "inactive", state)
@@ -451,7 +451,7 @@ class Drill:
         wait_for("the pass", lambda: self.show("syncd-sync.service")["ActiveState"] in ("inactive", "failed"))
 
     def bounds(self) -> None:
-        """What it takes, far below what it may."""
+        """Check that its use of memory and tasks is far below the bounds."""
         self.systemctl("start", "syncd")
         wait_for("a pass", lambda: "next" in self.show()["StatusText"])
         pid, shown = self.show()["MainPID"], self.show()
@@ -466,7 +466,7 @@ class Drill:
         self.check("systemctl stop, idle", ended == "success exited 0", f"{ended}, {time.monotonic() - began:.1f} s")
 
     def run(self) -> None:
-        """Try one after another; what one lacks is said, and the next is tried all the same."""
+        """Run the checks in turn. A failed one is reported, and the next one still runs."""
         steps: tuple[Callable[[], None], ...] = (
             self.static, self.refuse_mistakes, self.start, self.one_ledger, self.reload, self.kill, self.stop,
             self.rotate, self.journald, self.hang, self.timer, self.bounds,
@@ -483,7 +483,7 @@ class Drill:
 
 
 def documented_installation() -> str:
-    """Return the commands that deploy/README.md gives, without what they get from Debian."""
+    """Return the commands of deploy/README.md without Debian's packages."""
     section = (ROOT / "deploy/README.md").read_text().partition(f"\n{SECTION}\n")[2]
     block = section.partition("```sh\n")[2].partition("```")[0]
     if not block:
@@ -492,7 +492,7 @@ def documented_installation() -> str:
 
 
 def can_install() -> bool:
-    """Tell whether this machine's own Python makes a venv: one in a home directory is hidden from the services."""
+    """Tell whether the system's Python can make a venv. One in a home is hidden from the services."""
     asked = "import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))"
     python = ["/usr/bin/python3", "-c", asked]
     return Path(python[0]).exists() and not subprocess.run(python, capture_output=True, check=False).returncode
@@ -503,12 +503,12 @@ def _if(holds: bool, value: Any) -> Any:
 
 
 def _settled(status: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the books once nothing is on its way."""
+    """Return the books once nothing is pending."""
     return None if status["activities"]["pending"] else status
 
 
 def _confinement(unit: Path) -> dict[str, str]:
-    """Return the directives of [Service] that say what the process may, not what it does when."""
+    """Return the directives of [Service] about the rights of the process, not about its start and stop."""
     service = unit.read_text().partition("[Service]")[2].partition("\n[")[0]
     lines = [line for line in service.splitlines() if line and not line.startswith("#")]
     rest = ("Type", "Exec", "Notify", "Restart", "Timeout", "Watchdog", "SuccessExit")
@@ -528,7 +528,7 @@ def main() -> None:
     parser.add_argument("--must", action="store_true", help="fail where no systemd can be booted")
     chosen = parser.parse_args()
     signal.signal(signal.SIGALRM, _out_of_time)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that it cleans up
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the clean-up runs
     signal.alarm(LONGEST_S)
     began = time.monotonic()
     try:

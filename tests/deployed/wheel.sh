@@ -1,10 +1,10 @@
 #!/bin/bash
-# Tries the wheel as its user does: in an environment with the lock file's packages and the wheel, away from the clone.
+# Test the wheel as its user does: in an environment with the lock file's packages and the wheel, outside the clone.
 #
 #   tests/deployed/wheel.sh [PYTHON]      e.g. python3.12; python3 otherwise
 #
-# Builds the wheel and the source distribution with the hatchling of the developers' environment, .venv. Prints a line
-# for each thing that holds, and exits with 1 at the first that does not.
+# It builds the wheel and the source distribution with the hatchling of the developers' environment, .venv. It prints a
+# line for each successful check, and exits with 1 at the first failure.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 python=${1:-python3}
