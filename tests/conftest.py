@@ -1,8 +1,10 @@
-"""The fixtures of the end-to-end tests."""
+"""Fixtures of the end-to-end tests, and the way that the suite runs."""
 
+import gc
 import logging
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,33 @@ from tests.world import World
 # new ones.
 settings.register_profile("steady", derandomize=True, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
+
+
+# Two at a time for each core: many tests wait for a process more than they work. Each worker takes 300 MiB.
+WORKERS_MOST = 8
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Run the whole suite in parallel, and the files that a command line names in one process."""
+    if config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
+        return 0
+    return min(WORKERS_MOST, 2 * len(os.sched_getaffinity(0)))
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector the suite itself: 8,600 tests and their modules, which stay to the end."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name in one line the tests that were skipped for want of node or of the parser that npm installs."""
+    reasons = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", ())]
+    skipped = Counter(
+        reason.removeprefix("Skipped: ").partition(";")[0] for reason in reasons if "tests/soql" in reason
+    )
+    for reason, count in skipped.items():
+        terminalreporter.write_line(f"{reason}: {count} tests of SOQL's grammar were skipped (tests/soql)", yellow=True)
 
 
 @dataclass(frozen=True)

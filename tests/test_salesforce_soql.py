@@ -206,7 +206,7 @@ def parse(asked: Iterable[str]) -> list[dict[str, Any]]:
     """Return what the parser makes of each text; skip the test, or in CI fail it, where there is no parser."""
     node = shutil.which("node")
     if node is None:
-        missing("no node to run the SOQL parser")
+        missing("node is missing")
     if not (CHECK / "node_modules" / "@jetstreamapp" / "soql-parser-js").is_dir():
         missing("the SOQL parser is not installed")
     lines = "".join(json.dumps({"soql": each}) + "\n" for each in asked)
