@@ -14,8 +14,6 @@ from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -293,6 +291,9 @@ def sbom(tmp_path_factory):
 
 
 def test_the_documented_command_makes_a_valid_cyclonedx_document(sbom):
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator  # late: 3 s of CPU, and each worker imports this file
+
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(sbom) is None
     component = json.loads(sbom)["metadata"]["component"]
     assert (component["name"], component["version"]) == ("syncd", PROJECT["project"]["version"])
