@@ -111,7 +111,7 @@ def _syncd(run: Run) -> tuple[Pipeline, Mapping[str, str]]:
 
 
 def _plug_in(folder: Path, group: str, target: str) -> dict[str, str]:
-    """Install an entry point named `bench`; return the environment that lets Python find it."""
+    """Install an entry point named `bench`. Return the environment that lets Python find it."""
     metadata = folder / "site" / "bench_plug_in-1.0.dist-info"
     metadata.mkdir(parents=True)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: bench-plug-in\nVersion: 1.0\n")

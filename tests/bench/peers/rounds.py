@@ -1,4 +1,4 @@
-"""Run the programs in rounds, one after another, and judge each run by what the sink has counted."""
+"""Run the programs in turn, and judge each run by the counts of the sink."""
 
 import json
 import subprocess

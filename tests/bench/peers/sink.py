@@ -1,6 +1,6 @@
-"""Accept activities on loopback and count them; a process of its own, with the standard library alone.
+"""Accept activities on loopback and count them, with the standard library alone.
 
-Prints its URL, answers each POST as Recotap does, after `--latency-ms`, and tells on GET what has arrived.
+It prints its URL and answers each POST as Recotap does, `--latency-ms` later. A GET returns the counts.
 """
 
 import argparse
@@ -16,7 +16,7 @@ PATH = "/api/v1/sales-activities"
 
 
 class Arrived:
-    """What has arrived so far; its methods may be called by several threads."""
+    """Count the activities that arrived. Several threads may call it."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -38,7 +38,7 @@ class Arrived:
             self.posts += 1
             self.largest = max(self.largest, len(ids))
 
-    def told(self) -> dict[str, int]:
+    def counts(self) -> dict[str, int]:
         """Return the counts as a JSON object."""
         with self.lock:
             return {
@@ -51,7 +51,7 @@ class Arrived:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serve one connection; the subclass that `main` makes sets the two attributes."""
+    """Serve one connection. `main` makes a subclass that sets the two attributes."""
 
     protocol_version = "HTTP/1.1"  # connections stay open
     disable_nagle_algorithm = True
@@ -74,8 +74,8 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(200, {"success": True, "data": {"summary": summary, "results": results}})
 
     def do_GET(self) -> None:
-        """Tell what has arrived."""
-        self._answer(200, self.arrived.told())
+        """Return the counts."""
+        self._answer(200, self.arrived.counts())
 
     def _answer(self, status: int, document: Any) -> None:
         body = json.dumps(document).encode()
@@ -90,7 +90,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(socketserver.ThreadingTCPServer):
-    """One thread a connection, none of which outlives the process."""
+    """Serve each connection in a thread of its own, which ends with the process."""
 
     daemon_threads = True
     request_queue_size = 128

@@ -13,7 +13,7 @@ from tests.bench.peers.programs import records
 
 
 def main() -> None:
-    """Send what changed since the last run, 50 at a time, and remember how far it came."""
+    """Send the records that changed since the last run, 50 at a time."""
     database = sqlite3.connect(Path(os.environ["BENCH_FOLDER"]) / "bare.db")
     database.execute("CREATE TABLE IF NOT EXISTS sent (id TEXT PRIMARY KEY, changed TEXT NOT NULL)")
     since = database.execute("SELECT max(changed) FROM sent").fetchone()[0] or ""

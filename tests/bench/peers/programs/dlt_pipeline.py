@@ -1,4 +1,4 @@
-"""Deliver the records by dlt: an incremental resource, and a custom destination as its page on reverse ETL shows it."""
+"""Deliver the records by dlt, as its page on reverse ETL shows it: a resource and a custom destination."""
 
 import os
 from collections.abc import Iterator

@@ -1,6 +1,7 @@
-"""Bring the records into drt as a plug-in source; drt's own rest_api destination sends them.
+"""Bring the records into drt, as a plug-in source.
 
-drt finds `register` by its entry point (docs/guides/plugins.md) and reads a source row by row.
+Its own rest_api destination sends them. drt finds `register` by its entry point (docs/guides/plugins.md) and reads a
+source row by row.
 """
 
 from collections.abc import Iterator
@@ -27,13 +28,13 @@ class Source:
     """Yield each record as Recotap takes it, with the time of its change for drt's watermark."""
 
     def extract(self, query: str, config: Any, *, query_tags: dict[str, str] | None = None) -> Iterator[records.Row]:
-        """Yield all records; the query is of no use here."""
+        """Yield all records, whatever the query says."""
         return self.extract_incremental(query, config, None)
 
     def extract_incremental(
         self, query: str, config: Any, cursor_value: str | None, *, query_tags: dict[str, str] | None = None
     ) -> Iterator[records.Row]:
-        """Yield what changed after `cursor_value`."""
+        """Yield the records that changed after `cursor_value`."""
         for page in records.pages(cursor_value or ""):
             for row in page:
                 yield {"changed": row["changed"], "activity": records.activity(row)}

@@ -1,6 +1,6 @@
 """Invent the records that every program reads, with the standard library alone.
 
-Each program imports this module in its own process, so none of them pays for another's way to read.
+Each program imports this module in its own process, so none of them pays for a source's network.
 """
 
 import os
@@ -37,7 +37,7 @@ def pages(since: str = "") -> Iterator[list[Row]]:
 
 
 def row(number: int) -> Row:
-    """Return one call as a CRM tells it; its contact is in no other call."""
+    """Return one call as a CRM tells it. Its contact is in no other call."""
     at = FIRST + timedelta(minutes=number)
     account, rep = number % ACCOUNTS, number % REPS
     domain = f"account-{account}.com"

@@ -1,4 +1,4 @@
-"""Write the records as Singer messages: a tap of Meltano's SDK with one incremental stream."""
+"""Write the records as Singer messages, by a tap with one incremental stream."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -30,14 +30,14 @@ class Calls(Stream):  # type: ignore[misc]  # the SDK is not installed here
     ).to_dict()
 
     def get_records(self, context: Any) -> Iterable[records.Row]:
-        """Yield what changed since the bookmark."""
+        """Yield the records that changed since the bookmark."""
         for page in records.pages(self.get_starting_replication_key_value(context) or ""):
             for row in page:
                 yield {"changed": row["changed"], **records.activity(row)}
 
 
 class BenchTap(Tap):  # type: ignore[misc]
-    """The tap."""
+    """Offer the one stream."""
 
     name = "tap-bench"
     config_jsonschema = th.PropertiesList().to_dict()

@@ -1,4 +1,4 @@
-"""Deliver Singer records: a target of Meltano's SDK whose BatchSink POSTs 50 at a time."""
+"""Deliver Singer records, by a target whose BatchSink POSTs 50 at a time."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ class Recotap(BatchSink):  # type: ignore[misc]  # the SDK is not installed here
 
 
 class BenchTarget(Target):  # type: ignore[misc]
-    """The target."""
+    """Offer the one sink."""
 
     name = "target-bench"
     config_jsonschema = th.PropertiesList().to_dict()

@@ -1,4 +1,4 @@
-"""Read the records into syncd: a connector as a plug-in brings it, found by its entry point."""
+"""Read the records into syncd, as a plug-in that syncd finds by its entry point."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -10,11 +10,11 @@ from tests.bench.peers.programs import records
 
 
 class BenchConfig(SourceConfig):
-    """The keys that every source has."""
+    """Hold the keys that every source has."""
 
 
 class Bench:
-    """One stream of calls."""
+    """Read one stream of calls."""
 
     Config = BenchConfig
     streams = (Stream("calls", "call"),)
@@ -43,7 +43,7 @@ class Bench:
             yield Page(refs, kept, until)
 
     def fetch_ids(self, stream: str, ids: Sequence[str]) -> Iterator[Page]:
-        """Yield the records of `ids`; the others are missing."""
+        """Yield the records of `ids`."""
         rows = [records.row(int(each) - 1_000_000) for each in ids]
         refs = [Ref(row["id"], datetime.fromisoformat(row["changed"])) for row in rows]
         yield Page(refs, [Record(ref, row) for ref, row in zip(refs, rows, strict=True)], None)
@@ -77,7 +77,7 @@ class Bench:
         return sum(len(page.refs) for page in self.fetch(stream, window))
 
     def check(self) -> list[Finding]:
-        """Return one line: there is nothing to fail."""
+        """Return one line, because nothing can fail."""
         return [Finding("records", True, f"{records.total()} calls")]
 
     def close(self) -> None:
