@@ -1,5 +1,6 @@
 """The comparison with syncd's peers: a figure counts only if each record arrived once."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -127,35 +128,40 @@ def test_a_pipeline_is_measured_whole():
     assert figure.peak_mib > 10
 
 
-def test_an_environment_is_made_once_for_each_requirement(tmp_path):
+def test_an_environment_is_made_once_for_each_lock_file(tmp_path, monkeypatch):
     made = []
 
-    def build(place: Path, requirement: str) -> None:
+    def build(place: Path, peer: str) -> None:
         place.mkdir(parents=True)  # fails if an earlier one is still there
-        if not made:
-            made.append("broken off")
+        made.append(peer)
+        if len(made) == 1:
             raise KeyboardInterrupt
-        made.append(requirement)
 
     with pytest.raises(KeyboardInterrupt):
-        venvs.python_of("dlt==1.31.0", tmp_path, build)
-    for requirement in ("dlt==1.31.0", "dlt==1.31.0", "dlt==1.31.1", "singer-sdk==0.54.9", "dlt==1.31.1"):
-        python = venvs.python_of(requirement, tmp_path, build)
-        assert python == str(tmp_path / requirement.partition("==")[0] / "bin" / "python")
-    assert made == ["broken off", "dlt==1.31.0", "dlt==1.31.1", "singer-sdk==0.54.9"]
+        venvs.python_of("dlt", tmp_path, build)
+    for peer in ("dlt", "dlt", "singer-sdk", "dlt"):
+        assert venvs.python_of(peer, tmp_path, build) == str(tmp_path / peer / "bin" / "python")
+    assert made == ["dlt", "dlt", "singer-sdk"]
+    monkeypatch.setattr(venvs, "LOCKS", tmp_path)
+    venvs.lock_of("dlt").write_text("dlt==1.31.1")
+    for _ in range(2):
+        venvs.python_of("dlt", tmp_path, build)
+    assert made == ["dlt", "dlt", "singer-sdk", "dlt"]
 
 
 def test_no_environment_is_made_in_the_repository(tmp_path):
     (tmp_path / "link").symlink_to(ROOT)
     for folder in (ROOT, ROOT / "build" / "peers", tmp_path / "link"):
         with pytest.raises(ValueError, match="repository"):
-            venvs.python_of("dlt==1.31.0", folder, lambda *_: pytest.fail("made"))
+            venvs.python_of("dlt", folder, lambda *_: pytest.fail("made"))
 
 
-def test_every_peer_is_pinned():
-    assert {name for name, each in REGISTRY.items() if each.requirement is None} == {"bare", "syncd"}
-    for each in REGISTRY.values():
-        _, equals, version = (each.requirement or "a==1").partition("==")
-        assert equals
-        assert not set(version) - set("0123456789.")
-        assert each.requirement is None or version in each.label
+def test_every_peer_comes_by_the_hashes_of_its_lock_file():
+    peers_of = {each.peer: each.label for each in REGISTRY.values() if each.peer}
+    assert {file.name for file in venvs.LOCKS.iterdir()} == {f"{peer}.txt" for peer in peers_of}
+    for peer, label in peers_of.items():
+        text = venvs.lock_of(peer).read_text(encoding="utf-8")
+        assert f"\n{peer}=={label.rpartition(' ')[2]} " in text
+        assert not re.search(r"://|--(extra-)?index|--find-links|--trusted-host|@ ", text)
+        for entry in re.split(r"(?m)^(?=[a-z0-9])", text)[1:]:
+            assert "--hash=sha256:" in entry, entry

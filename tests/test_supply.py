@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 LOCKS = ("requirements.txt", "requirements-build.txt", "requirements-dev.txt")
 WITH_BACKEND = LOCKS[1:]
+OF_PEERS = "tests/bench/peers/locks/{peer}.txt"  # test_bench.py reads each of them
 
 INSTALL = re.compile(
     r"(?:[\w./$\"{}-]*/)?(?:python[\d.]* -m )?pip[\d.]*(?: --?[a-z]\S*(?: [\w./]+)?)*?"
@@ -75,7 +76,7 @@ def problem(command: str) -> str | None:
         else:
             targets.append(word)
     if "--require-hashes" in options:
-        return None if values and set(values) <= set(LOCKS) and not targets else "takes more than a lock file"
+        return None if values and set(values) <= {*LOCKS, OF_PEERS} and not targets else "takes more than a lock file"
     if "--no-deps" not in options or values:
         return "fetches dependencies without a hash"
     if targets == ["."]:
@@ -103,7 +104,8 @@ def test_the_commands_are_found_where_they_stand():
     found = {name: len(list(installs(text))) for name, text in INSTRUCTIONS.items()}
     assert {name: count for name, count in found.items() if count} == {
         ".ci/run": 2, "README.md": 4, "connectors/README.md": 1, "deploy/README.md": 5,
-        "deploy/container/Dockerfile": 4, "tests/deployed/wheel.sh": 2, "tests/test_project.py": 1,
+        "deploy/container/Dockerfile": 4, "tests/bench/peers/venvs.py": 1, "tests/deployed/wheel.sh": 2,
+        "tests/test_project.py": 1,
     }  # fmt: skip
 
 

@@ -30,7 +30,7 @@ def compare(
     programs = {name: program for name, program in registry.items() if not names or name in names}
     folder = folder or venvs.default_folder()
     ready = {
-        name: (each, venvs.python_of(each.requirement, folder) if each.requirement else sys.executable)
+        name: (each, venvs.python_of(each.peer, folder) if each.peer else sys.executable)
         for name, each in programs.items()
     }
     if compiling:

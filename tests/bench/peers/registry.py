@@ -27,7 +27,7 @@ class Program:
     """Describe a program that delivers the records."""
 
     label: str
-    requirement: str | None  # None: it runs in syncd's own environment
+    peer: str | None  # its distribution, which has a lock file; None: it runs in syncd's own environment
     prepare: Callable[[Run], tuple[Pipeline, Mapping[str, str]]]  # commands, and the environment beside `environ`
 
 
@@ -121,8 +121,8 @@ def _plug_in(folder: Path, group: str, target: str) -> dict[str, str]:
 
 REGISTRY = {
     "bare": Program("a bare loop of httpx and sqlite3, no books", None, _bare),
-    "drt": Program("drt-core 1.2.1", "drt-core==1.2.1", _drt),
+    "drt": Program("drt-core 1.2.1", "drt-core", _drt),
     "syncd": Program("syncd", None, _syncd),
-    "dlt": Program("dlt 1.31.0", "dlt==1.31.0", _dlt),
-    "singer": Program("Meltano's Singer SDK 0.54.9", "singer-sdk==0.54.9", _singer),
+    "dlt": Program("dlt 1.31.0", "dlt", _dlt),
+    "singer": Program("Meltano's Singer SDK 0.54.9", "singer-sdk", _singer),
 }

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
-READY = "bench-ready"  # the file in a complete environment that names its requirement
+LOCKS = Path(__file__).parent / "locks"
+READY = "bench-ready"  # a copy of the lock file in each complete environment
 
 
 def default_folder() -> Path:
@@ -17,27 +18,33 @@ def default_folder() -> Path:
     return Path(cache).expanduser() / "syncd-bench"
 
 
-def build(place: Path, requirement: str) -> None:
-    """Make an environment at `place` with pip, and compile it. Raises CalledProcessError."""
-    print(f"Creating {place} with {requirement} ...", flush=True)
+def lock_of(peer: str) -> Path:
+    """Return the file that pins a peer's distribution and its dependencies by hash, e.g. of `dlt`."""
+    return LOCKS / f"{peer}.txt"
+
+
+def build(place: Path, peer: str) -> None:
+    """Make a peer's environment at `place` with pip, and compile it. Raises CalledProcessError."""
+    print(f"Creating {place} ...", flush=True)
     subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
-    subprocess.run([str(place / "bin" / "python"), "-m", "pip", "install", "--quiet", requirement], check=True)
+    install = f"-m pip install --quiet --require-hashes -r tests/bench/peers/locks/{peer}.txt"
+    subprocess.run([str(place / "bin" / "python"), *install.split()], cwd=ROOT, check=True)
     compiled(place)
 
 
-def python_of(requirement: str, folder: Path, build: Callable[[Path, str], None] = build) -> str:
-    """Return the Python of an environment that holds `requirement`, e.g. `dlt==1.31.0`.
+def python_of(peer: str, folder: Path, build: Callable[[Path, str], None] = build) -> str:
+    """Return the Python of the environment in `folder` that holds a peer.
 
-    Make the environment first if it is missing, incomplete or of another requirement.
+    Make the environment first if it is missing, incomplete or of another lock file.
     Raises ValueError if `folder` is inside the repository.
     """
     if folder.resolve().is_relative_to(ROOT):
         raise ValueError(f"the environments cannot be in the repository: {folder}")
-    place = folder.resolve() / requirement.partition("==")[0]
-    if not _is_ready(place, requirement):
+    place, lock = folder.resolve() / peer, lock_of(peer).read_text(encoding="utf-8")
+    if not _is_ready(place, lock):
         shutil.rmtree(place, ignore_errors=True)
-        build(place, requirement)
-        (place / READY).write_text(requirement)
+        build(place, peer)
+        (place / READY).write_text(lock, encoding="utf-8")
     return str(place / "bin" / "python")
 
 
@@ -48,8 +55,8 @@ def compiled(folder: Path) -> None:
     subprocess.run(command, env=environ, stdout=subprocess.DEVNULL, check=False)
 
 
-def _is_ready(place: Path, requirement: str) -> bool:
+def _is_ready(place: Path, lock: str) -> bool:
     try:
-        return (place / READY).read_text() == requirement
+        return (place / READY).read_text(encoding="utf-8") == lock
     except OSError:
         return False
