@@ -2,8 +2,11 @@
 
 import time
 from datetime import UTC, datetime
+from email.utils import getaddresses
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from syncd import fields
 
@@ -53,6 +56,13 @@ def test_numbers_in_odd_forms(written, read):
 )
 def test_times_in_odd_forms(written, read):
     assert fields.parse_time(written) == read
+
+
+@given(st.from_regex(fields.PLAIN, fullmatch=True) | st.text("aZ9._+-@ ;,<>()", max_size=12).map("a@b.c".__add__))
+def test_a_plain_address_is_read_as_the_whole_parser_reads_it(written):
+    if fields.PLAIN.fullmatch(written):
+        assert fields.addresses(written) == [(None, address) for _, address in getaddresses([written])]
+        assert len(fields.addresses(written)) == 1
 
 
 def test_a_field_of_prose_is_searched_for_addresses_in_a_moment():

@@ -141,7 +141,8 @@ def _refuse_excess(body: bytes) -> None:
     # A value takes at least two bytes. Counting inside strings too is cheaper, and enough in most cases.
     if len(body) >= 2 * VALUES_MOST and values(body) > VALUES_MOST and values(_bare(body)) > VALUES_MOST:
         raise NotJson(f"has more than {VALUES_MOST:,} values")
-    if _is_deep(_brackets(body)):
+    # Fewer opening brackets than levels allowed: no need to look further.
+    if body.count(b"[") + body.count(b"{") > DEEPEST and _is_deep(_brackets(body)):
         raise NotJson(f"nests deeper than {DEEPEST} levels")
 
 
