@@ -9,10 +9,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 
+from connectors import hubspot
 from connectors.hubspot import HubSpot
 from connectors.hubspot.related import Cache
 from syncd.activity import Owner
@@ -850,7 +852,18 @@ def test_what_was_read_before_an_outage_costs_one_more_try_at_most(rig):
     assert rig.portal.requests["associations"] == 1
 
 
-def test_batches_are_read_abreast_once_the_first_was_answered(rig):
+def test_calls_of_one_contact_share_one_person_with_its_company_from_group_to_group(rig, monkeypatch):
+    monkeypatch.setattr(hubspot, "gather", partial(hubspot.gather, group=1))
+    company = rig.company()
+    contact = rig.contact(associatedcompanyid=company)
+    calls = [rig.call(contact, at=1_772_000_000_000 + number) for number in range(3)]
+    read = rig.calls()
+    (person,) = read[calls[0]].contacts
+    assert person.company.crm_id == company
+    assert all(read[call].contacts[0] is person for call in calls)
+
+
+def test_batches_are_read_in_parallel_once_the_first_was_answered(rig):
     call = rig.call(*(rig.contact() for _ in range(900)))
     under_way, most, before = [], [], rig.portal.requests["batch"]
 

@@ -9,7 +9,8 @@ DIGITS_MOST = 20  # of an id; today's have 12
 
 def ids(value: Any) -> list[str]:
     """Return the ids of a list separated by semicolons."""
-    return [part for part in (parse_text(value) or "").replace(" ", "").split(";") if part]
+    written = parse_text(value)
+    return [part for part in written.replace(" ", "").split(";") if part] if written else []
 
 
 def is_id(written: str) -> bool:

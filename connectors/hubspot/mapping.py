@@ -59,7 +59,7 @@ def call(record: Record) -> Draft:
     """Say what a call means."""
     properties = _properties(record)
     related = record.related
-    created_at = _created_at(record)
+    created_at = _created_at(record, properties)
     status = parse_text(properties.get("hs_call_status")) or ""
     callee = related.get("callee")
     return Draft(
@@ -82,7 +82,7 @@ def email(record: Record) -> Draft:
     """Say what an email means."""
     properties = _properties(record)
     related = record.related
-    created_at = _created_at(record)
+    created_at = _created_at(record, properties)
     headers = _headers(properties.get("hs_email_headers"))
     direction = EMAIL_DIRECTIONS.get(parse_text(properties.get("hs_email_direction")))
     sender = _sender(headers, properties)
@@ -150,8 +150,8 @@ def _properties(record: Record) -> Properties:
     return found
 
 
-def _created_at(record: Record) -> datetime:
-    created = parse_time(_properties(record).get("hs_createdate"))
+def _created_at(record: Record, properties: Properties) -> datetime:
+    created = parse_time(properties.get("hs_createdate"))
     return created or parse_time(record.row.get("createdAt")) or record.ref.modified_at
 
 
@@ -195,8 +195,11 @@ def _sender(headers: Mapping[str, Any], properties: Properties) -> Person | None
 
 
 def _receivers(headers: Mapping[str, Any], properties: Properties) -> list[Person]:
-    lists = (headers.get(part) for part in ("to", "cc", "bcc"))
-    people = [person for each in lists if isinstance(each, list) for person in map(_person, each) if person]
+    people: list[Person] = []
+    for part in ("to", "cc", "bcc"):
+        listed = headers.get(part)
+        if isinstance(listed, list):
+            people += filter(None, map(_person, listed))
     if people:
         return people
     written = (properties.get("hs_email_to_email"), properties.get("hs_email_cc_email"))

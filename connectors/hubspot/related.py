@@ -51,6 +51,11 @@ class Cache(Generic[T]):
             del self._entries[crm_id]
         return {crm_id: entry for crm_id, entry in here.items() if entry is not None}
 
+    def put(self, crm_id: str, entry: T) -> None:
+        """Replace an entry, if it is still here."""
+        if crm_id in self._entries:
+            self._entries[crm_id] = entry
+
 
 class Related:
     """Hydrate records; one object for a stretch in which the caches may be believed."""
@@ -75,22 +80,18 @@ class Related:
             {each for found in contact_ids.values() for each in found} | set(callees.values()),
             {each for found in company_ids.values() for each in found},
         )
-        return [
-            Record(
-                ref,
-                row,
-                {
-                    "contacts": tuple(people[each] for each in contact_ids.get(ref.crm_id, ()) if each in people),
-                    "callee": people.get(callees.get(ref.crm_id, "")),
-                    "companies": tuple(
-                        companies[each] for each in company_ids.get(ref.crm_id, ()) if each in companies
-                    ),
-                    "owner": self._owner(row),
-                    "disposition": self._disposition(row),
-                },
-            )
-            for ref, row in rows
-        ]
+        records = []
+        for ref, row in rows:
+            crm_id, properties = ref.crm_id, _properties(row)
+            related = {
+                "contacts": tuple([people[each] for each in contact_ids.get(crm_id, ()) if each in people]),
+                "callee": people.get(callees.get(crm_id, "")),
+                "companies": tuple([companies[each] for each in company_ids.get(crm_id, ()) if each in companies]),
+                "owner": self._owner(properties),
+                "disposition": self._disposition(properties),
+            }
+            records.append(Record(ref, row, related))
+        return records
 
     def _associated(self, object_type: str, to_type: str, crm_ids: Sequence[str]) -> dict[str, list[str]]:
         """Return each record's associated ids, ascending; a record without any is left out."""
@@ -98,7 +99,8 @@ class Related:
         crm_ids = list(filter(is_id, crm_ids))
         for start in range(0, len(crm_ids), ASSOCIATION_INPUTS):
             inputs = [{"id": crm_id} for crm_id in crm_ids[start : start + ASSOCIATION_INPUTS]]
-            chains = {each["id"]: Chain(f"associations {object_type} to {to_type}") for each in inputs}
+            asked = frozenset(crm_ids[start : start + ASSOCIATION_INPUTS])
+            chains: dict[str, Chain] = {}  # of the few records that have more than a page
             while inputs:
                 rows = self._each(
                     f"{object_type} to {to_type}",
@@ -110,20 +112,24 @@ class Related:
                 for row in rows:
                     crm_id = parse_text(dig(row, "from", "id")) or ""
                     found.setdefault(crm_id, set()).update(_targets(row))
-                    after = chains[crm_id].next(row) if crm_id in chains else None
-                    if after is not None:
+                    if row.get("paging") is None or crm_id not in asked:
+                        continue
+                    chain = chains.setdefault(crm_id, Chain(f"associations {object_type} to {to_type}"))
+                    if (after := chain.next(row)) is not None:
                         inputs.append({"id": crm_id, "after": after})
-        return {crm_id: sorted(targets, key=by_number) for crm_id, targets in found.items() if targets}
+        return {crm_id: _ascending(targets) for crm_id, targets in found.items() if targets}
 
     def _people(self, contact_ids: set[str], company_ids: set[str]) -> tuple[dict[str, Person], dict[str, Company]]:
         """Read contacts, then companies: the activities' own and the contacts' in one round."""
-        contacts = self._contacts.fill(sorted(contact_ids, key=by_number), self._read_contacts)
+        contacts = self._contacts.fill(sorted(contact_ids), self._read_contacts)
         theirs = {company_id for _, company_id in contacts.values() if company_id}
-        companies = self._companies.fill(sorted(company_ids | theirs, key=by_number), self._read_companies)
-        people = {
-            crm_id: replace(person, company=companies[company_id]) if company_id and company_id in companies else person
-            for crm_id, (person, company_id) in contacts.items()
-        }
+        companies = self._companies.fill(sorted(company_ids | theirs), self._read_companies)
+        people = {}
+        for crm_id, (person, company_id) in contacts.items():
+            if company_id and company_id in companies:
+                person = replace(person, company=companies[company_id])
+                self._contacts.put(crm_id, (person, None))  # whole from now on: its other records share it
+            people[crm_id] = person
         return people, companies
 
     def _read_contacts(self, crm_ids: Sequence[str]) -> dict[str, tuple[Person, str | None]]:
@@ -182,12 +188,12 @@ class Related:
             *self._each(name, inputs[middle:], ask, sure=sure),
         ]
 
-    def _owner(self, row: Row) -> Any:
-        owner_id = parse_text(_properties(row).get("hubspot_owner_id"))
+    def _owner(self, properties: Row) -> Any:
+        owner_id = parse_text(properties.get("hubspot_owner_id"))
         return None if owner_id is None else self._portal.owner(owner_id)
 
-    def _disposition(self, row: Row) -> str | None:
-        guid = parse_text(_properties(row).get("hs_call_disposition"))
+    def _disposition(self, properties: Row) -> str | None:
+        guid = parse_text(properties.get("hs_call_disposition"))
         return None if guid is None else self._portal.dispositions.get(guid) or guid
 
     def _seniority(self, row: Row) -> str | None:
@@ -199,7 +205,8 @@ def reconcile(asked: Sequence[str], rows: Iterable[Row]) -> dict[str, Row]:
     """Return rows by the id that was asked for: a merged record comes under its winner's, which lists it."""
     found: dict[str, Row] = {}
     for row in rows:
-        if row.get("archived") is not True and parse_text(row.get("id")):
+        crm_id = parse_text(row.get("id"))
+        if row.get("archived") is not True and crm_id:
             for merged in ids(_properties(row).get("hs_merged_object_ids")):
                 found.setdefault(merged, row)
             found[str(row.get("id"))] = row
@@ -209,8 +216,12 @@ def reconcile(asked: Sequence[str], rows: Iterable[Row]) -> dict[str, Row]:
 def _targets(row: Row) -> Iterable[str]:
     """Return an association row's ids; integers in practice, strings in the specification (Airbyte)."""
     targets = row.get("to")
-    found = (parse_text(dig(each, "toObjectId")) for each in targets) if isinstance(targets, list) else ()
+    found = [parse_text(dig(each, "toObjectId")) for each in targets] if isinstance(targets, list) else ()
     return filter(None, found)
+
+
+def _ascending(targets: set[str]) -> list[str]:
+    return sorted(targets, key=by_number) if len(targets) > 1 else list(targets)
 
 
 def _callee(row: Row) -> str | None:

@@ -91,7 +91,7 @@ def read_ref(row: Row, *, otherwise: datetime) -> Ref:
         raise Malformed("HubSpot answered with a row without an id", hint=CHANGED)
     shown = properties.get(TIME) if isinstance(properties, dict) else None
     at = parse_time(shown) or parse_time(row.get("updatedAt")) or otherwise
-    return Ref(str(crm_id), at.replace(microsecond=at.microsecond // 1000 * 1000))
+    return Ref(str(crm_id), at.replace(microsecond=at.microsecond // 1000 * 1000) if at.microsecond % 1000 else at)
 
 
 def walk(ask: Ask, *, since: int, until: Callable[[], int | None], limit: int = LIMIT) -> Iterator[Step]:
@@ -156,7 +156,7 @@ def _drain(ask: Ask, at: int, limit: int) -> Iterator[Sequence[tuple[Ref, Row]]]
 def _fresh(
     rows: Sequence[tuple[Ref, Row]], seen: Collection[tuple[str, int]], *, since: int, until: int
 ) -> list[tuple[Ref, Row]]:
-    timed = ((ref, row, to_ms(ref.modified_at)) for ref, row in rows)
+    timed = [(ref, row, to_ms(ref.modified_at)) for ref, row in rows]
     return [(ref, row) for ref, row, at in timed if since <= at <= until and (ref.crm_id, at) not in seen]
 
 
