@@ -6,6 +6,7 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from connectors.salesforce.retry import (
@@ -284,3 +285,12 @@ def test_the_recorded_bodies_are_understood(name, kind):
     samples = Path(__file__).parents[1] / "syncd" / "sandbox" / "salesforce" / "samples"
     found = fault(int(name.split("_")[1]), (samples / f"{name}.json").read_text(encoding="utf-8"))
     assert type(found.error) is kind
+
+
+def test_type_and_url_of_rows_are_left_out_and_texts_that_look_like_them_stay():
+    attributes = {"type": "Task", "url": "/services/data/v66.0/sobjects/Task/1"}
+    subject = '"attributes":{"type":"Task","url":"/x"},'
+    row = {"attributes": attributes, "Subject": subject, "Who": {"attributes": attributes, "Name": "Mira"}}
+    page = orjson.dumps({"totalSize": 1, "done": True, "records": [row]})
+    content = interpret(QUERY, Response(200, {}, page), Attempt(1, NOW))
+    assert content["records"] == [{"Subject": subject, "Who": {"Name": "Mira"}}]

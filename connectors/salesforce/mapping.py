@@ -204,9 +204,12 @@ def _owner(crm_id: Any, row: Any) -> Owner | None:
 
 def _email_owner(row: Row, related: Mapping[str, Any], *, incoming: bool) -> Owner | None:
     """Return whose an email is, which has no owner: the first of those who may be that has an address."""
+    for role in ("receiver", "task_owner") if incoming else ("sender",):
+        found: Owner | None = related.get(role)
+        if found is not None and found.email:
+            return found
     creator = _owner(row.get("CreatedById"), row.get("CreatedBy"))
-    first = (related.get("receiver"), related.get("task_owner")) if incoming else (related.get("sender"),)
-    return next((each for each in (*first, creator) if each and each.email), None)
+    return creator if creator is not None and creator.email else None
 
 
 def _sender(row: Row) -> Person | None:

@@ -127,11 +127,14 @@ def read_ref(row: Row) -> Ref:
 
 
 def strip_attributes(row: dict[str, Any]) -> Row:
-    """Take from a row its own and its parents' `attributes`, type and url, which are half of its memory."""
-    row.pop("attributes", None)
-    for value in row.values():
-        if isinstance(value, dict):
-            strip_attributes(value)
+    """Remove a row's own `attributes` (type and URL) and its parents', which take half of its memory.
+
+    Most are gone before a page is parsed (`retry.ATTRIBUTES`). This is for those that are written another way.
+    """
+    if row.pop("attributes", None) is None:
+        return row
+    for parent in [value for value in row.values() if isinstance(value, dict)]:
+        strip_attributes(parent)
     return row
 
 

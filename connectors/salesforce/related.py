@@ -63,10 +63,11 @@ class Related:
         for _, row in rows:
             self._learn_account(row.get("AccountId"), row.get("Account"))
         others = self._task_people([row for _, row in rows if _is_shared(row)])
-        people = [
-            list(dict.fromkeys(each for each in (self._learn_who(row), *sorted(others.get(ref.crm_id, ()))) if each))
-            for ref, row in rows
-        ]
+        people = []
+        for ref, row in rows:
+            who, more = self._learn_who(row), others.get(ref.crm_id)
+            named = [who, *sorted(more)] if more else [who]
+            people.append([each for each in dict.fromkeys(named) if each])
         self._retrieve(each for some in people for each in some)
         return [
             Record(ref, row, {"contacts": self._found(named), "account": self._account(row.get("AccountId"))})
@@ -189,10 +190,10 @@ class Related:
 
     def _found(self, ids: Iterable[str]) -> tuple[Person, ...]:
         """Return who is known of `ids`; a converted lead is the contact that it became."""
-        whole = dict.fromkeys(
-            became if (became := self._converted.get(each)) in self._people and became else each for each in ids
-        )
-        return tuple(self._people[each] for each in whole if each in self._people)
+        people, converted = self._people, self._converted
+        if converted:
+            ids = [became if (became := converted.get(each)) in people and became else each for each in ids]
+        return tuple([people[each] for each in dict.fromkeys(ids) if each in people])
 
     def _retrieve(self, named: Iterable[str], about: Iterable[str | None] = ()) -> None:
         """Ask for whom nothing is known yet: leads first, for the contacts that they became."""
