@@ -17,7 +17,6 @@ from connectors.jsonl.config import JsonlConfig
 from connectors.jsonl.dropped import BadFile, BoundedList, bad, too_large
 from connectors.jsonl.folder import Folder, Listing
 from connectors.jsonl.lines import Changed, File, FileProblem, Line, LineReader, opened
-from connectors.jsonl.naming import shown
 from syncd.activity import Draft, Kind, Owner
 from syncd.connector import Context, Finding, Page, Record, Ref, SourceConfig, Stream, Window
 from syncd.errors import Unavailable
@@ -279,7 +278,7 @@ def _ref(line: Line) -> Ref:
 
 
 def _record(line: Line, reading: LineReader) -> Record:
-    related = {"file": shown(reading.file.name), "line": reading.line_number(line)}
+    related = {"file": reading.name, "line": reading.line_number(line)}
     return Record(_ref(line), line.row, {**related, "fault": line.fault} if line.fault else related)
 
 

@@ -1,6 +1,8 @@
 """What the table of a folder of files may hold."""
 
+from collections.abc import Mapping
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self
 from zoneinfo import ZoneInfo
@@ -12,6 +14,7 @@ from syncd.connector import SourceConfig
 from syncd.types.durations import Duration
 from syncd.types.sizes import Size
 
+CONTACT = ("email", "id", "name", "title", "department", "seniority", "phone", "linkedin_url")  # keys of `contacts`
 AN_ABSOLUTE_PATH = 'expected an absolute path, e.g. "/var/lib/syncd/drop"'
 
 
@@ -60,6 +63,12 @@ class Columns(BaseModel):
     account_id: str = "account_id"
     account_name: str = "account_name"
     account_domain: str = "account_domain"
+
+    @cached_property
+    def of_contact(self) -> Mapping[str, str]:
+        """Return the columns of a line's own contact that are mapped, by the key of `contacts`."""
+        columns = {name: getattr(self, f"contact_{name}") for name in CONTACT}
+        return {name: column for name, column in columns.items() if column}
 
 
 class JsonlConfig(SourceConfig):

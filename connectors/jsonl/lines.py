@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from connectors.jsonl.config import JsonlConfig
+from connectors.jsonl.naming import shown
 from connectors.jsonl.objects import NotAnObject, as_written, parse_object
 from connectors.jsonl.place import BLOCK, Place
 from syncd import files
@@ -109,6 +110,7 @@ class LineReader:
         pause: Callable[[], None] = lambda: None,  # called again and again; raises Stopped if the pass is to end
     ) -> None:
         self.file = file
+        self.name = shown(file.name)  # for messages
         self.start = 0 if file.is_csv else max(0, since - file.stamp) * STRIDE  # bytes passed over
         self._config = config
         self._since = since

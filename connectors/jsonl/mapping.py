@@ -5,7 +5,7 @@ from datetime import UTC, datetime, time
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from connectors.jsonl.config import Columns, JsonlConfig
+from connectors.jsonl.config import CONTACT, Columns, JsonlConfig
 from connectors.jsonl.lines import field
 from syncd.activity import Company, Direction, Draft, Kind, Owner, Person, Status
 from syncd.connector import Record
@@ -112,7 +112,7 @@ def _minutes(row: Mapping[str, Any], columns: Columns) -> float | None:
 
 def _contacts(row: Mapping[str, Any], columns: Columns) -> tuple[Person, ...]:
     people = []
-    alone = _person(row, {name: getattr(columns, f"contact_{name}") for name in PERSON})
+    alone = _person(row, columns.of_contact)
     if alone is not None:
         people.append(alone)
     listed = field(row, columns.contacts)
@@ -125,16 +125,16 @@ def _contacts(row: Mapping[str, Any], columns: Columns) -> tuple[Person, ...]:
     return tuple(people)
 
 
-PERSON = {  # a contact's keys, and ours
-    name: name for name in ("email", "id", "name", "title", "department", "seniority", "phone", "linkedin_url")
-}
+PERSON = {name: name for name in CONTACT}
 
 
 def _person(row: Mapping[str, Any], columns: Mapping[str, str]) -> Person | None:
-    values: dict[str, Any] = {name: parse_text(field(row, column)) for name, column in columns.items()}
-    if not any(values.values()):
-        return None
-    return Person(crm_id=values.pop("id"), **values)
+    values: dict[str, Any] = {}
+    for name, column in columns.items():
+        written = parse_text(field(row, column))
+        if written is not None:
+            values["crm_id" if name == "id" else name] = written
+    return Person(**{"email": None, **values}) if values else None
 
 
 def _addressed(row: Mapping[str, Any], columns: Columns) -> tuple[Person, ...]:
