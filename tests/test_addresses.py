@@ -172,7 +172,7 @@ def test_what_the_plain_path_takes(text: str, plain: bool) -> None:
 
 
 def test_the_property_above_sees_many_addresses_on_the_plain_path_and_many_off_it() -> None:
-    """Otherwise it would hold for a path that takes nothing, or for lookalikes that look like nothing."""
+    """Otherwise it would also hold if the plain path took nothing, or the lookalikes were all invalid."""
     seen = {True: 0, False: 0}
 
     @settings(max_examples=300, database=None)

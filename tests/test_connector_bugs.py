@@ -1,4 +1,4 @@
-"""A bug in one source's connector: it is that source's error, and everything else is checked and shown."""
+"""A bug in one source's connector is that source's error. The other sources are checked and shown."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -96,7 +96,7 @@ def test_a_bug_while_a_clock_is_asked_is_said(monkeypatch: pytest.MonkeyPatch, t
 
 
 class _Once:
-    """A clock that has been told once, so `check` asks again."""
+    """A clock that has told the time once, so `check` asks again."""
 
     moves = None
 

@@ -1,4 +1,4 @@
-"""One pass: what a single record, a stale answer, a wrong clock or one stream's trouble may not do to the rest."""
+"""One pass: a bad record, a stale answer, a wrong clock or a failing stream does not harm the rest."""
 
 import os
 import threading
@@ -57,7 +57,7 @@ def test_a_search_that_is_behind_does_not_undo_what_a_look_up_read(world: World)
     world.later(minutes=6)
     world.hubspot.edit("calls", call, late_by=3600, hs_call_title="Final title")
     world.recotap.faults.add("unavailable", count=2)
-    world.sync()  # looks the call up, and cannot send it
+    world.sync()  # looks up the call, and cannot send it
     assert world.state(call) == "pending"
     world.later(minutes=1)
     world.sync()  # the search still shows the earlier version
@@ -203,7 +203,7 @@ def test_a_record_that_changes_while_it_is_sent_is_booked_after_its_verdict(
 
 
 def test_an_idle_loop_writes_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A transaction is opened for what arrived, not for each look at the clock."""
+    """A transaction is opened for each arrival, not for each look at the clock."""
     opened: list[int] = []
     before = Ledger.transaction
 

@@ -1,4 +1,4 @@
-"""A source that hangs, as on a dead network drive: it stalls itself alone, and no stop."""
+"""A source that hangs, as on a dead network drive, stalls itself alone and no stop."""
 
 import gc
 import logging
@@ -27,18 +27,18 @@ from tests.drops import Drop, call
 
 
 class Hanging(Jsonl):
-    """A folder whose disk answers to nobody until it is released."""
+    """A folder whose disk does not answer until it is released."""
 
     released: ClassVar[threading.Event]
     ended: ClassVar[threading.Event]
 
     def fetch(self, stream: str, window: Window) -> Iterator[Page]:
-        """Wait for ever, as a read of a dead drive does, then go on as if nothing had been."""
+        """Wait for ever, as a read of a dead drive does. Once released, read as usual."""
         self.released.wait()
         yield from super().fetch(stream, window)
 
     def close(self) -> None:
-        """Tell the test that the thread has come to its end."""
+        """Tell the test that the thread ends."""
         self.ended.set()
 
 

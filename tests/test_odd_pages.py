@@ -1,4 +1,4 @@
-"""One odd record does not stop its page: it is cleaned and sent, or unreadable by itself. The wire is in memory."""
+"""An odd record does not stop its page: it is cleaned and sent, or it alone is unreadable. The wire is in memory."""
 
 import json
 from copy import deepcopy
@@ -22,7 +22,7 @@ PAGES = {
 
 
 def titles(server: str, stream: str, page: Any, *, change=lambda body: body) -> list[str | None]:
-    """Read a page that `change` has been through on its way; return what its records are called."""
+    """Read a page that `change` has altered, and return the names of its records."""
     kind, _ = PAGES[server, stream]
     says = _hubspot_says if server == "hubspot" else _salesforce_says
 
@@ -96,7 +96,7 @@ class TestTitles:
         ids=lambda odd: str(odd)[:9],
     )
     def test_every_field_of_a_row_may_be_of_another_type(self, server, stream, odd):
-        """The fields one by one, and all together. `SystemModstamp` and ids are what a row is known by."""
+        """Alter the fields one by one, and all together. `SystemModstamp` and ids identify a row and stay."""
         title = PAGES[server, stream][1]
         page = page_of(server, stream, *map(str, range(40)))
         for number, row in enumerate(page["results" if server == "hubspot" else "records"][1:-1]):
@@ -116,7 +116,7 @@ def test_a_page_of_another_shape_is_malformed():
 
 
 def test_a_refusal_of_any_size_is_searched_for_scopes_in_a_moment():
-    """A list whose first entry is taken again and again cost 75 s for 800 KB."""
+    """A list whose first entry was taken again and again cost 75 s for 800 KB."""
     body = json.dumps({"category": "MISSING_SCOPES", "errors": [[{"a": []}] for _ in range(12_000)]}).encode()
     assert len(body) < bodies.ERROR_MOST
     fault = interpret(Request("calls search", scope="s"), Response(403, {}, body), Attempt(1, NOW))

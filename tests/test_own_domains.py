@@ -1,4 +1,4 @@
-"""Whether `rules.own_domains` is our own: the example's placeholder, and the list against the owners' domains."""
+"""`rules.own_domains` is checked for the example's placeholder and against the owners' domains."""
 
 import json
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""The local check: what Recotap would refuse is found before it goes out, and named without its value."""
+"""The local check finds a field that Recotap would refuse before it is sent, and names it without its value."""
 
 import copy
 from typing import Any

@@ -1,4 +1,4 @@
-"""What becomes of a draft: each test is a sentence of the mapping (design, sections 3 and 5)."""
+"""The rules' decision about a draft: each test is a sentence of the mapping (design, sections 3 and 5)."""
 
 import json
 import time
@@ -410,7 +410,7 @@ def test_an_activity_settles_after_it_happened_or_was_created_whichever_is_later
 
 
 def test_the_first_reason_that_holds_is_the_reason() -> None:
-    """Heal one fault after the other: the reasons come in exactly the design's order."""
+    """Remove one fault after the other: the reasons come in exactly the design's order."""
     rules = replace(RULES, exclude_domains=frozenset({"rival.com"}), not_before=NOW)
     rival, old = company("1", "rival.com"), NOW - timedelta(days=1)
     draft = Draft("email", old, NOW, status="not_sent", direction="internal", companies=(rival,))
@@ -437,7 +437,7 @@ def test_the_first_reason_that_holds_is_the_reason() -> None:
 
 
 def test_nothing_is_concluded_from_the_people_of_a_redacted_draft() -> None:
-    """What is excluded would not be looked up again, and its other people may be hidden."""
+    """An excluded activity would not be looked up again, and its other people may be hidden."""
     rules = replace(RULES, exclude_domains=frozenset({"rival.com"}))
     ours = replace(EMAIL, contacts=(COLLEAGUE,), others=())
     theirs = replace(EMAIL, companies=(company("1", "rival.com"),), contacts=people("x@rival.com"))

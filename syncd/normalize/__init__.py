@@ -1,1 +1,1 @@
-"""From a record of a CRM to an activity, or the reason why it is none. Pure."""
+"""Turn a CRM record into an activity, or into the reason why it is not sent. Pure."""

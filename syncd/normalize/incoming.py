@@ -1,7 +1,7 @@
-"""Make fit to be booked what a connector returns. Pure; runs in the reader's thread.
+"""Make a connector's pages fit for the ledger. Pure.
 
-What breaks the contract altogether raises TypeError or ValueError there: it is a bug in that connector, it ends that
-source, and the ledger's thread never sees it.
+TypeError or ValueError in the reader's thread if a page breaks the contract: it is a bug in that connector and ends
+its source. The ledger's thread never sees such a page.
 """
 
 from dataclasses import replace
@@ -16,7 +16,7 @@ LONGEST_IDENTITY = 200  # characters of a portal's or org's id
 def page(given: Page) -> Page:
     """Return `given` with ids that the ledger can hold. A record with another id gets a stand-in for it."""
     refs = [_ref(ref) for ref in given.refs]
-    fitting = dict(zip(map(id, given.refs), refs, strict=True))  # by object: a record nearly always has one of these
+    fitting = dict(zip(map(id, given.refs), refs, strict=True))  # by object: nearly every record has one of these
     records = [_record(record, fitting.get(id(record.ref))) for record in given.records]
     if given.complete_until is not None:
         _aware(given.complete_until)
@@ -24,7 +24,7 @@ def page(given: Page) -> Page:
 
 
 def identity(given: object) -> str | None:
-    """Return a portal's or org's id as the ledger keeps it; None if the CRM does not tell it."""
+    """Return a portal's or org's id as the ledger keeps it, or None if the CRM does not tell it."""
     return None if given is None else fit(str(given), LONGEST_IDENTITY) or None
 
 

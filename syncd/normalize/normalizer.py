@@ -74,9 +74,9 @@ class Normalizer:
 
 
 def unconfirmed(reading: Reading) -> Reading:
-    """Return `reading` for a ledger whose clock no server confirms: then nothing counts as settled.
+    """Return `reading` for a pass in which no server confirms the local clock.
 
-    A reading that had to settle waits as `settling`, and every other reading stays as it is.
+    Nothing counts as settled then: a reading that had to settle becomes `settling`. Every other one stays unchanged.
     """
     if reading.wanted is not State.PENDING or reading.due_at is None:
         return reading

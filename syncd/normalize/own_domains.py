@@ -1,7 +1,7 @@
-"""Compare `rules.own_domains` with the owners that a CRM names; pure.
+"""Compare `rules.own_domains` with the owners that a CRM names. Pure.
 
-A wrong list is no mistake that syncd can see in the file, yet it sends internal calls as
-engagements, for good. Messages name domains, never an address.
+syncd cannot see a wrong list in the file alone, yet it would send internal calls as engagements, for good.
+Messages name domains, never an address.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -14,63 +14,63 @@ from syncd.connector import Finding, Source
 from syncd.errors import ConfigError, Exit, Problem
 from syncd.normalize.rules import Rules, shared_domains
 
-PLACEHOLDER = "yourcompany.com"  # of the example file, and of every document that shows one
+PLACEHOLDER = "yourcompany.com"  # in the example file, and in every document that shows one
 WHAT = "rules.own_domains"
-PROPOSED = 5  # domains in a hint at most
+PROPOSED = 5  # domains in a hint, at most
 VOUCHED = "@own_domains"  # in the ledger's store, under RECOTAP: the list that an owner of any source vouched for
 
 
 class Unvouched(ConfigError):
-    """The example's domain is in the list, and no owner so far is at one of its domains."""
+    """The list holds the example's domain, and no owner so far is at one of the list's domains."""
 
 
 class Vouching:
-    """Know whether an owner of any source is at a domain of the list. One for all sources of a pass."""
+    """Know whether an owner of any source is at a domain of the list. One object serves all sources of a pass."""
 
     def __init__(self, rules: Rules, kept: Any = None) -> None:
         self._rules = rules
         self._list = sorted(rules.own_domains)
-        self.is_given = not is_placeholder(rules) or kept == self._list  # then our side is known well enough
+        self.is_given = not is_placeholder(rules) or kept == self._list  # True: our side is known well enough
         self._is_news = False
         self._postponed: list[tuple[Source, str | None, Unvouched]] = []
 
     def hear(self, owners: Iterable[Owner]) -> Problem | None:
-        """Take the owners of a source; return the problem if no owner of any source has vouched."""
+        """Take the owners of a source. Return the problem if no owner of any source has vouched yet."""
         problem = None if self.is_given else placeholder(self._rules, owners)
         if not self.is_given and problem is None:
             self.is_given = self._is_news = True
         return problem
 
     def require(self, owners: Iterable[Owner]) -> None:
-        """Raise Unvouched unless these owners, or those of another source, vouch."""
+        """Raise Unvouched unless these owners vouch, or those of another source did."""
         problem = self.hear(owners)
         if problem is not None:
             raise Unvouched(message=f"{problem.path} {problem.message}", hint=problem.hint)
 
     def postpones(self, source: Source, stream: str | None, error: BaseException) -> bool:
-        """Keep a failure that the owners of a later source may resolve."""
+        """Keep a failure that the owners of a later source may resolve. Return False if `error` is another one."""
         if not isinstance(error, Unvouched):
             return False
         self._postponed.append((source, stream, error))
         return True
 
     def postponed(self) -> list[tuple[Source, str | None, Unvouched]]:
-        """Return what was postponed, once: to be read again if an owner has vouched since, otherwise failed."""
+        """Return the postponed failures, once. Each is read again if an owner has vouched since, otherwise it fails."""
         found, self._postponed = self._postponed, []
         return found
 
     def to_keep(self) -> dict[str, Any]:
-        """Return what a later pass should know."""
+        """Return the store's values for later passes."""
         return {VOUCHED: self._list} if self._is_news else {}
 
 
 def is_placeholder(rules: Rules) -> bool:
-    """Say whether the example's domain stands in the list: then the owners decide whether it may."""
+    """Tell whether the list holds the example's domain. If it does, the owners decide whether it may."""
     return any(registrable(domain) == PLACEHOLDER for domain in rules.own_domains)
 
 
 def placeholder(rules: Rules, owners: Iterable[Owner]) -> Problem | None:
-    """Return what is wrong with the example's domain; None if an owner's address is at a domain of the list."""
+    """Return the problem with the example's domain, or None if an owner's address is at a domain of the list."""
     owners = tuple(owners)
     if not is_placeholder(rules) or any(within(domain, rules.own_domains) for domain in _domains(owners)):
         return None
@@ -79,7 +79,7 @@ def placeholder(rules: Rules, owners: Iterable[Owner]) -> Problem | None:
 
 
 def of_sources(rules: Rules, owners: Sequence[Owner], kept: Any = None) -> Iterator[Finding]:
-    """Say what passes over sources with these owners would refuse, for `syncd check`."""
+    """Yield the problem that would end a pass over sources with these owners, for `syncd check`."""
     problem = Vouching(rules, kept).hear(owners)
     if problem is not None:
         yield Finding(WHAT, False, f"{WHAT} {problem.message}", problem.hint, exit_code=Exit.CONFIG)
@@ -89,7 +89,7 @@ def of_owners(rules: Rules, owners: Sequence[Owner]) -> Iterator[Finding]:
     """Compare the list with the owners of all sources, for `syncd check`."""
     theirs = _domains(owners)
     if not theirs or is_placeholder(rules):
-        return  # nothing to compare with: a folder whose files were not read yet
+        return  # no owner to compare with, e.g. a folder whose files were not read yet
     shared = shared_domains(owners)
     missing = sorted(domain for domain in shared if not within(domain, rules.own_domains))
     strange = sorted(own for own in rules.own_domains if not any(within(domain, {own}) for domain in theirs))
@@ -109,7 +109,7 @@ def of_owners(rules: Rules, owners: Sequence[Owner]) -> Iterator[Finding]:
 
 
 def of_list(rules: Rules) -> Iterator[Finding]:
-    """Look at the list alone, for `syncd check`."""
+    """Check the list alone, for `syncd check`."""
     if not rules.own_domains:
         message = "the list is empty: a colleague who is no owner counts as the other side"
         yield _warning(message, f'set it, e.g. own_domains = ["{PLACEHOLDER}"] with your own domains')
@@ -125,7 +125,7 @@ def of_list(rules: Rules) -> Iterator[Finding]:
 
 
 def _domains(owners: Iterable[Owner]) -> set[str]:
-    """Return the hosts of the owners' addresses, also of those who have left."""
+    """Return the hosts of all owners' addresses, including owners who have left."""
     return {domain_of(address) for owner in owners if (address := email(owner.email))}
 
 

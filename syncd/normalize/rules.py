@@ -24,13 +24,13 @@ from syncd.text import clean
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The operator's `[rules]`, already validated; domains are cleaned as a CRM's are."""
+    """The operator's validated `[rules]`. Domains are cleaned as a CRM's are."""
 
-    own_domains: frozenset[str] = frozenset()  # ours, with everything below them
-    domain_aliases: Mapping[str, str] = field(default_factory=dict)  # registrable: Recotap's name
-    exclude_domains: frozenset[str] = frozenset()  # nobody there, nor below, is to be heard of
-    not_before: datetime | None = None  # aware; what happened earlier is too_old
-    default_owner_email: str = ""  # whose it is when nobody else is known
+    own_domains: frozenset[str] = frozenset()  # ours, with every host below them
+    domain_aliases: Mapping[str, str] = field(default_factory=dict)  # the registrable domain: Recotap's name for it
+    exclude_domains: frozenset[str] = frozenset()  # activities with people there, or below, are excluded
+    not_before: datetime | None = None  # aware; earlier activities are too_old
+    default_owner_email: str = ""  # the owner if no other is known
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "own_domains", frozenset(map(_as_host, self.own_domains)))
@@ -40,7 +40,7 @@ class Rules:
 
 
 def shared_domains(owners: Iterable[Owner]) -> frozenset[str]:
-    """Return the domains that two or more active owners share, but for free-mail providers."""
+    """Return the domains that two or more active owners share, without free-mail providers."""
     addresses = {address for owner in owners if owner.active and (address := email(owner.email))}
     hosts = (domain_of(address) for address in addresses)
     sharers = Counter(registrable(name) or name for name in hosts if not is_free_mail(name))
@@ -48,13 +48,13 @@ def shared_domains(owners: Iterable[Owner]) -> frozenset[str]:
 
 
 class OurSide:
-    """Who is us; built once for a pass."""
+    """Our side: owners and domains. Built once for each list of owners."""
 
     __slots__ = ("_domains", "_owners")
 
     def __init__(self, owners: Mapping[str, Owner], domains: frozenset[str]) -> None:
         self._owners = owners  # by clean address
-        self._domains = domains  # hosts; what is below them is ours too
+        self._domains = domains  # hosts; every host below them is ours too
 
     @classmethod
     def of(cls, rules: Rules, owners: Iterable[Owner]) -> "OurSide":
@@ -67,23 +67,23 @@ class OurSide:
         return cls(by_address, rules.own_domains | shared_domains(by_address.values()))
 
     def has(self, email_: str) -> bool:
-        """Tell whether the address is an owner's or at a domain of ours."""
+        """Tell whether the address is an owner's or at one of our domains."""
         address = email(email_)
         return address is not None and (address in self._owners or within(domain_of(address), self._domains))
 
     def has_domain(self, name: str) -> bool:
-        """Tell whether the host `name` is at a domain of ours."""
+        """Tell whether the host `name` is at one of our domains."""
         return within(name, self._domains)
 
     def owner(self, email_: str) -> Owner | None:
-        """Return the owner of that address, an active one before one that has left."""
+        """Return the owner of that address, or None. An active owner goes before one who has left."""
         address = email(email_)
         return self._owners.get(address) if address else None
 
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """What becomes of a draft."""
+    """The rules' decision about a draft."""
 
     reason: Reason | None  # None: complete, may go out
     excluded: bool  # the reason's state is excluded
@@ -92,8 +92,8 @@ class Assessment:
 
 @dataclass(frozen=True, slots=True)
 class _People:
-    direction: Direction | None  # an email's own, told from its sender where the CRM does not know
-    sender: str | None  # an email's, clean
+    direction: Direction | None  # of an email: told from its sender if the CRM does not know
+    sender: str | None  # of an email, clean
     contacts: Mapping[str, Person]  # the other side by clean address, in order
     outsiders: Sequence[Person]  # the other side, also those without an address
     internal: bool
@@ -101,7 +101,7 @@ class _People:
 
 @dataclass(frozen=True, slots=True)
 class _Account:
-    host: str  # as found, before it was cut down to the registrable domain
+    host: str  # as found, before it is cut to the registrable domain
     domain: str  # registrable, after domain_aliases
     name: str | None
 
@@ -115,9 +115,9 @@ def assess(
     settle: timedelta,
     now: datetime,
 ) -> Assessment:
-    """Return the first reason why `draft` may not go out, or the payload that may; `now` is aware."""
+    """Return the first reason not to send `draft`, or the payload to send. `now` is aware."""
     people = _people(draft, our_side)
-    known = not draft.redacted  # otherwise its people are not all known: nothing is concluded from them
+    known = not draft.redacted  # False: not all its people are known, so nothing is concluded from them
     account = _account(draft, people, rules, our_side)
     owner = _owner(draft, people, rules, our_side)
     reasons = (  # in the order of `Reason`
@@ -151,7 +151,7 @@ def assess(
 
 
 def _people(draft: Draft, our_side: OurSide) -> _People:
-    # The activity's owner is an owner, even one that the connector's list lacks.
+    # The activity's owner is one of us, even if the connector's list lacks them.
     ours = {email(draft.owner.email)} if draft.owner else set()
 
     def is_us(address: str) -> bool:
@@ -162,7 +162,7 @@ def _people(draft: Draft, our_side: OurSide) -> _People:
     if sender and direction is None:
         direction = "outbound" if is_us(sender) else "inbound"
     if direction == "outbound":
-        ours.add(sender)  # whoever wrote it for us is one of us, by whatever address
+        ours.add(sender)  # the author of an outbound email is one of us, at any address
     stand_ins = draft.others
     if direction == "inbound" and sender and draft.sender:
         stand_ins = (*stand_ins, draft.sender)
@@ -181,7 +181,7 @@ def _people(draft: Draft, our_side: OurSide) -> _People:
                 contacts.setdefault(address, person)
         if contacts:
             break
-    # A sender of ours alone is not `internal` but no_contact: the CRM may still learn whom they wrote to.
+    # Our sender alone is not `internal` but no_contact: the CRM may still learn the receivers.
     internal = draft.direction == "internal" or (not outsiders and bool(us - {sender}))
     return _People(direction, sender, contacts, outsiders, internal)
 
@@ -194,7 +194,7 @@ def _account(draft: Draft, people: _People, rules: Rules, our_side: OurSide) -> 
         account = _at(found, clean(company.name), rules, our_side) if found else None
         if account:
             return account
-        if not found:  # a company with a domain that is no account is ourselves
+        if not found:  # a company whose domain is no account is our own
             names.append(clean(company.name))
     name = next(filter(None, names), None)
     for address in people.contacts:
@@ -213,12 +213,12 @@ def _in_order(companies: Sequence[Company], theirs: Sequence[Company]) -> Sequen
 
 
 def _numeric(crm_id: str) -> tuple[bool, int, str]:
-    """Order ids of digits as numbers, before all others (int() would raise for an absurdly long one)."""
+    """Order ids of digits as numbers, before all others. int() would raise for an absurdly long one."""
     return (False, len(crm_id), crm_id) if crm_id.isdecimal() else (True, 0, crm_id)
 
 
 def _company_host(company: Company) -> str | None:
-    """Return the first candidate at a registrable domain; `gmail.com` says nothing about a company."""
+    """Return the first candidate at a registrable domain. Free-mail domains say nothing about a company."""
     for candidate in company.domains:
         name = host(candidate)
         if name and registrable(name) and not is_free_mail(name):
@@ -230,12 +230,12 @@ def _at(name: str, account_name: str | None, rules: Rules, our_side: OurSide) ->
     domain = registrable(name)
     domain = domain and rules.domain_aliases.get(domain, domain)
     if not domain or our_side.has_domain(name) or our_side.has_domain(domain):
-        return None  # ourselves: nobody wants to score their own company
+        return None  # our own company is never an account
     return _Account(name, domain, account_name)
 
 
 def _owner(draft: Draft, people: _People, rules: Rules, our_side: OurSide) -> Owner | None:
-    """Return whose activity it is, clean."""
+    """Return the activity's owner, clean, or None if there is none."""
     if draft.owner and (address := email(draft.owner.email)):
         return _clean_owner(address, draft.owner, our_side.owner(address))
     if people.sender and draft.sender and people.direction == "outbound":

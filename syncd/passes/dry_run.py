@@ -31,9 +31,9 @@ class DryRun:
         stop: StopRequest,
         now: Callable[[], datetime] = clock.now,
     ) -> None:
-        self.counts: Counter[tuple[str, str]] = Counter()  # (state, reason) of what was read
+        self.counts: Counter[tuple[str, str]] = Counter()  # readings by (state, reason)
         self.errors: list[SyncdError] = []
-        self.waiting = 0  # pending in the ledger already: they would go out too
+        self.waiting = 0  # already pending in the ledger: a pass would send them too
         self._sources = sources
         self._rules = rules
         self._ledger = ledger if ledger.exists() else None
@@ -90,7 +90,7 @@ class DryRun:
                         reader.booked()
                     case StreamFailed(stream, error) if not self._vouching.postpones(source, stream, error):
                         self.errors.append(as_told(source.name, error, stream))
-        except GeneratorExit:  # nobody wants the rest, as with `| head`: let the reader close its connections
+        except GeneratorExit:  # the caller wants no more, as with `| head`: let the reader close its connections
             self._ending.set()
             reader.join(STOP_S)
             raise

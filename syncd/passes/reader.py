@@ -33,15 +33,15 @@ from syncd.text import is_stand_in, kept_id
 
 log = structlog.get_logger()
 
-PAGES_AHEAD = 2  # read and not yet booked: bounds memory
+PAGES_AHEAD = 2  # pages read and not booked yet: bounds memory
 LOOK_UPS_AT_ONCE = 1000  # ids in one fetch_ids
-WITHHELD_PAGES = 10  # of what was redacted, looked up in one pass: a scope that is granted must not hold up a pass
-HANGS_S = 300.0  # a reader that is silent for so long, and for its deadline, waits for something that never comes
-STOP_S = 1.0  # beyond its deadline, for a reader that does not hear a stop
+WITHHELD_PAGES = 10  # of redacted records, looked up in one pass: a newly granted scope must not hold up a pass
+HANGS_S = 300.0  # seconds of silence beyond its deadline after which a reader hangs
+STOP_S = 1.0  # seconds beyond its deadline for a reader to react to a stop request
 
 
 class PassStore:
-    """A connector's store for one pass: loaded at its start, changes handed over for the ledger to keep."""
+    """A connector's store for one pass. It is loaded at the start, and the ledger's thread keeps the changes."""
 
     def __init__(self, kept: Mapping[str, tuple[Any, datetime]], now: Callable[[], datetime]) -> None:
         self._kept = dict(kept)
@@ -50,14 +50,14 @@ class PassStore:
         self._lock = threading.Lock()
 
     def get(self, key: str, *, max_age: timedelta | None = None) -> Any:
-        """Return what was put under `key`, or None when there is nothing or it is older than `max_age`."""
+        """Return the value of `key`, or None if there is none or it is older than `max_age`."""
         value, at = self._kept.get(key, (None, None))
         if at is None or (max_age is not None and not timedelta(0) <= self._now() - at <= max_age):
             return None
         return value
 
     def put(self, key: str, value: Any) -> None:
-        """Keep `value`; TypeError now, not at the commit, for what JSON or the ledger cannot hold."""
+        """Keep `value`. TypeError if JSON or the ledger cannot hold it: now, not at the commit."""
         json.dumps(value)
         if not isinstance(key, str) or kept_id(key) != key:
             raise TypeError("expected a short printable text as the key")
@@ -66,22 +66,22 @@ class PassStore:
             self._changes[key] = value
 
     def take_changes(self) -> dict[str, Any]:
-        """Return what was put since the last call."""
+        """Return the values put since the last call."""
         with self._lock:
             changes, self._changes = self._changes, {}
         return changes
 
 
-# The last one of each ledger and source. An entry goes with its thread.
+# The last abandoned thread of each ledger and source. An entry disappears with its thread.
 _Lane = tuple[LedgerHandle | None, str]
 _ABANDONED: weakref.WeakValueDictionary[_Lane, threading.Thread] = weakref.WeakValueDictionary()
 
 
 class Reader:
-    """Read `source` once: of each stream what is to be looked up by id, then its window.
+    """Read `source` once: in each stream the due look-ups by id, then the window.
 
-    A stream that could not be read last time comes last, and a scope that it lacks is
-    its own affair: neither holds the others up. An outage ends the source.
+    A stream that could not be read last time comes last. A missing scope ends its stream alone, and an outage ends
+    the source.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class Reader:
         self._thread = threading.Thread(target=self._run, name=f"read {source.name}", daemon=True)
 
     def start(self) -> None:
-        """Begin reading."""
+        """Start the thread."""
         self._thread.start()
 
     @property
@@ -141,20 +141,20 @@ class Reader:
     def hangs(self) -> bool:
         """Tell whether the thread waits for something that may never come, e.g. a dead network drive.
 
-        Real time, because the thread is real. Nothing else may wait for it from then on.
+        Measured in real time, because the thread is real. Nothing may wait for the thread from then on.
         """
         silent_s, deadline_s = time.monotonic() - self._heard_at, self.source.config.timeout.total_seconds()
         return silent_s > deadline_s + (STOP_S if self._stopping.is_set() else HANGS_S)
 
     def abandon(self) -> SyncdError:
-        """Let the thread end by itself, whenever that is, and return why. Ignore what it sends from then on."""
+        """Let the thread end by itself, whenever that is, and return the reason. Ignore its later events."""
         self._abandoned = True
         _ABANDONED[self._ledger, self.source.name] = self._thread
         error = _hangs(self.source, "for minutes")
         return Stopped(error.message) if self._stopping.is_set() else error
 
     def pointless(self) -> SyncdError | None:
-        """Return an error if an earlier pass's reader of this source still hangs: each pass would add a thread."""
+        """Return an error if an earlier reader of this source still hangs. Otherwise each pass would add a thread."""
         thread = _ABANDONED.get((self._ledger, self.source.name))
         return _hangs(self.source, "since an earlier pass") if thread is not None and thread.is_alive() else None
 
@@ -171,7 +171,7 @@ class Reader:
                 finally:
                     self._keep_clock()
                     connector.close()
-        except BaseException as error:  # noqa: BLE001 - whatever it is, the pass must hear of it and not wait for ever
+        except BaseException as error:  # noqa: BLE001 - the pass must hear of any error, and not wait for ever
             self._send(StreamFailed(self._stream, error))
         finally:
             self._send(SourceFinished())
@@ -186,13 +186,13 @@ class Reader:
             refuse_stranger(glance, self.source, identity)
         self._normalizer = Normalizer(self._rules, self.source, connector, self.clock)
         self._send(SourceOpened(identity))
-        if not self._vouching.is_given:  # such an answer may be a day old: it can vouch, no more
+        if not self._vouching.is_given:  # the owners may be a day old: they can vouch, but prove nothing if they do not
             self._vouching.hear(connector.owners())
         until: datetime | None = None
         for stream in self._order(glance, connector):
             self._stream = stream
             until = self._read_stream(glance, connector, stream, until)
-        # Nothing may have been read, and yet the mistake is to be said.
+        # Report the mistake even if no page was read.
         if not self._vouching.is_given and (owners := connector.owners()):
             self._vouching.require(owners)
 
@@ -204,7 +204,7 @@ class Reader:
     def _read_stream(
         self, glance: LedgerReader | None, connector: Connector, stream: str, until: datetime | None
     ) -> datetime | None:
-        """Read a stream and return its window's end; a permission that it lacks is its own affair."""
+        """Read a stream and return its window's end. A missing permission ends this stream alone."""
         try:
             self._look_up(glance, connector, stream)
             until, withheld = self._read_window(glance, connector, stream, until)
@@ -218,7 +218,7 @@ class Reader:
     def _read_window(
         self, glance: LedgerReader | None, connector: Connector, stream: str, until: datetime | None
     ) -> tuple[datetime | None, SyncdError | None]:
-        """Return the window's end, and why the content of its records cannot be seen, if so."""
+        """Return the window's end, and the error that hides the content of its records, if any."""
         withheld: SyncdError | None = None
         state = glance.stream(self.source.name, stream) if glance else None
         watermark, swept_at = (state.watermark, state.swept_at) if state else (None, None)
@@ -243,7 +243,10 @@ class Reader:
         return sorted(names, key=lambda name: glance is not None and glance.stream(self.source.name, name).failed)
 
     def _look_up(self, glance: LedgerReader | None, connector: Connector, stream: str) -> None:
-        """Look up what is due, in another order each time: an id that fails the request it is in meets other ones."""
+        """Look up the due records, each time in another order.
+
+        So an id that makes its request fail does not always take the same others with it.
+        """
         if glance is None:
             return
         now, after_id = self._now(), 0
@@ -252,7 +255,7 @@ class Reader:
             self._ask_by_id(connector, stream, due)
 
     def _look_up_withheld(self, glance: LedgerReader | None, connector: Connector, stream: str) -> SyncdError | None:
-        """Look up what was redacted and can be seen now, a bounded part of it; return why it cannot, if so."""
+        """Look up a bounded number of redacted records. Return the error that still hides them, if any."""
         if glance is None:
             return None
         now, after_id = self._now(), 0
@@ -267,7 +270,7 @@ class Reader:
         return None
 
     def _ask_by_id(self, connector: Connector, stream: str, due: Sequence[tuple[int, str]]) -> SyncdError | None:
-        """Look up (row id, crm_id); return why the content cannot be seen, by the last page."""
+        """Look up pairs (row id, crm_id). Return the error of the last page that hides the content, if any."""
         ids = [crm_id for _, crm_id in due]
         random.shuffle(ids)
         asked_at = self._now()
@@ -278,7 +281,7 @@ class Reader:
         return withheld
 
     def _asked(self, connector: Connector, stream: str, ids: Sequence[str]) -> Iterator[Page]:
-        """Yield the records of `ids`. The CRM does not know a stand-in, so that counts as not found."""
+        """Yield pages with the records of `ids`. A stand-in is unknown to the CRM, so it counts as not found."""
         stand_ins = [crm_id for crm_id in ids if is_stand_in(crm_id)]
         if stand_ins:
             yield Page((), (), missing=stand_ins)
@@ -319,7 +322,7 @@ class Reader:
 
 
 def as_told(source: str, error: BaseException, stream: str | None = None) -> SyncdError:
-    """Return `error` if syncd knows its kind; otherwise log a bug of the connector and return its type alone."""
+    """Return `error` if it is a SyncdError. Otherwise log a bug of the connector and return its type alone."""
     if isinstance(error, SyncdError):
         return error
     log.error("pull.bug", source=source, stream=stream, exc_info=error)
@@ -332,7 +335,7 @@ def _hangs(source: Source, how_long: str) -> Unavailable:
 
 
 def _unknown(glance: LedgerReader | None, source: str, stream: str, refs: Sequence[Ref]) -> set[str]:
-    """Return the ids that must be read whole: new ones, and changed ones that are not delivered."""
+    """Return the ids to read in full: new ones, and changed ones that are not delivered."""
     ids = [kept_id(ref.crm_id) for ref in refs]
     known = glance.known(source, stream, ids) if glance else {}
     return {
@@ -343,7 +346,10 @@ def _unknown(glance: LedgerReader | None, source: str, stream: str, refs: Sequen
 
 
 def refuse_stranger(glance: LedgerReader, source: Source, identity: str | None) -> None:
-    """Raise ConfigError where a name and a portal do not belong together: reading on would double everything."""
+    """Raise ConfigError if the source's name and its portal do not belong together.
+
+    Otherwise everything would be sent twice.
+    """
     known = glance.sources()
     path = f"sources.{source.name}"
     before, template = known.get(source.name, (None, source.config.external_id))

@@ -1,4 +1,4 @@
-"""The window of modification times that a pass reads of one stream. Pure."""
+"""Choose the window of modification times that a pass reads of one stream. Pure."""
 
 from datetime import datetime, timedelta
 
@@ -16,12 +16,12 @@ def window_since(
     sweep: bool,
     now: datetime,
 ) -> datetime:
-    """Return the lower end of the window to read; a sweep reaches further back, never before `start`."""
+    """Return the lower end of the window to read. A sweep reaches further back, but never before `start`."""
     if watermark is None:
         return start
     since = watermark - overlap
     if sweep:
-        # A sweep that is yet to come was booked by a clock that was wrong: it says nothing of what was swept.
+        # A sweep in the future was booked by a wrong clock: nobody knows how far it reached.
         unknown = swept_at is None or swept_at > now + SWEEP_EVERY
         reach = now - FIRST_SWEEP_REACH if unknown or swept_at is None else swept_at - SWEEP_REACH
         since = min(since, reach)
@@ -29,8 +29,8 @@ def window_since(
 
 
 def sweep_due(*, swept_at: datetime | None, now: datetime) -> bool:
-    """Tell whether the daily sweep is due: once a day, and at once where there was none yet.
+    """Tell whether the daily sweep is due: once a day, and at once if there was none yet.
 
-    One booked for tomorrow or later was booked by a clock that was wrong: it is due as well.
+    It is also due if the last one is dated tomorrow or later: a wrong clock booked that.
     """
     return swept_at is None or abs(now - swept_at) >= SWEEP_EVERY

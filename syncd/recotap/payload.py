@@ -1,4 +1,4 @@
-"""The JSON object of `POST /sales-activities`: how it is built, and whether Recotap would take it.
+"""Build the JSON object of `POST /sales-activities`, and check it as Recotap would.
 
 Keys, types and which are required: the vendor's page (docs.recotap.com, sales-activities), in its order.
 """
@@ -12,7 +12,7 @@ from syncd.activity import Draft, Owner, Person
 from syncd.addresses import is_email
 from syncd.text import clean, timestamp
 
-GREATEST = 2**53 - 1  # the greatest integer that every JSON reader keeps exact; nothing real comes near
+GREATEST = 2**53 - 1  # the greatest integer that every JSON reader keeps exact; real counts are far below
 Fields = Mapping[str, tuple[bool, Callable[[Any], bool]]]  # key: required, and what its value must satisfy
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
@@ -27,7 +27,7 @@ def build(
     sender: Mapping[str, str],
     contacts: Mapping[str, Person],
 ) -> dict[str, Any]:
-    """Return the object that Recotap gets; all but `draft` and the values of `contacts` is clean already."""
+    """Return the object for Recotap. Everything except `draft` and the values of `contacts` is clean already."""
     call = draft.kind == "call"
     title = clean(draft.title)
     fields = {
@@ -53,9 +53,9 @@ def build(
 
 
 def validate(payload: Any) -> list[str]:
-    """Return the paths of what Recotap would refuse, e.g. `contacts.0.email`, never a value; [] when nothing.
+    """Return the paths that Recotap would refuse, e.g. `contacts.0.email`, and never a value.
 
-    Stricter in what we never mean to send: a null, an unknown key, an activityType that it would skip.
+    Also refused, because syncd never sends them: a null, an unknown key, an activityType that Recotap would skip.
     """
     if not isinstance(payload, dict):
         return ["activity"]
