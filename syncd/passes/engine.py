@@ -1,4 +1,4 @@
-"""One pass: read every source, send what is due meanwhile, and check the books.
+"""One pass: read every source, send due activities meanwhile, and check the books.
 
                       one thread a source             the thread of `run`                  POST threads
     fetch ─► normalize ──── PageRead ────►  book ─► intend ──── batch ────►  send
@@ -99,8 +99,7 @@ class Pass:
         if crashed:
             log.warning("pass.recovered", activities=crashed, hint="the last pass was cut short; nothing is lost")
         self._ledger.unpause(now)
-        pause = self._ledger.pause(RECOTAP, now)
-        if pause is not None:
+        if (pause := self._ledger.pause(RECOTAP, now)) is not None:
             self._push.hold_back(*pause)
         if self._stop.requested:
             self._ending.set()
@@ -294,7 +293,6 @@ class Pass:
         """End a doubt that this pass has resolved, keep Recotap's clock, and log each clock that is wrong."""
         if self._ledger.clock_doubted():
             self._certain(may_ask=False)
-        kept = self._clocks.to_keep()
-        if kept is not None:
+        if (kept := self._clocks.to_keep()) is not None:
             self._ledger.keep(RECOTAP, {CLOCK: kept}, self._now())
         self._clocks.report()

@@ -12,7 +12,7 @@ from syncd.lifecycle.transitions import Reading
 
 @dataclass(frozen=True, slots=True)
 class SourceOpened:
-    """The CRM has answered; its pages follow."""
+    """The CRM has answered. Its pages follow."""
 
     identity: str | None  # the portal's or org's id; None if the CRM does not tell it
 
@@ -30,7 +30,7 @@ class PageRead:
 
     @property
     def watermark(self) -> datetime | None:
-        """The stream's watermark after this page, by the CRM's clock; None if the page does not move it."""
+        """The stream's new watermark by the CRM's clock, or None if this page does not move it."""
         if self.looked_up_at is not None or not self.refs:
             return None
         latest = max(ref.modified_at for ref in self.refs)
@@ -56,7 +56,7 @@ class StreamFailed:
 
 @dataclass(frozen=True, slots=True)
 class SourceFinished:
-    """The thread has ended; no event follows."""
+    """The thread has ended. No event follows."""
 
 
 Event = SourceOpened | PageRead | WindowRead | StreamFailed | SourceFinished

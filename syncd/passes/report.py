@@ -137,7 +137,7 @@ class PassReport:
         log.error("books.unbalanced", hint=hint)
 
     def result(self, totals: Totals, *, signal: Exit | None) -> PassResult:
-        """Return the result; `signal` is the exit code of a stop request, if there was one."""
+        """Return the result. `signal` is the exit code of a stop request, if there was one."""
         code = worst(self._codes if signal is None else {*self._codes, signal})
         return PassResult(code, totals, self._streams, tuple(self._errors), self._failed)
 

@@ -21,7 +21,7 @@ def window_since(
         return start
     since = watermark - overlap
     if sweep:
-        # A sweep in the future was booked by a wrong clock: nobody knows how far it reached.
+        # A sweep in the future was booked by a wrong clock: its reach is unknown.
         unknown = swept_at is None or swept_at > now + SWEEP_EVERY
         reach = now - FIRST_SWEEP_REACH if unknown or swept_at is None else swept_at - SWEEP_REACH
         since = min(since, reach)
