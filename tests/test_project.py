@@ -314,7 +314,8 @@ def test_the_lock_for_developers_holds_every_pin_of_the_others(lock):
 
 def test_ci_runs_the_very_command_of_the_readme():
     (command,) = re.findall(r"(?m)^tests='(.*)'$", (ROOT / ".ci" / "run").read_text(encoding="utf-8"))
-    assert command in (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert command in re.sub(r" \\\n +", " ", readme).splitlines(), "as one line"
 
 
 def test_the_top_level_is_the_missions():
