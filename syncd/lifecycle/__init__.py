@@ -1,1 +1,1 @@
-"""The life of one activity: its states, what moves it between them, and when. Pure."""
+"""Decide an activity's states, moves and times. Pure."""

@@ -17,13 +17,13 @@ _SEE = "read Recotap's text: `syncd explain`"
 
 
 class Due(Protocol):
-    """Return when a reason stops to hold, by the clock of the arguments."""
+    """Return when a reason no longer holds, by the clock of the arguments."""
 
     def __call__(self, *, occurred_at: datetime, created_at: datetime, settle: timedelta) -> datetime: ...
 
 
 class Reason(Described):
-    """Why an activity is excluded, incomplete or dead. A row that dies of age keeps its last reason."""
+    """Reasons why an activity is excluded, incomplete or dead. A row that dies of age keeps its last one."""
 
     state: State  # where it leaves the activity
     meaning: str

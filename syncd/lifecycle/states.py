@@ -1,4 +1,4 @@
-"""The life of an activity: which state may follow which, for which cause, and what a verdict means.
+"""Define an activity's states, their legal moves, and the effect of each verdict.
 
               ┌──────────────► excluded ◄─────────────┐
               │                 │   │                 │
@@ -6,8 +6,8 @@
               │    └──────────────────────────────►│ └─────► skipped
               └──────────────► dead ◄──────────────┘
 
-excluded and dead come back when the CRM record changes or by `retry`, skipped by
-`retry` alone, delivered never: Recotap takes no update. Pure.
+excluded and dead come back if the CRM record changes or by `retry`. skipped comes back only by `retry`, delivered
+never: Recotap takes no update. Pure.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from typing import Self
 
 
 class Described(StrEnum):
-    """Words of the ledger, each with the description that `status` and `explain` print."""
+    """Give each word of the ledger the description that `status` and `explain` print."""
 
     description: str  # a test demands it of every member
 
@@ -33,7 +33,7 @@ class Described(StrEnum):
 
 
 class State(Described):
-    """Where an activity stands."""
+    """The position of an activity in its life cycle."""
 
     INCOMPLETE = "incomplete", "something is missing, or it may still change: looked up again by itself"
     PENDING = "pending", "complete: sent in the next pass, or when its back-off is over"
@@ -46,7 +46,7 @@ class State(Described):
 class Cause(StrEnum):
     """Why an activity moves."""
 
-    READ = "read"  # its record was read: new, changed, or looked up while incomplete
+    READ = "read"  # its record was read: new, changed, or looked up because it is incomplete
     VERDICT = "verdict"  # Recotap answered
     AGE = "age"  # it waited too long
     RETRY = "retry"  # the operator asked for another look
@@ -74,18 +74,18 @@ MOVES: dict[tuple[State, State], frozenset[Cause]] = {
 
 
 class IllegalMove(Exception):
-    """A move that the table does not know: a bug."""
+    """Report a move that the table does not allow: a bug."""
 
 
 def move(old: State, new: State, cause: Cause) -> State:
-    """Return `new`; IllegalMove when an activity in `old` may not go there for `cause`."""
+    """Return `new`. Raise IllegalMove if an activity in `old` may not go there for `cause`."""
     if cause not in MOVES.get((old, new), ()):
         raise IllegalMove(f"{old} may not become {new} by {cause}")
     return new
 
 
 def follow(old: State, wanted: State, cause: Cause) -> State:
-    """Return `wanted` where the table allows it, else `old`: what a fresh look at the record leads to."""
+    """Return the state after a re-read: `wanted` if the table allows the move, otherwise `old`."""
     return wanted if cause in MOVES.get((old, wanted), ()) else old
 
 
@@ -117,16 +117,16 @@ UNDER_WAY = "under_way"  # in place of the verdict, in `explain`: the attempt ha
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What follows from a verdict."""
+    """The effect of a verdict on an activity."""
 
-    state: State = State.PENDING  # where the activity stands afterwards
+    state: State = State.PENDING  # the activity's state afterwards
     unknown: bool = False  # Recotap may have stored it: a later "already exists" proves our delivery
-    fault: bool = False  # it speaks about the item itself: back-off, and death after max_age
-    isolates: bool = False  # it travels only with its like from now on
+    fault: bool = False  # it is about the item itself: back-off, and dead after max_age
+    isolates: bool = False  # from now on sent only together with its like
 
 
-# Of a POST's verdicts, those that show that Recotap is there, and those that show that it takes nothing. The others
-# show neither: one activity that fells the server, and a crash of ours.
+# ANSWERS prove that Recotap works, SILENCES that it takes nothing at the moment. The others prove neither: one activity
+# that crashes the server, and a crash of syncd.
 ANSWERS = frozenset(
     (
         Verdict.CREATED, Verdict.DUPLICATE, Verdict.FOREIGN_DUPLICATE, Verdict.SKIPPED, Verdict.FAILED,

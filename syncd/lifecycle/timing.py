@@ -1,4 +1,4 @@
-"""When an activity's turn comes again: look-ups, back-off and giving up. Pure."""
+"""Compute when to look an activity up, send it again, or give it up. Pure."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -8,15 +8,15 @@ from syncd.clock import later
 # Ages at which an incomplete activity is looked up; after the last, once a day (design, promise 6).
 LOOK_UPS = (timedelta(minutes=15), timedelta(hours=1), timedelta(hours=6), timedelta(days=1))
 DAY = timedelta(days=1)
-GIVE_UP_AFTER = timedelta(days=30)  # of waiting for what the CRM does not say
-UNCONFIRMED_AGAIN_AFTER = timedelta(hours=1)  # while no server confirms the clock; then all is due at once
+GIVE_UP_AFTER = timedelta(days=30)  # of waiting for data that the CRM lacks
+UNCONFIRMED_AGAIN_AFTER = timedelta(hours=1)  # while no server confirms the clock. Once one does, all is due.
 MISSING_AGAIN_AFTER = timedelta(hours=1)  # a second look before a record counts as deleted
 
 BACK_OFF_FIRST = timedelta(minutes=5)
 BACK_OFF_MOST = timedelta(hours=6)
-JITTER = 0.1  # share added at random, so that a refused crowd does not come back as one
+JITTER = 0.1  # share added at random, so that items refused together do not come back together
 
-# No wait that is booked is longer than this: a later one was booked by a clock that was wrong since.
+# No booked wait is longer than this. A later time was booked by a clock that was ahead.
 LONGEST_WAIT = timedelta(hours=25)
 
 
@@ -26,12 +26,12 @@ def happens_at(*, occurred_at: datetime, created_at: datetime, settle: timedelta
 
 
 def settles_at(*, occurred_at: datetime, created_at: datetime, settle: timedelta) -> datetime:
-    """Return when an activity has settled: `settle` after it happened or was created, the later."""
+    """Return when an activity has settled: `settle` after it happened or was created, whichever is later."""
     return later(max(occurred_at, created_at), settle)
 
 
 def gives_up_at(*, waiting_since: datetime, occurred_at: datetime | None) -> datetime:
-    """Return when an incomplete activity is dead: 30 days after first sight or the event, the later."""
+    """Return when an incomplete activity is dead: 30 days after first sight or the event, whichever is later."""
     return later(max(waiting_since, occurred_at or waiting_since), GIVE_UP_AFTER)
 
 
@@ -40,9 +40,8 @@ def look_up_at(
 ) -> datetime:
     """Return when to look an incomplete activity up next.
 
-    By age since `waiting_since`, so that a late look does not push the next one back;
-    at `due_at` (it has settled, or it happens) when that comes first; at the latest
-    when it would be given up.
+    Look-ups follow its age since `waiting_since`, so that a late one does not delay the next. `due_at` (it has
+    settled, or it happens) is used if it comes first. The last look-up is at the time of giving up.
     """
     age = now - waiting_since
     step = next((step for step in LOOK_UPS if step > age), None)
@@ -56,12 +55,12 @@ def look_up_at(
 
 
 def look_up_unconfirmed_at(*, due_at: datetime | None, now: datetime) -> datetime:
-    """Return when to look an activity up next, if no server confirms the clock that tells its age."""
+    """Return when to look an activity up next if no server confirms the clock."""
     again = now + UNCONFIRMED_AGAIN_AFTER
     return min(again, due_at) if due_at is not None and due_at > now else again
 
 
 def back_off(*, refusals: int, random: Callable[[], float]) -> timedelta:
-    """Return how long to wait after the `refusals`-th verdict about the item itself (1 is the first)."""
+    """Return the wait after the `refusals`-th verdict about the item itself (1 is the first)."""
     doubled: timedelta = BACK_OFF_FIRST * 2 ** min(refusals - 1, 10)
     return min(doubled, BACK_OFF_MOST) * (1 + JITTER * random())

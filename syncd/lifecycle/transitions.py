@@ -1,7 +1,7 @@
-"""How one ledger row changes: born, read again, not found, judged. Pure; `ledger` writes what these return.
+"""Compute a ledger row after each event: first seen, read again, missing, verdict. Pure.
 
-`certain` says whether a server confirms the clock that `now` comes from. If none does, no row dies of its
-age, and no age begins: a stamp by a wrong clock would kill the row once the clock is right.
+`ledger` writes the returned rows. `certain`: a server confirms the clock that `now` comes from. If none does, no row
+dies of its age, and no age begins: a stamp by a wrong clock would kill the row once the clock is right.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from syncd.lifecycle.states import MEANINGS, Cause, State, Verdict, follow, move
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one look at a CRM record says, judged by the rules."""
+    """One CRM record as read and assessed."""
 
     crm_id: str
     modified_at: datetime  # the CRM's clock
@@ -27,12 +27,12 @@ class Reading:
     reason: Reason | None = None
     detail: str | None = None
     payload: str | None = None  # JSON text; only with pending
-    due_at: datetime | None = None  # when time alone may complete it: it settles, or it happens
+    due_at: datetime | None = None  # when time alone may complete it: it has settled, or it happens
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The part of a ledger row that changes in the course of its life."""
+    """The part of a ledger row that changes."""
 
     state: State
     modified_at: datetime
@@ -40,13 +40,13 @@ class Row:
     reason: str | None = None  # a Reason, or one of a newer syncd that wrote the row
     verdict: Verdict | None = None  # the last one
     detail: str | None = None  # its text, or why it is unreadable
-    next_attempt_at: datetime | None = None  # pending: goes out; otherwise: is looked up
+    next_attempt_at: datetime | None = None  # pending: when it is sent. Otherwise: when it is looked up.
     waiting_since: datetime | None = None  # incomplete: since when
     missing_since: datetime | None = None  # the first look-up that did not find it
     refused_since: datetime | None = None  # the first verdict about the item itself
-    refusals: int = 0  # how many of those
+    refusals: int = 0  # number of those
     unknown: bool = False  # an earlier attempt may have stored it
-    isolated: bool = False  # travels only with its like
+    isolated: bool = False  # sent only together with its like
     changed_after_delivery: bool = False
 
 
@@ -66,11 +66,11 @@ def first_seen(reading: Reading, now: datetime, *, certain: bool = True) -> Row:
 def after_reread(
     row: Row, reading: Reading, now: datetime, *, same_payload: bool, by_id: bool = False, certain: bool = True
 ) -> Row:
-    """Return `row` after another look at its record.
+    """Return `row` after its record was read again.
 
-    Delivered and skipped rows only note the change. A row that had been asked for by
-    `retry` (not waiting by itself, yet due) moves by that cause. A search that shows
-    an older version than the last look changes nothing: a look-up `by_id` is ahead of it.
+    Delivered and skipped rows only note the change. A row that `retry` asked for (due, although it does not wait by
+    itself) moves by that cause. An older version from a search changes nothing, because searches lag behind look-ups
+    (`by_id`).
     """
     asked_for = row.state not in (State.INCOMPLETE, State.PENDING) and row.next_attempt_at is not None
     cause = Cause.RETRY if asked_for else Cause.READ
@@ -89,7 +89,7 @@ def after_reread(
 
 
 def keep_requested(before: Row, after: Row, *, looked_up_at: datetime, now: datetime) -> Row:
-    """Return `after` a look-up, due again where `retry` asked for one while this one was under way."""
+    """Return `after`, due again if `retry` asked during this look-up for another."""
     asked_at = before.next_attempt_at
     if asked_at is None or not looked_up_at < asked_at <= now or after.state is State.DELIVERED:
         return after
@@ -107,7 +107,7 @@ def _stay(row: Row, now: datetime, certain: bool) -> Row:
 
 
 def _arrive(row: Row, reading: Reading, now: datetime, certain: bool) -> Row:
-    """Fill what belongs to the state that `row` has just reached, or reached anew."""
+    """Fill the fields of the state that `row` has just reached, or reached again."""
     clean = replace(
         row, reason=reading.reason, detail=reading.detail, missing_since=None, next_attempt_at=None,
         refused_since=None, refusals=0,
@@ -124,7 +124,7 @@ def _arrive(row: Row, reading: Reading, now: datetime, certain: bool) -> Row:
 def _wait(row: Row, due_at: datetime | None, now: datetime, certain: bool) -> Row:
     """Return `row` with its next look-up, or dead of age.
 
-    A redacted row does not age and has no look-up of its own: `pull` asks for it once its content can be seen.
+    A redacted row does not age and has no look-up of its own: the reader asks for it once its content can be seen.
     """
     if row.reason == Reason.REDACTED:
         return replace(row, waiting_since=None, next_attempt_at=None)
@@ -139,15 +139,15 @@ def _wait(row: Row, due_at: datetime | None, now: datetime, certain: bool) -> Ro
 
 
 def _since(began_at: datetime | None, now: datetime) -> datetime:
-    """Return when an age began: now, if it never did, or if a clock that was ahead booked it."""
+    """Return when an age began: now if it never did, or if a clock that was ahead booked it."""
     return now if began_at is None else min(began_at, now)
 
 
 def after_missing(row: Row, now: datetime, *, certain: bool = True) -> Row:
-    """Return `row` after a look-up by id that the CRM answered with nothing."""
-    if row.state is State.PENDING:  # a page that was read meanwhile completed it: it is not looked up any more
+    """Return `row` after a look-up by id that did not find the record."""
+    if row.state is State.PENDING:  # a page that was read meanwhile completed it: no more look-ups
         return row
-    if row.state is not State.INCOMPLETE:  # asked for by `retry`, and gone: it stays what it is
+    if row.state is not State.INCOMPLETE:  # asked for by `retry`, but gone: the state stays
         return replace(row, next_attempt_at=None)
     if not certain:
         return replace(row, next_attempt_at=timing.look_up_unconfirmed_at(due_at=None, now=now))
@@ -172,8 +172,8 @@ def after_verdict(
 ) -> Row:
     """Return a pending `row` after one attempt's verdict.
 
-    An outage costs it nothing: it stays due at once. A verdict about the item itself
-    backs it off, and makes it dead `max_age` after the first of them.
+    An outage costs it nothing: it stays due at once. A verdict about the item itself delays it. `max_age` after the
+    first of those it is dead.
     """
     meaning = MEANINGS[verdict]
     after_verdict = replace(
