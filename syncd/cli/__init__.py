@@ -1,1 +1,1 @@
-"""The command line: commands, and how they print."""
+"""Run the commands and print their results."""

@@ -1,4 +1,4 @@
-"""Keep core dumps and debuggers of the same user away from this process: its memory holds keys and personal data."""
+"""Forbid core dumps and debuggers of the same user: memory holds keys and personal data."""
 
 import resource
 from contextlib import suppress
@@ -7,10 +7,10 @@ PR_SET_DUMPABLE = 4  # prctl(2)
 
 
 def forbid() -> None:
-    """Leave no core dump, neither in a file nor with a handler that the kernel starts. For the life of the process.
+    """Forbid core dumps for the life of the process, in a file or to a handler that the kernel starts.
 
-    The limit alone does not stop a handler (core(5), "Piping core dumps to a program"). A system without prctl
-    has the limit. Never fails: a process that cannot be protected still does its work.
+    The limit alone does not stop a handler (core(5), "Piping core dumps to a program"). A system without prctl has
+    only the limit. Never fails: an unprotected process still does its work.
     """
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -1,4 +1,4 @@
-"""`syncd demo`: the real thing from end to end, against stand-ins for both CRMs and Recotap on this machine."""
+"""Run syncd from end to end against stand-ins on this machine: `syncd demo`."""
 
 import json
 import signal
@@ -56,12 +56,12 @@ NEXT_STEPS = (
 
 @dataclass(frozen=True)
 class _Box:
-    """The stand-ins, in a process of their own."""
+    """The stand-ins, in their own process."""
 
     place: dict[str, Any]
 
     def order(self, which: str, **order: Any) -> Any:
-        """Give a stand-in an order through its control endpoint."""
+        """Send an order to a stand-in's control endpoint."""
         body = json.dumps(order).encode()
         url = self.place[f"{which}_control"]  # our own, on loopback
         trust = ssl.create_default_context(cafile=self.place["salesforce_ca"]) if url.startswith("https:") else None
@@ -71,7 +71,7 @@ class _Box:
 
 
 def run(*, calls: int, emails: int) -> int:
-    """Show two passes and what became of every record; return the exit code of the second pass."""
+    """Make two passes, show the books, and return the exit code of the second pass."""
     console = Console(highlight=False)
     introduce(console)
     stop = StopRequest()
@@ -96,7 +96,7 @@ def run(*, calls: int, emails: int) -> int:
 
 
 def introduce(console: Console) -> None:
-    """Print what the demonstration is made of."""
+    """Print the parts of the demonstration."""
     console.print(INTRODUCTION.format(version=__version__), end="\n\n")
 
 
@@ -135,7 +135,7 @@ def _show_books(console: Console, config: Config, box: _Box) -> None:
 
 
 def _configuration(folder: Path, box: _Box) -> Config:
-    """Write the configuration that a user would write, with the stand-ins' addresses, and load it."""
+    """Write a user's configuration with the stand-ins' addresses, and load it."""
     for name in ("hubspot_token", "salesforce_client_id", "salesforce_client_secret", "recotap_key"):
         (folder / name).write_text(box.place[name])
     start = (clock.now() - timedelta(days=365)).replace(microsecond=0)

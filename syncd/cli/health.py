@@ -1,11 +1,11 @@
-"""`syncd health`: is the daemon alive, ready and fresh? Answered from the ledger; nothing outside is asked.
+"""Report from the ledger whether the daemon is alive, ready and fresh: `syncd health`.
 
-alive   a syncd holds the ledger, and the pass it is making, if any, goes on
+alive   a syncd holds the ledger, and its pass, if any, makes progress
 ready   it is the daemon, and the ledger is whole
-fresh   every source was read to its end, and Recotap has answered where it was sent something, within the last
-        three intervals; those that pass while a pass is under way do not count, for it may be long
+fresh   within the last three intervals every source was read to its end, and Recotap took the activities sent to it;
+        intervals during a pass do not count, because a pass may be long
 
-A restart helps what is not alive. It does not help what is not fresh: a CRM's outage, a refused key.
+If it is not alive, a restart helps. If it is not fresh, a restart does not: a CRM's outage, a refused key.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,13 +19,13 @@ from syncd.errors import Exit, SyncdError
 from syncd.ledger import LedgerReader, chosen
 
 PROBES = ("alive", "ready", "fresh")
-INTERVALS = 3  # without a successful pass: not fresh
-AHEAD = timedelta(minutes=1)  # a time that lies further ahead was booked by a clock that was wrong
-STATUS = "`syncd status` shows the last error, the log says what to do"
+INTERVALS = 3  # so many without a successful pass: not fresh
+AHEAD = timedelta(minutes=1)  # a time further ahead was booked by a wrong clock
+STATUS = "`syncd status` shows the last error, the log a remedy"
 
 
 def findings(config: Config, now: datetime) -> Iterator[Finding]:
-    """Yield one finding or more of each probe, which is its `what`. Writes nothing, asks nobody."""
+    """Yield one finding or more for each probe, which is its `what`. No write, no request."""
     ledger = chosen(config.ledger)
     try:
         who = ledger.holder()
@@ -40,7 +40,7 @@ def findings(config: Config, now: datetime) -> Iterator[Finding]:
 
 
 def document(found: Sequence[Finding]) -> dict[str, Any]:
-    """Return what `syncd health --json` prints: each probe's answer, and what is wrong."""
+    """Return the document of `syncd health --json`: each probe's answer, and the problems."""
     answers = {probe: all(f.ok for f in found if f.what == probe) for probe in dict.fromkeys(f.what for f in found)}
     wrong = [{"probe": f.what, "message": f.message, "hint": f.hint} for f in found if not f.ok]
     return {**answers, "problems": wrong}
@@ -66,7 +66,7 @@ def _ready(who: str | None, *, balanced: bool) -> Finding:
 
 
 def _fresh(config: Config, glance: LedgerReader, now: datetime, began: datetime | None) -> Iterator[Finding]:
-    """Judge as of the beginning of the pass under way; whether that goes on is what `alive` says."""
+    """Compare with the start of the pass under way, if any. `alive` tells whether that pass makes progress."""
     as_of = min(now, began) if began else now
     read = glance.last_success()
     for source in config.sources:
@@ -74,15 +74,16 @@ def _fresh(config: Config, glance: LedgerReader, now: datetime, began: datetime 
         if at is None and began:
             yield Finding("fresh", True, f"{name} is being read for the first time")
         elif at is None:
-            yield _wrong("fresh", f"{name} was never read to its end yet", STATUS)
+            yield _wrong("fresh", f"{name} was never read to its end", STATUS)
         elif schedule.nth_after(at, INTERVALS) < as_of:
             yield _wrong("fresh", f"{name} was last read to its end at {clock.text(at)} ({schedule})", STATUS)
         elif at > now + AHEAD:
-            yield _wrong("fresh", f"{name} was read at {clock.text(at)}, which is yet to come", "is the clock right?")
+            yield _wrong("fresh", f"{name} was read at {clock.text(at)}, in the future", "check this machine's clock")
         else:
             yield Finding("fresh", True, f"{name} was read to its end at {clock.text(at)}")
     if glance.clock_doubted():
-        yield _wrong("fresh", "no server confirms this machine's clock, so nothing settles", "`syncd check` says which")
+        message = "no server confirms this machine's clock, so nothing settles"
+        yield _wrong("fresh", message, "`syncd check` names the wrong clock")
     silent = glance.silent_since()
     if silent is None:
         yield Finding("fresh", True, "Recotap takes what it is sent")

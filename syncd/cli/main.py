@@ -1,4 +1,4 @@
-"""The program: run a command, and turn every error into an exit code and what to do about it."""
+"""Run a command, and turn every error into an exit code and a hint."""
 
 import sys
 
@@ -8,7 +8,7 @@ from syncd.errors import Exit, SyncdError
 
 
 def main() -> None:
-    """Run the command line. An error of ours ends in its exit code and a hint; a bug in 1 and a traceback."""
+    """Run the command line. A SyncdError exits with its code and a hint, a bug with 1 and a traceback."""
     streams.prepare()
     try:
         _run()
@@ -28,7 +28,7 @@ def _run() -> None:
     except SyncdError as error:
         printing.error(error)
         raise SystemExit(int(error.exit_code)) from None
-    except Exception as error:  # noqa: BLE001 - the last one who can say it
+    except Exception as error:  # noqa: BLE001 - the last place to report it
         from syncd import log
         from syncd.privacy.redaction import redact
 

@@ -1,6 +1,6 @@
-"""Print to people: every line of a command passes here, and what another wrote in it is escaped.
+"""Print every line of a command, with outside text escaped.
 
-Rich's markup and emoji names mean nothing in such a text: `styled` makes a Text of it, which Rich takes as it is.
+Rich must not interpret markup and emoji names in outside text: `styled` makes a Text of it, which Rich prints as it is.
 """
 
 import json
@@ -25,8 +25,8 @@ def note(text: str) -> None:
 
 
 def row(*cells: str) -> None:
-    """Print cells separated by tabs as one line on stdout; a tab or line break within a cell is escaped."""
-    print("\t".join(map(visible, cells)), flush=True)  # whoever closed the other end is noticed at once
+    """Print cells separated by tabs as one line on stdout. A tab or line break within a cell is escaped."""
+    print("\t".join(map(visible, cells)), flush=True)  # a closed reader is noticed at once
 
 
 def block(text: str) -> None:
@@ -36,12 +36,12 @@ def block(text: str) -> None:
 
 
 def own(text: str) -> None:
-    """Print a text of ours on stdout as it is, e.g. a file that the package brings along."""
+    """Print syncd's own text on stdout unchanged, e.g. a file from the package."""
     print(text, end="")
 
 
 def document(value: dict[str, Any]) -> None:
-    """Print JSON on stdout, in ASCII: no terminal obeys what stands in it, and every encoding carries it."""
+    """Print JSON on stdout in ASCII, which no terminal obeys and every encoding carries."""
     print(json.dumps(value, indent=2).replace("\x7f", "\\u007f"))
 
 
@@ -53,7 +53,7 @@ def styled(text: object, style: str = "") -> "Text":
 
 
 def error(failure: SyncdError) -> None:
-    """Tell a person what is wrong and what to do."""
+    """Print an error, its problems and their hints on stderr."""
     note(f"syncd: {failure.message}")
     for problem in getattr(failure, "problems", ()):
         note(f"  {problem.path}: {problem.message}")

@@ -1,4 +1,4 @@
-"""Show how a pass goes on: bars on a terminal, otherwise log lines alone."""
+"""Show the progress of a pass: bars on a terminal, otherwise only log lines."""
 
 import sys
 from collections.abc import Iterator

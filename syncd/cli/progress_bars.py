@@ -1,4 +1,4 @@
-"""Progress bars of one pass on a terminal."""
+"""Draw the progress bars of one pass on a terminal."""
 
 from types import TracebackType
 
@@ -12,7 +12,7 @@ from syncd.text import visible
 
 
 class ProgressBars:
-    """One line for each stream read and one for what is delivered; a Watcher."""
+    """An Observer with one line for each stream and one for deliveries."""
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
@@ -39,10 +39,10 @@ class ProgressBars:
         self._progress.stop()
 
     def on_progress(self) -> None:
-        """Nothing to show that `read` and `sent` do not."""
+        """Do nothing: `read` and `sent` show all."""
 
     def read(self, source: str, stream: str, booked: Booked, count: int) -> None:
-        """Move the stream's line on."""
+        """Update the stream's line."""
         task = self._streams.get((source, stream))
         if task is None:
             task = self._progress.add_task(visible(f"from {source} {stream}"), total=None, note="")
@@ -52,7 +52,7 @@ class ProgressBars:
         self._progress.update(task, completed=completed, note=f"{self._booked} new in all")
 
     def sent(self, totals: Totals) -> None:
-        """Move the line of what Recotap has on."""
+        """Update the line of deliveries."""
         if self._sent is None:
             return
         done = sum(count for verdict, count in totals.verdicts.items() if MEANINGS[verdict].state is State.DELIVERED)

@@ -1,4 +1,4 @@
-"""Tables for people: the books, and one activity's story."""
+"""Print the books and one activity's history for people."""
 
 from typing import Any
 
@@ -12,8 +12,8 @@ from syncd.lifecycle.states import UNDER_WAY, State, Verdict
 from syncd.text import visible
 
 CLOCK = (
-    "no server confirms this machine's clock: nothing dies, and nothing is sent because it has settled, "
-    "until one does. `syncd check` compares all clocks"
+    "no server confirms this machine's clock: until one does, nothing dies, and nothing is sent because it has "
+    "settled. `syncd check` compares all clocks"
 )
 
 
@@ -38,15 +38,15 @@ def status(document: dict[str, Any], console: Console | None = None) -> None:
 def _ended(last: dict[str, Any]) -> str:
     if last["exit_code"] is not None:
         return f"ended {last['finished_at']} with exit code {last['exit_code']}"
-    return "was cut short" if last["finished_at"] else "was cut short, or runs"
+    return "was interrupted" if last["finished_at"] else "was interrupted, or is still running"
 
 
 def activities(document: dict[str, Any], console: Console) -> None:
-    """Print states with their verdicts and reasons, and whether the books balance."""
+    """Print the states with their verdicts and reasons, and the balance."""
     table = Table(box=box.SIMPLE, title=f"{document['seen']} activities seen", title_justify="left")
     table.add_column("state")
     table.add_column("activities", justify="right")
-    table.add_column("what it means", overflow="fold")
+    table.add_column("meaning", overflow="fold")
     for state, count in document["activities"].items():
         table.add_row(styled(state, "bold"), str(count), State.describe(state))
         for name, number, meaning in _parts(document, state):
@@ -112,7 +112,7 @@ def _next(document: dict[str, Any]) -> str:
     if state == "pending":
         return f"sent in the first pass after {at}"
     if document["reason"] == "redacted":
-        return "looked up in the first pass after the key may see its content"
+        return "looked up in the first pass in which the key may see its content"
     if at:
         return f"looked up in the CRM in the first pass after {at}"
     if state == "skipped":

@@ -1,11 +1,11 @@
-"""Make the standard streams safe to write to, whatever they lead to.
+"""Make the standard streams safe to write to.
 
-A stream that is closed, full, or not UTF-8 is the environment's, and no bug:
+A closed, full or non-UTF-8 stream comes from the environment and is no bug:
 
-    closed            it leads to /dev/null, so that no file of ours (the ledger!) is opened under its number
-    closed early      stdout: the program ends with 0 and says nothing, as `| head` expects; stderr: goes on
-    full              the rest is dropped, and the exit code stays the command's own; `finish` says so on stderr
-    not UTF-8         what it cannot carry is written in ASCII, e.g. -> for an arrow
+    closed            it leads to /dev/null, so that no file of syncd (the ledger!) is opened under its number
+    closed early      stdout: the program exits with 0 in silence, as `| head` expects; stderr: it goes on
+    full              the rest is dropped, the exit code stays the command's own, and `finish` reports it on stderr
+    not UTF-8         characters that it cannot carry are written in ASCII, e.g. -> for an arrow
 """
 
 import codecs
@@ -22,14 +22,14 @@ _HANDLER = "syncd.plain"
 
 
 class _Raw(io.FileIO):
-    """A standard stream's file, whose failures stop nobody."""
+    """A standard stream's file whose failures stop no command."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number, "w", closefd=False)
         self.failure: OSError | None = None  # of stdout, the first one
 
     def write(self, data: object) -> int:
-        """Write all of `data`; SystemExit(0) if it is stdout and its reader is gone."""
+        """Write all of `data`. Raise SystemExit(0) if it is stdout and its reader is gone."""
         size = len(memoryview(data).cast("B"))  # type: ignore[arg-type]
         if self.failure is not None:
             return size
@@ -46,7 +46,7 @@ class _Raw(io.FileIO):
 
 
 def prepare() -> None:
-    """Call before anything is opened, in the main thread."""
+    """Make the streams safe. Call it in the main thread before anything is opened."""
     codecs.register_error(_HANDLER, _plain)
     reserved = _reserve()
     sys.stdin = sys.stdin or _nowhere("r")
@@ -55,17 +55,17 @@ def prepare() -> None:
 
 
 def finish() -> None:
-    """Write what is left on stdout; say on stderr if it could not take everything."""
+    """Flush stdout, and report on stderr if it could not take everything."""
     sys.stdout.flush()
     raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
     if isinstance(raw, _Raw) and raw.failure is not None and raw.failure.errno != errno.EPIPE:
         print(f"syncd: standard output is incomplete: {raw.failure.strerror}", file=sys.stderr)
-        print("  → make room, or send it elsewhere, then run the command again", file=sys.stderr)
+        print("  → make room or redirect it, then run the command again", file=sys.stderr)
     sys.stderr.flush()
 
 
 def _reserve() -> set[int]:
-    """Open /dev/null under each of the numbers 0 to 2 that is free, and return them."""
+    """Open /dev/null under each free number from 0 to 2, and return those numbers."""
     reserved = set()
     with suppress(OSError):
         while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
@@ -76,15 +76,15 @@ def _reserve() -> set[int]:
 
 
 def _nowhere(mode: str) -> TextIO:
-    """Return a stream that leads to /dev/null, for good."""
+    """Return a stream that leads to /dev/null for good."""
     stream = os.fdopen(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC), mode, encoding="utf-8", closefd=False)
     return cast("TextIO", stream)
 
 
 def _safe(stream: TextIO | None, first: TextIO | None, number: int, *, ours: bool) -> TextIO:
-    """Return `stream` over a safe file. One that is not the process's own, as in a test, stays.
+    """Return `stream` over a safe file. A stream that is not the process's own, as in a test, stays.
 
-    `ours`: the number was free and leads to /dev/null. Otherwise, without a stream, the file is another's.
+    `ours`: the number was free and leads to /dev/null now. Otherwise a file without a stream belongs to someone else.
     """
     if stream is not None and (stream is not first or not isinstance(stream, io.TextIOWrapper)):
         return stream
@@ -103,7 +103,7 @@ def _safe(stream: TextIO | None, first: TextIO | None, number: int, *, ours: boo
 
 
 def _plain(error: UnicodeError) -> tuple[str, int]:
-    """Write in ASCII what an encoding lacks; a codec's error handler."""
+    """Write characters that an encoding lacks in ASCII. A codec's error handler."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     lacking = error.object[error.start : error.end]

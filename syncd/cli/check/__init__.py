@@ -1,4 +1,4 @@
-"""`syncd check`: try everything that a pass depends on, and say what to do about what fails."""
+"""Try everything that a pass depends on, and name a remedy for each failure: `syncd check`."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
@@ -20,11 +20,11 @@ from syncd.normalize import incoming, own_domains
 from syncd.passes import wiring
 from syncd.passes.reader import PassStore, as_told, refuse_stranger
 
-TURN_S = 30.0  # how long a check waits in all, for each server: a pass may be using up a limit that they share
+TURN_S = 30.0  # total wait of a check for each server: a pass may be using up a rate limit that they share
 
 
 def findings(config: Config, sources: tuple[Source, ...]) -> Iterator[Finding]:
-    """Yield one finding after another, each as soon as it is known; pauses are ignored."""
+    """Yield each finding as soon as it is known. Pauses are ignored."""
     yield Finding("configuration", True, f"{config.path}: {len(sources)} source(s)")
     yield from files.findings(config)
     yield from own_domains.of_list(config.rules.to_rules())
@@ -45,7 +45,7 @@ def findings(config: Config, sources: tuple[Source, ...]) -> Iterator[Finding]:
 
 
 def _owners(config: Config, asked: Mapping[str, Sequence[Owner]]) -> Iterator[Finding]:
-    """Compare the list with the owners of all sources that could be asked."""
+    """Compare `own_domains` with the owners of all sources that answered."""
     rules, owners = config.rules.to_rules(), [owner for theirs in asked.values() for owner in theirs]
     if asked:
         vouched, _ = _kept(config, RECOTAP).get(own_domains.VOUCHED, (None, None))
@@ -54,11 +54,11 @@ def _owners(config: Config, asked: Mapping[str, Sequence[Owner]]) -> Iterator[Fi
 
 
 def _named(source: str, found: Iterator[Finding]) -> Iterator[Finding]:
-    """Yield each finding under the name of its source. A bug of the connector is the last one."""
+    """Yield each finding under the name of its source. A bug in the connector ends them."""
     try:
         for each in found:
             yield Finding(f"{source}: {each.what}", each.ok, each.message, each.hint, each.warning, each.exit_code)
-    except Exception as error:  # noqa: BLE001 - a connector may raise anything, and the other sources are checked
+    except Exception as error:  # noqa: BLE001 - a connector may raise anything, and the other sources are still checked
         yield _failed(f"{source}: source", as_told(source, error))
 
 
@@ -76,7 +76,7 @@ def _ledger(config: Config) -> Iterator[Finding]:
         yield Finding("ledger", False, error.message, error.hint, exit_code=error.exit_code)
         return
     if not sound:
-        hint = "keep the file, restore a backup, then run `syncd sync`: what the backup lacks is read again"
+        hint = "keep the file, restore a backup, then run `syncd sync`: it reads again all that the backup lacks"
         yield Finding("ledger", False, f"{ledger} is damaged", hint, exit_code=Exit.LEDGER)
     elif not balanced:
         hint = "rows were removed by hand: restore a backup"
@@ -86,7 +86,7 @@ def _ledger(config: Config) -> Iterator[Finding]:
 
 
 def _new_ledger(ledger: LedgerHandle) -> Finding:
-    """Say whether the first pass could make the ledger, without making it."""
+    """Check whether the first pass can create the ledger, without creating it."""
     obstacle = ledger.obstacle()
     if not obstacle:
         return Finding("ledger", True, f"{ledger}: the first pass makes it")
@@ -95,18 +95,18 @@ def _new_ledger(ledger: LedgerHandle) -> Finding:
 
 
 def _source(config: Config, source: Source, clocks: Clocks, asked: dict[str, Sequence[Owner]]) -> Iterator[Finding]:
-    """Yield what one source's check finds, and gather its owners in `asked`."""
+    """Yield the findings of one source, and put its owners into `asked`."""
     yield from _pause(config, source)
     store = PassStore(_kept(config, source.name), clock.now)
     server_clock = ServerClock(clock.now, store.get(CLOCK))
     context = Context(source.name, store, clock.now, sleep, read_only=True, turn_s=TURN_S, clock=server_clock)
-    ask = None  # another failed sign-in would say the same again
+    ask = None  # another failed sign-in would only repeat the message
     try:
         connector = source.connector(source.config, context)
         try:
             found = connector.check()
             yield from found
-            # Where credentials or the CRM itself failed, asking who it is would say the same again.
+            # If credentials or the CRM failed, asking for its identity would only repeat the message.
             failed = any(_fails(finding) for finding in found)
             identity = None if failed else incoming.identity(connector.identity())
             theirs = () if failed else connector.owners()
@@ -132,25 +132,25 @@ def _fails(finding: Finding) -> bool:
 
 
 def _ask(source: Source, context: Context) -> None:
-    """Make a small request, for the Date of its response."""
+    """Make a small request for the Date of its response."""
     try:
         with closing(source.connector(source.config, context)) as connector:
             now = clock.now()
             connector.count(source.connector.streams[0].name, Window(now, now, lambda refs: ()))
-    except Exception as error:  # noqa: BLE001 - a connector may raise anything, and the other clocks are checked
+    except Exception as error:  # noqa: BLE001 - a connector may raise anything, and the other clocks are still checked
         raise as_told(source.name, error) from None
 
 
 def _kept(config: Config, source: str) -> dict[str, tuple[Any, datetime]]:
-    """Return what the connector of `source` keeps in the ledger; a check changes nothing of it."""
+    """Return the values that the connector of `source` keeps in the ledger. A check changes none."""
     with suppress(LedgerError), chosen(config.ledger).read() as glance:
         return glance.store(source)
     return {}
 
 
 def _pause(config: Config, source: Source) -> Iterator[Finding]:
-    """Say that passes leave the source alone for a while; the check goes on all the same."""
-    with suppress(LedgerError), chosen(config.ledger).read() as glance:  # the ledger has a line of its own
+    """Report a pause of the source. The check goes on all the same."""
+    with suppress(LedgerError), chosen(config.ledger).read() as glance:  # the ledger has its own line
         pause = glance.pause(source.name, clock.now())
         if pause is not None:
             message = f"passes leave it alone until {clock.text(pause[0])}: {pause[1]}"

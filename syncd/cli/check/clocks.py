@@ -1,4 +1,4 @@
-"""The lines of `syncd check` about clocks: each server's against this machine's, and whether its Date advances."""
+"""Compare each server's clock with this machine's, and check that its Date advances."""
 
 from collections.abc import Callable, Iterator
 
@@ -11,18 +11,18 @@ SERVER_HINT = "that server's clock or a cache before it is wrong; syncd allows f
 
 
 class Clocks:
-    """The clocks of the servers that a check has asked."""
+    """The clocks of the servers that a check has called."""
 
     def __init__(self, sleep: Callable[[float], None]) -> None:
         self._sleep = sleep
         self._servers: list[tuple[str, ServerClock, Callable[[], object] | None]] = []
 
     def add(self, server: str, clock: ServerClock, ask: Callable[[], object] | None) -> None:
-        """Take a server's clock. `ask` makes one more request, from which the clock learns; None: it failed."""
+        """Add a server's clock. `ask` makes one more request for the clock to learn from. None: the check failed."""
         self._servers.append((server, clock, ask))
 
     def findings(self) -> Iterator[Finding]:
-        """Yield a line for each server, and one if this machine's clock is wrong or nobody confirms it."""
+        """Yield a finding for each server, and one if this machine's clock is wrong or unconfirmed."""
         yield from self._ask_again()
         told = [told for server, clock, _ in self._servers if (told := clock.report(server)) is not None]
         if wrong_by_s(told) is None:  # otherwise none of the servers is to blame
@@ -32,7 +32,7 @@ class Clocks:
             yield Finding("clock of this machine", False, unconfirmed(told), hint, warning=True)
 
     def _ask_again(self) -> Iterator[Finding]:
-        """Ask those once more whose Date may stand still, all after one wait of 3 s at most."""
+        """Call servers whose Date may stand still once more, all after one wait of at most 3 s."""
         unknown = [each for each in self._servers if each[2] and each[1].report("") and each[1].moves is None]
         wait_s = max((clock.known_in_s() for _, clock, _ in unknown), default=0.0)
         if wait_s:
@@ -41,7 +41,7 @@ class Clocks:
             assert ask is not None
             try:
                 ask()
-            except SyncdError as error:  # it has just answered: an outage since then is no news about its clock
+            except SyncdError as error:  # it has just answered: an outage since then tells nothing about its clock
                 if error.exit_code == Exit.BUG:
                     yield Finding(f"clock of {server}", False, error.message, error.hint, exit_code=Exit.BUG)
 

@@ -1,6 +1,6 @@
-"""Warn about files that others may read or write. `syncd check` shows it. The judgements are pure functions of stats.
+"""Warn about files that others may read or write. The decisions are pure functions of stat results.
 
-Modes are judged as they are, even if a directory above is closed to others today.
+Modes count as they are, even if a directory above is closed to others today.
 """
 
 import os
@@ -19,16 +19,16 @@ OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def findings(config: Config) -> Iterator[Finding]:
-    """Yield a warning for each file of syncd's that others may read or write, and for plain http."""
+    """Yield a warning for each file of syncd that others may read or write, and for plain http."""
     for path in dict.fromkeys(_key_files(config)):
-        with suppress(OSError):  # a key that cannot be read has a line of its own
+        with suppress(OSError):  # a key that cannot be read has its own line
             if who := readable(path.stat()):
                 yield _warning("key file", f"{path} can be read by {who}", f"chmod 600 {path}")
     with suppress(OSError):
         if why := unsafe(config.path.stat()):
             yield _warning("configuration file", f"{config.path} {why}", f"chmod go-w {config.path}")
     for path in dict.fromkeys(_ca_files(config)):
-        with suppress(OSError, ValueError):  # one that cannot be read is an error of the first request
+        with suppress(OSError, ValueError):  # an unreadable one is an error of the first request
             if why := unsafe(path.stat()):
                 yield _warning("CA file", f"{path} {why}", f"chmod go-w {path}")
     yield from _replaceable(config)
@@ -38,10 +38,10 @@ def findings(config: Config) -> Iterator[Finding]:
 
 
 def readable(status: os.stat_result) -> str:
-    """Say who else than its owner may use a file; "" if nobody.
+    """Name those besides its owner who may use a file; "" if nobody.
 
-    A file of root's that the caller can read as a member of its group is as it has to be: a Kubernetes secret with
-    fsGroup, a credential of systemd's.
+    A file of root that the caller reads as a member of its group is as expected: a Kubernetes secret with fsGroup, a
+    credential of systemd.
     """
     if status.st_mode & stat.S_IRWXO:
         return "everybody"
@@ -61,15 +61,15 @@ def _key_files(config: Config) -> Iterator[Path]:
 def _ca_files(config: Config) -> Iterator[Path]:
     for each in (config.recotap, *(source.config for source in config.sources)):
         if named := getattr(each, "ca_file", ""):
-            with suppress(RuntimeError):  # a ~user that nobody knows
+            with suppress(RuntimeError):  # an unknown ~user
                 yield Path(named).expanduser()
 
 
 def _replaceable(config: Config) -> Iterator[Finding]:
-    """Yield a warning for each directory in which others could put another file in the place of one of these."""
+    """Yield a warning for each directory in which others could replace one of these files."""
     named = [("configuration file", config.path)]
     named += [("key file", path) for path in _key_files(config)] + [("CA file", path) for path in _ca_files(config)]
-    seen = {chosen(config.ledger).folder()}  # has a line of its own
+    seen = {chosen(config.ledger).folder()}  # has its own line
     for what, path in named:
         with suppress(OSError, ValueError, RuntimeError):
             for directory in dict.fromkeys((*path.absolute().parents, *path.resolve(strict=True).parents)):
@@ -79,14 +79,14 @@ def _replaceable(config: Config) -> Iterator[Finding]:
 
 
 def _can_be_written(directory: Path) -> str:
-    """Say who else may rename what is in a directory; "" if nobody. A sticky one lets only a file's owner do so."""
+    """Name those who may replace files in a directory; "" if nobody. If it is sticky, only a file's owner may."""
     status = directory.stat()
     why = unsafe(status)
     return why if why.startswith("can be") and not status.st_mode & stat.S_ISVTX else ""
 
 
 def _is_closed(directory: Path) -> bool:
-    """Tell whether others cannot enter a directory. An ACL of systemd's looks like a right of the group."""
+    """Return True if others cannot enter a directory. An ACL of systemd looks like a right of the group."""
     try:
         return not directory.stat().st_mode & stat.S_IRWXO
     except OSError:
