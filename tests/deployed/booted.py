@@ -4,9 +4,9 @@
         machine.write("/etc/motd", "hello")
         machine.run("systemctl", "is-system-running")
 
-Needs root, systemd, overlayfs and a cgroup2 that may be written; no package beyond Debian's systemd, no image. It boots
-within a second. Loopback is the machine's, so that servers outside can be reached. It dies with the process that
-started it, whatever ends that: after a kill -9 nothing is left but empty control groups and a directory with a log.
+Needs root, systemd, overlayfs and a writable cgroup2, but no image and no package except Debian's systemd. It boots
+within a second. It shares the machine's loopback, so that it reaches servers outside. It ends with the process that
+started it. After a kill -9 only empty control groups and a directory with a log are left.
 """
 
 import os

@@ -10,7 +10,7 @@ set -euo pipefail
 work=$1 clone=$2
 shift 2
 
-mount --make-rprivate / # what is mounted from here on is nobody else's
+mount --make-rprivate / # later mounts are visible only here
 mount -t tmpfs -o mode=0755 booted "$work"
 mkdir "$work"/changes "$work"/scratch "$work"/root
 root=$work/root
@@ -18,7 +18,7 @@ mount -t overlay -o "lowerdir=/,upperdir=$work/changes,workdir=$work/scratch" bo
 
 mount -t proc proc "$root/proc"
 mount --bind "$root/proc/sys" "$root/proc/sys"
-mount -o remount,bind,ro "$root/proc/sys" # the kernel's settings are the machine's, and so are its devices
+mount -o remount,bind,ro "$root/proc/sys" # the kernel's settings and devices belong to the machine
 mount -t sysfs -o ro sysfs "$root/sys"
 if [ $# = 0 ]; then
     mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
@@ -54,7 +54,7 @@ mount -o remount,bind,ro "$root/usr/src/syncd"
 cd "$root"
 pivot_root . before
 umount -l /before
-mount --make-rshared / # PID 1 leaves that out in a container, but credentials reach a service only this way
+mount --make-rshared / # PID 1 omits this in a container, but credentials reach a service only this way
 init=$(readlink -e /usr/lib/systemd/systemd || readlink -e /lib/systemd/systemd)
 exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 container=booted \
     "$init" --unit=basic.target --log-target=journal --show-status=no

@@ -1,12 +1,12 @@
 """Test the image of deploy/container under its own Docker engine: `python tests/deployed/container.py`.
 
-Builds the Dockerfile with both builders on a base image made for it, and tries over stand-ins on loopback what the
-files beside it promise: size, confinement, delivery, HEALTHCHECK, stop, one ledger, exit codes, compose, cron, a
-restored backup. Prints a line for each; exit code 1 when one does not hold. Takes three to four minutes.
+Builds the Dockerfile with both builders on a base image made for it, and tests, over stand-ins on loopback, the
+promises of the files beside it: size, confinement, delivery, HEALTHCHECK, stop, one ledger, exit codes, compose, cron,
+a restored backup. Prints a line for each check. The exit code is 1 if one fails. Takes three to four minutes.
 Needs root, the standard library, Debian's docker.io and mmdebstrap, and an index for pip; docker-compose, cron and
-litestream where they are to be tried too. Where no engine can be had it says what is missing and leaves with 0; with
---must it fails there. It ends what it has started and leaves nothing behind, but for the base image, where asked to,
-and for the empty directories that dockerd makes where it never ran before.
+litestream for their own checks. If no engine can be started, it names the missing parts and exits with 0, or fails
+with --must. It stops everything that it started. Only the base image, if requested, and the empty directories of a
+first dockerd stay.
 """
 
 import argparse
@@ -237,7 +237,7 @@ class Drill:
             file.write_text(f"{key}\n")
             os.chown(file, 10001, 10001)
             file.chmod(0o400)
-            file.rename(etc / f"{name}.key")  # as an editor does
+            file.rename(etc / f"{name}.key")  # replace the file, as an editor does
 
     # -- the checks, in this order ------------------------------------------------------
 
@@ -332,7 +332,7 @@ class Drill:
         (wrong / "hubspot.key").unlink()
         lacking = self.once("sync", ledger="tried", etc=wrong)
         holds = lacking.returncode == 78 and "hubspot.key" in lacking.stderr
-        self.check("a key that is not there: 78, by name", holds, f"exit {lacking.returncode}")
+        self.check("a missing key: 78, by name", holds, f"exit {lacking.returncode}")
         self.check("nothing was sent so far", not self.received(), f"{self.received()} received")
 
     def run(self) -> None:
@@ -394,7 +394,7 @@ class Drill:
         cpu, memory = map(float, self._inside("python", "-c", measure).stdout.split())
         interval = self.engine.inspect(self.image)["Config"]["Healthcheck"]["Interval"] / 1e9
         figure = f"{cpu:.2f} s of CPU, {memory:.0f} MB; every {interval:.0f} s: {cpu / interval:.1%} of a core"
-        self.check("what a look at its health costs", cpu / interval < 0.02, figure)
+        self.check("the cost of a health check", cpu / interval < 0.02, figure)
         peak = int(self._process()["VmHWM"].split()[0]) / 1024
         self.check("the daemon's memory", peak < 150, f"at most {peak:.0f} MB so far")
 
@@ -402,10 +402,10 @@ class Drill:
         self.docker("kill", "--signal=STOP", "daemon")
         wait_for("unhealthy", lambda: self.engine.health("daemon") == "unhealthy")
         figure = f"{time.monotonic() - began:.1f} s later"
-        self.check("a daemon that stands still (SIGSTOP) is unhealthy", True, figure)
+        self.check("a stopped daemon (SIGSTOP) is unhealthy", True, figure)
         self.docker("kill", "--signal=CONT", "daemon")
         wait_for("healthy", lambda: self.engine.health("daemon") == "healthy")
-        self.check("and healthy when it goes on", True)
+        self.check("and healthy when it continues", True)
 
         began = time.monotonic()
         self.order("hubspot", {"do": "fault", "name": "unavailable", "count": None})
@@ -443,7 +443,7 @@ class Drill:
         self.docker("stop", "daemon")
         took, code = time.monotonic() - began, self.engine.inspect("daemon")["State"]["ExitCode"]
         figure = f"exit {code} after {took:.1f} s (that POST took 2 s, the grace is {GRACE_S:.0f} s)"
-        self.check("docker stop in the midst of a POST: clean, within the grace", code == 0 and took < GRACE_S, figure)
+        self.check("docker stop during a POST: clean, within the grace", code == 0 and took < GRACE_S, figure)
         self.order("recotap", {"do": "latency", "seconds": 0})
         self.docker("start", "daemon")
         wait_for("delivery", self.delivered)
@@ -459,7 +459,7 @@ class Drill:
         self.docker("rm", "daemon")
 
     def _during_a_post(self, count: int) -> None:
-        """Put calls and return while a POST with some of them is being answered."""
+        """Put calls and return while a POST with some of them is in flight."""
         received = self.received()
         self.order("recotap", {"do": "latency", "seconds": 2})
         self.call(count)
@@ -501,7 +501,7 @@ class Drill:
     def cron(self) -> Iterator[Callable[[], None]]:
         """Let cron start deploy/cron's container line twice each minute. Yield a function that waits and checks.
 
-        In namespaces of its own, so that the machine's tables are neither seen nor touched.
+        cron runs in new namespaces, so that it neither sees nor changes the machine's tables.
         """
         if lacking := [tool for tool in ("cron", "unshare", "mount") if shutil.which(tool) is None]:
             yield lambda: self.skip("cron", f"there is no {', '.join(lacking)}")
@@ -622,7 +622,7 @@ class Drill:
         with subprocess.Popen(line, env=environment, **SILENT) as process:
             try:
                 wait_for("the first copy", lambda: copy.exists() and list(copy.rglob("*.ltx")))
-                time.sleep(2)  # its connection is up
+                time.sleep(2)  # it is connected
                 self.call(20)
                 began = time.monotonic()
                 done = self.once("sync", ledger=str(home))
@@ -661,8 +661,8 @@ def documented() -> tuple[str, list[str]]:
 def base_image(tar: Path, python: Path, work: Path) -> str:
     """Make a stand-in for the official slim image unless `tar` exists. Return its origin.
 
-    A minimal Debian, with an interpreter that is complete in a directory of its own in /usr/local, without byte code,
-    and with this machine's CA certificates.
+    It is a minimal Debian with a complete interpreter in /usr/local, without byte code, and with this machine's CA
+    certificates.
     """
     if tar.exists():
         return f"{tar.stat().st_size / 1e6:.0f} MB, made before"
@@ -763,7 +763,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return int(chosen.must)
         drill = Drill(engine, work)
         version = engine.docker("version", "--format", "{{.Server.Version}}").stdout.strip()
-        drill.check("an engine of our own", version, f"dockerd {version}, {time.monotonic() - began:.1f} s")
+        drill.check("a separate engine", version, f"dockerd {version}, {time.monotonic() - began:.1f} s")
         drill.check("a base image", how, how)
         try:
             _drill(drill, base)

@@ -90,7 +90,7 @@ class StandIns:
 
 @contextmanager
 def stand_ins() -> Iterator[StandIns]:
-    """Serve stand-ins while the context lasts, with a few invented calls and emails in both CRMs."""
+    """Serve stand-ins with a few generated calls and emails in both CRMs, while the context lasts."""
     with tempfile.TemporaryDirectory() as directory:
         ready = Path(directory, "ready")
         line = [*DIES_WITH_US, sys.executable, "-m", "syncd.sandbox", "--ready-file", str(ready), "--clean"]

@@ -1,9 +1,9 @@
 """Test the units of deploy/systemd under a real systemd booted for it: `python tests/deployed/systemd.py`.
 
-Installs syncd in a throw-away machine (see booted.py) as deploy/README.md says, over stand-ins on loopback, and tries
-what the units promise: READY, keys, delivery, reload, stop, kill -9, a hung pass, the timer, the journal, hardening.
-Prints a line for each; exit code 1 when one does not hold. Takes about a minute, with the standard library and syncd.
-Where no systemd can be booted it says what is missing and leaves with 0; with --must it fails there.
+Installs syncd in a temporary machine (booted.py) as deploy/README.md describes, over stand-ins on loopback, and tests
+the units' promises: READY, keys, delivery, reload, stop, kill -9, a hung pass, the timer, the journal, hardening.
+Prints a line for each check. The exit code is 1 if one fails. Takes about a minute. Needs the standard library, syncd.
+If no systemd can be booted, it names the missing parts and exits with 0, or fails with --must.
 """
 
 import argparse
@@ -92,7 +92,7 @@ class Drill:
         return [facts for line in lines if line.startswith("{") and (facts := json.loads(line))["event"] == name]
 
     def how_it_ended(self, unit: str = "syncd.service") -> str:
-        """Return result, code and status of a unit's last end, e.g. "success exited 0"."""
+        """Return result, code and status of a unit's last exit, e.g. "success exited 0"."""
         said = [entry["MESSAGE"] for entry in self.journal(unit) if entry["MESSAGE"].startswith("ended: ")]
         return said[-1].removeprefix("ended: ") if said else "not yet"
 
@@ -205,12 +205,12 @@ class Drill:
         self.drop_in("syncd.service", f"{HASTE}ExecStart=\nExecStart=/bin/sh -c 'exit 74'\n")
         self.systemctl("start", "--no-block", "syncd")
         restarts = wait_for("restarts", lambda: int(self.show()["NRestarts"]) >= 2 and self.show()["NRestarts"])
-        self.check("a program that ends with 74: tried again", restarts, f"{restarts} restarts so far")
+        self.check("a program that exits with 74 is restarted", restarts, f"{restarts} restarts so far")
         self.systemctl("stop", "syncd")
 
     def _fails_for_good(self, what: str, code: int, *, said: str = "") -> None:
         self.systemctl("start", "syncd")
-        time.sleep(1.2)  # twice as long as a restart would take
+        time.sleep(1.2)  # twice the time of a restart
         shown = self.show()
         errors = "\n".join(entry["MESSAGE"] for entry in self.journal() if entry["PRIORITY"] <= "3")
         told = next((line.strip() for line in errors.splitlines() if said and said in line), "")
@@ -339,7 +339,7 @@ class Drill:
         self.check("what was under way was sent again, and known", again == under_way, f"{again} of {under_way}")
 
     def _during_a_post(self, count: int) -> None:
-        """Put calls and return while a POST with some of them is being answered."""
+        """Put calls and return while a POST with some of them is in flight."""
         received = self.box.received()
         self.box.recotap({"do": "latency", "seconds": 2})
         self.box.call(count)

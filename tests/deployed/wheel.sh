@@ -1,7 +1,7 @@
 #!/bin/bash
 # Test the wheel as its user does: in an environment with the lock file's packages and the wheel, outside the clone.
 #
-#   tests/deployed/wheel.sh [PYTHON]      e.g. python3.12; python3 otherwise
+#   tests/deployed/wheel.sh [PYTHON]      e.g. python3.12, by default python3
 #
 # It builds the wheel and the source distribution with the hatchling of the developers' environment, .venv. It prints a
 # line for each successful check, and exits with 1 at the first failure.
