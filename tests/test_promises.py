@@ -1,7 +1,7 @@
-"""The promises of design section 2, end to end; each test's number is its promise's.
+"""The promises of design section 2, end to end. The number of each test is that of its promise.
 
-The real engine, HubSpot connector, sender and ledger, against stand-ins over HTTP, by a clock that the
-test moves. Each of these was seen red when its promise was broken by hand.
+The real engine, HubSpot connector, sender and ledger run against stand-ins over HTTP, with a clock that the test
+moves. Each test was seen to fail after its promise was broken by hand.
 """
 
 import itertools
@@ -31,11 +31,11 @@ from syncd.signals import StopRequest
 from tests.world import NO_LIMITS, OWN, START, THEIRS, World
 
 MINUTE = timedelta(minutes=1)
-MANY = None  # of a fault's count: no end
+MANY = None  # the count of a fault without end
 
 
 def books_balance(world: World) -> bool:
-    """Count the rows by hand: what was counted as seen stands in exactly one state each."""
+    """Return whether each record that was counted as seen has exactly one row."""
     states = dict(world.sql("SELECT state, count(*) FROM activities GROUP BY state"))
     (seen,) = world.sql("SELECT sum(seen) FROM streams")[0]
     verdicts = dict(world.sql("SELECT verdict, count(*) FROM activities WHERE state = 'delivered' GROUP BY verdict"))
@@ -45,7 +45,7 @@ def books_balance(world: World) -> bool:
 
 
 def exactly_once(world: World, ids: list[str]) -> bool:
-    """Recotap holds just these, each created once, and the ledger agrees."""
+    """Return whether Recotap has exactly these records, each created once, and the ledger agrees."""
     rows = world.sql("SELECT count(*) FROM activities WHERE state = 'delivered'")[0][0]
     return world.delivered == set(ids) and not world.recotap.doubled and rows == len(ids) and books_balance(world)
 
@@ -68,7 +68,7 @@ def test_1_a_row_that_is_23_hours_late_is_read_by_the_daily_sweep(world: World) 
     late = world.call(ago=15 * MINUTE, late_by=23 * 3600)
     others = [world.call()]
     world.sync()
-    for _ in range(4):  # meanwhile the watermark goes on, far beyond the overlap
+    for _ in range(4):  # the watermark moves far beyond the overlap
         world.later(hours=5, minutes=55)
         others.append(world.call())
         world.sync()
@@ -93,7 +93,7 @@ def test_1_what_came_while_syncd_was_off_for_days_is_read_late_rows_too(world: W
 def test_1_more_records_of_one_instant_than_a_page_and_a_query_can_hold(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sandbox_search, "MAX_RESULTS", 500)  # in place of 10,000
+    monkeypatch.setattr(sandbox_search, "MAX_RESULTS", 500)  # instead of 10,000
     before = world.calls(230, first_ago=timedelta(hours=9))
     same = [world.call(ago=timedelta(hours=8)) for _ in range(710)]
     after = world.calls(230, first_ago=timedelta(hours=7))
@@ -108,7 +108,7 @@ def test_1_records_edited_while_they_are_paged_take_no_neighbour_along(world: Wo
     def edit(index: int, kind: str) -> None:
         if kind == "search":
             world.later(seconds=2)
-            for crm_id in itertools.islice(early, 30):  # all of them leave their place for the end
+            for crm_id in itertools.islice(early, 30):  # all of them move to the end
                 world.hubspot.edit("calls", crm_id, hs_call_title="Edited")
 
     world.hubspot.on_request = edit
@@ -260,7 +260,7 @@ def test_3_one_refused_item_costs_its_batch_a_few_requests_and_no_delivery(world
     assert world.delivered == set(ids) - {bad}
     assert world.state(bad) == "pending"
     assert world.row(bad)["verdict"] == "refused"
-    # three batches, four where the first goes out before all is read
+    # three batches, or four if the first is sent before everything is read
     assert requests["post"] <= 4 + most
 
 
@@ -276,8 +276,8 @@ def test_3_an_item_that_fells_the_server_travels_alone_and_the_others_arrive(wor
     ids = world.calls(120)
     bad = ids[30]
     world.recotap.rule("error", ids=[f"hubspot-call-{bad}"])
-    # In this pass or, where it happened to be the one probe that an outage may cost, in the next: the draw is
-    # random, so that it never is the probe for long. test_push holds the same with the draw given.
+    # In this pass, or in the next if it was the one probe during the outage. The probe is drawn at random, so that
+    # it is not the same one for long. test_dispatch checks this with a fixed draw.
     passes_until(world, set(ids) - {bad})
     more = [world.call()]
     world.later(minutes=5)
@@ -325,7 +325,7 @@ def test_3_new_activities_are_never_behind_the_retries_of_old_ones(world: World)
     world.later(minutes=6)
     world.sync()
     new = world.call()
-    world.sync()  # which reads it, and sends nothing in this pause
+    world.sync()  # which reads the records, and sends nothing during this pause
     world.later(minutes=11)
     mark = len(world.recotap.posts)
     world.sync()
@@ -550,7 +550,7 @@ def test_6_completion_in_the_crm_delivers_it_though_no_timestamp_moves(
         world.hubspot.edit("companies", world.company, domain=None, touch=False)
         how = {"contacts": [world.person("at.home", address="at.home.invented@gmail.com")]}
     world.hubspot.owner(None, "Known", "Colleague", id=4712)
-    world.email()  # owners and contacts are known before
+    world.email()  # owners and contacts are known from the first pass
     call = world.call(**how)
     world.sync()
     assert world.state(call) == f"incomplete {reason}"
@@ -573,7 +573,7 @@ def test_6_a_look_up_does_not_even_believe_what_was_read_in_the_same_pass(world:
     batches = world.hubspot.requests["batch"]
 
     def complete(index: int, kind: str) -> None:
-        # The first batch reads the new call's contact, which is cached then; the next one looks the email up.
+        # The first batch reads the new call's contact, which is then cached. The next one looks the email up.
         if kind == "batch" and world.hubspot.requests["batch"] == batches + 2:
             world.hubspot.edit("contacts", contact, email=f"late.comer@{THEIRS}", touch=False)
 
@@ -667,7 +667,7 @@ def test_6_a_record_that_two_look_ups_an_hour_apart_do_not_find_is_deleted(world
     world.hubspot.archive("calls", call)
     for minutes in (16, 20, 20):  # the first miss, and two passes within the hour
         world.later(minutes=minutes)
-        with LedgerHandle(world.ledger).operate() as operator:  # not even the operator makes two misses of one
+        with LedgerHandle(world.ledger).operate() as operator:  # not even an operator's retry counts one miss twice
             operator.retry([call], state=None, reason=None, now=world.now())
         world.sync()
         assert world.state(call) == "incomplete no_contact"
@@ -707,7 +707,7 @@ def test_6_a_changed_record_refreshes_its_row_unless_it_is_delivered(world: Worl
 def test_6_what_changes_while_its_batch_waits_for_a_probe_goes_out_as_it_stands_or_not_at_all(
     world: World, monkeypatch: pytest.MonkeyPatch, edit: dict[str, Any], state: str, subject: str | None
 ) -> None:
-    monkeypatch.setattr(tests.world, "HASTE", 5)  # the probe comes when the CRM has been read
+    monkeypatch.setattr(tests.world, "HASTE", 5)  # the probe is sent after the CRM has been read
     ids = [world.email() for _ in range(3)]
     world.recotap.faults.add("unavailable", count=MANY)
     world.sync()
@@ -835,7 +835,7 @@ def test_8_a_stop_waits_out_no_pause(world: World) -> None:
 
 
 def said(logs: Sequence[Mapping[str, Any]]) -> int:
-    """Count what is logged without --verbose."""
+    """Return the number of log lines without --verbose."""
     return sum(line["log_level"] != "debug" for line in logs)
 
 
@@ -986,7 +986,9 @@ def test_10_only_a_pending_row_holds_a_payload_and_an_erased_one_leaves_no_trace
 def test_10_nor_does_the_wal_keep_it_while_somebody_else_has_the_ledger_open(world: World) -> None:
     canary = "Canary subject 7f3b"
     world.sync()
-    with closing(sqlite3.connect(world.ledger)) as looking:  # else the last to close would remove the WAL
+    with closing(
+        sqlite3.connect(world.ledger)
+    ) as looking:  # otherwise the last connection to close would remove the WAL
         looking.execute("SELECT count(*) FROM activities").fetchone()
         world.email(hs_email_subject=canary)
         world.later(minutes=5)

@@ -1,4 +1,4 @@
-"""HubSpot's stand-in obeys what it is asked over real HTTP, and goes wrong only when told to."""
+"""HubSpot's stand-in obeys its requests over real HTTP, and fails only on order."""
 
 import json
 import socket
@@ -23,7 +23,7 @@ NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # loading the CA list for each
 
 
 class Client:
-    """Speak to the stand-in as a reader of calls and emails would."""
+    """A client that uses the stand-in like a reader of calls and emails."""
 
     def __init__(self, box, token=None):
         headers = {"Authorization": f"Bearer {token or box.token}"}
@@ -78,14 +78,14 @@ BY_ID = [{"propertyName": "hs_object_id", "direction": "ASCENDING"}]
 
 
 def seed(hs, count=5):
-    """Put calls 1, 2, …, one second apart, with ids that fall as time rises."""
+    """Put calls 1, 2, …, one second apart, with descending ids."""
     for n in range(1, count + 1):
         values = {"hs_call_title": f"Call {n}", "hs_call_duration": n * 1000, "hs_timestamp": T0 + n}
         values["hs_timestamp"] = datetime.fromtimestamp((T0 + n * 1000) / 1000, UTC)
         hs.put("calls", values, id=1000 - n, modified_at=T0 + n * 1000, created_at=T0 + (count - n) * 1000)
 
 
-# Search: what it finds
+# Matches of a search
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_a_late_record_archived_meanwhile_never_appears(box, hs, client):
     assert client.ids() == []
 
 
-# Search: its order
+# Order of a search
 
 
 def test_sort_descends_when_told(hs, client):
@@ -236,7 +236,7 @@ def test_a_record_edited_while_it_is_paged_moves_to_the_end(hs, client):
     assert pages == [["999", "998"], ["996", "995"], ["999"]]
 
 
-# Search: pages and what they show
+# Pages and properties of a search
 
 
 def test_a_page_has_10_rows_by_default_and_200_at_most(hs, client):
@@ -300,7 +300,7 @@ def test_dated_and_legacy_paths_answer_alike(hs, client, path, name):
     assert client.search(name, path=path).json()["total"] == 1
 
 
-# Search: what it refuses
+# Refusals of a search
 
 CONDITION = where("hs_call_title", "EQ", "x")
 
@@ -344,7 +344,7 @@ def test_a_lower_bound_of_epoch_zero_breaks_the_search(client):
     assert client.search("calls", since(1)).status_code == 200
 
 
-# Search: the lagging index
+# The lagging index of a search
 
 
 def test_a_write_becomes_searchable_after_the_index_delay_and_readable_at_once(box, hs, client):
@@ -699,7 +699,7 @@ def test_an_unknown_path_is_404_and_a_wrong_method_405(client):
     assert client.search("meetings").status_code == 400
 
 
-# The rim: HTTP, clock, hooks, faults, control
+# The server: HTTP, clock, hooks, faults, control
 
 
 def test_it_listens_on_loopback_only_and_keeps_connections(box, hs):
@@ -853,7 +853,7 @@ def test_the_control_endpoint_obeys_orders_from_another_process(box, client):
         assert client.http.post("/_sandbox", json=wrong).status_code == 400
 
 
-# The world
+# Generated records
 
 
 def test_the_same_seed_makes_the_same_world(box):

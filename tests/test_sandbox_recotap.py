@@ -1,4 +1,4 @@
-"""Recotap's stand-in takes, refuses and misbehaves as told, over real HTTP."""
+"""Recotap's stand-in accepts, refuses and misbehaves as configured, over real HTTP."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def client(box):
 
 
 def call(name="call-1", **changes):
-    """One good activity; a change to None leaves the key out."""
+    """Return a valid activity with these changes. None removes a key."""
     activity = {
         "externalActivityId": name, "activityType": "call", "occurredAt": "2026-04-22T10:30:00Z",
         "domain": "birch-mills-1.com", "accountName": "Birch Mills", "ownerEmail": "ada@lanternfield-sales.com",
@@ -60,7 +60,7 @@ def outcome(answer):
     return [(result["externalActivityId"], result["status"]) for result in answer.json()["data"]["results"]]
 
 
-# What it takes
+# Accepted bodies
 
 
 def test_a_good_activity_is_created_once(rt, client):
@@ -113,7 +113,7 @@ def test_many_requests_at_once_create_each_id_once(rt, client):
     assert len(created) == 20
 
 
-# What it refuses: the whole body, before anything is stored
+# Refused bodies, of which nothing is stored
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_a_time_fails_as_with_validator_js(text):
     assert not is_iso8601(text)
 
 
-# The door
+# Routes and keys
 
 
 @pytest.mark.parametrize(
@@ -399,7 +399,7 @@ def test_an_unknown_rule_or_setting_is_refused(rt):
         rt.set(colour="red")
 
 
-# From another process
+# As a separate process
 
 
 def test_the_control_endpoint_tells_what_was_stored(box, client):

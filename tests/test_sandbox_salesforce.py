@@ -1,4 +1,4 @@
-"""Salesforce's stand-in answers over TLS as the real one does, and goes wrong only when told to."""
+"""Salesforce's stand-in responds over TLS like the real one, and fails only on order."""
 
 import base64
 import gzip
@@ -30,7 +30,7 @@ JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 
 class Client:
-    """Speak to the stand-in as a reader of activities would."""
+    """A client that uses the stand-in like a reader of activities."""
 
     def __init__(self, box):
         self.box = box
@@ -100,7 +100,7 @@ def client(box):
 
 
 def tasks(org, count=5, **fields):
-    """Put tasks a, b, …, a second apart."""
+    """Put tasks a, b, …, one second apart."""
     return [
         org.put("Task", {"Subject": chr(97 + n), **fields}, modified_at=T0 + timedelta(seconds=n)) for n in range(count)
     ]
@@ -114,7 +114,7 @@ def error(answer):
 BY_STAMP = "FROM Task ORDER BY SystemModstamp, Id"
 
 
-# TLS and the box
+# TLS and the sandbox
 
 
 def test_the_box_serves_salesforce_over_tls_for_loopback_alone(box, client):
@@ -457,7 +457,7 @@ def test_or_as_they_were_at_the_query(org, client):
 
 @pytest.mark.parametrize("page_size", [8, 9])
 def test_children_count_as_rows_of_the_page(org, client, page_size):
-    """A row whose children find no room at all waits for the next page."""
+    """A row moves to the next page if the page has no space for any of its children."""
     org.set(page_size=page_size)
     people = [org.put("Contact", {"LastName": f"L{n}"}) for n in range(3)]
     for task in tasks(org):
@@ -505,7 +505,7 @@ def test_a_query_that_matches_too_much_times_out(org, client):
     assert client.query("SELECT Id FROM Task").status_code == 200
 
 
-# Describe and what the user sees
+# Describe and permissions
 
 
 def test_a_describe_has_the_keys_of_the_recorded_one(client):
@@ -635,7 +635,7 @@ def test_or_the_question_is_refused(org, client):
     assert error(client.query("SELECT Id FROM PermissionSetAssignment"))[:2] == (400, "INVALID_TYPE")
 
 
-# Many at once
+# Batches
 
 
 def test_a_batch_answers_each_part_and_counts_it(org, client):
@@ -686,7 +686,7 @@ def test_a_body_of_another_shape_is_a_parser_error(client, body):
     assert error(answer)[:2] == (400, "JSON_PARSER_ERROR")
 
 
-# Writing: what Salesforce does by itself
+# Writes and their side effects
 
 
 def test_ids_have_their_prefix_and_check_and_do_not_grow(org):
@@ -885,7 +885,7 @@ def test_the_control_endpoint_takes_orders_over_tls(org, client):
     assert client.order("requests").json()["by_kind"]["query"] == 1
 
 
-# Bad days
+# Faults
 
 
 @pytest.mark.parametrize(
@@ -939,7 +939,7 @@ def test_half_the_json_comes_whole_over_http(org, client):
         client.query("SELECT Id FROM Task").json()
 
 
-# The invented world
+# Generated records
 
 
 def test_a_world_is_the_same_for_the_same_seed():
@@ -991,4 +991,4 @@ def test_a_thousand_calls_with_three_contacts_each_are_put_in_a_blink():
     org = Salesforce(seed=1)
     begun = time.perf_counter()
     generate(org, calls=1000, contacts_each=3, messy=False, now=NOW)
-    assert time.perf_counter() - begun < 2  # a tenth of it on an idle machine
+    assert time.perf_counter() - begun < 2  # takes a tenth of this on an idle machine

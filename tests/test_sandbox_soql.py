@@ -1,4 +1,4 @@
-"""Salesforce's stand-in obeys SOQL, word for word, and refuses what Salesforce refuses."""
+"""Salesforce's stand-in obeys SOQL exactly, and refuses the queries that Salesforce refuses."""
 
 import ssl
 from contextlib import closing
@@ -15,7 +15,7 @@ T0 = datetime(2026, 5, 28, 8, 0, tzinfo=UTC)
 
 
 class Reader:
-    """Put queries to the stand-in and give back what it says."""
+    """A client that sends queries to the stand-in."""
 
     def __init__(self, box):
         trust = ssl.create_default_context(cafile=box.salesforce_ca)
@@ -44,7 +44,10 @@ class Reader:
 
 @pytest.fixture(scope="module")
 def box():
-    """Tasks a to e, a minute apart: a and b for a contact, c for a lead, d owned by a queue, e bare."""
+    """Serve an org with tasks a to e, a minute apart.
+
+    a and b have a contact, c a lead, d a queue as owner, and e none of these.
+    """
     with Sandbox(now=lambda: NOW, salesforce={}) as box:
         org = box.salesforce
         box.ada = org.user("ada@lanternfield-sales.com", "Ada", "Aldermoor")
