@@ -1,6 +1,5 @@
 """Compare syncd with its peers at the same work."""
 
-import os
 import sys
 import sysconfig
 from collections.abc import Mapping, Sequence
@@ -36,9 +35,9 @@ def compare(
     if compiling:
         for place in (venvs.ROOT / "syncd", venvs.ROOT / "tests" / "bench", Path(sysconfig.get_path("purelib"))):
             venvs.compiled(place)
-    load = os.getloadavg()[0]
+    begun = table.beginning()
     samples = play(ready, rounds=rounds, records=records, latencies=latencies)
-    text = table.report(programs, samples, records=records, rounds=rounds, load=load)
+    text = table.report(programs, samples, records=records, rounds=rounds, begun=begun)
     print(text)
     whole = all(len(each) == rounds for of_latency in samples.values() for each in of_latency.values())
     if results and whole:

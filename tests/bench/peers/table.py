@@ -43,15 +43,23 @@ def _line(program: Program, samples: Sequence[Sample], drt: Sequence[Sample]) ->
 
 def report(
     programs: Mapping[str, Program], samples: Mapping[float, Mapping[str, Sequence[Sample]]], *, records: int,
-    rounds: int, load: float,
+    rounds: int, begun: str,
 ) -> str:  # fmt: skip
-    """Return all tables, below the machine, the date and the commit."""
-    parts = [f"{machine()}, load {load:.1f} at the start. {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {commit()}."]
+    """Return all tables, below `begun` and the load at the end, which betrays a busy machine."""
+    parts = [f"{begun} Load at the end {os.getloadavg()[0]:.1f}."]
     for latency_ms, of_latency in samples.items():
         when = f"with {latency_ms:g} ms a POST" if latency_ms else "without latency"
         runs = f"{records:,} records, {when}, median of {rounds}"
         parts += [f"**{runs}**", table(programs, of_latency)]
     return "\n\n".join(parts)
+
+
+def beginning() -> str:
+    """Return the machine, its load, the time and the commit, for the head of a report."""
+    return (
+        f"{machine()}. {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {commit()}. "
+        f"Load at the start {os.getloadavg()[0]:.1f}."
+    )
 
 
 def machine() -> str:
