@@ -11,18 +11,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="syncd.sandbox", description=__doc__)
     parser.add_argument("--salesforce", action="store_true", help="also serve Salesforce, over TLS")
     for name in ("--hubspot-port", "--recotap-port", "--salesforce-port"):
-        parser.add_argument(name, type=int, default=0, help="0 picks a free port")
+        parser.add_argument(name, type=int, default=0, metavar="PORT", help="0 picks a free port")
     for name in ("--latency-hubspot", "--latency-recotap", "--latency-salesforce"):
-        parser.add_argument(name, type=float, default=0.0, help="seconds before each response")
+        parser.add_argument(name, type=float, default=0.0, metavar="S", help="seconds before each response")
     for name in ("--calls", "--emails", "--contacts", "--companies"):
-        parser.add_argument(name, type=int, default=0, help="number to generate in HubSpot")
+        parser.add_argument(name, type=int, default=0, metavar="N", help="number to generate in HubSpot")
     for name in ("--salesforce-calls", "--salesforce-emails", "--salesforce-contacts"):
-        parser.add_argument(name, type=int, default=0, help="number to generate in Salesforce")
-    parser.add_argument("--contacts-each", type=int, help="contacts of each call and email in Salesforce")
-    parser.add_argument("--seed", type=int, default=1)
+        parser.add_argument(name, type=int, default=0, metavar="N", help="number to generate in Salesforce")
+    parser.add_argument("--contacts-each", type=int, metavar="N", help="contacts of each call and email in Salesforce")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="seed of the generated records")
     parser.add_argument("--clean", action="store_true", help="generate complete records only")
     parser.add_argument("--no-limits", action="store_true", help="disable rate limits")
-    parser.add_argument("--ready-file", help="file that receives the line with the URLs when all stand-ins are ready")
+    parser.add_argument("--ready-file", metavar="FILE", help="receives the line with the URLs when all are ready")
     chosen = parser.parse_args(arguments)
     counts = {name: getattr(chosen, name) for name in ("calls", "emails", "contacts", "companies")}
     in_salesforce = {name: getattr(chosen, f"salesforce_{name}") for name in ("calls", "emails", "contacts")}

@@ -1,4 +1,4 @@
-"""Salesforce ids: a key prefix, random characters that do not grow with time, and a checksum of three."""
+"""Salesforce ids: a key prefix, random characters that do not grow with time, and a checksum."""
 
 import random
 from functools import lru_cache
