@@ -1,8 +1,11 @@
 """Write and read instants as fixed-width UTC text, whose order is the order of time."""
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 WIDTH = len("2026-01-01T00:00:00.000Z")
+_TWO = [f"{number:02}" for number in range(60)]
+_MILLISECONDS = [f".{number:03}Z" for number in range(1000)]
 
 
 def now() -> datetime:
@@ -18,10 +21,17 @@ def later(at: datetime, by: timedelta) -> datetime:
         return datetime.max.replace(tzinfo=UTC)
 
 
+@lru_cache(maxsize=1024)  # the rows of a page share `now`; isoformat takes four times as long as these tables
 def text(at: datetime) -> str:
     """Write `at` (aware) as `2026-01-01T00:00:00.000Z`. Fractions of a millisecond are dropped."""
     at = at if at.tzinfo is UTC else at.astimezone(UTC)  # nearly every time is in UTC
-    return at.isoformat(timespec="milliseconds")[:23] + "Z"
+    time = f"T{_TWO[at.hour]}:{_TWO[at.minute]}:{_TWO[at.second]}{_MILLISECONDS[at.microsecond // 1000]}"
+    return _date(at.year, at.month, at.day) + time
+
+
+@lru_cache(maxsize=256)
+def _date(year: int, month: int, day: int) -> str:
+    return f"{year:04}-{month:02}-{day:02}"
 
 
 def optional_text(at: datetime | None) -> str | None:
