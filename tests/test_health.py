@@ -160,7 +160,6 @@ def test_a_pass_by_hand_is_alive_but_no_daemon(live: World) -> None:
 def test_books_that_do_not_balance_are_not_ready_and_4(live: World, command: Command) -> None:
     live.calls(2)
     live.sync()
-    live.sql("DELETE FROM attempts")
     live.sql("DELETE FROM activities WHERE id = 1")
     with LedgerHandle(live.ledger).hold("run"):
         assert answers(live) == {**ALL, "ready": False}

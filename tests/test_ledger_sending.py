@@ -177,8 +177,8 @@ def test_nothing_that_a_page_or_a_post_asks_reads_a_table_from_end_to_end(ledger
         if sql.split()[0] in ("SELECT", "INSERT", "UPDATE", "DELETE")
         for step in ask(ledger, f"EXPLAIN QUERY PLAN {sql}")
     ]
-    short = ("fresh", "open_attempts")  # indexes of what is new or under way, in the order wanted: read from their top
-    tables = ("activities", "payloads", "attempts", "posts")
+    short = ("fresh", "open_posts")  # indexes of what is new or under way, in the order wanted: read from their top
+    tables = ("activities", "payloads", "past_attempts", "posts")
     scans = {
         (step, sql)
         for step, sql in plans
@@ -199,7 +199,7 @@ class TestIntend:
         posts = ask(ledger, "SELECT id, at, finished_at FROM posts")
         assert posts == [(claim.post_id, "2026-06-01T13:00:00.000Z", None)]
         assert attempts(ledger, 1) == attempts(ledger, 2) == [None]
-        assert [row(ledger, crm_id)["last_post"] for crm_id in (1, 2)] == [claim.post_id] * 2
+        assert [row(ledger, crm_id)["last_post"] for crm_id in (1, 2)] == [-claim.post_id] * 2
 
     def test_the_order_of_the_batch_is_kept(self, ledger):
         book(ledger, *(look(crm_id, occurred_at=NOW - crm_id * HOUR) for crm_id in range(9)))
@@ -343,7 +343,7 @@ class TestJudge:
             "BEFORE UPDATE OF state ON activities WHEN OLD.crm_id = '2'",
             "BEFORE DELETE ON payloads WHEN OLD.activity_id = 2",
             "BEFORE UPDATE ON activities WHEN OLD.crm_id = '3'",
-            "BEFORE UPDATE ON attempts WHEN OLD.activity_id = 3",
+            "BEFORE INSERT ON past_attempts WHEN NEW.activity_id = 3",
             "BEFORE UPDATE ON posts",
         ],
     )

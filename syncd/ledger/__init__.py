@@ -9,7 +9,7 @@ from syncd.ledger.handle import LedgerHandle, chosen
 from syncd.ledger.operator import Operator
 from syncd.ledger.reading import CLOCK, RECOTAP, LedgerReader
 from syncd.ledger.watch import PersistentReader
-from syncd.ledger.writing import AttemptResult, Booked, Claim, Claimed, Due, Ledger
+from syncd.ledger.writing import AttemptResult, Booked, Claim, Claimed, Due, Ledger, Sendable
 
 __all__ = [
     "CLOCK",
@@ -24,5 +24,6 @@ __all__ = [
     "LedgerReader",
     "Operator",
     "PersistentReader",
+    "Sendable",
     "chosen",
 ]

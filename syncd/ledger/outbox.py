@@ -2,9 +2,8 @@
 
 import json
 from collections.abc import Callable, Sequence, Set
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from syncd import clock
 from syncd.ledger.reading import times
@@ -14,6 +13,7 @@ from syncd.lifecycle.states import ANSWERS, MEANINGS, SILENCES, Cause, IllegalMo
 from syncd.lifecycle.transitions import Row
 from syncd.text import fit
 
+DELIVERIES = frozenset(verdict for verdict, meaning in MEANINGS.items() if meaning.state is State.DELIVERED)
 KEEP_ATTEMPTS = 20  # of one activity: an outage of weeks must not fill the file
 
 _DUE = """
@@ -21,12 +21,29 @@ _DUE = """
     FROM activities JOIN payloads ON activity_id = id
     WHERE state = 'pending'
 """
+_CLAIMED = """
+    SELECT id, external_activity_id, body, unknown, last_post FROM activities JOIN payloads ON activity_id = id
+    WHERE id IN (SELECT value FROM json_each(:ids))
+"""
 _FRESH = " AND last_post = 0 ORDER BY occurred_at LIMIT :limit"
 _BEFORE = " AND last_post > 0 AND last_post < :first_post"
 _BLAMELESS = _BEFORE + " AND refusals = 0 AND isolated = {} ORDER BY next_attempt_at LIMIT :limit"
 _BACKED_OFF = (
     _BEFORE + " AND refusals > 0 AND isolated = {} AND next_attempt_at {} ORDER BY next_attempt_at LIMIT :limit"
 )
+# A delivery of a POST is dated by its row in `posts`: 24 bytes less in a row, which 200,000 rows notice.
+_DELIVERED = """
+    UPDATE activities SET state = 'delivered', verdict = :verdict, reason = NULL, detail = NULL,
+        next_attempt_at = NULL, updated_at = NULL, last_post = :post
+    WHERE id IN (SELECT value FROM json_each(:ids)) AND state = 'pending'
+"""
+_ERASED = "DELETE FROM payloads WHERE activity_id IN (SELECT value FROM json_each(:ids))"
+_FINISHED = """
+    UPDATE posts SET finished_at = :now, members = (
+        SELECT nullif(json_group_array(value), '[]') FROM json_each(members)
+        WHERE value NOT IN (SELECT value FROM json_each(:judged)))
+    WHERE id = :id
+"""
 _OVER, _NONSENSE = "<= :now", "> :nonsense"  # the back-off is over; it was booked by a clock that was wrong
 # In this order. Of the isolated, what a 400 named before what fells the server: that may end the pass.
 _QUEUES = (
@@ -37,8 +54,7 @@ _QUEUES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
+class Due(NamedTuple):
     """One activity that may go out."""
 
     id: int  # the ledger's
@@ -46,25 +62,29 @@ class Due:
     crashes_server: bool  # its last attempt, alone, met a time-out or a 5xx while others got through
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed(Due):
+class Claimed(NamedTuple):
     """One activity on its way out, as its row stood when the intent was committed."""
 
+    id: int
+    isolated: bool  # as `due` said
+    crashes_server: bool
     external_activity_id: str
     body: str  # one JSON object
     unknown: bool  # an *earlier* attempt may have stored it
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+# A claimed one may be sent again in its pass, e.g. as the half of a batch.
+Sendable = Due | Claimed
+
+
+class Claim(NamedTuple):
     """One POST whose intent is committed."""
 
     post_id: int
     activities: tuple[Claimed, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptResult:
+class AttemptResult(NamedTuple):
     """One activity's verdict in one POST."""
 
     activity_id: int
@@ -92,7 +112,7 @@ class Outbox(Writer):
             rows = rows or self._db.execute(_DUE + queue, values).fetchall()
         return [Due(row_id, bool(isolated), bool(crashes_server)) for row_id, isolated, crashes_server in rows]
 
-    def intend(self, activities: Sequence[Due], *, now: datetime) -> Claim:
+    def intend(self, activities: Sequence[Sendable], *, now: datetime) -> Claim:
         """Commit the intent to POST `activities`. The request may leave once this has returned.
 
         Payloads, and whether an earlier attempt may have stored one, are as of this moment: before this
@@ -100,32 +120,19 @@ class Outbox(Writer):
         """
         wanted = json.dumps([activity.id for activity in activities])
         with self.transaction():
-            post_id = int(
-                self._db.execute("INSERT INTO posts (at) VALUES (:at)", {"at": clock.text(now)}).lastrowid or 0
-            )
-            sql = """
-                SELECT id, external_activity_id, body, unknown, last_post
-                FROM activities JOIN payloads ON activity_id = id
-                WHERE id IN (SELECT value FROM json_each(:ids))
-            """
-            rows = {row_id: row for row_id, *row in self._db.execute(sql, {"ids": wanted})}
-            claimed = tuple(
-                Claimed(due.id, due.isolated, due.crashes_server, name, body, bool(unknown))
-                for due in activities
-                if due.id in rows
-                for name, body, unknown, _ in (rows[due.id],)
-            )
-            self._forget_old_attempts([row_id for row_id, (*_, last_post) in rows.items() if last_post])
-            pairs = [(row_id, post_id) for row_id in rows]
-            self._db.conn.executemany("INSERT INTO attempts (activity_id, post_id) VALUES (?, ?)", pairs)
-            sql = "UPDATE activities SET last_post = :post WHERE id IN (SELECT value FROM json_each(:ids))"
-            self._db.execute(sql, {"post": post_id, "ids": json.dumps(list(rows))})
-        return Claim(post_id, claimed)
+            rows = {row[0]: row for row in self._db.execute(_CLAIMED, {"ids": wanted})}
+            members = json.dumps(list(rows)) if rows else None
+            sql = "INSERT INTO posts (at, members) VALUES (:at, :members)"
+            post_id = int(self._db.execute(sql, {"at": clock.text(now), "members": members}).lastrowid or 0)
+            self._forget_old_attempts([row_id for row_id, *_, last_post in rows.values() if last_post])
+            sql = "UPDATE activities SET last_post = -:post WHERE id IN (SELECT value FROM json_each(:ids))"
+            self._db.execute(sql, {"post": post_id, "ids": members})
+        return Claim(post_id, tuple(_claimed(due, *rows[due.id]) for due in activities if due.id in rows))
 
     def _forget_old_attempts(self, activity_ids: Sequence[int]) -> None:
         sql = f"""
-            DELETE FROM attempts WHERE activity_id = :id AND post_id <= (
-                SELECT post_id FROM attempts WHERE activity_id = :id
+            DELETE FROM past_attempts WHERE activity_id = :id AND post_id <= (
+                SELECT post_id FROM past_attempts WHERE activity_id = :id
                 ORDER BY post_id DESC LIMIT 1 OFFSET {KEEP_ATTEMPTS - 1})
         """  # nosec B608 # a number of ours
         self._db.conn.executemany(sql, [{"id": activity_id} for activity_id in activity_ids])
@@ -145,24 +152,30 @@ class Outbox(Writer):
         If one of them cannot be written, each is booked by itself, and that one without its text.
         """
         how: dict[str, Any] = {"now": now, "max_age": max_age, "random": random, "certain": certain}
-        judgements = [j if j.detail is None else replace(j, detail=fit(j.detail)) for j in judgements]
+        judgements = [j if j.detail is None else j._replace(detail=fit(j.detail)) for j in judgements]
         with self.transaction():
-            try:
-                with self._savepoint():
-                    died = self._judge(post_id, judgements, **how)
-            except UNWRITABLE:
-                died = sum(self._judge_alone(post_id, judgement, **how) for judgement in judgements)
-            sql = "UPDATE posts SET finished_at = :now WHERE id = :id"
-            self._db.execute(sql, {"id": post_id, "now": clock.text(now)})
+            if all(judgement.detail is None for judgement in judgements):  # then nothing can be unwritable
+                died = self._judge(post_id, judgements, **how)
+            else:
+                died = self._judge_carefully(post_id, judgements, **how)
+            judged = json.dumps([judgement.activity_id for judgement in judgements])
+            self._db.execute(_FINISHED, {"id": post_id, "now": clock.text(now), "judged": judged})
             self._note_silence({j.verdict for j in judgements}, now)
         return died
+
+    def _judge_carefully(self, post_id: int, judgements: Sequence[AttemptResult], **how: Any) -> int:
+        try:
+            with self._savepoint():
+                return self._judge(post_id, judgements, **how)
+        except UNWRITABLE:
+            return sum(self._judge_alone(post_id, judgement, **how) for judgement in judgements)
 
     def _judge_alone(self, post_id: int, judgement: AttemptResult, **how: Any) -> int:
         try:
             with self._savepoint():
                 return self._judge(post_id, [judgement], **how)
         except UNWRITABLE:
-            return self._judge(post_id, [replace(judgement, detail=UNWRITTEN)], **how)
+            return self._judge(post_id, [judgement._replace(detail=UNWRITTEN)], **how)
 
     def _judge(
         self,
@@ -174,22 +187,30 @@ class Outbox(Writer):
         random: Callable[[], float],
         certain: bool,
     ) -> int:
-        delivered = [j for j in judgements if MEANINGS[j.verdict].state is State.DELIVERED]
-        others = {j.activity_id: j for j in judgements if MEANINGS[j.verdict].state is not State.DELIVERED}
+        delivered = [j for j in judgements if j.verdict in DELIVERIES]
+        self._deliver(post_id, delivered)
+        others = {j.activity_id: j for j in judgements if j.verdict not in DELIVERIES}
+        if others:
+            self._land(post_id, list(others))
         died = 0
-        self._deliver(delivered)
-        for row_id, row in self._pending(list(others)):
+        for row_id, row in self._pending(list(others)) if others else ():
             judgement = others[row_id]
             after = transitions.after_verdict(
                 row, judgement.verdict, judgement.detail, now=now, max_age=max_age, random=random, certain=certain
             )
             self._write(row_id, row, after, now)
             died += after.state is State.DEAD
+        told = [j for j in judgements if j.detail is not None or j.verdict not in DELIVERIES]
         self._db.conn.executemany(
-            "UPDATE attempts SET verdict = ?, detail = ? WHERE activity_id = ? AND post_id = ?",
-            [(j.verdict.value, j.detail, j.activity_id, post_id) for j in judgements],
+            "INSERT INTO past_attempts (activity_id, post_id, verdict, detail) VALUES (?, ?, ?, ?)",
+            [(j.activity_id, post_id, j.verdict.value, j.detail) for j in told],
         )
         return died
+
+    def _land(self, post_id: int, ids: Sequence[int]) -> None:
+        """Note that activities are in flight no more."""
+        sql = "UPDATE activities SET last_post = :post WHERE id IN (SELECT value FROM json_each(:ids))"
+        self._db.execute(sql, {"post": post_id, "ids": json.dumps(ids)})
 
     def _note_silence(self, verdicts: Set[Verdict], now: datetime) -> None:
         """Keep since when no POST has brought a word of Recotap's about an item."""
@@ -199,22 +220,17 @@ class Outbox(Writer):
             sql = "UPDATE recotap SET silent_since = :now WHERE silent_since IS NULL"
             self._db.execute(sql, {"now": clock.text(now)})
 
-    def _deliver(self, judgements: Sequence[AttemptResult]) -> None:
-        """Book deliveries in bulk: what life.judged says of them, in one statement each.
-
-        When it was stands in `posts`: 24 bytes less in a row, which 200,000 rows notice.
-        """
+    def _deliver(self, post_id: int, judgements: Sequence[AttemptResult]) -> None:
+        """Book deliveries in bulk: what life.judged says of them, in one statement each."""
         move(State.PENDING, State.DELIVERED, Cause.VERDICT)
-        sql = """
-            UPDATE activities SET state = 'delivered', verdict = ?, reason = NULL, detail = NULL,
-                next_attempt_at = NULL, updated_at = NULL
-            WHERE id = ? AND state = 'pending'
-        """
-        count = self._db.conn.executemany(sql, [(j.verdict.value, j.activity_id) for j in judgements]).rowcount
-        if judgements and count != len(judgements):
+        count = 0
+        for verdict in {j.verdict for j in judgements}:
+            ids = json.dumps([j.activity_id for j in judgements if j.verdict is verdict])
+            values = {"verdict": verdict.value, "post": post_id, "ids": ids}
+            count += self._db.execute(_DELIVERED, values).rowcount
+            self._db.execute(_ERASED, {"ids": ids})
+        if count != len(judgements):
             raise IllegalMove(f"{len(judgements) - count} of {len(judgements)} delivered activities were not pending")
-        ids = [(j.activity_id,) for j in judgements]
-        self._db.conn.executemany("DELETE FROM payloads WHERE activity_id = ?", ids)
 
     def _pending(self, ids: Sequence[int]) -> list[tuple[int, Row]]:
         sql = f"""
@@ -224,17 +240,19 @@ class Outbox(Writer):
 
     def recover(self, *, now: datetime) -> int:
         """Book what a crash left open: each such attempt may have been stored. Return how many there were."""
-        open_posts = "SELECT id FROM posts WHERE id IN (SELECT post_id FROM attempts WHERE verdict IS NULL)"
         with self.transaction():
-            posts = [row[0] for row in self._db.execute(open_posts)]
+            posts = self._db.execute("SELECT id, members FROM posts WHERE members IS NOT NULL").fetchall()
             count = 0
-            for post_id in posts:
-                sql = "SELECT activity_id FROM attempts WHERE post_id = :id AND verdict IS NULL"
-                ids = [row[0] for row in self._db.execute(sql, {"id": post_id})]
+            for post_id, members in posts:
+                ids = json.loads(members)
                 judgements = [AttemptResult(activity_id, Verdict.CRASHED) for activity_id in ids]
                 self.record_verdicts(post_id, judgements, now=now, max_age=timedelta.max, random=lambda: 0.0)
                 count += len(ids)
         return count
 
 
-__all__ = ["AttemptResult", "Claim", "Claimed", "Due", "Outbox"]
+def _claimed(due: Sendable, _: int, external_activity_id: str, body: str, unknown: int, __: int) -> Claimed:
+    return Claimed(due.id, due.isolated, due.crashes_server, external_activity_id, body, bool(unknown))
+
+
+__all__ = ["AttemptResult", "Claim", "Claimed", "Due", "Outbox", "Sendable"]

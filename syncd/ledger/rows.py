@@ -86,10 +86,12 @@ def row_of(columns: Sequence[Any]) -> Row:
 
 def columns_of(row: Row) -> tuple[Any, ...]:
     """Write ROW_COLUMNS."""
+    occurred, due, waiting = row.occurred_at, row.next_attempt_at, row.waiting_since
+    missing, refused = row.missing_since, row.refused_since
     return (
-        row.state.value, clock.text(row.modified_at), clock.optional_text(row.occurred_at), row.reason,
-        None if row.verdict is None else row.verdict.value, row.detail, clock.optional_text(row.next_attempt_at),
-        clock.optional_text(row.waiting_since), clock.optional_text(row.missing_since),
-        clock.optional_text(row.refused_since), row.refusals, int(row.unknown), int(row.isolated),
+        row.state.value, clock.text(row.modified_at), occurred and clock.text(occurred), row.reason,
+        row.verdict and row.verdict.value, row.detail,
+        due and clock.text(due), waiting and clock.text(waiting), missing and clock.text(missing),
+        refused and clock.text(refused), row.refusals, int(row.unknown), int(row.isolated),
         int(row.changed_after_delivery),
     )  # fmt: skip

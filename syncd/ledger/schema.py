@@ -159,6 +159,128 @@ V3 = (
     """,
 )
 
+# An activity's last delivery and the attempts under way cost no row of their own any more: `attempts` is a view.
+# The row of an activity is rebuilt with checks that SQLite evaluates without a table of the allowed values for each
+# row that it writes, and so is what refers to it: a foreign key cannot be switched off within a transaction.
+V4 = (
+    """
+    CREATE TABLE activities_4 (
+        id                     INTEGER PRIMARY KEY,
+        stream_id              INTEGER NOT NULL REFERENCES streams,
+        crm_id                 TEXT NOT NULL,
+        external_activity_id   TEXT NOT NULL UNIQUE,
+        kind                   TEXT NOT NULL CHECK (kind = 'call' OR kind = 'email'),
+        state                  TEXT NOT NULL
+            CHECK (state = 'pending' OR state = 'delivered' OR state = 'incomplete' OR state = 'skipped'
+                OR state = 'excluded' OR state = 'dead'),
+        reason                 TEXT,    -- why it is incomplete, excluded or dead
+        verdict                TEXT,    -- the last one
+        detail                 TEXT,    -- its text, without personal data
+        modified_at            TEXT NOT NULL, -- the CRM's clock
+        occurred_at            TEXT,    -- NULL: the record could not be read
+        first_seen_at          TEXT NOT NULL,
+        updated_at             TEXT,    -- NULL: not since first_seen_at; delivered: when its last post finished
+        next_attempt_at        TEXT,    -- pending: goes out; any other state: is looked up by id
+        waiting_since          TEXT,    -- incomplete: since when
+        missing_since          TEXT,    -- the first look-up that did not find it
+        refused_since          TEXT,    -- the first verdict about the item itself
+        refusals               INTEGER NOT NULL DEFAULT 0,
+        unknown                INTEGER NOT NULL DEFAULT 0, -- 1: an earlier attempt may have stored it
+        isolated               INTEGER NOT NULL DEFAULT 0, -- 1: travels only with its like
+        last_post              INTEGER NOT NULL DEFAULT 0, -- the last POST it was in; 0: none yet; < 0: in flight
+        changed_after_delivery INTEGER NOT NULL DEFAULT 0,
+        CHECK (state <> 'delivered'
+            OR coalesce(verdict = 'created' OR verdict = 'duplicate' OR verdict = 'foreign_duplicate', 0)),
+        UNIQUE (stream_id, crm_id)
+    ) STRICT
+    """,
+    """
+    INSERT INTO activities_4 (id, stream_id, crm_id, external_activity_id, kind, state, reason, verdict, detail,
+        modified_at, occurred_at, first_seen_at, updated_at, next_attempt_at, waiting_since, missing_since,
+        refused_since, refusals, unknown, isolated, last_post, changed_after_delivery)
+    SELECT id, stream_id, crm_id, external_activity_id, kind, state, reason, verdict, detail,
+        modified_at, occurred_at, first_seen_at, updated_at, next_attempt_at, waiting_since, missing_since,
+        refused_since, refusals, unknown, isolated, last_post, changed_after_delivery
+    FROM activities
+    """,
+    """
+    CREATE TABLE payloads_4 (      -- of pending rows alone, and the only data of the other side in this file
+        activity_id INTEGER PRIMARY KEY REFERENCES activities_4 ON DELETE CASCADE,
+        body        TEXT NOT NULL  -- one JSON object of POST /sales-activities
+    ) STRICT
+    """,
+    "INSERT INTO payloads_4 (activity_id, body) SELECT activity_id, body FROM payloads",
+    # JSON: the ids of its activities without a verdict. NULL: each has one.
+    "ALTER TABLE posts ADD COLUMN members TEXT",
+    """
+    UPDATE posts SET members = (SELECT json_group_array(activity_id) FROM attempts WHERE post_id = id
+        AND verdict IS NULL)
+    WHERE id IN (SELECT post_id FROM attempts WHERE verdict IS NULL)
+    """,
+    "CREATE INDEX open_posts ON posts (id) WHERE members IS NOT NULL",
+    """
+    CREATE TABLE past_attempts (   -- what came of an attempt, unless the activity's own row says all of it
+        activity_id INTEGER NOT NULL REFERENCES activities_4 ON DELETE CASCADE,
+        post_id     INTEGER NOT NULL REFERENCES posts,
+        verdict     TEXT NOT NULL,
+        detail      TEXT,
+        PRIMARY KEY (activity_id, post_id)
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    INSERT INTO past_attempts (activity_id, post_id, verdict, detail)
+    SELECT activity_id, post_id, attempts.verdict, attempts.detail FROM attempts JOIN activities ON id = activity_id
+    WHERE attempts.verdict IS NOT NULL AND NOT (
+        state = 'delivered' AND post_id = last_post AND attempts.verdict = activities.verdict
+        AND attempts.detail IS NULL)
+    """,
+    "DROP TABLE attempts",
+    "DROP TABLE payloads",
+    "DROP TABLE activities",
+    "ALTER TABLE activities_4 RENAME TO activities",
+    "ALTER TABLE payloads_4 RENAME TO payloads",
+    "UPDATE activities SET last_post = -last_post WHERE id IN (SELECT value FROM posts, json_each(members))",
+    "CREATE INDEX fresh ON activities (occurred_at) WHERE state = 'pending' AND last_post = 0",
+    """
+    CREATE INDEX blameless ON activities (isolated, next_attempt_at)
+        WHERE state = 'pending' AND last_post > 0 AND refusals = 0
+    """,
+    """
+    CREATE INDEX backed_off ON activities (isolated, next_attempt_at)
+        WHERE state = 'pending' AND last_post > 0 AND refusals > 0
+    """,
+    """
+    CREATE INDEX look_ups ON activities (stream_id, id, next_attempt_at)
+        WHERE state <> 'pending' AND next_attempt_at IS NOT NULL
+    """,
+    "CREATE INDEX withheld ON activities (stream_id, id) WHERE state = 'incomplete' AND reason = 'redacted'",
+    """
+    CREATE TRIGGER legal_moves BEFORE UPDATE OF state ON activities
+        WHEN OLD.state <> NEW.state AND NOT CASE OLD.state
+            WHEN 'pending' THEN NEW.state = 'delivered' OR NEW.state = 'skipped' OR NEW.state = 'dead'
+                OR NEW.state = 'incomplete' OR NEW.state = 'excluded'
+            WHEN 'incomplete' THEN NEW.state = 'pending' OR NEW.state = 'excluded' OR NEW.state = 'dead'
+            WHEN 'skipped' THEN NEW.state = 'pending'
+            WHEN 'excluded' THEN NEW.state = 'pending' OR NEW.state = 'incomplete'
+            WHEN 'dead' THEN NEW.state = 'pending' OR NEW.state = 'incomplete'
+            ELSE 0
+        END
+    BEGIN
+        SELECT RAISE(ABORT, 'illegal move of an activity');
+    END
+    """,
+    """
+    CREATE VIEW attempts AS        -- verdict NULL: under way, or syncd ended before the verdicts
+        SELECT activity_id, post_id, verdict, detail FROM past_attempts
+        UNION ALL
+        SELECT id, last_post, verdict, NULL FROM activities
+        WHERE state = 'delivered' AND last_post > 0 AND NOT EXISTS (
+            SELECT 1 FROM past_attempts WHERE activity_id = activities.id AND post_id = last_post)
+        UNION ALL
+        SELECT value, posts.id, NULL, NULL FROM posts, json_each(members) WHERE members IS NOT NULL
+    """,
+)
+
 
 def _first(db: Database) -> None:
     for statement in V1:
@@ -175,6 +297,11 @@ def _third(db: Database) -> None:
         db.execute(statement)
 
 
+def _fourth(db: Database) -> None:
+    for statement in V4:
+        db.execute(statement)
+
+
 # A migration is never edited after its release; the schema version is its place in this list, from 1.
-MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first, _second, _third)
+MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first, _second, _third, _fourth)
 VERSION = len(MIGRATIONS)

@@ -16,7 +16,7 @@ from sqlite_utils import Database
 from syncd import clock
 from syncd.connector import Ref
 from syncd.ledger import file
-from syncd.ledger.outbox import AttemptResult, Claim, Claimed, Due, Outbox
+from syncd.ledger.outbox import AttemptResult, Claim, Claimed, Due, Outbox, Sendable
 from syncd.ledger.reading import DOUBT, RECOTAP
 from syncd.ledger.rows import ROW_COLUMNS, UNWRITABLE, UNWRITTEN, columns_of, row_of
 from syncd.lifecycle import transitions
@@ -202,8 +202,7 @@ class Ledger(Outbox):
         """Tell whether a POST under way carries one of these records."""
         sql = """
             SELECT EXISTS (
-                SELECT 1 FROM attempts JOIN activities ON activities.id = activity_id
-                WHERE attempts.verdict IS NULL AND stream_id = :stream_id
+                SELECT 1 FROM activities WHERE last_post < 0 AND stream_id = :stream_id
                   AND crm_id IN (SELECT value FROM json_each(:ids)))
         """
         values = {"stream_id": stream_id, "ids": json.dumps(list(crm_ids))}
@@ -220,25 +219,31 @@ class Ledger(Outbox):
 
     def _insert(self, stream_id: int, readings: Sequence[Reading], now: datetime, certain: bool) -> None:
         """Insert a row for each reading; for one that cannot be written, a dead row that says so."""
-        try:
-            with self._savepoint():
-                self._insert_all(stream_id, readings, now, certain)
-        except UNWRITABLE:
-            for reading in readings:
-                self._insert_alone(stream_id, reading, now, certain)
-
-    def _insert_alone(self, stream_id: int, reading: Reading, now: datetime, certain: bool) -> None:
-        try:
-            with self._savepoint():
-                self._insert_all(stream_id, [reading], now, certain)
-        except UNWRITABLE:
-            self._insert_all(stream_id, [_unwritten(reading)], now, certain)
-
-    def _insert_all(self, stream_id: int, readings: Sequence[Reading], now: datetime, certain: bool) -> None:
         if not readings:
             return
-        at = clock.text(now)
         first = self._number("SELECT coalesce(max(id), 0) + 1 FROM activities")
+        try:
+            self._insert_all(stream_id, readings, first, now, certain)
+        except UNWRITABLE:
+            self._undo(first)
+            for row_id, reading in enumerate(readings, first):
+                self._insert_alone(stream_id, reading, row_id, now, certain)
+
+    def _insert_alone(self, stream_id: int, reading: Reading, row_id: int, now: datetime, certain: bool) -> None:
+        try:
+            self._insert_all(stream_id, [reading], row_id, now, certain)
+        except UNWRITABLE:
+            self._undo(row_id)
+            self._insert_all(stream_id, [_unwritten(reading)], row_id, now, certain)
+
+    def _undo(self, first: int) -> None:
+        """Remove the rows from `first` on, which this transaction has inserted. A savepoint costs each page a copy."""
+        self._db.execute("DELETE FROM activities WHERE id >= :first", {"first": first})
+
+    def _insert_all(
+        self, stream_id: int, readings: Sequence[Reading], first: int, now: datetime, certain: bool
+    ) -> None:
+        at = clock.text(now)
         rows, payloads = [], []
         for row_id, reading in enumerate(readings, first):
             row = transitions.first_seen(reading, now, certain=certain)
@@ -341,4 +346,4 @@ def _unwritten(reading: Reading) -> Reading:
     )
 
 
-__all__ = ["RECOTAP", "AttemptResult", "Booked", "Claim", "Claimed", "Due", "Ledger"]
+__all__ = ["RECOTAP", "AttemptResult", "Booked", "Claim", "Claimed", "Due", "Ledger", "Sendable"]

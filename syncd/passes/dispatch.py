@@ -23,7 +23,7 @@ from typing import Protocol
 
 from syncd import clock
 from syncd.errors import Exit
-from syncd.ledger import RECOTAP, AttemptResult, Claimed, Due, Ledger
+from syncd.ledger import RECOTAP, AttemptResult, Claimed, Ledger, Sendable
 from syncd.lifecycle.states import MEANINGS, Verdict
 from syncd.passes.breaker import Breaker, Circuit
 from syncd.privacy.redaction import redact, redact_value
@@ -105,8 +105,8 @@ class Push:
         self._breaker = Breaker(concurrency, monotonic=monotonic, random=self._random.random)
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="post")
         self._first_post = ledger.first_post()
-        self._again: deque[tuple[Due, ...]] = deque()
-        self._suspect: deque[tuple[Due, ...]] = deque()
+        self._again: deque[tuple[Sendable, ...]] = deque()
+        self._suspect: deque[tuple[Sendable, ...]] = deque()
         self._refusals = 0  # 400s in a row
         self._batch = BATCH
         self.in_flight = 0
@@ -159,11 +159,11 @@ class Push:
         due = self._due(1)
         return due[0].isolated if due else bool(self._suspect)
 
-    def _due(self, limit: int) -> list[Due]:
+    def _due(self, limit: int) -> Sequence[Sendable]:
         due = self._ledger.due(limit, first_post=self._first_post, now=self._now())
         return [activity for activity in due if not (self._breaker.failing and activity.crashes_server)]
 
-    def _next(self) -> tuple[Sequence[Due], bool]:
+    def _next(self) -> tuple[Sequence[Sendable], bool]:
         """Choose the next batch, and tell whether it is suspect."""
         if self._breaker.failing:
             return self._probe()
@@ -177,7 +177,7 @@ class Push:
             return refused, True
         return (self._suspect.popleft(), True) if self._suspect else (due[:1], True)
 
-    def _probe(self) -> tuple[Sequence[Due], bool]:
+    def _probe(self) -> tuple[Sequence[Sendable], bool]:
         """Choose a single activity as the probe, if possible one that has not just failed.
 
         So a request that the server may still be working on is not repeated at once,
