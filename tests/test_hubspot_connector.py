@@ -624,7 +624,7 @@ def test_an_answer_in_part_three_times_falsifies_nothing(rig):
     body = {"results": [{"id": crm_id, "properties": {}}], "numErrors": 2, "errors": errors}
     rule = rig.portal.faults.add("answer", status=207, match="batch/read", body=body, count=None)
     connector = rig.connect()
-    with pytest.raises(Unavailable, match="HubSpot answered a part only") as raised:
+    with pytest.raises(Unavailable, match="HubSpot answered only a part") as raised:
         list(connector.fetch_ids("calls", [crm_id]))
     assert raised.value.hint
     assert (rule.hits, raised.value.pause_until) == (3, None)

@@ -59,7 +59,7 @@ def test_content_is_returned_for_200_and_207():
 @pytest.mark.parametrize("status", [200, 207])
 def test_a_part_is_no_answer(status, more):
     found = fault(status, {"results": [{}], **more}, asked=BATCH)
-    assert (found.wait_s, found.error.message.split(":")[0]) == (0.5, "HubSpot answered a part only")
+    assert (found.wait_s, found.error.message.split(":")[0]) == (0.5, "HubSpot answered only a part")
     assert not isinstance(interpret(READ, answer(status, {"results": [], **more}), Attempt(1, NOW)), Failure)
     assert fault(status, {"results": [], **more}, asked=BATCH, retry_after="70").pause_s == 70
 

@@ -1,9 +1,9 @@
-"""HubSpot: calls and emails of one portal, by search on modification time.
+"""Read calls and emails of one HubSpot portal, by search on modification time.
 
     search ──► gather ──► Related.hydrate ──► Page          what the engine reads
     (keyset)   (1,000s)   (associations, contacts, companies, owners, labels)
 
-The SDK is imported when the first request is made, not here: `wire` alone knows it.
+Only `wire` knows the SDK. It is imported for the first request.
 """
 
 import time
@@ -44,16 +44,15 @@ class HubSpot:
         self._paged = False
 
     def identity(self) -> str | None:
-        """Return the portal's id; None when the token may not know it."""
+        """Return the portal's id. None if the token may not read it."""
         return self._portal.identity()
 
     def fetch(self, stream: str, window: Window) -> Iterator[Page]:
-        """Yield what was modified within `window`; at least one page, which tells the window's end.
+        """Yield the records modified within `window`, in at least one page, which names the window's end.
 
-        The next group is searched for while one is hydrated. A search that fails ends
-        the window, but what was read before is not thrown away: it may be the same
-        search that fails in every pass. Whoever closes this waits for the requests under
-        way, not for those that were to follow.
+        The next group is searched for while one is hydrated. A failed search ends the window, but the pages read
+        before it are yielded first, because the same search may fail in every pass. Closing this generator waits for
+        the requests in flight, and cancels the others. Raises Unavailable, Malformed, Unauthorized or Stopped.
         """
         failures: list[Unavailable] = []
         steps = walk(
@@ -85,7 +84,7 @@ class HubSpot:
             yield from steps
         except Unavailable as error:
             if error.pause_until is not None:
-                raise  # HubSpot asked to be left alone
+                raise  # HubSpot asked for a pause
             failures.append(error)
             self._client.stop_retrying()
 
@@ -95,21 +94,21 @@ class HubSpot:
         return found
 
     def fetch_ids(self, stream: str, ids: Sequence[str]) -> Iterator[Page]:
-        """Yield the records of `ids` in one page; contacts, companies and associations are asked anew each time.
+        """Yield the records of `ids` in one page, past every cache.
 
-        A batch that cannot be read ends it, but what was read before goes out first: it
-        may be the same batch that fails in every pass.
+        A batch that cannot be read ends the look-up, but the records read before it are yielded first, because the
+        same batch may fail in every pass.
         """
         wanted = list(dict.fromkeys(ids))
         if not wanted:
             return
         self._portal.renew()
         related = self._new_related()
-        kept, told, failure = self._read_ids(related, stream, wanted)
+        kept, answered, failure = self._read_ids(related, stream, wanted)
         rows = [(read_ref(row, otherwise=self._client.server_now()), row) for row in kept.values()]
         records, withheld = self._records(related, stream, rows)
         self._paged = True
-        missing = [crm_id for crm_id in told if crm_id not in kept]
+        missing = [crm_id for crm_id in answered if crm_id not in kept]
         yield Page([ref for ref, _ in rows], records, missing=missing, withheld=withheld)
         if failure is not None:
             raise failure
@@ -117,7 +116,7 @@ class HubSpot:
     def _read_ids(
         self, related: Related, stream: str, wanted: Sequence[str]
     ) -> tuple[dict[str, Row], Sequence[str], Unavailable | None]:
-        """Return the rows of `wanted`, of which ids HubSpot told, and what kept it from telling of the others."""
+        """Return the rows of `wanted`, the ids that HubSpot answered, and the error that ended the look-up."""
         kept: dict[str, Row] = {}
         for start in range(0, len(wanted), BATCH_INPUTS):
             try:
@@ -130,11 +129,11 @@ class HubSpot:
         return kept, wanted, None
 
     def normalize(self, stream: str, record: Record) -> Draft | None:
-        """Say what a call or email means; every one of them is an activity."""
+        """Return the draft of a call or email. Unreadable if the record has no properties."""
         return MEANING[stream](record)
 
     def owners(self) -> Sequence[Owner]:
-        """Return the portal's owners as last read; they are asked for only when nothing was read at all."""
+        """Return the portal's owners as last read. They are requested only if this pass has read nothing."""
         known = self._portal.owners.known()
         if known is None and not self._paged:
             self._portal.owners.refresh()
@@ -142,9 +141,9 @@ class HubSpot:
         return tuple((known or {}).values())
 
     def count(self, stream: str, window: Window) -> int:
-        """Return how many were modified within `window`: `total` counts beyond the 10,000 that one could page."""
+        """Return the number of records modified within `window`. HubSpot's `total` counts beyond 10,000."""
         if self._until(window) is None:
-            self._client.account()  # an open window ends by HubSpot's clock, which the first answer tells
+            self._client.account()  # an open window ends by HubSpot's clock, known from the first answer
         filters = between(to_ms(window.since), self._until(window))
         total = self._client.search(stream, search_body(filters, TIME, 1, (TIME,))).get("total")
         if not isinstance(total, int):
@@ -152,11 +151,11 @@ class HubSpot:
         return total
 
     def check(self) -> list[Finding]:
-        """Try token, scopes and portal."""
+        """Check token, scopes and portal."""
         return check(self._client, self._config)
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._client.close()
 
     def _new_related(self) -> Related:
@@ -167,7 +166,7 @@ class HubSpot:
         return search_page(answer, otherwise=from_ms(int(filters[0]["value"])))
 
     def _until(self, window: Window) -> int | None:
-        """Return the window's upper end: as given, else the pass's start, which its first answer tells."""
+        """Return the window's end in epoch ms, otherwise the pass's start. None before the first answer."""
         until = window.until or self._client.started_at
         return None if until is None else to_ms(until)
 
@@ -179,7 +178,7 @@ class HubSpot:
     def _records(
         self, related: Related, stream: str, rows: Sequence[tuple[Ref, Row]]
     ) -> tuple[Sequence[Record], SyncdError | None]:
-        """Return the records of `rows`; what belongs to a redacted one is asked for when it can be seen."""
+        """Return the records of `rows`. A redacted one gets no contacts or companies until it is readable."""
         hidden, withheld = self._redaction.of(rows) if stream == "emails" else ((), None)
         if not rows:
             return (), withheld

@@ -1,4 +1,4 @@
-"""Try a token against the portal, scope by scope; what fails is a finding, not an exception."""
+"""Check a token against the portal, scope by scope. A failure is a finding, not an exception."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,7 +16,7 @@ QUOTA_LOW = 0.8  # used share of the daily quota from which one should know
 
 
 def check(client: Client, config: HubSpotConfig) -> list[Finding]:
-    """Return findings in order; the first failure to reach HubSpot or a refused token ends the list."""
+    """Return findings in order. The list ends if HubSpot cannot be reached or refuses the token."""
     findings: list[Finding] = []
     for trial in (_token, _scopes, _quota):
         try:
@@ -38,7 +38,7 @@ def _token(client: Client) -> Iterator[Finding]:
         yield Finding(
             "portal id",
             False,
-            "HubSpot does not tell which portal the token belongs to",
+            "HubSpot does not say which portal the token belongs to",
             hint="syncd works, but cannot notice a token of another portal under the same source name",
             warning=True,
         )

@@ -1,8 +1,8 @@
-"""Ask HubSpot, politely and with patience; the connector's one way to it.
+"""Send all requests to HubSpot.
 
-Each method is one endpoint. It paces itself, tries again where that helps (retry.py),
-learns HubSpot's clock, and returns parsed JSON or raises Unavailable, Unauthorized or
-Stopped. It raises ConfigError if the CA file or the environment's proxy is invalid.
+Each method is one endpoint. It stays within the rate limits, retries if that helps (retry.py), learns HubSpot's
+clock, and returns parsed JSON. It raises Unavailable, Unauthorized or Stopped, and ConfigError if the CA file or the
+environment's proxy is invalid.
 """
 
 import random
@@ -26,8 +26,8 @@ from syncd.http.retry import RetryBudget
 if TYPE_CHECKING:
     from connectors.hubspot.wire import Wire
 
-IN_PARALLEL = 3  # batch reads under way at once
-BRIEF_S = 1.0  # a wait up to this is sat out even by a thread that is left
+IN_PARALLEL = 3  # batch reads in flight at once
+BRIEF_S = 1.0  # an abandoned thread still finishes a wait up to this
 CONTACTS_READ = "crm.objects.contacts.read"
 COMPANIES_READ = "crm.objects.companies.read"
 OWNERS_READ = "crm.objects.owners.read"
@@ -40,8 +40,8 @@ SCOPES = {
     "emails": EMAIL_READ,
 }
 
-# Labels are a optional: a portal, or one kind of token, that may not read them is no error. The portal's id is
-# one too, but a 401 there is the token's.
+# Labels are optional: a portal or a kind of token that may not read them is no error. The portal's id is optional too,
+# but a 401 there means that the token is refused.
 UNLABELLED = frozenset({400, 401, 403, 404, 405, 410})
 UNTOLD = frozenset({403, 404, 410})
 
@@ -51,14 +51,14 @@ R = TypeVar("R")
 
 
 class Client:
-    """One pass's conversation with one portal, from a thread that searches and those that hydrate."""
+    """Send one pass's requests to one portal, from the searching and the hydrating threads."""
 
     def __init__(
         self,
         config: HubSpotConfig,
         context: Context,
         *,
-        zone: Callable[[], str | None] = lambda: None,  # the portal's time zone, where known
+        zone: Callable[[], str | None] = lambda: None,  # the portal's time zone, if known
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
@@ -70,11 +70,11 @@ class Client:
         self._rolling = RollingWindow()
         self._clock = context.server_clock()
         self._retries = RetryBudget(monotonic, turn_s=context.turn_s)
-        self._thread = threading.local()  # abandoned: done when nobody waits for what this thread asks
+        self._thread = threading.local()  # abandoned: done once nobody waits for this thread
         self._lock = threading.Lock()  # over the limiters, the clock and the connection
 
     def token(self) -> str:
-        """Read the access token; Unauthorized when it is not there or cannot be one."""
+        """Read the access token. Unauthorized if it is missing or invalid."""
         where = self._config.access_token
         try:
             token = where.read()
@@ -82,24 +82,23 @@ class Client:
             raise Unauthorized(f"HubSpot's access_token: {error}", hint=f"access_token points to {where}") from None
         if not (token.isascii() and token.isprintable()) or " " in token:
             raise Unauthorized(
-                f"HubSpot's access_token ({where}) holds characters that no token has",
-                hint="copy it whole, in one line",
+                f"HubSpot's access_token ({where}) contains characters that no token has",
+                hint="copy it completely, on one line",
             )
         return token
 
     def stop_retrying(self) -> None:
-        """From now on try each request once: one has been given up already."""
+        """Stop retrying for the rest of the pass."""
         self._retries.stop_retrying()
 
     def abandon_when(self, abandoned: "Future[None]") -> None:
-        """Let the calling thread ask and wait no more once `left` is done: then it gets Stopped."""
+        """Raise Stopped in the calling thread, at its next request or wait, once `abandoned` is done."""
         self._thread.abandoned = abandoned
 
     def in_parallel(self, ask: Callable[[T], R], items: Sequence[T]) -> list[R]:
-        """Return `ask` of each item, the first alone, the others a few at a time.
+        """Return the result of `ask` for each item, the first alone, the others IN_PARALLEL at a time.
 
-        So an outage costs what it costs one request, or what is under way. Whoever has
-        left the calling thread has left these too.
+        So an outage costs one request, or those in flight. These threads are abandoned with the calling one.
         """
         results = [ask(item) for item in items[:1]]
         if len(items) < 2:
@@ -116,32 +115,32 @@ class Client:
             pool.shutdown(cancel_futures=True)
 
     def server_now(self) -> datetime:
-        """Return the time by HubSpot's clock; the local one as long as HubSpot's is not known."""
+        """Return the time by HubSpot's clock, or the local time until that is known."""
         return self._clock.now()
 
     @property
     def started_at(self) -> datetime | None:
-        """When the pass began, by HubSpot's clock; known from its first answer on."""
+        """Return the start of the pass by HubSpot's clock. None before the first answer."""
         return self._clock.started_at
 
     def search(self, object_type: str, body: dict[str, Any]) -> Any:
-        """Return {total, results, paging}; at most 200 rows (HubSpot search, 2026-03)."""
+        """Return {total, results, paging} with at most 200 rows (HubSpot search, 2026-03)."""
         request = Request(f"{object_type} search", scope=SCOPES[object_type], search=True, exempt=True)
         return self._ask(request, lambda wire: wire.search(object_type, body))
 
     def latest_emails(self) -> Any:
-        """Return the emails modified last, with subject and headers: a sample, whatever is being read."""
+        """Return the emails modified last, with subject and headers, as a sample."""
         names = ("hs_email_subject", "hs_email_headers")
         return self.search("emails", search_body([], TIME, SAMPLE, names, direction="DESCENDING"))["results"]
 
     def batch_read(self, object_type: str, ids: Sequence[str], properties: Sequence[str]) -> Any:
-        """Return the rows of at most 100 ids; what HubSpot does not find is not among them (207)."""
+        """Return the rows of at most 100 ids, without those that HubSpot does not find (207)."""
         body = {"properties": list(properties), "inputs": [{"id": each} for each in ids]}
         request = Request(f"{object_type} batch read", scope=SCOPES[object_type], batch=True)
         return self._ask(request, lambda wire: wire.batch_read(object_type, body))["results"]
 
     def associations(self, from_type: str, to_type: str, inputs: Sequence[dict[str, str]]) -> Any:
-        """Return {from, to, paging} rows of at most 1,000 inputs; an input without any is not among them (207)."""
+        """Return {from, to, paging} rows of at most 1,000 inputs, without inputs that have none (207)."""
         request = Request(f"associations {from_type} to {to_type}", scope=SCOPES[to_type], exempt=True, batch=True)
         return self._ask(request, lambda wire: wire.associations(from_type, to_type, {"inputs": list(inputs)}))[
             "results"
@@ -153,25 +152,26 @@ class Client:
         return self._ask(Request("owners", scope=OWNERS_READ), lambda wire: wire.owners(**query))
 
     def dispositions(self) -> Any:
-        """Return [{id, label}], or None when the portal refuses (v1: unsupported after September 2027)."""
+        """Return [{id, label}], or None if the portal refuses (v1: unsupported after September 2027)."""
         request = Request("dispositions", expects="list", tolerated=UNLABELLED, optional=True)
         return self._get(request, "/calling/v1/dispositions")
 
     def options(self, object_type: str, name: str) -> Any:
-        """Return a property's {options}, or None when the portal refuses."""
+        """Return a property's {options}, or None if the portal refuses."""
         request = Request(f"property {name}", expects="object", tolerated=UNLABELLED, optional=True)
         return self._get(request, f"/crm/properties/{{version}}/{object_type}/{name}")
 
     def account(self) -> Any:
-        """Return the portal's {portalId, timeZone}, or None when it refuses."""
+        """Return the portal's {portalId, timeZone}, or None if it refuses."""
         return self._get(Request("account-info", expects="object", tolerated=UNTOLD), "/account-info/{version}/details")
 
     def daily_usage(self) -> Any:
-        """Return {results} of today's use of private apps, or None when the portal refuses."""
+        """Return {results} of today's use of private apps, or None if the portal refuses."""
         path = "/account-info/{version}/api-usage/daily/private-apps"
         return self._get(Request("daily usage", tolerated=UNTOLD), path)
 
     def close(self) -> None:
+        """Close the connection."""
         if self._wire is not None:
             self._wire.close()
             self._wire = None
@@ -200,9 +200,9 @@ class Client:
             self._sleep(outcome.wait_s or 0.0)
 
     def _pace(self, request: Request) -> None:
-        """Wait for the request's turn; a pass that is to end hears of it here, before each request.
+        """Wait for the request's turn. Stopped if the pass is to end.
 
-        If HubSpot's clock is in doubt, the second request of the pass waits until its Date can tell.
+        If HubSpot's clock is in doubt, the second request of the pass waits until its Date can resolve it.
         """
         limiter = self._spacing if request.search else None if request.exempt else self._rolling
         with self._lock:
@@ -210,7 +210,7 @@ class Client:
         self._sleep(max(wait_s, self._clock.spacing_s()))
 
     def _sleep(self, seconds: float) -> None:
-        """Wait; Stopped when the pass is to end or this thread is left: no long wait holds up whoever leaves it."""
+        """Wait. Stopped if the pass is to end or this thread is abandoned, even during a long wait."""
         abandoned: Future[None] | None = getattr(self._thread, "abandoned", None)
         if abandoned is None or (seconds <= BRIEF_S and not abandoned.done()):
             self._context.sleep(seconds)
@@ -238,7 +238,7 @@ class Client:
         with self._lock:
             if self._wire is None:
                 token = self.token()
-                from connectors.hubspot.wire import Wire  # the SDK costs 0.2 s and 20 MB: only who reads pays
+                from connectors.hubspot.wire import Wire  # the SDK costs 0.2 s and 20 MB
                 from syncd.http.tls import Trust
 
                 place = f"sources.{self._context.source}"
@@ -252,7 +252,7 @@ class Client:
             return self._wire
 
     def _learn(self, answer: Response, *, local_start: datetime, elapsed_s: float) -> None:
-        """Take HubSpot's clock and limit from an answer's headers."""
+        """Learn HubSpot's clock and rate limit from an answer's headers."""
         self._clock.learn(answer.headers, local_start=local_start, elapsed_s=elapsed_s)
         maximum, interval = (
             answer.headers.get(f"x-hubspot-ratelimit-{name}", "") for name in ("max", "interval-milliseconds")
@@ -279,7 +279,7 @@ class Client:
 def _run(future: "Future[None]", act: Callable[[], None]) -> None:
     try:
         act()
-    except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+    except BaseException as error:  # noqa: BLE001 - raised again by the waiting thread
         future.set_exception(error)
     else:
         future.set_result(None)

@@ -1,4 +1,4 @@
-"""What a HubSpot source's table may hold."""
+"""Define the configuration keys of a HubSpot source."""
 
 from pydantic import Field, field_validator
 

@@ -1,4 +1,4 @@
-"""HubSpot's ids and its lists of them; pure, and nothing here raises."""
+"""Parse HubSpot's ids and lists of ids. Pure, and nothing here raises."""
 
 from typing import Any
 
@@ -14,10 +14,10 @@ def ids(value: Any) -> list[str]:
 
 
 def is_id(written: str) -> bool:
-    """Say whether a text can be an id; HubSpot refuses a whole batch for one that cannot."""
+    """Tell whether a text can be an id. HubSpot refuses a whole batch for one that cannot."""
     return written.isascii() and written.isdecimal() and len(written) <= DIGITS_MOST
 
 
 def by_number(crm_id: str) -> tuple[int, str]:
-    """Order ids as numbers, which they are."""
+    """Return a sort key that orders ids as numbers."""
     return (int(crm_id) if is_id(crm_id) else 0, crm_id)

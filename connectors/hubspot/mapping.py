@@ -1,7 +1,6 @@
-"""What a HubSpot record says, in syncd's words (design section 5); pure.
+"""Map HubSpot records to drafts (design section 5). Pure.
 
-`properties` are those that the connector asks for, and no others: no bodies, no
-recordings, no phone numbers of calls.
+`properties` holds only what the connector requests: no bodies, no recordings, no phone numbers of calls.
 """
 
 from collections.abc import Mapping
@@ -56,7 +55,7 @@ EMAIL_DIRECTIONS: dict[str | None, Direction] = {"EMAIL": "outbound", "INCOMING_
 
 
 def call(record: Record) -> Draft:
-    """Say what a call means."""
+    """Return a call's draft. Unreadable if the record has no properties."""
     properties = _properties(record)
     related = record.related
     created_at = _created_at(record, properties)
@@ -79,7 +78,7 @@ def call(record: Record) -> Draft:
 
 
 def email(record: Record) -> Draft:
-    """Say what an email means."""
+    """Return an email's draft. Unreadable if the record has no properties."""
     properties = _properties(record)
     related = record.related
     created_at = _created_at(record, properties)
@@ -106,7 +105,7 @@ def email(record: Record) -> Draft:
 
 
 def contact(row: Mapping[str, Any], *, department: str, seniority: str | None) -> tuple[Person, str | None]:
-    """Return a contact without its company, and that company's id; `department` is a property's name or ""."""
+    """Return a contact without its company, and that company's id. `department` is a property's name or ""."""
     properties: Properties = row["properties"] if isinstance(row.get("properties"), dict) else {}
     person = Person(
         email=parse_text(properties.get("email")),
@@ -122,7 +121,7 @@ def contact(row: Mapping[str, Any], *, department: str, seniority: str | None) -
 
 
 def company(row: Mapping[str, Any]) -> Company:
-    """Return a company; its domains are candidates in order."""
+    """Return a company. Its domains are candidates, in order."""
     properties: Properties = row["properties"] if isinstance(row.get("properties"), dict) else {}
     domains = (
         parse_text(properties.get("domain")),
@@ -133,7 +132,7 @@ def company(row: Mapping[str, Any]) -> Company:
 
 
 def owner(row: Mapping[str, Any]) -> Owner:
-    """Return an owner; names are cleared when one leaves, the address is kept (seen)."""
+    """Return an owner. When one leaves, HubSpot clears the name and keeps the address (seen)."""
     return Owner(
         crm_id=str(row["id"]),
         email=parse_text(row.get("email")),
@@ -161,7 +160,7 @@ def _minutes(milliseconds: Any) -> float | None:
 
 
 def names_somebody(headers: str) -> bool:
-    """Say whether the text of hs_email_headers names anybody; what is no JSON may, so it does."""
+    """Tell whether the text of hs_email_headers names a person. Text that is not JSON might, so it counts."""
     if len(headers) > HEADERS_MOST:
         return True
     try:
@@ -172,7 +171,7 @@ def names_somebody(headers: str) -> bool:
 
 
 def _headers(written: Any) -> Mapping[str, Any]:
-    """Read the JSON of hs_email_headers; nothing where it is missing, redacted, broken or out of all proportion."""
+    """Parse the JSON of hs_email_headers. Empty if it is missing, redacted, invalid or too long."""
     if isinstance(written, str):
         try:
             written = bodies.parse(written) if len(written) <= HEADERS_MOST else None
@@ -182,7 +181,7 @@ def _headers(written: Any) -> Mapping[str, Any]:
 
 
 def _sender(headers: Mapping[str, Any], properties: Properties) -> Person | None:
-    """Return who an email is from: `from.email` of the headers may be null, then `sender` is who submitted it."""
+    """Return an email's sender. If `from.email` of the headers is null, `sender` is the person who submitted it."""
     person = _person(headers.get("from")) or _person(headers.get("sender"))
     if person is not None:
         return person
@@ -207,7 +206,7 @@ def _receivers(headers: Mapping[str, Any], properties: Properties) -> list[Perso
 
 
 def _person(entry: Any) -> Person | None:
-    """Return a person of the headers; None where there is no address."""
+    """Return a person of the headers. None if there is no address."""
     if not isinstance(entry, dict):
         return None
     address = parse_text(entry.get("email"))

@@ -1,4 +1,4 @@
-"""Follow a chain of `after`, each of which names the next page; it ends, whatever HubSpot answers. Pure."""
+"""Follow page tokens (`after`) to the last page, within a bound. Pure."""
 
 from typing import Any
 
@@ -11,16 +11,16 @@ AFTER_MOST = 1_000  # characters
 
 
 class Chain:
-    """The pages of one list; `name` stands in messages."""
+    """Follow the pages of one list. `name` is for messages."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._seen: set[str] = set()
 
     def next(self, page: Any) -> str | None:
-        """Return the `after` of the page that follows; None if `page` is the last.
+        """Return the page token of the next page. None if `page` is the last.
 
-        Malformed if that page was there before, or would be one more than MOST_PAGES.
+        Malformed if that page was read before, or exceeds MOST_PAGES.
         """
         after = parse_text(dig(page, "paging", "next", "after"))
         if after is None:

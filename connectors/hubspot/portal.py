@@ -1,7 +1,6 @@
-"""What belongs to the portal as a whole and changes seldom: its id, its people, its labels.
+"""Cache the portal's id, owners and labels, which seldom change.
 
-All of it is kept in the store, because a pass by cron is a new process: an idle pass
-asks for none of it.
+All of it is kept in the store, because a pass by cron is a new process. An idle pass requests none of it.
 """
 
 import hashlib
@@ -32,7 +31,7 @@ T = TypeVar("T")
 
 
 class CachedTable(Generic[T]):
-    """A table of the portal: from the store while it is fresh, asked once a pass at most."""
+    """Cache one table of the portal in the store. It is requested at most once a pass."""
 
     def __init__(
         self,
@@ -53,30 +52,30 @@ class CachedTable(Generic[T]):
         self._table: dict[str, T] | None = None
         self._asked = False  # in this pass
         self._expired = False
-        self._refusable = refusable  # an empty table means that the portal refuses it
-        self._otherwise = otherwise  # a optional: what holds while it cannot be had; None: the pass cannot do without
+        self._refusable = refusable  # an empty table means that the portal refuses to show it
+        self._otherwise = otherwise  # used if the table cannot be read; None: the pass needs it
 
     def get(self, crm_id: str) -> T | None:
-        """Return an entry; an unknown one is asked for, once a pass."""
+        """Return an entry. If it is unknown, the table is requested, once a pass."""
         if self._table is None:
             self._table = self._load(max_age=KEEP)
-        refused = self._refusable and not self._table  # and believed as long as it is kept
+        refused = self._refusable and not self._table  # and that answer is believed as long as it is kept
         if self._table is None or self._expired or (crm_id not in self._table and not refused):
             self.refresh()
         return (self._table or {}).get(crm_id)
 
     def expire(self) -> None:
-        """Believe nothing that was not asked for in this pass."""
+        """Ignore everything that was not requested in this pass."""
         self._expired = True
 
     def refresh(self) -> None:
-        """Ask anew, unless that was done in this pass; what could not be had is not kept: the next pass asks again."""
+        """Request the table, unless this pass has done so. A failure is not kept: the next pass tries again."""
         if self._asked:
             return
         try:
             self._table = self._ask()
         except Unavailable as error:
-            if self._otherwise is None or error.pause_until is not None:  # HubSpot asked to be left alone
+            if self._otherwise is None or error.pause_until is not None:  # HubSpot asked for a pause
                 raise
             known = self.known()
             self._table, self._asked = dict(self._otherwise if known is None else known), True
@@ -85,7 +84,7 @@ class CachedTable(Generic[T]):
         self._store.put(self._key, {crm_id: self._pack(entry) for crm_id, entry in self._table.items()})
 
     def known(self) -> Mapping[str, T] | None:
-        """Return the table as far as it is known, however old; None: it was never asked for."""
+        """Return the table as far as known, however old. None if it was never requested."""
         return self._table if self._table is not None else self._load(max_age=None)
 
     def _load(self, *, max_age: timedelta | None) -> dict[str, T] | None:
@@ -94,7 +93,7 @@ class CachedTable(Generic[T]):
 
 
 class Portal:
-    """One portal's identity, owners and labels."""
+    """Hold one portal's identity, owners and labels."""
 
     def __init__(self, client: Client, store: Store, *, base_url: str) -> None:
         self._client = client
@@ -109,7 +108,7 @@ class Portal:
         )
 
     def identity(self) -> str | None:
-        """Return the portal's id, from the store where the token is the one that it was asked with."""
+        """Return the portal's id, from the store if the token is unchanged. None if the portal does not say."""
         key = hashlib.sha256(f"{self._base_url}\n{self._client.token()}".encode()).hexdigest()[:16]
         for max_age in (None, KEEP):  # a refusal is believed for a day: the key may be granted more tomorrow
             kept = self._store.get("identity", max_age=max_age)
@@ -121,16 +120,16 @@ class Portal:
         return portal
 
     def owner(self, crm_id: str) -> Owner:
-        """Return an owner, active or gone; one that HubSpot does not list has no address."""
+        """Return an owner, active or archived. One that HubSpot does not list has no address."""
         return self.owners.get(crm_id) or Owner(crm_id=crm_id, email=None)
 
     def renew(self) -> None:
-        """Have owners and labels asked anew, once a pass, when next they are needed."""
+        """Make owners and labels be requested again, once a pass, when they are next needed."""
         for kept in (self.owners, self.dispositions, self.seniorities):
             kept.expire()
 
     def _ask_owners(self) -> dict[str, Owner]:
-        """Read active and archived owners; whoever is in both is active."""
+        """Read active and archived owners. One that is in both lists is active."""
         everyone = [*self._owners(archived=True), *self._owners(archived=False)]
         return {str(owner.crm_id): owner for owner in everyone}
 
@@ -148,7 +147,7 @@ class Portal:
                 return owners
 
     def _ask_dispositions(self) -> dict[str, str]:
-        """Read the portal's labels of call outcomes: from their own endpoint, else from the property's options."""
+        """Read the labels of call outcomes from their own endpoint, otherwise from the property's options."""
         rows = self._client.dispositions()
         labels = _labels(rows, "id") if rows is not None else {}
         return labels or self._options("calls", "hs_call_disposition") or dict(DISPOSITIONS)
@@ -162,7 +161,7 @@ class Portal:
 
 
 def zone_of(store: Store) -> str | None:
-    """Return the portal's time zone, where an earlier identity told it."""
+    """Return the portal's time zone, if an earlier identity named it."""
     return parse_text(dig(store.get("identity"), "zone"))
 
 

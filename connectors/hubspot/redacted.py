@@ -1,8 +1,7 @@
-"""Tell an email that HubSpot redacts from one that has no subject.
+"""Distinguish an email that HubSpot redacts from one without a subject.
 
-Without the scope sales-email-read HubSpot answers 200 and hides subject and headers
-(changelog, 2019). One email that lacks both proves nothing, so its neighbours and, if
-they lack them as well, the latest emails of the portal are looked at.
+Without the scope sales-email-read HubSpot answers 200 and hides subject and headers (changelog, 2019). One email that
+lacks both proves nothing. So its neighbours decide or, if they lack them as well, the latest emails of the portal.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -26,7 +25,7 @@ Row = Mapping[str, Any]
 
 
 class Redaction:
-    """Decide which emails are redacted; one object for a pass, with what the last pass knew in the store."""
+    """Decide which emails are redacted. One object serves one pass. The store holds the last pass's finding."""
 
     def __init__(self, client: Client, store: Store, monotonic: Callable[[], float]) -> None:
         self._client = client
@@ -36,7 +35,7 @@ class Redaction:
         self._error: SyncdError | None = None
 
     def of(self, rows: Sequence[tuple[Ref, Row]]) -> tuple[Collection[str], SyncdError | None]:
-        """Return the ids of `rows` that are redacted, and why content cannot be seen by the end of them.
+        """Return the redacted ids of `rows`, and the error if content is hidden at their end.
 
         Emails without content between two that have it are sent as they are. Those at either end may have
         been read before a scope was granted, or after it was lost. Without rows only what is known counts,
@@ -53,7 +52,7 @@ class Redaction:
         return {ref.crm_id for ref, _ in held}, error
 
     def _ask(self, doubtful: int) -> SyncdError | None:
-        """Return why the latest emails show no content; None if one of them does.
+        """Return the error if the latest emails show no content. None if one of them does.
 
         One request a pass, unless the pass lasts. A good sample says little once as many emails as it held
         show no content: it is then taken again.
@@ -70,13 +69,13 @@ class Redaction:
             return error
         except Unavailable as error:
             if error.pause_until is not None:
-                raise  # HubSpot asked to be left alone
-            return error  # not known: what shows no content is held, for sending it could not be undone
+                raise  # HubSpot asked for a pause
+            return error  # unknown: emails without content are held, because sending cannot be undone
         return None if any(map(is_readable, rows)) else redacted()
 
 
 def is_readable(row: Any) -> bool:
-    """Say whether an email shows a subject, or headers that name somebody or cannot be read."""
+    """Tell whether an email shows a subject, or headers that name a person or cannot be parsed."""
     subject, headers = CONTENT
     if parse_text(dig(row, "properties", subject)):
         return True

@@ -1,7 +1,7 @@
-"""What belongs to calls and emails: their contacts, companies, owners and labels, read by the batch.
+"""Add contacts, companies, owners and labels to calls and emails, read in batches.
 
-1,000 new calls with 300 contacts and 150 companies cost 2 + 3 + 2 requests here. What
-was read is cached, bounded and compact: a contact is a Person, shared by its calls.
+1,000 new calls with 300 contacts and 150 companies cost 2 + 3 + 2 requests here. The caches are bounded and compact:
+a contact is one Person, shared by its calls.
 """
 
 from collections import OrderedDict
@@ -25,19 +25,19 @@ T = TypeVar("T")
 
 ASSOCIATION_INPUTS = 1_000  # a request (HubSpot changelog, 2025-02-10)
 BATCH_INPUTS = 100  # a batch read (docs, 2026-03)
-SURE = "1"  # an id that HubSpot takes, whether or not there is such a record
-CACHED = 5_000  # entries a cache; a contact takes about 1 kB
+SURE = "1"  # an id that HubSpot accepts, whether or not the record exists
+CACHED = 5_000  # entries per cache; a contact takes about 1 kB
 
 
 class Cache(Generic[T]):
-    """The entries used last, up to a bound; None: HubSpot has no such record."""
+    """Keep the entries used last, up to a bound. None: HubSpot has no such record."""
 
     def __init__(self, bound: int = CACHED) -> None:
         self._bound = bound
         self._entries: OrderedDict[str, T | None] = OrderedDict()
 
     def fill(self, wanted: Iterable[str], read: Callable[[Sequence[str]], Mapping[str, T]]) -> dict[str, T]:
-        """Return the entries of `wanted`, having read those that are not here; what does not exist is left out."""
+        """Return the entries of `wanted`, reading the missing ones. Ids without a record are left out."""
         wanted = list(dict.fromkeys(wanted))
         here = {crm_id: self._entries[crm_id] for crm_id in wanted if crm_id in self._entries}
         missing = [crm_id for crm_id in wanted if crm_id not in here]
@@ -52,13 +52,13 @@ class Cache(Generic[T]):
         return {crm_id: entry for crm_id, entry in here.items() if entry is not None}
 
     def put(self, crm_id: str, entry: T) -> None:
-        """Replace an entry, if it is still here."""
+        """Replace an entry, if it is still cached."""
         if crm_id in self._entries:
             self._entries[crm_id] = entry
 
 
 class Related:
-    """Hydrate records; one object for a stretch in which the caches may be believed."""
+    """Hydrate records. Make one object per pass or look-up, because its caches never expire."""
 
     def __init__(self, client: Client, portal: Portal, *, department: str = "") -> None:
         self._client = client
@@ -66,10 +66,10 @@ class Related:
         self._department = department
         self._contacts: Cache[tuple[Person, str | None]] = Cache()
         self._companies: Cache[Company] = Cache()
-        self._taken: set[str] = set()  # queries of which HubSpot has taken one
+        self._taken: set[str] = set()  # names of queries that HubSpot has accepted once
 
     def hydrate(self, object_type: str, rows: Sequence[tuple[Ref, Row]]) -> list[Record]:
-        """Return the records of `rows`, in their order, with everything that normalize needs."""
+        """Return the records of `rows`, in their order, with all that normalize needs."""
         crm_ids = [ref.crm_id for ref, _ in rows]
         contact_ids = self._associated(object_type, "contacts", crm_ids)
         company_ids = self._associated(object_type, "companies", crm_ids)
@@ -94,7 +94,7 @@ class Related:
         return records
 
     def _associated(self, object_type: str, to_type: str, crm_ids: Sequence[str]) -> dict[str, list[str]]:
-        """Return each record's associated ids, ascending; a record without any is left out."""
+        """Return each record's associated ids, ascending. A record without any is left out."""
         found: dict[str, set[str]] = {}
         crm_ids = list(filter(is_id, crm_ids))
         for start in range(0, len(crm_ids), ASSOCIATION_INPUTS):
@@ -120,7 +120,7 @@ class Related:
         return {crm_id: _ascending(targets) for crm_id, targets in found.items() if targets}
 
     def _people(self, contact_ids: set[str], company_ids: set[str]) -> tuple[dict[str, Person], dict[str, Company]]:
-        """Read contacts, then companies: the activities' own and the contacts' in one round."""
+        """Read contacts, then the companies of activities and contacts together."""
         contacts = self._contacts.fill(sorted(contact_ids), self._read_contacts)
         theirs = {company_id for _, company_id in contacts.values() if company_id}
         companies = self._companies.fill(sorted(company_ids | theirs), self._read_companies)
@@ -128,7 +128,7 @@ class Related:
         for crm_id, (person, company_id) in contacts.items():
             if company_id and company_id in companies:
                 person = replace(person, company=companies[company_id])
-                self._contacts.put(crm_id, (person, None))  # whole from now on: its other records share it
+                self._contacts.put(crm_id, (person, None))  # complete from now on, for all records that share it
             people[crm_id] = person
         return people, companies
 
@@ -146,9 +146,9 @@ class Related:
         }
 
     def read(self, object_type: str, crm_ids: Sequence[str], properties: Sequence[str]) -> dict[str, Row]:
-        """Return the rows of `crm_ids`, as they stand now; what HubSpot does not find is left out.
+        """Return the current rows of `crm_ids`, without those that HubSpot does not find.
 
-        A value that is no id (a callee's, a contact's company) is not asked for.
+        A value that is not an id (a callee's, a contact's company) is not requested.
         """
         crm_ids = list(filter(is_id, crm_ids))
         batches = [crm_ids[start : start + BATCH_INPUTS] for start in range(0, len(crm_ids), BATCH_INPUTS)]
@@ -165,11 +165,10 @@ class Related:
         return found
 
     def _each(self, name: str, inputs: Sequence[T], ask: Callable[[Sequence[T]], list[Row]], *, sure: T) -> list[Row]:
-        """Return the rows of `inputs`; a refused query is halved until the bad ids stand alone: those have none.
+        """Return the rows of `inputs`. A refused query is halved until the bad ids stand alone, and those have no row.
 
-        One bad id costs about 2 log2(n) requests more. Before an id is blamed HubSpot must
-        have taken a query of this name in this stretch, `sure` if nothing else: where
-        it refuses them all, the query is at fault and no record is absent.
+        One bad id costs about 2 log2(n) requests more. An id is blamed only if HubSpot has accepted a query of this
+        name, at least one for `sure`. If it refuses them all, the query is wrong and no record is missing.
         """
         try:
             rows = ask(inputs)
@@ -202,7 +201,7 @@ class Related:
 
 
 def reconcile(asked: Sequence[str], rows: Iterable[Row]) -> dict[str, Row]:
-    """Return rows by the id that was asked for: a merged record comes under its winner's, which lists it."""
+    """Return rows by the requested id. A merged record arrives under the winner's id, which lists it."""
     found: dict[str, Row] = {}
     for row in rows:
         crm_id = parse_text(row.get("id"))
@@ -214,7 +213,7 @@ def reconcile(asked: Sequence[str], rows: Iterable[Row]) -> dict[str, Row]:
 
 
 def _targets(row: Row) -> Iterable[str]:
-    """Return an association row's ids; integers in practice, strings in the specification (Airbyte)."""
+    """Return an association row's ids: integers in practice, strings in the specification (Airbyte)."""
     targets = row.get("to")
     found = [parse_text(dig(each, "toObjectId")) for each in targets] if isinstance(targets, list) else ()
     return filter(None, found)

@@ -1,10 +1,10 @@
-"""What an answer of HubSpot's means for what is done next; pure.
+"""Decide whether to use, retry or give up an answer of HubSpot's. Pure.
 
-answer ──► content    2xx with the JSON that was expected
-       └─► Fault      wait and try again · give up for this pass · stay away for longer
+answer ──► content    2xx with the expected JSON
+       └─► Failure    wait and retry · give up for this pass · pause for longer
 
-Messages name the endpoint, the status and HubSpot's category: never an id, a value,
-a token or a text of HubSpot's, which may quote what was asked.
+Messages name the endpoint, the status and HubSpot's category. They never hold an id, a value, a token or HubSpot's own
+text, which may quote the request.
 """
 
 import re
@@ -28,52 +28,52 @@ from syncd.http.response import (
     retry_after,
 )
 
-RETRY_AFTER_MAX_S = 120  # of a 429 or 5xx: larger values were milliseconds or mistakes (HubSpot forum, Airbyte)
+RETRY_AFTER_MAX_S = 120  # of a 429 or 5xx; larger values were milliseconds or mistakes (HubSpot forum, Airbyte)
 MIGRATION_MAX_S = 86_400  # 477: typically up to a day (HubSpot error handling page)
 SCOPES_MOST = 20  # that a message names
 HOUR_S = 3_600  # a daily limit in a portal of unknown time zone
-# What an entry of a 207's errors says for good: there is no such item (recorded), or its id is none
+# Permanent errors in a 207: there is no such item (recorded), or its id is invalid
 ABSENT = frozenset({"OBJECT_NOT_FOUND", "VALIDATION_ERROR"})
 UNASSOCIATED = "NO_ASSOCIATIONS_FOUND"
-# Of a limit we see only that it was reached: by ourselves, by another syncd or by somebody else.
+# HubSpot does not say who used up a limit.
 SHARED = "everything that uses the portal shares it: this syncd, other syncds and other integrations"
-CHANGED = "a proxy in between, or HubSpot has changed it: look for a newer syncd, or report it"
+CHANGED = "a proxy may have changed the answer, or HubSpot its API: upgrade syncd, or report this"
 
 Shape = Literal["results", "list", "object"]
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked, as far as pace and messages care."""
+    """Describe a request, for the rate limits and messages."""
 
-    name: str  # e.g. calls search; stands in messages
+    name: str  # e.g. calls search, for messages
     expects: Shape = "results"
-    scope: str = ""  # what it needs, where HubSpot's refusal names none
-    search: bool = False  # has the per-second limit
+    scope: str = ""  # that it needs, if HubSpot's refusal names none
+    search: bool = False  # the per-second limit applies
     exempt: bool = False  # outside the ten-second limit: search and associations (HubSpot's spec, 2026-03)
-    batch: bool = False  # answered item by item: a 207 tells which failed, and why
-    tolerated: frozenset[int] = frozenset()  # refusals that mean "not for you", and are no error
-    optional: bool = False  # one can do without it: tried once, and its outage keeps nobody away
+    batch: bool = False  # answered item by item: a 207 says which failed, and why
+    tolerated: frozenset[int] = frozenset()  # refusals that are not errors
+    optional: bool = False  # not essential: tried once, and its outage causes no pause
 
 
 class QueryRefused(Unavailable):
-    """HubSpot finds fault with what was asked (400, VALIDATION_ERROR): with the query, or with one id in it."""
+    """Report that HubSpot rejects the query or one id in it (400, VALIDATION_ERROR)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """The circumstances of an answer."""
+    """Hold the circumstances of an answer."""
 
     number: int  # from 1
     now: datetime  # aware UTC, HubSpot's clock
-    zone: str | None = None  # the portal's time zone, where known
+    zone: str | None = None  # the portal's time zone, if known
     jitter: float = 0.0  # from 0 up to 1
     version: str = ""  # of the API, for messages
-    token: str = ""  # where the token stands: its reference, never itself
+    token: str = ""  # the reference to the token, never the token
 
 
 def interpret(request: Request, answer: Response | TransportError, attempt: Attempt) -> Any | Failure:
-    """Return the content of a good answer, else what is wrong with it."""
+    """Return the content of a good answer, otherwise the failure."""
     if isinstance(answer, TransportError):
         kind = Malformed if answer.malformed else Unavailable
         lost = kind(f"HubSpot, {request.name}: {answer}", hint=answer.hint)
@@ -92,7 +92,7 @@ def interpret(request: Request, answer: Response | TransportError, attempt: Atte
 
 
 def parse_error(body: bytes) -> Mapping[str, Any] | None:
-    """Return HubSpot's error object; None for HTML and other strangers'. Every field of it is optional."""
+    """Return HubSpot's error object, all fields of which are optional. None if it is not HubSpot's JSON."""
     try:
         found = bodies.parse(body)
     except bodies.NotJson:
@@ -107,7 +107,7 @@ def _content(request: Request, answer: Response, attempt: Attempt) -> Any | Fail
         return Failure(
             Malformed(
                 f"HubSpot, {request.name}: the answer ({answer.status}) {error}",
-                hint="maintenance, or a proxy in between that answers instead of HubSpot",
+                hint="HubSpot may be in maintenance, or a proxy may have answered",
             ),
             wait_s=backoff_s(attempt.number, attempt.jitter),
         )
@@ -130,10 +130,9 @@ def _content(request: Request, answer: Response, attempt: Attempt) -> Any | Fail
 
 
 def _partial(request: Request, answer: Response, content: Any, attempt: Attempt) -> Failure | None:
-    """Tell a 207 that could not read everything from one that read everything there is.
+    """Return the failure of a 207 that lacks items for a temporary reason. None if it is complete.
 
-    What is missing for a passing reason is not absent: who took it for that would send
-    an activity without its people, for good.
+    Such items exist. If they counted as absent, an activity would be sent without its people, for good.
     """
     if not request.batch:
         return None
@@ -144,8 +143,8 @@ def _partial(request: Request, answer: Response, content: Any, attempt: Attempt)
         return None
     category = next(filter(None, (_category(entry) for entry in passing if isinstance(entry, dict))), "")
     error = Unavailable(
-        f"HubSpot answered a part only: {request.name} ({answer.status}{f', {category}' if category else ''})",
-        hint="nothing to do where it passes; see https://status.hubspot.com",
+        f"HubSpot answered only a part: {request.name} ({answer.status}{f', {category}' if category else ''})",
+        hint="nothing to do if it passes; see https://status.hubspot.com",
     )
     return _later(error, answer, attempt, default_s=backoff_s(attempt.number, attempt.jitter))
 
@@ -157,7 +156,7 @@ def _is_permanent(entry: Any) -> bool:
 
 
 def _too_many(request: Request, answer: Response, error: Mapping[str, Any] | None, attempt: Attempt) -> Failure:
-    """Tell the three limits apart: a search's 429 comes without policyName (recorded), so its message counts too."""
+    """Distinguish the three limits. A search's 429 has no policyName (recorded), so its message counts too."""
     said = f"{(error or {}).get('policyName')} {(error or {}).get('message')}".lower()
     if "daily" in said:
         return Failure(
@@ -176,7 +175,7 @@ def _too_many(request: Request, answer: Response, error: Mapping[str, Any] | Non
     return _later(
         Unavailable(
             f"HubSpot, {request.name}: the {which} was reached (429)",
-            hint=f"{SHARED}; where it lasts, lower search_per_second of each syncd that reads this portal",
+            hint=f"{SHARED}; if this persists, lower search_per_second of each syncd that reads this portal",
         ),
         answer,
         attempt,
@@ -196,7 +195,7 @@ def _outage(request: Request, answer: Response, _error: Mapping[str, Any] | None
 
 def _locked(request: Request, answer: Response, _error: Mapping[str, Any] | None, attempt: Attempt) -> Failure:
     error = Unavailable(
-        f"HubSpot, {request.name}: locked (423)", hint="nothing to do: HubSpot works on the portal itself"
+        f"HubSpot, {request.name}: locked (423)", hint="nothing to do: HubSpot is working on the portal"
     )
     return _later(error, answer, attempt, default_s=2.0)
 
@@ -205,7 +204,7 @@ def _migrating(request: Request, answer: Response, _error: Mapping[str, Any] | N
     wait_s = min(retry_after(answer.headers, now=attempt.now) or 0.0, MIGRATION_MAX_S)
     error = Unavailable(
         f"HubSpot, {request.name}: the portal is being moved to another data centre (477)",
-        hint="nothing to do: it goes on when HubSpot is done",
+        hint="nothing to do: syncd continues when HubSpot is done",
     )
     if wait_s >= PAUSE_S:
         return Failure(error, pause_s=wait_s)
@@ -230,13 +229,13 @@ def _malformed_token(
     return Failure(
         Unauthorized(
             f"HubSpot, {request.name}: the access token is malformed (530)",
-            hint=f"copy it whole, without quotes: it begins with pat-; access_token points to {attempt.token}",
+            hint=f"copy it completely, without quotes: it begins with pat-; access_token points to {attempt.token}",
         )
     )
 
 
 def _forbidden(request: Request, answer: Response, error: Mapping[str, Any] | None, attempt: Attempt) -> Failure:
-    if error is None:  # HubSpot's refusals are JSON: this one is a proxy's or a firewall's
+    if error is None:  # HubSpot refuses in JSON: this is from a proxy or a firewall
         return Failure(
             Unavailable(
                 f"HubSpot, {request.name}: answered {answer.status} without HubSpot's JSON",
@@ -258,7 +257,7 @@ def _forbidden(request: Request, answer: Response, error: Mapping[str, Any] | No
     return Failure(
         Unauthorized(
             f"HubSpot, {request.name}: the token lacks a scope (403): {named}",
-            hint="add it to the service key or private app in HubSpot, then rotate or reinstall where asked",
+            hint="add it to the service key or private app in HubSpot, then rotate or reinstall if asked",
         ),
         refusal=True,
     )
@@ -278,7 +277,7 @@ def _refused(request: Request, answer: Response, error: Mapping[str, Any] | None
     if answer.status < 400:
         return Failure(
             Unavailable(
-                f"HubSpot, {request.name}: sent elsewhere ({answer.status})",
+                f"HubSpot, {request.name}: redirected ({answer.status})",
                 hint="base_url is not HubSpot's API address",
             )
         )
@@ -299,7 +298,7 @@ def _category(error: Mapping[str, Any]) -> str:
 
 
 def _only(pattern: str, value: Any) -> str:
-    """Return a text that can be nothing but what `pattern` says."""
+    """Return `value` if it matches `pattern`, otherwise ""."""
     return value if isinstance(value, str) and re.fullmatch(pattern, value) else ""
 
 
@@ -316,7 +315,7 @@ _RULES = {
 
 
 def missing_scopes(error: Mapping[str, Any]) -> list[str]:
-    """Return the scopes that a 403 names, wherever in the body they stand."""
+    """Return the scopes that a 403 names, anywhere in its body."""
     found: list[str] = []
     waiting: deque[Any] = deque([error])
     while waiting and len(found) < SCOPES_MOST:
@@ -335,7 +334,7 @@ def missing_scopes(error: Mapping[str, Any]) -> list[str]:
 
 
 def until_midnight(now: datetime, zone: str | None) -> float:
-    """Return the seconds to the next midnight in `zone`; an hour where that is not known."""
+    """Return the seconds to the next midnight in `zone`. An hour if the zone is unknown."""
     try:
         local = now.astimezone(ZoneInfo(zone or ""))
     except (ValueError, OSError, ZoneInfoNotFoundError):
@@ -347,7 +346,7 @@ def until_midnight(now: datetime, zone: str | None) -> float:
 def _later(
     error: SyncdError, answer: Response, attempt: Attempt, *, default_s: float, limited: bool = False
 ) -> Failure:
-    """Wait as long as told, at least as long as is sensible; a minute or more is not waited out."""
+    """Wait as told, but at least `default_s`. A minute or more becomes a pause."""
     return honor_retry_after(
         error, answer, now=attempt.now, default_s=default_s, at_most_s=RETRY_AFTER_MAX_S, limited=limited
     )

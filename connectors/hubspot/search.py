@@ -1,11 +1,11 @@
-"""Read a window of modification time by keyset, whatever moves in it meanwhile; pure but for `ask`.
+"""Read a window of modification time by keyset, while its rows move. Pure except for `ask`.
 
     page: GTE lo [LTE hi], ascending by hs_lastmodifieddate ─► next lo ─► …
     instant: EQ lo, hs_object_id GT last, ascending by id   ─► … ─► lo + 1 ms
 
-`after` is never used: a record edited between two pages leaves its place, and whoever
-pages by offset skips its neighbour. So the 10,000 results that a query can page through
-do not matter either (HubSpot, Search the CRM, 2026-03). Repeats are dropped here.
+The page token `after` is never used. A record that is edited between two pages leaves its position, so a reader that
+pages by offset skips its neighbour. The limit of 10,000 results per query (HubSpot, Search the CRM, 2026-03) therefore
+does not matter either. Repeats are dropped here.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -22,26 +22,26 @@ from syncd.fields import from_ms, parse_time, to_ms
 Row = Mapping[str, Any]
 
 ID_MOST = 64  # characters; today's ids have 12 digits
-LIMIT = 200  # rows a search page, the most there is
-LAST = 5  # rows at a page's end of which the earliest is where the next begins
+LIMIT = 200  # rows per search page, the maximum
+LAST = 5  # the next page begins at the earliest of so many rows at a page's end
 FLOOR_MS = 1_000  # a bound of exactly 0 made HubSpot answer 500 (Estuary)
 GROUP = 1_000  # records hydrated at once: one association request takes 1,000 inputs
-GROUP_REFS = 5_000  # refs a page carries at most, when most are known as they stand
+GROUP_REFS = 5_000  # most refs in a page, if the ledger has most of them unchanged
 TIME = "hs_lastmodifieddate"  # of calls, emails and companies; contacts have another
 ID = "hs_object_id"
 
 
 @dataclass(frozen=True, slots=True)
 class SearchPage:
-    """One answer to a search."""
+    """Hold the rows of one search."""
 
     rows: Sequence[tuple[Ref, Row]]
-    more: bool  # there are rows beyond these
+    more: bool  # HubSpot has further rows
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one search brought that was not there before."""
+    """Hold the rows that one search returned for the first time."""
 
     rows: Sequence[tuple[Ref, Row]]
     safe_ms: int  # everything modified before this has been read
@@ -49,7 +49,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Some refs, ascending, and the rows that must be read whole."""
+    """Hold some refs, ascending, and the rows to read in full."""
 
     refs: Sequence[Ref]
     rows: Sequence[tuple[Ref, Row]]
@@ -61,7 +61,7 @@ Ask = Callable[[Sequence[dict[str, str]], str, int], SearchPage]  # filters, sor
 def search_body(
     filters: Sequence[dict[str, str]], sort: str, limit: int, properties: Sequence[str], *, direction: str = "ASCENDING"
 ) -> dict[str, Any]:
-    """Write a search; at most 3,000 characters are taken (docs, 2026-03), this stays under 1,200."""
+    """Return the body of a search. HubSpot accepts 3,000 characters (docs, 2026-03), this stays under 1,200."""
     return {
         "filterGroups": [{"filters": list(filters)}] if filters else [],
         "sorts": [{"propertyName": sort, "direction": direction}] if sort else [],
@@ -77,7 +77,7 @@ def between(lo: int, hi: int | None) -> list[dict[str, str]]:
 
 
 def search_page(answer: Mapping[str, Any], *, otherwise: datetime) -> SearchPage:
-    """Read a search's answer; Malformed when a row has no id. A row without a time gets `otherwise`."""
+    """Parse a search's answer. Malformed if a row has no id. A row without a time gets `otherwise`."""
     rows = [(read_ref(row, otherwise=otherwise), row) for row in answer["results"]]
     total, paging = answer.get("total"), answer.get("paging")
     more = bool(rows) and isinstance(paging, dict) and bool(paging.get("next"))
@@ -85,7 +85,7 @@ def search_page(answer: Mapping[str, Any], *, otherwise: datetime) -> SearchPage
 
 
 def read_ref(row: Row, *, otherwise: datetime) -> Ref:
-    """Return a row's id and modification time, whole milliseconds."""
+    """Return a row's id and modification time, in whole milliseconds. Malformed if it has no id."""
     crm_id, properties = row.get("id"), row.get("properties")
     if not isinstance(crm_id, str | int) or not 0 < len(str(crm_id)) <= ID_MOST:
         raise Malformed("HubSpot answered with a row without an id", hint=CHANGED)
@@ -95,10 +95,10 @@ def read_ref(row: Row, *, otherwise: datetime) -> Ref:
 
 
 def walk(ask: Ask, *, since: int, until: Callable[[], int | None], limit: int = LIMIT) -> Iterator[Step]:
-    """Yield what was modified from `since` to `until`, epoch milliseconds, in steps of a page.
+    """Yield the rows modified from `since` to `until`, epoch milliseconds, page by page.
 
-    `until` may be None before the first answer: that first query has no upper bound.
-    Rows beyond it are dropped, the next pass reads them.
+    `until` may return None before the first answer. In that case the first query has no upper bound. Rows after
+    `until` are dropped, and the next pass reads them.
     """
     lo, hi = since, until()
     seen: set[tuple[str, int]] = set()
@@ -120,10 +120,10 @@ def walk(ask: Ask, *, since: int, until: Callable[[], int | None], limit: int = 
 def _advance(page: SearchPage, *, lo: int, hi: int, end: int, bounded: bool) -> tuple[int, int, bool]:
     """Return the next lo and hi, and whether the instant lo must be drained by id.
 
-    The next page begins not at the last row's time but at the earliest of the last
-    five: an answer may show a property newer than the index it was sorted by, and a row
-    edited just now must not make us jump over its neighbours. Where not one row shows a
-    time within reach (a bulk edit under way), the stretch is halved until it is drained.
+    The next page begins at the earliest time of the last five rows, not at the last row's. An answer may show a
+    property that is newer than the index it was sorted by, and a row edited just now must not make the reader skip
+    its neighbours. If no row shows a time between lo and hi (during a bulk edit), the range is halved until it is
+    drained.
     """
     if not page.more:
         return hi + 1, end, False
@@ -136,7 +136,7 @@ def _advance(page: SearchPage, *, lo: int, hi: int, end: int, bounded: bool) -> 
 
 
 def _drain(ask: Ask, at: int, limit: int) -> Iterator[Sequence[tuple[Ref, Row]]]:
-    """Yield every row of one instant by ascending id: bulk jobs touch tens of thousands at once (airbyte#43317)."""
+    """Yield every row of one instant by ascending id. Bulk jobs edit tens of thousands at once (airbyte#43317)."""
     last = 0
     while True:
         filters = [
@@ -161,10 +161,10 @@ def _fresh(
 
 
 def gather(steps: Iterator[Step], needed: Needed, *, group: int = GROUP, refs: int = GROUP_REFS) -> Iterator[Group]:
-    """Collect steps into groups of exactly `group` rows that are needed, as long as there are so many.
+    """Collect steps into groups of `group` needed rows. The last group may be smaller.
 
-    A group holds no ref that is newer than what is not yet read, not even the last one,
-    should the steps end early; the rows that `needed` waves off leave only their ref behind.
+    No group holds a ref newer than `safe_ms`, not even the last one if the steps end early. Of a row that is not
+    needed, only the ref is kept.
     """
     pool: dict[str, tuple[Ref, Row | None]] = {}
     wanted = safe_ms = 0
@@ -190,9 +190,9 @@ def gather(steps: Iterator[Step], needed: Needed, *, group: int = GROUP, refs: i
 
 
 def _cut(pool: Mapping[str, tuple[Ref, Row | None]], *, safe_ms: int, group: int, refs: int) -> Group | None:
-    """Take a full group off the pool's early end; None when what is safe does not fill one yet.
+    """Return a full group from the pool's early end. None if the safe rows do not fill one yet.
 
-    Refs of the safe instant itself may go: whoever resumes begins at it, not after it.
+    Refs of the safe instant itself are included, because the next read begins at it, not after it.
     """
     taken: list[tuple[Ref, Row | None]] = []
     wanted = 0
