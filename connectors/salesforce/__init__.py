@@ -1,12 +1,11 @@
-"""Salesforce: calls and emails of one org, by SOQL over windows of SystemModstamp.
+"""Read calls and emails of one Salesforce org, by SOQL over windows of SystemModstamp.
 
     reading ──► Related ──► Page                what the engine reads
     (windows,   (contacts, leads,
      locators)   accounts, users)
 
-Calls are closed tasks of subtype Call; emails are EmailMessages, or tasks of subtype
-Email where the org has no EmailMessage. The vendor's client is imported when the first
-request is made, not here: `wire` alone knows it.
+Calls are closed tasks of subtype Call. Emails are EmailMessages, or tasks of subtype Email if the org has no
+EmailMessage. Only `wire` knows the vendor's client. It is imported for the first request.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -39,7 +38,7 @@ T = TypeVar("T")
 
 
 class BadId(Unavailable):
-    """Salesforce takes one of the ids in a query for none."""
+    """Report that Salesforce rejects one of the ids in a query."""
 
 
 class Salesforce:
@@ -54,14 +53,14 @@ class Salesforce:
         self._client = Client(config, context)
         self._org = Org(self._client, context.store, config)
         self._zone = ZoneInfo(config.timezone)
-        self._related: Related | None = None  # of windows: whom one page named, the next need not ask for
+        self._related: Related | None = None  # of windows; caches people from page to page
 
     def identity(self) -> str | None:
-        """Return the org's id: each pass signs in, and is told then."""
+        """Return the org's id, which each sign-in names."""
         return self._client.session().org_id
 
     def fetch(self, stream: str, window: Window) -> Iterator[Page]:
-        """Yield what was modified within `window`; at least one page, which tells the window's end."""
+        """Yield the records modified within `window`, in at least one page, which names the window's end."""
         until = self._until(window)
         self._client.check_quota()
         _, select = self._select(stream)
@@ -86,7 +85,7 @@ class Salesforce:
                 self._client.check_quota()
 
     def fetch_ids(self, stream: str, ids: Sequence[str]) -> Iterator[Page]:
-        """Yield the records of `ids`, archived ones too; their people are asked for anew each time."""
+        """Yield the records of `ids`, archived ones too, past every cache."""
         self._client.check_quota()
         wanted = list(dict.fromkeys(ids))
         readable = [crm_id for crm_id in wanted if soql.is_id(crm_id)]
@@ -101,7 +100,7 @@ class Salesforce:
             yield Page((), (), missing=missing)
 
     def normalize(self, stream: str, record: Record) -> Draft | None:
-        """Say what a task or an email message means; None for drafts, open tasks and heads of series."""
+        """Return the draft of a task or email message. None for email drafts, open tasks and heads of series."""
         if stream == CALLS:
             return mapping.call(record, zone=self._zone, occurred_at_field=self._config.occurred_at_field)
         if "TaskSubtype" in record.row:
@@ -113,7 +112,7 @@ class Salesforce:
         return self._org.everyone()
 
     def count(self, stream: str, window: Window) -> int:
-        """Return how many rows a window holds."""
+        """Return the number of rows in a window."""
         since, until = window.since.replace(microsecond=0), self._until(window).replace(microsecond=0)
         self._client.check_quota()
         return self._counted(stream, since, until) if since <= until else 0
@@ -130,7 +129,7 @@ class Salesforce:
         return int(answer["totalSize"])
 
     def check(self) -> list[Finding]:
-        """Try sign-in, objects, fields and permissions."""
+        """Check sign-in, objects, fields and permissions."""
         return check(
             self._client,
             self._org,
@@ -139,16 +138,16 @@ class Salesforce:
         )
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._client.close()
 
     def _until(self, window: Window) -> datetime:
-        """Return the window's upper end: as given, else the pass's start by Salesforce's clock, told at sign-in."""
+        """Return the window's upper end, otherwise the pass's start by Salesforce's clock, known from the sign-in."""
         self._client.session()
         return window.until or self._client.started_at or self._context.now()
 
     def _select(self, stream: str) -> tuple[Schema, Select]:
-        """Return what to read, out of what the org has."""
+        """Return the org's schema, and the query of a stream that fits it."""
         source = TASK if stream == CALLS else self._org.emails_from()
         occurred_at = self._config.occurred_at_field if stream == CALLS else ""
         schema = self._org.readable(source, occurred_at_field=occurred_at)
@@ -162,7 +161,7 @@ class Salesforce:
     def _window(self, stream: str, window_size: AdaptiveWindow, start: datetime, end: datetime) -> Any:
         try:
             answer = self._query(stream, lambda select: select.window(start, end), divisible=end - start >= SECOND)
-        except TooSlow:  # what Salesforce itself calls too much is halved for as long as it takes: no pass ends of that
+        except TooSlow:  # if Salesforce itself says too much, halving goes on and never ends the pass
             window_size.was_too_long(end - start)
             raise
         window_size.was_enough(end - start)
@@ -174,7 +173,7 @@ class Salesforce:
         )
 
     def _fitting(self, stream: str, ask: Callable[[], T]) -> T:
-        """Ask; where the org no longer is what it was described as, describe it anew and ask once more."""
+        """Return the result of `ask`. If the org no longer fits its description, describe it again and retry once."""
         try:
             return ask()
         except QueryRefused as refused:
@@ -182,14 +181,13 @@ class Salesforce:
                 raise BadId(refused.message, hint=refused.hint) from refused
             if self._org.describe():
                 return self._fitting(stream, ask)
-            hint = "the acting user may need View All Data, or a permission on an object or field; else report it"
+            hint = "the acting user may need View All Data, or a permission on an object or field; otherwise report it"
             raise Unauthorized(refused.message, hint=hint) from refused
 
     def _by_ids(self, stream: str, ids: Sequence[str]) -> Rows:
-        """Return the rows of `ids` that there are.
+        """Return the existing rows of `ids`.
 
-        What takes Salesforce too long, or holds an id that it takes for none, is asked
-        for in halves: one id never holds up the others.
+        A query that takes too long or holds an id that Salesforce rejects is halved. So one id never delays the others.
         """
 
         def ask(some: Sequence[str]) -> Rows:

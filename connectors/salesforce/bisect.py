@@ -1,4 +1,4 @@
-"""Ask for less where Salesforce, or our deadline, takes a request for too much."""
+"""Halve requests that are too much for Salesforce or for our deadline."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -19,11 +19,10 @@ def in_halves(
     alone: Callable[[T, Unavailable], list[R]] | None = None,
     too_much: tuple[type[Unavailable], ...] = TOO_MUCH,
 ) -> list[R]:
-    """Return what `ask` gives for all `items`, in their order.
+    """Return the results of `ask` for all `items`, in their order.
 
-    One item that Salesforce itself refuses as too much is `alone`'s to answer for, so that
-    it does not hold up the others; without `alone`, and where it is our deadline that
-    passed or a locator that died, which both may fare better, it raises.
+    If Salesforce refuses a single item as too much, `alone` returns its results, so that it does not delay the others.
+    Without `alone` the error is raised. So it is if our deadline passed or a locator died, because a retry may succeed.
     """
     try:
         return ask(items)

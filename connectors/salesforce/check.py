@@ -1,4 +1,4 @@
-"""Try an org as a pass would, object by object; what fails is a finding, not an exception."""
+"""Check an org as a pass would read it, object by object. A failure is a finding, not an exception."""
 
 from collections.abc import Callable, Iterator, Mapping
 
@@ -23,7 +23,7 @@ Selects = Mapping[str, Callable[[], tuple[Schema, Select]]]  # by stream
 
 
 def check(client: Client, org: Org, store: Store, selects: Selects) -> list[Finding]:
-    """Return findings in order; a refused sign-in or an outage ends the list."""
+    """Return findings in order. A refused sign-in or an outage ends the list."""
     findings: list[Finding] = []
     trials: tuple[Callable[[], Iterator[Finding]], ...] = (
         lambda: _sign_in(client),
@@ -47,12 +47,12 @@ def check(client: Client, org: Org, store: Store, selects: Selects) -> list[Find
 
 def _sign_in(client: Client) -> Iterator[Finding]:
     session = client.session()
-    client.limits()  # a session that is configured was not asked for: whether it is one shows here
+    client.limits()  # a configured session was not requested: this shows whether it is valid
     yield Finding("sign-in", True, f"accepted by org {session.org_id}")
 
 
 def _streams(client: Client, org: Org, selects: Selects) -> Iterator[Finding]:
-    """Ask each stream's own query for one row."""
+    """Send each stream's own query for one row."""
     org.describe()
     for stream, chosen in selects.items():
         try:
@@ -65,7 +65,7 @@ def _streams(client: Client, org: Org, selects: Selects) -> Iterator[Finding]:
 
 
 def _left_out(org: Org) -> Iterator[Finding]:
-    """Say once what this org lacks, and what the user does not see: an error if records suffer from it for good."""
+    """Report features that the org lacks, and hidden fields: an error if their absence harms records for good."""
     schema = org.schema()
     for feature, consequence in schema.absent():
         message = f"this org does not show it: {consequence}"
@@ -103,17 +103,17 @@ def _left_out(org: Org) -> Iterator[Finding]:
 
 
 def _short_windows(store: Store, selects: Selects) -> Iterator[Finding]:
-    """Say which stream is asked for in parts, because its org was too slow for more."""
+    """Report streams that are read in short windows, because the org was too slow."""
     for stream in selects:
         at_most = AdaptiveWindow(store, stream).at_most
         if at_most is not None and at_most < SHORT:
-            message = f"asked for in parts of {at_most}: longer ones did not come within the deadline"
-            hint = "they grow again as windows come; where that lasts, set a longer timeout"
+            message = f"read in windows of {at_most}: longer ones did not arrive within the deadline"
+            hint = "they grow again as windows arrive; if this persists, set a longer timeout"
             yield Finding(f"{stream} window", False, message, hint=hint, warning=True)
 
 
 def _sight(client: Client) -> Iterator[Finding]:
-    """Ask whether the acting user sees all rows; an org that refuses the question is no error."""
+    """Report whether the acting user sees all rows. It is not an error if the org does not say."""
     user_id = client.session().user_id
     if user_id is None:
         return

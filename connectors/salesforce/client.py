@@ -1,9 +1,8 @@
-"""Ask Salesforce, politely and with patience; the connector's one way to it.
+"""Send all requests to Salesforce.
 
-Each method is one endpoint. It signs in where needed, once for all threads, tries again
-where that helps (retry.py), learns Salesforce's clock and the org's use of calls, and
-returns parsed JSON or raises Unavailable, Unauthorized or Stopped. It raises ConfigError if the
-CA file or the environment's proxy is invalid.
+Each method is one endpoint. It signs in if needed, once for all threads, retries if that helps (retry.py), learns
+Salesforce's clock and the org's use of calls, and returns parsed JSON. It raises Unavailable, Unauthorized or Stopped,
+and ConfigError if the CA file or the environment's proxy is invalid.
 """
 
 import random
@@ -52,14 +51,14 @@ Send = Callable[["OrgConnection"], Response]
 
 
 class Usage(NamedTuple):
-    """The org's API calls of the last 24 hours, everybody's."""
+    """Count the org's API calls of the last 24 hours, of all programs."""
 
     used: int
     total: int
 
 
 class Client:
-    """One pass's conversation with one org, from any number of threads."""
+    """Send one pass's requests to one org, from any number of threads."""
 
     def __init__(
         self, config: SalesforceConfig, context: Context, *, monotonic: Callable[[], float] = time.monotonic
@@ -69,53 +68,52 @@ class Client:
         self._monotonic = monotonic
         self._wire: Wire | None = None
         self._org: OrgConnection | None = None
-        self._signing: Future[OrgConnection] | None = None  # under way: whoever needs the org waits for it
+        self._signing: Future[OrgConnection] | None = None  # in progress; other threads wait for it
         self._clock = context.server_clock()
         self._retries = RetryBudget(monotonic, turn_s=context.turn_s)
         self._timeouts = 0  # in a row
-        self._lock = threading.Lock()  # over the connection, the org and what answers teach
-        self.usage: Usage | None = None  # as the newest answer that tells has it
+        self._lock = threading.Lock()  # over the connection, the org, the clock and the usage
+        self.usage: Usage | None = None  # from the newest answer that names it
 
     def session(self) -> Session:
-        """Return the session in use; sign in where there is none."""
+        """Return the session in use. Signs in if there is none."""
         return self._signed_in().session
 
     def server_now(self) -> datetime:
-        """Return the time by Salesforce's clock; the local one as long as Salesforce's is not known."""
+        """Return the time by Salesforce's clock, or the local time until that is known."""
         return self._clock.now()
 
     @property
     def started_at(self) -> datetime | None:
-        """When the pass began, by Salesforce's clock; known from its first answer on, the token's included."""
+        """Return the start of the pass by Salesforce's clock. None before the first answer, including the token's."""
         return self._clock.started_at
 
     def query(self, soql: str, *, what: str, deleted_too: bool = True, divisible: bool = False) -> Any:
-        """Return {totalSize, done, records, nextRecordsUrl} of a query, its first page; `what` names it in messages.
+        """Return {totalSize, done, records, nextRecordsUrl} of a query's first page. `what` names it in messages.
 
-        With `deleted_too` deleted and archived rows are among them (queryAll): a call is
-        archived a year after its due date, however late it was logged. `divisible`: a
-        time-out is a QueryTimeout, because less can be asked for; but three of them in a
-        row are an outage.
+        With `deleted_too` deleted and archived rows are included (queryAll). A call is archived a year after its due
+        date, however late it was logged. If `divisible`, a time-out is a QueryTimeout, because the query can be made
+        smaller. Three time-outs in a row are an outage.
         """
         return self._ask(
             Request(what, "page", divisible=divisible), lambda org: org.query(soql, deleted_too=deleted_too)
         )
 
     def more(self, next_records_url: str, *, what: str) -> Any:
-        """Return a further page of a query; LocatorGone when Salesforce has let go of it."""
-        if not FURTHER.fullmatch(next_records_url):  # whoever named a host there would get the session
-            raise Malformed(f"Salesforce, {what}: the address of the next page is none", hint="please report this")
+        """Return a further page of a query. LocatorGone if Salesforce has dropped the locator."""
+        if not FURTHER.fullmatch(next_records_url):  # a host in there would receive the session
+            raise Malformed(f"Salesforce, {what}: the address of the next page is invalid", hint="please report this")
         return self._ask(Request(what, "page", locator=True), lambda org: org.more(next_records_url))
 
     def retrieve(self, object_type: str, ids: Sequence[str], fields: Sequence[str]) -> list[Any]:
-        """Return the records of at most 2,000 ids, in their order; None where there is none to be seen."""
+        """Return the records of at most 2,000 ids, in their order. None for an id without a visible record."""
         body = {"ids": list(ids), "fields": list(fields)}
         request = Request(f"{object_type} by id", "list", count=len(ids), divisible=len(ids) > 1)
         found: list[Any] = self._ask(request, lambda org: org.post(f"composite/sobjects/{object_type}", body))
         return found
 
     def batch(self, paths: Sequence[str], *, what: str) -> list[Any | None]:
-        """Get up to 25 paths below the version in one request, each counted as a call; None: no such thing (404)."""
+        """Get up to 25 paths below the version in one request, each counted as a call. None: not found (404)."""
         parts = [{"method": "GET", "url": f"v{self._config.api_version}/{path}"} for path in paths]
         request = Request(what, "batch", count=len(parts), divisible=len(parts) > 1)
         found: list[Any | None] = self._ask(request, lambda org: org.post("composite/batch", {"batchRequests": parts}))
@@ -126,8 +124,7 @@ class Client:
     ) -> Iterator[Any]:
         """Yield the rows of short queries, up to 25 of which go in one request.
 
-        QueryTimeout where that is too much at once; of our own deadline, only where less
-        can be asked for.
+        QueryTimeout if that is too much at once. If our own deadline passes, only if `divisible`.
         """
         for start in range(0, len(queries), BATCHED):
             some = queries[start : start + BATCHED]
@@ -139,18 +136,18 @@ class Client:
                 yield from self.all(page, what=what)
 
     def all(self, page: Any, *, what: str) -> Iterator[Any]:
-        """Return the rows of a query's first page and of all that follow it."""
+        """Return the rows of a query's first page and of all further pages."""
         return kept(page, lambda url: self.more(url, what=what))
 
     def limits(self) -> Any | None:
-        """Return the org's limits, {DailyApiRequests: {Max, Remaining}, …}; None when the user may not know them."""
+        """Return the org's limits, {DailyApiRequests: {Max, Remaining}, …}. None if the user may not read them."""
         return self._ask(Request("limits", tolerated=UNTOLD), lambda org: org.get("limits"))
 
     def check_quota(self) -> None:
-        """Raise Unavailable, with a pause of an hour, when only others' share of the day's calls is left."""
+        """Raise Unavailable, with a pause of an hour, if only the reserve of the day's calls is left."""
         store, reserve = self._context.store, self._config.quota_reserve
         if self.usage is None and store.get("quota_low"):
-            # Asked first, or each pass would read one stream before it hears of it, always the same.
+            # Requested first. Otherwise each pass would read the same one stream before it learns of the quota.
             self._learn_usage(self.limits())
         usage = self.usage
         if usage is None:
@@ -163,17 +160,18 @@ class Client:
         raise Unavailable(
             f"Salesforce: of the org's {usage.total} API calls of 24 hours {usage.used} are used; "
             f"quota_reserve {reserve:g} leaves the rest to others",
-            hint="it goes on as calls get old; see who uses them (Setup > System Overview), or lower quota_reserve",
+            hint="syncd continues as calls expire; see who uses them (Setup > System Overview), or lower quota_reserve",
             pause_until=self._context.now() + timedelta(seconds=HOUR_S),
         )
 
     def _learn_usage(self, limits: Any) -> None:
-        """Take it from what `limits` says, where no header told."""
+        """Take the usage from `limits`, if no header has named it."""
         most, left = (dig(limits, "DailyApiRequests", name) for name in ("Max", "Remaining"))
         if self.usage is None and isinstance(most, int) and isinstance(left, int):
             self.usage = Usage(most - left, most)
 
     def close(self) -> None:
+        """Close the connection."""
         with self._lock:
             wire, self._wire, self._org = self._wire, None, None
         if wire is not None:
@@ -184,7 +182,7 @@ class Client:
 
         def once(attempt: int) -> Any | Failure:
             org = self._signed_in()
-            self._context.sleep(0)  # signing in may have taken a deadline: whoever is to end hears of it here too
+            self._context.sleep(0)  # signing in may have taken a whole deadline: check for a stop
             outcome = self._send_once(request, org, send, attempt)
             if self._config.signs_in and isinstance(outcome, Failure) and isinstance(outcome.error, Expired):
                 self._forget(org)
@@ -201,11 +199,11 @@ class Client:
         return interpret(request, self._send(lambda: send(org)), self._attempt(attempt))
 
     def _with_retries(self, once: Callable[[int], Any | Failure]) -> Any:
-        """Return what `once`, told the number of the try, comes to; its error after so many, or so long."""
+        """Return the result of `once`, which gets the attempt's number. Raises its error once retries are exhausted."""
         attempt = 0
         while True:
             attempt += 1
-            self._context.sleep(0)  # a pass that is to end hears of it here, before each request
+            self._context.sleep(0)  # raises Stopped if the pass is to end, before each request
             began = self._monotonic()
             outcome = once(attempt)
             if not isinstance(outcome, Failure):
@@ -217,7 +215,7 @@ class Client:
             self._context.sleep(outcome.wait_s or 0.0)
 
     def _signed_in(self) -> "OrgConnection":
-        """Return the org, signed in to; of the threads that come while there is none, the first signs in for all."""
+        """Return the signed-in org. Of several threads, the first signs in for all."""
         with self._lock:
             if self._org is not None:
                 return self._org
@@ -231,7 +229,7 @@ class Client:
         try:
             session = signin.configured(self._config) or self._with_retries(self._ask_for_session)
             org = self._connected().org(session, self._config.api_version)
-        except BaseException as error:  # noqa: BLE001 - it is raised by each who waits for it
+        except BaseException as error:  # noqa: BLE001 - raised again in each waiting thread
             with self._lock:
                 self._signing = None
             signing.set_exception(error)
@@ -241,7 +239,7 @@ class Client:
             signing.set_result(org)
 
     def _forget(self, org: "OrgConnection") -> None:
-        """Let the next request sign in anew, unless somebody has done so since `org` was had."""
+        """Make the next request sign in again, unless another thread has done so since."""
         with self._lock:
             if self._org is org:
                 self._org = None
@@ -253,7 +251,7 @@ class Client:
 
     def _send(self, send: Callable[[], Response]) -> Response | TransportError:
         spacing_s = self._clock.spacing_s()
-        if spacing_s:  # Salesforce's clock is in doubt: its next Date can tell
+        if spacing_s:  # Salesforce's clock is in doubt: its next Date can resolve it
             self._context.sleep(spacing_s)
         local_start, began = self._context.now(), self._monotonic()
         try:
@@ -267,7 +265,7 @@ class Client:
     def _connected(self) -> "Wire":
         with self._lock:
             if self._wire is None:
-                from connectors.salesforce.wire import Wire  # 0.4 s and 48 MB: only who asks pays
+                from connectors.salesforce.wire import Wire  # costs 0.4 s and 48 MB
                 from syncd.http.tls import Trust
 
                 place = f"sources.{self._context.source}"
@@ -276,7 +274,7 @@ class Client:
             return self._wire
 
     def _learn(self, answer: Response, *, local_start: datetime, elapsed_s: float) -> None:
-        """Take Salesforce's clock and the org's use of calls from an answer's headers."""
+        """Learn Salesforce's clock and the org's use of calls from an answer's headers."""
         self._clock.learn(answer.headers, local_start=local_start, elapsed_s=elapsed_s)
         used = USED.search(answer.headers.get("sforce-limit-info", ""))
         if used is not None:
@@ -298,5 +296,5 @@ class Client:
 
 
 def query_path(soql: str, *, deleted_too: bool = False) -> str:
-    """Return what asks a query as a part of a batch."""
+    """Return the path of a query as a part of a batch."""
     return f"{'queryAll' if deleted_too else 'query'}?q={quote(soql)}"

@@ -1,4 +1,4 @@
-"""What a Salesforce source's table may hold, and which ways of signing in there are."""
+"""Define the configuration keys of a Salesforce source, and its ways to sign in."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -36,7 +36,7 @@ OLDEST = 58
 
 
 def _address(text: str) -> str:
-    """Return `text` as the address of an org; ValueError says what is wrong with it."""
+    """Return `text` as the address of an org. ValueError if it is invalid."""
     if not text.strip():
         return ""
     url = urls.checked(text)
@@ -71,7 +71,7 @@ def _zone(name: str) -> str:
 
 
 def _field(name: str) -> str:
-    """Return the name of a field; what it is made of cannot change a query that it is put into."""
+    """Return the name of a field. Its characters cannot change the query that contains it."""
     name = name.strip()
     if name and not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,79}", name):
         raise ValueError("expected the API name of a field, e.g. Call_Time__c")
@@ -115,7 +115,7 @@ class SalesforceConfig(SourceConfig):
     @model_validator(mode="wrap")
     @classmethod
     def _signs_in_one_way(cls, table: Any, read: Callable[[Any], Self]) -> Self:
-        """Report what is wrong with the sign-in, each mistake at its key, beside what is wrong with single keys."""
+        """Report the mistakes of the sign-in, each at its key, together with those of single keys."""
         if cls is not SalesforceConfig or not isinstance(table, dict):
             return read(table)  # syncd.config looks at what is left of a wrong table in a class of its own
         mistakes = [_detail(key, ValueError(message), table.get(key)) for key, message in _mistakes(table)]
@@ -132,12 +132,12 @@ class SalesforceConfig(SourceConfig):
 
     @property
     def signs_in(self) -> bool:
-        """Say whether a new session can be had when one has expired."""
+        """Tell whether a new session can be requested after one has expired."""
         return self.session_id is None
 
 
 def _mistakes(table: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield (key, what is wrong) of the sign-in, measured by the way that comes nearest to what is given."""
+    """Yield (key, mistake) of the sign-in, by the way that most of the given keys belong to."""
     given = {key for key in SIGN_IN if table.get(key) not in (None, "")}
     way = max(WAYS, key=lambda name: len(given & set(WAYS[name])))  # of equals the first
     yield from ((key, NO_PASSWORDS) for key in RETIRED if key in table)
@@ -165,5 +165,5 @@ def _detail(key: str, error: ValueError, value: Any) -> InitErrorDetails:
 
 
 def _again(detail: Any) -> InitErrorDetails:
-    """Return one of pydantic's errors as it wants it back."""
+    """Return one of pydantic's errors as it accepts it as input."""
     return InitErrorDetails(type=detail["type"], loc=detail["loc"], input=detail["input"], ctx=detail.get("ctx", {}))

@@ -1,7 +1,6 @@
-"""What a Salesforce row says, in syncd's words (design section 5); pure.
+"""Map Salesforce rows to drafts (design section 5). Pure.
 
-Rows hold the fields of `soql`, and no others: no bodies, descriptions or recordings.
-`related` holds what `related.py` found out beside the row.
+Rows hold only the fields of `soql`: no bodies, descriptions or recordings. `related` holds what `related.py` added.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,7 +24,7 @@ USER_PREFIX, CONTACT_PREFIX, LEAD_PREFIX, ACCOUNT_PREFIX = "005", "003", "00Q", 
 
 
 def call(record: Record, *, zone: tzinfo, occurred_at_field: str = "") -> Draft | None:
-    """Say what a task of subtype Call means; None: it is open, or the head of a series, and no call yet."""
+    """Return the draft of a task of subtype Call. None if it is open, or the head of a series."""
     row = record.row
     if row.get("TaskSubtype") != "Call" or not _is_done(row):
         return None
@@ -43,21 +42,21 @@ def call(record: Record, *, zone: tzinfo, occurred_at_field: str = "") -> Draft 
 
 
 def email_task(record: Record, *, zone: tzinfo) -> Draft | None:
-    """Say what a task of subtype Email means: all that an org without EmailMessage has of an email."""
+    """Return the draft of a task of subtype Email, which an org without EmailMessage has instead."""
     if record.row.get("TaskSubtype") != "Email" or not _is_done(record.row):
         return None
     return _task(record, kind="email", occurred_at=_task_at(record, zone), direction="outbound")
 
 
 def email(record: Record) -> Draft | None:
-    """Say what an email message means; None: a draft."""
+    """Return the draft of an email message. None if it is an unsent draft."""
     row, related = record.row, record.related
     if parse_text(row.get("Status")) == DRAFT or row.get("IsPrivateDraft") is True:
         return None
     incoming = row.get("Incoming")
     created_at = _created_at(record)
     sent_at = parse_time(row.get("MessageDate"))
-    # The sender's clock tells it of mail that came in: never later than the row's own last change.
+    # Incoming mail has the sender's clock, so it counts only up to the row's last change.
     happened = sent_at if sent_at and sent_at <= record.ref.modified_at else created_at
     account = related.get("account")
     return Draft(
@@ -90,19 +89,19 @@ def _task(record: Record, **said: Any) -> Draft:
 
 
 def contact(row: Row, account: Company | None) -> Person:
-    """Return a contact with its account; a person account is nobody's company."""
+    """Return a contact with its account. A person account is not a company."""
     return _person(row, department=parse_text(row.get("Department")), company=None if _is_person(row) else account)
 
 
 def lead(row: Row) -> Person:
-    """Return a lead; what it says of its company stands in for an account."""
+    """Return a lead. Its company and website stand in for an account."""
     name, website = parse_text(row.get("Company")), parse_text(row.get("Website"))
     employer = Company(str(row.get("Id")), name, (website,) if website else ()) if name or website else None
     return _person(row, company=employer)
 
 
 def company(row: Any) -> Company | None:
-    """Return an account; None where there is none, or where it is a person."""
+    """Return an account. None if there is none, or if it is a person account."""
     if not isinstance(row, dict) or not row.get("Id") or _is_person(row):
         return None
     website = parse_text(row.get("Website"))
@@ -110,7 +109,7 @@ def company(row: Any) -> Company | None:
 
 
 def owner(row: Row) -> Owner:
-    """Return a user, active or gone."""
+    """Return a user, active or not."""
     return Owner(
         parse_text(row.get("Id")),
         parse_text(row.get("Email")),
@@ -120,12 +119,12 @@ def owner(row: Row) -> Owner:
 
 
 def task_owner(row: Row) -> Owner | None:
-    """Return whose a task is: a user's, or a queue's."""
+    """Return a task's owner: a user, or a queue."""
     return _owner(row.get("OwnerId"), row.get("Owner"))
 
 
 def children(row: Row, relation: str) -> list[Any]:
-    """Return the rows of a child query; null where there are none."""
+    """Return the rows of a child query, which Salesforce shows as null if there are none."""
     found = dig(row.get(relation), "records")
     return found if isinstance(found, list) else []
 
@@ -155,7 +154,7 @@ def _created_at(record: Record) -> datetime:
 
 
 def _said_at(written: Any, zone: tzinfo) -> datetime | None:
-    """Return when a field of the org's own says that it was; of a date that is noon."""
+    """Return the time in a custom field. A date alone counts as its noon."""
     day = _day(written)
     if day is not None and len(parse_text(written) or "") == len("2026-01-01"):
         return _noon(day, zone)
@@ -163,10 +162,10 @@ def _said_at(written: Any, zone: tzinfo) -> datetime | None:
 
 
 def _task_at(record: Record, zone: tzinfo, *, less: timedelta = timedelta(0)) -> datetime:
-    """Return when a task happened: a task has a day and the time of its completion, and none of its own.
+    """Return when a task happened. A task has a day and a completion time, but no time of its own.
 
-    The completion counts when the day is empty or within one of it; else somebody logged
-    it afterwards, and only the day is known.
+    The completion time counts if the day is empty or at most one day away. Otherwise the call was logged afterwards,
+    and only the day is known.
     """
     row = record.row
     completed_at = parse_time(row.get("CompletedDateTime"))
@@ -183,7 +182,7 @@ def _task_at(record: Record, zone: tzinfo, *, less: timedelta = timedelta(0)) ->
 
 
 def _noon(day: date, zone: tzinfo) -> datetime:
-    """Return the time of a day that is all that is known."""
+    """Return noon of a day."""
     return datetime.combine(day, NOON, zone).astimezone(UTC)
 
 
@@ -196,14 +195,14 @@ def _day(written: Any) -> date | None:
 
 
 def _owner(crm_id: Any, row: Any) -> Owner | None:
-    """Return an owner as the row has it: a user, or a queue, whose address is anybody's who works it."""
+    """Return the inline owner of a row: a user, or a queue, whose members share its address."""
     if not isinstance(row, dict):
         return None
     return Owner(parse_text(crm_id), parse_text(row.get("Email")), parse_text(row.get("Name")))
 
 
 def _email_owner(row: Row, related: Mapping[str, Any], *, incoming: bool) -> Owner | None:
-    """Return whose an email is, which has no owner: the first of those who may be that has an address."""
+    """Return an email's owner, because it has no field for one: the first candidate with an address."""
     for role in ("receiver", "task_owner") if incoming else ("sender",):
         found: Owner | None = related.get(role)
         if found is not None and found.email:

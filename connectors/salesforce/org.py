@@ -1,7 +1,7 @@
-"""What belongs to the org as a whole and changes seldom: what it has, who works there, where its emails are.
+"""Cache the org's schema, its users and where its emails are, which seldom change.
 
-All of it is kept in the store for a day, because a pass by cron is a new process: an idle
-pass asks for none of it. One request brings it: describes and users in one batch.
+All of it is kept in the store for a day, because a pass by cron is a new process. An idle pass requests none of it. One
+batch request reads describes and users.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ GRANT = "let the acting user see it: Read on the object, and the field in a perm
 
 
 class Org:
-    """One org's schema and users, and where its emails are read from."""
+    """Hold one org's schema and users, and the object its emails are read from."""
 
     def __init__(self, client: Client, store: Store, config: SalesforceConfig) -> None:
         self._client = client
@@ -33,13 +33,13 @@ class Org:
         self._schema: Schema | None = None
         self._users: dict[str, Owner] | None = None
         self._everyone: tuple[Owner, ...] | None = None
-        self._current = False  # the users are not older than a day
+        self._current = False  # the users are at most a day old
         self._strangers: dict[str, Owner] = {}  # users of other types, asked for one by one
         self._asked: set[str] = set()  # users, in this pass
         self._fresh = False  # described in this pass
 
     def schema(self) -> Schema:
-        """Return what this org has, as described within the last day."""
+        """Return the org's schema, described within the last day."""
         if self._schema is None:
             kept = self._store.get("schema", max_age=KEEP)
             if isinstance(kept, dict) and kept.get("key") == self._key():
@@ -50,7 +50,7 @@ class Org:
         return self._schema
 
     def describe(self) -> bool:
-        """Ask anew, once a pass, for the users too; False: that was done already."""
+        """Read schema and users again, once a pass. False if this pass has done so."""
         if self._fresh:
             return False
         paths = [*(f"sobjects/{name}/describe" for name in WANTED), query_path(soql.users())]
@@ -63,7 +63,7 @@ class Org:
         return True
 
     def custom_fields(self) -> list[tuple[str, str]]:
-        """Return (object, field) of what the configuration names."""
+        """Return (object, field) for each field that the configuration names."""
         linkedin = self._config.linkedin_field
         return [
             *([(TASK, self._config.occurred_at_field)] if self._config.occurred_at_field else []),
@@ -71,7 +71,7 @@ class Org:
         ]
 
     def readable(self, object_type: str, *, occurred_at_field: str = "") -> Schema:
-        """Return the schema; Unauthorized where that object cannot be read with it."""
+        """Return the schema. Unauthorized if it does not suffice to read `object_type`."""
         schema = self.schema()
         lacking = schema.lacking(object_type)
         if lacking:
@@ -83,38 +83,38 @@ class Org:
         return schema
 
     def emails_from(self) -> str:
-        """Return the object that emails are read from: as it was when the first was booked, if one was."""
+        """Return the object that emails are read from. Once an email is booked, it never changes."""
         kept = self._store.get("emails_from")
         return str(kept) if kept in (EMAIL, TASK) else EMAIL if self.schema().has(EMAIL) else TASK
 
     def keeps_emails_from(self) -> bool:
-        """Say whether that is settled for good."""
+        """Tell whether the object of emails is fixed."""
         return self._store.get("emails_from") is not None
 
     def keep_emails_from(self) -> None:
-        """Never switch from now on: an org that gains EmailMessage would have each email twice, under another id.
+        """Fix the object of emails. An org that gains EmailMessage would send each email again under another id.
 
-        To be called with the first page of emails: it is kept when that is booked.
+        Call it with the first page of emails: the choice is committed with that page.
         """
         if not self.keeps_emails_from():
             self._store.put("emails_from", self.emails_from())
 
     def everyone(self) -> Sequence[Owner]:
-        """Return our side's users as far as known, however old the list; no request."""
+        """Return the known users on our side, however old the list, without a request."""
         if self._users is None:
             self._load_users(max_age=None)
-        if self._everyone is None:  # the same object as long as nothing changed: who is us is worked out from it
+        if self._everyone is None:  # the same object until a change, because callers derive our side from it
             self._everyone = tuple((self._users or {}).values())
         return self._everyone
 
     def refresh_users(self) -> None:
-        """See that the list of users is not older than a day."""
+        """Read the users again if the list is older than a day."""
         if not self._current and not self._load_users(max_age=KEEP):
             self.describe()
         self._current = True
 
     def users(self, ids: Iterable[str], *, fresh: bool = False) -> dict[str, Owner]:
-        """Return the users of `ids`; unknown ones, or `anew` all, are asked for once a pass."""
+        """Return the users of `ids`. Unknown ones, or all if `fresh`, are read once a pass."""
         self.refresh_users()
         wanted = [each for each in dict.fromkeys(ids) if each.startswith(USER_PREFIX) and soql.is_id(each)]
         unknown = [each for each in wanted if each not in self._asked and (fresh or self._known(each) is None)]
@@ -123,16 +123,16 @@ class Org:
         return {each: found for each in wanted if (found := self._known(each)) is not None}
 
     def is_ours(self, crm_id: str) -> bool:
-        """Say whether a user is of our side, as far as known."""
+        """Tell whether a user is known to be on our side."""
         return crm_id in (self._users or {})
 
     def at_once(self, most: int) -> int:
-        """Return how many ids to ask for at once: fewer where so many were too slow."""
+        """Return how many ids to request at once: fewer than `most` if that was too slow."""
         kept = self._store.get("at_once")
         return min(most, kept) if isinstance(kept, int) and kept > 0 else most
 
     def keep_at_once(self, count: int) -> None:
-        """Keep that from pass to pass: else each would begin with too many, and end of it."""
+        """Keep that number from pass to pass. Otherwise each pass would begin with too many and fail."""
         if count != self._store.get("at_once"):
             self._store.put("at_once", count)
 
@@ -140,7 +140,7 @@ class Org:
         return (self._users or {}).get(crm_id) or self._strangers.get(crm_id)
 
     def _ask_some(self, ids: Sequence[str]) -> None:
-        """Ask for users by id: a new colleague's is on no list yet; of any other type they are strangers."""
+        """Read users by id. A new colleague is on no list yet. Users of other types are strangers."""
         rows = {str(row.get("Id")): row for row in in_halves(ids, self._rows_of_users)}
         self._asked.update(ids)
         ours = {each: owner(row) for each, row in rows.items() if row.get("UserType") == soql.OURS}
@@ -171,7 +171,7 @@ class Org:
         self._store.put("users", packed)
 
     def _key(self) -> str:
-        """Return what the describes hang on beside the org: the version, and the fields that are configured."""
+        """Return a digest of API version and configured fields, on which the schema depends."""
         parts = [
             self._config.api_version,
             *(".".join(each) for each in self.custom_fields()),

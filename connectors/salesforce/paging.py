@@ -1,4 +1,4 @@
-"""Follow a query's answer to its end, a window's, a look-up's or one row's children's; pure but for what it asks."""
+"""Follow the locators of a query to its end, within bounds. Pure except for `more`."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -7,15 +7,15 @@ from connectors.salesforce.retry import CHANGED
 from syncd.errors import Malformed
 from syncd.fields import parse_text
 
-More = Callable[[str], Any]  # what follows a locator
+More = Callable[[str], Any]  # returns the page of a locator
 
 MOST_PAGES = 10_000  # of one query: 20 million rows at 2,000 a page
-ROWS_MOST = 200_000  # of what is kept whole: an org's users, the people of 400 tasks, one email's
+ROWS_MOST = 200_000  # of lists kept in memory: an org's users, the people of 400 tasks or of one email
 SLACK = 2_000  # rows beyond totalSize that end a chain
 
 
 def kept(page: Any, more: More) -> Iterator[Any]:
-    """Yield the rows of all pages from the first `page` on, to be kept together; Malformed beyond ROWS_MOST."""
+    """Yield the rows of all pages from the first `page` on. Malformed beyond ROWS_MOST."""
     count = 0
     for each in pages(page, more):
         count += len(each["records"])
@@ -27,8 +27,8 @@ def kept(page: Any, more: More) -> Iterator[Any]:
 def pages(page: Any, more: More) -> Iterator[Any]:
     """Yield {records, done, …} from the first `page` on.
 
-    Malformed for another shape. Also if the chain would never end: a locator comes again, there are more rows than
-    the first page told of, or more pages than MOST_PAGES.
+    Malformed if the shape is another. Also if the chain would never end: a locator is repeated, there are more rows
+    than the first page announced, or more pages than MOST_PAGES.
     """
     seen: set[str] = set()
     total, rows = (page.get("totalSize") if isinstance(page, dict) else None), 0

@@ -1,17 +1,15 @@
-"""Read a window to its end: locators, windows that are too large, rows that move while they are read. Pure but
-for the two questions it asks.
+"""Read a window to its end, by locators, while its rows move. Pure except for `ask` and `more`.
 
     window ─► query ─► page ─► page ─► … ─► end        pages follow by locator
-                 │        └─ the locator dies: begin again behind what is certain, then halve
+                 │        └─ the locator dies: begin again after what is complete, then halve
                  └─ too large: halve it, read both halves
 
-**How far a page vouches.** Rows come in the order of (SystemModstamp, Id) as of the query,
-but show what they are when the page is made: an edit, or a long transaction that commits,
-makes a row later than its place. Shown times only ever are too late, so everything up to
-the earliest time that is shown *behind* a place has been read at that place. A page is
-held back until the next one is there, and vouches no further than that. Times that a
-transaction of this very moment may have given count for nothing: one that moves all of
-a page tells nothing of where its rows stood.
+**Up to when a page is complete.** Rows come in the order of (SystemModstamp, Id) as of the query, but show their values
+as of the page. After an edit, or the commit of a long transaction, a row shows a later time than its position. A shown
+time can be newer than the row's position, never older. So everything up to the earliest time shown *after* a position
+has been read at that position. A page is held back until the next one is there, and is complete up to that time. Times
+that a transaction still in progress may have given do not count: one that moves all rows of a page says nothing about
+their positions.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,9 +23,9 @@ from syncd.connector import Ref
 from syncd.errors import Malformed
 from syncd.fields import parse_text, parse_time
 
-SECOND = timedelta(seconds=1)  # what SystemModstamp shows
+SECOND = timedelta(seconds=1)  # the resolution of SystemModstamp
 LONGEST_TRANSACTION = timedelta(minutes=15)  # Apex: 10 minutes (Apex limits, v67); what commits then is stamped so late
-AT_ONCE = 1_000  # rows in what is handed on: bounds memory where Salesforce gives 2,000
+AT_ONCE = 1_000  # rows per Read: bounds memory, because Salesforce's pages have 2,000
 
 Row = Mapping[str, Any]
 Rows = list[tuple[Ref, Row]]
@@ -37,7 +35,7 @@ Ask = Callable[[datetime, datetime], Answer]  # a window's query
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Rows in order, and how far they vouch: everything up to `until` stands here or before."""
+    """Hold rows in order. Everything up to `complete_until` is in this Read or an earlier one."""
 
     rows: Sequence[tuple[Ref, Row]]
     complete_until: datetime
@@ -48,14 +46,13 @@ def read(
     ask: Ask, more: More, *, since: datetime, until: datetime, children: str | None = None,
     at_most: Callable[[], timedelta | None] = lambda: None, now: datetime | None = None,
 ) -> Iterator[Read]:  # fmt: skip
-    """Yield what a window holds, both ends inclusive; at least one Read, the last of which vouches to its end.
+    """Yield the rows of a window, both ends inclusive, in at least one Read. The last is complete up to its end.
 
-    `children` names the child query whose results may have pages of their own; `at_most`
-    tells the longest stretch to ask for at once, as of now. `now` is the CRM's present,
-    where that is not the window's end.
+    `children` names the child query whose results may have pages of their own. `at_most` returns the longest window to
+    request at once. `now` is the CRM's time, if that is not the window's end.
     """
     since, until = since.replace(microsecond=0), until.replace(microsecond=0)
-    if until < since:  # by a clock that was set back: nothing can be there yet
+    if until < since:  # a clock was set back: there can be no rows yet
         yield Read((), until, last=True)
         return
     left = [(since, until)]
@@ -82,7 +79,7 @@ def read(
 
 
 def halves(start: datetime, end: datetime) -> tuple[tuple[datetime, datetime], tuple[datetime, datetime]]:
-    """Return both halves of a stretch of a second or longer, the earlier first; they share no second and leave none."""
+    """Return both halves of a window of a second or longer, the earlier first, without overlap or gap."""
     middle = start + (end - start) // 2 // SECOND * SECOND
     return (start, middle), (middle + SECOND, end)
 
@@ -93,12 +90,12 @@ def _pages(ask: Ask, more: More, start: datetime, end: datetime, children: str |
 
 
 def _completed(pages: Iterator[Rows], start: datetime, end: datetime, now: datetime) -> Iterator[Read]:
-    """Hold each page back until the next is there, and hand it on in parts that say how far they vouch."""
+    """Hold each page back until the next is there, and yield it in parts with their low watermarks."""
     held: Rows | None = None
     certain, moved = start, min(end, now - LONGEST_TRANSACTION)
     for page in filter(None, pages):
         if held:
-            # What shows `moved` or later may have been given that since the query.
+            # A time of `moved` or later may have been given since the query.
             certain = max(certain, min((ref.modified_at for ref, _ in page if ref.modified_at < moved), default=start))
             yield from _parts(held, certain)
         held = page
@@ -106,7 +103,7 @@ def _completed(pages: Iterator[Rows], start: datetime, end: datetime, now: datet
 
 
 def _parts(page: Rows, behind: datetime, *, last: bool = False) -> Iterator[Read]:
-    """Yield a page in parts; `behind` is the earliest time shown behind it, or of the `last` the end."""
+    """Yield a page in parts. `behind` is the earliest time shown after it, or for the `last` page the end."""
     found: list[Read] = []
     starts = range(0, len(page), AT_ONCE) or range(1)
     for start in reversed(starts):
@@ -119,7 +116,7 @@ def _parts(page: Rows, behind: datetime, *, last: bool = False) -> Iterator[Read
 
 
 def read_ref(row: Row) -> Ref:
-    """Return a row's id and stamp; Malformed where it has none, which a query that asks for both cannot give."""
+    """Return a row's id and SystemModstamp. Malformed if it lacks one, because each query selects both."""
     crm_id, modified_at = parse_text(row.get("Id")), parse_time(row.get("SystemModstamp"))
     if crm_id is None or modified_at is None:
         raise Malformed("Salesforce: a row without Id or SystemModstamp", hint=CHANGED)
@@ -139,7 +136,7 @@ def strip_attributes(row: dict[str, Any]) -> Row:
 
 
 def with_all_children(row: Row, more: More, children: str | None) -> Row:
-    """Return a row with all of its children: where a page is full, theirs go on behind a locator of their own."""
+    """Return a row with all of its children. If a page is full, theirs continue under a locator of their own."""
     found = row.get(children) if children else None
     if not isinstance(found, dict) or found.get("done") is not False:
         return row

@@ -1,9 +1,8 @@
-"""Who took part: contacts, leads, accounts and users beside the rows that name them.
+"""Add contacts, leads, accounts and users to tasks and email messages.
 
-A call's first contact and its account come inline; its others, where it has some, are
-asked for by the tasks' ids, and an email's come with it. Whom a row names by id alone is
-retrieved: up to 2,000 ids of one type in one request (REST guide v67, sObject
-collections), and asked for once in a pass's windows. A look-up by id starts with nothing.
+A call's first contact and its account come inline. Its other contacts are read by the tasks' ids, and an email's come
+with it. People named only by id are retrieved, up to 2,000 ids of one type in one request (REST guide v67, sObject
+collections), and once in a pass's windows. A look-up by id starts with empty caches.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -43,19 +42,19 @@ Rows = Sequence[tuple[Ref, Row]]
 
 
 class Related:
-    """The people and accounts met so far."""
+    """Hold the people and accounts read so far."""
 
     def __init__(self, client: Client, org: Org, schema: Schema, *, linkedin_field: str, fresh: bool = False) -> None:
         self._client = client
         self._org = org
         self.schema = schema
         self._linkedin = linkedin_field
-        self._fresh = fresh  # users too: a look-up believes no cache
+        self._fresh = fresh  # read users again, too: a look-up bypasses every cache
         self._people: dict[str, Person] = {}
         self._converted: dict[str, str] = {}  # lead -> the contact it became
         self._accounts: dict[str, Company] = {}
         self._asked: set[str] = set()
-        self._spared = 0  # rows that go without what could not be had
+        self._spared = 0  # rows without people or owners, because Salesforce could not serve them
 
     def of_tasks(self, rows: Rows) -> list[Record]:
         """Return the records of tasks, each with `contacts` and `account`."""
@@ -105,17 +104,17 @@ class Related:
         ]  # fmt: skip
 
     def _colleague(self, ids: Iterable[str], known: Mapping[str, Owner]) -> Owner | None:
-        """Return the first of our side that has an address: a partner's or customer's login is nobody's rep."""
+        """Return the first user on our side with an address. A partner's or customer's login is not a rep."""
         return next((known[each] for each in ids if self._org.is_ours(each) and known[each].email), None)
 
     def _make_room(self) -> None:
-        """Forget everybody when they have become many: memory does not grow with the backlog."""
+        """Clear the caches once they are full, so that memory does not grow with the backlog."""
         if len(self._asked) + len(self._people) > REMEMBERED:
             for known in (self._people, self._converted, self._accounts, self._asked):
                 known.clear()
 
     def _task_owners(self, rows: Sequence[Row]) -> dict[str | None, Owner | None]:
-        """Return whose the linked tasks are of emails that came in, by the tasks' ids; archived ones too.
+        """Return the owners of the tasks linked to incoming emails, by task id, archived ones too.
 
         EmailMessage documents no relationship through ActivityId.
         """
@@ -133,14 +132,14 @@ class Related:
         return {parse_text(row.get("Id")): task_owner(row) for row in rows_of}
 
     def _task_people(self, rows: Sequence[Row]) -> dict[str, list[str]]:
-        """Return the ids of all people of tasks that have more than stand in the task itself."""
+        """Return the ids of all people of tasks that have more than the inline one."""
 
         def ask(ids: Sequence[str]) -> list[Any]:
             queries = [query for some in soql.chunks(ids) if (query := soql.task_people(self.schema, some))]
             return list(self._client.rows(queries, what="people of calls", divisible=len(ids) > 1))
 
         found: dict[str, list[str]] = {}
-        # A task whose people alone are too much goes with the one that it names itself.
+        # A task whose people are too much by themselves keeps the inline one.
         for row in in_halves([str(row["Id"]) for row in rows], ask, alone=self._without):
             self._learn_account(row.get("AccountId"), row.get("Account"))
             task, person = row.get("TaskId"), row.get("RelationId")
@@ -149,14 +148,14 @@ class Related:
         return found
 
     def _without(self, _item: str, error: Unavailable) -> list[Any]:
-        """Do without what is too much by itself; where that is the rule, say so instead of sending all without."""
+        """Return nothing for an item that is too much by itself. Raise if that happens to more than MOST_SPARED."""
         self._spared += 1
         if self._spared > MOST_SPARED:
             raise error
         return []
 
     def _learn_who(self, row: Row) -> str | None:
-        """Take in the contact or lead that stands in the row itself."""
+        """Learn the inline contact or lead of a row, and return its id."""
         who, crm_id = row.get("Who"), parse_text(row.get("WhoId"))
         if crm_id and isinstance(who, dict) and crm_id not in self._people:
             if crm_id.startswith(CONTACT_PREFIX):
@@ -189,14 +188,14 @@ class Related:
         return self._accounts.get(crm_id) if isinstance(crm_id, str) else None
 
     def _found(self, ids: Iterable[str]) -> tuple[Person, ...]:
-        """Return who is known of `ids`; a converted lead is the contact that it became."""
+        """Return the known people of `ids`. A converted lead counts as its contact."""
         people, converted = self._people, self._converted
         if converted:
             ids = [became if (became := converted.get(each)) in people and became else each for each in ids]
         return tuple([people[each] for each in dict.fromkeys(ids) if each in people])
 
     def _retrieve(self, named: Iterable[str], about: Iterable[str | None] = ()) -> None:
-        """Ask for whom nothing is known yet: leads first, for the contacts that they became."""
+        """Read the unknown people and accounts. Leads come first, because they may have become contacts."""
         unknown = [each for each in dict.fromkeys(named) if each not in self._people and each not in self._asked]
         for row in self._ask(LEAD, [each for each in unknown if each.startswith(LEAD_PREFIX)],
                              soql.lead_fields(self.schema, self._linkedin)):  # fmt: skip
@@ -223,7 +222,7 @@ class Related:
         return found
 
     def _ask(self, object_type: str, ids: Sequence[str], fields: Sequence[str]) -> list[Any]:
-        """Return the rows of `ids` that Salesforce finds; deleted ones and those hidden from the user are not."""
+        """Return the rows of `ids` that Salesforce finds, without deleted ones and those hidden from the user."""
         if not fields:
             return []
         rows: list[Any] = []
@@ -232,18 +231,18 @@ class Related:
             some = ids[start : start + self._org.at_once(RETRIEVED_AT_ONCE)]
             rows += in_halves(some, lambda few: self._retrieved(object_type, few, fields))
             start += len(some)
-        self._asked.update(ids)  # not before: who failed to come is not known to be nobody
+        self._asked.update(ids)  # not earlier: a failed request does not prove that they are missing
         return [row for row in rows if isinstance(row, dict) and parse_text(row.get("Id"))]
 
 
 def _is_shared(row: Row) -> bool:
-    """Say whether a task may have more people than its Who; without WhoCount nobody can tell."""
+    """Tell whether a task may have more people than its Who. Without WhoCount it may."""
     count = number(row.get("WhoCount"))
     return count is None or count > (1 if row.get("WhoId") else 0)
 
 
 def _roles(relations: Sequence[Any]) -> dict[str, list[str]]:
-    """Return the ids of an email's people by their role, sorted: children come in another order each time."""
+    """Return the ids of an email's people by role, sorted, because children come in another order each time."""
     found: dict[str, list[str]] = {}
     for each in relations:
         if isinstance(each, dict) and (crm_id := parse_text(each.get("RelationId"))):

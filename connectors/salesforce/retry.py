@@ -1,11 +1,11 @@
-"""What an answer of Salesforce's means for what is done next; pure.
+"""Decide whether to use, retry or give up an answer of Salesforce's. Pure.
 
-answer ──► content    2xx with the JSON that was expected
-       └─► Fault      wait and try again · give up for this pass · stay away for longer
+answer ──► content    2xx with the expected JSON
+       └─► Failure    wait and retry · give up for this pass · pause for longer
 
-The errorCode decides, then the status: one status has many meanings (403 is a quota, a
-right, or a proxy), and one code several statuses. Messages name what was asked, the
-status and the code: never a text of Salesforce's, which quotes the query.
+The errorCode decides, then the status. One status has many meanings (403 is a quota, a right, or a proxy), and one code
+has several statuses. Messages name the request, the status and the code. They never hold Salesforce's own text, which
+quotes the query.
 """
 
 import re
@@ -20,15 +20,15 @@ from syncd.errors import Malformed, SyncdError, Unauthorized, Unavailable
 from syncd.http import bodies
 from syncd.http.response import TRIES, Failure, Response, TransportError, backoff_s, honor_retry_after, retry_after
 
-TEXT_MOST = 1_000  # characters of an error's text that are looked into
+TEXT_MOST = 1_000  # characters of an error's text that are searched
 HOUR_S = 3_600  # the day's calls are counted over a rolling 24 h: some are free again within the hour
 RETRY_AFTER_MAX_S = 86_400  # a larger one is a mistake
 CONCURRENT_S = 5.0  # at most 25 requests of 20 s and longer at a time (limits guide, v67): theirs must end first
 LIMIT_EXCEEDED = "REQUEST_LIMIT_EXCEEDED"
 STATUS_PAGE = "https://status.salesforce.com"
-# Of a limit we see only that it was reached: by ourselves, by another syncd or by somebody else.
+# Salesforce does not say who used up a limit.
 SHARED = "everything that uses the org shares them: this syncd, other syncds and other integrations"
-CHANGED = "a proxy in between, or Salesforce has changed it: look for a newer syncd, or report it"
+CHANGED = "a proxy may have changed the answer, or Salesforce its API: upgrade syncd, or report this"
 
 # Type and URL of a row or a parent, which nobody reads: half of a page, and a third of the CPU of parsing it. In
 # valid JSON no string can hold this text, because its quotes would be escaped there.
@@ -39,41 +39,41 @@ Shape = Literal["page", "list", "batch", "object"]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked, as far as judgement and messages care."""
+    """Describe a request, for interpretation and messages."""
 
-    name: str  # e.g. calls; stands in messages
+    name: str  # e.g. calls, for messages
     expects: Shape = "object"
     count: int = 0  # of entries that a list or batch must have
-    divisible: bool = False  # less can be asked for: a time-out may be its own fault
-    locator: bool = False  # asks for a further page, which Salesforce may have let go
-    tolerated: frozenset[int] = frozenset()  # refusals that mean "not for you", and are no error
+    divisible: bool = False  # can be made smaller, so a time-out may be its own fault
+    locator: bool = False  # requests a further page, which Salesforce may have dropped
+    tolerated: frozenset[int] = frozenset()  # refusals that are not errors
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """The circumstances of an answer."""
+    """Hold the circumstances of an answer."""
 
     number: int  # from 1
     now: datetime  # aware UTC, Salesforce's clock
     jitter: float = 0.0  # from 0 up to 1
     version: str = ""  # of the API, for messages
-    renews: bool = True  # whether a new session can be had; else session_id is configured
+    renews: bool = True  # a new session can be had; False: session_id is configured
 
 
 class QueryTimeout(Unavailable):
-    """The query is too much at once (QUERY_TIMEOUT, OPERATION_TOO_LARGE): ask for less."""
+    """Report that a query is too much at once (QUERY_TIMEOUT, OPERATION_TOO_LARGE)."""
 
 
 class TooSlow(QueryTimeout):
-    """It may be too much: no answer came before our own deadline."""
+    """Report that our own deadline passed, so the query may be too much."""
 
 
 class LocatorGone(Unavailable):
-    """Salesforce has let go of the rest of a query's answer: ask the query anew."""
+    """Report that Salesforce has dropped a locator, so the query must start again."""
 
 
 class QueryRefused(Unavailable):
-    """The query and the org do not fit (MALFORMED_QUERY, INVALID_FIELD, INVALID_TYPE …)."""
+    """Report that a query does not fit the org (MALFORMED_QUERY, INVALID_FIELD, INVALID_TYPE …)."""
 
     def __init__(self, message: str, *, hint: str = "", error_code: str) -> None:
         super().__init__(message, hint=hint)
@@ -81,21 +81,21 @@ class QueryRefused(Unavailable):
 
 
 class Expired(Unauthorized):
-    """The session is over, or is refused."""
+    """Report that the session has expired or is refused."""
 
 
 class Error(NamedTuple):
-    """What an error's body says."""
+    """Hold the code and text of an error's body."""
 
-    code: str  # errorCode, or OAuth's error; empty where it is no such thing
-    text: str  # in lower case; to be looked into, never to be repeated
+    code: str  # errorCode, or OAuth's error; otherwise empty
+    text: str  # in lower case; may be searched, never repeated
 
 
 Rule = Callable[[Request, Response, Error, Attempt], Failure]
 
 
 def interpret(request: Request, answer: Response | TransportError, attempt: Attempt) -> Any | Failure:
-    """Return the content of a good answer, None of one that the call tolerated off, else what is wrong with it."""
+    """Return the content of a good answer, None for a tolerated refusal, otherwise the failure."""
     if isinstance(answer, TransportError):
         return (
             _too_slow(request, answer)
@@ -118,13 +118,13 @@ def _failure(request: Request, answer: Response, attempt: Attempt) -> Failure:
         return outage(request.name, answer, attempt, code=error.code if error else "")
     if answer.status < 400:
         return elsewhere(request.name, answer, "instance_url")
-    if error is None:  # Salesforce's refusals are JSON: this one is its edge's, a proxy's or a firewall's
+    if error is None:  # Salesforce refuses in JSON: this is from its edge, a proxy or a firewall
         return outage(request.name, answer, attempt, hint="without Salesforce's JSON: is a proxy in between?")
     return (_forbidden if answer.status == 403 else _refused)(request, answer, error, attempt)
 
 
 def parse_error(body: bytes) -> Error | None:
-    """Return what an error's body says: of a list the first, else an object; None for HTML and other strangers'."""
+    """Return the error in a body: an object, or the first of a list. None if it is not Salesforce's JSON."""
     try:
         found = bodies.parse(body)
     except bodies.NotJson:
@@ -142,27 +142,27 @@ def parse_error(body: bytes) -> Error | None:
 
 
 def lost(name: str, answer: TransportError, attempt: Attempt) -> Failure:
-    """Say that no answer came."""
+    """Return the failure of a request without an answer."""
     kind = Malformed if answer.malformed else Unavailable
     error = kind(f"Salesforce, {name}: {answer}", hint=answer.hint)
     return Failure(error, wait_s=backoff_s(attempt.number, attempt.jitter) if answer.retryable else None)
 
 
 def outage(name: str, answer: Response, attempt: Attempt, *, code: str = "", hint: str = "") -> Failure:
-    """Say that it passes: a failing server, its maintenance, one of its moods."""
+    """Return a temporary failure, such as a failing server or maintenance."""
     error = Unavailable(f"Salesforce, {name}: answered {_named(answer, code)}", hint=hint or f"see {STATUS_PAGE}")
     return later(error, answer, attempt, default_s=backoff_s(attempt.number, attempt.jitter))
 
 
 def later(error: SyncdError, answer: Response, attempt: Attempt, *, default_s: float, limited: bool = False) -> Failure:
-    """Wait as long as told, at least as long as is sensible; a minute or more is not waited out."""
+    """Wait as told, but at least `default_s`. A minute or more becomes a pause."""
     return honor_retry_after(
         error, answer, now=attempt.now, default_s=default_s, at_most_s=RETRY_AFTER_MAX_S, limited=limited
     )
 
 
 def unreadable(name: str, answer: Response, attempt: Attempt, *, why: bodies.NotJson | None = None) -> Failure:
-    """Say that a good answer cannot be parsed (`why`), or has another shape than documented."""
+    """Return the failure of a 2xx that cannot be parsed (`why`), or has another shape than documented."""
     what = why or "has another shape than documented"
     hint = (
         "report it"
@@ -174,8 +174,8 @@ def unreadable(name: str, answer: Response, attempt: Attempt, *, why: bodies.Not
 
 
 def elsewhere(name: str, answer: Response, key: str) -> Failure:
-    """Say that a redirect is not followed: it would carry the credentials elsewhere."""
-    message = f"Salesforce, {name}: sent elsewhere ({answer.status})"
+    """Return the failure of a redirect. It is not followed, because it would send the credentials elsewhere."""
+    message = f"Salesforce, {name}: redirected ({answer.status})"
     return Failure(Unavailable(message, hint=f"{key} is not the org's own address: expected its My Domain"))
 
 
@@ -190,7 +190,7 @@ def _content(request: Request, answer: Response, attempt: Attempt) -> Any | Fail
 
 
 def _batch(request: Request, results: list[Any], attempt: Attempt) -> list[Any] | Failure:
-    """Return each part's content, None for what there is not; the first other refusal speaks for the whole."""
+    """Return each part's content, None if it is not found (404). Any other refusal fails the whole batch."""
     contents: list[Any] = []
     for part in results:
         status, content = part["statusCode"], part.get("result")
@@ -246,7 +246,7 @@ def _expired(request: Request, answer: Response, _error: Error, attempt: Attempt
 
 
 def limit(request: Request, answer: Response, error: Error, attempt: Attempt) -> Failure:
-    """Tell the two limits of one code apart: only the text says which (ConcurrentPerOrgLongTxn, TotalRequests)."""
+    """Distinguish the two limits of one code by the text (ConcurrentPerOrgLongTxn, TotalRequests)."""
     if "concurrent" in error.text:
         message = f"Salesforce, {request.name}: too many long requests at once ({_named(answer, error.code)})"
         default_s = CONCURRENT_S * (min(attempt.number, TRIES) + attempt.jitter)
@@ -261,7 +261,7 @@ def limit(request: Request, answer: Response, error: Error, attempt: Attempt) ->
 
 def _too_much(request: Request, answer: Response, error: Error, _attempt: Attempt) -> Failure:
     message = f"Salesforce, {request.name}: too much for one query ({_named(answer, error.code)})"
-    hint = "syncd asks for less; a user with View All Data is spared Salesforce's costly checks of each row"
+    hint = "syncd queries less at once; a user with View All Data avoids Salesforce's costly checks of each row"
     return Failure(QueryTimeout(message, hint=hint))
 
 
@@ -271,7 +271,7 @@ def _too_slow(request: Request, answer: TransportError) -> Failure:
 
 def _gone(request: Request, answer: Response, error: Error, _attempt: Attempt) -> Failure:
     message = f"Salesforce, {request.name}: the rest of a query's answer is gone ({_named(answer, error.code)})"
-    return Failure(LocatorGone(message, hint="nothing to do: the next pass asks anew"))
+    return Failure(LocatorGone(message, hint="nothing to do: the next pass queries again"))
 
 
 def _refused(request: Request, answer: Response, error: Error, _attempt: Attempt) -> Failure:
@@ -310,11 +310,11 @@ def _too_long(request: Request, answer: Response, error: Error, _attempt: Attemp
 
 
 def _named(answer: Response, code: str) -> str:
-    """Name the status and Salesforce's code: it alone, of all that Salesforce says, quotes nobody."""
+    """Return status and code, the only part of Salesforce's error that quotes no data."""
     return f"{answer.status}, {code}" if code else str(answer.status)
 
 
-# What a user, or the org, may not do: the code, and what an admin can do about it.
+# Codes of missing rights, and the remedy of an admin.
 _RIGHTS = {
     "API_DISABLED_FOR_ORG": "the org's edition has no API, or the user lacks the permission API Enabled",
     "API_CURRENTLY_DISABLED": "the API is switched off for this user: give it the permission API Enabled",

@@ -1,9 +1,8 @@
-"""What this org has of what syncd would read: objects, fields, child relationships.
+"""Describe which objects, fields and child relationships an org has.
 
-Every org is another: Enhanced Email, Shared Activities, e-mail tracking and person
-accounts may be off, and what is hidden from the user is missing from a describe as if it
-did not exist (field-level security). So queries are made from what the describes show.
-They are kept in the store for a day, with our side's users: both change seldom.
+Orgs differ: Enhanced Email, Shared Activities, e-mail tracking and person accounts may be off. A field hidden from the
+user is missing from a describe as if it did not exist (field-level security). So queries are built from the describes,
+which are kept in the store for a day.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ TASK, EMAIL = "Task", "EmailMessage"
 TASK_PEOPLE, EMAIL_PEOPLE = "TaskWhoRelation", "EmailMessageRelation"
 CONTACT, LEAD, ACCOUNT, USER, VOICE_CALL = "Contact", "Lead", "Account", "User", "VoiceCall"
 
-# Salesforce Object Reference v67. Neither bodies nor descriptions: we do not want to know them.
+# Salesforce Object Reference v67. Without bodies and descriptions, which syncd never reads.
 WANTED: dict[str, tuple[str, ...]] = {
     TASK: (
         "Id", "SystemModstamp", "CreatedDate", "IsDeleted", "TaskSubtype", "IsClosed", "IsRecurrence", "Subject",
@@ -67,7 +66,7 @@ UNREMARKABLE = {(CONTACT, "IsPersonAccount"), (ACCOUNT, "IsPersonAccount"), (TAS
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """What the user sees of what is wanted."""
+    """Hold the wanted fields and relationships that the user sees."""
 
     fields: Mapping[str, Mapping[str, str | None]]  # object: field: the relationship's name, where it leads somewhere
     children: Mapping[str, Sequence[str]]  # object: child relationships
@@ -75,7 +74,7 @@ class Schema:
 
     @classmethod
     def of(cls, describes: Mapping[str, Any | None], custom: Iterable[tuple[str, str]] = ()) -> "Schema":
-        """Read describes as Salesforce gives them; None: the user has no such object. `custom` is (object, field)."""
+        """Parse Salesforce's describes. None: the user has no such object. `custom` is (object, field)."""
         asked = {name: set(wanted) for name, wanted in WANTED.items()}
         for name, own in custom:
             asked[name].add(own)
@@ -97,19 +96,21 @@ class Schema:
         return cls(fields, children, tuple(unfilterable))
 
     def pack(self) -> Any:
-        """Return it as JSON for the store."""
+        """Return the schema as JSON for the store."""
         return [self.fields, self.children, self.unfilterable]
 
     @classmethod
     def unpack(cls, kept: Any) -> "Schema":
+        """Return the schema that `pack` returned."""
         fields, children, unfilterable = kept
         return cls(fields, children, unfilterable)
 
     def has(self, object_type: str, field_name: str = "Id") -> bool:
+        """Tell whether the user sees a field."""
         return field_name in self.fields.get(object_type, {})
 
     def kept(self, object_type: str, names: Iterable[str]) -> list[str]:
-        """Return those of `names` that the user sees, in their order, each once: a query must not name one twice."""
+        """Return the visible ones of `names`, in their order, each once, because a query must not repeat a field."""
         seen = self.fields.get(object_type, {})
         return [name for name in dict.fromkeys(names) if name in seen]
 
@@ -118,24 +119,24 @@ class Schema:
         return self.fields.get(object_type, {}).get(field_name)
 
     def child(self, object_type: str) -> str | None:
-        """Return the child relationship to an object's people, where there is one that this org has."""
+        """Return the child relationship to an object's people. None if the org has none."""
         name = CHILDREN.get(object_type)
         return name if name in self.children.get(object_type, ()) else None
 
     def lacking(self, object_type: str) -> list[str]:
-        """Return what makes an object unreadable: needed fields that are not seen or cannot be filtered by."""
+        """Return the needed fields that are hidden or cannot be filtered by. With any, the object is unreadable."""
         unseen = [name for name in NEEDED[object_type] if not self.has(object_type, name)]
         needed = {f"{object_type}.{name}" for name in (*NEEDED[object_type], "IsDeleted")}
         return [f"{object_type}.{name}" for name in unseen] + [name for name in self.unfilterable if name in needed]
 
     def absent(self) -> Iterator[tuple[str, str]]:
-        """Yield each feature that this org lacks, and what follows."""
+        """Yield each feature that this org lacks, and the consequence."""
         for feature, place, of, consequence in FEATURES:
             if not self.has(*place) and (of is None or self.has(of)):
                 yield feature, consequence
 
     def hidden(self) -> list[str]:
-        """Return Object.Field of what is wanted and not seen, though its object is, and no feature explains it."""
+        """Return Object.Field of each wanted field that is hidden without being explained by a missing feature."""
         explained = {place for _, place, _, _ in FEATURES} | UNREMARKABLE
         if not self.has(EMAIL, "IsTracked"):
             explained |= {(EMAIL, "IsOpened")}
@@ -147,7 +148,7 @@ class Schema:
         ]
 
     def vital(self) -> list[str]:
-        """Return Object, or Object.Field, of what is not seen and spoils records for good."""
+        """Return Object, or Object.Field, of hidden data whose absence harms records for good."""
         objects = [name for name in VITAL_OBJECTS if name not in self.fields]
         hidden = set(self.hidden())
         fields = (f"{object_type}.{name}" for object_type, names in VITAL.items() for name in names)

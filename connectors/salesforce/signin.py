@@ -1,8 +1,7 @@
-"""Sign in to Salesforce: what to ask for a session, and what the answer means; pure but for the secrets it reads.
+"""Build the sign-in request to Salesforce, and interpret its answer. Pure except for reading secrets.
 
-simple-salesforce can sign in too, but without a deadline, to *.salesforce.com alone, and
-with misleading messages; so the token request is our own (OAuth 2.0 as Salesforce has it:
-client credentials, or a JWT signed with a private key).
+simple-salesforce can sign in too, but without a deadline, only to *.salesforce.com, and with misleading messages. So
+the token request is our own (Salesforce's OAuth 2.0: client credentials, or a JWT signed with a private key).
 """
 
 import re
@@ -37,7 +36,7 @@ NAME = "sign-in"  # in messages
 PATH = "/services/oauth2/token"
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 LIFE = timedelta(minutes=3)  # of an assertion; Salesforce takes 5 at most
-SKEW_S = 60  # a clock that is wrong by more is made up for before a refusal is believed
+SKEW_S = 60  # if a clock is wrong by more, it is corrected before a refusal is believed
 ORG_ID = re.compile(r"00D[A-Za-z0-9]{12}")
 USER_ID = re.compile(r"005[A-Za-z0-9]{12}(?:[A-Za-z0-9]{3})?")
 SETUP = "in Salesforce's Setup"
@@ -46,7 +45,7 @@ APP = f"{SETUP}, External Client App Manager"
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A key to one org, until Salesforce says that it has expired."""
+    """Hold the session of one org, valid until Salesforce says that it has expired."""
 
     id: str = field(repr=False)
     instance_url: str  # https://host, without a slash at its end
@@ -56,7 +55,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """One request for a session."""
+    """Hold one request for a session."""
 
     url: str
     form: dict[str, str] = field(repr=False)
@@ -64,21 +63,21 @@ class TokenRequest:
 
 
 def configured(config: SalesforceConfig) -> Session | None:
-    """Return the session that the configuration holds; None where one is to be asked for."""
+    """Return the configured session. None if one must be requested. Unauthorized if it is invalid."""
     if config.session_id is None:
         return None
     session_id = read(config.session_id, "session_id")
     found = ORG_ID.match(session_id)
     if found is None or "!" not in session_id:
         raise Unauthorized(
-            f"Salesforce's session_id ({config.session_id}) is none",
-            hint="it begins with the org's id and a !, as in 00D…!…: copy it whole",
+            f"Salesforce's session_id ({config.session_id}) is invalid",
+            hint="it begins with the org's id and a !, as in 00D…!…: copy it completely",
         )
     return Session(session_id, config.instance_url, found[0])
 
 
 def token_request(config: SalesforceConfig, now: datetime) -> TokenRequest:
-    """Return what to ask, with the secrets as they are at this moment; Unauthorized where one is missing or is none."""
+    """Return the token request, with the current secrets. Unauthorized if one is missing or invalid."""
     url = config.login_url + PATH
     client_id = read(config.client_id, "client_id")
     if config.private_key is None:
@@ -89,14 +88,14 @@ def token_request(config: SalesforceConfig, now: datetime) -> TokenRequest:
 
 
 def audience(login_url: str) -> str:
-    """Return whom an assertion is for: all sandboxes share one address, all other orgs the other (OAuth JWT flow)."""
+    """Return an assertion's audience. All sandboxes share one, all other orgs another (OAuth JWT flow)."""
     host = urlsplit(login_url).hostname or ""
     production, test = SHARED_HOSTS
     return f"https://{test if host == test or '.sandbox.' in host else production}"
 
 
 def read(secret: Secret | None, key: str) -> str:
-    """Return the secret of one line that stands under `key`."""
+    """Return the one-line secret under `key`. Unauthorized if it cannot be read."""
     assert secret is not None  # the configuration has seen to it
     try:
         return secret.read_line()
@@ -112,7 +111,7 @@ def _signed(claims: dict[str, Any], private_key: Secret) -> str:
         return jwt.encode(claims, private_key.read().replace("\\n", "\n"), algorithm="RS256")
     except (jwt.PyJWTError, ValueError, TypeError, NotImplementedError):  # TypeError: the key itself wants a password
         raise Unauthorized(
-            f"Salesforce's private_key ({private_key}) cannot be read, or is no RSA key",
+            f"Salesforce's private_key ({private_key}) cannot be read, or is not an RSA key",
             hint="expected the whole PEM text, -----BEGIN to END-----, of an RSA key without a passphrase",
         ) from None
 
@@ -120,7 +119,7 @@ def _signed(claims: dict[str, Any], private_key: Secret) -> str:
 def interpret(
     config: SalesforceConfig, asked: TokenRequest, answer: Response | TransportError, attempt: Attempt
 ) -> Session | Failure:
-    """Return the session, whose key no log line can show from then on; else what is wrong."""
+    """Return the session, otherwise the failure. The session's key is hidden from all logs from then on."""
     if isinstance(answer, TransportError):
         return lost(NAME, answer, attempt)
     if 200 <= answer.status < 300:
@@ -158,7 +157,7 @@ def _session(answer: Response, attempt: Attempt) -> Session | Failure:
 
 
 def _address(instance_url: str) -> str:
-    """Return an org's address, normalized. Return "" if it is none or if it is not https."""
+    """Return an org's address, normalized. "" if it is invalid or not https."""
     try:
         address = urls.checked(instance_url)
     except ValueError:
@@ -167,7 +166,7 @@ def _address(instance_url: str) -> str:
 
 
 def _refused(config: SalesforceConfig, asked: TokenRequest, answer: Response, error: Error) -> Failure:
-    """Explain OAuth's refusal; an assertion signed by a wrong clock is signed once more by Salesforce's."""
+    """Explain OAuth's refusal. If our clock was wrong, the assertion is signed again by Salesforce's clock."""
     what = f"{answer.status}, {error.code}" if error.code else f"{answer.status}"
     said = f"{error.code} {error.text}".lower()
     if "rate_limit_exceeded" in said or "rate exceeded" in said:

@@ -1,9 +1,9 @@
-"""Every SOQL text that syncd sends; pure.
+"""Build every SOQL query that syncd sends. Pure.
 
 Windows are bounded, inclusive at both ends, and ordered by (SystemModstamp, Id) without a
-LIMIT: pages follow by Salesforce's own locator, so that neither ties nor 15,000 rows of
-one second matter. SystemModstamp alone sees imports with back-dated audit fields, and
-shows whole seconds (Object Reference v67, System Fields).
+LIMIT. Pages follow by Salesforce's own locator, so neither ties nor 15,000 rows of one
+second matter. Only SystemModstamp shows imports with back-dated audit fields. It has
+whole seconds (Object Reference v67, System Fields).
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ ORDER = "ORDER BY SystemModstamp ASC, Id ASC"
 
 @dataclass(frozen=True, slots=True)
 class Select:
-    """What to read of one object, and of which of its rows."""
+    """Hold fields and conditions of one object's queries."""
 
     object_type: str
     fields: tuple[str, ...]  # as they stand in the SELECT list: names, paths, TYPEOF, child queries
@@ -31,7 +31,7 @@ class Select:
     children: str | None = None  # the relationship of its child query
 
     def window(self, since: datetime, until: datetime) -> str:
-        """Return the query for what was modified within [since, until], both ends inclusive, whole seconds."""
+        """Return the query for rows modified within [since, until], both ends inclusive, whole seconds."""
         return f"{self._all()} WHERE {self._within(since, until)} {ORDER}"
 
     def by_ids(self, ids: Sequence[str]) -> str:
@@ -43,7 +43,7 @@ class Select:
         return f"SELECT COUNT() FROM {self.object_type} WHERE {self._within(since, until)}"  # nosec B608 # our names
 
     def one(self) -> str:
-        """Return the query for any one row: whether it can be asked at all."""
+        """Return the query for any one row, to test whether it is allowed."""
         conditions = " AND ".join((*self.always, *self.which))
         return f"{self._all()}{f' WHERE {conditions}' if conditions else ''} LIMIT 1"
 
@@ -56,7 +56,7 @@ class Select:
 
 
 def tasks(schema: Schema, subtype: str, *, occurred_at_field: str = "", linkedin_field: str = "") -> Select:
-    """Return what to read of closed tasks of a subtype, Call or Email."""
+    """Return the queries for closed tasks of a subtype, Call or Email."""
     plain = [
         "Id", "SystemModstamp", "CreatedDate", "TaskSubtype", "IsClosed", "IsRecurrence", "Subject", "ActivityDate",
         "CompletedDateTime", "CallDurationInSeconds", "CallType", "CallDisposition", "OwnerId", "AccountId", "WhoId",
@@ -72,7 +72,7 @@ def tasks(schema: Schema, subtype: str, *, occurred_at_field: str = "", linkedin
 
 
 def task_people(schema: Schema, ids: Sequence[str]) -> str | None:
-    """Return the query for all people of at most IDS_AT_ONCE tasks; None where a task has one alone.
+    """Return the query for all people of at most IDS_AT_ONCE tasks. None if tasks have only one.
 
     Not a child query: its rows would count against the page of a query in which most
     tasks have one contact, and that stands in the task itself.
@@ -85,7 +85,7 @@ def task_people(schema: Schema, ids: Sequence[str]) -> str | None:
 
 
 def emails(schema: Schema) -> Select:
-    """Return what to read of email messages; drafts are read too and are no activities."""
+    """Return the queries for email messages. They include drafts, which are not activities."""
     plain = (
         "Id", "SystemModstamp", "CreatedDate", "Status", "Subject", "MessageDate", "Incoming", "FromAddress",
         "FromName", "FromId", "ToAddress", "CcAddress", "BccAddress", "RelatedToId", "ActivityId", "CreatedById",
@@ -101,9 +101,9 @@ def emails(schema: Schema) -> Select:
 
 
 def users() -> str:
-    """Return the query for our side's users, gone ones too.
+    """Return the query for the users on our side, inactive ones too.
 
-    Of other types are partners' and customers' logins, and machines.
+    Users of other types are partners' and customers' logins, and machines.
     """
     return f"SELECT {OF_USER} FROM {USER} WHERE UserType = '{OURS}'"  # nosec B608 # our names
 
@@ -114,7 +114,7 @@ def users_by_ids(ids: Sequence[str]) -> str:
 
 
 def task_owners(ids: Sequence[str]) -> str:
-    """Return the query for whose tasks are, users' or queues'."""
+    """Return the query for the owners of tasks, users or queues."""
     fields = "Id, OwnerId, Owner.Name, Owner.Email"
     return f"SELECT {fields} FROM {TASK} WHERE Id IN ({_listed(ids)})"  # nosec B608 # checked ids
 
@@ -133,13 +133,13 @@ def user_name(user_id: str) -> str:
 
 
 def contact_fields(schema: Schema, linkedin_field: str) -> list[str]:
-    """Return what is asked of a contact, parents aside."""
+    """Return the fields of a contact, without parents."""
     names = ("Id", "Name", "Email", "Title", "Department", "Phone", "AccountId", "IsPersonAccount", linkedin_field)
     return schema.kept(CONTACT, names)
 
 
 def lead_fields(schema: Schema, linkedin_field: str) -> list[str]:
-    """Return what is asked of a lead."""
+    """Return the fields of a lead."""
     names = (
         "Id", "Name", "Email", "Title", "Phone", "Company", "Website", "IsConverted", "ConvertedContactId",
         linkedin_field,
@@ -148,17 +148,17 @@ def lead_fields(schema: Schema, linkedin_field: str) -> list[str]:
 
 
 def account_fields(schema: Schema) -> list[str]:
-    """Return what is asked of an account."""
+    """Return the fields of an account."""
     return schema.kept(ACCOUNT, ("Id", *OF_ACCOUNT))
 
 
 def is_id(written: str) -> bool:
-    """Say whether a text can be an id: Salesforce refuses a whole query for one that cannot."""
+    """Tell whether a text can be an id. Salesforce refuses a whole query for one that cannot."""
     return len(written) in (15, 18) and written.isascii() and written.isalnum()
 
 
 def literal(at: datetime) -> str:
-    """Write an instant as SOQL does, whole seconds (SOQL date formats, v67)."""
+    """Return an instant as SOQL literal, in whole seconds (SOQL date formats, v67)."""
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -172,12 +172,12 @@ def _listed(ids: Sequence[str]) -> str:
 
 
 def _not_deleted(schema: Schema, object_type: str) -> tuple[str, ...]:
-    """Return the condition that queries go by: they read archived rows too, and with those come deleted ones."""
+    """Return the condition against deleted rows, which come with the archived ones."""
     return ("IsDeleted = false",) if schema.has(object_type, "IsDeleted") else ()
 
 
 def _who(schema: Schema, linkedin_field: str) -> list[str]:
-    """Return Who by its type: dot notation gives a name only, and no address (SOQL v67, TYPEOF)."""
+    """Return Who by its type. Dot notation gives only a name, without an address (SOQL v67, TYPEOF)."""
     contact, lead = contact_fields(schema, linkedin_field), lead_fields(schema, linkedin_field)
     contact += _of_account(schema, CONTACT)
     cases = ((CONTACT, contact), (LEAD, lead))

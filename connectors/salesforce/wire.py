@@ -1,11 +1,11 @@
-"""Salesforce's client, steered: the one module that imports simple-salesforce, requests and urllib3.
+"""Adapt Salesforce's client. Only this module imports simple-salesforce, requests and urllib3.
 
-It is imported when the first request is made. What simple-salesforce 1.12.10 (its newest,
-2026-07) does not do is done here, by a session of requests that it is given:
-- a deadline over the whole answer: it has none, and urllib3's starts anew with every byte;
-- answers as they come, whatever their status: its own errors carry the query in their
-  text, and its repeat after a 401 is one for each thread, and trips over HTML;
-- bodies as they are: it parses them slowly, and asks for prettier, larger ones;
+It is imported for the first request. It gives simple-salesforce 1.12.10 (its newest, 2026-07) a requests session, which
+adds:
+- a deadline over the whole answer: it has none, and urllib3's restarts with every byte;
+- unparsed answers of any status: its own errors quote the query, and its retry after a 401 is one per thread and fails
+  on HTML;
+- raw bodies: it parses them slowly, and requests pretty-printed, larger ones;
 - the certificates that syncd.http.tls trusts: requests would take REQUESTS_CA_BUNDLE or its own;
 - the proxy that the environment names, except for loopback.
 """
@@ -36,26 +36,27 @@ AGENT = f"syncd simple-salesforce/{version('simple-salesforce')}"
 
 
 class Wire:
-    """The connections of one pass, whatever session they are used with."""
+    """Hold the connections of one pass, for any session."""
 
     def __init__(self, *, trust: Trust, timeout_s: float) -> None:
         """Read the certificates. ConfigError if that fails."""
         self._http = _Http(trust, timeout_s=timeout_s)
 
     def token(self, asked: TokenRequest) -> Response:
-        """Ask for a session."""
+        """Request a session."""
         return self._http.answer(lambda: self._http.request("POST", asked.url, data=asked.form), "login_url", asked.url)
 
     def org(self, session: Session, api_version: str) -> "OrgConnection":
-        """Return the way to the org that `session` opens."""
+        """Return the connection to the org of `session`."""
         return OrgConnection(self._http, session, api_version)
 
     def close(self) -> None:
+        """Close the connections."""
         self._http.close()
 
 
 class OrgConnection:
-    """Requests to one org with one session; every method may raise Lost."""
+    """Send requests to one org with one session. Every method may raise TransportError."""
 
     def __init__(self, http: "_Http", session: Session, api_version: str) -> None:
         self.session = session
@@ -66,15 +67,19 @@ class OrgConnection:
         del self._client.headers["X-PrettyPrint"]
 
     def query(self, soql: str, *, deleted_too: bool) -> Response:
+        """Send a query, with `deleted_too` as queryAll."""
         return self._answer(lambda: self._client.query(soql, include_deleted=deleted_too))
 
     def more(self, next_records_url: str) -> Response:
+        """Get a further page of a query."""
         return self._answer(lambda: self._client.query_more(next_records_url, identifier_is_url=True))
 
     def get(self, path: str) -> Response:
+        """Get a path below the API version."""
         return self._answer(lambda: self._client.restful(path))
 
     def post(self, path: str, body: dict[str, Any]) -> Response:
+        """Post JSON to a path below the API version."""
         return self._answer(lambda: self._client.restful(path, method="POST", json=body))
 
     def _answer(self, request: Callable[[], object]) -> Response:
@@ -82,7 +87,7 @@ class OrgConnection:
 
 
 class _Answered(Exception):
-    """Carries every answer past simple-salesforce, to whom nothing of it matters."""
+    """Carry every answer past simple-salesforce, so that it interprets none."""
 
     def __init__(self, answer: Response) -> None:
         super().__init__()
@@ -102,7 +107,7 @@ class _Http(requests.Session):
         self.mount("https://", self._adapter)
 
     def request(self, method: Any, url: Any, *args: Any, **kwargs: Any) -> requests.Response:
-        """Raise _Answered in any case; a redirect is never followed: it would carry the token elsewhere."""
+        """Raise _Answered in any case. A redirect is never followed, because it would send the token elsewhere."""
         proxy = proxy_for(url)
         kwargs |= {"timeout": Timeout(total=self._timeout_s), "allow_redirects": False, "verify": True}
         kwargs |= {"proxies": {"https": proxy.url} if proxy else None}
@@ -112,7 +117,7 @@ class _Http(requests.Session):
         raise _Answered(Response(response.status_code, headers, response.content))
 
     def answer(self, request: Callable[[], object], address: str, url: str) -> Response:
-        """Return what a request to `url` was answered; `address` is the configuration's name for that."""
+        """Return the answer to a request to `url`. `address` is its configuration key, for messages."""
         try:
             request()
         except _Answered as answered:
@@ -133,7 +138,7 @@ class _Http(requests.Session):
 
 
 class _Adapter(HTTPAdapter):
-    """requests' adapter with our certificates and our deadline."""
+    """Give requests' adapter our certificates and our deadline."""
 
     def __init__(self, trust: ssl.SSLContext) -> None:
         self._trust = trust
@@ -154,4 +159,4 @@ class _Adapter(HTTPAdapter):
         return self.headers_of_proxy
 
     def cert_verify(self, *_: Any) -> None:
-        """Leave the connection as it is: requests would add its own certificates to `trust`, at each request."""
+        """Do nothing. requests would add its own certificates to `trust`, at each request."""
