@@ -20,7 +20,7 @@ from syncd.errors import Malformed
 
 @pytest.fixture(autouse=True)
 def no_transactions_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """These windows last seconds: within the longest transaction no page would vouch for anything."""
+    """These windows last seconds: within the longest transaction no page would be complete up to anything."""
     monkeypatch.setattr(reading, "LONGEST_TRANSACTION", timedelta(0))
 
 
@@ -47,7 +47,7 @@ class Org:
     """Queries answered as Salesforce does: a query fixes which rows, and their order; a page shows them as they are."""
 
     page: int = 3
-    live: bool = True  # pages show rows as they are then; else as of the query
+    live: bool = True  # pages show rows as they are then; otherwise as of the query
     stamps: dict[int, int] = field(default_factory=dict)  # id -> SystemModstamp, seconds after T0
     windows: list[tuple[int, int]] = field(default_factory=list)  # as asked
     too_many: int = NEVER  # rows that make a query time out
@@ -123,7 +123,7 @@ def filled(count: int, *, each: int = 1, **how: Any) -> Org:
 # -- a quiet window ---------------------------------------------------------------------
 
 
-def test_an_empty_window_costs_one_query_and_vouches_to_its_end() -> None:
+def test_an_empty_window_costs_one_query_and_is_complete_to_its_end() -> None:
     org = Org()
     assert list(org.read(0, 60)) == [Read([], at(60), last=True)]
     assert org.windows == [(0, 60)]
@@ -213,15 +213,15 @@ def test_not_more_than_two_pages_are_held() -> None:
     assert 20 <= org.most <= 40
 
 
-# -- how far a page vouches -------------------------------------------------------------
+# -- up to when a page is complete -------------------------------------------------------
 
 
-def test_a_page_vouches_up_to_what_stands_behind_it_and_no_further() -> None:
+def test_a_page_is_complete_up_to_the_times_shown_after_it_and_no_further() -> None:
     reads = list(filled(9).read(0, 60))
     assert [second(found.complete_until) for found in reads] == [2, 5, 60]
 
 
-def test_a_row_that_shows_a_later_time_does_not_vouch_for_what_is_behind_it() -> None:
+def test_a_row_that_shows_a_later_time_does_not_complete_what_comes_after_it() -> None:
     """The last row of the second page was changed by a transaction that began before the query and ended after it."""
     org = filled(9)
     org.before = lambda number: org.put(5, second=7) if number == 1 else None
@@ -229,7 +229,7 @@ def test_a_row_that_shows_a_later_time_does_not_vouch_for_what_is_behind_it() ->
     assert [second(found.complete_until) for found in reads] == [2, 6, 60]
 
 
-def test_a_part_of_a_page_vouches_no_further_than_what_the_next_part_shows() -> None:
+def test_a_part_of_a_page_is_complete_no_further_than_what_the_next_part_shows() -> None:
     org = filled(4_000, page=2_000)
     org.before = lambda number: org.put(2_999, second=3_500) if number == 1 else None
     assert [second(found.complete_until) for found in org.read(0, 3_999)] == [999, 1_999, 3_000, 3_999]
@@ -242,7 +242,7 @@ def test_rows_edited_after_the_query_hold_nothing_up() -> None:
 
 
 @pytest.mark.parametrize("edited_at", [60, 90])
-def test_pages_edited_whole_after_the_query_vouch_for_nothing_behind_them(edited_at: int) -> None:
+def test_pages_edited_as_a_whole_after_the_query_complete_nothing_after_them(edited_at: int) -> None:
     """A mass update runs over the rows in our order: 3 to 8 move to the window's last second, in which the query may
     be made too, or out of it; 9 to 11 are still to come.
     """
@@ -265,7 +265,7 @@ def test_a_crash_in_the_middle_of_a_mass_update_loses_nothing() -> None:
 
 
 def watermark(reads: list[Read], *, start: int = 0) -> int:
-    """Return what the engine would go on from: the greatest time booked, but never beyond what a page vouches for."""
+    """Return the engine's watermark: the greatest time booked, but never beyond `complete_until`."""
     reached = start
     for found in reads:
         if found.rows:
@@ -276,7 +276,7 @@ def watermark(reads: list[Read], *, start: int = 0) -> int:
 
 
 def assert_complete(org: Org, reads: list[Read], before: dict[int, int], moved: set[int]) -> None:
-    """See that all that stood still and is earlier than what a page vouches for stands in it or before."""
+    """Assert that each unmoved row earlier than `complete_until` is in its page or an earlier one."""
     seen: set[int] = set()
     for found in reads:
         seen |= {int(ref.crm_id) for ref, _ in found.rows}
@@ -417,10 +417,10 @@ def test_a_transaction_that_moves_more_than_a_page_loses_nothing(monkeypatch: py
     reads: list[Read] = []
     collect(org.read(0, 1_000), reads)
     assert set(ids_of(reads)) == set(range(60))
-    assert reads[0].complete_until == at(0), "what the transaction has moved vouches for nothing"
+    assert reads[0].complete_until == at(0), "rows that the transaction has moved complete nothing"
 
 
-def test_within_the_longest_transaction_a_page_vouches_for_nothing_but_the_last_for_all() -> None:
+def test_within_the_longest_transaction_only_the_last_page_is_complete_up_to_its_end() -> None:
     org = filled(30, page=10)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reading, "LONGEST_TRANSACTION", timedelta(minutes=15))
@@ -677,7 +677,7 @@ def test_a_row_is_handed_on_without_what_is_half_of_its_memory():
     }
 
 
-def test_of_the_last_page_only_its_last_part_vouches_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_the_last_page_only_its_last_part_is_complete_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "AT_ONCE", 5)
     reads = list(filled(10, page=10).read(0, 60))
     assert [(found.complete_until, found.last) for found in reads] == [(at(4), False), (at(60), True)]
