@@ -1,9 +1,9 @@
-"""JSON Lines and CSV: calls and emails from a folder into which another program drops files.
+"""Read calls and emails from JSON Lines and CSV files that another program drops into a folder.
 
-    folder ──► stock ──► Reading.lines ──► group ──► Page        what the engine reads
-    (stamps)   (files)   (by offset)       (1,000s)
+    folder ──► Listing ──► LineReader.lines ──► group ──► Page        what the engine reads
+    (stamps)   (files)     (by offset)          (1,000s)
 
-Both streams read the same files; each takes the lines of its kind, and `calls` those of which nobody can tell.
+Both streams read the same files. Each takes the lines of its kind, and `calls` also those of unknown kind.
 """
 
 import hashlib
@@ -24,19 +24,19 @@ from syncd.fields import from_ms, to_ms
 
 STREAMS: tuple[Stream, ...] = (Stream("calls", "call"), Stream("emails", "email"))
 KINDS: dict[str, Kind] = {stream.name: stream.kind for stream in STREAMS}
-PAGE = 1000  # lines, and a few more where they share a millisecond
+PAGE = 1000  # lines, and a few more if they share a millisecond
 PAGE_BYTES = 4 * 1024 * 1024
-MOST_TIED = 4 * PAGE  # of one millisecond, before a page is cut all the same: memory has an end
-LOOK_AROUND = 5000  # lines between two looks at whether the pass is to end
+MOST_TIED = 4 * PAGE  # lines of one millisecond before a page is cut anyway, to bound memory
+LOOK_AROUND = 5000  # lines between two checks for a stop
 MOST_OWNERS = 10_000  # kept of one pass
-MOST_LOOKED_UP = 32 * 1024 * 1024  # bytes of memory, about, that the records of one look-up may take
-SPANS = 500  # files of which it is kept where they have lines of a stream
+MOST_LOOKED_UP = 32 * 1024 * 1024  # approximate bytes of memory for the records of one look-up
+SPANS = 500  # files whose spans of lines by stream are kept
 MOST_NAMED = 3  # files that one error names
 CHANGES = BadFile("a file among the done changes while it is read", "the next pass reads it")
 PROBLEM_HINT = "`syncd check` names the first such files and the remedy of each; all other files were read"
 
 Placed = tuple[Line, LineReader]
-Problems = list[BadFile | None]  # None: nothing to be said, e.g. the file is another one by now
+Problems = list[BadFile | None]  # None: nothing to report, e.g. the file has been replaced
 
 
 class Jsonl:
@@ -51,20 +51,20 @@ class Jsonl:
         self._folder = Folder(config, context, KINDS)
         self._owners: dict[str | None, Owner] = {}
         self._told: tuple[Owner, ...] = ()
-        self._read: set[str] = set()  # streams that this pass has read to their end
-        self._problems: BoundedList[BadFile] = BoundedList()  # of the window that is read
+        self._read: set[str] = set()  # streams that this pass has read completely
+        self._problems: BoundedList[BadFile] = BoundedList()  # of the current window
         self._unfound: BoundedList[BadFile] = BoundedList()  # of look-ups: files that may hold what was not found
         self._failure: Unavailable | None = None
 
     def identity(self) -> str | None:
-        """Return the id that stands in the done folder: it moves with the files, wherever they are put."""
+        """Return the id in the done folder, which moves with the files. None before the first move."""
         return self._folder.identity()
 
     def fetch(self, stream: str, window: Window) -> Iterator[Page]:
-        """Yield the lines that arrived within `window`; at least one page, which tells the window's end.
+        """Yield the lines that arrived within `window`, in at least one page, which names the window's end.
 
-        A file that cannot be read is left where it is and holds no other one up: the last
-        stream of a pass ends in Unavailable, which names it.
+        A file that cannot be read stays in place and does not delay the others. The last stream of a pass raises
+        Unavailable, which names the file.
         """
         listing = self._folder.listing(read_only=self._context.read_only)
         until = window.until or max(self._context.now(), from_ms(listing.until))
@@ -72,7 +72,7 @@ class Jsonl:
         if not listing.is_complete:
             self._folder.read_without_done(to_ms(window.since))
         yielded = listing.fresh
-        if listing.fresh:  # an empty page first: stamps are committed before the first row that bears one
+        if listing.fresh:  # an empty page first, so that stamps are committed before the first row with one
             yield Page((), (), until)
         read: list[File] = []
         for group in _grouped(self._lines(listing, stream, to_ms(window.since), to_ms(until), read)):
@@ -89,10 +89,10 @@ class Jsonl:
             raise _unavailable(self._problems)
 
     def fetch_ids(self, stream: str, ids: Sequence[str]) -> Iterator[Page]:
-        """Yield the records of `ids` in one page: the latest line of each, in the folder or among the done.
+        """Yield the records of `ids` in one page: the latest line of each, in the folder or the done folder.
 
-        It searches the newest file first and ends with the last id found; only what is nowhere costs a look into
-        every file. Nothing is said to be missing while a file cannot be read. `fetch` names that file.
+        It searches the newest file first and ends with the last id found. Only an id that is nowhere costs a search of
+        every file. No id is missing as long as a file cannot be read. `fetch` names that file.
         """
         wanted = list(dict.fromkeys(ids))
         if not wanted:
@@ -104,7 +104,7 @@ class Jsonl:
         yield Page([record.ref for record in records], records, missing=missing)
 
     def _search(self, listing: Listing, stream: str, left: set[str]) -> tuple[dict[str, Placed], bool]:
-        """Return the latest line of each id, and whether all files were searched for those that are not found."""
+        """Return the latest line of each id, and whether all files were searched for the others."""
         found: dict[str, Placed] = {}
         problems: Problems = [None] if not listing.is_complete else []
         weight = 0
@@ -115,7 +115,7 @@ class Jsonl:
             for line, reading in self._lines_of(file, problems):
                 if line.crm_id in left and line.kind == KINDS[stream]:
                     if weight > MOST_LOOKED_UP and line.crm_id not in here:
-                        problems.append(None)  # those that are left are looked up by the next pass
+                        problems.append(None)  # the next pass looks up the others
                         break
                     weight += line.weight - (here[line.crm_id][0].weight if line.crm_id in here else 0)
                     here[line.crm_id] = line, reading
@@ -126,17 +126,17 @@ class Jsonl:
         return found, not problems
 
     def normalize(self, stream: str, record: Record) -> Draft | None:
-        """Say what a line means; every one is an activity but a draft."""
+        """Return the draft of a line. None for an unsent draft. Unreadable for a bad line."""
         return mapping.draft(KINDS[stream], record, self._config)
 
     def owners(self) -> Sequence[Owner]:
-        """Return the owners whom this pass has read of."""
+        """Return the owners in the lines that this pass has read."""
         if len(self._told) != len(self._owners):
             self._told = tuple(self._owners.values())
         return self._told
 
     def count(self, stream: str, window: Window) -> int:
-        """Return how many lines arrived within `window`."""
+        """Return the number of lines that arrived within `window`."""
         listing = self._folder.listing(read_only=True)
         until = window.until or max(self._context.now(), from_ms(listing.until))
         self._problems = BoundedList()
@@ -149,18 +149,18 @@ class Jsonl:
         return count
 
     def check(self) -> list[Finding]:
-        """Try folder, files and mapping."""
+        """Check folder, files and mapping."""
         return check(self._config, self._folder)
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing, because nothing is held open."""
 
     # -- lines --------------------------------------------------------------------------
 
     def _lines(
         self, listing: Listing, stream: str, since: int, until: int, read: list[File], *, read_only: bool = False
     ) -> Iterator[Placed]:
-        """Yield a stream's lines within the window; `read` gets each file of which nothing is left to read."""
+        """Yield a stream's lines within the window. `read` gets each file that is read completely."""
         spans = self._spans()
         known = dict(spans)
         for file in listing.files:
@@ -197,7 +197,7 @@ class Jsonl:
     def _lines_of(
         self, file: File, problems: Problems, *, since: int | None = None, until: int | None = None
     ) -> Iterator[Placed]:
-        """Yield a file's lines; one that is gone has none, one that cannot be read is a problem."""
+        """Yield a file's lines. A removed file has none. A file that cannot be read is a problem."""
         since, until = file.stamp if since is None else since, file.end if until is None else until
         reading = LineReader(file, self._config, since=since, until=until, pause=self._pause)
         self._pause()
@@ -209,15 +209,15 @@ class Jsonl:
                     if number % LOOK_AROUND == 0:
                         self._pause()
                     yield line, reading
-        except FileNotFoundError:  # deleted, or moved aside by a daemon while this looks on: then it is booked
+        except FileNotFoundError:  # deleted, or moved by a daemon meanwhile and therefore booked
             return
-        except Changed:  # it is for the next pass, as another version
+        except Changed:  # the next pass reads the other version
             problems.append(None)
         except (OSError, FileProblem) as error:
             problems.append(bad(file.name, error))
 
     def _pause(self) -> None:
-        """Give a stop its chance."""
+        """Raise Stopped if the pass is to end."""
         self._context.sleep(0)
 
     def _page(self, stream: str, group: Sequence[Placed], window: Window, until: datetime) -> Page:
@@ -235,16 +235,15 @@ class Jsonl:
     # -- what files are known to hold ---------------------------------------------------
 
     def _spans(self) -> dict[str, dict[str, list[int]]]:
-        """Return from when to when each of the newest files has lines of each stream; [] where it has none.
+        """Return the first and last time of each stream's lines in each of the newest files. [] if it has none.
 
-        A fact about a file that never changes, so that a pass reads none in vain: the
-        emails of a file of calls, above all.
+        This never changes, so a pass skips files without lines for it, above all files of calls for emails.
         """
         kept = self._context.store.get("spans") or {}
         return dict(kept["files"]) if kept.get("of") == self._mapped() else {}
 
     def _mapped(self) -> str:
-        """Return what a line's kind depends on."""
+        """Return a digest of the settings that decide a line's kind."""
         config = self._config
         mapped = repr((config.columns.kind, config.kind, config.delimiter))
         return hashlib.sha256(mapped.encode()).hexdigest()[:16]
@@ -259,7 +258,7 @@ def _meets(span: Sequence[int] | None, since: int, until: int) -> bool:
 
 
 def _grouped(lines: Iterator[Placed]) -> Iterator[list[Placed]]:
-    """Gather lines into pages, so that a millisecond's stand in one."""
+    """Collect lines into pages. Lines of one millisecond stay in one page."""
     group: list[Placed] = []
     length = 0
     for placed in lines:

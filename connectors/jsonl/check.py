@@ -1,4 +1,4 @@
-"""Try a folder: may we read it and move what stands in it, what is left alone and why, do its lines make sense."""
+"""Check a folder: permissions, files that are left alone, and the mapping of the first lines."""
 
 import os
 import stat
@@ -19,7 +19,7 @@ SAMPLE = 20  # lines of the newest file that are tried
 
 
 def check(config: JsonlConfig, folder: Folder) -> list[Finding]:
-    """Return findings in order; nothing is moved, written or remembered."""
+    """Return findings in order. Nothing is moved, written or remembered."""
     try:
         listing = folder.listing(read_only=True)
     except SyncdError as error:
@@ -42,7 +42,7 @@ def _folders(config: JsonlConfig, folder: Folder, listing: Listing) -> Iterator[
         message = f"{config.path} may be written by every user of this machine, who can replace files in it"
         yield Finding("folder", False, message, hint, warning=True)
     if done_status is None:
-        if listing.is_complete:  # otherwise the trouble with it is one of the files' findings
+        if listing.is_complete:  # otherwise one of the files' findings names the problem
             yield _missing_done(config)
     elif not may_put:
         hint = "give syncd's user the right to write there"
@@ -92,7 +92,7 @@ def _files(listing: Listing) -> Iterator[Finding]:
 
 
 def _sample(config: JsonlConfig, listing: Listing) -> Iterator[Finding]:
-    """Try the mapping on the first lines of the newest file, without a word of what stands in them."""
+    """Check the mapping on the first lines of the newest file, without showing their content."""
     if not listing.files:
         return
     file = max(listing.files, key=lambda file: (file.waiting, file.stamp))

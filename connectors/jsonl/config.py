@@ -1,4 +1,4 @@
-"""What the table of a folder of files may hold."""
+"""Define the configuration keys of a folder of files."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -21,13 +21,13 @@ AN_ABSOLUTE_PATH = 'expected an absolute path, e.g. "/var/lib/syncd/drop"'
 def _path(path: Any) -> Any:
     if not isinstance(path, str):
         return path
-    if not Path(path).expanduser().is_absolute():  # cron and systemd start programs where they like
+    if not Path(path).expanduser().is_absolute():  # cron and systemd choose the working directory
         raise ValueError(AN_ABSOLUTE_PATH)
     return Path(path).expanduser()
 
 
 class Columns(BaseModel):
-    """Which column of a file, or key of a JSON object, holds what of an activity; "": none does."""
+    """Name the column of a file, or key of a JSON object, for each field of an activity. "": none."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
 
@@ -77,7 +77,7 @@ class JsonlConfig(SourceConfig):
     overlap: Duration = timedelta(0)  # no file arrives late: the connector itself says when each arrived
     path: Annotated[Path, BeforeValidator(_path)] = Field(examples=["/var/lib/syncd/drop"])  # the folder
     done: Annotated[Path | None, BeforeValidator(lambda path: _path(path) if path != "" else None)] = None
-    kind: str = ""  # what a line is that does not say it
+    kind: str = ""  # of a line that does not name its kind
     timezone: str = "UTC"  # of times that name none
     delimiter: str = ","  # of CSV files
     quiet_for: Duration = timedelta(seconds=10)  # how long a file must not have changed before it is read
@@ -119,5 +119,5 @@ class JsonlConfig(SourceConfig):
 
     @property
     def done_path(self) -> Path:
-        """Where files go that were read."""
+        """Return the folder for files that were read."""
         return self.done or self.path / "done"

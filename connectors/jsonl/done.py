@@ -1,4 +1,4 @@
-"""The done folder: whose it is, what stands in it, and how a file is copied there. Nothing in it is trusted."""
+"""Open, identify and list the done folder, and copy files there. Nothing in it is trusted."""
 
 import os
 from collections.abc import Callable, Collection, Iterator
@@ -15,13 +15,13 @@ from syncd import files
 from syncd.files import Refused
 
 MOST_MARK = 64  # bytes of the folder's own id
-LEFTOVER_S = 3600  # age of a half-written file that nobody writes any more
+LEFTOVER_S = 3600  # age of an incomplete file that is no longer written
 
 
 def opened_done(config: JsonlConfig, drop: Place, *, make: bool = False) -> Place:
-    """Open the done folder. Below the drop folder no part of its path may be a link or somebody else's.
+    """Open the done folder. Below the drop folder, its path may hold no link and no other user's folder.
 
-    Refused or another OSError if it cannot be used, FileNotFoundError if it is missing and not to be made.
+    Refused or another OSError if it cannot be used, FileNotFoundError if it is missing and not `make`.
     """
     place = drop
     if config.done_path.is_relative_to(config.path):
@@ -41,7 +41,7 @@ def opened_done(config: JsonlConfig, drop: Place, *, make: bool = False) -> Plac
 
 
 def owners(drop: Place) -> Collection[int]:
-    """Return whose a done folder and its id may be. The drop folder's owner can replace them anyway."""
+    """Return the allowed owners of the done folder and its id. The drop folder's owner can replace them anyway."""
     return files.trusted() | {drop.status().st_uid}
 
 
@@ -75,7 +75,7 @@ def listed(done: Place, problems: BoundedList[BadFile]) -> Iterator[tuple[str, i
 
 
 def tidy(done: Place, now: datetime) -> None:
-    """Remove what a crash left half written."""
+    """Remove files that a crash left incomplete."""
     for entry in done.entries():
         if is_leftover(entry.name):
             with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Decide which entries of the drop folder are read: by the name first, then by the open file."""
+"""Decide which entries of the drop folder are read, first by the name, then by the open file."""
 
 import math
 import os
@@ -13,8 +13,8 @@ from connectors.jsonl.place import Place
 from syncd.files import Refused
 from syncd.types.sizes import show
 
-UNENDED = 60  # times `quiet_for`: how long a file is left alone whose last line has no end
-AHEAD_S = 60  # a file changed later than that in the future was changed by another clock, which says nothing
+UNENDED = 60  # times `quiet_for`: how long a file without a final newline is left alone
+AHEAD_S = 60  # a file changed further in the future has another clock's time, which is ignored
 NOT_PLAIN = "put a copy in its place: links, hard links, pipes and devices are never read"
 TOO_LARGE = "split the file, or raise max_file_size"
 SOUND = "may syncd's user read it, and is its disk sound?"
@@ -24,18 +24,18 @@ T = TypeVar("T")
 
 
 class BadFile(NamedTuple):
-    """A file that cannot be read or moved."""
+    """Describe a file that cannot be read or moved."""
 
     message: str  # names the file and says why
     hint: str  # the remedy
 
 
 class LeftAlone(Exception):
-    """A file is not to be read yet, or not at all; says why, to follow "it"."""
+    """Report why a file is not read yet, or not at all, to follow "it"."""
 
 
 class BoundedList(list[T], Generic[T]):
-    """A list of bounded length, without repetitions, that counts what it was given."""
+    """Keep a bounded number of different items, and count all of them."""
 
     MOST = 1000
 
@@ -59,7 +59,7 @@ class BoundedList(list[T], Generic[T]):
 
 
 def candidates(place: Place, done: str, left_alone: BoundedList[tuple[str, str]]) -> Iterator["os.DirEntry[str]"]:
-    """Yield the entries whose names say that they are to be read. `done`: the name of the done folder."""
+    """Yield the entries to read, by their names. `done` is the name of the done folder."""
     for entry in place.entries():
         name = entry.name.lower()
         is_taken, wanted = entry.name.startswith(TAKING), name.endswith(SUFFIXES)
@@ -97,12 +97,12 @@ def ready_file(place: Place, name: str, config: JsonlConfig, now: datetime) -> F
 
 
 def too_large(config: JsonlConfig) -> FileProblem:
-    """Return the problem of a file over the limit."""
+    """Return the problem of a file over max_file_size."""
     return FileProblem(f"is larger than max_file_size ({show(config.max_file_size)})", hint=TOO_LARGE)
 
 
 def bad(name: str, error: OSError | FileProblem) -> BadFile:
-    """Return what to say of a file that cannot be read."""
+    """Return the message and hint for a file that cannot be read."""
     return BadFile(f"{shown(name)} {why(error)}", remedy(error))
 
 
@@ -121,7 +121,7 @@ def remedy(error: OSError | FileProblem) -> str:
 
 
 def _quiet_s(file: File, config: JsonlConfig, now: datetime) -> float:
-    """Return how long a file has not changed. LeftAlone if that is not long enough."""
+    """Return the seconds since a file changed. LeftAlone if that is not long enough."""
     if file.path.name.startswith(TAKING):
         return math.inf
     quiet_s, enough_s = now.timestamp() - file.mtime_ns / 1e9, config.quiet_for.total_seconds()

@@ -1,12 +1,12 @@
-"""The folder: which files stand in it, when each arrived, and how it is moved aside. All that is written there, here.
+"""Stamp the files of the drop folder, and move them to the done folder. Only this module writes to both.
 
     dropped ──quiet, readable──► waiting ──read by every stream, in an earlier pass──► done/<stamp>-<size>-<name>
-    (left alone until then)      (its stamp stands in the store)                       (its stamp stands in its name)
+    (left alone until then)      (its stamp is in the store)                           (its stamp is in its name)
 
-A stamp is when a file arrived by our own reckoning: later than every stamp before, whatever a clock or `cp -p` says
-of the file. So no file comes in behind a watermark, and what is waiting and what is done are read alike, by their
-stamps. When a file moves is of no account for that: nothing is lost or doubled wherever a crash falls. What was
-changed after it had been read gets a new stamp, in the folder and among the done.
+A stamp is the time at which syncd first saw a file. It is later than every stamp before, whatever a clock or `cp -p`
+says. So no file arrives behind a watermark, and waiting and done files are read alike, by their stamps. The time of the
+move does not matter: nothing is lost or doubled wherever a crash falls. A file that changes after it was read gets a
+new stamp, in both folders.
 """
 
 import errno
@@ -28,31 +28,31 @@ from syncd.errors import Unavailable
 from syncd.fields import to_ms
 from syncd.files import Refused
 
-MOST_NEW = 10_000  # files that one pass begins with; the others wait for the next one
+MOST_NEW = 10_000  # new files in one pass; the others wait for the next pass
 AHEAD = 60_000  # milliseconds that another machine's clock may be ahead when it gave a stamp
 FORGED = "in the done folder has a time in its name that syncd cannot have given it"
 GIVEN = "a pass renames it and reads it as a new file; if it cannot, move it back to the drop folder"
-STAYS = "it stays where it is and is moved by a later pass; may syncd's user write there, and is there room?"
+STAYS = "it stays in place until a later pass moves it; may syncd's user write there, and is there room?"
 REMOVE = "remove it, or give it to syncd's user: until then files are read but not moved"
 LINKED = "set path to the folder itself, or make the link as syncd's user or root"
 MOUNTED = "is it there, is it mounted, and may syncd's user read it?"
-LOOK_EVERY = 1000  # entries between two looks at whether the pass is to end
+LOOK_EVERY = 1000  # entries between two checks for a stop
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What stands in the folder at one moment."""
+    """Hold the content of the folder at one moment."""
 
-    files: Sequence[File]  # to be read, the first to arrive first
-    left_alone: BoundedList[tuple[str, str]]  # name, and why: it is still being written, or not ours
+    files: Sequence[File]  # to be read, by arrival
+    left_alone: BoundedList[tuple[str, str]]  # name and reason: still being written, or another kind of file
     problems: BoundedList[BadFile]  # files that cannot be read or moved
-    fresh: bool = False  # files were stamped that no earlier pass has seen
+    fresh: bool = False  # files were stamped for the first time
     until: int = 0  # epoch milliseconds: greatest stamp ever given
     is_complete: bool = True  # False: the done folder cannot be read just now
 
 
 class Folder:
-    """One source's folder, for one pass."""
+    """Manage one source's folder for one pass."""
 
     def __init__(self, config: JsonlConfig, context: Context, streams: Collection[str]) -> None:
         self._config = config
@@ -65,15 +65,15 @@ class Folder:
         self._is_tidy = False
         self._waiting: dict[str, dict[str, Any]] = {}
         self._given = 0  # epoch milliseconds: the end of the latest stamp that was given
-        self._done_end = 0  # the same of what is done, whoever gave it
-        self._moved: dict[str, int] = {}  # what an earlier pass has read whole: name, stamp
+        self._done_end = 0  # the same of the done folder, whoever gave it
+        self._moved: dict[str, int] = {}  # read completely by an earlier pass: name, stamp
         self._loaded = False
 
     def identity(self) -> str | None:
-        """Return the folder's own id; None before anything was moved there.
+        """Return the folder's own id. None before the first file was moved.
 
-        Unavailable where it had one and has none now: an empty mount point is no empty folder. If the done folder or
-        the id cannot be read, the id is the one that the store holds: the folder's other files are still good.
+        Unavailable if the id has vanished, because an empty mount point is not an empty folder. If the done folder or
+        the id cannot be read, the stored id is returned, because the folder's other files are still good.
         """
         self._open()
         known: str | None = self._context.store.get("folder")
@@ -84,15 +84,15 @@ class Folder:
             self._context.store.put("folder", found)
         if known and not found:
             raise Unavailable(
-                f"{self._config.done_path} lacks {MARK}, which stood there",
-                hint=f"is it mounted? Where it was emptied on purpose: echo {known} > {self._config.done_path / MARK}",
+                f"{self._config.done_path} lacks {MARK}, which was there before",
+                hint=f"is it mounted? If it was emptied on purpose: echo {known} > {self._config.done_path / MARK}",
             )
         return found or None
 
     def listing(self, *, read_only: bool = False) -> Listing:
-        """Return the files to read, with what is new stamped and what was read moved; `look`: change nothing.
+        """Return the files to read, after stamping new ones and moving read ones. `read_only`: change nothing.
 
-        Unavailable when the folder cannot be read.
+        Unavailable if the folder cannot be read.
         """
         self.identity()
         self._load()
@@ -116,7 +116,7 @@ class Folder:
         return Listing(_in_order([*done, *kept, *stamped]), left_alone, problems, bool(stamped), self._given, whole)
 
     def mark_read(self, files: Collection[File], stream: str) -> None:
-        """Keep that a pass of `stream` has read these to their end: a later pass moves them."""
+        """Record that `stream` has read these files completely. A later pass moves them."""
         for file in files:
             entry = self._waiting.get(file.path.name)
             if entry is not None and entry["stamp"] == file.stamp and stream not in entry["read"]:
@@ -124,25 +124,25 @@ class Folder:
         self._keep()
 
     def forget(self, file: File) -> None:
-        """Let a file that could not be read after all be stamped again: by then the watermark may have passed it."""
+        """Have an unreadable file stamped again later, because the watermark may have passed it by then."""
         if self._waiting.pop(file.path.name, None) is not None:
             self._keep()
 
     def defer(self, file: File) -> bool:
-        """Stamp a done file again that cannot be read just now: so it holds up no other, and is read when it can be.
+        """Stamp an unreadable done file again, so that it does not delay the others and is read later.
 
-        False where it keeps its stamp: it could not be renamed, or this pass only looks.
+        False if it keeps its stamp, because it could not be renamed or this pass is read-only.
         """
         return not self._context.read_only and self._restamped(file).stamp != file.stamp
 
     def read_without_done(self, since: int) -> None:
-        """Keep that the done files from `since` on were not seen, because a watermark may pass them."""
+        """Record that the done files from `since` (epoch ms) on were not read. A watermark may pass them."""
         before = self._context.store.get("unseen")
         if not self._context.read_only and (before is None or since < before):
             self._context.store.put("unseen", since)
 
     def may_write(self) -> tuple[bool, bool]:
-        """Tell whether files can be moved out of the folder, and into the done folder."""
+        """Tell whether files can be moved out of the drop folder, and into the done folder."""
         return (
             self._drop is not None and self._drop.may_write(),
             self._done is not None and self._done.may_write(),
@@ -169,7 +169,7 @@ class Folder:
             self._trouble = _trouble(self._config.done_path, error)
 
     def _mark(self) -> str:
-        """Return the id in the done folder; "" if there is none. If it cannot be read, neither is the folder."""
+        """Return the id in the done folder, or "". If it cannot be read, the folder is not read either."""
         if self._done is None or self._drop is None:
             return ""
         try:
@@ -199,7 +199,7 @@ class Folder:
     def _dropped(
         self, problems: BoundedList[BadFile], left_alone: BoundedList[tuple[str, str]]
     ) -> tuple[list[File], list[File]]:
-        """Return the files that have a stamp, and those that are to get one: the first to be dropped, if many."""
+        """Return the files with a stamp, and those that need one: the first to be dropped, if many."""
         config, now = self._config, self._context.now()
         known: list[File] = []
         new: list[File] = []
@@ -227,7 +227,7 @@ class Folder:
         return known, new
 
     def _names(self, left_alone: BoundedList[tuple[str, str]]) -> Iterator[str]:
-        """Yield the names to look at: by when they appeared, which nobody can forge."""
+        """Yield the names to inspect, by ctime, which cannot be forged."""
         config, place = self._config, self._drop
         assert place is not None
         done = config.done_path.name if config.done_path.parent == config.path else ""
@@ -246,9 +246,9 @@ class Folder:
             yield name
 
     def _done_files(self, problems: BoundedList[BadFile], *, read_only: bool) -> Iterator[File]:
-        """Yield what was moved aside; a file that has changed since is stamped again, as what arrives.
+        """Yield the files of the done folder. A file that has changed since is stamped again, like a new one.
 
-        A stamp that the store does not know of and that is yet to come is forged: no stamp follows it.
+        A stamp in the future that the store does not know is forged, and no stamp follows it.
         """
         if self._done is None:
             return
@@ -293,9 +293,9 @@ class Folder:
         return found
 
     def _restamped(self, file: File) -> File:
-        """Return a done file under a new stamp, or as it is if it cannot be renamed.
+        """Return a done file with a new stamp, or unchanged if it cannot be renamed.
 
-        One over the limit is named as if it were empty: then it counts as changed once the limit is raised.
+        A file over the limit gets size 0 in its name. So it counts as changed once the limit is raised.
         """
         done = self._done
         with suppress(OSError):
@@ -314,7 +314,7 @@ class Folder:
         if self._loaded:
             return
         kept = self._context.store.get("files") or {}
-        self._waiting = {name: {**entry} for name, entry in kept.get("waiting", {}).items()}  # the store's own stays
+        self._waiting = {name: {**entry} for name, entry in kept.get("waiting", {}).items()}  # copied
         self._given = kept.get("last", 0)
         whole = {name: entry for name, entry in self._waiting.items() if self._streams <= set(entry["read"])}
         self._moved = {name: entry["stamp"] for name, entry in whole.items()}
@@ -323,12 +323,12 @@ class Folder:
     def _keep(self) -> None:
         kept = {"last": self._given, "waiting": self._waiting}
         if kept != self._context.store.get("files"):
-            # A copy: what was put is written when its page is booked, and this goes on changing.
+            # Copied, because the store writes it when the page is booked, and this dict changes before that.
             waiting = {name: {**entry} for name, entry in self._waiting.items()}
             self._context.store.put("files", {**kept, "waiting": waiting})
 
     def _stamp(self, files: Sequence[File]) -> list[File]:
-        """Give each a stamp later than all before: the oldest first, the last one's end no later than now."""
+        """Give each file a stamp later than all before, the oldest first, ending now at the latest."""
         if not files:
             return []
         stamped = []
@@ -342,7 +342,7 @@ class Folder:
         return stamped
 
     def _recognize(self, file: File) -> None:
-        """Know a file again whose move was cut short."""
+        """Recognize a file whose move was interrupted."""
         name, named = file.path.name, parse_name(file.path.name)
         if not name.startswith(TAKING) or named is None:
             return
@@ -357,13 +357,13 @@ class Folder:
     # -- moving -------------------------------------------------------------------------
 
     def _moved_aside(self, file: File, problems: BoundedList[BadFile]) -> File:
-        """Return `file` where it stands now: among the done, where an earlier pass has read it whole."""
+        """Return `file`, moved to the done folder if an earlier pass has read it completely."""
         key = file.path.name
         if self._moved.get(key) != file.stamp:
             return file
         try:
             moved = self._move(file)
-        except Changed:  # it is for the next pass, as another version
+        except Changed:  # the next pass reads the other version
             return file
         except (OSError, FileProblem) as error:
             told = f"{shown(file.name)} was read and cannot be moved to {self._config.done_path}: {why(error)}"
@@ -373,7 +373,7 @@ class Folder:
         return moved
 
     def _move(self, file: File) -> File:
-        """Move a file of the folder aside, whatever stands between: a crash leaves it whole in one of the places."""
+        """Move a file to the done folder. A crash leaves it complete in one of both places."""
         drop = self._drop
         assert drop is not None
         done = self._ready(drop)
@@ -383,7 +383,7 @@ class Folder:
             drop.rename(file.path.name, drop, taking)
         with drop.open(taking) as reading:
             found = os.fstat(reading.fileno())
-            if not is_version(file, found):  # another one took its place a moment ago: it is to be read
+            if not is_version(file, found):  # it was replaced a moment ago, so the new file must be read
                 if found.st_size > self._config.max_file_size:
                     raise too_large(self._config)
                 (file,) = self._stamp([replace(file, size=found.st_size, mtime_ns=found.st_mtime_ns)])
@@ -410,5 +410,5 @@ def _trouble(path: Path, error: OSError) -> BadFile:
 
 
 def unavailable(path: Path, error: OSError) -> Unavailable:
-    """Return the error of a folder that cannot be used."""
+    """Return the error for a folder that cannot be used."""
     return Unavailable(f"{path} {why(error)}", hint=LINKED if isinstance(error, Refused) else MOUNTED)

@@ -1,11 +1,11 @@
-r"""Read a file line by line, in bounded memory: each line is one record, a bad one too.
+r"""Read a file line by line, in bounded memory. Each line is one record, even a bad one.
 
     offset     modified at                A line's modification time is when its file arrived, plus a millisecond
     0          stamp                      for each 64 KiB before it. So times ascend within a file, a later line
-    65,536     stamp + 1 ms               is the newer version of an id, and a reader that was cut short goes on
-    131,072    stamp + 2 ms               from where it was instead of at the top.
+    65,536     stamp + 1 ms               is the newer version of an id, and an interrupted reader continues
+    131,072    stamp + 2 ms               at its position instead of the top.
 
-What makes a line bad is said in `fault`; nothing here raises but OSError.
+`fault` says why a line is bad.
 """
 
 import csv
@@ -28,16 +28,16 @@ from syncd.activity import Kind
 from syncd.fields import dig, parse_text
 
 STRIDE = 64 * 1024  # bytes of a file that share one millisecond
-LONGEST = 1024 * 1024  # bytes; a longer line is no record
-MOST_LINES = 100  # that one CSV record may reach over: a stray quote swallows no file
+LONGEST = 1024 * 1024  # bytes; a longer line is a bad line
+MOST_LINES = 100  # of one CSV record, so that a stray quote does not swallow the file
 MOST_COLUMNS = 2000  # of a CSV file; Salesforce exports at most 800
 HEADER_WITHIN = 2 * LONGEST  # bytes in which a CSV file's first line must end
-VALUE_BYTES = 64  # memory that one value of a parsed line takes, about
-LOOK_EVERY = 1024 * 1024  # bytes read between two looks at whether the pass is to end
+VALUE_BYTES = 64  # approximate memory of one value of a parsed line
+LOOK_EVERY = 1024 * 1024  # bytes read between two checks for a stop
 BOM = b"\xef\xbb\xbf"
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
-PUT_RIGHT = "correct the file, or take it out of the folder: nothing of it was read"
-AN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # shown in logs and sent as it is; all else is hashed
+PUT_RIGHT = "correct the file, or remove it from the folder: nothing of it was read"
+AN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # shown in logs and sent unchanged; others are hashed
 KINDS: Mapping[str, Kind] = {
     **dict.fromkeys(("call", "calls", "phone", "phone call"), "call"),
     **dict.fromkeys(("email", "emails", "e-mail", "mail"), "email"),
@@ -45,7 +45,7 @@ KINDS: Mapping[str, Kind] = {
 
 
 class FileProblem(Exception):
-    """A whole file that cannot be read as it is; says why, without its content."""
+    """Report why a whole file cannot be read, without its content."""
 
     def __init__(self, message: str, *, hint: str = PUT_RIGHT) -> None:
         super().__init__(message)
@@ -53,20 +53,20 @@ class FileProblem(Exception):
 
 
 class Changed(Exception):
-    """Another version of the file stands there now."""
+    """Report that the file has been replaced by another version."""
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One version of a dropped file."""
+    """Identify one version of a dropped file."""
 
     path: Path  # where it stands
     name: str  # as it was dropped
     stamp: int  # epoch milliseconds: when this connector first saw it whole
-    size: int  # bytes of this version; what grows beyond is another one
+    size: int  # bytes of this version; a larger file is another version
     inode: int = 0
     mtime_ns: int = 0
-    waiting: bool = False  # stands in the folder, not among the done
+    waiting: bool = False  # is in the drop folder, not in the done folder
     place: Place | None = dataclasses.field(default=None, compare=False, repr=False)  # the open folder that it is in
 
     @property
@@ -81,24 +81,24 @@ class File:
 
 
 class Line(NamedTuple):
-    """One record of a file."""
+    """Hold one record of a file."""
 
     at: int  # epoch milliseconds: its modification time
     crm_id: str
     kind: Kind
     row: dict[str, Any]
-    number: int  # of lines after where the reading began, from 1
-    fault: str = ""  # why it is no record, to follow "line 17 of x.jsonl"
-    weight: int = 0  # bytes of memory, about
+    number: int  # counted from the start of the reading, from 1
+    fault: str = ""  # why it is a bad line, to follow "line 17 of x.jsonl"
+    weight: int = 0  # approximate bytes of memory
 
 
 def span(size: int) -> int:
-    """Return how many milliseconds a file of that size takes up beyond its first."""
+    """Return how many milliseconds a file of `size` bytes spans beyond its first."""
     return max(size - 1, 0) // STRIDE
 
 
 class LineReader:
-    """The lines of one file within a stretch of modification time, both ends inclusive."""
+    """Read the lines of one file within a window of modification time, both ends inclusive."""
 
     def __init__(
         self,
@@ -107,11 +107,11 @@ class LineReader:
         *,
         since: int,
         until: int,
-        pause: Callable[[], None] = lambda: None,  # called again and again; raises Stopped if the pass is to end
+        pause: Callable[[], None] = lambda: None,  # called often; raises Stopped if the pass is to end
     ) -> None:
         self.file = file
         self.name = shown(file.name)  # for messages
-        self.start = 0 if file.is_csv else max(0, since - file.stamp) * STRIDE  # bytes passed over
+        self.start = 0 if file.is_csv else max(0, since - file.stamp) * STRIDE  # bytes skipped
         self._config = config
         self._since = since
         self._until = until
@@ -119,7 +119,7 @@ class LineReader:
         self._lines_before: int | None = None
 
     def lines(self, handle: BinaryIO) -> Iterator[Line]:
-        """Yield them; `handle` stands at the file's beginning."""
+        """Yield the lines. `handle` is at the file's beginning. Only OSError and Stopped are raised."""
         if self.start:
             handle.seek(self.start - 1)
             self.start += _skip_line(handle, self.file.size - self.start + 1, self._pause) - 1
@@ -133,7 +133,7 @@ class LineReader:
                 yield self._line(at, raw, number, row, fault, weight)
 
     def line_number(self, line: Line) -> int | None:
-        """Return which line of its file `line` is. None if the file was changed or removed meanwhile."""
+        """Return the line's number in its file. None if the file was changed or removed meanwhile."""
         if self._lines_before is None:
             try:
                 self._lines_before = self._count_before()
@@ -163,7 +163,7 @@ class LineReader:
         found = None if fault else field(row if self.file.is_csv else as_written(raw, row), columns.id)
         if isinstance(found, float):  # 12345678901234567890123 and …124 are the same one
             fault = f"has a number in {columns.id!r} that is no whole one or too large: write it in quotes"
-        if fault:  # whose it is nobody can tell: one stream takes all of these
+        if fault:  # its stream is unknown: `calls` takes it
             return Line(at, f"line-{_hash(raw)}", kind or "call", {}, number, fault, weight)
         written = parse_text(found)
         if written is None:
@@ -214,7 +214,7 @@ def refuse_unreadable(handle: BinaryIO, name: str, config: JsonlConfig) -> None:
 
 
 def field(row: Mapping[str, Any], column: str) -> Any:
-    """Return what stands in `column`: a name, or else a path such as `contact.email` into nested objects."""
+    """Return the value of `column`: a name, otherwise a path such as `contact.email` into nested objects."""
     if not column:
         return None
     if column in row:
@@ -222,9 +222,9 @@ def field(row: Mapping[str, Any], column: str) -> Any:
     return dig(row, *column.split(".")) if "." in column else None
 
 
-# Offset of its first byte, its bytes (of an overlong line their hash), how many lines into the reading.
+# Offset of its first byte, its bytes (of an overlong line their hash), its number in the reading, its length.
 _Physical = tuple[int, bytes, int, int]
-# The same with what it says or why it says nothing, and how much memory it takes.
+# The same with its object, its fault, and its approximate memory.
 _Found = tuple[int, bytes, int, dict[str, Any], str, int]
 
 TOO_LONG = f"is longer than {LONGEST // 1024} KiB"
@@ -233,7 +233,7 @@ TOO_LONG = f"is longer than {LONGEST // 1024} KiB"
 def _physical(
     handle: BinaryIO, offset: int, size: int, pause: Callable[[], None] = lambda: None
 ) -> Iterator[_Physical]:
-    """Yield line by line, without its end; of an overlong one the hash alone, with its length."""
+    """Yield each line without its end. Of an overlong line only the hash is kept."""
     number, looked = 0, offset
     while raw := handle.readline(min(LONGEST + 1, size - offset)) if offset < size else b"":
         number += 1
@@ -258,7 +258,7 @@ def _physical(
 
 
 def _skip_line(handle: BinaryIO, most: int, pause: Callable[[], None]) -> int:
-    """Read on to the end of a line; return how many bytes that were."""
+    """Skip to the end of a line, and return the number of bytes."""
     passed = 0
     while passed < most and (raw := handle.readline(min(BLOCK, most - passed))):
         pause()
@@ -282,7 +282,7 @@ def _jsonl(physical: Iterator[_Physical]) -> Iterator[_Found]:
 
 
 def _csv(physical: Iterator[_Physical], config: JsonlConfig) -> Iterator[_Found]:
-    back: deque[_Physical] = deque()  # lines that were read ahead in vain
+    back: deque[_Physical] = deque()  # lines that were read ahead and are read again
     header = _header(back, physical, config)
     while (line := _next(back, physical)) is not None:
         offset, raw, number, length = line
@@ -307,9 +307,9 @@ def _header(back: "deque[_Physical]", physical: Iterator[_Physical], config: Jso
 def _record(
     line: _Physical, back: "deque[_Physical]", physical: Iterator[_Physical], config: JsonlConfig
 ) -> tuple[bytes, list[str], str, int]:
-    """Return a record's bytes, fields, fault and length; it may go on over several lines within quotes.
+    """Return a record's bytes, fields, fault and length. It may span several lines within quotes.
 
-    Where nothing closes the quote, its line alone is bad: those after it are read as lines of their own.
+    If nothing closes the quote, only its line is bad. The lines after it are read as lines of their own.
     """
     _, raw, _, length = line
     if length > LONGEST:

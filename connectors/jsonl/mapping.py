@@ -1,4 +1,4 @@
-"""What a line says, in syncd's words; pure."""
+"""Map a line to a draft. Pure."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, time
@@ -24,11 +24,11 @@ DIRECTIONS: Mapping[str, Direction] = {
     "internal": "internal",
 }
 SECONDS_BELOW = 10**11  # a smaller number is epoch seconds (until the year 5138), a greater one milliseconds
-NOON = time(12)  # of a day that is all that is known
+NOON = time(12)  # the time of a date alone
 
 
 def draft(kind: Kind, record: Record, config: JsonlConfig) -> Draft | None:
-    """Say what a line means; None: a draft. Unreadable for a bad one, with its file and line."""
+    """Return the draft of a line. None if it is an unsent draft. Unreadable, naming file and line, if it is bad."""
     line = record.related.get("line")
     where = f"{'a line' if line is None else f'line {line}'} of {record.related.get('file')}"
     fault = record.related.get("fault")
@@ -43,7 +43,7 @@ def draft(kind: Kind, record: Record, config: JsonlConfig) -> Draft | None:
     if word == NO_ACTIVITY:
         return None
     status = STATUSES.get(word)
-    if status is None:  # sent once, it cannot be taken back: nobody guesses
+    if status is None:  # never guess, because sending cannot be undone
         raise Unreadable(f"{where} has a status that is none of done, unfinished, not_sent, draft")
     zone = ZoneInfo(config.timezone)
     created_at = instant(field(row, columns.created_at), zone)
@@ -72,10 +72,10 @@ def draft(kind: Kind, record: Record, config: JsonlConfig) -> Draft | None:
 
 
 def owner(row: Mapping[str, Any], columns: Columns) -> Owner | None:
-    """Return whose activity it is; never an active one: a file cannot tell who is.
+    """Return a line's owner, never an active one, because a file cannot say who is active.
 
-    An owner's address is ours by itself. That their whole domain is, two active owners
-    would say: one wrong column would then turn customers into ourselves.
+    An owner's address is on our side by itself. Two active owners would add their whole domain, so one wrong column
+    would turn customers into colleagues.
     """
     crm_id, address = parse_text(field(row, columns.owner_id)), parse_text(field(row, columns.owner_email))
     if crm_id is None and address is None:
@@ -84,7 +84,7 @@ def owner(row: Mapping[str, Any], columns: Columns) -> Owner | None:
 
 
 def instant(value: Any, zone: ZoneInfo) -> datetime | None:
-    """Return a time: ISO 8601, in `zone` where it names none, a date alone at its noon; or epoch seconds or ms."""
+    """Parse ISO 8601, in `zone` if it names none, a date alone as its noon, or epoch seconds or ms. UTC, or None."""
     written = parse_text(value)
     if written is None:
         return None

@@ -14,9 +14,9 @@ from syncd.text import clean
 
 SUFFIXES = (".jsonl", ".ndjson", ".csv")
 UNDER_WAY = (".tmp", ".part", ".partial", "~")
-MARK = ".syncd-id"  # in the done folder: whose it is
+MARK = ".syncd-id"  # in the done folder: the folder's id
 TAKING = ".syncd-taking-"  # before the name of a file that is being moved
-LONGEST_NAME = 180  # bytes of a name that are kept, of the 255 that file systems take
+LONGEST_NAME = 180  # bytes of a name that are kept; file systems take 255
 STAMP = "%Y%m%dT%H%M%S"
 
 _DONE = re.compile(r"(\d{8}T\d{9})Z-(\d{1,15})-(.+)", re.DOTALL | re.ASCII)
@@ -25,19 +25,19 @@ _PART = re.compile(r"\.syncd-[0-9a-f]{16}\.part|\.syncd-copying-.+", re.DOTALL)
 
 
 def shown(name: str) -> str:
-    """Return a file's name as it may stand in a message: printable, and not too long."""
+    """Return a file's name for messages, printable and at most 120 characters."""
     return "".join(char for char in clean(name[:255]) or "?" if char.isprintable())[:120]
 
 
 def done_name(stamp: int, size: int, name: str) -> str:
-    """Return the name of a file among the done; a long `name` is cut in front."""
+    """Return a file's name in the done folder. A long `name` loses its beginning."""
     at, most = from_ms(stamp), os.fsencode(name)[-LONGEST_NAME:]
     name = name if len(most) < LONGEST_NAME else os.fsdecode(most)
     return f"{at.strftime(STAMP)}{at.microsecond // 1000:03}Z-{size}-{name}"
 
 
 def taking_name(name: str) -> str:
-    """Return a name in the drop folder that nobody can have planted, for a file on its way to the done `name`."""
+    """Return an unguessable name in the drop folder, for a file that is being moved to `name`."""
     return f"{TAKING}{secrets.token_hex(8)}-{name}"
 
 
@@ -58,7 +58,7 @@ def dropped_name(name: str) -> str:
 
 
 def is_leftover(name: str) -> bool:
-    """Tell whether a name in done is of a file that a crash left half written."""
+    """Tell whether a name in the done folder is of a file that a crash left incomplete."""
     return _PART.fullmatch(name) is not None
 
 

@@ -6,18 +6,18 @@ from typing import Any
 
 from syncd.http import bodies
 
-# Half of an emoji, or a control character: where one stands the parser changes a text.
+# Half of an emoji, or a control character: the parser changes a text that holds one.
 _MAY_BE_MENDED = re.compile(rb"\\u[dD][89a-fA-F]|[\x00-\x1f]")
 
 
 class NotAnObject(ValueError):
-    """A line that is no JSON object, or exceeds a bound; says why, to follow "line 17 of x.jsonl"."""
+    """Report why a line is not a JSON object within the bounds, to follow "line 17 of x.jsonl"."""
 
 
 def parse_object(raw: bytes) -> tuple[dict[str, Any], int]:
-    """Return the object and about how many values it holds.
+    """Return the object and its approximate number of values. NotAnObject if it is bad.
 
-    A line in another encoding is refused: replaced characters would change names for good.
+    A line in another encoding is refused, because replaced characters would change names for good.
     """
     if not _is_utf8(raw):
         raise NotAnObject("is not UTF-8")
@@ -31,9 +31,9 @@ def parse_object(raw: bytes) -> tuple[dict[str, Any], int]:
 
 
 def as_written(raw: bytes, row: dict[str, Any]) -> dict[str, Any]:
-    """Return the object of `raw` with its texts as they are written: `row`, unless `parsed` may have mended one.
+    """Return the object of `raw` with unchanged texts. This is `row`, unless `parse_object` may have changed one.
 
-    An id is compared by what is written. Mended, two of them could be one.
+    Ids are compared as written. After a change, two of them could be equal.
     """
     if not _MAY_BE_MENDED.search(raw):
         return row

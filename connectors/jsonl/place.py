@@ -1,6 +1,6 @@
-"""Hold a folder open, and act on the names in it. Nothing here follows a link or waits for a writer.
+"""Hold a folder open, and use the names in it. Nothing here follows a link or waits for a writer.
 
-Names are looked up in the open folder. So a folder that somebody replaces by a link leads nowhere else.
+Names are looked up in the open folder. So replacing the folder by a link has no effect.
 """
 
 import os
@@ -19,7 +19,7 @@ FOLDER_MODE = 0o755  # of a folder that is made: nobody else may write in it
 
 
 class Place:
-    """One open folder. It is closed with the last reference to it."""
+    """Hold one open folder, which is closed with the last reference to it."""
 
     def __init__(self, path: Path, handle: int) -> None:
         self.path = path  # for messages
@@ -28,7 +28,7 @@ class Place:
 
     @classmethod
     def at(cls, path: Path) -> Self:
-        """Open the folder that the operator named. Refused if it is somebody else's link."""
+        """Open the folder that the operator named. Refused if it is a link of an untrusted user."""
         found = path.lstat()
         if stat.S_ISLNK(found.st_mode) and found.st_uid not in files.trusted():
             raise Refused(f"is a symbolic link of user {found.st_uid}", path)
@@ -50,12 +50,12 @@ class Place:
         return os.fstat(self._handle)
 
     def entries(self) -> Iterator["os.DirEntry[str]"]:
-        """Yield what stands in the folder, in no order."""
+        """Yield the folder's entries, in no order."""
         with os.scandir(self._handle) as entries:
             yield from entries
 
     def stat(self, name: str) -> os.stat_result:
-        """Return the status of a name, of a link its own."""
+        """Return the status of a name, without following a link."""
         return os.stat(name, dir_fd=self._handle, follow_symlinks=False)
 
     def open(self, name: str) -> BinaryIO:
@@ -72,12 +72,12 @@ class Place:
         return content
 
     def create(self, mode: int = 0o600) -> tuple[str, BinaryIO]:
-        """Make a new file and return its name, which nobody can have planted, and the file to write."""
+        """Create a new file, and return its unguessable name and the file to write."""
         name = files.unguessable(Path("x")).name
         return name, os.fdopen(files.create(Path(name), mode, dir_fd=self._handle), "wb", buffering=BLOCK)
 
     def write(self, name: str, content: bytes) -> None:
-        """Put a whole file in place of what `name` is. It outlasts a power failure."""
+        """Replace `name` by a complete file that survives a power failure."""
         part, writing = self.create(0o644)
         try:
             with writing:
@@ -91,7 +91,7 @@ class Place:
         self.sync()
 
     def rename(self, name: str, into: "Place", new: str) -> None:
-        """Move a file, which may be anything that `name` is by now. A link that stands there is replaced."""
+        """Move whatever `name` is by now. A link at the target is replaced."""
         os.rename(name, new, src_dir_fd=self._handle, dst_dir_fd=into._handle)
 
     def unlink(self, name: str) -> None:
