@@ -501,7 +501,7 @@ def test_the_folders_own_id_comes_with_the_first_move_and_stays(drop: Drop, stor
         ("path = 5", "sources.files.path: expected a path in quotes"),
         ('path = "/drop"\ndone = "done"', 'sources.files.done: expected an absolute path, e.g. "/var/lib/syncd/drop"'),
         ('path = "/drop"\ndone = "/drop"', "sources.files: done: expected another folder than path"),
-        ('path = "/drop"\nkind = "sms"', 'sources.files.kind: expected "call", "email", or "" where a column says it'),
+        ('path = "/drop"\nkind = "sms"', 'sources.files.kind: expected "call", "email", or "" if a column names it'),
         (
             'path = "/drop"\ntimezone = "Mars"',
             'sources.files.timezone: unknown time zone, expected e.g. "Europe/Berlin"',

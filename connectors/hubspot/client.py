@@ -70,7 +70,7 @@ class Client:
         self._rolling = RollingWindow()
         self._clock = context.server_clock()
         self._retries = RetryBudget(monotonic, turn_s=context.turn_s)
-        self._thread = threading.local()  # abandoned: done once nobody waits for this thread
+        self._thread = threading.local()  # abandoned: done once no thread waits for this one
         self._lock = threading.Lock()  # over the limiters, the clock and the connection
 
     def token(self) -> str:
@@ -220,7 +220,7 @@ class Client:
             threading.Thread(target=_run, args=(slept, lambda: self._context.sleep(seconds)), daemon=True).start()
             wait((slept, abandoned), return_when=FIRST_COMPLETED)
         if abandoned.done():
-            raise Stopped("nobody waits for the answer any more")
+            raise Stopped("no thread waits for the answer any more")
         slept.result()
 
     def _send(self, send: Send) -> Response | TransportError:

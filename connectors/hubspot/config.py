@@ -14,7 +14,7 @@ class HubSpotConfig(SourceConfig):
     base_url: str = "https://api.hubapi.com"
     # Dated versions appear each March and September and live 18 months; v1 to v4 end in 2027 (HubSpot, 2026-03).
     api_version: str = Field(default="2026-03", pattern=r"^\d{4}-\d{2}$")
-    search_per_second: float = Field(default=4, ge=0, allow_inf_nan=False)  # 0: no limit of ours; HubSpot's is 5
+    search_per_second: float = Field(default=4, ge=0, allow_inf_nan=False)  # 0: syncd sets no limit; HubSpot's is 5
     ca_file: str = ""  # PEM, trusted beside the system's certificates; read when the first request is made
     department_property: str = ""  # HubSpot has no department of its own; a custom contact property
 

@@ -34,7 +34,7 @@ def _folders(config: JsonlConfig, folder: Folder, listing: Listing) -> Iterator[
     drop_status, done_status = folder.statuses()
     may_take, may_put = folder.may_write()
     if not may_take:
-        hint = "give syncd's user the right to write there, e.g. by a group that it shares with whoever drops files"
+        hint = "give syncd's user the right to write there, e.g. by a group that it shares with those who drop files"
         message = f"{config.path}: what was read cannot be moved out of it"
         yield Finding("folder", False, message, hint, exit_code=Exit.UNAVAILABLE)
     if _is_open_to_all(drop_status):

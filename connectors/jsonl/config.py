@@ -81,14 +81,14 @@ class JsonlConfig(SourceConfig):
     timezone: str = "UTC"  # of times that name none
     delimiter: str = ","  # of CSV files
     quiet_for: Duration = timedelta(seconds=10)  # how long a file must not have changed before it is read
-    max_file_size: Size = 10**9  # bytes; a larger file is left where it is
+    max_file_size: Size = 10**9  # bytes; a larger file stays in place
     columns: Columns = Columns()
 
     @field_validator("kind")
     @classmethod
     def _is_a_kind(cls, kind: str) -> str:
         if kind not in ("", "call", "email"):
-            raise ValueError('expected "call", "email", or "" where a column says it')
+            raise ValueError('expected "call", "email", or "" if a column names it')
         return kind
 
     @field_validator("timezone")

@@ -60,7 +60,7 @@ class Changed(Exception):
 class File:
     """Identify one version of a dropped file."""
 
-    path: Path  # where it stands
+    path: Path  # its present place
     name: str  # as it was dropped
     stamp: int  # epoch milliseconds: when this connector first saw it whole
     size: int  # bytes of this version; a larger file is another version

@@ -15,7 +15,7 @@ from syncd import files
 from syncd.files import Refused
 
 BLOCK = 1024 * 1024  # bytes read at once
-FOLDER_MODE = 0o755  # of a folder that is made: nobody else may write in it
+FOLDER_MODE = 0o755  # of a new folder: only its owner may write in it
 
 
 class Place:

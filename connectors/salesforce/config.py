@@ -19,7 +19,7 @@ WAYS = {
     "a session (for tests)": ("session_id", "instance_url"),
 }
 SIGN_IN = tuple(dict.fromkeys(key for keys in WAYS.values() for key in keys))
-# Both take a password; kept in nobody's configuration, they are known here to be refused with a reason.
+# Both take a password. They are never read, only known in order to be refused with a reason.
 RETIRED = ("password", "security_token")
 NO_PASSWORDS = (
     "passwords sign in no more: Salesforce's SOAP login() is gone from API version 65.0 on and ends with Summer '27, "

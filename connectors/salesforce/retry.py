@@ -30,7 +30,7 @@ STATUS_PAGE = "https://status.salesforce.com"
 SHARED = "everything that uses the org shares them: this syncd, other syncds and other integrations"
 CHANGED = "a proxy may have changed the answer, or Salesforce its API: upgrade syncd, or report this"
 
-# Type and URL of a row or a parent, which nobody reads: half of a page, and a third of the CPU of parsing it. In
+# Type and URL of a row or a parent, which syncd does not read: half of a page, and a third of the CPU of parsing it. In
 # valid JSON no string can hold this text, because its quotes would be escaped there.
 ATTRIBUTES = re.compile(rb'"attributes":\{"type":"\w{1,80}","url":"[^"\\]{0,500}"\},')
 

@@ -60,7 +60,7 @@ VITAL: dict[str, tuple[str, ...]] = {
     ACCOUNT: ("Website",),
 }
 VITAL_OBJECTS = (CONTACT, ACCOUNT)
-# Missing almost everywhere, and nobody misses it.
+# Missing in almost every org, without harm.
 UNREMARKABLE = {(CONTACT, "IsPersonAccount"), (ACCOUNT, "IsPersonAccount"), (TASK, "IsRecurrence"), (TASK, "WhoCount")}
 
 
@@ -68,7 +68,7 @@ UNREMARKABLE = {(CONTACT, "IsPersonAccount"), (ACCOUNT, "IsPersonAccount"), (TAS
 class Schema:
     """Hold the wanted fields and relationships that the user sees."""
 
-    fields: Mapping[str, Mapping[str, str | None]]  # object: field: the relationship's name, where it leads somewhere
+    fields: Mapping[str, Mapping[str, str | None]]  # object: field: the relationship's name, if it is a reference
     children: Mapping[str, Sequence[str]]  # object: child relationships
     unfilterable: Sequence[str] = field(default=())  # Object.Field
 

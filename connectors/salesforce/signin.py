@@ -59,7 +59,7 @@ class TokenRequest:
 
     url: str
     form: dict[str, str] = field(repr=False)
-    signed_at: datetime | None = None  # by which clock, where that matters
+    signed_at: datetime | None = None  # by our clock; None: the request is not signed
 
 
 def configured(config: SalesforceConfig) -> Session | None:
