@@ -154,12 +154,12 @@ class Drop:
         return dict(self.sql("SELECT crm_id, detail FROM activities WHERE state = 'dead'"))
 
     def explain(self, crm_id: str) -> dict[str, Any]:
-        with LedgerHandle(self.ledger).read() as glance:
+        with LedgerHandle(self.ledger).reports() as glance:
             (name,) = glance.find(crm_id)
             return glance.explain(name)
 
     def balanced(self) -> bool:
-        with LedgerHandle(self.ledger).read() as glance:
+        with LedgerHandle(self.ledger).reports() as glance:
             return glance.balanced()
 
     @property

@@ -24,6 +24,7 @@ from syncd.lifecycle.transitions import Reading
 from syncd.passes.dispatch import Poster, Push, SendingStopped, Totals
 from syncd.recotap import responses
 from syncd.recotap.responses import BatchResult
+from tests.ledgers import reports
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 PATIENCE_S = 20.0  # seconds that a test waits for a thread before it fails
@@ -276,8 +277,8 @@ class SendingFixture:
         return Counter(row["verdict"] for row in self.rows(f"SELECT verdict FROM activities WHERE state = '{state}'"))
 
     def attempts(self, name: str) -> list[str]:
-        """Return the verdicts on one activity, oldest first."""
-        return [attempt["verdict"] for attempt in self.ledger.explain(name)["attempts"]]
+        """Return the verdicts on one activity, the oldest first."""
+        return [attempt["verdict"] for attempt in reports(self.ledger).explain(name)["attempts"]]
 
     def paused_until(self) -> datetime | None:
         pause = self.ledger.pause(RECOTAP, self.clock.now())

@@ -10,7 +10,7 @@ from typing import Any
 
 from syncd.activity import Kind
 from syncd.connector import Ref
-from syncd.ledger import AttemptResult, Booked, Due, Ledger
+from syncd.ledger import AttemptResult, Booked, Due, Ledger, Reports
 from syncd.lifecycle.reasons import Reason
 from syncd.lifecycle.states import State, Verdict
 from syncd.lifecycle.transitions import Reading
@@ -137,6 +137,11 @@ def row(ledger: Ledger | Path, crm_id: str | int = "1") -> dict[str, Any]:
     with stranger(ledger) as db:
         (found,) = db.execute(sql, (str(crm_id),)).fetchall()
         return dict(found)
+
+
+def reports(ledger: Ledger) -> Reports:
+    """Return an operator's view through the ledger's own connection."""
+    return Reports(ledger._db, ledger.handle)
 
 
 def attempts(ledger: Ledger | Path, crm_id: str | int = "1") -> list[str | None]:

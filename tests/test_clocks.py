@@ -408,7 +408,7 @@ def test_13_whoever_looks_hears_that_no_server_confirms_the_clock(world: World, 
 def looked(world: World, crm_id: str, capsys: pytest.CaptureFixture) -> list[str]:
     """Return what `status`, `explain` and the probe of freshness say."""
     console = Console(width=400)
-    with LedgerHandle(world.config().ledger.path).read() as glance:
+    with LedgerHandle(world.config().ledger.path).reports() as glance:
         render.status(glance.status(version="1", now=world.now()), console)
         status = capsys.readouterr().out
         render.explanation(glance.explain(*glance.find(crm_id)), console)

@@ -35,6 +35,7 @@ from tests.fake_recotap import (
     opened,
     payload,
 )
+from tests.ledgers import reports
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 UNAUTHORIZED: Http = (401, {}, {"statusCode": 401, "message": "Invalid API key"})
@@ -653,7 +654,7 @@ class TestPoison:
         assert (row["verdict"], row["detail"], row["isolated"]) == ("refused", "domain: isNotEmpty", 1)
         assert row["next_attempt_at"] > row["updated_at"]
         assert desk.attempts("a") == ["bystander", "created"]
-        assert desk.ledger.explain("a")["attempts"][0]["detail"] == "HTTP 400"
+        assert reports(desk.ledger).explain("a")["attempts"][0]["detail"] == "HTTP 400"
 
     def test_a_culprit_that_was_sent_alone_keeps_what_the_400_says(self, desk, recotap):
         desk.book("a")

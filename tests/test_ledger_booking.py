@@ -22,6 +22,7 @@ from tests.ledgers import (
     half,
     payload,
     ref,
+    reports,
     row,
     send,
     stranger,
@@ -287,7 +288,7 @@ class TestChangedAfterDelivery:
         assert send(ledger) == ["1"]
 
     def total(self, ledger):
-        return ledger.status(version="1", now=NOW)["changed_after_delivery"]
+        return reports(ledger).status(version="1", now=NOW)["changed_after_delivery"]
 
     def test_a_later_modification_is_counted_by_its_ref_alone(self, ledger):
         booked = book(ledger, refs=[ref(1, modified_at=LATER)], now=LATER)
@@ -489,7 +490,7 @@ class TestPauses:
         ledger.pause_until("hubspot", ahead + MINUTE, "a minute", now=ahead)
         assert ledger.pause("hubspot", ahead) is not None
         assert ledger.pause("hubspot", NOW) is None
-        assert ledger.status(version="0", now=NOW)["pauses"] == {}
+        assert reports(ledger).status(version="0", now=NOW)["pauses"] == {}
 
     def test_what_is_over_is_forgotten_and_nothing_else(self, ledger):
         ledger.pause_until("hubspot", NOW, "over", now=NOW)

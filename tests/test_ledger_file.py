@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from syncd.errors import LedgerError, LedgerHeld
-from syncd.ledger import AttemptResult, LedgerHandle, file, reading, schema
+from syncd.ledger import AttemptResult, LedgerHandle, file, reader, schema
 from syncd.lifecycle.states import Verdict
 from tests.disks import fill, mounted, read_only
 from tests.ledgers import DAY, NOW, SECOND, ask, book, due, due_names, files, send, stranger
@@ -65,7 +65,7 @@ class TestOpening:
     def test_it_is_made_with_its_directories_at_first_sight(self, tmp_path):
         path = tmp_path / "a" / "b" / "ledger.db"
         with opened(path) as ledger:
-            assert ledger.counts() == dict.fromkeys(reading.STATES, 0)
+            assert ledger.counts() == dict.fromkeys(reader.STATES, 0)
         assert stat.S_IMODE((tmp_path / "a" / "b").stat().st_mode) == 0o700
 
     def test_its_files_are_its_owner_s_alone_even_under_a_generous_umask(self, path):

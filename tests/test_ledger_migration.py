@@ -11,7 +11,7 @@ import pytest
 
 from syncd.ledger import LedgerHandle, schema
 from syncd.lifecycle.states import Verdict
-from tests.ledgers import DAY, NOW, ask, attempts, due_names, row, send
+from tests.ledgers import DAY, NOW, ask, attempts, due_names, reports, row, send
 
 ROOT = Path(__file__).parents[1]
 AT = "2026-05-01T10:00:00.000Z"
@@ -111,9 +111,9 @@ def test_a_pass_goes_on_where_the_old_one_was_killed(path):
         assert send(ledger) == ["5"]
         assert sorted(send(ledger, Verdict.DUPLICATE, now=NOW + DAY)) == ["3", "4", "9"]
         assert attempts(ledger, 9) == ["crashed", "crashed", "duplicate"]
-        story = ledger.explain("hubspot-call-1")["attempts"]
+        story = reports(ledger).explain("hubspot-call-1")["attempts"]
         assert story == [{"at": AT, "verdict": "created", "detail": None}]
-        assert [each["detail"] for each in ledger.explain("hubspot-call-6")["attempts"]] == ["with a word"]
+        assert [each["detail"] for each in reports(ledger).explain("hubspot-call-6")["attempts"]] == ["with a word"]
 
 
 @pytest.mark.parametrize(

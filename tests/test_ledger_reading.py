@@ -8,7 +8,7 @@ import pytest
 from syncd.errors import NoSuchActivity
 from syncd.ledger import LedgerHandle, schema
 from syncd.lifecycle.states import State, Verdict
-from tests.ledgers import DAY, HOUR, MINUTE, NOW, SECOND, ask, book, due, due_names, ref, row, send
+from tests.ledgers import DAY, HOUR, MINUTE, NOW, SECOND, ask, book, due, due_names, ref, reports, row, send
 from tests.ledgers import reading as look
 
 I, P, E, X = State.INCOMPLETE, State.PENDING, State.EXCLUDED, State.DEAD  # noqa: E741 - the letters of states.py
@@ -35,14 +35,14 @@ def varied(ledger):
 
 
 def status(ledger):
-    return ledger.status(version="1.2.3", now=NOW)
+    return reports(ledger).status(version="1.2.3", now=NOW)
 
 
 class TestStatus:
     def test_of_an_empty_ledger_it_is_the_document_of_the_contract(self, ledger):
         assert status(ledger) == {
             "version": "1.2.3",
-            "ledger": {"path": str(ledger.handle.path), "schema": schema.VERSION, "bytes": ledger._bytes()},
+            "ledger": {"path": str(ledger.handle.path), "schema": schema.VERSION, "bytes": reports(ledger)._bytes()},
             "activities": {
                 "pending": 0, "incomplete": 0, "delivered": 0, "skipped": 0, "excluded": 0, "dead": 0
             },
@@ -155,7 +155,7 @@ class TestStatus:
 class TestExplain:
     def test_it_is_the_document_of_the_contract(self, ledger):
         book(ledger, look(1, I, "no_contact", modified_at=NOW - SECOND))
-        assert ledger.explain("hubspot-call-1") == {
+        assert reports(ledger).explain("hubspot-call-1") == {
             "external_activity_id": "hubspot-call-1", "source": "hubspot", "stream": "calls", "crm_id": "1",
             "kind": "call", "occurred_at": "2026-05-31T12:00:00.000Z", "state": "incomplete", "reason": "no_contact",
             "verdict": None, "first_seen_at": "2026-06-01T12:00:00.000Z", "updated_at": "2026-06-01T12:00:00.000Z",
@@ -169,7 +169,7 @@ class TestExplain:
         send(ledger, Verdict.UNANSWERED, "HTTP 502")
         send(ledger, Verdict.FAILED, "account unknown", now=LATER)
         ledger.intend(due(ledger, now=NOW + DAY), now=NOW + DAY)
-        assert ledger.explain("hubspot-call-1")["attempts"] == [
+        assert reports(ledger).explain("hubspot-call-1")["attempts"] == [
             {"at": "2026-06-01T12:00:00.000Z", "verdict": "unanswered", "detail": "HTTP 502"},
             {"at": "2026-06-01T13:00:00.000Z", "verdict": "failed", "detail": "account unknown"},
             {"at": "2026-06-02T12:00:00.000Z", "verdict": "under_way", "detail": None},
@@ -178,52 +178,52 @@ class TestExplain:
     def test_it_tells_what_came_of_it_and_when(self, ledger):
         book(ledger, look(1))
         send(ledger, Verdict.UNANSWERED, now=NOW + MINUTE)
-        assert ledger.explain("hubspot-call-1")["updated_at"] == "2026-06-01T12:01:00.000Z"
+        assert reports(ledger).explain("hubspot-call-1")["updated_at"] == "2026-06-01T12:01:00.000Z"
         send(ledger, Verdict.DUPLICATE, "already exists", now=LATER)
         book(ledger, refs=[ref(1, modified_at=LATER)], now=NOW + DAY)
-        found = ledger.explain("hubspot-call-1")
+        found = reports(ledger).explain("hubspot-call-1")
         assert (found["state"], found["verdict"], found["changed_after_delivery"]) == ("delivered", "duplicate", True)
         assert found["delivered_at"] == found["updated_at"] == "2026-06-01T13:00:00.000Z"
         assert found["next_attempt_at"] is None
 
     def test_a_post_that_did_not_deliver_dates_no_delivery(self, varied):
         for crm_id in ("pending", "skipped"):
-            assert varied.explain(f"hubspot-call-{crm_id}")["delivered_at"] is None
+            assert reports(varied).explain(f"hubspot-call-{crm_id}")["delivered_at"] is None
 
     def test_what_never_moved_was_last_moved_when_it_was_first_seen(self, ledger):
         book(ledger, look(1))
         ledger.intend(due(ledger), now=LATER)
-        found = ledger.explain("hubspot-call-1")
+        found = reports(ledger).explain("hubspot-call-1")
         assert found["updated_at"] == found["first_seen_at"]
 
 
 class TestFind:
     def test_by_external_id_and_by_the_crm_s(self, ledger):
         book(ledger, look(1), look(11))
-        assert ledger.find("hubspot-call-1") == ledger.find("1") == ["hubspot-call-1"]
+        assert reports(ledger).find("hubspot-call-1") == reports(ledger).find("1") == ["hubspot-call-1"]
 
     def test_one_crm_id_may_name_several(self, ledger):
         book(ledger, look(1))
         book(ledger, look(1, kind="email"), stream="emails")
-        assert sorted(ledger.find("1")) == ["hubspot-call-1", "hubspot-email-1"]
+        assert sorted(reports(ledger).find("1")) == ["hubspot-call-1", "hubspot-email-1"]
 
     def test_an_id_that_is_both_names_its_activity_once(self, ledger):
         book(ledger, look("a", source="x", kind="call"))
         with ledger.transaction():
             ledger._db.execute("UPDATE activities SET crm_id = external_activity_id")
-        assert ledger.find("x-call-a") == ["x-call-a"]
+        assert reports(ledger).find("x-call-a") == ["x-call-a"]
 
     def test_a_short_id_of_salesforces_names_the_long_one(self, ledger):
         book(ledger, look("00TDn0XrEVxZSGXM04"), look("00TDn0XrEVxZSGxM0A"))
-        assert ledger.find("00TDn0XrEVxZSGX") == ["hubspot-call-00TDn0XrEVxZSGXM04"]
+        assert reports(ledger).find("00TDn0XrEVxZSGX") == ["hubspot-call-00TDn0XrEVxZSGXM04"]
         with pytest.raises(NoSuchActivity):
-            ledger.find("00TDn0XrEVxZSG")
+            reports(ledger).find("00TDn0XrEVxZSG")
 
     @pytest.mark.parametrize("wanted", ["2", "", "hubspot-call-", "%", "1' OR '1"])
     def test_an_id_that_is_not_held_says_what_may_be_the_reason(self, ledger, wanted):
         book(ledger, look(1))
         with pytest.raises(NoSuchActivity) as caught:
-            ledger.find(wanted)
+            reports(ledger).find(wanted)
         assert caught.value.message == f"the ledger holds no activity {wanted!r}"
         assert "next pass" in caught.value.hint
         assert caught.value.exit_code == 66
@@ -232,9 +232,9 @@ class TestFind:
 class TestSample:
     def test_it_names_the_latest_few_of_a_state(self, ledger):
         book(ledger, *(look(crm_id) for crm_id in range(5)), look(9, X))
-        assert ledger.sample("pending", 2) == ["hubspot-call-4", "hubspot-call-3"]
-        assert ledger.sample("dead", 2) == ["hubspot-call-9"]
-        assert ledger.sample("excluded", 2) == []
+        assert reports(ledger).sample("pending", 2) == ["hubspot-call-4", "hubspot-call-3"]
+        assert reports(ledger).sample("dead", 2) == ["hubspot-call-9"]
+        assert reports(ledger).sample("excluded", 2) == []
 
 
 class TestRetry:

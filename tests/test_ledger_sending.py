@@ -28,6 +28,7 @@ from tests.ledgers import (
     files,
     half,
     names,
+    reports,
     row,
     send,
     stranger,
@@ -333,9 +334,9 @@ class TestJudge:
     def test_a_delivery_is_dated_by_its_verdict_for_good(self, ledger):
         book(ledger, look(1))
         send(ledger, now=LATER)
-        assert ledger.explain("hubspot-call-1")["delivered_at"] == "2026-06-01T13:00:00.000Z"
+        assert reports(ledger).explain("hubspot-call-1")["delivered_at"] == "2026-06-01T13:00:00.000Z"
         book(ledger, look(1, modified_at=NOW + DAY), now=NOW + DAY)
-        assert ledger.explain("hubspot-call-1")["delivered_at"] == "2026-06-01T13:00:00.000Z"
+        assert reports(ledger).explain("hubspot-call-1")["delivered_at"] == "2026-06-01T13:00:00.000Z"
 
     @pytest.mark.parametrize(
         "trigger",
@@ -529,7 +530,7 @@ class TestPasses:
         ledger.begin_pass(NOW)
         ledger.cut_short(LATER)
         assert ledger.under_way_since() is None
-        assert ledger.status(version="0", now=LATER)["last_pass"]["exit_code"] is None
+        assert reports(ledger).status(version="0", now=LATER)["last_pass"]["exit_code"] is None
 
     def test_the_last_five_hundred_are_kept(self, ledger):
         with ledger.transaction():

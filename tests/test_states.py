@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from syncd.cli import render
-from syncd.ledger import LedgerHandle, reading
+from syncd.ledger import LedgerHandle, reports
 from syncd.lifecycle.reasons import Reason
 from syncd.lifecycle.states import MEANINGS, MOVES, UNDER_WAY, Cause, IllegalMove, State, Verdict, follow, move
 from tests.ledgers import book, row, stranger
@@ -156,7 +156,7 @@ class TestMeanings:
 
     def test_delivered_is_what_was_created_or_is_there_already(self):
         delivered = {verdict for verdict, meaning in MEANINGS.items() if meaning.state is State.DELIVERED}
-        assert delivered == {"created", "duplicate", "foreign_duplicate"} == set(reading.VERDICTS)
+        assert delivered == {"created", "duplicate", "foreign_duplicate"} == set(reports.VERDICTS)
 
     def test_recotap_never_takes_what_it_skipped(self):
         assert {verdict for verdict, meaning in MEANINGS.items() if meaning.state is State.SKIPPED} == {"skipped"}
@@ -189,7 +189,7 @@ class TestDescriptions:
     @pytest.mark.parametrize("state", State)
     @pytest.mark.parametrize("verdict", Verdict)
     def test_explain_prints_them(self, path, state, verdict):
-        with LedgerHandle(path).read() as glance:
+        with LedgerHandle(path).reports() as glance:
             document = glance.explain("hubspot-call-1")
         document |= {"state": state.value, "verdict": verdict.value}
         document["attempts"] = [{"at": "then", "verdict": each, "detail": None} for each in (verdict.value, UNDER_WAY)]

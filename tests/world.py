@@ -209,7 +209,7 @@ class World:
 
     def row(self, crm_id: str) -> dict[str, Any]:
         """Return the result of `explain` for a record."""
-        with LedgerHandle(self.ledger).read() as reader:
+        with LedgerHandle(self.ledger).reports() as reader:
             (name,) = reader.find(crm_id)
             return reader.explain(name)
 
@@ -220,7 +220,7 @@ class World:
 
     def status(self) -> dict[str, Any]:
         """Return the result of `status`."""
-        with LedgerHandle(self.ledger).read() as reader:
+        with LedgerHandle(self.ledger).reports() as reader:
             return reader.status(version="test", now=self.now())
 
     def stream(self, name: str = "calls", source: str = "hubspot") -> dict[str, Any]:

@@ -116,7 +116,7 @@ def _pass(config: Config, stop: StopRequest, now: Any) -> PassResult:
 
 
 def _show_books(console: Console, config: Config, box: _Box) -> None:
-    with chosen(config.ledger).read() as glance:
+    with chosen(config.ledger).reports() as glance:
         document = glance.status(version=__version__, now=clock.now() + LATER)
         render.activities(document, console)
         stored = {name: times for name, times in box.order("recotap", do="stored").items() if times}

@@ -2,13 +2,14 @@
 
 All SQL lives in this package. `chosen` turns the table [ledger] into a `LedgerHandle`, which opens the others:
 `Ledger` writes, in the thread that opened it and while the ledger is held. `LedgerReader` reads, from any thread or
-process, through a connection of its own. A `PersistentReader` does so for years.
+process, through a connection of its own. A `PersistentReader` does so for years, and `Reports` answers people.
 """
 
 from syncd.ledger.handle import LedgerHandle, chosen
 from syncd.ledger.operator import Operator
-from syncd.ledger.reading import CLOCK, RECOTAP, LedgerReader
-from syncd.ledger.watch import PersistentReader
+from syncd.ledger.persistent import PersistentReader
+from syncd.ledger.reader import CLOCK, RECOTAP, LedgerReader
+from syncd.ledger.reports import Reports
 from syncd.ledger.writing import AttemptResult, Booked, Claim, Claimed, Due, Ledger, Sendable
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "LedgerReader",
     "Operator",
     "PersistentReader",
+    "Reports",
     "Sendable",
     "chosen",
 ]

@@ -9,8 +9,9 @@ from typing import Protocol
 
 from syncd.ledger import file
 from syncd.ledger.operator import Operator
-from syncd.ledger.reading import LedgerReader
-from syncd.ledger.watch import PersistentReader
+from syncd.ledger.persistent import PersistentReader
+from syncd.ledger.reader import LedgerReader
+from syncd.ledger.reports import Reports
 from syncd.ledger.writing import Ledger
 
 
@@ -53,6 +54,16 @@ class LedgerHandle:
         try:
             with file.explained(self.path):
                 yield LedgerReader(db, self)
+        finally:
+            db.close()
+
+    @contextmanager
+    def reports(self) -> Iterator[Reports]:
+        """Open an existing ledger for an operator's questions. LedgerError as for `read`."""
+        db = file.view(self.path)
+        try:
+            with file.explained(self.path):
+                yield Reports(db, self)
         finally:
             db.close()
 

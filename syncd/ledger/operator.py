@@ -6,10 +6,10 @@ from datetime import datetime
 
 from syncd import clock
 from syncd.ledger import file
-from syncd.ledger.reading import LedgerReader
+from syncd.ledger.reports import Reports
 
 
-class Operator(LedgerReader):
+class Operator(Reports):
     """Write one short transaction that moves no state; needs no hold on the ledger."""
 
     def retry(self, ids: Sequence[str], *, state: str | None, reason: str | None, now: datetime) -> int:

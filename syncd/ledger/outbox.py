@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from syncd import clock
-from syncd.ledger.reading import times
+from syncd.ledger.reader import times
 from syncd.ledger.rows import ROW_COLUMNS, UNWRITABLE, UNWRITTEN, Writer, row_of
 from syncd.lifecycle import transitions
 from syncd.lifecycle.states import ANSWERS, MEANINGS, SILENCES, Cause, IllegalMove, State, Verdict, move

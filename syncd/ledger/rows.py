@@ -10,7 +10,7 @@ from sqlite_utils import Database
 
 from syncd import clock
 from syncd.ledger import file
-from syncd.ledger.reading import LedgerReader
+from syncd.ledger.reader import LedgerReader
 from syncd.lifecycle.states import State, Verdict
 from syncd.lifecycle.transitions import Row
 

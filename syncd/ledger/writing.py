@@ -17,7 +17,7 @@ from syncd import clock
 from syncd.connector import Ref
 from syncd.ledger import file
 from syncd.ledger.outbox import AttemptResult, Claim, Claimed, Due, Outbox, Sendable
-from syncd.ledger.reading import DOUBT, RECOTAP
+from syncd.ledger.reader import DOUBT, RECOTAP
 from syncd.ledger.rows import ROW_COLUMNS, UNWRITABLE, UNWRITTEN, columns_of, row_of
 from syncd.lifecycle import transitions
 from syncd.lifecycle.reasons import Reason

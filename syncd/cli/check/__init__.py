@@ -69,7 +69,7 @@ def _ledger(config: Config) -> Iterator[Finding]:
         if not ledger.exists():
             yield _new_ledger(ledger)
             return
-        with ledger.read() as glance:
+        with ledger.reports() as glance:
             sound, balanced = glance.sound(), glance.balanced()
             seen = sum(glance.counts().values())
     except SyncdError as error:

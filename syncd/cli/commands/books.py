@@ -22,7 +22,7 @@ def status(config: ConfigFile = None, as_json: AsJson = False) -> None:
     from syncd.cli import render
     from syncd.ledger import chosen
 
-    with chosen(load_config(config).ledger).read() as glance:
+    with chosen(load_config(config).ledger).reports() as glance:
         document = glance.status(version=__version__, now=clock.now())
     printing.document(document) if as_json else render.status(document)
     raise typer.Exit(0 if document["balanced"] else int(Exit.UNBALANCED))
@@ -40,7 +40,7 @@ def explain(
     from syncd.cli import render
     from syncd.ledger import chosen
 
-    with chosen(load_config(config).ledger).read() as glance:
+    with chosen(load_config(config).ledger).reports() as glance:
         names = glance.find(activity)
         if len(names) > 1:
             raise typer.BadParameter(f"{activity!r} names several: give one of {', '.join(map(visible, names))}")

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, TypeVar
 
 from syncd.errors import LedgerError
-from syncd.ledger.reading import LedgerReader
+from syncd.ledger.reader import LedgerReader
 
 if TYPE_CHECKING:
     from syncd.ledger.handle import LedgerHandle
