@@ -396,7 +396,7 @@ class TestFullDisk:
             assert ledger.counts()["pending"] == 1
             assert ledger.stream("hubspot", "calls").watermark == NOW
             assert ledger.balanced()
-            assert ledger.sound()
+            assert reports(ledger).sound()
             filler.unlink()
             assert book(ledger, *page, watermark=NOW + DAY).new == 100
             assert ledger.stream("hubspot", "calls").watermark == NOW + DAY
@@ -417,7 +417,7 @@ class TestFullDisk:
         with opened(path) as ledger:
             assert ledger.recover(now=NOW) == 50
             assert all(claimed.unknown for claimed in ledger.intend(due(ledger), now=NOW).activities)
-            assert ledger.sound()
+            assert reports(ledger).sound()
             assert len(send(ledger, Verdict.DUPLICATE)) == 50
 
     def test_one_that_stands_on_a_full_disk_says_so_to_whoever_opens_it(self, disk):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from syncd.ledger import LedgerHandle, schema
+from syncd.ledger import LedgerHandle, place, schema
 from syncd.lifecycle.states import Verdict
 from tests.ledgers import DAY, NOW, ask, attempts, due_names, reports, row, send
 
@@ -159,7 +159,7 @@ def test_a_kill_at_any_step_leaves_version_3(path, step):
     code = """
 import os, sys
 from pathlib import Path
-from syncd.ledger import LedgerHandle, schema
+from syncd.ledger import LedgerHandle, place, schema
 step = int(sys.argv[2])
 class Statements(tuple):
     def __iter__(self):
@@ -190,3 +190,10 @@ def test_one_attempt_is_looked_up_by_its_activity(path):
 def test_the_mode_stays_its_owners_alone(path):
     migrate(path)
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_log_that_alone_holds_the_tables_is_recognized_by_either_spelling(path):
+    """SQLite writes the name of a renamed table in quotes."""
+    migrate(path)
+    ((created,),) = ask(path, "SELECT sql FROM sqlite_schema WHERE name = 'activities'")
+    assert any(created.encode().startswith(mark) for mark in place.MARKS)

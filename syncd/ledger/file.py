@@ -1,4 +1,4 @@
-"""The ledger as a file: who may open it, who holds it, and what its faults mean."""
+"""Open, create, migrate and lock the ledger's file, and explain its faults."""
 
 import errno
 import fcntl
@@ -18,14 +18,14 @@ from syncd.ledger import place
 from syncd.ledger.schema import MIGRATIONS, VERSION
 
 BUSY_MS = 5000  # `retry` and `forget` of another process write for milliseconds
-LOOK_S = 0.01  # a lock that can be shared is nobody's: somebody looks who holds it, for an instant
+LOOK_S = 0.01  # if a shared lock succeeds, nobody holds the ledger: another process is only checking
 LOOKS = 10
-CACHE_KIB = 8 * 1024  # pages of the file that its writer keeps in memory, whatever its size
-LOOK_CACHE_KIB = 1024  # and whoever looks; the system keeps the others
+CACHE_KIB = 8 * 1024  # of the file's pages in the writer's memory, however large the file is
+LOOK_CACHE_KIB = 1024  # in a reader's memory. The system caches the others
 
 
 def create(path: Path) -> Database:
-    """Open the ledger for writing, made and migrated as needed; LedgerError when that cannot be."""
+    """Open the ledger for writing. It is created and migrated as needed. LedgerError if that fails."""
     with explained(path), _reachable(path):
         at = place.resolve(path)
         files.make_folders(at.parent)
@@ -40,11 +40,11 @@ def create(path: Path) -> Database:
 
 
 def _make_private(path: Path) -> None:
-    """Make the file where there is none. It may hold payloads: it is its owner's alone.
+    """Create the file if there is none, readable by its owner alone, because it may hold payloads.
 
-    One that is there is never opened here: closing it would drop every lock that this process's other
-    connections have on it, and the next to leave would take the WAL away under them
-    (sqlite.org/howtocorrupt.html, 2.2). Its mode changes only if its content is a ledger's.
+    An existing file is never opened here. Closing it would drop every lock that this process's other connections
+    have on it, and the next one to close would remove the WAL under them (sqlite.org/howtocorrupt.html, 2.2).
+    Its mode changes only if its content is a ledger's.
     """
     if place.inspect(path) is None:
         with suppress(FileExistsError):
@@ -63,10 +63,10 @@ def _make_private(path: Path) -> None:
 
 
 def _create(path: Path) -> int:
-    """Make a file and return its descriptor. If root makes it, it belongs to whom the directory belongs to.
+    """Create a file and return its descriptor. If root creates it, it belongs to the owner of the directory.
 
-    A pass that root makes by hand would otherwise close the ledger to the service whose directory it is.
-    SQLite does the same with the WAL. If the file cannot be given away, none is left behind.
+    Otherwise a pass that root starts by hand would close the ledger to the service that owns the directory.
+    SQLite does the same with the WAL. If the file cannot be given away, it is removed.
     """
     handle = files.create(path)
     try:
@@ -82,13 +82,13 @@ def _create(path: Path) -> int:
 
 
 def _give(handle: int, path: Path) -> None:
-    """Give a file to whom its directory belongs to. Refused if this root may not (no CAP_CHOWN, an NFS root_squash)."""
+    """Give a file to the owner of its directory. Refused if root may not (no CAP_CHOWN, an NFS root_squash)."""
     owner = path.parent.stat()
     try:
         os.fchown(handle, owner.st_uid, owner.st_gid)
     except OSError as error:
         if os.fstat(handle).st_uid == owner.st_uid:
-            return  # only the group differs, which has no right to it
+            return  # only the group differs, and it has no right to the file
         remedy = (
             f"run syncd as user {owner.st_uid}, to whom {path.parent} belongs, or let root change owners (CAP_CHOWN)"
         )
@@ -98,7 +98,7 @@ def _give(handle: int, path: Path) -> None:
 
 
 def _require_ours(path: Path) -> bool:
-    """Return whether the file at `path` surely is a ledger. LedgerError if it surely is none."""
+    """Tell whether the file at `path` is certainly a ledger. LedgerError if it is certainly not."""
     ours = place.is_ours(path)
     if ours is False:
         raise _not_a_ledger(path)
@@ -106,14 +106,14 @@ def _require_ours(path: Path) -> bool:
 
 
 def exists(path: Path) -> bool:
-    """Tell whether there is a ledger at `path`. LedgerError if nobody can tell, or if something else stands there."""
+    """Tell whether a ledger exists at `path`. LedgerError if that cannot be told, or if it is something else."""
     with explained(path), _reachable(path):
         at = place.resolve(path)
         return place.inspect(at) is not None and _require_ours(at) is not None
 
 
 def view(path: Path) -> Database:
-    """Open an existing ledger of this schema for reading and short writes; never makes one."""
+    """Open an existing ledger of this schema for reading and short writes. Never creates one."""
     if not exists(path):
         hint = "the first `syncd sync` makes it; see [ledger] path"
         raise LedgerError(f"there is no ledger at {path}", hint=hint)
@@ -136,7 +136,9 @@ def _connect(path: Path, *, cache_kib: int = CACHE_KIB) -> Database:
     try:
         connection.execute(f"PRAGMA cache_size = -{cache_kib}")
         connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA secure_delete = ON")  # an erased payload leaves no trace in the file
+        connection.execute(
+            "PRAGMA secure_delete = ON"
+        )  # an erased payload leaves no trace in the file (FAST would, in free pages)
         connection.execute("PRAGMA synchronous = FULL")
         return Database(connection, execute_plugins=False)
     except BaseException:
@@ -170,7 +172,7 @@ def _refuse_newer(db: Database, path: Path) -> None:
 
 
 def _refuse_foreign(db: Database, path: Path) -> None:
-    """Leave another program's database alone: a wrong [ledger] path must not put our tables into it."""
+    """Raise LedgerError for another program's database, because a wrong [ledger] path must not add tables to it."""
     tables = {name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     if ("activities" in tables) if _version(db) else not tables:
         return
@@ -184,7 +186,7 @@ def _not_a_ledger(path: Path) -> LedgerError:
 
 @contextmanager
 def writing(db: Database, path: Path) -> Iterator[None]:
-    """One transaction, committed whole or not at all."""
+    """Run one transaction. It is committed whole or not at all."""
     with explained(path):
         db.execute("BEGIN IMMEDIATE")
         try:
@@ -198,7 +200,7 @@ def writing(db: Database, path: Path) -> Iterator[None]:
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors into LedgerError with what to do; IntegrityError stays: it is a bug of ours."""
+    """Turn SQLite's errors into LedgerError with a hint. IntegrityError stays, because it is a bug in syncd."""
     try:
         yield
     except sqlite3.IntegrityError:
@@ -209,7 +211,7 @@ def explained(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _reachable(path: Path) -> Iterator[None]:
-    """Turn the system's errors into LedgerError with what to do."""
+    """Turn the system's errors into LedgerError with a hint."""
     try:
         yield
     except OSError as error:
@@ -246,7 +248,7 @@ def _os_error(path: Path, error: OSError) -> LedgerError:
     else:
         what = f"{files.why(error)} ({error.filename or path})"
         hint = getattr(error, "remedy", "")
-        if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where the way there is closed
+        if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises if a directory above is closed
             hint = f"set [ledger] path to a file, e.g. {path / 'ledger.db'}; nothing was changed"
         hint = hint or "let syncd's user write there, or set [ledger] path to a place where it can"
     return LedgerError(f"the ledger at {path} cannot be used: {what}", hint=hint)
@@ -254,17 +256,17 @@ def _os_error(path: Path, error: OSError) -> LedgerError:
 
 @contextmanager
 def held(path: Path, command: str) -> Iterator[Callable[[], bool]]:
-    """Hold the ledger for `command`; LedgerHeld at once, naming the holder, when another has it.
+    """Hold the ledger for `command`. LedgerHeld at once, with the holder's name, if another process holds it.
 
-    Yields what tells whether it is still held: not any more once somebody has removed the lock's file.
+    Yields a function that tells whether it is still held. It is not if somebody has removed the lock's file.
 
-    The lock is the kernel's (flock on `<ledger>.lock`): a killed holder leaves nothing behind.
+    The lock is the kernel's (flock on `<ledger>.lock`), so a killed holder leaves nothing behind.
     """
     with explained(path), _reachable(path):
-        at = place.resolve(path)  # whatever link led here: it is one file, and has one lock
+        at = place.resolve(path)  # one file has one lock, whichever link led here
         files.make_folders(at.parent)
         if place.inspect(at) is not None:
-            _require_ours(at)  # or the lock would be made beside somebody else's file
+            _require_ours(at)  # otherwise the lock would be created beside another program's file
         handle = _lock(at)
     try:
         _sign(handle, json.dumps({"pid": os.getpid(), "command": command}))
@@ -275,9 +277,9 @@ def held(path: Path, command: str) -> Iterator[Callable[[], bool]]:
 
 
 def holder(path: Path) -> str | None:
-    """Say who holds the ledger, e.g. "`syncd run`, process 12"; None when nobody does.
+    """Return the holder of the ledger, e.g. "`syncd run`, process 12", or None if it is free.
 
-    To find out it shares the lock for an instant, which `held` tells from a holder and waits out.
+    This shares the lock for an instant. `held` can tell that from a holder, and waits until it is over.
     """
     with _reachable(path):
         try:
@@ -291,13 +293,13 @@ def holder(path: Path) -> str | None:
 
 
 def require_lock(path: Path) -> None:
-    """LedgerError if there is a lock that the caller cannot open as a pass does. Nothing is made, locked or changed."""
+    """Raise LedgerError if a lock exists that the caller cannot open as a pass does. Changes nothing."""
     with _reachable(path), suppress(FileNotFoundError):
         os.close(_open_lock(lock_file(place.resolve(path)), os.O_RDWR))
 
 
 def _is_held(handle: int) -> bool:
-    """Tell whether somebody has the lock to himself, by sharing it for an instant where nobody does."""
+    """Tell whether another process has the lock, by trying to share it for an instant."""
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -312,7 +314,7 @@ def lock_file(path: Path) -> Path:
 
 
 def _lock(path: Path) -> int:
-    """Return a handle that has the lock; LedgerHeld when another one has it."""
+    """Return a descriptor that has the lock. LedgerHeld if another process has it."""
     lock = lock_file(path)
     looks_left = LOOKS
     while True:
@@ -334,11 +336,11 @@ def _lock(path: Path) -> int:
                 raise _held_by(path, who) from None
             looks_left -= 1
             time.sleep(LOOK_S)
-        os.close(handle)  # somebody removed the file meanwhile: that lock keeps nobody out
+        os.close(handle)  # somebody removed the file meanwhile: that lock keeps no process out
 
 
 def _open_lock(lock: Path, flags: int) -> int:
-    """Return a descriptor of the lock. Refused for a link, a second name, a FIFO …: then nothing of it is touched."""
+    """Return a descriptor of the lock. Refused for a link, a second name, a FIFO …, which stay untouched."""
     owners = files.trusted() | {lock.parent.stat().st_uid}
     return files.open_regular(lock, flags, owners=owners, one_name=True)
 
@@ -349,7 +351,7 @@ def _is(handle: int, lock: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError:
-        return True  # nobody can tell, and whoever uses the ledger will hear why
+        return True  # unknown. The next use of the ledger reports the error
 
 
 def _sign(handle: int, text: str) -> None:
@@ -357,11 +359,11 @@ def _sign(handle: int, text: str) -> None:
         os.ftruncate(handle, 0)
         os.pwrite(handle, text.encode(), 0)
     except OSError:
-        pass  # a full disk: the lock holds all the same, only the name is missing
+        pass  # a full disk: the lock still holds, only the name is missing
 
 
 def _signature(handle: int) -> str | None:
-    """Return who signed the lock; None for nobody."""
+    """Return the name of the process that signed the lock, or None."""
     try:
         holder = json.loads(os.pread(handle, 500, 0))
         return f"`syncd {holder['command']}`, process {holder['pid']}"

@@ -1,4 +1,4 @@
-"""The ledger that a configuration names: what the rest of syncd passes around in place of a path or an address."""
+"""Name a ledger. The rest of syncd passes this handle around instead of a path or an address."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -32,7 +32,7 @@ class LedgerHandle:
     def __str__(self) -> str:
         return str(self.path)
 
-    # -- what is in it ------------------------------------------------------------------
+    # -- its contents -------------------------------------------------------------------
 
     @contextmanager
     def open(self) -> Iterator[Ledger]:
@@ -81,7 +81,7 @@ class LedgerHandle:
         """Return a reader for the life of a process. The ledger need not exist yet."""
         return PersistentReader(self)
 
-    # -- who has it ---------------------------------------------------------------------
+    # -- its holder ---------------------------------------------------------------------
 
     def hold(self, command: str) -> AbstractContextManager[Callable[[], bool]]:
         """Hold the ledger for `command`, and yield a function that tells whether it is still held.
@@ -98,10 +98,10 @@ class LedgerHandle:
         """Raise LedgerError if a lock exists that the caller cannot open as a pass does. Changes nothing."""
         file.require_lock(self.path)
 
-    # -- whether it is there ------------------------------------------------------------
+    # -- its place ----------------------------------------------------------------------
 
     def exists(self) -> bool:
-        """Tell whether the ledger exists. LedgerError if that cannot be told, or if something else stands there."""
+        """Tell whether the ledger exists. LedgerError if that cannot be told, or if it is something else."""
         return file.exists(self.path)
 
     def is_gone(self) -> bool:
@@ -109,13 +109,13 @@ class LedgerHandle:
         return not os.path.lexists(self.path)
 
     def obstacle(self) -> str:
-        """Return why the first pass could not create the ledger; "" if it could."""
+        """Return the reason why a first pass could not create the ledger, or ""."""
         parent = next(each for each in self.path.absolute().parents if each.exists())
         writable = parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)
         return "" if writable else f"{parent} is not writable"
 
     def identity(self) -> tuple[int, int] | None:
-        """Return a value that changes if another ledger takes this one's place; None if there is none."""
+        """Return a value that changes if another ledger takes this one's place. None if there is none."""
         try:
             status = self.path.stat()
         except OSError:
@@ -128,7 +128,7 @@ class LedgerHandle:
         return {self.path: "the next pass closes it", lock: "whoever opens it can keep syncd from working"}
 
     def folder(self) -> Path | None:
-        """Return the directory in which others could replace the ledger; None if it is not a file."""
+        """Return the directory in which others could replace the ledger. None if it is not a file."""
         return self.path.parent
 
     # -- for this package ---------------------------------------------------------------
@@ -139,5 +139,5 @@ class LedgerHandle:
 
 
 def chosen(settings: Settings) -> LedgerHandle:
-    """Return the ledger that [ledger] names. No other place chooses what kind of ledger it is."""
+    """Return the ledger that [ledger] names. Only this function chooses the kind of ledger."""
     return LedgerHandle(settings.path)

@@ -1,4 +1,4 @@
-"""The short writes that an operator may make beside a running syncd."""
+"""Short writes that an operator may make beside a running syncd."""
 
 import json
 from collections.abc import Sequence
@@ -10,10 +10,10 @@ from syncd.ledger.reports import Reports
 
 
 class Operator(Reports):
-    """Write one short transaction that moves no state; needs no hold on the ledger."""
+    """Write short transactions that move no state. They need no hold on the ledger."""
 
     def retry(self, ids: Sequence[str], *, state: str | None, reason: str | None, now: datetime) -> int:
-        """Make what is named due at once; return how many. NoSuchActivity when an id is not held."""
+        """Make the named activities due at once and return their number. NoSuchActivity if an id is unknown."""
         names = sorted({name for wanted in ids for name in self.find(wanted)})
         sql = """
             UPDATE activities SET next_attempt_at = :now

@@ -1,4 +1,4 @@
-"""What is sent: which activities are due, the intent before a POST and the verdicts after it."""
+"""Find due activities, commit the intent before a POST, and book the verdicts after it."""
 
 import json
 from collections.abc import Callable, Sequence, Set
@@ -14,7 +14,7 @@ from syncd.lifecycle.transitions import Row
 from syncd.text import fit
 
 DELIVERIES = frozenset(verdict for verdict, meaning in MEANINGS.items() if meaning.state is State.DELIVERED)
-KEEP_ATTEMPTS = 20  # of one activity: an outage of weeks must not fill the file
+KEEP_ATTEMPTS = 20  # of one activity, because an outage of weeks must not fill the file
 
 _DUE = """
     SELECT id, isolated, verdict IS 'suspect'
@@ -44,8 +44,9 @@ _FINISHED = """
         WHERE value NOT IN (SELECT value FROM json_each(:judged)))
     WHERE id = :id
 """
-_OVER, _NONSENSE = "<= :now", "> :nonsense"  # the back-off is over; it was booked by a clock that was wrong
-# In this order. Of the isolated, what a 400 named before what fells the server: that may end the pass.
+_OVER, _NONSENSE = "<= :now", "> :nonsense"  # the back-off is over, or a wrong clock booked it
+# In this order. Of the isolated ones, those that a 400 named come before those that crash the server, because a
+# crash may end the pass.
 _QUEUES = (
     _FRESH,
     _BLAMELESS.format(0),
@@ -93,18 +94,18 @@ class AttemptResult(NamedTuple):
 
 
 class Outbox(Writer):
-    """Claim what is due and book what became of it."""
+    """Claim due activities and book their verdicts."""
 
     def first_post(self) -> int:
-        """Return the id that the next POST will have: attempts from it on belong to this pass."""
+        """Return the id of the next POST. Attempts from it on belong to this pass."""
         return self._number("SELECT coalesce(max(id), 0) + 1 FROM posts")
 
     def due(self, limit: int, *, first_post: int, now: datetime) -> list[Due]:
         """Return up to `limit` activities to send next: all fresh, all retried, or all isolated. Reads no payload.
 
-        Fresh ones come first, oldest first; then the retries; what a 400 named comes
-        last and only with its like. What this pass has tried already is left out. What no
-        verdict about itself holds back is due whatever the clock said when it was booked.
+        Fresh ones come first, the oldest first, and then retries. Activities that a 400 named come last, and
+        only with their like. Those that this pass has tried are left out. An activity without a verdict about
+        itself is due, whatever the clock said when it was booked.
         """
         values = {"limit": limit, "first_post": first_post} | times(now)
         rows: list[Any] = []
@@ -134,7 +135,7 @@ class Outbox(Writer):
             DELETE FROM past_attempts WHERE activity_id = :id AND post_id <= (
                 SELECT post_id FROM past_attempts WHERE activity_id = :id
                 ORDER BY post_id DESC LIMIT 1 OFFSET {KEEP_ATTEMPTS - 1})
-        """  # nosec B608 # a number of ours
+        """  # nosec B608 # a constant
         self._db.conn.executemany(sql, [{"id": activity_id} for activity_id in activity_ids])
 
     def record_verdicts(
@@ -147,14 +148,14 @@ class Outbox(Writer):
         random: Callable[[], float],
         certain: bool = True,
     ) -> int:
-        """Book the verdicts of one POST; return how many activities died of them.
+        """Book the verdicts of one POST, and return how many activities died of them.
 
-        If one of them cannot be written, each is booked by itself, and that one without its text.
+        If one of them cannot be written, each is booked on its own, and that one without its text.
         """
         how: dict[str, Any] = {"now": now, "max_age": max_age, "random": random, "certain": certain}
         judgements = [j if j.detail is None else j._replace(detail=fit(j.detail)) for j in judgements]
         with self.transaction():
-            if all(judgement.detail is None for judgement in judgements):  # then nothing can be unwritable
+            if all(judgement.detail is None for judgement in judgements):  # then every value can be written
                 died = self._judge(post_id, judgements, **how)
             else:
                 died = self._judge_carefully(post_id, judgements, **how)
@@ -208,12 +209,12 @@ class Outbox(Writer):
         return died
 
     def _land(self, post_id: int, ids: Sequence[int]) -> None:
-        """Note that activities are in flight no more."""
+        """Note that activities are no longer in flight."""
         sql = "UPDATE activities SET last_post = :post WHERE id IN (SELECT value FROM json_each(:ids))"
         self._db.execute(sql, {"post": post_id, "ids": json.dumps(ids)})
 
     def _note_silence(self, verdicts: Set[Verdict], now: datetime) -> None:
-        """Keep since when no POST has brought a word of Recotap's about an item."""
+        """Keep the time since which no POST has brought an answer of Recotap about an item."""
         if verdicts & ANSWERS:
             self._db.execute("UPDATE recotap SET silent_since = NULL WHERE silent_since IS NOT NULL")
         elif verdicts & SILENCES:
@@ -221,7 +222,7 @@ class Outbox(Writer):
             self._db.execute(sql, {"now": clock.text(now)})
 
     def _deliver(self, post_id: int, judgements: Sequence[AttemptResult]) -> None:
-        """Book deliveries in bulk: what life.judged says of them, in one statement each."""
+        """Book deliveries in bulk, one statement a verdict. `transitions.after_verdict` says the same of one row."""
         move(State.PENDING, State.DELIVERED, Cause.VERDICT)
         count = 0
         for verdict in {j.verdict for j in judgements}:
@@ -239,7 +240,7 @@ class Outbox(Writer):
         return [(row_id, row_of(columns)) for row_id, *columns in self._db.execute(sql, {"ids": json.dumps(list(ids))})]
 
     def recover(self, *, now: datetime) -> int:
-        """Book what a crash left open: each such attempt may have been stored. Return how many there were."""
+        """Book the attempts that a crash left open, and return their number. Recotap may have stored each of them."""
         with self.transaction():
             posts = self._db.execute("SELECT id, members FROM posts WHERE members IS NOT NULL").fetchall()
             count = 0

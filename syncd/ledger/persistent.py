@@ -1,4 +1,4 @@
-"""A look at the ledger now and then, for as long as the process lives."""
+"""Queries of the ledger from time to time, for as long as the process lives."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -14,9 +14,9 @@ T = TypeVar("T")
 
 
 class PersistentReader:
-    """Keep one connection that only reads. It is made anew after an error, and where the file is another one by now.
+    """Keep one connection for queries. It is opened again after an error, or if another ledger takes its place.
 
-    Opened and closed for each look, the last connection would make and remove the WAL each time.
+    One connection per query would create and delete the WAL each time.
     """
 
     def __init__(self, handle: "LedgerHandle") -> None:
@@ -26,7 +26,7 @@ class PersistentReader:
         self._identity: tuple[int, int] | None = None
 
     def ask(self, question: Callable[[LedgerReader], T], *, otherwise: T) -> T:
-        """Return what the ledger answers; `otherwise` where it cannot be read: a pass will say why."""
+        """Return the ledger's answer, or `otherwise` if it cannot be read. The next pass reports the reason."""
         try:
             with self._handle.explained():
                 return question(self._look())
@@ -35,7 +35,7 @@ class PersistentReader:
             return otherwise
 
     def close(self) -> None:
-        """Let go of the connection; the next look makes another."""
+        """Close the connection. The next query opens another one."""
         self._glance = None
         self._open.close()
 

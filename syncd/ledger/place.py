@@ -1,8 +1,8 @@
-"""Judge what stands at the ledger's path before SQLite opens it by name. Nothing here changes a file.
+"""Judge the file at the ledger's path before SQLite opens it by name. Nothing here changes a file.
 
-Whoever may write the ledger's directory can put another file there between this look and SQLite's. Nothing closes
-that race, because SQLite has to open its files by name. Such a user could replace the ledger anyway. So only syncd's
-user should write the directory, and `syncd check` warns if others can.
+A user who may write the ledger's directory can put another file there between this check and SQLite's open. Nothing
+closes that race, because SQLite opens its files by name. Such a user could replace the ledger anyway. So only
+syncd's user should be able to write the directory, and `syncd check` warns if others can.
 """
 
 import os
@@ -15,22 +15,23 @@ from urllib.parse import quote
 from syncd import files
 
 BESIDE = ("-wal", "-shm", "-journal")  # SQLite opens these by name too
-MARK = b"CREATE TABLE activities"  # stands in the page that holds our schema, wherever that page is
-MOST_LOG = 64 * 2**20  # bytes of a write-ahead log that are searched; SQLite begins anew after 4 MiB
+# One of these is in the page that holds the schema, wherever that page is. SQLite quotes the name of a renamed table.
+MARKS = (b"CREATE TABLE activities", b'CREATE TABLE "activities"')
+MOST_LOG = 64 * 2**20  # bytes of a write-ahead log that are searched; SQLite starts again from its top after 4 MiB
 SMALLEST = 512  # bytes of a page of SQLite
 LOG_HEADER, FRAME_HEADER = 32, 24  # bytes (sqlite.org/fileformat2.html, 4.1)
 
 
 def resolve(path: Path) -> Path:
-    """Return where the ledger is: its lock and its log have one name, whichever link leads there."""
+    """Return the ledger's real path. Its lock and its log have one name, whichever link leads there."""
     return files.resolve(path, owners=files.trusted())
 
 
 def inspect(path: Path) -> os.stat_result | None:
-    """Return the status of the ledger's file; None if there is none.
+    """Return the status of the ledger's file, or None if there is none.
 
     Refused unless it and the files beside it are regular, with one name (two names would have two locks), and belong
-    to root, to the caller or to whom the directory belongs to.
+    to root, to the caller or to the owner of the directory.
     """
     try:
         owners = files.trusted() | {path.parent.stat().st_uid}
@@ -51,15 +52,15 @@ def _status(path: Path, owners: Collection[int]) -> os.stat_result | None:
 
 
 def is_ours(path: Path) -> bool | None:
-    """Tell whether the file at `path` is a ledger, or empty; None if nobody can tell without opening it to write.
+    """Tell whether the file at `path` is a ledger, or empty. None if only opening it to write could tell.
 
-    `immutable` lets SQLite take no lock and make nothing beside the file. It keeps the file open for as long as
-    another connection of this process has a lock on it, so that none is dropped.
+    With `immutable`, SQLite takes no lock and creates nothing beside the file. It keeps the file open for as long as
+    another connection of this process has a lock on it, so that no lock is dropped.
     """
-    if 0 < path.stat().st_size < SMALLEST:  # SQLite takes a file of one byte for an empty one
+    if 0 < path.stat().st_size < SMALLEST:  # SQLite treats a file of one byte as empty
         return False
     with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)) as db:
-        db.execute("PRAGMA writable_schema = ON")  # or it refuses a file with fewer pages than its header says
+        db.execute("PRAGMA writable_schema = ON")  # otherwise it refuses a file with fewer pages than its header says
         try:
             version, application = (db.execute(f"PRAGMA {name}_{what}").fetchone()[0] for name, what in _NUMBERS)
             tables = {name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
@@ -79,13 +80,13 @@ _NUMBERS = (("user", "version"), ("application", "id"))
 
 
 def _log_is_ours(path: Path) -> bool | None:
-    """Tell whether the write-ahead log makes a ledger of an empty file; None if nothing is committed in it.
+    """Tell whether the write-ahead log turns an empty file into a ledger. None if it commits nothing.
 
     The log may be opened and closed like any file: SQLite locks the ledger and the -shm only.
     """
     committed = None
     for commits, page in _frames(path.with_name(path.name + "-wal")):
-        if MARK in page:
+        if any(mark in page for mark in MARKS):
             return True
         if commits:
             committed = False
@@ -93,7 +94,7 @@ def _log_is_ours(path: Path) -> bool | None:
 
 
 def _frames(log: Path) -> Iterator[tuple[bool, bytes]]:
-    """Yield of each whole frame of a log whether it ends a transaction, and its page."""
+    """Yield (ends a transaction, page) for each whole frame of a log."""
     try:
         handle = files.open_regular(log)
     except FileNotFoundError:

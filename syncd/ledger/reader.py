@@ -1,4 +1,4 @@
-"""What can be asked of the ledger. Nothing here writes."""
+"""Queries of a pass, the daemon and probes. Nothing here writes."""
 
 import json
 import os
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 RECOTAP = "@recotap"  # its name among the pauses and in the store; no source may begin with @
 CLOCK = "@clock"  # in the store of a source, or of Recotap: its server's clock (ServerClock.to_keep)
-DOUBT = "@doubt"  # kept under RECOTAP: whether something was booked by a clock that no server confirms
+DOUBT = "@doubt"  # under RECOTAP: whether a clock that no server confirms booked something
 STATES = ("pending", "incomplete", "delivered", "skipped", "excluded", "dead")
 
 
@@ -32,12 +32,12 @@ class StreamState:
     failed: bool = False  # its last window could not be read to the end
 
 
-# A pause that counts: not over, and not booked by a clock that was ahead. (`booked_at`: since schema 2.)
+# A pause counts if it is not over, and no clock that was ahead booked it. (`booked_at`: since schema 2.)
 PAUSED = "until > :now AND until <= :nonsense AND coalesce(booked_at, '') <= :now"
 
 
 def times(now: datetime) -> dict[str, str]:
-    """Return `:now`, and `:nonsense`: what is booked for later was booked by a clock that was wrong."""
+    """Return `:now` and `:nonsense`. A time after `:nonsense` was booked by a wrong clock."""
     return {"now": clock.text(now), "nonsense": clock.text(clock.later(now, timing.LONGEST_WAIT))}
 
 
@@ -49,7 +49,7 @@ class LedgerReader:
         self.handle = handle
 
     def stream(self, source: str, stream: str) -> StreamState:
-        """Return how far `stream` was read; nothing yet for one never met."""
+        """Return how far `stream` was read. An unknown stream has an empty state."""
         sql = "SELECT watermark, swept_at, last_error FROM streams WHERE source = :source AND stream = :stream"
         row = self._db.execute(sql, {"source": source, "stream": stream}).fetchone()
         if row is None:
@@ -57,7 +57,7 @@ class LedgerReader:
         return StreamState(clock.optional_instant(row[0]), clock.optional_instant(row[1]), row[2] is not None)
 
     def known(self, source: str, stream: str, crm_ids: Iterable[str]) -> dict[str, tuple[str, bool]]:
-        """Return, for those of `crm_ids` that the ledger holds, modification time (as text) and whether delivered."""
+        """Return (modification time as text, whether delivered) for each of `crm_ids` that the ledger holds."""
         sql = """
             SELECT crm_id, modified_at, state = 'delivered' FROM activities
             WHERE stream_id = (SELECT id FROM streams WHERE source = :source AND stream = :stream)
@@ -69,9 +69,9 @@ class LedgerReader:
     def due_look_ups(
         self, source: str, stream: str, *, now: datetime, after_id: int, limit: int
     ) -> list[tuple[int, str]]:
-        """Return (row id, crm_id) of what is to be looked up by `now`, by row id, beyond `after_id`.
+        """Return (row id, crm_id) of due look-ups after `after_id`, by row id.
 
-        What is redacted is left out, even if `retry` named it: see `withheld`.
+        Redacted activities are left out, even if `retry` named them: see `withheld`.
         """
         sql = """
             SELECT id, crm_id FROM activities
@@ -85,7 +85,7 @@ class LedgerReader:
         return self._db.execute(sql, values).fetchall()
 
     def withheld(self, source: str, stream: str, *, now: datetime, after_id: int, limit: int) -> list[tuple[int, str]]:
-        """Return (row id, crm_id) of what is redacted, by row id: to be looked up once its content can be seen."""
+        """Return (row id, crm_id) of redacted activities, by row id, for a look-up once the content can be seen."""
         sql = """
             SELECT id, crm_id FROM activities
             WHERE stream_id = (SELECT id FROM streams WHERE source = :source AND stream = :stream)
@@ -110,22 +110,22 @@ class LedgerReader:
         return bool(self._db.execute(sql, {"source": source}).fetchone()[0])
 
     def store(self, source: str) -> dict[str, tuple[Any, datetime]]:
-        """Return what the connector of `source` keeps: key to value and when it was put."""
+        """Return the connector's store of `source`: key to (value, time of its put)."""
         rows = self._db.execute("SELECT key, value, at FROM store WHERE source = :source", {"source": source})
         return {key: (json.loads(value), clock.instant(at)) for key, value, at in rows}
 
     def pause(self, name: str, now: datetime) -> tuple[datetime, str] | None:
-        """Return until when and why `name` pauses, or None."""
+        """Return the end and the reason of the pause of `name`, or None."""
         sql = f"SELECT until, reason FROM pauses WHERE name = :name AND {PAUSED}"  # nosec B608 # our own text
         row = self._db.execute(sql, {"name": name} | times(now)).fetchone()
         return None if row is None else (clock.instant(row[0]), row[1])
 
     def requests(self) -> int:
-        """Return how often an operator has asked for something beside a running syncd."""
+        """Return the number of requests that operators made beside a running syncd."""
         return self._number("SELECT coalesce(max(requests), 0) FROM operator")
 
     def sources_to_look_up(self, now: datetime) -> set[str]:
-        """Return the sources of which something is to be looked up by `now`."""
+        """Return the sources with a look-up that is due by `now`."""
         sql = """
             SELECT DISTINCT source FROM streams WHERE EXISTS (
                 SELECT 1 FROM activities WHERE stream_id = streams.id AND state <> 'pending'
@@ -135,16 +135,16 @@ class LedgerReader:
         return {row[0] for row in self._db.execute(sql, times(now))}
 
     def last_success(self) -> dict[str, datetime]:
-        """Return when each source was last read to the end: of its streams the one that was so longest ago."""
+        """Return when each source was last read to its end. The stream with the oldest success counts."""
         sql = """
             SELECT source, min(last_success_at) FROM streams GROUP BY source HAVING count(*) = count(last_success_at)
         """
         return {source: clock.instant(at) for source, at in self._db.execute(sql)}
 
     def next_send_at(self) -> datetime | None:
-        """Return when the first of the pending activities may go out; None when there is none.
+        """Return when the first pending activity may go out, or None if there is none.
 
-        What no verdict about itself holds back may go at once, whatever the clock said when it was booked.
+        An activity without a verdict about itself may go at once, whatever the clock said when it was booked.
         """
         sql = """
             SELECT min(iif(refusals = 0, '2000-01-01T00:00:00.000Z', next_attempt_at))
@@ -153,7 +153,7 @@ class LedgerReader:
         return clock.optional_instant(self._one(sql))
 
     def balanced(self) -> bool:
-        """Tell whether each stream's rows are as many as were counted when they were booked."""
+        """Tell whether each stream has as many rows as were counted when they were booked."""
         sql = """
             SELECT NOT EXISTS (
                 SELECT 1 FROM streams LEFT JOIN (SELECT stream_id, count(*) AS rows FROM activities GROUP BY stream_id)
@@ -163,27 +163,27 @@ class LedgerReader:
         return bool(self._db.execute(sql).fetchone()[0])
 
     def counts(self) -> dict[str, int]:
-        """Return how many activities stand in each state."""
+        """Return the number of activities in each state."""
         found = dict(self._db.execute("SELECT state, count(*) FROM activities GROUP BY state").fetchall())
         return {state: found.get(state, 0) for state in STATES}
 
     def under_way_since(self) -> datetime | None:
-        """Return when the pass under way began; None when none is. A killed one looks so until the next begins."""
+        """Return when the pass under way began, or None. A killed pass counts until the next one begins."""
         last = self._last_pass()
         return None if last is None or last["finished_at"] is not None else clock.instant(last["started_at"])
 
     def written_at(self) -> datetime:
-        """Return when something was last written to the file."""
+        """Return the time of the last write to the file."""
         return datetime.fromtimestamp(max(part.st_mtime for part in self._parts()), UTC)
 
     def silent_since(self) -> datetime | None:
-        """Return since when Recotap has taken nothing of what it was sent; None where it does, or nothing waits."""
+        """Return the time since which Recotap has taken nothing. None if it takes activities, or if none waits."""
         sql = "SELECT silent_since FROM recotap WHERE EXISTS (SELECT 1 FROM payloads)"
         row = self._db.execute(sql).fetchone()
         return None if row is None else clock.optional_instant(row[0])
 
     def clock_doubted(self) -> bool:
-        """Tell whether the last that was booked was booked by a clock that no server confirms."""
+        """Tell whether a clock that no server confirms booked the last change."""
         sql = "SELECT value = 'true' FROM store WHERE source = :source AND key = :key"
         row = self._db.execute(sql, {"source": RECOTAP, "key": DOUBT}).fetchone()
         return bool(row and row[0])
@@ -200,7 +200,7 @@ class LedgerReader:
         return int(self._one(sql))
 
     def _parts(self) -> list[os.stat_result]:
-        """Return the status of the ledger's file and of its log. The log may go at any moment."""
+        """Return the status of the ledger's file and of its log. The log may disappear at any moment."""
         path = self.handle.path
         try:
             found = [path.stat()]

@@ -23,7 +23,7 @@ class Reports(LedgerReader):
             return self._status(version, now)
 
     def explain(self, external_activity_id: str) -> dict[str, Any]:
-        """Return the document of `syncd explain --json` (design 4.4) for one that `find` named."""
+        """Return the document of `syncd explain --json` (design 4.4) for an id from `find`."""
         sql = """
             SELECT external_activity_id, source, stream, crm_id, kind, occurred_at, state, reason, verdict,
                 first_seen_at, coalesce(updated_at, iif(state = 'delivered', finished_at, NULL), first_seen_at)
@@ -45,9 +45,9 @@ class Reports(LedgerReader):
         return row | story
 
     def find(self, wanted: str) -> list[str]:
-        """Return the externalActivityIds that `wanted` names, itself or by the CRM's id; NoSuchActivity for none.
+        """Return the externalActivityIds that equal `wanted`, or whose CRM id does. NoSuchActivity if there is none.
 
-        Where a CRM shows ids without the three characters that check the 15 others, those name it too.
+        If a CRM shows ids without the three characters that check the 15 others, the short id is enough.
         """
         sql = """
             SELECT external_activity_id FROM activities WHERE external_activity_id = :id
@@ -66,12 +66,12 @@ class Reports(LedgerReader):
         return found
 
     def sample(self, state: str, limit: int) -> list[str]:
-        """Return up to `limit` externalActivityIds that stand in `state`, the latest first."""
+        """Return up to `limit` externalActivityIds in `state`, the latest first."""
         sql = "SELECT external_activity_id FROM activities WHERE state = :state ORDER BY id DESC LIMIT :limit"
         return [row[0] for row in self._db.execute(sql, {"state": state, "limit": limit})]
 
     def sound(self) -> bool:
-        """Tell whether SQLite finds the file whole; reads all of it."""
+        """Tell whether SQLite finds the file intact. Reads all of it."""
         return bool(self._db.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
 
     def _status(self, version: str, now: datetime) -> dict[str, Any]:
@@ -122,9 +122,9 @@ class Reports(LedgerReader):
         return {row["name"]: {"until": row["until"], "reason": row["reason"]} for row in rows}
 
     def _clock_skew_s(self) -> float | None:
-        """Return how far this machine's clock was ahead of the server's that is closest; None if none told.
+        """Return by how many seconds this machine's clock was ahead of the closest server's. None if no server told.
 
-        Of the last response of each server whose Date is not known to stand still.
+        The last response of each server counts, unless its Date is known to stand still.
         """
         sql = "SELECT value FROM store WHERE key = :key"
         kept = [json.loads(value) for (value,) in self._db.execute(sql, {"key": CLOCK})]
@@ -136,7 +136,7 @@ class Reports(LedgerReader):
 
     @contextmanager
     def _at_one_moment(self) -> Iterator[None]:
-        """Let what is read within agree, whatever another process commits in between."""
+        """Read within from one snapshot, whatever another process commits meanwhile."""
         if self._db.conn.in_transaction:
             yield
             return

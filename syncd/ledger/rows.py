@@ -1,4 +1,4 @@
-"""The part of a ledger row that changes: how it is written and read back, and the transaction that does so."""
+"""Write and read back the part of a ledger row that changes, within a transaction."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ ROW_COLUMNS = (
     "state", "modified_at", "occurred_at", "reason", "verdict", "detail", "next_attempt_at", "waiting_since",
     "missing_since", "refused_since", "refusals", "unknown", "isolated", "changed_after_delivery",
 )  # fmt: skip
-UNWRITTEN = "the ledger cannot hold what was said or read here"  # it takes the place of a text that fails to be written
+UNWRITTEN = "the ledger cannot hold what was said or read here"  # in place of a text that cannot be written
 # What SQLite's module raises for one value: a lone surrogate, a number or text that is too large, another type.
 UNWRITABLE = (ValueError, OverflowError, sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
 _UPDATE = f"""
@@ -32,7 +32,7 @@ _UPDATE = f"""
 
 
 class Writer(LedgerReader):
-    """Write rows within transactions. Its subclasses say what."""
+    """Write rows within transactions, for the subclasses."""
 
     def __init__(self, db: Database, handle: "LedgerHandle") -> None:
         super().__init__(db, handle)
@@ -40,7 +40,7 @@ class Writer(LedgerReader):
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Commit all that is written within, or none of it; an inner one is part of the outer."""
+        """Commit everything that is written within, or nothing. An inner transaction is part of the outer one."""
         self._depth += 1
         try:
             if self._depth > 1:
@@ -53,19 +53,19 @@ class Writer(LedgerReader):
 
     @contextmanager
     def _savepoint(self) -> Iterator[None]:
-        """Undo what is written within if it fails, and nothing else of the transaction."""
+        """Undo the writes within if they fail, and nothing else of the transaction."""
         self._db.conn.execute("SAVEPOINT one")
         try:
             yield
         except BaseException:
-            if self._db.conn.in_transaction:  # a full disk ends it altogether
+            if self._db.conn.in_transaction:  # a full disk ends the whole transaction
                 self._db.conn.execute("ROLLBACK TO one")
                 self._db.conn.execute("RELEASE one")
             raise
         self._db.conn.execute("RELEASE one")
 
     def _write(self, row_id: int, before: Row, after: Row, now: datetime) -> None:
-        """Write `after`, and erase the payload of a row that leaves pending."""
+        """Write `after`, and erase the payload if the row leaves pending."""
         if after == before:
             return
         self._db.conn.execute(_UPDATE, (clock.text(now), *columns_of(after), row_id))

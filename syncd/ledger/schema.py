@@ -1,11 +1,11 @@
-"""The ledger's tables, and how an older ledger becomes a current one."""
+"""The ledger's tables, and the migrations of older ledgers."""
 
 from collections.abc import Callable
 
 from sqlite_utils import Database
 
-# The guard on `state` stands in SQL too: whoever writes, an illegal move fails.
-# The pairs are those of states.MOVES; a test holds them equal.
+# The guard on `state` is in SQL too, so an illegal move fails whichever program writes.
+# A test holds its pairs equal to states.MOVES.
 V1 = (
     """
     CREATE TABLE sources (
@@ -133,7 +133,7 @@ V1 = (
 
 
 V2 = (
-    # What an operator asked for beside a running syncd: one row, whose number tells the daemon that there is news.
+    # Requests of operators beside a running syncd: one row, whose number tells the daemon of a new one.
     """
     CREATE TABLE operator (
         id       INTEGER PRIMARY KEY CHECK (id = 1),
@@ -141,7 +141,7 @@ V2 = (
         asked_at TEXT NOT NULL     -- the last one
     ) STRICT
     """,
-    # A pause that was booked later than now was booked by a clock that was wrong: it counts for nothing.
+    # If a pause was booked later than now, a wrong clock booked it, and it does not count.
     "ALTER TABLE pauses ADD COLUMN booked_at TEXT",
     """
     CREATE TABLE recotap (         -- one row
@@ -153,15 +153,15 @@ V2 = (
 )
 
 V3 = (
-    # What waits for a scope, not for a time: found at once when it is granted, and no cost until then.
+    # Activities that wait for a scope, not for a time. They are found once it is granted, and cost nothing before.
     """
     CREATE INDEX withheld ON activities (stream_id, id) WHERE state = 'incomplete' AND reason = 'redacted'
     """,
 )
 
-# An activity's last delivery and the attempts under way cost no row of their own any more: `attempts` is a view.
-# The row of an activity is rebuilt with checks that SQLite evaluates without a table of the allowed values for each
-# row that it writes, and so is what refers to it: a foreign key cannot be switched off within a transaction.
+# Deliveries and attempts under way take no row of their own, so `attempts` is a view. `activities` is rebuilt with
+# checks that compare, because `IN (...)` fills a table of the allowed values for each row that SQLite writes. Tables
+# that refer to it are rebuilt too, because a transaction cannot switch foreign keys off.
 V4 = (
     """
     CREATE TABLE activities_4 (
@@ -302,6 +302,6 @@ def _fourth(db: Database) -> None:
         db.execute(statement)
 
 
-# A migration is never edited after its release; the schema version is its place in this list, from 1.
+# A migration is never edited after its release. The schema version is its place in this list, from 1.
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first, _second, _third, _fourth)
 VERSION = len(MIGRATIONS)

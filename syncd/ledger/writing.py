@@ -1,4 +1,4 @@
-"""Everything that is written to the ledger. The order of writes is the design:
+"""Write the ledger. The order of writes is the design:
 
 rows and watermark of a page       one transaction
 the intent of a POST               committed before the request leaves
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from syncd.ledger.handle import LedgerHandle
 
 KEEP_PASSES = 500
-READERS_MS = 250  # to wait for readers at the end of a pass; Litestream reads all the time (seen: 5 s a pass lost)
+READERS_MS = 250  # to wait for readers at the end of a pass. Litestream reads all the time (seen: 5 s a pass lost)
 VACUUM_PAGES = 1000  # free pages that are worth giving back at the end of a pass
 
 _INSERT = f"""
@@ -41,25 +41,25 @@ _INSERT = f"""
 
 @dataclass(frozen=True, slots=True)
 class Booked:
-    """What a page changed."""
+    """The changes of a page."""
 
     new: int = 0
-    changed: int = 0  # rows that a fresh look moved or refreshed
+    changed: int = 0  # rows that this reading moved or refreshed
     changed_after_delivery: int = 0
 
 
 class Ledger(Outbox):
-    """Write the ledger. One thread, which opened it, and only while it is `held`."""
+    """Write the ledger, in the thread that opened it and while the ledger is held."""
 
     def __init__(self, db: Database, handle: "LedgerHandle") -> None:
         super().__init__(db, handle)
         self._streams: dict[tuple[str, str], int] = {}
-        self._doubted: bool | None = None  # None: not looked up; nobody else writes it while the ledger is held
+        self._doubted: bool | None = None  # None: not read yet. No other process writes it while the ledger is held
 
     # -- sources and streams ------------------------------------------------------------
 
     def introduce(self, source: str, *, identity: str | None, external_id: str) -> None:
-        """Remember which portal or org `source` reads, and its template of externalActivityId."""
+        """Remember the portal or org of `source`, and its template of externalActivityId."""
         sql = """
             INSERT INTO sources (source, identity, external_id) VALUES (:source, :identity, :external_id)
             ON CONFLICT (source) DO UPDATE SET
@@ -69,7 +69,7 @@ class Ledger(Outbox):
             self._db.execute(sql, {"source": source, "identity": identity, "external_id": external_id})
 
     def stream_id(self, source: str, stream: str) -> int:
-        """Return the row id of `stream`, made at first sight."""
+        """Return the row id of `stream`. It is created at first sight."""
         key = (source, stream)
         if key not in self._streams:
             values = {"source": source, "stream": stream}
@@ -80,7 +80,7 @@ class Ledger(Outbox):
         return self._streams[key]
 
     def window_finished(self, stream_id: int, *, now: datetime, swept_at: datetime | None) -> None:
-        """Book that a window was read to its end; `swept_at` when it was a sweep's."""
+        """Book that a window was read to its end. `swept_at`: if it was a sweep, its start."""
         sql = """
             UPDATE streams SET last_success_at = :now, last_error = NULL, swept_at = coalesce(:swept_at, swept_at)
             WHERE id = :id
@@ -96,7 +96,7 @@ class Ledger(Outbox):
             self._db.execute(sql, {"id": stream_id, "message": fit(message)})
 
     def pause_until(self, name: str, until: datetime, reason: str, *, now: datetime) -> None:
-        """Keep that `name` is to be left alone until then."""
+        """Book that no request goes to `name` until then."""
         sql = """
             INSERT INTO pauses (name, until, reason, booked_at) VALUES (:name, :until, :reason, :now)
             ON CONFLICT (name) DO UPDATE
@@ -112,7 +112,7 @@ class Ledger(Outbox):
             self._db.execute("DELETE FROM pauses WHERE until <= :now", {"now": clock.text(now)})
 
     def keep(self, source: str, changes: Mapping[str, Any], now: datetime) -> None:
-        """Keep what the connector of `source` put into its store."""
+        """Keep the changes that the connector of `source` made to its store."""
         sql = """
             INSERT INTO store (source, key, value, at) VALUES (:source, :key, :value, :at)
             ON CONFLICT (source, key) DO UPDATE SET value = excluded.value, at = excluded.at
@@ -127,15 +127,15 @@ class Ledger(Outbox):
     # -- the clock ----------------------------------------------------------------------
 
     def doubt_clock(self, now: datetime) -> None:
-        """Book that no server confirms the clock; call before anything is booked by it."""
+        """Book that no server confirms the clock. Call this before that clock books anything."""
         if not self.clock_doubted():
             self.keep(RECOTAP, {DOUBT: True}, now)
             self._doubted = True
 
     def trust_clock(self, now: datetime) -> None:
-        """Book that a server confirms the clock. If none did before, all that waits by time is due now.
+        """Book that a server confirms the clock. If none did before, everything that waits for a time is due now.
 
-        Its times were booked by a clock that may have been wrong. Pending rows are due at their next try.
+        A clock that may have been wrong booked those times. Pending rows are due at their next try.
         """
         if not self.clock_doubted():
             return
@@ -149,7 +149,7 @@ class Ledger(Outbox):
         self._doubted = False
 
     def clock_doubted(self) -> bool:
-        """Tell it without a query for each page and POST."""
+        """Tell whether the clock is in doubt, without a query for each page and POST."""
         if self._doubted is None:
             self._doubted = super().clock_doubted()
         return self._doubted
@@ -169,9 +169,9 @@ class Ledger(Outbox):
     ) -> Booked:
         """Book one page: rows, payloads, the stream's counter and its watermark, in one transaction.
 
-        `refs` is every record read; those without a reading are known as they stand. The
-        watermark never goes back. `looked_up_at` is when a look-up by id began: a `retry`
-        since then asks for another. `certain`: a server confirms the clock (life.py).
+        `refs` has every record read. The ledger has those without a reading unchanged. The watermark never
+        moves back. `looked_up_at` is the start of a look-up by id: a `retry` since then asks for another one.
+        `certain`: a server confirms the clock (lifecycle/transitions.py).
         """
         with self.transaction():
             rows = self._existing(stream_id, {ref.crm_id for ref in refs} | {r.crm_id for r in readings})
@@ -218,7 +218,7 @@ class Ledger(Outbox):
         return {crm_id: (row_id, row_of(columns), body) for crm_id, row_id, body, *columns in found}
 
     def _insert(self, stream_id: int, readings: Sequence[Reading], now: datetime, certain: bool) -> None:
-        """Insert a row for each reading; for one that cannot be written, a dead row that says so."""
+        """Insert a row for each reading. If one cannot be written, its row is dead with that reason."""
         if not readings:
             return
         first = self._number("SELECT coalesce(max(id), 0) + 1 FROM activities")
@@ -258,7 +258,7 @@ class Ledger(Outbox):
         self, row_id: int, row: Row, body: str | None, reading: Reading, now: datetime,
         looked_up_at: datetime | None, certain: bool,
     ) -> bool:  # fmt: skip
-        """Refresh one row; if the new reading cannot be written, the row says so and the page goes on."""
+        """Refresh one row. If the new reading cannot be written, the row says so, and the page goes on."""
         try:
             with self._savepoint():
                 return self._refresh(row_id, row, body, reading, now, looked_up_at, certain)
@@ -284,7 +284,7 @@ class Ledger(Outbox):
         return after != row
 
     def _note_changes(self, rows: Mapping[str, tuple[int, Row, str | None]], refs: Sequence[Ref], now: datetime) -> int:
-        """Count delivered rows whose record changed since; nothing of it is sent again."""
+        """Count delivered rows whose record has changed since. They are not sent again."""
         count = 0
         for ref in refs:
             row_id, row, _ = rows.get(ref.crm_id, (0, None, None))
@@ -297,7 +297,7 @@ class Ledger(Outbox):
     # -- passes -------------------------------------------------------------------------
 
     def begin_pass(self, now: datetime) -> int:
-        """Book that a pass begins; return its id."""
+        """Book the start of a pass and return its id."""
         with self.transaction():
             values = {"now": clock.text(now), "keep": KEEP_PASSES - 1}
             sql = "DELETE FROM passes WHERE id <= (SELECT max(id) FROM passes) - :keep"
@@ -307,26 +307,26 @@ class Ledger(Outbox):
             return int(self._db.execute(sql, {"now": values["now"]}).lastrowid or 0)
 
     def cut_short(self, now: datetime) -> None:
-        """Book that a pass which is still open is under way no more: killed, or broken off. It has no exit code."""
+        """Close a pass that was killed or broken off. It has no exit code."""
         with self.transaction():
             sql = "UPDATE passes SET finished_at = :now WHERE finished_at IS NULL"
             self._db.execute(sql, {"now": clock.text(now)})
 
     def end_pass(self, pass_id: int, *, exit_code: int, now: datetime) -> None:
-        """Book how a pass ended, and give back what it no longer needs of the file and the WAL."""
+        """Book the end of a pass, and release unused space of the file and the WAL."""
         with self.transaction():
             sql = "UPDATE passes SET finished_at = :now, exit_code = :code WHERE id = :id"
             self._db.execute(sql, {"id": pass_id, "now": clock.text(now), "code": exit_code})
         self.tidy()
 
     def tidy(self) -> None:
-        """Give free pages back, and leave no copy of an erased payload in the WAL.
+        """Release free pages, and leave no copy of an erased payload in the WAL.
 
-        Whoever reads for long, as a backup does, keeps the WAL as it is: a later pass truncates it.
+        A long read, such as a backup, keeps the WAL as it is. A later pass truncates it.
         """
         with self.handle.explained():
             if self._number("PRAGMA freelist_count") >= VACUUM_PAGES:
-                # A plain execute would stop after the first page: the pragma steps, but yields no row.
+                # A plain execute would stop after the first page, because the pragma steps without yielding a row.
                 self._db.conn.executescript("PRAGMA incremental_vacuum")
             self._db.execute(f"PRAGMA busy_timeout = {READERS_MS}")
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -334,7 +334,7 @@ class Ledger(Outbox):
 
 
 def _unwritten(reading: Reading) -> Reading:
-    """Return what is booked in place of a reading that cannot be written."""
+    """Return the dead reading that replaces one that cannot be written."""
     return replace(
         reading,
         wanted=State.DEAD,
