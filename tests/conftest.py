@@ -7,6 +7,8 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from structlog.dev import ConsoleRenderer, plain_traceback
 
 from syncd.cli import check
 from syncd.cli import main as cli
+from syncd.config import sources
 from syncd.passes import engine
 from tests.orgs import OrgWorld
 from tests.world import World
@@ -77,6 +80,17 @@ def logs_end_with_the_test() -> Iterator[None]:
     for handler in [each for each in logging.getLogger().handlers if each not in before]:
         if type(handler).__module__ == "syncd.log":
             logging.getLogger().removeHandler(handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def entry_points_are_read_once() -> Iterator[None]:
+    """Read the metadata of all installed packages once a process, where syncd reads them for each configuration.
+
+    That takes 8 ms of CPU, for each pass and each command. Tests that install a connector start a process of their own.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sources, "entry_points", cache(entry_points))
+        yield
 
 
 @pytest.fixture
