@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
+from functools import cache
 
 import pytest
 
@@ -35,8 +36,13 @@ GUARDED = {
 }
 
 
-def calls(module: str) -> Iterator[str]:
-    """Yield what a module calls, as `name`, `module.name` and `.method`."""
+@cache
+def calls(module: str) -> tuple[str, ...]:
+    """List what a module calls, as `name`, `module.name` and `.method`."""
+    return tuple(_calls(module))
+
+
+def _calls(module: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call):
             yield ast.unparse(node.func)

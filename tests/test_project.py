@@ -7,6 +7,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
+from functools import cache
 from importlib.metadata import PackageNotFoundError, entry_points, packages_distributions, requires, version
 from pathlib import Path
 
@@ -85,8 +86,13 @@ def modules(*packages: str) -> dict[str, Path]:
 MODULES = modules("syncd", "connectors")
 
 
-def imports(file: Path) -> Iterator[str]:
-    """Yield what a file imports anywhere in it, types included; of syncd down to the module or name."""
+@cache
+def imports(file: Path) -> tuple[str, ...]:
+    """List what a file imports anywhere in it, types included; of syncd down to the module or name."""
+    return tuple(_imports(file))
+
+
+def _imports(file: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
