@@ -16,7 +16,7 @@ from syncd.errors import LedgerError, LedgerHeld
 from syncd.ledger import AttemptResult, LedgerHandle, file, reader, schema
 from syncd.lifecycle.states import Verdict
 from tests.disks import fill, mounted, read_only
-from tests.ledgers import DAY, NOW, SECOND, ask, book, due, due_names, files, reports, send, stranger
+from tests.ledgers import DAY, NOW, SECOND, ask, book, due, due_names, files, reports, stranger
 from tests.ledgers import reading as look
 
 ROOT = Path(__file__).parent.parent
@@ -418,9 +418,12 @@ class TestFullDisk:
         filler.unlink()
         with opened(path) as ledger:
             assert ledger.recover(now=NOW) == 50
-            assert all(claimed.unknown for claimed in ledger.intend(due(ledger), now=NOW).activities)
             assert reports(ledger).sound()
-            assert len(send(ledger, Verdict.DUPLICATE)) == 50
+            claim = ledger.intend(due(ledger), now=NOW)
+            assert [claimed.unknown for claimed in claim.activities] == [True] * 50
+            duplicates = [AttemptResult(each.id, Verdict.DUPLICATE) for each in claim.activities]
+            ledger.record_verdicts(claim.post_id, duplicates, now=NOW, max_age=DAY, random=lambda: 0.0)
+            assert ledger.counts()["delivered"] == 50
 
     def test_one_that_stands_on_a_full_disk_says_so_to_whoever_opens_it(self, disk):
         path = disk / "ledger.db"
