@@ -2,6 +2,7 @@
 
 import functools
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -136,3 +137,24 @@ def test_no_rooms_import_each_other() -> None:
 def test_no_arrow_climbs() -> None:
     rooms = house.room_graph(house.module_graph(product()[0]))
     assert house.climbing(rooms, house.import_table(ROOT)) == []
+
+
+def test_no_modules_import_each_other() -> None:
+    assert house.cycles(house.module_graph(product()[0])) == []
+
+
+def test_no_file_has_more_than_450_lines_and_no_function_more_than_45() -> None:
+    modules, found = product()
+    assert house.long_files(modules) + house.long_functions(found) == []
+
+
+@pytest.mark.parametrize("fault", [house.has_semicolon, house.has_free_what])
+def test_under_5_percent_of_first_sentences_have_a_semicolon_or_a_free_what(fault: Callable[[str], bool]) -> None:
+    sentences = house.first_sentences(product()[1])
+    faulty = [f"{place}: {sentence}" for place, sentence in sentences.items() if fault(sentence)]
+    assert 100 * len(faulty) < 5 * len(sentences), "\n".join(faulty)
+
+
+def test_95_percent_of_public_names_have_a_docstring() -> None:
+    bare, public = house.undocumented(product()[1])
+    assert 100 * len(bare) <= 5 * public, "\n".join(map(str, bare))
