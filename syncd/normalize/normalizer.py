@@ -37,20 +37,20 @@ class Normalizer:
         owners = tuple(owners)
         if owners != self._owners:
             self._owners, self._our_side = owners, OurSide.of(self._rules, owners)
-        now = self._clock.certain_now()
-        found = (self._reading(stream, record, now) for record in records)
+        now, ahead = self._clock.certain_now(), self._clock.ahead
+        found = (self._reading(stream, record, now, ahead) for record in records)
         return [reading for reading in found if reading is not None]
 
-    def _reading(self, stream: str, record: Record, now: datetime) -> Reading | None:
+    def _reading(self, stream: str, record: Record, now: datetime, ahead: timedelta) -> Reading | None:
         if text.is_stand_in(record.ref.crm_id):
             return self._unreadable(stream, record, Unreadable("the ledger cannot hold the id of this record"))
         try:
             draft = self._connector.normalize(stream, record)
-            return None if draft is None else self._assessed(record, draft, now)
+            return None if draft is None else self._assessed(record, draft, now, ahead)
         except Exception as error:  # noqa: BLE001 - any record may cause it, and none may stop the others
             return self._unreadable(stream, record, error)
 
-    def _assessed(self, record: Record, draft: Draft, now: datetime) -> Reading:
+    def _assessed(self, record: Record, draft: Draft, now: datetime, ahead: timedelta) -> Reading:
         config = self._source.config
         if draft.kind not in ("call", "email"):
             raise ValueError("a draft is a call or an email")
@@ -59,7 +59,7 @@ class Normalizer:
         assessed = assess(
             draft, external_activity_id=name, rules=self._rules, our_side=self._our_side, settle=settle, now=now
         )
-        return _reading(record, draft, name, assessed, settle, self._clock.ahead)
+        return _reading(record, draft, name, assessed, settle, ahead)
 
     def _unreadable(self, stream: str, record: Record, error: Exception) -> Reading:
         kind = next(each.kind for each in self._source.connector.streams if each.name == stream)

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from syncd.activity import Owner
-from syncd.addresses import domain_of, email, is_free_mail, is_public_suffix, registrable, within
+from syncd.addresses import domain_of, email, is_free_mail, is_public_suffix, within
 from syncd.connector import Finding, Source
 from syncd.errors import ConfigError, Exit, Problem
 from syncd.normalize.rules import Rules, shared_domains
@@ -66,7 +66,8 @@ class Vouching:
 
 def is_placeholder(rules: Rules) -> bool:
     """Tell whether the list holds the example's domain. If it does, the owners decide whether it may."""
-    return any(registrable(domain) == PLACEHOLDER for domain in rules.own_domains)
+    # No look-up in the public suffix list, whose parsing takes 90 ms, because a pass without records needs none.
+    return any(within(domain, {PLACEHOLDER}) for domain in rules.own_domains)
 
 
 def placeholder(rules: Rules, owners: Iterable[Owner]) -> Problem | None:
