@@ -5,6 +5,7 @@ All SQL lives in this package. `chosen` turns the table [ledger] into a `LedgerH
 process, through a connection of its own. A `PersistentReader` does so for years, and `Reports` answers people.
 """
 
+from syncd.ledger.contract import Handle
 from syncd.ledger.handle import LedgerHandle, chosen
 from syncd.ledger.operator import Operator
 from syncd.ledger.persistent import PersistentReader
@@ -20,6 +21,7 @@ __all__ = [
     "Claim",
     "Claimed",
     "Due",
+    "Handle",
     "Ledger",
     "LedgerHandle",
     "LedgerReader",

@@ -2,13 +2,11 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from syncd.errors import LedgerError
+from syncd.ledger.contract import Handle
 from syncd.ledger.reader import LedgerReader
-
-if TYPE_CHECKING:
-    from syncd.ledger.handle import LedgerHandle
 
 T = TypeVar("T")
 
@@ -19,7 +17,7 @@ class PersistentReader:
     One connection per query would create and delete the WAL each time.
     """
 
-    def __init__(self, handle: "LedgerHandle") -> None:
+    def __init__(self, handle: Handle[LedgerReader]) -> None:
         self._handle = handle
         self._open = ExitStack()
         self._glance: LedgerReader | None = None

@@ -6,16 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlite_utils import Database
 
 from syncd import clock, files
 from syncd.errors import LedgerError
+from syncd.ledger.contract import Handle
 from syncd.lifecycle import timing
-
-if TYPE_CHECKING:
-    from syncd.ledger.handle import LedgerHandle
 
 RECOTAP = "@recotap"  # its name among the pauses and in the store; no source may begin with @
 CLOCK = "@clock"  # in the store of a source, or of Recotap: its server's clock (ServerClock.to_keep)
@@ -44,7 +42,7 @@ def times(now: datetime) -> dict[str, str]:
 class LedgerReader:
     """Read a ledger."""
 
-    def __init__(self, db: Database, handle: "LedgerHandle") -> None:
+    def __init__(self, db: Database, handle: "Handle[LedgerReader]") -> None:
         self._db = db
         self.handle = handle
 

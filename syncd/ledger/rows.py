@@ -4,18 +4,16 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlite_utils import Database
 
 from syncd import clock
 from syncd.ledger import file
+from syncd.ledger.contract import Handle
 from syncd.ledger.reader import LedgerReader
 from syncd.lifecycle.states import State, Verdict
 from syncd.lifecycle.transitions import Row
-
-if TYPE_CHECKING:
-    from syncd.ledger.handle import LedgerHandle
 
 ROW_COLUMNS = (
     "state", "modified_at", "occurred_at", "reason", "verdict", "detail", "next_attempt_at", "waiting_since",
@@ -34,7 +32,7 @@ _UPDATE = f"""
 class Writer(LedgerReader):
     """Write rows within transactions, for the subclasses."""
 
-    def __init__(self, db: Database, handle: "LedgerHandle") -> None:
+    def __init__(self, db: Database, handle: Handle[LedgerReader]) -> None:
         super().__init__(db, handle)
         self._depth = 0
 

@@ -9,24 +9,22 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlite_utils import Database
 
 from syncd import clock
 from syncd.connector import Ref
 from syncd.ledger import file
+from syncd.ledger.contract import Handle
 from syncd.ledger.outbox import AttemptResult, Claim, Claimed, Due, Outbox, Sendable
-from syncd.ledger.reader import DOUBT, RECOTAP
+from syncd.ledger.reader import DOUBT, RECOTAP, LedgerReader
 from syncd.ledger.rows import ROW_COLUMNS, UNWRITABLE, UNWRITTEN, columns_of, row_of
 from syncd.lifecycle import transitions
 from syncd.lifecycle.reasons import Reason
 from syncd.lifecycle.states import State
 from syncd.lifecycle.transitions import Reading, Row
 from syncd.text import fit
-
-if TYPE_CHECKING:
-    from syncd.ledger.handle import LedgerHandle
 
 KEEP_PASSES = 500
 READERS_MS = 250  # to wait for readers at the end of a pass. Litestream reads all the time (seen: 5 s a pass lost)
@@ -51,7 +49,7 @@ class Booked:
 class Ledger(Outbox):
     """Write the ledger, in the thread that opened it and while the ledger is held."""
 
-    def __init__(self, db: Database, handle: "LedgerHandle") -> None:
+    def __init__(self, db: Database, handle: Handle[LedgerReader]) -> None:
         super().__init__(db, handle)
         self._streams: dict[tuple[str, str], int] = {}
         self._doubted: bool | None = None  # None: not read yet. No other process writes it while the ledger is held

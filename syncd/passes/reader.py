@@ -22,7 +22,7 @@ from syncd import clock
 from syncd.connector import Connector, Context, Page, Ref, Source, Window
 from syncd.errors import ConfigError, Problem, Stopped, SyncdError, Unauthorized, Unavailable
 from syncd.http.server_clock import ServerClock
-from syncd.ledger import CLOCK, LedgerHandle, LedgerReader
+from syncd.ledger import CLOCK, Handle, LedgerReader
 from syncd.normalize import incoming
 from syncd.normalize.normalizer import Normalizer
 from syncd.normalize.own_domains import Vouching
@@ -73,7 +73,7 @@ class PassStore:
 
 
 # The last abandoned thread of each ledger and source. An entry disappears with its thread.
-_Lane = tuple[LedgerHandle | None, str]
+_Lane = tuple[Handle[LedgerReader] | None, str]
 _ABANDONED: weakref.WeakValueDictionary[_Lane, threading.Thread] = weakref.WeakValueDictionary()
 
 
@@ -89,7 +89,7 @@ class Reader:
         source: Source,
         rules: Rules,
         *,
-        ledger: LedgerHandle | None,
+        ledger: Handle[LedgerReader] | None,
         now: Callable[[], datetime],
         stopping: threading.Event,
         vouching: Vouching,
