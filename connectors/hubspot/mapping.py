@@ -142,7 +142,7 @@ def owner(row: Mapping[str, Any]) -> Owner:
 
 
 def _properties(record: Record) -> Properties:
-    """Return a call's or email's properties; Unreadable if the record has none."""
+    """Return a call's or email's properties. Raises Unreadable if the record has none."""
     found = record.row.get("properties")
     if not isinstance(found, dict):
         raise Unreadable("HubSpot shows no properties of this record")

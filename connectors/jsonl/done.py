@@ -46,7 +46,7 @@ def owners(drop: Place) -> Collection[int]:
 
 
 def read_mark(done: Place, drop: Place) -> str:
-    """Return the id in the done folder; "" if there is none. OSError if it cannot be read."""
+    """Return the id in the done folder, or "" if there is none. OSError if it cannot be read."""
     try:
         content = done.read(MARK, most=MOST_MARK, owners=owners(drop))
     except FileNotFoundError:

@@ -149,7 +149,7 @@ class Folder:
         )
 
     def statuses(self) -> tuple[os.stat_result, os.stat_result | None]:
-        """Return the status of the folder and of the done folder; None if that is missing or cannot be used."""
+        """Return the status of the folder and of the done folder. None if that is missing or unusable."""
         assert self._drop is not None
         return self._drop.status(), self._done.status() if self._done else None
 

@@ -21,14 +21,14 @@ class Described(StrEnum):
     description: str  # a test demands it of every member
 
     def __new__(cls, value: str, description: str = "") -> Self:
-        """Make a member; mypy wants the default, because `State("dead")` looks one up."""
+        """Create a member. mypy needs the default, because `State("dead")` looks one up."""
         self = str.__new__(cls, value)
         self._value_, self.description = value, description
         return self
 
     @classmethod
     def describe(cls, name: str) -> str:
-        """Return the description of `name`; "" for a word that only a newer syncd knows."""
+        """Return the description of `name`, or "" if only a newer syncd knows it."""
         return next((each.description for each in cls if each == name), "")
 
 

@@ -25,7 +25,7 @@ class Breaker:
     """The circuit breaker of one pass. Not thread-safe: the ledger's thread alone uses it."""
 
     def __init__(self, limit: int, *, monotonic: Callable[[], float], random: Callable[[], float]) -> None:
-        """`limit` POSTs at once while closed; `monotonic` in seconds; `random` from 0 up to 1."""
+        """Permit `limit` POSTs at once while closed. `monotonic` is in seconds, `random` from 0 up to 1."""
         self.limit = limit
         self._monotonic = monotonic
         self._random = random
@@ -64,5 +64,5 @@ class Breaker:
         self._wait_until = max(self._wait_until, self._monotonic() + wait_s)
 
     def throttle(self) -> None:
-        """Halve the limit for the rest of the pass; at least one POST stays possible."""
+        """Halve the limit for the rest of the pass. At least one POST stays possible."""
         self.limit = max(1, self.limit // 2)

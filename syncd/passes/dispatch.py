@@ -37,7 +37,7 @@ MOST_REFUSALS_IN_A_ROW = 2 * BATCH  # 400s without one acceptance: it is not the
 
 
 class Poster(Protocol):
-    """Sends one batch; in production `recotap.sender.Sender`."""
+    """Sends one batch. In production it is `recotap.sender.Sender`."""
 
     def post(self, sent: Sequence[tuple[str, str]]) -> BatchResult:
         """POST (externalActivityId, JSON object) pairs and return the result. Never raises."""

@@ -38,7 +38,7 @@ def findings(config: Config) -> Iterator[Finding]:
 
 
 def readable(status: os.stat_result) -> str:
-    """Name those besides its owner who may use a file; "" if nobody.
+    """Return who may use a file besides its owner, or "" if no one.
 
     A file of root that the caller reads as a member of its group is as expected: a Kubernetes secret with fsGroup, a
     credential of systemd.
@@ -79,7 +79,7 @@ def _replaceable(config: Config) -> Iterator[Finding]:
 
 
 def _can_be_written(directory: Path) -> str:
-    """Name those who may replace files in a directory; "" if nobody. If it is sticky, only a file's owner may."""
+    """Return who may replace files in a directory, or "" if no one. If it is sticky, only a file's owner may."""
     status = directory.stat()
     why = unsafe(status)
     return why if why.startswith("can be") and not status.st_mode & stat.S_ISVTX else ""
