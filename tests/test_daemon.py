@@ -159,7 +159,14 @@ def test_a_second_signal_leaves_at_once_and_nothing_is_lost_or_doubled(live: Wor
     assert live.recotap.doubled == 0
 
 
-@pytest.mark.parametrize(("hangs", "end"), [("identity(self)", "run.finished"), ("normalize(self, *_)", "run.left")])
+@pytest.mark.parametrize(
+    ("hangs", "end"),
+    [
+        ("Sleeper.identity", "run.finished"),
+        ("Sleeper.normalize", "run.finished"),
+        ("Ledger.book", "run.left"),
+    ],
+)
 def test_what_does_not_end_by_its_deadline_is_left(live: World, hangs: str, end: str) -> None:
     """Here a connector that sleeps stands for a resolver that hangs: neither has a bound.
 
@@ -168,10 +175,13 @@ def test_what_does_not_end_by_its_deadline_is_left(live: World, hangs: str, end:
     (live.path / "sleeper.py").write_text(
         "import pathlib, time\n"
         "from connectors.hubspot import HubSpot\n"
+        "from syncd.ledger import Ledger\n"
         "class Sleeper(HubSpot):\n"
-        f"    def {hangs}:\n"
-        f"        pathlib.Path({str(live.path / 'asleep')!r}).touch()\n"
-        "        time.sleep(60)\n"
+        "    pass\n"
+        "def sleep(*_, **more):\n"
+        f"    pathlib.Path({str(live.path / 'asleep')!r}).touch()\n"
+        "    time.sleep(60)\n"
+        f"{hangs} = sleep\n"
     )
     package = live.path / "sleeper-1.dist-info"
     package.mkdir()

@@ -15,7 +15,7 @@ import pytest
 from connectors.hubspot import HubSpot
 from syncd.connector import Page
 from syncd.errors import Unavailable
-from syncd.passes import dispatch
+from syncd.passes import breaker
 from syncd.passes.reader import Reader
 from syncd.sandbox import Fault
 from tests.conftest import Command
@@ -42,7 +42,7 @@ BadDay = Callable[[World, pytest.MonkeyPatch], None]
 def birds(live: World, monkeypatch: pytest.MonkeyPatch) -> World:
     """A world in which every private value is a canary."""
     monkeypatch.setattr(Reader, "_sleep", lambda reader, seconds: None)
-    monkeypatch.setattr(dispatch, "PROBE_AFTER_S", 0.01)
+    monkeypatch.setattr(breaker, "PROBE_AFTER_S", 0.01)
     live.hubspot.set(tokens={TOKEN: live.hubspot.tokens[live.box.token]})
     live.recotap.set(keys=[KEY])
     live.token_file.write_text(TOKEN)

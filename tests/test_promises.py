@@ -424,7 +424,7 @@ def test_5_a_refused_key_stops_sending_keeps_everything_and_is_said_once(world: 
     assert outcome.exit_code == Exit.UNAUTHORIZED
     assert requests["post"] == 1
     assert [line["event"] for line in logs if line["log_level"] == "error"] == ["push.failed"]
-    assert "another" in next(line["hint"] for line in logs if line["event"] == "push.failed")
+    assert "a new key" in next(line["hint"] for line in logs if line["event"] == "push.failed")
     assert world.status()["activities"]["pending"] == 200
 
     world.recotap.set(keys=[world.box.key])

@@ -359,7 +359,7 @@ def test_explain_and_status_say_what_a_held_email_waits_for(live: World, command
     assert command("sync", "-c", live.config_file).code == 77
     ran = command("explain", email, "-c", live.config_file)
     assert "redacted: the key may not see its content" in ran.out
-    assert "looked up in the first pass after the key may see its content" in ran.out
+    assert "looked up in the first pass in which the key may see its content" in ran.out
     assert "redacted" in command("status", "-c", live.config_file).out
     assert command("retry", "--reason", "redacted", "-c", live.config_file).out.startswith("1 due")
 
