@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+from sqlite_utils import Database
 
 from syncd.ledger import file
 from syncd.ledger.operator import Operator
@@ -13,6 +15,8 @@ from syncd.ledger.persistent import PersistentReader
 from syncd.ledger.reader import LedgerReader
 from syncd.ledger.reports import Reports
 from syncd.ledger.writing import Ledger
+
+Opened = TypeVar("Opened")
 
 
 class Settings(Protocol):
@@ -34,48 +38,24 @@ class LedgerHandle:
 
     # -- its contents -------------------------------------------------------------------
 
-    @contextmanager
-    def open(self) -> Iterator[Ledger]:
+    def open(self) -> AbstractContextManager[Ledger]:
         """Open the ledger for writing, and create or migrate it as needed. Call only while it is held.
 
         LedgerError if that fails.
         """
-        db = file.create(self.path)
-        try:
-            with file.explained(self.path):
-                yield Ledger(db, self)
-        finally:
-            db.close()
+        return self._opened(file.create, Ledger)
 
-    @contextmanager
-    def read(self) -> Iterator[LedgerReader]:
+    def read(self) -> AbstractContextManager[LedgerReader]:
         """Open an existing ledger for reading, in any thread. LedgerError if there is none, or if it is unusable."""
-        db = file.view(self.path)
-        try:
-            with file.explained(self.path):
-                yield LedgerReader(db, self)
-        finally:
-            db.close()
+        return self._opened(file.view, LedgerReader)
 
-    @contextmanager
-    def reports(self) -> Iterator[Reports]:
+    def reports(self) -> AbstractContextManager[Reports]:
         """Open an existing ledger for an operator's questions. LedgerError as for `read`."""
-        db = file.view(self.path)
-        try:
-            with file.explained(self.path):
-                yield Reports(db, self)
-        finally:
-            db.close()
+        return self._opened(file.view, Reports)
 
-    @contextmanager
-    def operate(self) -> Iterator[Operator]:
+    def operate(self) -> AbstractContextManager[Operator]:
         """Open an existing ledger for an operator's short writes, which need no hold. LedgerError as for `read`."""
-        db = file.view(self.path)
-        try:
-            with file.explained(self.path):
-                yield Operator(db, self)
-        finally:
-            db.close()
+        return self._opened(file.view, Operator)
 
     def persistent(self) -> PersistentReader:
         """Return a reader for the life of a process. The ledger need not exist yet."""
@@ -136,6 +116,17 @@ class LedgerHandle:
     def explained(self) -> AbstractContextManager[None]:
         """Turn the database's errors into LedgerError with a hint. IntegrityError stays, because it is a bug."""
         return file.explained(self.path)
+
+    @contextmanager
+    def _opened(
+        self, database: Callable[[Path], Database], kind: Callable[[Database, "LedgerHandle"], Opened]
+    ) -> Iterator[Opened]:
+        db = database(self.path)
+        try:
+            with file.explained(self.path):
+                yield kind(db, self)
+        finally:
+            db.close()
 
 
 def chosen(settings: Settings) -> LedgerHandle:
