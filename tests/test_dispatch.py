@@ -82,6 +82,18 @@ def delivered_once(desk, recotap, names):
     assert desk.states() == Counter({"delivered": len(names)})
 
 
+def four_in_flight(hand):
+    """Return a push whose first POST was answered, and the four POSTs that it has sent since."""
+    hand.book_many(500)
+    push = hand.push()
+    push.pump()
+    first = hand.poster.next()
+    first.answer(all_created(first.ids))
+    hand.settle(push)
+    push.pump()
+    return push, [hand.poster.next() for _ in range(4)]
+
+
 class TestOrder:
     def test_a_backlog_goes_out_in_batches_of_at_most_fifty(self, desk, recotap):
         names = desk.book_many(120)
@@ -353,14 +365,7 @@ class TestOutage:
         assert recotap.stored == Counter("a")
 
     def test_the_probe_waits_until_all_that_was_in_flight_is_back(self, hand):
-        hand.book_many(500)
-        push = hand.push()
-        push.pump()
-        first = hand.poster.next()
-        first.answer(all_created(first.ids))
-        hand.settle(push)
-        push.pump()
-        posts = [hand.poster.next() for _ in range(4)]
+        push, posts = four_in_flight(hand)
         for count, post in enumerate(posts, 1):
             post.answer(LOST)
             hand.settle(push)
@@ -377,14 +382,7 @@ class TestOutage:
 
     @pytest.mark.parametrize("outcome", ["answered", "refused", "too_large"])
     def test_a_late_answer_to_what_left_before_the_outage_does_not_reopen(self, hand, outcome):
-        hand.book_many(500)
-        push = hand.push()
-        push.pump()
-        first = hand.poster.next()
-        first.answer(all_created(first.ids))
-        hand.settle(push)
-        push.pump()
-        posts = [hand.poster.next() for _ in range(4)]
+        push, posts = four_in_flight(hand)
         posts[0].answer(LOST)
         hand.settle(push)
         for post in posts[1:]:
@@ -582,14 +580,7 @@ class TestStops:
         assert 6 <= len(recotap.posts) <= 9
 
     def test_the_first_reason_to_stop_is_the_one_that_is_told(self, hand):
-        hand.book_many(500)
-        push = hand.push()
-        push.pump()
-        first = hand.poster.next()
-        first.answer(all_created(first.ids))
-        hand.settle(push)
-        push.pump()
-        posts = [hand.poster.next() for _ in range(4)]
+        push, posts = four_in_flight(hand)
         answers = [
             BatchResult("unauthorized", "HTTP 401"), BatchResult("wrong_url", "HTTP 404"), LOST,
             all_created(posts[3].ids),
