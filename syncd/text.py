@@ -14,9 +14,11 @@ import hashlib
 import re
 import reprlib
 import unicodedata
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
+
+from syncd import clock
 
 MOST = 1000  # characters of an external text that are stored or logged
 SEARCHED = 4096  # characters of an external text that are searched
@@ -111,14 +113,21 @@ def is_stand_in(crm_id: str) -> bool:
 
 def fill(template: str, *, source: str, kind: str, id: str) -> str:
     """Return the externalActivityId of `template`. Only {source}, {kind} and {id} are replaced."""
-    values = {"source": source, "kind": kind, "id": id}
-    return "".join([values[part] if at % 2 else part for at, part in enumerate(_parts(template))])
+    return id.join(_around_id(template, source, kind))
 
 
-@lru_cache(maxsize=64)  # one template a source
-def _parts(template: str) -> tuple[str, ...]:
-    """Split at the fields: text, the name of a field, text, and so on."""
-    return tuple(_FIELD.split(template))
+@lru_cache(maxsize=64)  # a template, source and kind for each stream
+def _around_id(template: str, source: str, kind: str) -> tuple[str, ...]:
+    """Fill the other fields, and return the texts before, between and after the ids."""
+    values = {"source": source, "kind": kind, "id": "{id}"}
+    parts = _FIELD.split(template)  # text, the name of a field, text, and so on
+    texts = [""]
+    for at, part in enumerate(parts):
+        if at % 2 and part == "id":
+            texts.append("")
+        else:
+            texts[-1] += values[part] if at % 2 else part
+    return tuple(texts)
 
 
 def mistake_in_template(template: str) -> str:
@@ -133,6 +142,5 @@ def mistake_in_template(template: str) -> str:
 
 def timestamp(at: datetime) -> str:
     """Write `at`, an aware time, in UTC as 2026-04-22T10:30:00Z, with milliseconds unless they are 0."""
-    at = at if at.tzinfo is UTC else at.astimezone(UTC)
-    precision = "milliseconds" if at.microsecond >= 1000 else "seconds"
-    return at.isoformat(timespec=precision).removesuffix("+00:00") + "Z"
+    written = clock.text(at)
+    return f"{written[:-5]}Z" if written.endswith(".000Z") else written

@@ -91,7 +91,7 @@ def _reading(
     if assessed.payload is not None:
         wanted, payload = State.PENDING, orjson.dumps(assessed.payload).decode()
     else:
-        wanted = State.EXCLUDED if assessed.excluded else State.INCOMPLETE
+        wanted = assessed.reason.state if assessed.reason is not None else State.INCOMPLETE
     due = assessed.reason.due if assessed.reason is not None else settles_at if settle else None
     if due is not None:
         due_at = clock.later(due(occurred_at=draft.occurred_at, created_at=draft.created_at, settle=settle), -ahead)

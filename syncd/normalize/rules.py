@@ -9,15 +9,14 @@ Pure: no IO, and the clock is an argument. It never raises for what a CRM may ho
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from syncd.activity import Company, Direction, Draft, Owner, Person
 from syncd.addresses import domain_of, email, host, is_free_mail, registrable, within
 from syncd.lifecycle.reasons import Reason
-from syncd.lifecycle.states import State
 from syncd.recotap.payload import build, validate
 from syncd.text import clean
 
@@ -66,32 +65,32 @@ class OurSide:
                 by_address[address] = owner
         return cls(by_address, rules.own_domains | shared_domains(by_address.values()))
 
-    def has(self, email_: str) -> bool:
-        """Tell whether the address is an owner's or at one of our domains."""
-        address = email(email_)
-        return address is not None and (address in self._owners or within(domain_of(address), self._domains))
+    def has(self, address: str) -> bool:
+        """Tell whether an address that `email` returned is an owner's or at one of our domains."""
+        return address in self._owners or within(domain_of(address), self._domains)
 
     def has_domain(self, name: str) -> bool:
         """Tell whether the host `name` is at one of our domains."""
         return within(name, self._domains)
 
-    def owner(self, email_: str) -> Owner | None:
-        """Return the owner of that address, or None. An active owner goes before one who has left."""
-        address = email(email_)
-        return self._owners.get(address) if address else None
+    def owner(self, address: str) -> Owner | None:
+        """Return the owner of an address that `email` returned, or None. An active owner goes before one who left."""
+        return self._owners.get(address)
 
 
-@dataclass(frozen=True, slots=True)
-class Assessment:
+# Made for each record, as the two below: a named tuple costs a third of a frozen dataclass.
+class Assessment(NamedTuple):
     """The rules' decision about a draft."""
 
     reason: Reason | None  # None: complete, may go out
-    excluded: bool  # the reason's state is excluded
-    payload: dict[str, Any] | None = field(repr=False)  # the JSON object for Recotap; None if there is a reason
+    payload: dict[str, Any] | None = None  # the JSON object for Recotap; None if there is a reason
+
+    def __repr__(self) -> str:
+        """Leave the payload out, because a log may show this."""
+        return f"Assessment(reason={self.reason!r})"
 
 
-@dataclass(frozen=True, slots=True)
-class _People:
+class _People(NamedTuple):
     direction: Direction | None  # of an email: told from its sender if the CRM does not know
     sender: str | None  # of an email, clean
     contacts: Mapping[str, Person]  # the other side by clean address, in order
@@ -99,8 +98,7 @@ class _People:
     internal: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Account:
+class _Account(NamedTuple):
     host: str  # as found, before it is cut to the registrable domain
     domain: str  # registrable, after domain_aliases
     name: str | None
@@ -117,27 +115,11 @@ def assess(
 ) -> Assessment:
     """Return the first reason not to send `draft`, or the payload to send. `now` is aware."""
     people = _people(draft, our_side)
-    known = not draft.redacted  # False: not all its people are known, so nothing is concluded from them
     account = _account(draft, people, rules, our_side)
     owner = _owner(draft, people, rules, our_side)
-    reasons = (  # in the order of `Reason`
-        (Reason.NOT_SENT, draft.status == "not_sent"),
-        (Reason.INTERNAL, known and people.internal),
-        (Reason.EXCLUDED_DOMAIN, known and _is_excluded(people, account, rules.exclude_domains)),
-        (Reason.TOO_OLD, rules.not_before is not None and draft.occurred_at < rules.not_before),
-        (Reason.REDACTED, draft.redacted),
-        (Reason.UNFINISHED, draft.status == "unfinished"),
-        (Reason.IN_FUTURE, draft.occurred_at > now),
-        (Reason.NO_CONTACT, not people.outsiders),
-        (Reason.NO_CONTACT_EMAIL, not people.contacts),
-        (Reason.NO_DOMAIN, account is None),
-        (Reason.NO_OWNER_EMAIL, owner is None),
-        (Reason.SETTLING, max(draft.occurred_at, draft.created_at) > now - settle),
-    )
-    reason = next((reason for reason, holds in reasons if holds), None)
+    reason = next(_reasons(draft, people, account, owner, rules, settle, now), None)
     if reason is not None or account is None or owner is None:
-        excluded = reason is not None and reason.state is State.EXCLUDED
-        return Assessment(reason, excluded=excluded, payload=None)
+        return Assessment(reason)
     payload = build(
         draft,
         external_activity_id=external_activity_id,
@@ -147,20 +129,49 @@ def assess(
         sender=_from(draft, people, owner, our_side),
         contacts=people.contacts,
     )
-    return Assessment(None, excluded=False, payload=payload)
+    return Assessment(None, payload)
+
+
+def _reasons(
+    draft: Draft, people: _People, account: _Account | None, owner: Owner | None, rules: Rules, settle: timedelta,
+    now: datetime,
+) -> Iterator[Reason]:  # fmt: skip
+    """Yield the reasons that hold, in the order of `Reason`."""
+    if draft.status == "not_sent":
+        yield Reason.NOT_SENT
+    if not draft.redacted:  # otherwise not all its people are known, so nothing is concluded from them
+        if people.internal:
+            yield Reason.INTERNAL
+        if _is_excluded(people, account, rules.exclude_domains):
+            yield Reason.EXCLUDED_DOMAIN
+    if rules.not_before is not None and draft.occurred_at < rules.not_before:
+        yield Reason.TOO_OLD
+    if draft.redacted:
+        yield Reason.REDACTED
+    if draft.status == "unfinished":
+        yield Reason.UNFINISHED
+    if draft.occurred_at > now:
+        yield Reason.IN_FUTURE
+    if not people.outsiders:
+        yield Reason.NO_CONTACT
+    if not people.contacts:
+        yield Reason.NO_CONTACT_EMAIL
+    if account is None:
+        yield Reason.NO_DOMAIN
+    if owner is None:
+        yield Reason.NO_OWNER_EMAIL
+    if max(draft.occurred_at, draft.created_at) > now - settle:
+        yield Reason.SETTLING
 
 
 def _people(draft: Draft, our_side: OurSide) -> _People:
     # The activity's owner is one of us, even if the connector's list lacks them.
     ours = {email(draft.owner.email)} if draft.owner else set()
 
-    def is_us(address: str) -> bool:
-        return address in ours or our_side.has(address)
-
     sender = email(draft.sender.email) if draft.kind == "email" and draft.sender else None
     direction = draft.direction
     if sender and direction is None:
-        direction = "outbound" if is_us(sender) else "inbound"
+        direction = "outbound" if sender in ours or our_side.has(sender) else "inbound"
     if direction == "outbound":
         ours.add(sender)  # the author of an outbound email is one of us, at any address
     stand_ins = draft.others
@@ -173,7 +184,7 @@ def _people(draft: Draft, our_side: OurSide) -> _People:
     for group in (draft.contacts, stand_ins):
         for person in group:
             address = email(person.email)
-            if address and is_us(address):
+            if address and (address in ours or our_side.has(address)):
                 us.add(address)
                 continue
             outsiders.append(person)
@@ -229,7 +240,7 @@ def _company_host(company: Company) -> str | None:
 def _at(name: str, account_name: str | None, rules: Rules, our_side: OurSide) -> _Account | None:
     domain = registrable(name)
     domain = domain and rules.domain_aliases.get(domain, domain)
-    if not domain or our_side.has_domain(name) or our_side.has_domain(domain):
+    if not domain or our_side.has_domain(name) or (domain != name and our_side.has_domain(domain)):
         return None  # our own company is never an account
     return _Account(name, domain, account_name)
 

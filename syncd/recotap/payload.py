@@ -70,17 +70,17 @@ def validate(payload: Any) -> list[str]:
 
 
 def _contact(address: str, person: Person) -> dict[str, Any]:
-    fields = {
-        "email": address,
-        "externalContactId": clean(person.crm_id),
-        "name": clean(person.name),
-        "title": clean(person.title),
-        "department": clean(person.department),
-        "seniority": clean(person.seniority),
-        "phone": clean(person.phone),
-        "linkedinUrl": clean(person.linkedin_url),
-    }
-    return _filled(fields)
+    found = (
+        ("externalContactId", person.crm_id),
+        ("name", person.name),
+        ("title", person.title),
+        ("department", person.department),
+        ("seniority", person.seniority),
+        ("phone", person.phone),
+        ("linkedinUrl", person.linkedin_url),
+    )
+    texts = {key: text for key, value in found if value is not None and (text := clean(value)) is not None}
+    return {"email": address, **texts}
 
 
 def _filled(fields: dict[str, Any]) -> dict[str, Any]:

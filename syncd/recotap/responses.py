@@ -42,6 +42,9 @@ class ItemResult:
     detail: str | None = None
 
 
+CREATED = ItemResult(Verdict.CREATED)
+
+
 @dataclass(frozen=True, slots=True)
 class BatchResult:
     """The result of one POST."""
@@ -107,7 +110,7 @@ def _answered(document: Any, sent: Sequence[str]) -> BatchResult:
 def _item(item: Mapping[str, Any]) -> ItemResult:
     status, error = item.get("status"), fit_value(item.get("error")) or fit_value(item.get("reason"))
     if status == "created":
-        return ItemResult(Verdict.CREATED)
+        return CREATED
     if status == "skipped":
         return ItemResult(Verdict.SKIPPED, error or "no reason given")
     if status == "failed" and _says_that_it_exists(error, item["externalActivityId"]):
@@ -127,7 +130,7 @@ def _agreed(said: Sequence[ItemResult]) -> ItemResult:
     """Return one result for several of the same id. Created and "already exists" is created; others must agree."""
     kinds = {result.verdict for result in said}
     if kinds == {Verdict.CREATED, Verdict.DUPLICATE}:
-        return ItemResult(Verdict.CREATED)
+        return CREATED
     return said[0] if len(kinds) == 1 else ItemResult(Verdict.UNANSWERED, "several results that disagree")
 
 
