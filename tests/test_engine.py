@@ -208,13 +208,14 @@ def test_an_idle_loop_writes_nothing(world: World, monkeypatch: pytest.MonkeyPat
     before = Ledger.transaction
 
     def counted(self: Ledger) -> Any:
-        opened.append(1)
+        if not self._depth:  # one within another opens nothing
+            opened.append(1)
         return before(self)
 
     monkeypatch.setattr(Ledger, "transaction", counted)
     world.hubspot.latency_s = 0.15
     world.sync()
-    assert len(opened) < 20
+    assert len(opened) < 16
 
 
 @pytest.mark.parametrize("how", ["link", "removed"])

@@ -114,7 +114,7 @@ class Outbox(Writer):
         return [Due(row_id, bool(isolated), bool(crashes_server)) for row_id, isolated, crashes_server in rows]
 
     def intend(self, activities: Sequence[Sendable], *, now: datetime) -> Claim:
-        """Commit the intent to POST `activities`. The request may leave once this has returned.
+        """Book the intent to POST `activities`. The request may leave once the transaction is committed.
 
         Payloads, and whether an earlier attempt may have stored one, are as of this moment: before this
         intent, and after all that was booked since `due`. Activities that have left `pending` since are skipped.

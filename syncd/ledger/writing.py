@@ -119,8 +119,9 @@ class Ledger(Outbox):
             {"source": source, "key": key, "value": json.dumps(value), "at": clock.text(now)}
             for key, value in changes.items()
         ]
-        with self.transaction():
-            self._db.conn.executemany(sql, rows)
+        if rows:
+            with self.transaction():
+                self._db.conn.executemany(sql, rows)
 
     # -- the clock ----------------------------------------------------------------------
 

@@ -17,13 +17,14 @@ import random
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from syncd import clock
 from syncd.errors import Exit
-from syncd.ledger import RECOTAP, AttemptResult, Claimed, Ledger, Sendable
+from syncd.ledger import RECOTAP, AttemptResult, Claim, Claimed, Ledger, Sendable
 from syncd.lifecycle.states import MEANINGS, Verdict
 from syncd.passes.breaker import Breaker, Circuit
 from syncd.privacy.redaction import redact, redact_value
@@ -75,7 +76,7 @@ PostReturned = tuple[_Job, BatchResult]  # a POST that has come back, to be pass
 
 
 class Push:
-    """Send the due activities of one pass. Call `pump` and `settle` in the ledger's thread.
+    """Send the due activities of one pass. Call `settle`, `claim` and `send` in the ledger's thread.
 
     POSTs run in threads of their own, which call `answered(token)` when a POST has returned.
     Pass the token to `settle`.
@@ -114,20 +115,36 @@ class Push:
         self.totals = Totals()
 
     def pump(self) -> None:
-        """Send as many batches as may be in flight now. Each intent is committed first."""
-        while self._may_send():
-            batch, suspect = self._next()
-            if not batch:
-                return
-            claim = self._ledger.intend(batch, now=self._now())
-            if not claim.activities:  # a re-read has taken all of a queued batch out of `pending`
-                continue
-            job = _Job(
-                claim.post_id, claim.activities, probe=self._breaker.state is not Circuit.CLOSED, suspect=suspect
-            )
-            self.in_flight += 1
-            self.totals.posts += 1
-            self.totals.sent += len(claim.activities)
+        """Claim and send as many batches as may be in flight now."""
+        self.send(self.claim())
+
+    def claim(self) -> list[_Job]:
+        """Book the intents of as many POSTs as may be in flight now, in one transaction.
+
+        `send` them once it is committed, which is later if the caller has opened one. If nothing is due, none opens.
+        """
+        jobs: list[_Job] = []
+        with ExitStack() as transaction:
+            while self._may_send():
+                batch, suspect = self._next()
+                if not batch:
+                    break
+                if not jobs:
+                    transaction.enter_context(self._ledger.transaction())
+                claim = self._ledger.intend(batch, now=self._now())
+                if claim.activities:  # otherwise a re-read has taken all of a queued batch out of `pending`
+                    jobs.append(self._job(claim, suspect))
+        return jobs
+
+    def _job(self, claim: Claim, suspect: bool) -> _Job:
+        self.in_flight += 1
+        self.totals.posts += 1
+        self.totals.sent += len(claim.activities)
+        return _Job(claim.post_id, claim.activities, probe=self._breaker.state is not Circuit.CLOSED, suspect=suspect)
+
+    def send(self, jobs: Sequence[_Job]) -> None:
+        """Let the POSTs leave whose intents are committed."""
+        for job in jobs:
             self._threads.submit(self._run, job)
 
     def _run(self, job: _Job) -> None:

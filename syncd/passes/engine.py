@@ -11,7 +11,7 @@ The thread that calls `run` is the only one that writes the ledger.
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import datetime, timedelta
 from queue import SimpleQueue
 
@@ -109,21 +109,33 @@ class Pass:
     def _loop(self) -> None:
         while True:
             self._wake.clear()
-            if not self._start_what_can_start():
+            self._take_turn()
+            if not self._is_under_way():
                 return
             if self._returned.empty() and not (self._reader and self._reader.has_event):
                 self._wake.wait(min(self._push.wait_s() or WAKE_S, WAKE_S))
-            self._settle()
-            self._take_event()
             self._abandon_if_it_hangs()
 
-    def _start_what_can_start(self) -> bool:
-        """Start the next source and POSTs unless the pass is to end, and tell whether anything is under way."""
+    def _take_turn(self) -> None:
+        """Settle, book and claim in one transaction, because each commit waits for the disk. Then send.
+
+        An idle loop opens no transaction.
+        """
+        event = self._next_event()
+        has_news = event is not None or not self._returned.empty()
+        with self._ledger.transaction() if has_news else nullcontext():
+            self._settle()
+            if self._reader and event:
+                self._handle(self._reader, self._reader.source, event)
+            may_send = self._vouching.is_given and not self._ending.is_set()
+            jobs = self._push.claim() if may_send else []
+        self._push.send(jobs)
+
+    def _is_under_way(self) -> bool:
+        """Start the next source unless the pass is to end, and tell whether anything is under way."""
         if self._ending.is_set():
             return self._reader is not None or self._push.in_flight > 0
         self._fetch_next()
-        if self._vouching.is_given:
-            self._push.pump()
         return self._reader is not None or (self._vouching.is_given and not self._push.idle)
 
     def _close(self) -> None:
@@ -199,11 +211,18 @@ class Pass:
 
     # -- book -----------------------------------------------------------------------------
 
-    def _take_event(self) -> None:
-        """Handle one event of the reader. An abandoned reader's events are never looked at."""
-        if self._reader and (event := self._reader.next_event()):
+    def _next_event(self) -> Event | None:
+        """Take one event of the reader, if there is one. An abandoned reader's events are never looked at.
+
+        What takes time is done here, because an open transaction keeps operators waiting.
+        """
+        event = self._reader.next_event() if self._reader else None
+        if self._reader and isinstance(event, PageRead) and (event.readings or event.missing):
+            self._certain()
+            self._await_verdicts(self._reader.source.name, event)
+        if event:
             self._observer.on_progress()
-            self._handle(self._reader, self._reader.source, event)
+        return event
 
     def _handle(self, reader: Reader, source: Source, event: Event) -> None:
         match event:
@@ -228,9 +247,8 @@ class Pass:
     def _book(self, reader: Reader, page: PageRead) -> None:
         source = reader.source.name
         stream_id = self._ledger.stream_id(source, page.stream)
-        certain = self._certain() if page.readings or page.missing else True  # otherwise nothing is booked by it
+        certain = not (page.readings or page.missing) or self._certain(may_ask=False)  # nothing else is booked by it
         readings = page.readings if certain else [unconfirmed(reading) for reading in page.readings]
-        self._await_verdicts(stream_id, [reading.crm_id for reading in readings])
         now = self._now()
         booked = self._ledger.book(
             stream_id, page.refs, readings, now=now, watermark=page.watermark, looked_up_at=page.looked_up_at,
@@ -242,12 +260,14 @@ class Pass:
         self._report.page_booked(source, page, booked)
         self._observer.read(source, page.stream, booked, len(page.refs))
 
-    def _await_verdicts(self, stream_id: int, crm_ids: Sequence[str]) -> None:
-        """Wait for the verdict on each of these records that is being sent, before its row is touched.
+    def _await_verdicts(self, source: str, page: PageRead) -> None:
+        """Wait for the verdict on each of the page's records that is being sent, before its row is touched.
 
         Otherwise a re-read could move a row out of `pending` while its POST is in flight, and the verdict could not
         be applied. Rare, and bounded by the POST's deadline.
         """
+        stream_id = self._ledger.stream_id(source, page.stream)
+        crm_ids = [reading.crm_id for reading in page.readings]
         while self._push.in_flight and self._ledger.in_flight(stream_id, crm_ids):
             self._settle_one(self._returned.get())
 
@@ -260,12 +280,9 @@ class Pass:
     # -- settle ---------------------------------------------------------------------------
 
     def _settle(self) -> None:
-        """Book the verdicts of all POSTs that have come back, in one transaction."""
-        if self._returned.empty():
-            return
-        with self._ledger.transaction():
-            while not self._returned.empty():
-                self._settle_one(self._returned.get())
+        """Book the verdicts of all POSTs that have come back."""
+        while not self._returned.empty():
+            self._settle_one(self._returned.get())
 
     def _settle_one(self, returned: PostReturned) -> None:
         self._observer.on_progress()
