@@ -93,6 +93,7 @@ class Assessment(NamedTuple):
 class _People(NamedTuple):
     direction: Direction | None  # of an email: told from its sender if the CRM does not know
     sender: str | None  # of an email, clean
+    owner: str | None  # the address of the draft's owner, clean
     contacts: Mapping[str, Person]  # the other side by clean address, in order
     outsiders: Sequence[Person]  # the other side, also those without an address
     internal: bool
@@ -166,7 +167,8 @@ def _reasons(
 
 def _people(draft: Draft, our_side: OurSide) -> _People:
     # The activity's owner is one of us, even if the connector's list lacks them.
-    ours = {email(draft.owner.email)} if draft.owner else set()
+    owner = email(draft.owner.email) if draft.owner else None
+    ours = {owner}
 
     sender = email(draft.sender.email) if draft.kind == "email" and draft.sender else None
     direction = draft.direction
@@ -194,7 +196,7 @@ def _people(draft: Draft, our_side: OurSide) -> _People:
             break
     # Our sender alone is not `internal` but no_contact: the CRM may still learn the receivers.
     internal = draft.direction == "internal" or (not outsiders and bool(us - {sender}))
-    return _People(direction, sender, contacts, outsiders, internal)
+    return _People(direction, sender, owner, contacts, outsiders, internal)
 
 
 def _account(draft: Draft, people: _People, rules: Rules, our_side: OurSide) -> _Account | None:
@@ -247,8 +249,8 @@ def _at(name: str, account_name: str | None, rules: Rules, our_side: OurSide) ->
 
 def _owner(draft: Draft, people: _People, rules: Rules, our_side: OurSide) -> Owner | None:
     """Return the activity's owner, clean, or None if there is none."""
-    if draft.owner and (address := email(draft.owner.email)):
-        return _clean_owner(address, draft.owner, our_side.owner(address))
+    if draft.owner and people.owner:
+        return _clean_owner(people.owner, draft.owner, our_side.owner(people.owner))
     if people.sender and draft.sender and people.direction == "outbound":
         known = our_side.owner(people.sender)
         return _clean_owner(people.sender, known, Owner(None, None, draft.sender.name))

@@ -28,8 +28,6 @@ def build(
     contacts: Mapping[str, Person],
 ) -> dict[str, Any]:
     """Return the object for Recotap. Everything except `draft` and the values of `contacts` is clean already."""
-    call = draft.kind == "call"
-    title = clean(draft.title)
     fields = {
         "externalActivityId": external_activity_id,
         "activityType": draft.kind,
@@ -39,17 +37,11 @@ def build(
         "ownerEmail": owner.email,
         "ownerName": owner.name,
         "ownerId": owner.crm_id,
-        "subject": None if call else title,
-        "callTitle": title if call else None,
-        "durationMinutes": _minutes(draft.duration_minutes) if call else None,
-        "outcome": clean(draft.outcome) if call else None,
-        "direction": draft.direction if call else None,
-        "openCount": None if call else _count(draft.open_count),
-        "clickCount": None if call else _count(draft.click_count),
+        **(_of_call(draft) if draft.kind == "call" else _of_email(draft)),
         "from": sender or None,
         "contacts": [_contact(address, person) for address, person in contacts.items()],
     }
-    return _filled(fields)
+    return {key: value for key, value in fields.items() if value is not None}
 
 
 def validate(payload: Any) -> list[str]:
@@ -69,6 +61,23 @@ def validate(payload: Any) -> list[str]:
     return faults
 
 
+def _of_call(draft: Draft) -> dict[str, Any]:
+    return {
+        "callTitle": clean(draft.title),
+        "durationMinutes": _minutes(draft.duration_minutes),
+        "outcome": clean(draft.outcome),
+        "direction": draft.direction,
+    }
+
+
+def _of_email(draft: Draft) -> dict[str, Any]:
+    return {
+        "subject": clean(draft.title),
+        "openCount": _count(draft.open_count),
+        "clickCount": _count(draft.click_count),
+    }
+
+
 def _contact(address: str, person: Person) -> dict[str, Any]:
     found = (
         ("externalContactId", person.crm_id),
@@ -81,10 +90,6 @@ def _contact(address: str, person: Person) -> dict[str, Any]:
     )
     texts = {key: text for key, value in found if value is not None and (text := clean(value)) is not None}
     return {"email": address, **texts}
-
-
-def _filled(fields: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in fields.items() if value is not None}
 
 
 def _minutes(value: Any) -> int | float | None:

@@ -108,9 +108,10 @@ def _answered(document: Any, sent: Sequence[str]) -> BatchResult:
 
 
 def _item(item: Mapping[str, Any]) -> ItemResult:
-    status, error = item.get("status"), fit_value(item.get("error")) or fit_value(item.get("reason"))
+    status = item.get("status")
     if status == "created":
         return CREATED
+    error = fit_value(item.get("error")) or fit_value(item.get("reason"))
     if status == "skipped":
         return ItemResult(Verdict.SKIPPED, error or "no reason given")
     if status == "failed" and _says_that_it_exists(error, item["externalActivityId"]):
@@ -128,6 +129,8 @@ def _says_that_it_exists(error: str, name: str) -> bool:
 
 def _agreed(said: Sequence[ItemResult]) -> ItemResult:
     """Return one result for several of the same id. Created and "already exists" is created; others must agree."""
+    if len(said) == 1:
+        return said[0]
     kinds = {result.verdict for result in said}
     if kinds == {Verdict.CREATED, Verdict.DUPLICATE}:
         return CREATED
