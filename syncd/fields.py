@@ -14,8 +14,9 @@ LONGEST = 132_000  # characters of a field that are read; a CRM's longest has 13
 # Each starts at `<` or is bounded, so the time grows only with the length of the field.
 IN_BRACKETS = re.compile(r"<\s{0,9}([^<>\s;@]{1,320}@[^<>\s;@]{1,255})\s{0,9}>")
 BARE = re.compile(r"[^\s<>()\[\],;:\"\\@]{1,64}@[^\s<>()\[\],;:\"\\@]{1,255}")
-# One address and nothing else, as most fields hold: email.utils returns it as it is, at 20 times the CPU.
-PLAIN = re.compile(r"[\w+-]{1,64}(?:\.[\w+-]{1,64}){0,9}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,9}", re.ASCII)
+# Addresses and nothing else, as most fields hold: email.utils returns them as they are, at 20 times the CPU.
+ONE = r"[\w+-]{1,64}(?:\.[\w+-]{1,64}){0,9}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,9}"
+PLAIN = re.compile(f"{ONE}(?:[;,] ?{ONE})*+", re.ASCII)
 NAME_MOST = 200  # characters before `<` that may be a name
 # All that email.utils raises for odd text. It recurses at each ( and each :
 ODD = (RecursionError, ValueError, IndexError, TypeError, AttributeError)
@@ -96,7 +97,7 @@ def addresses(value: Any) -> list[tuple[str | None, str]]:
     """
     written = parse_text(value) or ""
     if PLAIN.fullmatch(written):
-        return [(None, written)]
+        return [(None, address) for address in written.replace(" ", "").replace(",", ";").split(";")]
     found: list[tuple[str | None, str]] = []
     for piece in written.split(";"):
         found.extend((parse_text(name.replace("+", " ")), address) for name, address in _pairs(piece))

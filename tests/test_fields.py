@@ -1,5 +1,6 @@
 """Values in the odd forms of CRMs."""
 
+import re
 import time
 from datetime import UTC, datetime
 from email.utils import getaddresses
@@ -58,11 +59,21 @@ def test_times_in_odd_forms(written, read):
     assert fields.parse_time(written) == read
 
 
-@given(st.from_regex(fields.PLAIN, fullmatch=True) | st.text("aZ9._+-@ ;,<>()", max_size=12).map("a@b.c".__add__))
-def test_a_plain_address_is_read_as_the_whole_parser_reads_it(written):
+@given(
+    st.lists(st.from_regex(re.compile(fields.ONE, re.ASCII), fullmatch=True), min_size=1, max_size=4)
+    .flatmap(lambda few: st.sampled_from((";", "; ", ",", ", ", ";  ", " ")).map(lambda mark: mark.join(few)))
+    | st.text("aZ9._+-@ ;,<>()", max_size=12).map("a@b.c".__add__)
+)  # fmt: skip
+def test_plain_addresses_are_read_as_the_whole_parser_reads_them(written):
     if fields.PLAIN.fullmatch(written):
-        assert fields.addresses(written) == [(None, address) for _, address in getaddresses([written])]
-        assert len(fields.addresses(written)) == 1
+        whole = [address for piece in written.split(";") for _, address in getaddresses([piece])]
+        assert fields.addresses(written) == [(None, address) for address in whole]
+        assert len(whole) == written.count("@")
+
+
+@pytest.mark.parametrize("mark", [";", "; ", ",", ", "])
+def test_a_list_of_plain_addresses_takes_no_parser(mark):
+    assert fields.PLAIN.fullmatch(mark.join(["ada@acme.example", "b.c+d@sub.acme.example", "e_f@x.co"]))
 
 
 def test_a_field_of_prose_is_searched_for_addresses_in_a_moment():
