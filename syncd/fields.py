@@ -17,6 +17,7 @@ BARE = re.compile(r"[^\s<>()\[\],;:\"\\@]{1,64}@[^\s<>()\[\],;:\"\\@]{1,255}")
 # Addresses and nothing else, as most fields hold: email.utils returns them as they are, at 20 times the CPU.
 ONE = r"[\w+-]{1,64}(?:\.[\w+-]{1,64}){0,9}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,9}"
 PLAIN = re.compile(f"{ONE}(?:[;,] ?{ONE})*+", re.ASCII)
+NO_SCALAR = (bool, dict, list)  # a tuple: `bool | dict | list` would be built at each call
 NAME_MOST = 200  # characters before `<` that may be a name
 # All that email.utils raises for odd text. It recurses at each ( and each :
 ODD = (RecursionError, ValueError, IndexError, TypeError, AttributeError)
@@ -26,9 +27,7 @@ def parse_text(value: Any) -> str | None:
     """Return a trimmed text of at most LONGEST characters. None if it is null, empty or not a scalar."""
     if isinstance(value, str):
         return value[:LONGEST].strip() or None
-    if value is None or isinstance(value, bool | dict | list):
-        return None
-    return str(value)
+    return None if value is None or isinstance(value, NO_SCALAR) else str(value)
 
 
 def dig(value: Any, *path: str) -> Any:
@@ -43,7 +42,7 @@ def number(value: Any) -> float | None:
     written = parse_text(value)
     if written is None:
         return None
-    if THOUSANDS.match(written):
+    if "," in written and THOUSANDS.match(written):
         written = written.replace(",", "")
     try:
         found = float(written)
@@ -95,7 +94,9 @@ def addresses(value: Any) -> list[tuple[str | None, str]]:
 
     They are separated by `;` or `,`. The vendor's sample has the form `ToFirst+ToLast<to@test.com>`.
     """
-    written = parse_text(value) or ""
+    written = parse_text(value)
+    if written is None:
+        return []
     if PLAIN.fullmatch(written):
         return [(None, address) for address in written.replace(" ", "").replace(",", ";").split(";")]
     found: list[tuple[str | None, str]] = []

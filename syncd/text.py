@@ -143,4 +143,4 @@ def mistake_in_template(template: str) -> str:
 def timestamp(at: datetime) -> str:
     """Write `at`, an aware time, in UTC as 2026-04-22T10:30:00Z, with milliseconds unless they are 0."""
     written = clock.text(at)
-    return f"{written[:-5]}Z" if written.endswith(".000Z") else written
+    return written if at.microsecond >= 1000 else f"{written[:-5]}Z"

@@ -206,3 +206,5 @@ def test_a_template_takes_three_bare_fields_and_nothing_else(template: str) -> N
 def test_a_template_is_filled_once() -> None:
     assert mistake_in_template("x-{source}-{kind}-{id}") == ""
     assert fill("x-{source}-{kind}-{id}", source="crm", kind="call", id="{kind}") == "x-crm-call-{kind}"
+    assert fill("{id}-{kind}{id}", source="crm", kind="email", id="7") == "7-email7"
+    assert fill("{kind}", source="crm", kind="email", id="7") == "email"
