@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Literal
 
 Kind = Literal["call", "email"]
 Direction = Literal["inbound", "outbound", "internal"]
 Status = Literal["done", "unfinished", "not_sent"]
+
+REMEMBERED = 4_096  # people of headers: a pass meets the same ones again
+LONGEST = 400  # characters of an address or a name that is remembered, so all together take a few MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,18 @@ class Person:
     phone: str | None = None
     linkedin_url: str | None = None
     company: Company | None = None  # the contact's own company or account
+
+
+def header_person(address: str, name: str | None) -> Person:
+    """Return a person known from a header alone. The same address and name give the same object again."""
+    if len(address) > LONGEST or len(name or "") > LONGEST:
+        return Person(address, name=name)
+    return _remembered(address, name)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _remembered(address: str, name: str | None) -> Person:
+    return Person(address, name=name)
 
 
 @dataclass(frozen=True, slots=True)

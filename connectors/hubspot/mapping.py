@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from connectors.hubspot.ids import ids
-from syncd.activity import Company, Direction, Draft, Owner, Person, Status
+from syncd.activity import Company, Direction, Draft, Owner, Person, Status, header_person
 from syncd.connector import Record
 from syncd.errors import Unreadable
 from syncd.fields import addresses, count, full_name, number, parse_text, parse_time
@@ -187,9 +187,9 @@ def _sender(headers: Mapping[str, Any], properties: Properties) -> Person | None
         return person
     name = full_name(properties.get("hs_email_from_firstname"), properties.get("hs_email_from_lastname"))
     for address_name, address in addresses(properties.get("hs_email_from_email")):
-        return Person(email=address, name=name or address_name)
+        return header_person(address, name or address_name)
     for address_name, address in addresses(properties.get("hs_email_sender_email")):
-        return Person(email=address, name=address_name)
+        return header_person(address, address_name)
     return None
 
 
@@ -202,7 +202,7 @@ def _receivers(headers: Mapping[str, Any], properties: Properties) -> list[Perso
     if people:
         return people
     written = (properties.get("hs_email_to_email"), properties.get("hs_email_cc_email"))
-    return [Person(email=address, name=name) for each in written for name, address in addresses(each)]
+    return [header_person(address, name) for each in written for name, address in addresses(each)]
 
 
 def _person(entry: Any) -> Person | None:
@@ -210,4 +210,4 @@ def _person(entry: Any) -> Person | None:
     if not isinstance(entry, dict):
         return None
     address = parse_text(entry.get("email"))
-    return Person(email=address, name=full_name(entry.get("firstName"), entry.get("lastName"))) if address else None
+    return header_person(address, full_name(entry.get("firstName"), entry.get("lastName"))) if address else None

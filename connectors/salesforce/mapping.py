@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Any
 
-from syncd.activity import Company, Direction, Draft, Owner, Person
+from syncd.activity import Company, Direction, Draft, Owner, Person, header_person
 from syncd.connector import Record
 from syncd.fields import addresses, dig, number, parse_text, parse_time
 
@@ -213,11 +213,11 @@ def _email_owner(row: Row, related: Mapping[str, Any], *, incoming: bool) -> Own
 
 def _sender(row: Row) -> Person | None:
     address = parse_text(row.get("FromAddress"))
-    return Person(email=address, name=parse_text(row.get("FromName"))) if address else None
+    return header_person(address, parse_text(row.get("FromName"))) if address else None
 
 
 def _header_people(row: Row) -> Iterator[Person]:
     for name in ("FromAddress", "ToAddress", "CcAddress", "BccAddress"):
         for written_name, address in addresses(row.get(name)):
             known = parse_text(row.get("FromName")) if name == SENDER else None
-            yield Person(email=address, name=known or written_name)
+            yield header_person(address, known or written_name)
