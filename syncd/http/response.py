@@ -62,6 +62,8 @@ def retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
     `now`. A date without a zone is UTC.
     """
     written = headers.get("retry-after", "").strip()
+    if not written:  # nearly every response
+        return None
     try:
         seconds = float(written)
     except ValueError:

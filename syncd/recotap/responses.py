@@ -42,7 +42,7 @@ class ItemResult:
     detail: str | None = None
 
 
-CREATED = ItemResult(Verdict.CREATED)
+CREATED = ItemResult(Verdict.CREATED)  # of nearly every item
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ def _says_that_it_exists(error: str, name: str) -> bool:
 
 def _agreed(said: Sequence[ItemResult]) -> ItemResult:
     """Return one result for several of the same id. Created and "already exists" is created; others must agree."""
-    if len(said) == 1:
+    if len(said) == 1:  # nearly every item
         return said[0]
     kinds = {result.verdict for result in said}
     if kinds == {Verdict.CREATED, Verdict.DUPLICATE}:

@@ -52,6 +52,7 @@ class Sender:
         self._now = now
         self.clock = ServerClock(now)  # Recotap's
         self._base_url = base_url.rstrip("/")
+        self._urls: dict[str, httpx.URL] = {}  # by path, because httpx parses a text at each request
         self._trust = Trust("Recotap", "recotap.base_url", "recotap.ca_file", ca_file)
         self._proxy = None if transport else proxies.proxy_for(base_url)
         self._client = httpx.Client(
@@ -131,10 +132,11 @@ class Sender:
     def _exchange(self, method: str, path: str, content: bytes | None) -> tuple[httpx.Response, bytes]:
         """Return a response and its unpacked body. Malformed if the body of a 2xx exceeds MOST_BYTES."""
         headers = {"Content-Type": "application/json"} if content is not None else {}
+        url = self._urls.get(path) or self._urls.setdefault(path, httpx.URL(self._base_url + path))
         local_start, began = self._now(), time.monotonic()
         with (
             httpx_deadline.within(self._timeout_s, at_most=RAW_MOST),
-            self._client.stream(method, self._base_url + path, content=content, headers=headers) as response,
+            self._client.stream(method, url, content=content, headers=headers) as response,
         ):
             self.clock.learn(response.headers, local_start=local_start, elapsed_s=time.monotonic() - began)
             assert isinstance(response.stream, httpx.SyncByteStream)
