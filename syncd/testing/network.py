@@ -136,7 +136,7 @@ class NetworkConformance:
         """A request ends after `timeout`, whether no byte arrives or one now and then."""
         for fault in ENDLESS_FAULTS:
             for harness in harnesses(crm):
-                harness.fill(range(3))
+                harness.fill(range(2 * max(crm.cuts)))  # two requests at least
                 for skip in (0, 1) if fault == "hang" else (0,):
                     crm.fail(fault, times=None, skip=skip)
                     connector = harness.connect(timeout=TIMEOUT)
@@ -179,7 +179,7 @@ class NetworkConformance:
     def test_a_used_up_quota_pauses_the_source(self, crm: NetworkCrm) -> None:
         """A used-up quota raises Unavailable with `pause_until`, at least a minute ahead, and no wait."""
         for harness in harnesses(crm):
-            harness.fill(range(2 * max(crm.cuts)))
+            harness.fill(range(4 * max(crm.cuts)))  # four requests at least
             for skip in (0, 3):
                 _start_over(harness)
                 crm.fail("quota", times=None, skip=skip)
@@ -195,7 +195,7 @@ class NetworkConformance:
     def test_refused_credentials_are_reported_at_once(self, crm: NetworkCrm) -> None:
         """Refused credentials raise Unauthorized without a wait or a retry, except one new login."""
         for harness in harnesses(crm):
-            harness.fill(range(3))
+            harness.fill(range(2 * max(crm.cuts)))  # two requests at least
             for skip in (0, 1):  # from the start, or after one request, e.g. a login
                 _start_over(harness)
                 crm.fail("unauthorized", times=None, skip=skip)
