@@ -5,14 +5,14 @@ from datetime import datetime
 
 from syncd import clock
 from syncd.connector import Source
-from syncd.ledger import RECOTAP, LedgerHandle, LedgerReader
+from syncd.ledger import RECOTAP, AnyLedger, LedgerReader
 from syncd.types.schedule import Schedule
 
 
 class DueQueries:
     """Answers for now, by the wall clock. Durations are in seconds."""
 
-    def __init__(self, ledger: LedgerHandle) -> None:
+    def __init__(self, ledger: AnyLedger) -> None:
         self._ledger = ledger.persistent()
         self._requests = self._ledger.ask(LedgerReader.requests, otherwise=0)
 

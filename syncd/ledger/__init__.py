@@ -6,7 +6,7 @@ process, through a connection of its own. A `PersistentReader` does so for years
 """
 
 from syncd.ledger.contract import Handle
-from syncd.ledger.handle import LedgerHandle, chosen
+from syncd.ledger.handle import AnyLedger, LedgerHandle, chosen
 from syncd.ledger.operator import Operator
 from syncd.ledger.persistent import PersistentReader
 from syncd.ledger.reader import CLOCK, RECOTAP, LedgerReader
@@ -16,6 +16,7 @@ from syncd.ledger.writing import AttemptResult, Booked, Claim, Claimed, Due, Led
 __all__ = [
     "CLOCK",
     "RECOTAP",
+    "AnyLedger",
     "AttemptResult",
     "Booked",
     "Claim",

@@ -129,6 +129,9 @@ class LedgerHandle:
             db.close()
 
 
-def chosen(settings: Settings) -> LedgerHandle:
+AnyLedger = LedgerHandle  # each kind of ledger that `chosen` may return; another one joins with |
+
+
+def chosen(settings: Settings) -> AnyLedger:
     """Return the ledger that [ledger] names. Only this function chooses the kind of ledger."""
     return LedgerHandle(settings.path)

@@ -9,7 +9,7 @@ from typing import Any
 from syncd import clock
 from syncd.connector import Source
 from syncd.errors import SyncdError, Unavailable
-from syncd.ledger import RECOTAP, LedgerHandle
+from syncd.ledger import RECOTAP, AnyLedger
 from syncd.lifecycle.transitions import Reading
 from syncd.normalize.own_domains import VOUCHED, Vouching
 from syncd.normalize.rules import Rules
@@ -27,7 +27,7 @@ class DryRun:
         sources: Sequence[Source],
         rules: Rules,
         *,
-        ledger: LedgerHandle,
+        ledger: AnyLedger,
         stop: StopRequest,
         now: Callable[[], datetime] = clock.now,
     ) -> None:

@@ -15,7 +15,7 @@ from syncd.config import Config
 from syncd.connector import Context, Finding, Source, Window
 from syncd.errors import ConfigError, Exit, LedgerError, SyncdError
 from syncd.http.server_clock import ServerClock
-from syncd.ledger import CLOCK, RECOTAP, LedgerHandle, chosen
+from syncd.ledger import CLOCK, RECOTAP, AnyLedger, chosen
 from syncd.normalize import incoming, own_domains
 from syncd.passes import wiring
 from syncd.passes.reader import PassStore, as_told, refuse_stranger
@@ -85,7 +85,7 @@ def _ledger(config: Config) -> Iterator[Finding]:
         yield Finding("ledger", True, f"{ledger}: {seen} activities, the books balance")
 
 
-def _new_ledger(ledger: LedgerHandle) -> Finding:
+def _new_ledger(ledger: AnyLedger) -> Finding:
     """Check whether the first pass can create the ledger, without creating it."""
     obstacle = ledger.obstacle()
     if not obstacle:

@@ -12,7 +12,7 @@ from pathlib import Path
 from syncd.config import Config, credentials
 from syncd.config.reading import unsafe
 from syncd.connector import Finding
-from syncd.ledger import LedgerHandle, chosen
+from syncd.ledger import AnyLedger, chosen
 from syncd.types import urls
 
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -93,7 +93,7 @@ def _is_closed(directory: Path) -> bool:
         return False
 
 
-def _ledger(ledger: LedgerHandle) -> Iterator[Finding]:
+def _ledger(ledger: AnyLedger) -> Iterator[Finding]:
     for each, harm in ledger.private_files().items():
         with suppress(OSError):
             status = each.lstat()
