@@ -15,9 +15,16 @@ from syncd.cli.commands import books, passes, probes, trials
 from syncd.cli.commands.options import ConfigFile, Given, PlainUsage
 
 COMMANDS: tuple[Callable[..., None], ...] = (
-    passes.sync, passes.run, probes.check, probes.health, books.status, books.explain, books.retry, trials.sandbox,
+    passes.sync,
+    passes.run,
+    probes.check,
+    probes.health,
+    books.status,
+    books.explain,
+    books.retry,
+    trials.sandbox,
     trials.demo,
-)  # fmt: skip
+)
 
 app = typer.Typer(
     name="syncd",
