@@ -507,7 +507,9 @@ class TestWhatIsWrong:
 
     def test_an_unknown_connector_brings_the_known_ones(self, problems):
         hint = problems(MINIMAL.replace('"fake"', '"zzz"'))["sources.crm.connector"].hint
-        assert {"fake", "hubspot", "salesforce"} <= set(hint.partition(": ")[2].split(", "))
+        names, _, remedy = hint.partition(" (")
+        assert {"fake", "hubspot", "salesforce"} <= set(names.partition(": ")[2].split(", "))
+        assert "install" in remedy, "of another package"
         assert "hubspot" in problems(MINIMAL.replace('connector = "fake"', ""))["sources.crm.connector"].hint
 
     def test_what_is_missing_or_wrong_comes_with_an_example(self, problems):

@@ -23,6 +23,7 @@ BUILT_IN = {  # for a clone that is not installed
 }
 ID_CHARACTERS = re.compile(r"[A-Za-z0-9._-]*")  # of a record's id, in any CRM
 SOURCE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+INSTALL = "(install another package's connector with syncd's own pip)"
 COMMON = [field for field in SourceConfig.model_fields if field != "connector"]
 NAME_EXPECTED = "expected a name of up to 40 lower-case letters, digits, - and _, e.g. [sources.hubspot]"
 
@@ -88,7 +89,7 @@ def _connector(raw: RawConfig, key: tuple[str, ...], name: Any) -> type[Connecto
         raw.add_problem(place, "is missing", f"expected one of: {', '.join(sorted(known))}")
         return None
     if not isinstance(name, str) or name not in known:
-        raw.add_problem(place, "unknown connector", mistakes.nearest(str(name), known))
+        raw.add_problem(place, "unknown connector", f"{mistakes.nearest(str(name), known)} {INSTALL}")
         return None
     try:
         found = load_connector(known[name])
