@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.http.response import RETRY_AFTER_MAX_S, retry_after
+from syncd.errors import Malformed, Unauthorized, Unavailable
+from syncd.http.response import RETRY_AFTER_MAX_S, Failure, retry_after
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
@@ -59,3 +60,16 @@ def test_a_date_is_compared_with_the_clock_that_wrote_it(ahead):
 def test_no_value_raises(value):
     seconds = wait(value)
     assert seconds is None or 0.0 <= seconds <= RETRY_AFTER_MAX_S
+
+
+def test_a_failure_that_asks_for_a_pause_is_given_up_with_its_end():
+    found = Failure(Unavailable("busy"), pause_s=90.0).given_up(NOW)
+    assert isinstance(found, Unavailable)
+    assert found.pause_until == NOW + timedelta(seconds=90)
+
+
+def test_without_a_pause_the_error_is_raised_as_it_is():
+    for error in (Malformed("odd"), Unauthorized("refused")):
+        assert Failure(error).given_up(NOW) is error
+    assert Failure(error := Unavailable("down"), wait_s=1.0).given_up(NOW) is error
+    assert error.pause_until is None

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from connectors.hubspot.config import HubSpotConfig
@@ -194,9 +194,10 @@ class Client:
                 self._retries.record_success()
                 return None
             if request.optional:
-                raise self._given_up(outcome, pauses=isinstance(answer, Response) and answer.status < 500)
+                pauses = isinstance(answer, Response) and answer.status < 500
+                raise outcome.given_up(self._context.now()) if pauses else outcome.error
             if self._retries.exhausted(outcome, attempt=attempt, began=began):
-                raise self._given_up(outcome)
+                raise outcome.given_up(self._context.now())
             self._sleep(outcome.wait_s or 0.0)
 
     def _pace(self, request: Request) -> None:
@@ -269,11 +270,6 @@ class Client:
             version=self._config.api_version,
             token=str(self._config.access_token),
         )
-
-    def _given_up(self, failure: Failure, *, pauses: bool = True) -> Exception:
-        if pauses and failure.pause_s is not None and isinstance(failure.error, Unavailable):
-            failure.error.pause_until = self._context.now() + timedelta(seconds=failure.pause_s)
-        return failure.error
 
 
 def _run(future: "Future[None]", act: Callable[[], None]) -> None:

@@ -211,7 +211,7 @@ class Client:
                 self._timeouts = 0
                 return outcome
             if self._retries.exhausted(outcome, attempt=attempt, began=began):
-                raise self._given_up(outcome)
+                raise outcome.given_up(self._context.now())
             self._context.sleep(outcome.wait_s or 0.0)
 
     def _signed_in(self) -> "OrgConnection":
@@ -288,11 +288,6 @@ class Client:
             version=self._config.api_version,
             renews=self._config.signs_in,
         )
-
-    def _given_up(self, failure: Failure) -> Exception:
-        if failure.pause_s is not None and isinstance(failure.error, Unavailable):
-            failure.error.pause_until = self._context.now() + timedelta(seconds=failure.pause_s)
-        return failure.error
 
 
 def query_path(soql: str, *, deleted_too: bool = False) -> str:

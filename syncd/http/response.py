@@ -3,10 +3,10 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
-from syncd.errors import SyncdError
+from syncd.errors import SyncdError, Unavailable
 
 TRIES = 3  # per request, the first included (design, promise 8)
 FAILING_MAX_S = 60.0  # a minute of failures in a row ends the pass for a source (design, promise 8)
@@ -48,6 +48,12 @@ class Failure:
     pause_s: float | None = None  # how long to make no request at all
     limited: bool = False  # too many requests, by anyone: a later try succeeds
     refusal: bool = False  # the CRM denies access: optional calls tolerate this
+
+    def given_up(self, now: datetime) -> SyncdError:
+        """Return the error to raise after the last try. Its pause, if any, begins at `now`, the local time."""
+        if self.pause_s is not None and isinstance(self.error, Unavailable):
+            self.error.pause_until = now + timedelta(seconds=self.pause_s)
+        return self.error
 
 
 def backoff_s(attempt: int, jitter: float) -> float:
