@@ -540,7 +540,7 @@ class Drill:
         codes = [event["exit_code"] for event in _events(text) if event["event"] == "pass.finished"]
         held = [line for line in text.splitlines() if "is held by" in line]
         figure = f"pass.finished with {codes}, {held[0][:110]!r}; waited {time.monotonic() - began:.0f} s"
-        what = "cron starts docker run --rm … sync twice at once: one works, one leaves"
+        what = "cron starts docker run --rm … sync twice at once: one works, one exits"
         self.check(what, codes == [0] and len(held) == 1, figure)
 
     def at_leisure(self) -> None:
