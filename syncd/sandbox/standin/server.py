@@ -27,7 +27,7 @@ POLL_S = 0.01  # how often the accepting loop checks for a stop
 STOP_S = 1.0  # how long `stop` waits for connections to close
 HANDSHAKE_S = 5.0  # time limit of a TLS handshake, in the connection's own thread
 DRIP_S = 0.05  # between two bytes of a drip, so that no single read by a client takes long
-DRIP_BYTES = 1_000_000_000  # Content-Length of a drip, which never ends
+DRIP_BYTES = 1_000_000  # Content-Length of a drip, which never ends; below the bounds that clients have
 
 
 @dataclass(slots=True)
