@@ -10,7 +10,7 @@ from syncd.connector import SourceConfig
 from syncd.testing.captured import captured
 from syncd.testing.crm import Crm
 from syncd.testing.harness import close, harnesses
-from syncd.testing.outages import BRIEF_S, assert_helpful, assert_private, assert_stops, errors_in_outage
+from syncd.testing.outages import BRIEF_S, assert_helpful, assert_outage, assert_private, assert_stops
 
 
 class ConductConformance:
@@ -72,17 +72,7 @@ class ConductConformance:
         """Errors are Unavailable, Malformed or Unauthorized, with a hint. check() reports instead of raising."""
         for name, begin in crm.outages().items():
             for harness in harnesses(crm):
-                harness.fill(range(3))
-                begin()
-                with captured() as output:
-                    errors = errors_in_outage(harness, output)
-                    findings = harness.connect().check()
-                    output.add(findings)
-                crm.heal()
-                assert_helpful(findings)
-                assert errors, f"{name}: no call raised an error"
-                assert [each for each in findings if not each.ok], f"{name}: check() reported no failure"
-                assert_private(crm, output)
+                assert_outage(harness, name, begin)
 
     def test_a_normal_pass_tells_nothing_private(self, crm: Crm) -> None:
         """No output contains a credential, address, name or subject. The store contains no credential."""

@@ -12,7 +12,7 @@ from syncd.errors import Exit, Unauthorized, Unavailable
 from syncd.testing.captured import captured
 from syncd.testing.crm import FAULTS, RETRY_AFTER_S, FaultName, NetworkCrm
 from syncd.testing.harness import LATE_S, Harness, harnesses
-from syncd.testing.outages import BRIEF_S, assert_helpful, assert_private, assert_stops, errors_in_outage, expect_error
+from syncd.testing.outages import BRIEF_S, assert_outage, assert_private, assert_stops, expect_error
 
 TRIES = 3  # per request, the first included (design, promise 8)
 TIMEOUT = timedelta(seconds=0.1)
@@ -227,17 +227,7 @@ class NetworkConformance:
         """Every method raises only the contract's errors, with hints. check() reports instead of raising."""
         for fault in (each for each in FAULTS if each not in ENDLESS_FAULTS):
             for harness in harnesses(crm):
-                harness.fill(range(3))
-                crm.fail(fault, times=None)
-                with captured() as output:
-                    errors = errors_in_outage(harness, output)
-                    findings = harness.connect().check()
-                    output.add(findings)
-                crm.heal()
-                assert_helpful(findings)
-                assert errors, f"{fault}: no method raised an error"
-                assert _codes(findings), f"{fault}: check() reported no failure"
-                assert_private(crm, output)
+                assert_outage(harness, fault, partial(crm.fail, fault, times=None))
 
 
 def _start_over(harness: Harness) -> None:

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from syncd.connector import Finding
 from syncd.errors import Stopped, SyncdError, Unauthorized, Unavailable
-from syncd.testing.captured import Captured
+from syncd.testing.captured import Captured, captured
 from syncd.testing.crm import Crm
 from syncd.testing.harness import TITLE, Harness
 
@@ -58,6 +58,22 @@ def assert_stops(harness: Harness, calls: int, read: Callable[[], object]) -> No
         assert harness.crm.requests() - asked[0] <= 8, "more requests after the stop"
 
 
+def assert_outage(harness: Harness, name: str, begin: Callable[[], object]) -> None:
+    """Assert that an outage ends in helpful, private errors, and that check() reports it. `begin` starts it."""
+    crm = harness.crm
+    harness.fill(range(3))
+    begin()
+    with captured() as output:
+        errors = errors_in_outage(harness, output)
+        findings = harness.connect().check()
+        output.add(findings)
+    crm.heal()
+    assert_helpful(findings)
+    assert errors, f"{name}: no method raised an error"
+    assert any(not each.ok and not each.warning for each in findings), f"{name}: check() reported no failure"
+    assert_private(crm, output)
+
+
 def errors_in_outage(harness: Harness, output: Captured) -> list[SyncdError]:
     """Return the errors of all methods during an outage, each called in its own pass.
 
@@ -106,4 +122,4 @@ def assert_helpful(findings: Iterable[Finding]) -> None:
             assert each.warning or each.exit_code, f"{each.what}: the failure has no exit code"
 
 
-__all__ = ["BRIEF_S", "assert_helpful", "assert_private", "assert_stops", "errors_in_outage", "expect_error"]
+__all__ = ["BRIEF_S", "assert_helpful", "assert_outage", "assert_private", "assert_stops", "expect_error"]
