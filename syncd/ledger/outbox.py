@@ -41,7 +41,7 @@ _ERASED = "DELETE FROM payloads WHERE activity_id IN (SELECT value FROM json_eac
 _FINISHED = """
     UPDATE posts SET finished_at = :now, members = (
         SELECT nullif(json_group_array(value), '[]') FROM json_each(members)
-        WHERE value NOT IN (SELECT value FROM json_each(:judged)))
+        WHERE value NOT IN (SELECT value FROM json_each(:recorded)))
     WHERE id = :id
 """
 _OVER, _NONSENSE = "<= :now", "> :nonsense"  # the back-off is over, or a wrong clock booked it
@@ -141,7 +141,7 @@ class Outbox(Writer):
     def record_verdicts(
         self,
         post_id: int,
-        judgements: Sequence[AttemptResult],
+        results: Sequence[AttemptResult],
         *,
         now: datetime,
         max_age: timedelta,
@@ -153,58 +153,58 @@ class Outbox(Writer):
         If one of them cannot be written, each is booked on its own, and that one without its text.
         """
         how: dict[str, Any] = {"now": now, "max_age": max_age, "random": random, "certain": certain}
-        judgements = [j if j.detail is None else j._replace(detail=fit(j.detail)) for j in judgements]
+        results = [each if each.detail is None else each._replace(detail=fit(each.detail)) for each in results]
         with self.transaction():
-            if all(judgement.detail is None for judgement in judgements):  # then every value can be written
-                died = self._judge(post_id, judgements, **how)
+            if all(result.detail is None for result in results):  # then every value can be written
+                died = self._record(post_id, results, **how)
             else:
-                died = self._judge_carefully(post_id, judgements, **how)
-            judged = json.dumps([judgement.activity_id for judgement in judgements])
-            self._db.execute(_FINISHED, {"id": post_id, "now": clock.text(now), "judged": judged})
-            self._note_silence({j.verdict for j in judgements}, now)
+                died = self._record_carefully(post_id, results, **how)
+            recorded = json.dumps([result.activity_id for result in results])
+            self._db.execute(_FINISHED, {"id": post_id, "now": clock.text(now), "recorded": recorded})
+            self._note_silence({each.verdict for each in results}, now)
         return died
 
-    def _judge_carefully(self, post_id: int, judgements: Sequence[AttemptResult], **how: Any) -> int:
+    def _record_carefully(self, post_id: int, results: Sequence[AttemptResult], **how: Any) -> int:
         try:
             with self._savepoint():
-                return self._judge(post_id, judgements, **how)
+                return self._record(post_id, results, **how)
         except UNWRITABLE:
-            return sum(self._judge_alone(post_id, judgement, **how) for judgement in judgements)
+            return sum(self._record_alone(post_id, result, **how) for result in results)
 
-    def _judge_alone(self, post_id: int, judgement: AttemptResult, **how: Any) -> int:
+    def _record_alone(self, post_id: int, result: AttemptResult, **how: Any) -> int:
         try:
             with self._savepoint():
-                return self._judge(post_id, [judgement], **how)
+                return self._record(post_id, [result], **how)
         except UNWRITABLE:
-            return self._judge(post_id, [judgement._replace(detail=UNWRITTEN)], **how)
+            return self._record(post_id, [result._replace(detail=UNWRITTEN)], **how)
 
-    def _judge(
+    def _record(
         self,
         post_id: int,
-        judgements: Sequence[AttemptResult],
+        results: Sequence[AttemptResult],
         *,
         now: datetime,
         max_age: timedelta,
         random: Callable[[], float],
         certain: bool,
     ) -> int:
-        delivered = [j for j in judgements if j.verdict in DELIVERIES]
+        delivered = [each for each in results if each.verdict in DELIVERIES]
         self._deliver(post_id, delivered)
-        others = {j.activity_id: j for j in judgements if j.verdict not in DELIVERIES}
+        others = {each.activity_id: each for each in results if each.verdict not in DELIVERIES}
         if others:
             self._land(post_id, list(others))
         died = 0
         for row_id, row in self._pending(list(others)) if others else ():
-            judgement = others[row_id]
+            result = others[row_id]
             after = transitions.after_verdict(
-                row, judgement.verdict, judgement.detail, now=now, max_age=max_age, random=random, certain=certain
+                row, result.verdict, result.detail, now=now, max_age=max_age, random=random, certain=certain
             )
             self._write(row_id, row, after, now)
             died += after.state is State.DEAD
-        told = [j for j in judgements if j.detail is not None or j.verdict not in DELIVERIES]
+        told = [each for each in results if each.detail is not None or each.verdict not in DELIVERIES]
         self._db.conn.executemany(
             "INSERT INTO past_attempts (activity_id, post_id, verdict, detail) VALUES (?, ?, ?, ?)",
-            [(j.activity_id, post_id, j.verdict.value, j.detail) for j in told],
+            [(each.activity_id, post_id, each.verdict.value, each.detail) for each in told],
         )
         return died
 
@@ -221,17 +221,17 @@ class Outbox(Writer):
             sql = "UPDATE recotap SET silent_since = :now WHERE silent_since IS NULL"
             self._db.execute(sql, {"now": clock.text(now)})
 
-    def _deliver(self, post_id: int, judgements: Sequence[AttemptResult]) -> None:
+    def _deliver(self, post_id: int, results: Sequence[AttemptResult]) -> None:
         """Book deliveries in bulk, one statement a verdict. `transitions.after_verdict` says the same of one row."""
         move(State.PENDING, State.DELIVERED, Cause.VERDICT)
         count = 0
-        for verdict in {j.verdict for j in judgements}:
-            ids = json.dumps([j.activity_id for j in judgements if j.verdict is verdict])
+        for verdict in {each.verdict for each in results}:
+            ids = json.dumps([each.activity_id for each in results if each.verdict is verdict])
             values = {"verdict": verdict.value, "post": post_id, "ids": ids}
             count += self._db.execute(_DELIVERED, values).rowcount
             self._db.execute(_ERASED, {"ids": ids})
-        if count != len(judgements):
-            raise IllegalMove(f"{len(judgements) - count} of {len(judgements)} delivered activities were not pending")
+        if count != len(results):
+            raise IllegalMove(f"{len(results) - count} of {len(results)} delivered activities were not pending")
 
     def _pending(self, ids: Sequence[int]) -> list[tuple[int, Row]]:
         sql = f"""
@@ -246,8 +246,8 @@ class Outbox(Writer):
             count = 0
             for post_id, members in posts:
                 ids = json.loads(members)
-                judgements = [AttemptResult(activity_id, Verdict.CRASHED) for activity_id in ids]
-                self.record_verdicts(post_id, judgements, now=now, max_age=timedelta.max, random=lambda: 0.0)
+                results = [AttemptResult(activity_id, Verdict.CRASHED) for activity_id in ids]
+                self.record_verdicts(post_id, results, now=now, max_age=timedelta.max, random=lambda: 0.0)
                 count += len(ids)
         return count
 

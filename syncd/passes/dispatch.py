@@ -328,13 +328,13 @@ class Push:
     def _book_all(self, job: _Job, verdict: Verdict, answer: BatchResult) -> None:
         self._book(job, [AttemptResult(activity.id, verdict, answer.detail) for activity in job.activities])
 
-    def _book(self, job: _Job, judgements: Sequence[AttemptResult]) -> None:
-        certain = not any(MEANINGS[judgement.verdict].fault for judgement in judgements) or self._certain()
+    def _book(self, job: _Job, results: Sequence[AttemptResult]) -> None:
+        certain = not any(MEANINGS[result.verdict].fault for result in results) or self._certain()
         self.totals.died += self._ledger.record_verdicts(
-            job.post_id, judgements, now=self._now(), max_age=self._max_age, random=self._random.random,
+            job.post_id, results, now=self._now(), max_age=self._max_age, random=self._random.random,
             certain=certain,
         )  # fmt: skip
-        self.totals.verdicts.update(judgement.verdict for judgement in judgements)
+        self.totals.verdicts.update(result.verdict for result in results)
 
 
 def _halves(activities: tuple[Claimed, ...]) -> tuple[tuple[Claimed, ...], tuple[Claimed, ...]]:
@@ -347,13 +347,13 @@ def _of_item(activity: Claimed, verdicts: Mapping[str, ItemResult]) -> AttemptRe
 
     Its fate is unknown if the response does not name it. A duplicate is ours if an earlier attempt may have stored it.
     """
-    judged = verdicts.get(activity.external_activity_id)
-    if judged is None:
+    item = verdicts.get(activity.external_activity_id)
+    if item is None:
         return AttemptResult(activity.id, Verdict.UNANSWERED, "the answer does not name it")
-    verdict = judged.verdict
+    verdict = item.verdict
     if verdict is Verdict.DUPLICATE and not activity.unknown:
         verdict = Verdict.FOREIGN_DUPLICATE
-    return AttemptResult(activity.id, verdict, None if judged.detail is None else _told(judged.detail, activity))
+    return AttemptResult(activity.id, verdict, None if item.detail is None else _told(item.detail, activity))
 
 
 def _told(text: str, activity: Claimed) -> str:
