@@ -90,7 +90,7 @@ class Drop:
     # -- by the engine ------------------------------------------------------------------
 
     def sync(self, *, killed_at: int = 0, minutes: float = 5) -> PassResult | None:
-        """Make one pass, `minutes` after the last; None when it was killed."""
+        """Make one pass, `minutes` after the last one. Returns None if it was killed."""
         self.later(minutes=minutes)
         source = Source("files", self.config, Jsonl)
         try:
@@ -135,7 +135,7 @@ class Drop:
         return Jsonl(self.config, context)
 
     def read(self, stream: str = "calls", connector: Jsonl | None = None, **window: datetime) -> dict[str, Any]:
-        """Return what a window holds: id to record."""
+        """Return the records of a window by id."""
         since, until = window.get("since", self.config.start), window.get("until")
         pages = (connector or self.connect()).fetch(stream, Window(since, until, lambda refs: {r.crm_id for r in refs}))
         return {record.ref.crm_id: record for page in pages for record in page.records}
@@ -150,7 +150,7 @@ class Drop:
         return dict(self.sql("SELECT crm_id, state FROM activities"))
 
     def details(self) -> dict[str, str]:
-        """Return what the dead rows say: id to detail."""
+        """Return the details of the dead rows by id."""
         return dict(self.sql("SELECT crm_id, detail FROM activities WHERE state = 'dead'"))
 
     def explain(self, crm_id: str) -> dict[str, Any]:
@@ -164,12 +164,12 @@ class Drop:
 
     @property
     def waiting(self) -> list[str]:
-        """Name what stands in the folder."""
+        """Return the names in the folder."""
         return sorted(path.name for path in self.path.iterdir() if path.is_file())
 
     @property
     def done(self) -> list[str]:
-        """Name what was moved aside, as it was dropped."""
+        """Return the names under which the files moved aside were dropped."""
         found = (path.name for path in self.config.done_path.glob("[0-9]*"))
         return sorted(name.split("-", 2)[2] for name in found)
 

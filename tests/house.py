@@ -70,7 +70,7 @@ def read(root: Path, *packages: str) -> list[Module]:
 
 
 def definitions(modules: Iterable[Module]) -> list[Definition]:
-    """List modules, classes and functions, nested ones too; empty modules are left out."""
+    """List modules, classes and functions, nested ones too. Empty modules are left out."""
     return [each for module in modules if module.tree.body for each in _inside(module, module.tree, "", public=True)]
 
 
@@ -148,7 +148,7 @@ def first_sentences(found: Iterable[Definition]) -> dict[Definition, str]:
 
 
 def first_sentence(text: str) -> str:
-    """Cut `text` after its first sentence; one line without a full stop is one."""
+    """Cut `text` after its first sentence. A line without a full stop is one."""
     paragraph = " ".join(text.strip().split("\n\n")[0].split())
     return re.split(r"(?<=[.!?])\s", paragraph, maxsplit=1)[0]
 
@@ -164,7 +164,7 @@ def has_semicolon(sentence: str) -> bool:
 
 
 def has_free_what(sentence: str) -> bool:
-    """Tell whether "what" stands for a noun, as in "what the CRM says"; a question may have it."""
+    """Tell whether "what" stands for a noun, as in "what the CRM says". A question may have it."""
     return not sentence.endswith("?") and bool(re.search(r"(?i)\bwhat\b", without_quotes(sentence)))
 
 
@@ -287,7 +287,7 @@ def import_table(root: Path) -> dict[str, Any]:
 
 
 def climbing(rooms: Graph, table: Mapping[str, Any]) -> list[str]:
-    """List the arrows that the import table does not allow; a part without a row may import all of syncd."""
+    """List the arrows that the import table does not allow. A part without a row may import all of syncd."""
     for_connectors = {part.removeprefix("syncd.").split(".")[0] for part in table["FOR_CONNECTORS"]}
     bad = []
     for name, imported in rooms.items():

@@ -62,7 +62,7 @@ def reading(
     detail: str | None = None,
     **more: Any,
 ) -> Reading:
-    """Return what a look at record `crm_id` says; `more` goes into its payload."""
+    """Return the reading of record `crm_id`. `more` goes into its payload."""
     crm_id = str(crm_id)
     return Reading(
         crm_id=crm_id, modified_at=modified_at, external_activity_id=f"{source}-{kind}-{crm_id}", kind=kind,
@@ -78,12 +78,12 @@ def book(ledger: Ledger, *readings: Reading, now: datetime = NOW, stream: str = 
 
 
 def due(ledger: Ledger, *, now: datetime = NOW, first_post: int | None = None, limit: int = 50) -> list[Due]:
-    """Return what a pass that begins now would send next."""
+    """Return the activities that a pass would send next if it began now."""
     return ledger.due(limit, first_post=ledger.first_post() if first_post is None else first_post, now=now)
 
 
 def due_names(ledger: Ledger, **when: Any) -> list[str]:
-    """Return the CRM's ids of what `due` returns."""
+    """Return the CRM's ids of the activities of `due`."""
     return crm_ids(ledger, due(ledger, **when))
 
 
@@ -102,7 +102,7 @@ def send(
     max_age: timedelta = WEEK,
     **more: Any,
 ) -> list[str]:
-    """Send what is due in one POST that meets one verdict; return the CRM's ids of what was sent."""
+    """Send the due activities in one POST that gets one verdict. Returns the CRM's ids of those sent."""
     claim = ledger.intend(due(ledger, now=now, **more), now=now)
     judgements = [AttemptResult(each.id, verdict, detail) for each in claim.activities]
     ledger.record_verdicts(claim.post_id, judgements, now=now, max_age=max_age, random=half)
@@ -116,7 +116,7 @@ def names(activities: Any) -> list[str]:
 
 @contextmanager
 def stranger(ledger: Ledger | Path) -> Iterator[sqlite3.Connection]:
-    """Open the file as another process would: only what is committed is seen."""
+    """Open the file as another process would, which sees only commits."""
     connection = sqlite3.connect(ledger if isinstance(ledger, Path) else ledger.handle.path, isolation_level=None)
     connection.row_factory = sqlite3.Row
     try:
@@ -126,7 +126,7 @@ def stranger(ledger: Ledger | Path) -> Iterator[sqlite3.Connection]:
 
 
 def ask(ledger: Ledger | Path, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-    """Return what a stranger's query yields."""
+    """Return the rows of a stranger's query."""
     with stranger(ledger) as db:
         return [tuple(row) for row in db.execute(sql, values)]
 
@@ -145,7 +145,7 @@ def reports(ledger: Ledger) -> Reports:
 
 
 def attempts(ledger: Ledger | Path, crm_id: str | int = "1") -> list[str | None]:
-    """Return the verdicts of an activity's attempts, oldest first; None for one that is open."""
+    """Return the verdicts of an activity's attempts, oldest first. An open one is None."""
     sql = """
         SELECT attempts.verdict FROM attempts JOIN activities ON activities.id = activity_id
         WHERE crm_id = ? ORDER BY post_id

@@ -15,7 +15,7 @@ from tests.world import OWN, THEIRS, World
 
 
 class OrgWorld(World):
-    """The configuration holds the org's source; HubSpot's too, `with_hubspot`."""
+    """The configuration holds the org's source, and HubSpot's too if `with_hubspot`."""
 
     def __init__(
         self, path: Path, *, with_hubspot: bool = False, org: dict[str, Any] | None = None, **how: Any
@@ -45,7 +45,7 @@ class OrgWorld(World):
         return super().now() + timedelta(seconds=self.ahead_s)
 
     def later(self, **delta: float) -> None:
-        """Move the one clock; in `real_time` other processes must be told how far it is `ahead_s`."""
+        """Move the one clock. In `real_time` other processes must be told how far it is `ahead_s`."""
         if self._real_time:
             self.box.clock.advance(timedelta(**delta).total_seconds())
         else:
@@ -83,7 +83,7 @@ class OrgWorld(World):
         self, *, others: Sequence[str] = (), ago: timedelta = timedelta(hours=1), late_by: float = 0.0,
         happened: datetime | None = None, **fields: Any,
     ) -> str:  # fmt: skip
-        """Put a finished call, an hour ago, that lacks nothing; `others` are its contacts beside Who.
+        """Put a finished call, an hour ago, that lacks nothing. `others` are its contacts beside Who.
 
         It is modified `ago`; it `happened`, and was created, then too, unless told when.
         """
@@ -102,7 +102,7 @@ class OrgWorld(World):
         self, *, to: Sequence[str] | None = None, ago: timedelta = timedelta(hours=5), late_by: float = 0.0,
         happened: datetime | None = None, **fields: Any,
     ) -> str:  # fmt: skip
-        """Put a sent email, five hours ago, that lacks nothing; it is modified `ago`, see `task`."""
+        """Put a sent email, five hours ago, that lacks nothing. It is modified `ago`, see `task`."""
         at = self.now() - ago
         values = {
             "Subject": "Your quote", "Status": "3", "Incoming": False, "FromId": self.rep,

@@ -109,6 +109,6 @@ class Shared(Drop):
 
 
 def named(outcome: PassResult, what: str) -> int:
-    """Count the errors that name something; each has a remedy."""
+    """Count the errors that name something. Each has a remedy."""
     assert all(error.hint for error in outcome.errors)
     return sum(error.message.count(what) for error in outcome.errors)

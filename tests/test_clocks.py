@@ -36,14 +36,14 @@ def org(tmp_path: Path) -> Iterator[OrgWorld]:
 
 
 def own_clock(world: World, server: Any, ahead: timedelta) -> Callable[[], datetime]:
-    """Give one server a clock that is `ahead` of the local one, its timestamps included; return it."""
+    """Give one server a clock that is `ahead` of the local one, its timestamps included. Returns the server."""
     server.clock = Clock(world.now)
     server.clock.offset_s = ahead.total_seconds()
     return lambda: world.now() + ahead
 
 
 def set_local_clock(world: World, by: timedelta) -> None:
-    """Set the local clock; the servers' clocks go on."""
+    """Set the local clock. The servers' clocks go on."""
     world.configure("sources.hubspot", start=datetime(2024, 1, 1, tzinfo=UTC))  # it may not lie in the future
     world.at += by
     world.box.clock.offset_s -= by.total_seconds()
@@ -406,7 +406,7 @@ def test_13_whoever_looks_hears_that_no_server_confirms_the_clock(world: World, 
 
 
 def looked(world: World, crm_id: str, capsys: pytest.CaptureFixture) -> list[str]:
-    """Return what `status`, `explain` and the probe of freshness say."""
+    """Return the answers of `status`, `explain` and the probe of freshness."""
     console = Console(width=400)
     with LedgerHandle(world.config().ledger.path).reports() as glance:
         render.status(glance.status(version="1", now=world.now()), console)

@@ -21,7 +21,7 @@ COMMANDS = [
 
 
 def run(*arguments: object) -> str:
-    """Run a command in this process; return its exit code and all that it says."""
+    """Run a command in this process. Returns its exit code and its output."""
     said = io.StringIO()
     sys.argv = ["syncd", *map(str, arguments)]
     code: object = 0

@@ -1,4 +1,4 @@
-"""The command line as its user meets it: results, logs, exit codes, and what no command may do."""
+"""The command line as its user meets it: results, logs, exit codes and prohibitions."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""One pass's sending: which batch goes next, and what its answer means for the rest of the pass."""
+"""Test the sending of one pass: the next batch, and the effect of its answer on the rest of the pass."""
 
 import itertools
 import json
@@ -1071,7 +1071,7 @@ class TestStandIn:
             yield desk
 
     def book(self, desk, count):
-        """Book what the stand-in's validation takes."""
+        """Book activities that the stand-in's validation accepts."""
         names = [f"a-{number:04}" for number in range(count)]
         more = {"occurredAt": "2026-03-01T09:00:00Z", "domain": "amber-bolts.example", "ownerEmail": "ada@lf.example"}
         readings = [replace(_reading(name, **more), crm_id=name) for name in names]
@@ -1228,7 +1228,7 @@ def test_through_weeks_of_bad_days_and_crashes_each_activity_is_delivered_once_o
 
 
 def _crash(desk: SendingFixture, random: Random) -> None:
-    """Throw a pass away with POSTs under way, as a kill would; Recotap may have got them or not."""
+    """Throw a pass away with POSTs in flight, as a kill would. Recotap may have received them or not."""
     push = desk.push()
     push.pump()
     for _ in range(random.randrange(4)):

@@ -1,4 +1,4 @@
-"""Each kind of external input has one way in: no other module calls what it guards."""
+"""Each kind of external input has one way in: no other module calls the guarded functions."""
 
 import ast
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ GUARDED = {
 
 @cache
 def calls(module: str) -> tuple[str, ...]:
-    """List what a module calls, as `name`, `module.name` and `.method`."""
+    """List the calls of a module, as `name`, `module.name` and `.method`."""
     return tuple(_calls(module))
 
 

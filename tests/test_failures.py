@@ -1,4 +1,4 @@
-"""What the daemon remembers of sources that fail, and of refused keys."""
+"""The daemon's memory of failed sources and refused keys."""
 
 from syncd.daemon.failures import Failures
 from syncd.errors import ConfigError, Unauthorized, Unavailable

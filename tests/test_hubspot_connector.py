@@ -104,7 +104,7 @@ class Rig:
         return crm_id
 
     def calls(self, connector: HubSpot | None = None) -> dict[str, Any]:
-        """Read all calls in a pass of their own and say what they mean, by id."""
+        """Read all calls in a pass of their own, and return their drafts by id."""
         connector = connector or self.connect()
         return drafts(connector, "calls", connector.fetch("calls", window()))
 
@@ -647,7 +647,7 @@ def test_what_an_answer_says_is_not_there_is_absent(rig, entry):
 
 
 def refuse(rig: Rig, *bad: str, match: str = "/batch/read") -> None:
-    """Have every request that names one of the ids refused, as HubSpot does with what it cannot read."""
+    """Refuse every request that names one of the ids, as HubSpot refuses ids that it cannot read."""
     portal: Any = rig.portal
     answer = portal.answer
 

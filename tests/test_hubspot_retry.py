@@ -1,4 +1,4 @@
-"""What each answer of HubSpot's leads to: the table of refusals, limits and outages, and the pace."""
+"""The decision about each answer of HubSpot's: refusals, limits, outages and the pace."""
 
 import json
 from datetime import UTC, datetime

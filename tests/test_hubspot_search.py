@@ -30,7 +30,7 @@ START = 1_772_000_000_000
 
 @dataclass
 class Index:
-    """Search as HubSpot does it: sorted by what is indexed, showing what is stored, ties in any order."""
+    """Search as HubSpot does: sorted by the indexed values, showing the stored ones, ties in any order."""
 
     seed: int = 0
     indexed: dict[int, int] = field(default_factory=dict)  # id -> ms that filters and sorts go by
@@ -178,7 +178,7 @@ TIMES = st.lists(st.integers(0, 30), max_size=60)
 @settings(max_examples=200, deadline=None)
 @given(times=TIMES, limit=st.integers(1, 12), seed=st.integers(0, 9), data=st.data())
 def test_nothing_that_stands_still_is_missed_whatever_moves(times, limit, seed, data):
-    """Every record that keeps its place is read exactly once; those edited while we read may come later."""
+    """Every record that keeps its place is read exactly once. Records edited meanwhile may come later."""
     index = Index(seed)
     for number, at in enumerate(times):
         index.put(number + 1, START + at)
@@ -229,7 +229,7 @@ def test_many_known_refs_make_a_page_too():
 
 
 def test_a_group_never_holds_what_is_newer_than_what_is_not_yet_read():
-    """An edited row shows up early with a late time: as a watermark it would pass what comes after."""
+    """An edited row shows up early with a late time, which would pass later rows as a watermark."""
     groups = list(gather(steps_of(([1, 90, 2], 2), ([3, 4], 4), ([5], 91)), all_of, group=2))
     assert [ids_of(group)[1] for group in groups] == [[1, 2], [3, 4], [5, 90]]
 

@@ -1,4 +1,4 @@
-"""The folder: what is read and what is left alone, how files move aside, and what the operator is told of them."""
+"""The folder: which files are read, how they move aside, and the operator's messages about them."""
 
 import errno
 import os
@@ -33,7 +33,7 @@ def store(drop: Drop) -> PassStore:
 
 
 def whole_pass(drop: Drop, store: PassStore, *, minutes: float = 5) -> dict[str, Any]:
-    """Read both streams; what was put is kept."""
+    """Read both streams, and keep the connector's store."""
     drop.later(minutes=minutes)
     connector = drop.connect(store)
     connector.identity()
@@ -351,7 +351,7 @@ def test_a_done_file_that_cannot_be_read_holds_up_no_other_and_is_read_when_it_c
 def test_a_done_file_that_can_be_neither_read_nor_renamed_ends_the_window_before_it(
     drop: Drop, store: PassStore, unreadable: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The watermark must not go past it: what was read before goes out, what is after it waits."""
+    """The watermark must not pass it: earlier lines are sent, later ones wait."""
     for number in range(3):
         drop.file(f"{number}.jsonl", call(f"c{number}"))
         whole_pass(drop, store)

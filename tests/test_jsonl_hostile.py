@@ -40,7 +40,7 @@ def shared(tmp_path: Path) -> Iterator[Shared]:
 
 
 def plant_all(shared: Shared, folder: Path, *names: str) -> list[str]:
-    """Plant each kind under each name, with the kind in front of its suffix; return the names."""
+    """Plant each kind under each name, with the kind in front of its suffix. Returns the names."""
     planted = []
     for name in names:
         for kind in LINKS + OTHERS:

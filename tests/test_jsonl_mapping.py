@@ -1,4 +1,4 @@
-"""What a line of a file means: golden pairs of invented people, and what a field may hold."""
+"""The meaning of a file's line: golden pairs of invented people, and the values of fields."""
 
 from datetime import UTC, datetime
 from typing import Any

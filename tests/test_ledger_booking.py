@@ -1,4 +1,4 @@
-"""What is read is booked: rows, payloads, counter and watermark together, or none of them."""
+"""Book a page: rows, payloads, counter and watermark together, or none of them."""
 
 import json
 from datetime import timedelta

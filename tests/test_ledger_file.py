@@ -52,7 +52,7 @@ def held(path, command="sync"):
 
 
 def refused(path, opening=opened):
-    """Return the error of opening what cannot be a ledger."""
+    """Return the error of opening a file that cannot be a ledger."""
     with pytest.raises(LedgerError) as caught, opening(path):
         pass
     assert str(path) in caught.value.message
@@ -265,7 +265,7 @@ class TestNotALedger:
 
 
 def run(script, *arguments, **more):
-    """Run a few lines of Python in a process of their own; return what they print."""
+    """Run a few lines of Python in a process of their own. Returns their output."""
     lines = script.strip("\n").splitlines()
     indent = len(lines[0]) - len(lines[0].lstrip())
     code = "\n".join(line[indent:] for line in lines)
@@ -380,7 +380,7 @@ class TestFullDisk:
                 assert "make room" in error.hint
 
     def test_it_can_be_held_there_only_without_a_name(self, disk):
-        """What `sync` then says is that the disk is full, not that the lock failed."""
+        """`sync` then reports that the disk is full, not that the lock failed."""
         fill(disk)
         path = disk / "ledger.db"
         with held(path, "sync"), pytest.raises(LedgerHeld, match="held by another syncd"), held(path, "sync"):

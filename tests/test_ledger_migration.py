@@ -65,7 +65,7 @@ def path(tmp_path):
 
 
 def contents(path):
-    """Return every row of the tables; of posts without their members."""
+    """Return every row of the tables, of posts without their members."""
     found = {table: ask(path, f"SELECT * FROM {table} ORDER BY 1, 2") for table in TABLES}
     return found | {"posts": [columns[:3] for columns in found["posts"]]}
 

@@ -1,4 +1,4 @@
-"""What may stand where the ledger is expected, its lock and its log: nothing foreign is used or changed."""
+"""Foreign files in the place of the ledger, its lock or its log are neither used nor changed."""
 
 import errno
 import os

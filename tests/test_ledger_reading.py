@@ -1,4 +1,4 @@
-"""What the ledger tells: status and explain exactly as the contract says, ids found, and what `retry` makes due."""
+"""Read the ledger: status and explain exactly as the contract says, ids found, and `retry`."""
 
 import json
 from itertools import product

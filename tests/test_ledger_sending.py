@@ -1,4 +1,4 @@
-"""What is due goes out oldest first, its intent committed before, its verdicts after; no payload stays behind."""
+"""Due activities are sent oldest first. The intent is committed before, the verdicts after, and no payload stays."""
 
 import json
 import signal
@@ -236,7 +236,7 @@ class TestIntend:
         assert ledger.intend(due(ledger), now=NOW).activities[0].unknown
 
     def test_a_batch_sent_again_in_the_same_pass_knows_what_became_of_it_before(self, ledger):
-        """What `due` told is old by then: it says nothing of the first attempt."""
+        """The result of `due` is old by then, and lacks the first attempt."""
         book(ledger, look(1))
         batch = due(ledger)
         judge(ledger, ledger.intend(batch, now=NOW), Verdict.UNANSWERED)
@@ -541,7 +541,7 @@ class TestPasses:
 
 
 class TestSilence:
-    """Since when Recotap has taken nothing: what `health` judges by."""
+    """`health` judges by the time since which Recotap has taken nothing."""
 
     def test_it_begins_with_the_first_post_that_brings_no_word_and_ends_with_the_next_that_does(self, ledger):
         book(ledger, look(1), look(2))

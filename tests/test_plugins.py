@@ -23,7 +23,7 @@ CALL = {
 
 @pytest.fixture
 def first_connector() -> str:
-    """The connector that connectors/README.md shows, word for word: it is what a stranger copies."""
+    """Return the connector that connectors/README.md shows, word for word, as a stranger copies it."""
     blocks = re.findall(r"(?ms)^```python\n(.*?)^```", (ROOT / "connectors" / "README.md").read_text(encoding="utf-8"))
     return str(next(block for block in blocks if "class MyCrm" in block))
 

@@ -1,4 +1,4 @@
-"""What a person reads is escaped, wherever it came from."""
+"""Escape all text for people, wherever it comes from."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""The repository itself: who may import what, and that files which must agree do."""
+"""The repository itself: the table of imports, and files that must agree."""
 
 import ast
 import re
@@ -88,7 +88,7 @@ MODULES = modules("syncd", "connectors")
 
 @cache
 def imports(file: Path) -> tuple[str, ...]:
-    """List what a file imports anywhere in it, types included; of syncd down to the module or name."""
+    """List the imports of a file, types included, those of syncd down to the module or name."""
     return tuple(_imports(file))
 
 
@@ -138,7 +138,7 @@ def test_the_table_of_imports_names_every_part():
 
 
 def test_the_table_of_imports_has_no_cycle():
-    """Each part comes after every part that it may import; the ground floor is one part here."""
+    """Each part comes after every part that it may import. The ground floor is one part here."""
     seen = set(GROUND.split())
     for part, allowed in list(MAY_IMPORT.items())[len(seen) :]:
         assert set(allowed.split()) - {"__version__"} <= seen, part
@@ -229,7 +229,7 @@ def test_what_is_commented_in_the_example_is_the_default(tmp_path, monkeypatch):
 
 
 def test_what_a_commented_table_shows_is_the_default_too():
-    """But for what a source cannot do without; its example stands there."""
+    """The keys that a source needs show an example instead."""
     asked_for = {"connector", "start", "login_url", "client_id", "client_secret", "path"}
     for name, table in tomllib.loads(uncommented())["sources"].items():
         model = load_connector(BUILT_IN[table["connector"]]).Config
@@ -248,7 +248,7 @@ def test_every_document_names_the_number_of_lines_that_the_example_marks():
 
 
 def test_the_cron_line_starts_syncd_and_logs_what_it_says_whoever_runs_it(tmp_path):
-    """Stand-ins take the place of /opt/syncd and logger; sh is the shell that cron uses."""
+    """Stand-ins take the place of /opt/syncd and logger. cron uses the shell sh."""
     line = re.search(
         r"(?m)^\*/5 \* \* \* \*  syncd  (.*)$", (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
     )
@@ -325,7 +325,7 @@ def test_ci_runs_the_very_command_of_the_readme():
 
 
 def test_the_top_level_is_the_missions():
-    """What git does not know yet counts too; what it ignores does not."""
+    """Files that git does not know yet count too, unless it ignores them."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT, capture_output=True, text=True, check=True,

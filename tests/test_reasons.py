@@ -1,4 +1,4 @@
-"""Every reason is one line of one enum; documents, commands, rules and SQL take it from there."""
+"""Every reason is one line of one enum. Documents, commands, rules and SQL take it from there."""
 
 import re
 from datetime import UTC, datetime, timedelta

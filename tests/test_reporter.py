@@ -1,4 +1,4 @@
-"""What systemd hears of the daemon, and when the watchdog is fed."""
+"""The daemon's reports to systemd, and the feeding of the watchdog."""
 
 import io
 import json

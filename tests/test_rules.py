@@ -767,7 +767,7 @@ def test_an_assessment_says_nothing_personal_by_its_repr() -> None:
 
 
 def test_a_typical_call_is_assessed_in_well_under_a_millisecond() -> None:
-    """About 20 µs warm; the bound is generous because a test machine may be busy."""
+    """It takes about 20 µs warm. The bound is generous because a test machine may be busy."""
     side = OurSide.of(RULES, (JANE, LEFT))
     best = min(_cost(side) for _ in range(5))
     assert best < 200e-6

@@ -131,7 +131,7 @@ def test_client_credentials_open_a_session_and_a_query_is_answered(rig, box):
 
 @pytest.fixture
 def jwt_settings(box, monkeypatch) -> dict[str, Any]:
-    """What signs in by JWT; the app of the box holds the key's other half."""
+    """Return the keys that sign in by JWT. The app of the box holds the key's other half."""
     private = PRIVATE.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

@@ -25,7 +25,7 @@ SESSION = {"session_id": "env:SESSION", "instance_url": "https://127.0.0.1:8443"
 
 
 def wrong(**table: Any) -> dict[str, str]:
-    """Return what is said, by key, of a table that is wrong."""
+    """Return the messages about an invalid table, by key."""
     with pytest.raises(ValidationError) as raised:
         SalesforceConfig(**{**BASE, **table})
     return {".".join(map(str, error["loc"])): error["msg"] for error in raised.value.errors()}
@@ -102,7 +102,7 @@ def test_every_mistake_is_reported_at_once():
 
 
 def test_syncd_says_them_all_and_reads_on():
-    """As `syncd check` shows them: no value in them, and what is right can be checked further."""
+    """As `syncd check` shows them: without values, and valid keys can be checked further."""
     reading = RawConfig({}, NOW)
     table = {**BASE, "login_url": "http://northmill.example", "client_id": "s3cret", "password": "hunter2"}
     config = mistakes.read_model(reading, ("sources", "crm"), SalesforceConfig, table)

@@ -1,4 +1,4 @@
-"""Salesforce's mapping: golden pairs of hand-written rows with invented people; no task of a real org was to be had."""
+"""Salesforce's mapping: golden pairs of hand-written rows with invented people. No task of a real org was available."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -180,7 +180,7 @@ def test_the_completion_counts_within_a_day_of_the_due_date_in_the_zone(zone: st
 def test_a_call_that_was_logged_later_is_at_noon_of_its_day(
     zone: str, day: str, noon: str, completed: str | None
 ) -> None:
-    """Also without any completion; the duration is not taken from noon."""
+    """The same holds without any completion. The duration is not taken from noon."""
     draft = call(zone=zone, ActivityDate=day, CompletedDateTime=completed, CallDurationInSeconds=600)
     assert draft.occurred_at.isoformat() == noon
 
@@ -438,7 +438,7 @@ OTHER = Company("001x0000001a2BdAAI", "Cinder Kilns", ("cinder-kilns.com",))
 
 
 class Org:
-    """What is asked of Salesforce for people, out of memory: Client and Org in one."""
+    """Answer requests for people from memory: Client and Org in one."""
 
     def __init__(self, *rows: dict[str, Any]) -> None:
         self.rows_by_id = {row["Id"]: row for row in rows}
@@ -458,7 +458,7 @@ class Org:
         raise AssertionError("nothing was too slow")
 
     def rows(self, queries: Sequence[str], **_how: Any) -> list[Any]:
-        """Return what queries by ids of tasks name."""
+        """Return the rows that queries by ids of tasks name."""
         return [row for query in queries if "FROM Task WHERE" in query
                 for crm_id, row in self.rows_by_id.items() if crm_id in query]  # fmt: skip
 
@@ -467,7 +467,7 @@ class Org:
 
 
 def related(org: Org, row: dict[str, Any]) -> Any:
-    """Return what is found out beside a row."""
+    """Return the related rows of a row."""
     finder = Related(org, org, SCHEMA, linkedin_field="")  # type: ignore[arg-type]
     of = finder.of_emails if "Incoming" in row else finder.of_tasks
     (found,) = of([(Ref(str(row["Id"]), MODIFIED), row)])

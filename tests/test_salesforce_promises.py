@@ -565,7 +565,7 @@ def test_people_that_are_too_much_at_once_are_asked_for_in_halves_and_hold_nothi
     [("hang", {"match_query": "TaskWhoRelation", "seconds": 30}), ("sf_locator", {"match": "/query/01g"})],
 )
 def test_a_hiccup_beside_a_row_strips_no_call_of_its_people(orgs: OrgWorld, fault: str, where: dict[str, Any]) -> None:
-    """What is sent without them cannot be mended: better none than half of it."""
+    """A call sent without them cannot be corrected, so it is not sent."""
     orgs.configure("sources.salesforce", timeout="0.3s")
     orgs.org.set(page_size=5)
     people = [orgs.contact_of(f"guest{n}.aldermoor") for n in range(9)]

@@ -44,7 +44,7 @@ class Row(dict[str, Any]):
 
 @dataclass
 class Org:
-    """Queries answered as Salesforce does: a query fixes which rows, and their order; a page shows them as they are."""
+    """Answer queries as Salesforce does: a query fixes the rows and their order. A page shows their present values."""
 
     page: int = 3
     live: bool = True  # pages show rows as they are then; otherwise as of the query
@@ -107,13 +107,13 @@ def ids_of(reads: Iterator[Read] | list[Read]) -> list[int]:
 
 
 def collect(reads: Iterator[Read], into: list[Read]) -> None:
-    """Gather what is read; of a list that fails to the end, extend() would keep nothing."""
+    """Gather the pages read. If a read fails, extend() would keep none of them."""
     for found in reads:
         into.append(found)  # noqa: PERF402
 
 
 def filled(count: int, *, each: int = 1, **how: Any) -> Org:
-    """Make an org with `each` rows a second; ids rise with time."""
+    """Make an org with `each` rows a second. Ids rise with time."""
     org = Org(**how)
     for number in range(count):
         org.put(number, second=number // each)
@@ -149,7 +149,7 @@ def test_ends_are_whole_seconds_as_stamps_are() -> None:
 
 
 def test_a_window_that_ends_before_it_begins_is_not_asked_for() -> None:
-    """A clock was set back; the engine still hears how far it has read."""
+    """A clock was set back. The engine still hears how far it has read."""
     org = filled(10)
     assert list(org.read(6, 5)) == [Read((), at(5), last=True)]
     assert org.requests == 0

@@ -1,4 +1,4 @@
-"""What each answer of Salesforce's leads to: the table of refusals, limits, moods and outages."""
+"""The decision about each answer of Salesforce's: refusals, limits, moods and outages."""
 
 import json
 from datetime import UTC, datetime, timedelta

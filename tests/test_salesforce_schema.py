@@ -1,4 +1,4 @@
-"""What an org has, read from describes of the shape that Salesforce gives them."""
+"""Read an org's schema from describes of Salesforce's shape."""
 
 import json
 from collections.abc import Iterable
@@ -33,7 +33,7 @@ FEATURES = {
 
 
 def described(*, custom: Iterable[tuple[str, str]] = (), **settings: Any) -> dict[str, Any]:
-    """Describe what is wanted, as an invented org does."""
+    """Describe the wanted objects, as an invented org does."""
     org = Salesforce(seed=1, **settings)
     for object_type, name in custom:
         org.field(object_type, name)
@@ -179,7 +179,7 @@ def test_an_object_that_cannot_be_queried_is_none() -> None:
 
 
 def test_a_child_relationship_counts_only_where_its_parent_has_it() -> None:
-    """Account and Case have EmailMessages too; whose children they are is asked of the parent."""
+    """Account and Case have EmailMessages too. The parent says whose children they are."""
     bare = {**WHOLE[EMAIL], "childRelationships": [{"relationshipName": None}, {"relationshipName": "Attachments"}]}
     assert Schema.of({**WHOLE, EMAIL: bare}).child(EMAIL) is None
     assert Schema.of(WHOLE).child(TASK) is None

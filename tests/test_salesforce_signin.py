@@ -1,4 +1,4 @@
-"""Signing in to Salesforce: what is asked, what a session is, and what each of OAuth's refusals leads to."""
+"""Sign in to Salesforce: requests, sessions, and the effect of each of OAuth's refusals."""
 
 import json
 from datetime import UTC, datetime, timedelta

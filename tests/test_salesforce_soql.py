@@ -1,4 +1,4 @@
-"""Every SOQL text that Salesforce is sent: checked by a parser of npm's, and against what orgs are described as.
+"""Check every SOQL text sent to Salesforce by a parser of npm's, and against described orgs.
 
 The parser knows the grammar and no org; what it makes of a text is compared with the describes that the text was made
 from. It is a development tool: `npm ci --prefix tests/soql` installs it. Without it these tests are skipped; where the
@@ -85,7 +85,7 @@ def without(describes: Describes, object_type: str, field: str | None = None) ->
 
 
 def _unrelated(described: Any, object_type: str) -> Any:
-    """Forget what leads to an object that is not seen."""
+    """Remove all references to an object that the user does not see."""
     fields = [{**row, "referenceTo": [each for each in row["referenceTo"] if each != object_type]}
               for row in described["fields"]]  # fmt: skip
     children = [each for each in described["childRelationships"] if each["childSObject"] != object_type]
@@ -116,7 +116,7 @@ def orgs() -> dict[str, Describes]:
 
 
 def selects(schema: Schema, *, custom: bool) -> Iterator[tuple[str, Select]]:
-    """Yield what is read of an org, as far as it can be."""
+    """Yield the queries of an org by name, with the fields that it has."""
     occurred_at, linkedin = (OCCURRED_AT, LINKEDIN) if custom else ("", "")
     if not schema.lacking(TASK):
         seen = occurred_at if schema.has(TASK, occurred_at) else ""
@@ -203,7 +203,7 @@ def missing(reason: str) -> None:
 
 
 def parse(asked: Iterable[str]) -> list[dict[str, Any]]:
-    """Return what the parser makes of each text; skip the test, or in CI fail it, where there is no parser."""
+    """Parse each text. Without a parser the test is skipped, and fails in CI."""
     node = shutil.which("node")
     if node is None:
         missing("node is missing")
@@ -235,7 +235,7 @@ WRONG = {
 
 @pytest.fixture(scope="module")
 def trees(sent: list[str]) -> dict[str, dict[str, Any]]:
-    """What the parser makes of every text; one start of node for all."""
+    """Parse every text in one start of node."""
     every = list(dict.fromkeys([*(text.soql for text in texts()), *sent, *WRONG.values()]))
     return dict(zip(every, parse(every), strict=True))
 
@@ -359,7 +359,7 @@ WHICH = {
 
 
 def of(kind: str) -> list[tuple[Text, str, list[Any]]]:
-    """Return the texts of a kind, each with its stream and the condition that shuts out what is deleted."""
+    """Return the texts of a kind, each with its stream and the condition that shuts out deleted rows."""
     return [
         (text, text.what.partition(":")[0], [] if text.org.endswith("IsDeleted hidden")
          and text.org.split(".")[0] == (text.select.object_type if text.select else "") else [NOT_DELETED])
@@ -426,7 +426,7 @@ def test_the_whole_org_is_asked_for_everything_wanted(trees: dict[str, dict[str,
 
 @pytest.mark.parametrize("absent", [some for count in range(5) for some in combinations(FEATURES, count)])
 def test_the_stand_in_takes_every_text_as_well(absent: tuple[str, ...]) -> None:
-    """A second reader, which knows the org; Sandbox runs it in every other test."""
+    """A second reader knows the org. Sandbox runs it in every other test."""
     org = an_org(**dict.fromkeys(absent, False))
     for text in texts_of("", described(org), custom=True):
         run(org, text.soql, base=BASE, verb="queryAll", page_size=200, turn=1)

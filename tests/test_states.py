@@ -1,4 +1,4 @@
-"""Which state may follow which, for which cause; the same guard in Python and in SQL; what each verdict means."""
+"""Test which state may follow which, and why, in Python and in SQL, and the meaning of each verdict."""
 
 import io
 import re
@@ -75,7 +75,7 @@ class TestMoves:
 
 
 class TestGuardInSql:
-    """Whoever writes, and with what: SQLite itself refuses what the table does not know."""
+    """SQLite itself refuses moves that the table does not know, whoever writes."""
 
     @pytest.mark.parametrize(("old", "new"), EVERY_PAIR)
     def test_an_update_passes_exactly_where_some_cause_allows_the_move(self, path, old, new):

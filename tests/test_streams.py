@@ -78,7 +78,7 @@ def incomplete(world: World) -> str:
 
 
 def must_be_well(ran: dict[str, Any], code: int, *, prints: bool, streams: str) -> None:
-    """See that the streams change nothing but what can be read of a command."""
+    """Check that the streams change only the readable output of a command."""
     said = ran["out"] + ran["err"]
     assert ran["code"] == (0 if streams == "gone reader" and prints else code), (streams, said)
     assert not [bug for bug in BUGS if bug in said], (streams, said)

@@ -19,7 +19,7 @@ waits = st.timedeltas(min_value=timedelta(0), max_value=29 * DAY)
 
 
 def look_up_at(age, *, occurred_at=None, due_at=None):
-    """Return, as an age, when what has waited for `age` is looked up next."""
+    """Return the age at which an activity that has waited for `age` is looked up next."""
     since = NOW - age
     return timing.look_up_at(waiting_since=since, occurred_at=occurred_at, due_at=due_at, now=NOW) - since
 

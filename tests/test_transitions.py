@@ -465,7 +465,7 @@ class TestNobodyConfirmsTheClock:
 
 
 class TestAgesThatAClockAheadBooked:
-    """What lies ahead of now was booked by a clock that was wrong: the age begins again."""
+    """A time ahead of now was booked by a wrong clock, so the age begins again."""
 
     def test_of_waiting(self):
         assert again(standing(I, waiting_since=NOW + YEAR), I).waiting_since == NOW
