@@ -401,9 +401,11 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> None:
             columns = {asked.against: measure(before), f"tests at {asked.against}": measure_tests(before)}
     columns |= {"now": measure(root), "tests now": measure_tests(root)}
     print(table(columns))
-    for figure in columns["now"] if asked.offenders else ():
-        if figure.offenders:
-            print(f"\n{figure.title}: {figure.value}", *figure.offenders, sep="\n  ")
+    for name in ("now", "tests now") if asked.offenders else ():
+        of = name.removesuffix("now")
+        for figure in columns[name]:
+            if figure.offenders:
+                print(f"\n{of}{figure.title}: {figure.value}", *figure.offenders, sep="\n  ")
 
 
 if __name__ == "__main__":
