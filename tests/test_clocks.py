@@ -283,7 +283,7 @@ def test_13_if_no_server_tells_the_time_nothing_is_sent_as_settled_and_syncd_say
 
 
 def test_13_a_doubt_ends_with_an_idle_pass_too(world: World) -> None:
-    """Recotap never sends a Date; HubSpot's comes back, and only its idle requests tell."""
+    """Recotap never sends a Date. HubSpot's Date returns, and only its idle requests show it."""
     world.hubspot.set_date("")
     world.recotap.set_date("")
     call = world.call()

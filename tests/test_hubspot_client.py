@@ -261,7 +261,7 @@ def test_a_base_url_that_is_no_address_says_so_and_is_not_tried_again(rig, url):
 
 
 def test_requests_go_through_the_proxy_that_the_environment_names(rig, monkeypatch):
-    """Over plain http, which a proxy forwards; https is tunnelled, below."""
+    """This is plain http, which a proxy forwards. The tunnel of https is tested below."""
     proxy = rig.serve(whole())
     monkeypatch.setenv("http_proxy", proxy.url.replace("//", "//user:p%40ss@"))
     client = rig.connect("http://crm.example/base")
@@ -278,7 +278,7 @@ def test_requests_go_through_the_proxy_that_the_environment_names(rig, monkeypat
 
 
 def test_https_is_tunnelled_and_a_proxy_that_refuses_is_named(rig, monkeypatch):
-    """The tests' proxy speaks no TLS: what is shown is the CONNECT, and that the token is not in it."""
+    """The tests' proxy speaks no TLS. It receives the CONNECT, without the token."""
     proxy = rig.serve(whole("", status="407 Proxy Authentication Required"))
     monkeypatch.setenv("HTTPS_PROXY", proxy.url.removeprefix("http://"))
     with pytest.raises(Unavailable, match=r"no way through the proxy \(407\)") as raised:

@@ -160,7 +160,7 @@ def test_a_file_that_vanishes_stops_nobody(drop: Drop, store: PassStore, monkeyp
 
 
 def test_two_passes_that_only_look_find_the_same_and_move_nothing(drop: Drop) -> None:
-    """As `sync --dry-run` before the first pass: what it puts is not kept."""
+    """The same holds for `sync --dry-run` before the first pass, whose store is not kept."""
     drop.file("a.jsonl", call("c1"), email("e1"))
     for _ in range(3):
         assert set(drop.read()) == {"c1"}

@@ -182,7 +182,7 @@ def test_a_folder_that_moves_with_its_files_stays_the_same_source(drop: Drop, tm
 
 
 def test_an_empty_mount_point_is_no_empty_folder(drop: Drop, tmp_path: Path) -> None:
-    """Else what waits would be taken for deleted."""
+    """Otherwise waiting activities would be excluded as deleted."""
     drop.file("a.jsonl", call("c1", contact_email=""))
     drop.sync()
     drop.sync()

@@ -350,7 +350,7 @@ class TestReadOnly:
             assert path.read_bytes() == before
 
     def test_one_that_turns_read_only_under_way_keeps_what_was_booked(self, path):
-        """What an ext4 with errors does; here by hand, since no mount with open files turns read-only."""
+        """An ext4 with errors does this. No mount with open files turns read-only, so the test does it by hand."""
         with opened(path) as ledger:
             book(ledger, look(1))
             ledger._db.execute("PRAGMA query_only = ON")

@@ -586,7 +586,10 @@ class TestSilence:
 
 class TestSize:
     def test_a_delivered_activity_takes_less_than_275_bytes_of_the_file(self, ledger):
-        """A tenth of the 200,000 that must stay under 60 MB; `python -m tests.test_ledger_sending FILE` makes those."""
+        """These are a tenth of the 200,000 that must stay under 60 MB.
+
+        `python -m tests.test_ledger_sending FILE` makes all of them.
+        """
         deliver_many(ledger, 20_000)
         assert ledger.counts()["delivered"] == 20_000
         pages, free = (ask(ledger, f"PRAGMA {name}")[0][0] for name in ("page_count", "freelist_count"))

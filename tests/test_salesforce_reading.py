@@ -291,7 +291,7 @@ MOVES = st.lists(st.tuples(st.integers(1, 12), st.integers(0, 39), st.sampled_fr
 
 
 def move(org: Org, moves: list[tuple[int, int, str]], moved: set[int]) -> Callable[[int], None]:
-    """Return what happens before each request: rows vanish; rows appear, or show, with times that are long past."""
+    """Return an action for each request: rows vanish, or rows appear with times that are long past."""
 
     def before(number: int) -> None:
         for when, crm_id, how in moves:
