@@ -88,10 +88,9 @@ def _reading(
 ) -> Reading:
     """Put a reading together. The CRM's clock is `ahead` of the ledger's, by which the next look-up is due."""
     payload, due_at = None, None
+    wanted = State.PENDING if assessed.reason is None else assessed.reason.state
     if assessed.payload is not None:
-        wanted, payload = State.PENDING, orjson.dumps(assessed.payload).decode()
-    else:
-        wanted = assessed.reason.state if assessed.reason is not None else State.INCOMPLETE
+        payload = orjson.dumps(assessed.payload).decode()
     due = assessed.reason.due if assessed.reason is not None else settles_at if settle else None
     if due is not None:
         due_at = clock.later(due(occurred_at=draft.occurred_at, created_at=draft.created_at, settle=settle), -ahead)
