@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import structlog
+import trustme
 from hypothesis import settings
 from structlog.dev import ConsoleRenderer, plain_traceback
 
@@ -20,6 +22,8 @@ from syncd.cli import check
 from syncd.cli import main as cli
 from syncd.config import sources
 from syncd.passes import engine
+from syncd.sandbox.salesforce import certificate
+from tests.forked import interpreters
 from tests.orgs import OrgWorld
 from tests.world import World
 
@@ -90,6 +94,25 @@ def entry_points_are_read_once() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sources, "entry_points", cache(entry_points))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interpreters_end_well() -> Iterator[None]:
+    """End the interpreters from which tests forked commands. Each must end with 0."""
+    yield
+    if interpreters.cache_info().currsize:
+        interpreters().close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def stand_ins_share_a_ca() -> Iterator[None]:
+    """Use one invented CA a process for all stand-ins of Salesforce.
+
+    To trust another CA, syncd reads the system's hundred certificates again: 30 ms of CPU.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(certificate, "trustme", SimpleNamespace(CA=cache(trustme.CA)))
         yield
 
 

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.forked import Started, interpreters
+
 ROOT = Path(__file__).parent.parent
 PATIENCE_S = 20.0  # seconds, for events that take a second or two on an idle machine
 
@@ -28,7 +30,7 @@ def wait_until(true: Callable[[], Any], *, at_most: float = PATIENCE_S, what: st
 class Daemon:
     """One `syncd run` and its output so far."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", log: Path, manager: socket.socket) -> None:
+    def __init__(self, process: "Started | subprocess.Popen[bytes]", log: Path, manager: socket.socket) -> None:
         self.process = process
         self.pid = process.pid
         self._log = log
@@ -85,18 +87,30 @@ class Daemon:
         return self.wait(at_most=at_most)
 
 
+def _own_interpreter(line: list[str], *, environ: dict[str, str], cwd: Path, output: Path) -> "subprocess.Popen[bytes]":
+    with output.open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-W", "error", "-m", "syncd", *line], env=environ, stderr=log, stdout=log, cwd=cwd
+        )
+
+
 @contextmanager
-def daemon(config: Path, *, watchdog_s: float | None = None, **environ: str) -> Iterator[Daemon]:
-    """Run the daemon under a fake systemd. It is killed at the end of the context."""
+def daemon(config: Path, *, watchdog_s: float | None = None, alone: bool = False, **environ: str) -> Iterator[Daemon]:
+    """Run the daemon under a fake systemd. It is killed at the end of the context.
+
+    It is forked from an interpreter that has imported syncd, which spares 0.6 s of CPU. `alone`, and with variables
+    for Python's start, an interpreter of its own imports syncd.
+    """
     log, address = config.with_suffix(".log"), str(config.parent / "notify")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, log.open("wb") as output:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(address)
         manager.setblocking(False)
         environment = {**os.environ, "NOTIFY_SOCKET": address, "PYTHONPATH": str(ROOT), **environ}
         if watchdog_s is not None:
             environment["WATCHDOG_USEC"] = str(round(watchdog_s * 1e6))
-        line = [sys.executable, "-W", "error", "-m", "syncd", "run", "-c", str(config)]
-        process = subprocess.Popen(line, env=environment, stderr=output, stdout=output, cwd=config.parent)
+        log.write_bytes(b"")
+        started = _own_interpreter if alone or environ else interpreters().start
+        process = started(["run", "-c", str(config)], environ=environment, cwd=config.parent, output=log)
         running = Daemon(process, log, manager)
         try:
             yield running

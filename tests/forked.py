@@ -10,10 +10,13 @@ import importlib
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -59,6 +62,9 @@ def _standard(number: int, like: Any) -> Any:
 
 
 def _child(case: dict[str, Any], out: int, err: int) -> NoReturn:
+    os.environ.clear()
+    os.environ.update(case["environ"])
+    os.chdir(case["cwd"])
     before = sys.stdin, sys.stdout, sys.stderr  # as this interpreter creates them
     _redirect(case["streams"], out, err)
     made = [_standard(number, like) for number, like in enumerate(before)]
@@ -81,27 +87,87 @@ def _run(case: dict[str, Any]) -> dict[str, Any]:
         return {"code": os.waitstatus_to_exitcode(status), **said}
 
 
+def _start(case: dict[str, Any]) -> int:
+    pid = os.fork()
+    if pid == 0:
+        output = os.open(case["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        _child(case, output, output)
+    return pid
+
+
+def _code(pid: int) -> int | None:
+    """Return the exit code of a child, or None if it still runs."""
+    ended, status = os.waitpid(pid, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if ended else None
+
+
+class Started:
+    """A child that runs beside the test, with the methods of subprocess.Popen."""
+
+    def __init__(self, pid: int, interpreter: "subprocess.Popen[str]") -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._interpreter = interpreter
+
+    def poll(self) -> int | None:
+        """Return its exit code, or None if it still runs."""
+        if self.returncode is None:
+            self.returncode = _ask(self._interpreter, "code", self.pid)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait until it exits, and return its exit code. Raises subprocess.TimeoutExpired."""
+        ends = None if timeout is None else time.monotonic() + timeout
+        while (code := self.poll()) is None:
+            if ends is not None and time.monotonic() > ends:
+                raise subprocess.TimeoutExpired("syncd", timeout or 0.0)
+            time.sleep(0.01)
+        return code
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+def _ask(interpreter: "subprocess.Popen[str]", order: str, about: Any) -> Any:
+    assert interpreter.stdin
+    assert interpreter.stdout
+    interpreter.stdin.write(json.dumps([order, about]) + "\n")
+    interpreter.stdin.flush()
+    return json.loads(interpreter.stdout.readline())
+
+
 class Interpreters:
-    """Interpreters that have imported syncd: one for each environment, for any number of cases."""
+    """Interpreters that have imported syncd: one for all cases, unless variables act on Python's own start."""
 
     def __init__(self) -> None:
         self._started: dict[tuple[tuple[str, str], ...], subprocess.Popen[str]] = {}
 
     def run(self, cases: list[dict[str, Any]], environ: Mapping[str, str]) -> list[dict[str, Any]]:
         """Run cases one after another: `line`, a list of arguments, and `streams`, a name of STREAMS."""
-        key = tuple(sorted(environ.items()))
+        shared = {"environ": {**os.environ, **environ}, "cwd": str(ROOT)}
+        ran: list[dict[str, Any]] = _ask(self._interpreter(environ), "run", [{**shared, **case} for case in cases])
+        return ran
+
+    def start(
+        self, line: list[str], *, environ: Mapping[str, str], cwd: Path, output: Path, streams: str = "as usual"
+    ) -> Started:
+        """Start a command with the whole of its environment. What it writes is appended to a file."""
+        interpreter = self._interpreter({})
+        case = {"line": line, "environ": dict(environ), "cwd": str(cwd), "output": str(output), "streams": streams}
+        return Started(_ask(interpreter, "start", case), interpreter)
+
+    def _interpreter(self, environ: Mapping[str, str]) -> "subprocess.Popen[str]":
+        key = tuple(sorted((name, value) for name, value in environ.items() if name.startswith(("PYTHON", "LC_"))))
         if key not in self._started:
             self._started[key] = subprocess.Popen(
-                [sys.executable, "-W", "error", "-m", "tests.forked"], cwd=ROOT, env={**os.environ, **environ},
+                [sys.executable, "-W", "error", "-m", "tests.forked"], cwd=ROOT, env={**os.environ, **dict(key)},
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="ascii",
             )  # fmt: skip
-        process = self._started[key]
-        assert process.stdin
-        assert process.stdout
-        process.stdin.write(json.dumps(cases) + "\n")
-        process.stdin.flush()
-        results: list[dict[str, Any]] = json.loads(process.stdout.readline())
-        return results
+        return self._started[key]
 
     def close(self) -> None:
         """End them. Each must end with 0."""
@@ -110,21 +176,32 @@ class Interpreters:
         assert {process.returncode for process in self._started.values()} <= {0}
 
 
+@cache
+def interpreters() -> Interpreters:
+    """Return those that all tests of this process share. The fixture `interpreters_end_well` closes them."""
+    return Interpreters()
+
+
 # All that commands import, late imports too: a child that imports for itself takes a quarter of a second more.
 PRELOADED = (
     "_ctypes asyncio ctypes pydantic.type_adapter typer._adapters syncd.cli.commands syncd.cli.check syncd.cli.demo"
-    " syncd.cli.health syncd.cli.render syncd.config syncd.log syncd.passes.wiring connectors.hubspot"
+    " syncd.cli.health syncd.cli.render syncd.config syncd.daemon.service syncd.log syncd.passes.wiring"
+    " connectors.hubspot"
 )
 
 
 def main() -> None:
-    """Read a line of cases at a time, run them, and write their results in one line."""
+    """Obey an order a line: `run` cases to their ends, `start` one, or tell the exit `code` of one."""
+    orders: dict[str, Callable[[Any], Any]] = {
+        "run": lambda cases: [_run(case) for case in cases], "start": _start, "code": _code,
+    }  # fmt: skip
     for module in PRELOADED.split():
         importlib.import_module(module)
     gc.collect()
     gc.freeze()  # or each child, as it ends, would visit and so copy the memory of all modules: 0.3 s of CPU
     for line in iter(sys.stdin.readline, ""):
-        print(json.dumps([_run(case) for case in json.loads(line)]), flush=True)
+        order, about = json.loads(line)
+        print(json.dumps(orders[order](about)), flush=True)
 
 
 if __name__ == "__main__":

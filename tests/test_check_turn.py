@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -16,7 +14,8 @@ import pytest
 from syncd.errors import Unavailable
 from syncd.http.response import Failure
 from syncd.http.retry import RetryBudget
-from tests.daemons import ROOT, daemon, wait_until
+from tests.daemons import daemon, wait_until
+from tests.forked import Started, interpreters
 from tests.orgs import OrgWorld
 from tests.world import World
 
@@ -42,12 +41,8 @@ def ledger_of_its_own(world: World, name: str) -> Path:
     return copy
 
 
-def checking(config: Path) -> "subprocess.Popen[str]":
-    line = [sys.executable, "-W", "error", "-m", "syncd", "check", "-c", str(config)]
-    return subprocess.Popen(
-        line, env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=config.parent, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+def checking(config: Path, output: Path) -> Started:
+    return interpreters().start(["check", "-c", str(config)], environ=os.environ, cwd=config.parent, output=output)
 
 
 def refused(stand_in: Any) -> int:
@@ -63,12 +58,15 @@ def test_check_beside_passes_of_three_ledgers_on_one_portal_is_calm(portal: Worl
         for each in daemons:
             each.hear("pass.finished", at_most=60)
         before = refused(portal.hubspot)
-        checks = [checking(config) for config in (configs[0], configs[1], configs[1])]
-        told = [check.communicate(timeout=90)[0] for check in checks]
+        outputs = [portal.path / f"check-{number}" for number in range(3)]
+        chosen = (configs[0], configs[1], configs[1])
+        checks = [checking(config, output) for config, output in zip(chosen, outputs, strict=True)]
+        codes = [check.wait(90) for check in checks]
+        told = [output.read_text() for output in outputs]
         wait_until(lambda: refused(portal.hubspot) > 0, at_most=30, what="the limit is reached by these three alone")
         assert before <= refused(portal.hubspot)
         logs = [str(each.lines) for each in daemons]
-    assert [check.returncode for check in checks] == [0, 0, 0], told
+    assert codes == [0, 0, 0], told
     assert not [words for words in BLAME for text in (*told, *logs) if words in text]
 
 
@@ -129,14 +127,16 @@ def test_check_waits_out_a_busy_org(orgs: OrgWorld, command, slept) -> None:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
 def test_a_check_that_waits_ends_at_once_when_asked(portal: World, number: signal.Signals, code: int) -> None:
     portal.hubspot.faults.add("ten_secondly", match="/account-info/", count=None)
-    check = checking(portal.write_config())
+    output = portal.path / "check"
+    check = checking(portal.write_config(), output)
     wait_until(lambda: portal.hubspot.requests["account"], at_most=60, what="the first request")
     time.sleep(0.5)
     began = time.monotonic()
     check.send_signal(number)
-    told, _ = check.communicate(timeout=20)
+    ended = check.wait(20)
+    told = output.read_text()
     assert time.monotonic() - began < 5
-    assert check.returncode == code, told
+    assert ended == code, told
     assert "Traceback" not in told
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.forked import STREAMS, Interpreters
+from tests.forked import STREAMS, Interpreters, interpreters
 from tests.world import World
 
 ROOT = Path(__file__).parents[1]
@@ -37,10 +37,8 @@ BUGS = ("Traceback", "a bug", "Exception ignored", "BrokenPipe", "UnicodeEncodeE
 
 
 @pytest.fixture(scope="module")
-def forks() -> Iterator[Interpreters]:
-    interpreters = Interpreters()
-    yield interpreters
-    interpreters.close()
+def forks() -> Interpreters:
+    return interpreters()
 
 
 @pytest.fixture(scope="module")
@@ -136,25 +134,26 @@ def test_no_encoding_stops_a_command_or_its_hints(forks: Interpreters, filled: W
 
 
 @pytest.mark.parametrize("streams", [name for name, words in STREAMS.items() if words and "|" not in words])
-def test_the_daemon_runs_and_stops_whatever_its_streams_are(filled: World, streams: str) -> None:
+def test_the_daemon_runs_and_stops_whatever_its_streams_are(
+    forks: Interpreters, filled: World, tmp_path: Path, streams: str
+) -> None:
     env = {**os.environ, "SYNCD_CONFIG": str(filled.config_file)}
     before = filled.status()["last_pass"]["started_at"]
-    command = f"exec {SYNCD} run {STREAMS[streams]}"
-    with subprocess.Popen(
-        ["bash", "-c", command], cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            for _ in range(300):
-                last = filled.status()["last_pass"]
-                if last["started_at"] != before and last["finished_at"]:
-                    break
-                signal.sigtimedwait([], 0.1)
-            process.send_signal(signal.SIGTERM)
-            out, err = process.communicate(timeout=30)
-        finally:
-            process.kill()
-    assert process.returncode == 0, out + err
-    assert not [bug for bug in BUGS if bug in out + err]
+    output = tmp_path / "said"
+    process = forks.start(["run"], environ=env, cwd=ROOT, output=output, streams=streams)
+    try:
+        for _ in range(300):
+            last = filled.status()["last_pass"]
+            if last["started_at"] != before and last["finished_at"]:
+                break
+            signal.sigtimedwait([], 0.1)
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(30)
+    finally:
+        process.kill()
+    said = output.read_text()
+    assert code == 0, said
+    assert not [bug for bug in BUGS if bug in said]
     assert filled.status()["balanced"]
 
 
