@@ -20,8 +20,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
-from syncd.cli import main as cli
-
 ROOT = Path(__file__).parents[1]
 
 # The shell syntax of each.
@@ -71,7 +69,7 @@ def _child(case: dict[str, Any], out: int, err: int) -> NoReturn:
     sys.stdin, sys.stdout, sys.stderr = made
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = made  # type: ignore[misc]
     sys.argv = ["syncd", *case["line"]]
-    cli.main()
+    importlib.import_module(case.get("main", "syncd.cli.main")).main()
     raise SystemExit(0)
 
 
@@ -90,8 +88,8 @@ def _run(case: dict[str, Any]) -> dict[str, Any]:
 def _start(case: dict[str, Any]) -> int:
     pid = os.fork()
     if pid == 0:
-        output = os.open(case["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        _child(case, output, output)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        _child(case, os.open(case["output"], flags, 0o600), os.open(case["errors"], flags, 0o600))
     return pid
 
 
@@ -144,7 +142,7 @@ class Interpreters:
     """Interpreters that have imported syncd: one for all cases, unless variables act on Python's own start."""
 
     def __init__(self) -> None:
-        self._started: dict[tuple[tuple[str, str], ...], subprocess.Popen[str]] = {}
+        self._started: dict[Any, subprocess.Popen[str]] = {}
 
     def run(self, cases: list[dict[str, Any]], environ: Mapping[str, str]) -> list[dict[str, Any]]:
         """Run cases one after another: `line`, a list of arguments, and `streams`, a name of STREAMS."""
@@ -153,18 +151,26 @@ class Interpreters:
         return ran
 
     def start(
-        self, line: list[str], *, environ: Mapping[str, str], cwd: Path, output: Path, streams: str = "as usual"
-    ) -> Started:
-        """Start a command with the whole of its environment. What it writes is appended to a file."""
-        interpreter = self._interpreter({})
-        case = {"line": line, "environ": dict(environ), "cwd": str(cwd), "output": str(output), "streams": streams}
+        self, line: list[str], *, environ: Mapping[str, str], cwd: Path, output: Path, errors: Path | None = None,
+        streams: str = "as usual", main: str = "syncd.cli.main",
+    ) -> Started:  # fmt: skip
+        """Start a command with the whole of its environment. What it writes is appended to files, or to one file.
+
+        An interpreter imports `main` before all else, so that it may change what the others import.
+        """
+        interpreter = self._interpreter({}, main)
+        case = {
+            "line": line, "environ": dict(environ), "cwd": str(cwd), "output": str(output),
+            "errors": str(errors or output), "streams": streams, "main": main,
+        }  # fmt: skip
         return Started(_ask(interpreter, "start", case), interpreter)
 
-    def _interpreter(self, environ: Mapping[str, str]) -> "subprocess.Popen[str]":
-        key = tuple(sorted((name, value) for name, value in environ.items() if name.startswith(("PYTHON", "LC_"))))
+    def _interpreter(self, environ: Mapping[str, str], main: str = "syncd.cli.main") -> "subprocess.Popen[str]":
+        named = {name: value for name, value in environ.items() if name.startswith(("PYTHON", "LC_"))}
+        key = (main, *sorted(named.items()))
         if key not in self._started:
             self._started[key] = subprocess.Popen(
-                [sys.executable, "-W", "error", "-m", "tests.forked"], cwd=ROOT, env={**os.environ, **dict(key)},
+                [sys.executable, "-W", "error", "-m", "tests.forked", main], cwd=ROOT, env={**os.environ, **named},
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="ascii",
             )  # fmt: skip
         return self._started[key]
@@ -195,7 +201,7 @@ def main() -> None:
     orders: dict[str, Callable[[Any], Any]] = {
         "run": lambda cases: [_run(case) for case in cases], "start": _start, "code": _code,
     }  # fmt: skip
-    for module in PRELOADED.split():
+    for module in (*sys.argv[1:], *PRELOADED.split()):
         importlib.import_module(module)
     gc.collect()
     gc.freeze()  # or each child, as it ends, would visit and so copy the memory of all modules: 0.3 s of CPU

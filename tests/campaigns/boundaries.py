@@ -24,8 +24,12 @@ from typing import Any
 
 from syncd import clock
 
-AHEAD = timedelta(seconds=float(os.environ.get("AHEAD_S", "0")))
-clock.now = lambda: datetime.now(UTC) + AHEAD  # before a module of syncd binds it as a default
+
+def _now() -> datetime:
+    return datetime.now(UTC) + timedelta(seconds=float(os.environ.get("AHEAD_S", "0")))
+
+
+clock.now = _now  # before a module of syncd binds it as a default
 
 from syncd.cli import main as cli  # noqa: E402
 from syncd.ledger import file  # noqa: E402
@@ -33,7 +37,6 @@ from syncd.passes import reader  # noqa: E402
 from syncd.recotap import sender  # noqa: E402
 from syncd.recotap.responses import BatchResult  # noqa: E402
 
-HASTE = float(os.environ.get("HASTE", "1"))
 KINDS = ("commit-before", "commit-after", "post-before", "post-after")
 
 _passed: Counter[str] = Counter()
@@ -70,10 +73,11 @@ def post(self: sender.Sender, sent: Sequence[tuple[str, str]]) -> BatchResult:
 
 def sleep(self: reader.Reader, seconds: float) -> None:
     """A shortened wait of a connector."""
-    _sleep(self, seconds / HASTE)
+    _sleep(self, seconds / float(os.environ.get("HASTE", "1")))
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run the command line with the boundaries."""
     file.writing = writing
     sender.Sender.post = post  # type: ignore[method-assign]
     reader.Reader._sleep = sleep  # type: ignore[method-assign]
@@ -83,3 +87,7 @@ if __name__ == "__main__":
         if where := os.environ.get("BOUNDARIES"):
             Path(where).write_text(json.dumps(_passed))
         sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -35,6 +35,7 @@ sys.path.insert(0, str(ROOT))
 from syncd import log  # noqa: E402 - found by the line above, wherever this is started
 from syncd.sandbox import Fault  # noqa: E402
 from tests.campaigns.crms import Crm, Org, Portal  # noqa: E402
+from tests.forked import interpreters  # noqa: E402
 from tests.orgs import OrgWorld  # noqa: E402
 from tests.world import World  # noqa: E402
 
@@ -117,26 +118,30 @@ class Campaign:
         """Run a pass as a separate process until `boundary`, "kind:n" or "random:seconds"."""
         kind, _, at = boundary.partition(":")
         ahead_s = self.world.box.clock.offset_s
-        environment = {
-            **os.environ, "PYTHONPATH": str(ROOT), "KILL_AT": boundary, "AHEAD_S": str(ahead_s), "HASTE": str(HASTE),
-        }  # fmt: skip
-        line = [sys.executable, str(ROOT / "tests/campaigns/boundaries.py"), "sync", "-c", str(self.world.config_file)]
-        with subprocess.Popen(line, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-            if kind == "random":
-                try:
-                    process.wait(float(at))
-                except subprocess.TimeoutExpired:
-                    process.kill()
-            _, said = process.communicate(timeout=120)
-        if process.returncode == -signal.SIGKILL:
+        environment = {**os.environ, "KILL_AT": boundary, "AHEAD_S": str(ahead_s), "HASTE": str(HASTE)}
+        errors_file = self.world.path / "errors.log"
+        errors_file.write_bytes(b"")
+        process = interpreters().start(
+            ["sync", "-c", str(self.world.config_file)], environ=environment, cwd=ROOT, output=Path(os.devnull),
+            errors=errors_file, main="tests.campaigns.boundaries",
+        )  # fmt: skip
+        try:
+            code = process.wait(float(at) if kind == "random" else 120)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            code = process.wait()
+            if kind != "random":
+                raise
+        said = errors_file.read_text()
+        if code == -signal.SIGKILL:
             self.tally.killed[kind] += 1
             self._look_at_the_wreck()
         else:
             self.tally.survived += 1
-            self.tally.codes[process.returncode] += 1
-            self.tally.met.update(errors(said.decode()))
-            if process.returncode not in (0, 69):
-                raise SystemExit(f"{boundary}: exit code {process.returncode}\n{said.decode()}")
+            self.tally.codes[code] += 1
+            self.tally.met.update(errors(said))
+            if code not in (0, 69):
+                raise SystemExit(f"{boundary}: exit code {code}\n{said}")
 
     def _look_at_the_wreck(self) -> None:
         """Count the activities to re-send, and check that rows and counters were committed together."""
@@ -284,6 +289,7 @@ def main() -> None:
     log.configure()
     with tempfile.TemporaryDirectory() as directory:
         tally = campaign(Path(directory), kills=chosen.kills, crm=chosen.crm, seed=chosen.seed, each=chosen.each)
+    interpreters().close()
     print(table(tally))
     for what in (*tally.lost[:SHOWN], *tally.alien[:SHOWN], *tally.wrong[:SHOWN]):
         print(f"! {what}")
