@@ -22,6 +22,7 @@ import pytest
 from syncd.config import sources
 from syncd.ledger import LedgerHandle
 from tests.conftest import Command
+from tests.forked import Started, interpreters
 from tests.world import START, World
 
 ROOT = Path(__file__).parent.parent
@@ -38,6 +39,18 @@ def child(*arguments: object, **how: Any) -> Iterator["subprocess.Popen[str]"]:
         finally:
             if process.poll() is None:
                 process.kill()
+
+
+@contextmanager
+def forked(path: Path, *arguments: object) -> Iterator[Started]:
+    """Run a command in a forked process, which does not outlive the test. It writes to `out` and `err` in `path`."""
+    process = interpreters().start(
+        [*map(str, arguments)], environ=os.environ, cwd=ROOT, output=path / "out", errors=path / "err"
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
 
 
 def keys(document: dict[str, Any]) -> set[str]:
@@ -309,13 +322,14 @@ def test_a_signal_ends_a_pass_within_a_deadline_and_the_next_one_goes_on(
     arrived = threading.Event()
     live.hubspot.faults.add("hang", match="emails/search", seconds=30)
     live.hubspot.on_request = lambda index, kind: arrived.set() if live.hubspot.requests["search"] >= 2 else None
-    with child("sync", "-c", live.write_config()) as process:
+    with forked(live.path, "sync", "-c", live.write_config()) as process:
         assert arrived.wait(30)
         began = time.monotonic()
         process.send_signal(number)
-        out, err = process.communicate(timeout=30)
+        ended = process.wait(30)
         took = time.monotonic() - began
-    assert (process.returncode, out) == (code, "")
+    out, err = ((live.path / name).read_text() for name in ("out", "err"))
+    assert (ended, out) == (code, "")
     assert took < 1 + 2
     assert json.loads(err.splitlines()[-1])["event"] == "pass.finished"
     assert live.status()["last_pass"]["exit_code"] == code
@@ -330,13 +344,12 @@ def test_a_second_signal_ends_it_at_once(live: World, command: Command) -> None:
     arrived = threading.Event()
     live.recotap.faults.add("hang", match="sales-activities", seconds=30)
     live.recotap.on_request = lambda index, kind: arrived.set()
-    with child("sync", "-c", live.config_file) as process:
+    with forked(live.path, "sync", "-c", live.config_file) as process:
         assert arrived.wait(30)
         process.send_signal(signal.SIGTERM)
         time.sleep(0.3)
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=5)
-    assert process.returncode == 143
+        assert process.wait(5) == 143
     live.recotap.faults.clear()
     assert command("sync", "-c", live.config_file).code == 0
     assert live.status()["activities"]["delivered"] == 1
@@ -388,11 +401,10 @@ def test_a_dry_run_ends_at_a_signal(live: World) -> None:
     arrived = threading.Event()
     live.hubspot.faults.add("hang", match="search", seconds=30)
     live.hubspot.on_request = lambda index, kind: arrived.set() if kind == "search" else None
-    with child("sync", "--dry-run", "-c", live.write_config()) as process:
+    with forked(live.path, "sync", "--dry-run", "-c", live.write_config()) as process:
         assert arrived.wait(30)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
-    assert process.returncode == 130
+        assert process.wait(30) == 130
 
 
 # -- check --------------------------------------------------------------------------------

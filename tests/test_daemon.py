@@ -31,7 +31,7 @@ def deadline(world: World, seconds: int) -> None:
 
 def test_it_delivers_goes_on_by_itself_and_ends_with_0_when_asked(live: World) -> None:
     live.calls(3)
-    with daemon(often(live).config_file) as running:
+    with daemon(often(live).config_file, alone=True) as running:
         wait_until(lambda: len(live.delivered) == 3)
         live.calls(2)
         wait_until(lambda: len(live.delivered) == 5)
@@ -402,7 +402,7 @@ def test_a_long_pass_that_goes_on_is_not_stuck(live: World) -> None:
 def test_from_the_start_to_the_first_request_it_takes_no_time(live: World) -> None:
     """The benchmark's figure is 1.5 s. This bound allows for a machine with other work."""
     began = time.monotonic()
-    with daemon(often(live, every="1h").config_file) as running:
+    with daemon(often(live, every="1h").config_file, alone=True) as running:
         wait_until(lambda: bool(live.hubspot.requests))
         assert time.monotonic() - began < 6
         assert running.stop() == 0

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import socket
 import ssl
 import subprocess
@@ -22,6 +23,8 @@ from syncd.connector import Finding
 from syncd.errors import ConfigError
 from syncd.http import tls
 from syncd.passes import wiring
+from tests.daemons import wait_until
+from tests.forked import interpreters
 from tests.loopback import Server, served
 
 CLIENTS = ("recotap", "hubspot", "salesforce")
@@ -524,12 +527,6 @@ MISTAKES = {
 }
 
 
-def run(command: str, file: Path, variable: str) -> "subprocess.Popen[str]":
-    environ = {**os.environ, variable: MISTAKES[variable]}
-    argv = [sys.executable, "-m", "syncd", "-c", str(file), command]
-    return subprocess.Popen(argv, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
 def key_of(variable: str) -> str:
     return variable.removeprefix("SYNCD_").replace("__", ".").lower() if "__" in variable else variable
 
@@ -547,9 +544,10 @@ def all_by_tls(tmp_path: Path, variable: str) -> Path:
     ("command", "variable"), [*(("sync", variable) for variable in MISTAKES), ("check", "HTTPS_PROXY")]
 )
 def test_a_command_exits_78_with_the_remedy(tmp_path, command, variable):
-    with run(command, all_by_tls(tmp_path, variable), variable) as started:
-        told, _ = started.communicate(timeout=60)
-    assert started.returncode == 78, told
+    line = ["-c", str(all_by_tls(tmp_path, variable)), command]
+    (ran,) = interpreters().run([{"line": line, "streams": "as usual"}], {variable: MISTAKES[variable]})
+    told = ran["out"] + ran["err"]
+    assert ran["code"] == 78, told
     assert key_of(variable) in told
     assert "expected" in told
     assert "Traceback" not in told
@@ -558,16 +556,18 @@ def test_a_command_exits_78_with_the_remedy(tmp_path, command, variable):
 
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "SYNCD_SOURCES__CRM__CA_FILE"])
 def test_the_daemon_goes_on_and_reports_it(tmp_path, variable):
-    with run("run", all_by_tls(tmp_path, variable), variable) as started:
-        told = ""
-        while "config.problem" not in told:
-            line = started.stdout.readline()
-            assert line, told
-            told += line
-        assert started.poll() is None
-        started.terminate()
-        told += started.communicate(timeout=60)[0]
-    assert started.returncode == 0, told
+    output, environ = tmp_path / "said", {**os.environ, variable: MISTAKES[variable]}
+    line = ["-c", str(all_by_tls(tmp_path, variable)), "run"]
+    started = interpreters().start(line, environ=environ, cwd=tmp_path, output=output)
+    try:
+        wait_until(lambda: started.poll() is not None or "config.problem" in output.read_text(), at_most=60)
+        assert started.poll() is None, output.read_text()
+        started.send_signal(signal.SIGTERM)
+        code = started.wait(60)
+    finally:
+        started.kill()
+    told = output.read_text()
+    assert code == 0, told
     assert key_of(variable) in told
     assert "Traceback" not in told
     assert CANARY not in told
