@@ -856,7 +856,7 @@ def test_8_logs_do_not_grow_with_failures(world: World) -> None:
             world.sync()
         return said(logs)
 
-    assert lines_with(1) == lines_with(3000)
+    assert lines_with(1) == lines_with(1000)
 
 
 def test_8_logs_do_not_grow_with_refusals_dead_ones_and_unreadable_ones(world: World) -> None:
