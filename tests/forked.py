@@ -88,8 +88,8 @@ def _run(case: dict[str, Any]) -> dict[str, Any]:
 def _start(case: dict[str, Any]) -> int:
     pid = os.fork()
     if pid == 0:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-        _child(case, os.open(case["output"], flags, 0o600), os.open(case["errors"], flags, 0o600))
+        flags = os.O_WRONLY | os.O_APPEND
+        _child(case, os.open(case["output"], flags), os.open(case["errors"], flags))
     return pid
 
 
@@ -158,6 +158,8 @@ class Interpreters:
 
         An interpreter imports `main` before all else, so that it may change what the others import.
         """
+        for file in (output, errors or output):
+            file.open("ab").close()  # the test may read it before the child has opened it
         interpreter = self._interpreter({}, main)
         case = {
             "line": line, "environ": dict(environ), "cwd": str(cwd), "output": str(output),
