@@ -160,7 +160,8 @@ class Interpreters:
         """
         for file in (output, errors or output):
             file.open("ab").close()  # the test may read it before the child has opened it
-        interpreter = self._interpreter({}, main)
+        preloaded = {name: value for name, value in environ.items() if name == "LD_PRELOAD"}
+        interpreter = self._interpreter(preloaded, main)
         case = {
             "line": line, "environ": dict(environ), "cwd": str(cwd), "output": str(output),
             "errors": str(errors or output), "streams": streams, "main": main,
@@ -168,7 +169,7 @@ class Interpreters:
         return Started(_ask(interpreter, "start", case), interpreter)
 
     def _interpreter(self, environ: Mapping[str, str], main: str = "syncd.cli.main") -> "subprocess.Popen[str]":
-        named = {name: value for name, value in environ.items() if name.startswith(("PYTHON", "LC_"))}
+        named = {name: value for name, value in environ.items() if name.startswith(("PYTHON", "LC_", "LD_"))}
         key = (main, *sorted(named.items()))
         if key not in self._started:
             self._started[key] = subprocess.Popen(
