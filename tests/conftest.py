@@ -27,13 +27,17 @@ from tests.forked import interpreters
 from tests.orgs import OrgWorld
 from tests.world import World
 
+# Otherwise each of the suite's hundreds of processes would compile syncd again, and each worker all tests.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # The same examples in every run, because people ignore a suite that fails at random. HYPOTHESIS_PROFILE=default tries
 # new ones.
 settings.register_profile("steady", derandomize=True, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 
-# Two at a time for each core: many tests wait for a process more than they work. Each worker takes 300 MiB.
+# Three at a time for each core: many tests wait for a process more than they work. Each worker takes 300 MiB.
+WORKERS_PER_CORE = 3
 WORKERS_MOST = 8
 
 
@@ -41,7 +45,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Run the whole suite in parallel, and the files that a command line names in one process."""
     if config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
         return 0
-    return min(WORKERS_MOST, 2 * len(os.sched_getaffinity(0)))
+    return min(WORKERS_MOST, WORKERS_PER_CORE * len(os.sched_getaffinity(0)))
 
 
 def pytest_collection_finish() -> None:

@@ -34,7 +34,7 @@ def test_the_whole_suite_runs_in_parallel_and_a_file_alone_does_not(
     options = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]["addopts"]
     assert options[options.index("-n") + 1] == "auto"
     source = pytest.Config.ArgsSource
-    for cores, workers in ((1, 2), (2, 4), (64, 8)):
+    for cores, workers in ((1, 3), (2, 6), (64, 8)):
         monkeypatch.setattr(os, "sched_getaffinity", lambda pid, cores=cores: set(range(cores)))
         for args_source, expected in ((source.TESTPATHS, workers), (source.ARGS, 0)):
             monkeypatch.setattr(request.config, "args_source", args_source)
