@@ -51,5 +51,6 @@ def test_an_error_that_is_not_ours_is_a_fault(server, monkeypatch):
 
 def test_a_conversation_that_does_not_end_is_a_fault(monkeypatch):
     monkeypatch.setattr("connectors.hubspot.paging.MOST_PAGES", 10**9)
+    monkeypatch.setattr("tests.fuzzing.REQUESTS_MOST", 300)
     monkeypatch.setattr("connectors.hubspot.paging.Chain.next", lambda self, page: "1")
     assert "do not end" in tried(Example("hubspot", "fetch calls", {}))
