@@ -327,15 +327,15 @@ class TestChangedAfterDelivery:
 
 
 class TestLookUps:
-    def ids(self, ledger, now=NOW, after_id=0, limit=100, stream="calls"):
-        due = ledger.due_look_ups("hubspot", stream, now=now, after_id=after_id, limit=limit)
+    def ids(self, ledger, now=NOW, limit=100, stream="calls"):
+        due = ledger.due_look_ups("hubspot", stream, now=now, limit=limit)
         return [crm_id for _, crm_id in due]
 
     def test_what_is_incomplete_is_due_when_its_time_has_come(self, ledger):
         book(ledger, look(1, I, "no_contact"), look(2, I, "settling", due_at=NOW + MINUTE))
         assert self.ids(ledger) == []
         assert self.ids(ledger, NOW + MINUTE) == ["2"]
-        assert self.ids(ledger, NOW + 15 * MINUTE) == ["1", "2"]
+        assert self.ids(ledger, NOW + 15 * MINUTE) == ["2", "1"]
 
     def test_what_a_wrong_clock_put_off_to_next_year_is_due(self, ledger):
         book(ledger, look(1, I, "no_contact"), now=NOW + 300 * DAY)
@@ -347,12 +347,12 @@ class TestLookUps:
         send(ledger, Verdict.CREATED, limit=1)
         assert self.ids(ledger, NOW + 400 * DAY) == []
 
-    def test_they_come_in_pages_by_row_and_by_stream(self, ledger):
-        book(ledger, *(look(crm_id, I, "no_contact") for crm_id in range(5)))
+    def test_the_oldest_come_first_and_by_stream(self, ledger):
+        book(ledger, *(look(crm_id, I, "no_contact") for crm_id in range(4)), now=NOW + MINUTE)
+        book(ledger, look(4, I, "no_contact"))
         book(ledger, look(9, I, "no_contact", kind="email"), stream="emails")
-        first = ledger.due_look_ups("hubspot", "calls", now=LATER, after_id=0, limit=3)
-        assert [crm_id for _, crm_id in first] == ["0", "1", "2"]
-        assert self.ids(ledger, LATER, after_id=first[-1][0]) == ["3", "4"]
+        assert self.ids(ledger, LATER, limit=3) == ["4", "0", "1"]
+        assert self.ids(ledger, LATER) == ["4", "0", "1", "2", "3"]
         assert self.ids(ledger, LATER, stream="emails") == ["9"]
         assert self.ids(ledger, LATER, stream="meetings") == []
 

@@ -81,7 +81,7 @@ class LedgerLife(RuleBasedStateMachine):
 
     @rule()
     def what_is_due_is_looked_up_and_not_found(self):
-        found = self.ledger.due_look_ups("hubspot", "calls", now=self.clock(), after_id=0, limit=3)
+        found = self.ledger.due_look_ups("hubspot", "calls", now=self.clock(), limit=3)
         self.ledger.book_missing(self.stream, [crm_id for _, crm_id in found], now=self.clock())
 
     @rule(limit=st.integers(1, 4))

@@ -247,7 +247,7 @@ class TestRetry:
         return retry
 
     def due(self, ledger, now=LATER):
-        looked_up = ledger.due_look_ups("hubspot", "calls", now=now, after_id=0, limit=100)
+        looked_up = ledger.due_look_ups("hubspot", "calls", now=now, limit=100)
         return {crm_id for _, crm_id in looked_up} | set(due_names(ledger, now=now))
 
     @pytest.mark.parametrize("name", ["pending", "incomplete", "excluded", "dead", "skipped"])

@@ -165,7 +165,7 @@ def test_nothing_that_a_page_or_a_post_asks_reads_a_table_from_end_to_end(ledger
     book(ledger, look(2, title="new"), look(3), look(4), watermark=NOW)
     ledger.book_missing(stream, ["3"], now=NOW)
     ledger.known("hubspot", "calls", ["1"])
-    ledger.due_look_ups("hubspot", "calls", now=NOW, after_id=0, limit=9)
+    ledger.due_look_ups("hubspot", "calls", now=NOW, limit=9)
     send(ledger, Verdict.FAILED)
     send(ledger, Verdict.CREATED)
     ledger.intend(due(ledger), now=NOW)

@@ -291,8 +291,8 @@ class TestRedaction:
 
 
 def test_thousands_of_held_emails_recover_within_a_few_passes_and_bounded_pages(world, monkeypatch):
-    monkeypatch.setattr("syncd.passes.reader.LOOK_UPS_AT_ONCE", 40)
-    monkeypatch.setattr("syncd.passes.reader.WITHHELD_PAGES", 2)
+    monkeypatch.setattr("syncd.passes.look_ups.LOOK_UPS_AT_ONCE", 40)
+    monkeypatch.setattr("syncd.passes.look_ups.WITHHELD_PAGES", 2)
     emails = [world.email(ago=timedelta(hours=300, minutes=-number)) for number in range(200)]
     revoke(world)
     world.sync()

@@ -64,22 +64,19 @@ class LedgerReader:
         rows = self._db.execute(sql, {"source": source, "stream": stream, "ids": json.dumps(list(crm_ids))})
         return {crm_id: (modified_at, bool(delivered)) for crm_id, modified_at, delivered in rows}
 
-    def due_look_ups(
-        self, source: str, stream: str, *, now: datetime, after_id: int, limit: int
-    ) -> list[tuple[int, str]]:
-        """Return (row id, crm_id) of due look-ups after `after_id`, by row id.
+    def due_look_ups(self, source: str, stream: str, *, now: datetime, limit: int) -> list[tuple[str, str]]:
+        """Return (due time as text, crm_id) of up to `limit` due look-ups, the oldest first.
 
         Redacted activities are left out, even if `retry` named them: see `withheld`.
         """
         sql = """
-            SELECT id, crm_id FROM activities
+            SELECT next_attempt_at, crm_id FROM activities
             WHERE stream_id = (SELECT id FROM streams WHERE source = :source AND stream = :stream)
               AND state <> 'pending' AND next_attempt_at IS NOT NULL
-              AND (next_attempt_at <= :now OR next_attempt_at > :nonsense)
-              AND id > :after_id AND reason IS NOT 'redacted'
-            ORDER BY id LIMIT :limit
+              AND (next_attempt_at <= :now OR next_attempt_at > :nonsense) AND reason IS NOT 'redacted'
+            ORDER BY next_attempt_at, id LIMIT :limit
         """
-        values = {"source": source, "stream": stream, "after_id": after_id, "limit": limit} | times(now)
+        values = {"source": source, "stream": stream, "limit": limit} | times(now)
         return self._db.execute(sql, values).fetchall()
 
     def withheld(self, source: str, stream: str, *, now: datetime, after_id: int, limit: int) -> list[tuple[int, str]]:

@@ -281,6 +281,15 @@ V4 = (
     """,
 )
 
+V5_RANGES = (
+    # Due look-ups, the oldest first.
+    "DROP INDEX look_ups",
+    """
+    CREATE INDEX look_ups ON activities (stream_id, next_attempt_at, id)
+        WHERE state <> 'pending' AND next_attempt_at IS NOT NULL
+    """,
+)
+
 
 def _first(db: Database) -> None:
     for statement in V1:
@@ -302,6 +311,11 @@ def _fourth(db: Database) -> None:
         db.execute(statement)
 
 
+def _fifth(db: Database) -> None:
+    for statement in V5_RANGES:
+        db.execute(statement)
+
+
 # A migration is never edited after its release. The schema version is its place in this list, from 1.
-MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first, _second, _third, _fourth)
+MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first, _second, _third, _fourth, _fifth)
 VERSION = len(MIGRATIONS)

@@ -87,9 +87,9 @@ class DryRun:
                         for reading in event.readings:
                             self.counts[reading.wanted.value, reading.reason or ""] += 1
                             yield reading
-                        reader.booked()
                     case StreamFailed(stream, error) if not self._vouching.postpones(source, stream, error):
                         self.errors.append(as_told(source.name, error, stream))
+                reader.booked(event)
         except GeneratorExit:  # the caller wants no more, as with `| head`: let the reader close its connections
             self._ending.set()
             reader.join(STOP_S)

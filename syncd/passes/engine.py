@@ -121,15 +121,17 @@ class Pass:
 
         An idle loop opens no transaction.
         """
-        event = self._next_event()
+        reader, event = self._reader, self._next_event()
         has_news = event is not None or not self._returned.empty()
         with self._ledger.transaction() if has_news else nullcontext():
             self._settle()
-            if self._reader and event:
-                self._handle(self._reader, self._reader.source, event)
+            if reader and event:
+                self._handle(reader, reader.source, event)
             may_send = self._vouching.is_given and not self._ending.is_set()
             jobs = self._push.claim() if may_send else []
         self._push.send(jobs)
+        if reader and event:
+            reader.booked(event)
 
     def _is_under_way(self) -> bool:
         """Start the next source unless the pass is to end, and tell whether anything is under way."""
@@ -231,7 +233,6 @@ class Pass:
                 self._ledger.introduce(source.name, identity=identity, external_id=source.config.external_id)
             case PageRead():
                 self._book(reader, event)
-                reader.booked()
             case WindowRead(stream, until, sweep):
                 stream_id = self._ledger.stream_id(source.name, stream)
                 now = self._now()

@@ -1,5 +1,6 @@
 """The events of one source's reader, and the call that wakes the ledger's thread for them."""
 
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -47,6 +48,13 @@ class WindowRead:
 
 
 @dataclass(frozen=True, slots=True)
+class Waypoint:
+    """Everything before this event is committed once `passed` is set."""
+
+    passed: threading.Event
+
+
+@dataclass(frozen=True, slots=True)
 class StreamFailed:
     """This pass reads no more of a stream, or of the whole source if `stream` is None."""
 
@@ -59,7 +67,7 @@ class SourceFinished:
     """The thread has ended. No event follows."""
 
 
-Event = SourceOpened | PageRead | WindowRead | StreamFailed | SourceFinished
+Event = SourceOpened | PageRead | WindowRead | Waypoint | StreamFailed | SourceFinished
 
 
 class WakeUp:
@@ -84,4 +92,4 @@ class WakeUp:
             self._calls.get(timeout=timeout)
 
 
-__all__ = ["Event", "PageRead", "SourceFinished", "SourceOpened", "StreamFailed", "WakeUp", "WindowRead"]
+__all__ = ["Event", "PageRead", "SourceFinished", "SourceOpened", "StreamFailed", "WakeUp", "Waypoint", "WindowRead"]

@@ -1,0 +1,117 @@
+"""Turn the pages of one source into events for the ledger's thread, by a bounded number of pages ahead of it."""
+
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+from syncd import clock
+from syncd.connector import Connector, Needed, Page, Ref, Source
+from syncd.errors import Stopped
+from syncd.ledger import LedgerReader
+from syncd.normalize.normalizer import Normalizer
+from syncd.normalize.own_domains import Vouching
+from syncd.passes.events import Event, PageRead, Waypoint
+from syncd.text import kept_id
+
+PAGES_AHEAD = 2  # pages read and not booked yet: bounds memory
+LOOK_S = 0.2  # seconds between two looks whether the pass is to end
+
+
+class Channel:
+    """Carry events to the ledger's thread. Notes when the reader's thread was heard last."""
+
+    def __init__(self, put: Callable[[Event], None], stopping: Callable[[], bool]) -> None:
+        """`put` hands an event over. `stopping` tells whether the pass is to end."""
+        self._put = put
+        self._stopping = stopping
+        self.room = threading.Semaphore(PAGES_AHEAD)
+        self.heard_at = time.monotonic()
+
+    def send(self, event: Event) -> None:
+        """Send an event at once. A page must wait for room first."""
+        self.heard_at = time.monotonic()
+        self._put(event)
+
+    def send_page(self, event: PageRead) -> None:
+        """Send a page once there is room for it. Stopped if the pass is to end."""
+        self.exit_if_stopping()
+        while not self.room.acquire(timeout=LOOK_S):
+            self.exit_if_stopping()
+        self.exit_if_stopping()
+        self.send(event)
+
+    def wait_until_booked(self) -> None:
+        """Wait until everything sent so far is committed. Stopped if the pass is to end."""
+        waypoint = Waypoint(threading.Event())
+        self.send(waypoint)
+        while not waypoint.passed.wait(LOOK_S):
+            self.exit_if_stopping()
+
+    def exit_if_stopping(self) -> None:
+        """Raise Stopped if the pass is to end."""
+        self.heard_at = time.monotonic()
+        if self._stopping():
+            raise Stopped("stopped by a signal")
+
+    def booked(self, event: Event) -> None:
+        """Hear from the ledger's thread that `event` is committed."""
+        if isinstance(event, PageRead):
+            self.room.release()
+        elif isinstance(event, Waypoint):
+            event.passed.set()
+
+
+class Intake:
+    """Take in the pages of one source. Use it in the reader's thread."""
+
+    def __init__(
+        self,
+        source: Source,
+        connector: Connector,
+        normalizer: Normalizer,
+        vouching: Vouching,
+        *,
+        channel: Channel,
+        glance: LedgerReader | None,
+        now: Callable[[], datetime],
+    ) -> None:
+        """`glance` is None in a dry run without a ledger."""
+        self.source = source
+        self.connector = connector
+        self.channel = channel
+        self.glance = glance
+        self.now = now
+        self._normalizer = normalizer
+        self._vouching = vouching
+
+    def page(self, stream: str, page: Page, *, looked_up_at: datetime | None = None, **more: Any) -> None:
+        """Normalize a page that is fit for the ledger, and send it. `more` goes into the event."""
+        owners = self.connector.owners()
+        if page.refs or page.missing:
+            self._vouching.require(owners)
+        readings = self._normalizer.readings(stream, page.records, owners)
+        missing = list(page.missing)
+        if looked_up_at is not None:  # a record that is no activity any more counts as not found
+            missing += {record.ref.crm_id for record in page.records} - {reading.crm_id for reading in readings}
+        self.channel.send_page(
+            PageRead(stream, page.refs, readings, missing, page.complete_until, looked_up_at, **more)
+        )
+
+    def needed(self, stream: str) -> Needed:
+        """Return the function that chooses the records of a page to read in full: new, or changed and not delivered."""
+
+        def needed(refs: Sequence[Ref]) -> Collection[str]:
+            ids = [kept_id(ref.crm_id) for ref in refs]
+            known = self.glance.known(self.source.name, stream, ids) if self.glance else {}
+            return {
+                ref.crm_id
+                for crm_id, ref in zip(ids, refs, strict=True)
+                if (held := known.get(crm_id)) is None or (held[0] < clock.text(ref.modified_at) and not held[1])
+            }
+
+        return needed
+
+
+__all__ = ["Channel", "Intake"]
