@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -78,6 +78,17 @@ class LedgerReader:
         """
         values = {"source": source, "stream": stream, "limit": limit} | times(now)
         return self._db.execute(sql, values).fetchall()
+
+    def others(self, source: str, stream: str, excluded: Collection[str], *, limit: int) -> list[str]:
+        """Return up to `limit` CRM ids of a stream beside `excluded`, those that are not incomplete first."""
+        sql = """
+            SELECT crm_id, state = 'incomplete' FROM activities
+            WHERE stream_id = (SELECT id FROM streams WHERE source = :source AND stream = :stream)
+            ORDER BY crm_id DESC LIMIT :limit
+        """
+        values = {"source": source, "stream": stream, "limit": len(excluded) + 10 * limit}
+        rows = [row for row in self._db.execute(sql, values) if row[0] not in excluded]
+        return [crm_id for crm_id, _ in sorted(rows, key=lambda row: bool(row[1]))][:limit]
 
     def withheld(self, source: str, stream: str, *, now: datetime, after_id: int, limit: int) -> list[tuple[int, str]]:
         """Return (row id, crm_id) of redacted activities, by row id, for a look-up once the content can be seen."""

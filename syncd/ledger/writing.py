@@ -203,6 +203,13 @@ class Ledger(Outbox):
             for row_id, row, _ in self._existing(stream_id, crm_ids).values():
                 self._write(row_id, row, transitions.after_missing(row, now, certain=certain), now)
 
+    def book_unserved(self, stream_id: int, crm_ids: Mapping[str, str], *, now: datetime, certain: bool = True) -> None:
+        """Book the ids that the CRM cannot serve, each with the text of its error."""
+        with self.transaction():
+            for crm_id, (row_id, row, _) in self._existing(stream_id, list(crm_ids)).items():
+                after = transitions.after_unserved(row, fit(crm_ids[crm_id]), now, certain=certain)
+                self._write(row_id, row, after, now)
+
     def in_flight(self, stream_id: int, crm_ids: Sequence[str]) -> bool:
         """Tell whether a POST under way carries one of these records."""
         sql = """

@@ -160,6 +160,18 @@ def after_missing(row: Row, now: datetime, *, certain: bool = True) -> Row:
     return replace(row, state=gone, reason=Reason.DELETED, waiting_since=None, missing_since=None, next_attempt_at=None)
 
 
+def after_unserved(row: Row, detail: str, now: datetime, *, certain: bool = True) -> Row:
+    """Return `row` after the CRM could not serve its record, while it served others. `detail` is the error's text.
+
+    An incomplete row waits as `crm_error` and ages. A redacted one keeps its reason, any other row its state.
+    """
+    if row.state in (State.PENDING, State.DELIVERED) or row.reason == Reason.REDACTED:
+        return row
+    if row.state is not State.INCOMPLETE:  # asked for by `retry`
+        return replace(row, next_attempt_at=None)
+    return _wait(replace(row, reason=Reason.CRM_ERROR, detail=detail), None, now, certain)
+
+
 def after_verdict(
     row: Row,
     verdict: Verdict,

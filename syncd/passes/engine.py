@@ -21,9 +21,9 @@ from syncd import clock
 from syncd.connector import Source
 from syncd.errors import LedgerError, Stopped, Unavailable
 from syncd.ledger import CLOCK, RECOTAP, Ledger
-from syncd.normalize.normalizer import unconfirmed
 from syncd.normalize.own_domains import VOUCHED, Vouching
 from syncd.normalize.rules import Rules
+from syncd.passes.booking import book_page
 from syncd.passes.clocks import PassClocks
 from syncd.passes.dispatch import Poster, PostReturned, Push
 from syncd.passes.events import Event, PageRead, SourceFinished, SourceOpened, StreamFailed, WakeUp, WindowRead
@@ -219,7 +219,7 @@ class Pass:
         What takes time is done here, because an open transaction keeps operators waiting.
         """
         event = self._reader.next_event() if self._reader else None
-        if self._reader and isinstance(event, PageRead) and (event.readings or event.missing):
+        if self._reader and isinstance(event, PageRead) and event.changes_rows:
             self._certain()
             self._await_verdicts(self._reader.source.name, event)
         if event:
@@ -248,15 +248,9 @@ class Pass:
     def _book(self, reader: Reader, page: PageRead) -> None:
         source = reader.source.name
         stream_id = self._ledger.stream_id(source, page.stream)
-        certain = not (page.readings or page.missing) or self._certain(may_ask=False)  # nothing else is booked by it
-        readings = page.readings if certain else [unconfirmed(reading) for reading in page.readings]
+        certain = not page.changes_rows or self._certain(may_ask=False)  # nothing else is booked by it
         now = self._now()
-        booked = self._ledger.book(
-            stream_id, page.refs, readings, now=now, watermark=page.watermark, looked_up_at=page.looked_up_at,
-            certain=certain,
-        )  # fmt: skip
-        if page.looked_up_at is not None:
-            self._ledger.book_missing(stream_id, page.missing, now=now, certain=certain)
+        booked = book_page(self._ledger, stream_id, page, now=now, certain=certain)
         self._ledger.keep(source, reader.store.take_changes(), now)
         self._report.page_booked(source, page, booked)
         self._observer.read(source, page.stream, booked, len(page.refs))

@@ -1,9 +1,9 @@
 """The events of one source's reader, and the call that wakes the ledger's thread for them."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from queue import Empty, SimpleQueue
 
@@ -28,6 +28,12 @@ class PageRead:
     missing: Sequence[str] = ()  # look-ups: ids that the CRM did not find, or that are no activity any more
     complete_until: datetime | None = None  # no watermark goes beyond it; the CRM's clock
     looked_up_at: datetime | None = None  # when the look-up by id began; None: a page of a window
+    unserved: Mapping[str, str] = field(default_factory=dict)  # look-ups: ids that the CRM cannot serve, and why
+
+    @property
+    def changes_rows(self) -> bool:
+        """Whether this page may write a row."""
+        return bool(self.readings or self.missing or self.unserved)
 
     @property
     def watermark(self) -> datetime | None:

@@ -195,7 +195,7 @@ class Reader:
         self._channel.wait_until_booked()
         look_ups.due(streams)
         for stream in clear:
-            if (withheld := look_ups.withheld(stream)) is not None:
+            if not look_ups.over and (withheld := look_ups.withheld(stream)) is not None:
                 self._channel.send(StreamFailed(stream, withheld))
 
     def _keep_clock(self) -> None:
