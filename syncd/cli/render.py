@@ -22,6 +22,8 @@ def status(document: dict[str, Any], console: Console | None = None) -> None:
     console = console or Console()
     activities(document, console)
     console.print(_streams(document))
+    for each in document["ranges"]:
+        console.print(styled(_range(each)))
     last = document["last_pass"]
     if last:
         console.print(styled(f"last pass: began {last['started_at']}, {_ended(last)}"))
@@ -73,6 +75,18 @@ def _streams(document: dict[str, Any]) -> Table:
         cells = (each["source"], each["stream"], each["watermark"] or "-", each["last_success_at"] or "-", error)
         table.add_row(*map(styled, cells))
     return table
+
+
+WHY = {"start": "an earlier start", "gap": "a gap that the CRM did not serve", "backfill": "a backfill"}
+
+
+def _range(each: dict[str, Any]) -> str:
+    """Return one line about a range that is still to be read."""
+    read = f", read up to {each['read_to']}" if each["read_to"] else ""
+    error = f": {each['last_error']}" if each["last_error"] else ""
+    after = f", tried again after {each['next_attempt_at']}" if each["next_attempt_at"] else ""
+    span = f"{each['since']} to {each['until']}"
+    return f"to read: {each['source']} {each['stream']} {span} ({WHY[each['why']]}){read}{after}{error}"
 
 
 def explanation(document: dict[str, Any], console: Console | None = None) -> None:

@@ -9,6 +9,7 @@ from syncd.ledger.contract import Handle
 from syncd.ledger.handle import AnyLedger, LedgerHandle, chosen
 from syncd.ledger.operator import Operator
 from syncd.ledger.persistent import PersistentReader
+from syncd.ledger.ranges import Range
 from syncd.ledger.reader import CLOCK, RECOTAP, LedgerReader
 from syncd.ledger.reports import Reports
 from syncd.ledger.writing import AttemptResult, Booked, Claim, Claimed, Due, Ledger, Sendable
@@ -28,6 +29,7 @@ __all__ = [
     "LedgerReader",
     "Operator",
     "PersistentReader",
+    "Range",
     "Reports",
     "Sendable",
     "chosen",

@@ -13,6 +13,7 @@ from sqlite_utils import Database
 from syncd import clock, files
 from syncd.errors import LedgerError
 from syncd.ledger.contract import Handle
+from syncd.ledger.ranges import COLUMNS, Range, range_of
 from syncd.lifecycle import timing
 
 RECOTAP = "@recotap"  # its name among the pauses and in the store; no source may begin with @
@@ -28,6 +29,7 @@ class StreamState:
     watermark: datetime | None = None
     swept_at: datetime | None = None
     failed: bool = False  # its last window could not be read to the end
+    start: datetime | None = None  # from which it is read, unless a range says otherwise; None: not known yet
 
 
 # A pause counts if it is not over, and no clock that was ahead booked it. (`booked_at`: since schema 2.)
@@ -48,11 +50,20 @@ class LedgerReader:
 
     def stream(self, source: str, stream: str) -> StreamState:
         """Return how far `stream` was read. An unknown stream has an empty state."""
-        sql = "SELECT watermark, swept_at, last_error FROM streams WHERE source = :source AND stream = :stream"
+        sql = "SELECT watermark, swept_at, last_error, start FROM streams WHERE source = :source AND stream = :stream"
         row = self._db.execute(sql, {"source": source, "stream": stream}).fetchone()
         if row is None:
             return StreamState()
-        return StreamState(clock.optional_instant(row[0]), clock.optional_instant(row[1]), row[2] is not None)
+        watermark, swept_at, start = (clock.optional_instant(row[column]) for column in (0, 1, 3))
+        return StreamState(watermark, swept_at, row[2] is not None, start)
+
+    def ranges(self, source: str) -> list[Range]:
+        """Return the spans that are still to be read, gaps first, then the oldest first."""
+        sql = f"""
+            SELECT {COLUMNS} FROM streams JOIN ranges ON stream_id = streams.id WHERE source = :source
+            ORDER BY why <> 'gap', created_at, ranges.id
+        """  # nosec B608 # names of columns
+        return [range_of(row) for row in self._db.execute(sql, {"source": source})]
 
     def known(self, source: str, stream: str, crm_ids: Iterable[str]) -> dict[str, tuple[str, bool]]:
         """Return (modification time as text, whether delivered) for each of `crm_ids` that the ledger holds."""

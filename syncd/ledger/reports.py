@@ -85,6 +85,7 @@ class Reports(LedgerReader):
             "balanced": self.balanced(),
             "reasons": self._reasons(),
             "sources": self._sources(now),
+            "ranges": self._ranges(),
             "oldest_pending_at": self._one("SELECT min(first_seen_at) FROM activities WHERE state = 'pending'"),
             "next_attempt_at": self._one("SELECT min(next_attempt_at) FROM activities WHERE state <> 'delivered'"),
             "pauses": self._pauses(now),
@@ -115,6 +116,13 @@ class Reports(LedgerReader):
             FROM streams ORDER BY source, stream
         """  # nosec B608 # our own text
         return list(self._rows(sql, times(now)))
+
+    def _ranges(self) -> list[dict[str, Any]]:
+        sql = """
+            SELECT source, stream, since, until, why, read_to, ranges.last_error, next_attempt_at
+            FROM ranges JOIN streams ON streams.id = stream_id ORDER BY source, stream, since
+        """
+        return list(self._rows(sql))
 
     def _pauses(self, now: datetime) -> dict[str, dict[str, str]]:
         sql = f"SELECT name, until, reason FROM pauses WHERE {PAUSED}"  # nosec B608 # our own text

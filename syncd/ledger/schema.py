@@ -282,6 +282,22 @@ V4 = (
 )
 
 V5_RANGES = (
+    "ALTER TABLE streams ADD COLUMN start TEXT",  # from which it is read; NULL: the next configuration's
+    """
+    CREATE TABLE ranges (          -- spans of modification time that are still to be read, both ends inclusive
+        id              INTEGER PRIMARY KEY,
+        stream_id       INTEGER NOT NULL REFERENCES streams,
+        since           TEXT NOT NULL, -- the CRM's clock, as until and read_to
+        until           TEXT NOT NULL,
+        why             TEXT NOT NULL CHECK (why = 'start' OR why = 'gap' OR why = 'backfill'),
+        read_to         TEXT,      -- everything up to here is booked; NULL: nothing yet
+        last_error      TEXT,
+        attempts        INTEGER NOT NULL DEFAULT 0, -- failures in a row
+        next_attempt_at TEXT,      -- NULL: at once
+        created_at      TEXT NOT NULL
+    ) STRICT
+    """,
+    "CREATE INDEX ranges_of_stream ON ranges (stream_id)",
     # Due look-ups, the oldest first.
     "DROP INDEX look_ups",
     """

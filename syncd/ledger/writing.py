@@ -18,6 +18,7 @@ from syncd.connector import Ref
 from syncd.ledger import file
 from syncd.ledger.contract import Handle
 from syncd.ledger.outbox import AttemptResult, Claim, Claimed, Due, Outbox, Sendable
+from syncd.ledger.range_writing import RangeWriter
 from syncd.ledger.reader import DOUBT, RECOTAP, LedgerReader
 from syncd.ledger.rows import ROW_COLUMNS, UNWRITABLE, UNWRITTEN, columns_of, row_of
 from syncd.lifecycle import transitions
@@ -52,7 +53,7 @@ class Booked:
     changed_after_delivery: int = 0
 
 
-class Ledger(Outbox):
+class Ledger(RangeWriter, Outbox):
     """Write the ledger, in the thread that opened it and while the ledger is held."""
 
     def __init__(self, db: Database, handle: Handle[LedgerReader]) -> None:
