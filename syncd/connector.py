@@ -162,6 +162,9 @@ class SourceConfig(BaseModel):
 class Connector(Protocol):
     """Read one CRM. Methods that do IO raise Unavailable, Unauthorized, Stopped or ConfigError, nothing else.
 
+    If a request fails with Unavailable in pass after pass while others succeed, syncd asks for less: fewer ids, shorter
+    windows, and refs without records (`needed` returns nothing). `OutsideWindow` says that less would not help.
+
     ConfigError is for a mistake that only a request shows, e.g. an invalid CA file or proxy. It ends the source's
     pass with exit code 78. Other sources continue.
     """

@@ -3,7 +3,8 @@
 SyncdError                        1   a bug, unless a subclass says otherwise
 ├── NoSuchActivity               66   the ledger does not hold the id that was asked for
 ├── Unavailable                  69   a CRM or Recotap cannot be reached, or is out of quota: the next pass continues
-│   └── Malformed                69   its response cannot be parsed
+│   ├── Malformed                69   its response cannot be parsed
+│   └── OutsideWindow            69   the window was read to its end, but something beside it cannot be read
 ├── LedgerError                  74   the ledger cannot be read or written
 ├── LedgerHeld                   75   another syncd holds this ledger
 ├── Unauthorized                 77   credentials were refused, or a scope is missing
@@ -105,6 +106,10 @@ class Unavailable(SyncdError):
 
 class Malformed(Unavailable):
     """A response cannot be parsed: HTML, truncated JSON, or JSON of another shape."""
+
+
+class OutsideWindow(Unavailable):
+    """The window was read to its end, but something beside it cannot be read. A smaller window would not help."""
 
 
 class LedgerError(SyncdError):

@@ -9,7 +9,8 @@ from types import FrameType
 import pytest
 
 from syncd.connector import Ref
-from syncd.passes.events import PageRead, WakeUp
+from syncd.passes.events import PageRead
+from syncd.passes.wake import WakeUp
 
 AT = datetime(2026, 10, 5, 9, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

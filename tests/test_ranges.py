@@ -1,13 +1,23 @@
 """What is still to be read: an earlier start and gaps, in slices, after the windows, and across kills."""
 
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from connectors.hubspot import HubSpot
+from syncd.connector import Page, Window
+from syncd.errors import Exit
+from syncd.ledger import Ledger
 from syncd.passes import windows
 from syncd.passes.windows import Span
 from tests.conftest import Command
+from tests.drops import Drop, call
+from tests.orgs import OrgWorld
+from tests.poisoned import poisoned
 from tests.world import START, World
 
 DAY, SECOND, MS = timedelta(days=1), timedelta(seconds=1), timedelta(milliseconds=1)
@@ -40,6 +50,76 @@ def test_the_start_that_a_stream_keeps_and_what_an_earlier_one_adds(
     assert windows.added_by(kept, known, watermark) == added
 
 
+def test_what_an_earlier_start_adds_is_read(world: World) -> None:
+    world.configure("sources.hubspot", start=START - 2 * DAY)
+    old = [world.call(ago=timedelta(days=days)) for days in (3, 5)]
+    older = world.email(ago=timedelta(days=9))
+    new = world.call()
+    world.sync()
+    assert world.delivered == {new}
+    watermark = world.stream()["watermark"]
+    world.configure("sources.hubspot", start=START - 7 * DAY)
+    assert world.sync().exit_code == Exit.OK
+    assert world.delivered == {new, *old}
+    assert world.stream()["watermark"] == watermark, "a range moves no watermark"
+    assert world.status()["ranges"] == [], "it is read to its end"
+    with world.counted() as counted:
+        world.sync()
+    assert counted["search"] == 2, "nothing is left to read"
+    world.configure("sources.hubspot", start=START - 10 * DAY)
+    world.sync()
+    assert world.delivered == {new, *old, older}
+
+
+def test_a_later_start_and_the_same_one_again_read_nothing_twice(world: World) -> None:
+    world.configure("sources.hubspot", start=START - 5 * DAY)
+    world.call(ago=timedelta(days=4))
+    world.sync()
+    for days in (2, 5):
+        world.configure("sources.hubspot", start=START - days * DAY)
+        with world.counted() as counted:
+            world.sync()
+        assert counted["search"] == 2
+
+
+def test_a_range_is_read_in_slices_after_the_windows(
+    world: World, monkeypatch: pytest.MonkeyPatch, command: Command
+) -> None:
+    monkeypatch.setattr("syncd.passes.ranges.RANGE_PAGES", 2)
+    monkeypatch.setattr("connectors.hubspot.search.gather.__kwdefaults__", {"group": 3, "refs": 10})
+    world.configure("sources.hubspot", start=START - 2 * DAY)
+    old = [world.call(ago=timedelta(days=4, minutes=-number)) for number in range(15)]
+    world.call()
+    world.email()
+    world.sync()
+    world.configure("sources.hubspot", start=START - 7 * DAY)
+    order: list[tuple[str, datetime]] = []
+    fetch = HubSpot.fetch
+
+    def watched(self: HubSpot, stream: str, window: Window) -> Iterator[Page]:
+        order.append((stream, window.since))
+        return fetch(self, stream, window)
+
+    monkeypatch.setattr(HubSpot, "fetch", watched)
+    reads = []
+    for _ in range(9):
+        fresh = world.call()
+        order.clear()
+        world.sync()
+        assert fresh in world.delivered, "the window comes first"
+        assert [since > START - 2 * DAY - SECOND for _, since in order[:2]] == [True, True]
+        reads.append(len(world.delivered & set(old)))
+        (mine,) = [each for each in world.status()["ranges"] if each["stream"] == "calls"] or [None]
+        if mine is None:
+            break
+        assert mine["why"] == "start"
+        assert mine["read_to"] > mine["since"]
+    assert reads[-1] == len(old)
+    assert reads == sorted(reads)
+    assert len(reads) > 3, "in slices"
+    assert max(b - a for a, b in zip([0, *reads], reads, strict=False)) <= 6
+
+
 def test_status_shows_what_is_to_be_read(live: World, command: Command) -> None:
     live.call()
     command("sync", "-c", live.config_file)
@@ -56,6 +136,40 @@ def test_status_shows_what_is_to_be_read(live: World, command: Command) -> None:
     }  # fmt: skip
     out = " ".join(command("status", "-c", live.config_file).out.split())
     assert "to read: hubspot calls 2026-02-01T00:00:00.000Z to 2026-02-01T00:00:00.999Z (a gap" in out
+
+
+@pytest.mark.parametrize("killed_at", range(1, 9))
+def test_a_killed_range_goes_on_where_it_was(world: World, monkeypatch: pytest.MonkeyPatch, killed_at: int) -> None:
+    """The process dies after the n-th page, and its transaction with it."""
+    monkeypatch.setattr("syncd.passes.ranges.RANGE_PAGES", 3)
+    monkeypatch.setattr("connectors.hubspot.search.gather.__kwdefaults__", {"group": 2, "refs": 10})
+    world.configure("sources.hubspot", start=START - 2 * DAY)
+    old = [world.call(ago=timedelta(days=4, minutes=-number)) for number in range(12)]
+    new = world.call()
+    world.sync()
+    world.configure("sources.hubspot", start=START - 7 * DAY)
+    steps = 0
+    before = Ledger.book
+
+    class Killed(BaseException):
+        pass
+
+    def book(self: Ledger, *what: Any, **how: Any) -> Any:
+        nonlocal steps
+        steps += 1
+        if steps == killed_at:
+            raise Killed
+        return before(self, *what, **how)
+
+    monkeypatch.setattr(Ledger, "book", book)
+    for _ in range(8):
+        with suppress(Killed):
+            world.sync()
+        world.later(minutes=5)
+    assert world.delivered == {new, *old}
+    assert world.status()["ranges"] == []
+    assert world.status()["balanced"]
+    assert len(world.recotap.stored) == len(world.delivered)
 
 
 # -- gaps --------------------------------------------------------------------------------
@@ -96,3 +210,118 @@ def test_a_span_is_cut_at_whole_seconds(span: Span, expected: tuple[Span, Span] 
 )  # fmt: skip
 def test_a_window_leaves_out_its_gaps(span: Span, taken: list[Span], left: list[Span]) -> None:
     assert windows.without(span, taken) == left
+
+
+def test_a_call_that_no_search_can_show_becomes_a_gap_and_holds_up_no_other(world: World) -> None:
+    ids = [world.call(ago=timedelta(hours=20, seconds=-3 * number)) for number in range(30)]
+    bad = ids[17]
+    named = f'"{bad}"'
+    with poisoned(world.hubspot, named, path="calls/search", answers=True):
+        assert world.sync().exit_code == Exit.UNAVAILABLE
+        assert world.status()["ranges"] == [], "one failure is no gap"
+        world.later(minutes=5)
+        outcome = world.sync()
+        assert outcome.exit_code == Exit.UNAVAILABLE
+        assert world.delivered == {*ids} - {bad}
+        (gap,) = world.status()["ranges"]
+        assert gap["why"] == "gap"
+        assert gap["since"][:19] == gap["until"][:19], "one second"
+        assert "does not serve 1 span" in outcome.errors[0].message
+        assert world.stream()["watermark"] > gap["until"], "the gap is in the ledger, so the watermark passes it"
+        assert world.stream()["last_error"] is None
+        world.later(minutes=5)
+        fresh = world.call()
+        with world.counted() as counted:
+            assert world.sync().exit_code == Exit.UNAVAILABLE
+        assert fresh in world.delivered
+        assert counted["search"] <= 4, "the windows leave the gap out"
+        world.later(days=31)
+        assert world.sync().exit_code == Exit.OK, "from then on it is a warning"
+        assert [each["why"] for each in world.status()["ranges"]] == ["gap"]
+    world.later(days=1)
+    world.sync()
+    assert world.state(bad) == "delivered"
+    assert world.status()["ranges"] == []
+    assert world.status()["balanced"]
+
+
+def test_a_gap_is_tried_again_on_the_look_up_schedule_and_closed(world: World) -> None:
+    ids = world.calls(5)
+    named = f'"{ids[2]}"'
+    tried = []
+    with poisoned(world.hubspot, named, path="calls/search", answers=True) as failed:
+        for _ in range(2):
+            world.sync()
+        assert len(world.status()["ranges"]) == 1
+        began = world.now()
+        for minutes in (5, 16, 30, 61, 300, 361, 700, 1441, 2000, 2881):
+            world.at = began + timedelta(minutes=minutes)
+            before = len(failed)
+            world.sync()
+            if len(failed) > before:
+                tried.append(minutes)
+    assert tried == [16, 61, 361, 1441, 2881]
+    world.at = began + timedelta(minutes=4400)
+    assert world.sync().exit_code == Exit.OK
+    assert world.delivered == set(ids)
+
+
+def test_an_outage_of_any_length_leaves_no_gap(world: World) -> None:
+    ids = world.calls(5)
+    world.hubspot.faults.add("unavailable", match="search", count=None)
+    for _ in range(4):
+        with world.counted() as counted:
+            assert world.sync().exit_code == Exit.UNAVAILABLE
+        assert counted["search"] <= 6, "three tries, and those of the smallest request"
+        world.later(hours=3)
+    assert world.status()["ranges"] == []
+    world.hubspot.faults.clear()
+    world.later(minutes=5)
+    world.sync()
+    assert world.delivered == set(ids)
+
+
+def test_a_contact_that_cannot_be_served_makes_its_calls_crm_error_and_no_gap(world: World) -> None:
+    bad = world.person("late.comer")
+    stuck = [world.call(contacts=[bad], ago=timedelta(hours=hours)) for hours in (4, 9)]
+    ids = world.calls(30)
+    with poisoned(world.hubspot, f'"{bad}"', path="contacts/batch/read"):
+        for _ in range(4):
+            world.sync()
+            world.later(minutes=5)
+        assert world.delivered == set(ids)
+        assert [world.state(each) for each in stuck] == ["incomplete crm_error"] * 2
+        assert world.status()["ranges"] == []
+        assert world.sync().exit_code == Exit.OK
+    world.later(hours=7)
+    world.sync()
+    assert world.delivered == {*ids, *stuck}
+    assert world.status()["balanced"]
+
+
+def test_a_task_that_no_salesforce_query_can_show_becomes_a_gap(orgs: OrgWorld) -> None:
+    ids = [orgs.task(ago=timedelta(hours=3, seconds=-2 * number)) for number in range(12)]
+    body = [{"message": "An unexpected error occurred", "errorCode": "UNKNOWN_EXCEPTION"}]
+    with poisoned(orgs.org, ids[5], path="/query", status=500, body=body, answers=True):
+        for _ in range(3):
+            assert orgs.sync().exit_code == Exit.UNAVAILABLE
+            orgs.later(minutes=5)
+        assert orgs.delivered == {*ids} - {ids[5]}
+        assert [(each["why"], each["stream"]) for each in orgs.status()["ranges"]] == [("gap", "calls")]
+    orgs.later(minutes=16)
+    assert orgs.sync().exit_code == Exit.OK
+    assert orgs.delivered == set(ids)
+    assert orgs.status()["ranges"] == []
+
+
+def test_a_folder_with_an_unreadable_file_has_no_gap(tmp_path: Path) -> None:
+    """It is left where it is, and the window is read to its end."""
+    drop = Drop(tmp_path, max_file_size="1KB")
+    drop.file("a.jsonl", call("c1", title="x" * 2000))
+    drop.file("b.jsonl", call("c2"))
+    for _ in range(4):
+        result = drop.sync()
+        assert result is not None
+        assert result.exit_code == Exit.UNAVAILABLE
+    assert drop.states() == {"c2": "delivered"}
+    assert drop.sql("SELECT count(*) FROM ranges") == [(0,)]

@@ -19,7 +19,7 @@ from connectors.jsonl.folder import Folder, Listing
 from connectors.jsonl.lines import Changed, File, FileProblem, Line, LineReader, opened
 from syncd.activity import Draft, Kind, Owner
 from syncd.connector import Context, Finding, Page, Record, Ref, SourceConfig, Stream, Window
-from syncd.errors import Unavailable
+from syncd.errors import OutsideWindow, Unavailable
 from syncd.fields import from_ms, to_ms
 
 STREAMS: tuple[Stream, ...] = (Stream("calls", "call"), Stream("emails", "email"))
@@ -86,7 +86,7 @@ class Jsonl:
             yield Page((), (), until)
         self._read.add(stream)
         if self._problems and self._read >= KINDS.keys():
-            raise _unavailable(self._problems)
+            raise _unavailable(self._problems, kind=OutsideWindow)
 
     def fetch_ids(self, stream: str, ids: Sequence[str]) -> Iterator[Page]:
         """Yield the records of `ids` in one page: the latest line of each, in the folder or the done folder.
@@ -281,12 +281,12 @@ def _record(line: Line, reading: LineReader) -> Record:
     return Record(_ref(line), line.row, {**related, "fault": line.fault} if line.fault else related)
 
 
-def _unavailable(problems: BoundedList[BadFile]) -> Unavailable:
+def _unavailable(problems: BoundedList[BadFile], *, kind: type[Unavailable] = Unavailable) -> Unavailable:
     """Return the error that names files, with the remedy if they have one in common."""
     more = f" and {problems.total - MOST_NAMED} more" if problems.total > MOST_NAMED else ""
     hints = {problem.hint for problem in problems}
     hint = hints.pop() if len(hints) == 1 else PROBLEM_HINT
-    return Unavailable("; ".join(problem.message for problem in problems[:MOST_NAMED]) + more, hint=hint)
+    return kind("; ".join(problem.message for problem in problems[:MOST_NAMED]) + more, hint=hint)
 
 
 __all__ = ["Jsonl", "JsonlConfig"]

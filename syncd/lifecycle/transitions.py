@@ -76,6 +76,8 @@ def after_reread(
     cause = Cause.RETRY if asked_for else Cause.READ
     if reading.modified_at < row.modified_at and not by_id:
         return row
+    if reading.reason is Reason.CRM_ERROR and (row.state is not State.INCOMPLETE or row.reason == Reason.REDACTED):
+        return row  # nothing is known but its id
     if row.state is State.DELIVERED:
         changed = row.changed_after_delivery or reading.modified_at > row.modified_at
         return replace(row, modified_at=reading.modified_at, changed_after_delivery=changed)

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 import orjson
 
 from syncd import clock, text
-from syncd.activity import Draft, Owner
-from syncd.connector import Connector, Record, Source
-from syncd.errors import Unreadable
+from syncd.activity import Draft, Kind, Owner
+from syncd.connector import Connector, Record, Ref, Source
+from syncd.errors import SyncdError, Unreadable
 from syncd.http.server_clock import ServerClock
 from syncd.lifecycle.reasons import Reason
 from syncd.lifecycle.states import State
@@ -61,10 +61,21 @@ class Normalizer:
         )
         return _reading(record, draft, name, assessed, settle, ahead)
 
-    def _unreadable(self, stream: str, record: Record, error: Exception) -> Reading:
+    def unserved(self, stream: str, ref: Ref, error: SyncdError) -> Reading:
+        """Return the reading of a record that the CRM names but cannot serve. A look-up by id completes it."""
+        kind, name = self._named(stream, ref.crm_id)
+        return Reading(
+            crm_id=ref.crm_id, modified_at=ref.modified_at, external_activity_id=name, kind=kind, occurred_at=None,
+            wanted=State.INCOMPLETE, reason=Reason.CRM_ERROR, detail=error.message,
+        )  # fmt: skip
+
+    def _named(self, stream: str, crm_id: str) -> tuple[Kind, str]:
+        """Return the kind and the externalActivityId of a record of which nothing but its id is known."""
         kind = next(each.kind for each in self._source.connector.streams if each.name == stream)
-        template = self._source.config.external_id
-        name = text.fill(template, source=self._source.name, kind=kind, id=record.ref.crm_id)
+        return kind, text.fill(self._source.config.external_id, source=self._source.name, kind=kind, id=crm_id)
+
+    def _unreadable(self, stream: str, record: Record, error: Exception) -> Reading:
+        kind, name = self._named(stream, record.ref.crm_id)
         told = text.fit_value(getattr(error, "message", ""), text.MOST) if isinstance(error, Unreadable) else ""
         return Reading(
             crm_id=record.ref.crm_id, modified_at=record.ref.modified_at, external_activity_id=name, kind=kind,

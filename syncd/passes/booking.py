@@ -1,10 +1,11 @@
-"""Book a reader's page in the ledger."""
+"""Book a reader's pages and ranges in the ledger."""
 
 from datetime import datetime
 
 from syncd.ledger import Booked, Ledger
 from syncd.normalize.normalizer import unconfirmed
-from syncd.passes.events import PageRead
+from syncd.passes.events import PageRead, RangeEvent, RangeFailed, RangeRead, StartNoted
+from syncd.passes.ranges import gap_again_at
 
 
 def book_page(ledger: Ledger, stream_id: int, page: PageRead, *, now: datetime, certain: bool) -> Booked:
@@ -18,7 +19,28 @@ def book_page(ledger: Ledger, stream_id: int, page: PageRead, *, now: datetime, 
         if page.looked_up_at is not None:
             ledger.book_missing(stream_id, page.missing, now=now, certain=certain)
             ledger.book_unserved(stream_id, page.unserved, now=now, certain=certain)
+        for gap in page.gaps:
+            again_at = gap_again_at(now, now)
+            ledger.add_range(
+                stream_id, gap.since, gap.until, why="gap", now=now, error=gap.error, next_attempt_at=again_at
+            )
+        if page.range_id is not None and page.read_to is not None:
+            ledger.range_read_to(page.range_id, page.read_to)
     return booked
 
 
-__all__ = ["book_page"]
+def book_range_event(ledger: Ledger, source: str, event: RangeEvent, *, now: datetime) -> None:
+    """Book a new start, the end of a range or its failure."""
+    match event:
+        case StartNoted(stream, start, added):
+            stream_id = ledger.stream_id(source, stream)
+            ledger.note_start(stream_id, start)
+            if added is not None and added.until is not None:
+                ledger.add_range(stream_id, added.since, added.until, why="start", now=now)
+        case RangeRead(range_id):
+            ledger.range_finished(range_id)
+        case RangeFailed(range_id, _, _, error, next_attempt_at):
+            ledger.range_failed(range_id, error.message, next_attempt_at=next_attempt_at)
+
+
+__all__ = ["book_page", "book_range_event"]

@@ -23,12 +23,13 @@ from syncd.errors import LedgerError, Stopped, Unavailable
 from syncd.ledger import CLOCK, RECOTAP, Ledger
 from syncd.normalize.own_domains import VOUCHED, Vouching
 from syncd.normalize.rules import Rules
-from syncd.passes.booking import book_page
+from syncd.passes.booking import book_page, book_range_event
 from syncd.passes.clocks import PassClocks
 from syncd.passes.dispatch import Poster, PostReturned, Push
-from syncd.passes.events import Event, PageRead, SourceFinished, SourceOpened, StreamFailed, WakeUp, WindowRead
+from syncd.passes.events import Event, PageRead, RangeEvent, SourceFinished, SourceOpened, StreamFailed, WindowRead
 from syncd.passes.reader import Reader, as_told
 from syncd.passes.report import NullObserver, Observer, PassReport, PassResult
+from syncd.passes.wake import WakeUp
 from syncd.signals import StopRequest
 
 log = structlog.get_logger()
@@ -237,12 +238,15 @@ class Pass:
                 stream_id = self._ledger.stream_id(source.name, stream)
                 now = self._now()
                 self._ledger.window_finished(stream_id, now=now, swept_at=(until or now) if sweep else None)
+            case RangeEvent():
+                book_range_event(self._ledger, source.name, event, now=self._now())
+                self._report.range_event(source.name, event)
             case StreamFailed(stream, error):
                 if not self._vouching.postpones(source, stream, error):
                     self._fail(source, stream, error)
             case SourceFinished():
                 self._ledger.keep(source.name, reader.store.take_changes(), self._now())
-                self._report.source_read(source.name)
+                self._report.source_read(source.name, self._ledger.ranges(source.name), self._now())
                 self._reader = None
 
     def _book(self, reader: Reader, page: PageRead) -> None:

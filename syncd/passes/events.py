@@ -1,14 +1,15 @@
-"""The events of one source's reader, and the call that wakes the ledger's thread for them."""
+"""The events of one source's reader."""
 
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from queue import Empty, SimpleQueue
+from typing import Protocol
 
 from syncd.connector import Ref
+from syncd.errors import Unavailable
 from syncd.lifecycle.transitions import Reading
+from syncd.passes.windows import Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,30 @@ class SourceOpened:
     """The CRM has answered. Its pages follow."""
 
     identity: str | None  # the portal's or org's id; None if the CRM does not tell it
+
+
+class RangeEvent:
+    """Change what is still to be read beside the windows."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StartNoted(RangeEvent):
+    """A stream is read from another `start` than the ledger knows."""
+
+    stream: str
+    start: datetime  # to remember
+    added: Span | None  # what an earlier start adds: a range
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A span that the CRM does not serve, both ends inclusive."""
+
+    since: datetime
+    until: datetime
+    error: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +54,8 @@ class PageRead:
     complete_until: datetime | None = None  # no watermark goes beyond it; the CRM's clock
     looked_up_at: datetime | None = None  # when the look-up by id began; None: a page of a window
     unserved: Mapping[str, str] = field(default_factory=dict)  # look-ups: ids that the CRM cannot serve, and why
+    gaps: Sequence[Gap] = ()  # before this page: the CRM does not serve them
+    range_id: int | None = None  # the ledger's, if this is a page of a range
 
     @property
     def changes_rows(self) -> bool:
@@ -38,10 +65,32 @@ class PageRead:
     @property
     def watermark(self) -> datetime | None:
         """The stream's new watermark by the CRM's clock, or None if this page does not move it."""
-        if self.looked_up_at is not None or not self.refs:
-            return None
-        latest = max(ref.modified_at for ref in self.refs)
-        return latest if self.complete_until is None else min(latest, self.complete_until)
+        return None if self.looked_up_at is not None or self.range_id is not None else reached(self)
+
+    @property
+    def read_to(self) -> datetime | None:
+        """How far the page's range is read, or None if this page does not move that."""
+        return None if self.range_id is None else reached(self)
+
+
+class Read(Protocol):
+    """The part of a page that tells how far it is read."""
+
+    @property
+    def refs(self) -> Sequence[Ref]:
+        """Return the refs of all records read."""
+
+    @property
+    def complete_until(self) -> datetime | None:
+        """Return the low watermark, if there is one."""
+
+
+def reached(page: Read) -> datetime | None:
+    """Return the time up to which everything is in this page or an earlier one. None if it holds nothing."""
+    if not page.refs:
+        return None
+    latest = max(ref.modified_at for ref in page.refs)
+    return latest if page.complete_until is None else min(latest, page.complete_until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +100,24 @@ class WindowRead:
     stream: str
     until: datetime | None  # the CRM's clock
     sweep: bool  # it was the daily sweep
+
+
+@dataclass(frozen=True, slots=True)
+class RangeRead(RangeEvent):
+    """A range was read to its end."""
+
+    range_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class RangeFailed(RangeEvent):
+    """This pass reads no more of a range."""
+
+    range_id: int
+    stream: str
+    why: str  # as `ledger.Range.why`
+    error: Unavailable
+    next_attempt_at: datetime | None  # None: in the next pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,29 +140,21 @@ class SourceFinished:
     """The thread has ended. No event follows."""
 
 
-Event = SourceOpened | PageRead | WindowRead | Waypoint | StreamFailed | SourceFinished
+Event = SourceOpened | PageRead | WindowRead | RangeEvent | Waypoint | StreamFailed | SourceFinished
 
 
-class WakeUp:
-    """Wake the ledger's thread. May be called in any thread, and in a signal handler of the waiting thread itself."""
-
-    def __init__(self) -> None:
-        # Not threading.Event: its lock would be taken twice if a signal comes while this thread holds it.
-        self._calls: SimpleQueue[None] = SimpleQueue()
-
-    def __call__(self) -> None:
-        """End the present wait, or the next one."""
-        self._calls.put(None)
-
-    def clear(self) -> None:
-        """Forget the calls so far. Look for their cause only afterwards, or it may be missed."""
-        while not self._calls.empty():
-            self._calls.get()
-
-    def wait(self, timeout: float) -> None:
-        """Wait for a call since the last `clear`, at most `timeout` seconds."""
-        with suppress(Empty):
-            self._calls.get(timeout=timeout)
-
-
-__all__ = ["Event", "PageRead", "SourceFinished", "SourceOpened", "StreamFailed", "WakeUp", "Waypoint", "WindowRead"]
+__all__ = [
+    "Event",
+    "Gap",
+    "PageRead",
+    "RangeEvent",
+    "RangeFailed",
+    "RangeRead",
+    "SourceFinished",
+    "SourceOpened",
+    "StartNoted",
+    "StreamFailed",
+    "Waypoint",
+    "WindowRead",
+    "reached",
+]

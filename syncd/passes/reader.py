@@ -1,6 +1,6 @@
 """Read and normalize one source in a thread, ahead of the ledger's thread by a bounded number of pages.
 
-    windows ─► look-ups        each page: fetch ─► fit for the ledger ─► normalize ─► PageRead ─► it is booked
+    windows ─► look-ups ─► ranges        each page: fetch ─► fit for the ledger ─► normalize ─► PageRead ─► it is booked
 
 The thread reads the ledger through a connection of its own and writes nothing.
 """
@@ -8,15 +8,15 @@ The thread reads the ledger through a connection of its own and writes nothing.
 import threading
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from datetime import datetime
 from queue import Empty, SimpleQueue
 
 import structlog
 
-from syncd.connector import Connector, Context, Source, Window
-from syncd.errors import ConfigError, Problem, Stopped, SyncdError, Unauthorized, Unavailable
+from syncd.connector import Connector, Context, Source
+from syncd.errors import ConfigError, OutsideWindow, Problem, Stopped, SyncdError, Unauthorized, Unavailable
 from syncd.http.server_clock import ServerClock
 from syncd.ledger import CLOCK, Handle, LedgerReader
 from syncd.ledger.reader import StreamState
@@ -25,13 +25,17 @@ from syncd.normalize.normalizer import Normalizer
 from syncd.normalize.own_domains import Vouching
 from syncd.normalize.rules import Rules
 from syncd.passes import windows
-from syncd.passes.events import Event, SourceFinished, SourceOpened, StreamFailed, WindowRead
+from syncd.passes.events import Event, SourceFinished, SourceOpened, StartNoted, StreamFailed, WindowRead
 from syncd.passes.intake import Channel, Intake
 from syncd.passes.look_ups import LookUps
+from syncd.passes.ranges import Ranges, gaps_of
+from syncd.passes.spans import Part, SpanReader
 from syncd.passes.store import PassStore
+from syncd.passes.windows import Span
 
 log = structlog.get_logger()
 
+FAILED = "@failed:"  # and a stream, in a source's store: the number of its windows in a row that failed
 HANGS_S = 300.0  # seconds of silence beyond its deadline after which a reader hangs
 STOP_S = 1.0  # seconds beyond its deadline for a reader to react to a stop request
 
@@ -42,7 +46,7 @@ _ABANDONED: weakref.WeakValueDictionary[_Lane, threading.Thread] = weakref.WeakV
 
 
 class Reader:
-    """Read `source` once: the window of each stream, then the due look-ups by id.
+    """Read `source` once: the window of each stream, then the due look-ups by id, then a slice of its ranges.
 
     A stream that could not be read last time comes last. A missing scope ends its stream alone, and an outage ends
     the source.
@@ -169,6 +173,7 @@ class Reader:
         An outage ends the windows. If one was read before, the source still answers: its look-ups follow.
         """
         read, withheld_by = [], {}
+        self._spans = SpanReader(intake, self.clock.now)
         streams = self._order(intake)
         until: datetime | None = None
         for stream in list(streams):
@@ -182,17 +187,20 @@ class Reader:
                 streams.remove(stream)
                 self._channel.send(StreamFailed(stream, error))
             except Unavailable as error:
-                if not read or error.pause_until is not None:
+                if error.pause_until is not None or not read:
                     raise
                 self._channel.send(StreamFailed(stream, error))
                 break
         self._stream = None
-        if intake.glance and read:
-            self._look_up(LookUps(intake, intake.glance), streams, [each for each in read if not withheld_by[each]])
+        if intake.glance and (read):
+            self._channel.wait_until_booked()
+            look_ups = LookUps(intake, intake.glance)
+            self._look_up(look_ups, streams, [each for each in read if not withheld_by[each]])
+            if not look_ups.over:
+                Ranges(intake, intake.glance, self._spans).read(streams)
 
     def _look_up(self, look_ups: LookUps, streams: Sequence[str], clear: Sequence[str]) -> None:
-        """Look up the due records of `streams`, and the redacted ones of `clear`, once the windows are booked."""
-        self._channel.wait_until_booked()
+        """Look up the due records of `streams`, and the redacted ones of `clear`."""
         look_ups.due(streams)
         for stream in clear:
             if not look_ups.over and (withheld := look_ups.withheld(stream)) is not None:
@@ -215,11 +223,32 @@ class Reader:
             start=self.source.config.start, overlap=self.source.config.overlap, watermark=state.watermark,
             swept_at=state.swept_at, sweep=sweep, now=now,
         )  # fmt: skip
-        for page in intake.connector.fetch(stream, Window(since, until, intake.needed(stream))):
-            until, withheld = page.complete_until or until, page.withheld
-            intake.page(stream, incoming.page(page))
+        self._note_start(stream, state)
+        held = intake.glance.ranges(self.source.name) if intake.glance else ()
+        for part in self._parts(stream, windows.without(Span(since, until), gaps_of(held, stream))):
+            until, withheld = part.page.complete_until or until, part.page.withheld
+            intake.page(stream, part.page, gaps=part.gaps, unserved_refs=part.unserved)
         self._channel.send(WindowRead(stream, until, sweep))
         return until, withheld
+
+    def _note_start(self, stream: str, state: StreamState) -> None:
+        """Remember from which `start` a stream is read. An earlier one adds a range."""
+        start = windows.start_of(known=state.start, configured=self.source.config.start, watermark=state.watermark)
+        if start != state.start:
+            self._channel.send(StartNoted(stream, start, windows.added_by(start, state.start, state.watermark)))
+
+    def _parts(self, stream: str, spans: Sequence[Span]) -> Iterator[Part]:
+        """Yield the parts of a window. If it failed in an earlier pass too, it may be cut."""
+        key = f"{FAILED}{stream}"
+        failures = self.store.get(key) or 0
+        try:
+            yield from self._spans.read(stream, spans, may_cut=failures > 0)
+        except Unavailable as error:
+            if not isinstance(error, OutsideWindow):
+                self.store.put(key, failures + 1)
+            raise
+        if failures:
+            self.store.put(key, 0)
 
     def _order(self, intake: Intake) -> list[str]:
         names = [stream.name for stream in intake.connector.streams]

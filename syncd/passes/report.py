@@ -1,16 +1,19 @@
 """The report of one pass: its progress, its log lines, and its result."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol
 
 import structlog
 
+from syncd import clock
 from syncd.errors import Exit, SyncdError, Unavailable, worst
-from syncd.ledger import RECOTAP, Booked
+from syncd.ledger import RECOTAP, Booked, Range
 from syncd.lifecycle.states import MEANINGS, State, Verdict
 from syncd.passes.dispatch import SendingStopped, Totals
-from syncd.passes.events import PageRead
+from syncd.passes.events import PageRead, RangeEvent, RangeFailed, StartNoted
+from syncd.passes.ranges import is_outage
 
 log = structlog.get_logger()
 
@@ -86,14 +89,16 @@ class PassReport:
         totals.changed += booked.changed
         totals.changed_after_delivery += booked.changed_after_delivery
 
-    def source_read(self, source: str) -> None:
-        """Log the totals of each stream of `source` that had a page."""
+    def source_read(self, source: str, ranges: Sequence[Range], now: datetime) -> None:
+        """Log the totals of each stream of `source` that had a page, and the gaps among its ranges."""
         for (name, stream), totals in self._streams.items():
             if name == source:
                 log.info(
                     "pull.finished", source=name, stream=stream, read=totals.read, new=totals.new,
                     changed=totals.changed, changed_after_delivery=totals.changed_after_delivery,
                 )  # fmt: skip
+
+        self._add_gaps(source, [each for each in ranges if each.why == "gap"], now)
 
     def stopped(self, name: str, error: SyncdError) -> None:
         """Keep that a stop request ended the reading of source `name`. It is no error of the pass."""
@@ -106,6 +111,32 @@ class PassReport:
         self._codes.add(error.exit_code)
         hint = error.hint or "; ".join(problem.hint for problem in getattr(error, "problems", ())) or NO_HINT
         log.error(event, error=error.summary, hint=hint, **facts)
+
+    def range_event(self, source: str, event: RangeEvent) -> None:
+        """Log a range that an earlier `start` adds, and add the error of one that failed, unless it is a gap."""
+        match event:
+            case StartNoted(stream, start, added) if added is not None:
+                log.info("range.added", source=source, stream=stream, since=clock.text(start), why="start")
+            case RangeFailed(_, stream, why, error) if why != "gap":
+                self.failed(source, error, "range.failed", source=source, stream=stream)
+
+    def _add_gaps(self, source: str, gaps: Sequence[Range], now: datetime) -> None:
+        """Add the gaps of a source, in one line. They are an outage for 30 days, and a warning afterwards."""
+        if not gaps:
+            return
+        first = gaps[0]
+        message = (
+            f"{source} does not serve {len(gaps)} {'span' if len(gaps) == 1 else 'spans'} of modification time, "
+            f"the first in {first.stream} from {clock.text(first.since)}: {first.last_error}"
+        )
+        hint = "they are tried again by themselves; `syncd status` lists them; ask the CRM's support about that time"
+        if any(is_outage(each, now) for each in gaps):
+            error = Unavailable(message, hint=hint)
+            self._errors.append(error)
+            self._codes.add(error.exit_code)
+            log.error("gaps.open", error=error.summary, hint=hint, source=source)
+        else:
+            log.warning("gaps.open", error=message, hint=hint, source=source)
 
     def count_sent(self, totals: Totals) -> None:
         """Log the verdicts of all POSTs, if there was one."""
