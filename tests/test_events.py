@@ -27,8 +27,11 @@ def test_a_page_moves_the_watermark_to_its_greatest_time_as_far_as_it_is_complet
     assert PageRead("calls", REFS, (), complete_until=complete_until).watermark == watermark
 
 
-def test_neither_an_empty_page_nor_a_look_up_moves_the_watermark() -> None:
+def test_neither_an_empty_page_nor_a_look_up_nor_a_range_moves_the_watermark() -> None:
     assert PageRead("calls", (), (), complete_until=AT).watermark is None
+    assert PageRead("calls", REFS, (), range_id=1).watermark is None
+    assert PageRead("calls", REFS, (), range_id=1, complete_until=AT + MINUTE).read_to == AT + MINUTE
+    assert PageRead("calls", REFS, ()).read_to is None
     assert PageRead("calls", REFS, (), looked_up_at=AT).watermark is None
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from connectors.hubspot import HubSpot
+from connectors.jsonl import Jsonl
 from syncd.connector import Page, Window
 from syncd.errors import Exit
 from syncd.ledger import Ledger
@@ -314,8 +315,16 @@ def test_a_task_that_no_salesforce_query_can_show_becomes_a_gap(orgs: OrgWorld) 
     assert orgs.status()["ranges"] == []
 
 
-def test_a_folder_with_an_unreadable_file_has_no_gap(tmp_path: Path) -> None:
+def test_a_folder_with_an_unreadable_file_has_no_gap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is left where it is, and the window is read to its end."""
+    asked: list[str] = []
+    fetch = Jsonl.fetch
+
+    def counted(self: Jsonl, stream: str, window: Window) -> Iterator[Page]:
+        asked.append(stream)
+        return fetch(self, stream, window)
+
+    monkeypatch.setattr(Jsonl, "fetch", counted)
     drop = Drop(tmp_path, max_file_size="1KB")
     drop.file("a.jsonl", call("c1", title="x" * 2000))
     drop.file("b.jsonl", call("c2"))
@@ -324,4 +333,5 @@ def test_a_folder_with_an_unreadable_file_has_no_gap(tmp_path: Path) -> None:
         assert result is not None
         assert result.exit_code == Exit.UNAVAILABLE
     assert drop.states() == {"c2": "delivered"}
+    assert asked == ["calls", "emails"] + ["calls", "emails"] * 3, "nothing is asked for in parts"
     assert drop.sql("SELECT count(*) FROM ranges") == [(0,)]
