@@ -241,3 +241,15 @@ def test_a_line_in_a_done_file_that_cannot_be_read_waits_alone(tmp_path: Path) -
     del drop.table["max_file_size"]
     drop.sync(minutes=60)
     assert drop.explain("c1")["reason"] == "no_contact"
+
+
+def test_an_email_that_only_settles_is_looked_up_once(world: World, asked: list[Any]) -> None:
+    email = world.email(ago=timedelta(minutes=1))
+    world.sync()
+    assert world.state(email) == "incomplete settling"
+    asked.clear()
+    for _ in range(24):
+        world.later(minutes=10)
+        world.sync()
+    assert world.state(email) == "delivered"
+    assert [method for method, _, _ in asked].count("ids") == 1

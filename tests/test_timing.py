@@ -62,6 +62,17 @@ class TestLookUps:
     def test_what_settles_later_is_looked_up_on_the_way_too(self):
         assert look_up_at(timedelta(0), due_at=NOW + 4 * HOUR) == 15 * MINUTE
 
+    def test_what_only_settles_is_looked_up_once_unless_that_takes_more_than_a_day(self):
+        def at(due_in):
+            since = NOW - MINUTE
+            return timing.look_up_at(
+                waiting_since=since, occurred_at=None, due_at=NOW + due_in, now=NOW, settles=True
+            ) - NOW  # fmt: skip
+
+        assert at(4 * HOUR) == 4 * HOUR
+        assert at(3 * DAY) == DAY - MINUTE
+        assert at(-SECOND) == 14 * MINUTE, "it should have settled and has not"
+
     @pytest.mark.parametrize("due_at", [NOW, NOW - SECOND])
     def test_what_should_have_settled_and_has_not_falls_back_to_the_schedule(self, due_at):
         assert look_up_at(HOUR, due_at=due_at) == 6 * HOUR

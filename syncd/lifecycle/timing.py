@@ -36,15 +36,18 @@ def gives_up_at(*, waiting_since: datetime, occurred_at: datetime | None) -> dat
 
 
 def look_up_at(
-    *, waiting_since: datetime, occurred_at: datetime | None, due_at: datetime | None, now: datetime
-) -> datetime:
+    *, waiting_since: datetime, occurred_at: datetime | None, due_at: datetime | None, now: datetime,
+    settles: bool = False,
+) -> datetime:  # fmt: skip
     """Return when to look an incomplete activity up next.
 
     Look-ups follow its age since `waiting_since`, so that a late one does not delay the next. `due_at` (it has
     settled, or it happens) is used if it comes first. The last look-up is at the time of giving up.
+    If it only `settles`, no look-up before `due_at` could complete it: then it is at most a day away.
     """
     age = now - waiting_since
-    step = next((step for step in LOOK_UPS if step > age), None)
+    steps = () if settles and due_at is not None and due_at > now else LOOK_UPS
+    step = next((step for step in steps if step > age), None)
     times = [waiting_since + (step if step is not None else (age // DAY + 1) * DAY)]
     if due_at is not None and due_at > now:
         times.append(due_at)

@@ -136,7 +136,8 @@ def _wait(row: Row, due_at: datetime | None, now: datetime, certain: bool) -> Ro
     if now >= timing.gives_up_at(waiting_since=since, occurred_at=row.occurred_at):
         dead = move(State.INCOMPLETE, State.DEAD, Cause.AGE)
         return replace(row, state=dead, waiting_since=None, next_attempt_at=None)
-    at = timing.look_up_at(waiting_since=since, occurred_at=row.occurred_at, due_at=due_at, now=now)
+    settles = row.reason == Reason.SETTLING
+    at = timing.look_up_at(waiting_since=since, occurred_at=row.occurred_at, due_at=due_at, now=now, settles=settles)
     return replace(row, waiting_since=since, next_attempt_at=at)
 
 
