@@ -8,7 +8,7 @@ from syncd.errors import Unauthorized, Unavailable
 from syncd.ledger import LedgerReader, Range
 from syncd.lifecycle import timing
 from syncd.passes import windows
-from syncd.passes.events import RangeFailed, RangeRead, StreamFailed
+from syncd.passes.events import RangeFailed, RangeRead, StreamFailed, reached
 from syncd.passes.intake import Intake
 from syncd.passes.spans import Part, SpanReader
 from syncd.passes.windows import Span
@@ -53,17 +53,22 @@ class Ranges:
                     return
 
     def _slice(self, this: Range, most: int) -> int:
-        """Read at most `most` pages of a range and return their number."""
-        spans = [Span(this.read_to or this.since, this.until)]
+        """Read about `most` pages of a range and return their number.
+
+        Reading goes on until the position has moved, because many records may share one instant.
+        """
+        began_at = this.read_to or this.since
+        spans = [Span(began_at, this.until)]
         if this.why != "gap":
             spans = windows.without(spans[0], gaps_of(self._held, this.stream))
-        count = 0
+        count, has_moved = 0, False
         with closing(self._spans.read(this.stream, spans, may_cut=this.attempts > 0)) as parts:
             for part in parts:
+                if count >= most and has_moved:
+                    return count
                 self._send(this, part)
                 count += 1
-                if count == most:  # the next pass finds out whether it was the last one
-                    return count
+                has_moved = has_moved or (reached(part.page) or began_at) > began_at
         self._intake.channel.send(RangeRead(this.id))
         return count
 
