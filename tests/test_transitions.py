@@ -270,7 +270,7 @@ class TestAStaleLook:
 class TestARetryDuringALookUp:
     def looked_up(self, row, wanted, **more):
         after = again(row, wanted, **more)
-        return transitions.keep_requested(row, after, looked_up_at=NOW - MINUTE, now=NOW)
+        return transitions.keep_requested(row, after, began_at=NOW - MINUTE, now=NOW)
 
     @pytest.mark.parametrize("state", [I, S, E, X])
     def test_it_asks_for_another_one(self, state):
@@ -290,7 +290,7 @@ class TestARetryDuringALookUp:
     def test_what_is_delivered_is_not_looked_up_whoever_asked(self):
         row = standing(D, next_attempt_at=NOW)
         assert transitions.keep_requested(
-            row, replace(row, next_attempt_at=None), looked_up_at=NOW - DAY, now=NOW
+            row, replace(row, next_attempt_at=None), began_at=NOW - DAY, now=NOW
         ) == replace(row, next_attempt_at=None)
 
 

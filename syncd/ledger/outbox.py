@@ -193,12 +193,14 @@ class Outbox(Writer):
         others = {each.activity_id: each for each in results if each.verdict not in DELIVERIES}
         if others:
             self._land(post_id, list(others))
+            (posted_at,) = self._db.execute("SELECT at FROM posts WHERE id = :id", {"id": post_id}).fetchone()
         died = 0
         for row_id, row in self._pending(list(others)) if others else ():
             result = others[row_id]
             after = transitions.after_verdict(
                 row, result.verdict, result.detail, now=now, max_age=max_age, random=random, certain=certain
             )
+            after = transitions.keep_requested(row, after, began_at=clock.instant(posted_at), now=now)
             self._write(row_id, row, after, now)
             died += after.state is State.DEAD
         told = [each for each in results if each.detail is not None or each.verdict not in DELIVERIES]

@@ -290,7 +290,7 @@ class Ledger(RangeWriter, Outbox):
             row, reading, now, same_payload=body == reading.payload, by_id=looked_up_at is not None, certain=certain
         )
         if looked_up_at is not None:
-            after = transitions.keep_requested(row, after, looked_up_at=looked_up_at, now=now)
+            after = transitions.keep_requested(row, after, began_at=looked_up_at, now=now)
         self._write(row_id, row, after, now)
         if after.state is State.PENDING and reading.wanted is State.PENDING and body != reading.payload:
             sql = """

@@ -90,10 +90,10 @@ def after_reread(
     return _arrive(replace(seen, state=state), reading, now, certain)
 
 
-def keep_requested(before: Row, after: Row, *, looked_up_at: datetime, now: datetime) -> Row:
-    """Return `after`, due again if `retry` asked during this look-up for another."""
+def keep_requested(before: Row, after: Row, *, began_at: datetime, now: datetime) -> Row:
+    """Return `after`, due again if `retry` asked for that since a look-up or a POST began."""
     asked_at = before.next_attempt_at
-    if asked_at is None or not looked_up_at < asked_at <= now or after.state is State.DELIVERED:
+    if asked_at is None or not began_at < asked_at <= now or after.state is State.DELIVERED:
         return after
     return replace(after, next_attempt_at=asked_at)
 
