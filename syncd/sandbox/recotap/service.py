@@ -23,6 +23,7 @@ PER_ITEM = ("fail", "skip", "omit", "double")  # omit: stored, but missing from 
 PER_BODY = (
     "refuse",  # 400 that names the item
     "error",  # 500, nothing stored
+    "crash",  # the connection reset, nothing stored
     "store_then_error",  # 500, all stored
     "store_then_drop",  # all stored, the connection reset
     "unknown_id",  # the results contain an item that was never sent
@@ -70,6 +71,9 @@ class Recotap(StandIn):
         self.style = "nested"  # the form of a 400: nested, flat, opaque, bare
         self.whitelist = False  # refuse unknown keys
         self.max_body = 1_048_576  # bytes; a larger body gets a 413
+        self.slow_over = 0  # a batch of more items is stored, but gets no answer for `slow_s`. 0: none is slow
+        self.slow_s = 60.0
+        self.forbidden: Collection[str] = ()  # texts that a firewall refuses with a 403 of its own, whatever the key
         self.dedupe = True  # False: an id that exists already is stored again and counted in `doubled`
         self.keep_payloads = True  # False: only ids and counts, for benchmarks
         self.stored: dict[str, tuple[Item, int]] = {}  # id -> payload, how many times created
@@ -145,8 +149,10 @@ class Recotap(StandIn):
     def answer(self, request: Request) -> Response:
         """Process a request in the order of an Express and NestJS server.
 
-        That order is body parser, route, key, validation, work.
+        That order is body parser, route, key, validation, work. A firewall comes before all of them.
         """
+        if self.forbidden and any(text in request.body.decode("utf-8", "replace") for text in self.forbidden):
+            return Response(403, {"message": "Forbidden"})
         if len(request.body) > self.max_body:
             return self._error(request, 413, "request entity too large")
         body: Any = {}  # the body parser's result if the content type is not JSON
@@ -161,7 +167,13 @@ class Recotap(StandIn):
         key = request.headers.get("X-Api-Key", "")
         if key not in self.keys:
             return self._error(request, 401, "Invalid API key" if key else "X-Api-Key header is required")
-        return self._accounts(request) if kind == "accounts" else self._post(request, body)
+        if kind == "accounts":
+            return self._accounts(request)
+        answer = self._post(request, body)
+        if 0 < self.slow_over < len(_items(body)):
+            self.faults.wait(self.slow_s)
+            return Response(200, deliver="close")
+        return answer
 
     def _post(self, request: Request, body: Any) -> Response:
         with self.lock:  # creation is atomic: two requests with the same id cannot both create it
@@ -186,7 +198,7 @@ class Recotap(StandIn):
             return self._invalid(request, [{"property": "activities", "children": refused}])
         if any(self._taken("error", item) for item in items):
             return self._error(request, 500, "Internal server error")
-        return None
+        return Response(500, deliver="reset") if self._any("crash", items) else None
 
     def _create(self, request: Request, items: list[Item]) -> Response:
         results: list[Item] = []
