@@ -79,7 +79,20 @@ class Recotap:
     statuses: list[int] = field(default_factory=list)
     in_flight: int = 0
     most_in_flight: int = 0
+    most_in_time: int = 50  # items in one body; more meet a time-out, with nothing stored
+    blocks: set[str] = field(default_factory=set)  # ids for which a firewall answers 403
+    looks: int = 0  # smallest requests
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def probe(self) -> BatchResult:
+        """Answer the smallest request: badly if an outage is next, which that ends, otherwise well."""
+        with self._lock:
+            self.looks += 1
+            ordered = self.script[0] if self.script else self.when(len(self.posts) + 1)
+            result = _of_probe(ordered.then if isinstance(ordered, AfterWork) else ordered)
+            if self.script and result.outcome != "answered":
+                self.script.pop(0)
+            return result
 
     def post(self, sent: Sequence[tuple[str, str]]) -> BatchResult:
         ids = [name for name, _ in sent]
@@ -103,20 +116,28 @@ class Recotap:
         if isinstance(ordered, BatchResult):
             self.statuses.append(0)
             return ordered
-        status, headers, body = ordered or self._work(sent)
+        done = ordered or self._work(sent)
+        if isinstance(done, BatchResult):
+            self.statuses.append(0)
+            return done
+        status, headers, body = done
         self.statuses.append(status)
         text = body if isinstance(body, str) else json.dumps(body)
         return responses.read(status, headers, text, ids, now=START)
 
-    def _work(self, sent: Sequence[tuple[str, str]]) -> tuple[int, dict[str, str], Any]:
+    def _work(self, sent: Sequence[tuple[str, str]]) -> Any:
         ids = [name for name, _ in sent]
         assert 1 <= len(ids) <= 50, "the vendor takes 1 to 50"
         assert len(set(ids)) == len(ids)
+        if self.blocks & set(ids):
+            return 403, {}, {"message": "Forbidden"}
         if len(ids) > self.most or self.too_large & set(ids):
             return 413, {}, {"statusCode": 413, "message": "request entity too large"}
         culprits = [index for index, name in enumerate(ids) if name in self.poison]
         if culprits:
             return 400, {}, self._refusal(culprits)
+        if len(ids) > self.most_in_time:
+            return LOST
         if self.fells & set(ids):
             return 500, {}, {"statusCode": 500, "message": "Internal server error"}
         results = [result for name, body in sent if (result := self._store(name, body))]
@@ -149,6 +170,15 @@ class Recotap:
         return {"externalActivityId": name, "status": "created"}
 
 
+def _of_probe(ordered: Any) -> BatchResult:
+    if isinstance(ordered, BatchResult):
+        return ordered if ordered.outcome in ("down", "unreachable") else BatchResult("answered")
+    if ordered is None or ordered[0] < 401:
+        return BatchResult("answered")
+    status, headers, body = ordered
+    return responses.read_probe(status, headers, body if isinstance(body, str) else json.dumps(body), now=START)
+
+
 class HeldPost:
     """A POST that waits for the test's response."""
 
@@ -175,6 +205,10 @@ class ManualPoster:
         self._all.append(held)
         self._held.put(held)
         return held.wait()
+
+    def probe(self) -> BatchResult:
+        """Ask the test, like a POST of nothing."""
+        return self.post([])
 
     def next(self) -> HeldPost:
         return self._held.get(timeout=PATIENCE_S)

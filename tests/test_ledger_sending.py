@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from syncd import clock
 from syncd.ledger import AttemptResult, LedgerHandle, writing
 from syncd.lifecycle import states, transitions
 from syncd.lifecycle.states import MEANINGS, IllegalMove, State, Verdict
@@ -150,9 +151,39 @@ class TestDue:
     def test_what_felled_recotap_on_its_own_says_so(self, ledger):
         book(ledger, look(1))
         send(ledger, Verdict.SUSPECT)
-        assert [each.crashes_server for each in due(ledger)] == [True]
-        send(ledger, Verdict.UNREACHABLE)
-        assert [(each.crashes_server, each.isolated) for each in due(ledger)] == [(False, True)]
+        assert [each.crashes_server for each in due(ledger, now=LATER)] == [True]
+        send(ledger, Verdict.UNREACHABLE, now=LATER)
+        assert [(each.crashes_server, each.isolated) for each in due(ledger, now=LATER)] == [(False, True)]
+
+
+class TestARetryDuringAPost:
+    """An operator asks while the activity is on its way. The verdict that is booked afterwards does not undo it."""
+
+    def asked(self, ledger, verdict, *, at=NOW + SECOND):
+        claim = ledger.intend(due(ledger), now=NOW)
+        with ledger.handle.operate() as operator:
+            assert operator.retry(["hubspot-call-1"], state=None, reason=None, now=at) == 1
+        judge(ledger, claim, verdict, now=NOW + MINUTE)
+        return row(ledger, 1)
+
+    @pytest.mark.parametrize("verdict", [v for v, m in MEANINGS.items() if m.fault])
+    def test_a_verdict_about_the_item_leaves_it_due(self, ledger, verdict):
+        book(ledger, look(1))
+        self.asked(ledger, verdict)
+        assert due_names(ledger, now=NOW + MINUTE) == ["1"]
+
+    def test_what_is_skipped_is_looked_up(self, ledger):
+        book(ledger, look(1))
+        assert self.asked(ledger, Verdict.SKIPPED)["next_attempt_at"] == clock.text(NOW + SECOND)
+
+    def test_what_is_delivered_asks_for_nothing_more(self, ledger):
+        book(ledger, look(1))
+        assert self.asked(ledger, Verdict.CREATED)["next_attempt_at"] is None
+
+    def test_one_from_before_the_post_is_answered_by_it(self, ledger):
+        book(ledger, look(1))
+        self.asked(ledger, Verdict.FAILED, at=NOW)
+        assert due_names(ledger, now=NOW + MINUTE) == []
 
 
 def test_nothing_that_a_page_or_a_post_asks_reads_a_table_from_end_to_end(ledger):
@@ -572,9 +603,9 @@ class TestSilence:
         book(ledger, look(1))
         send(ledger, verdict)
         assert ledger.silent_since() is None
-        send(ledger, Verdict.THROTTLED)
-        send(ledger, verdict)
-        assert ledger.silent_since() == NOW
+        send(ledger, Verdict.THROTTLED, now=LATER)
+        send(ledger, verdict, now=LATER)
+        assert ledger.silent_since() == LATER
 
     def test_where_nothing_waits_nobody_is_silent(self, ledger):
         book(ledger, look(1))

@@ -271,12 +271,15 @@ class TestFourHundred:
 
 class TestOthers:
     @pytest.mark.parametrize("status", [401, 403])
-    def test_401_and_403_are_about_the_key(self, status):
-        assert read(status, {"message": "Invalid API key"}) == BatchResult("unauthorized", f"HTTP {status}")
+    def test_401_and_a_403_in_recotaps_envelope_are_about_the_key(self, status):
+        body = {"statusCode": status, "message": "Invalid API key"}
+        assert read(status, body) == BatchResult("unauthorized", f"HTTP {status}")
 
-    @pytest.mark.parametrize("body", [HTML, "", "[]"])
-    def test_a_403_that_is_not_recotaps_may_be_a_firewalls_about_one_text_and_does_not_stop_all(self, body):
-        assert read(403, body) == BatchResult("down", "HTTP 403")
+    @pytest.mark.parametrize("body", [
+        HTML, "", "[]", {}, {"message": "Forbidden"}, {"statusCode": 401}, {"statusCode": "403"}, {"data": None},
+    ])  # fmt: skip
+    def test_another_403_is_a_firewalls_and_may_be_about_one_text(self, body):
+        assert read(403, body) == BatchResult("blocked", "HTTP 403")
         assert read(401, body) == BatchResult("unauthorized", "HTTP 401")
 
     @pytest.mark.parametrize("status", [300, 301, 302, 304, 307, 308, 399, 404, 405])
@@ -299,6 +302,58 @@ class TestOthers:
     @pytest.mark.parametrize("status", [402, 406, 409, 418, 423, 425, 451, 499])
     def test_another_4xx_is_an_outage_and_nothing_was_stored(self, status):
         assert read(status, {"message": "?"}) == BatchResult("down", f"HTTP {status}")
+
+
+PAGE = '{"statusCode": 200, "data": {"data": [], "hasNextPage": false}}'
+REFUSED = '{"statusCode": 401, "message": "Invalid API key"}'
+
+
+def probe(status, body, **headers) -> BatchResult:
+    return responses.read_probe(status, headers, body, now=NOW)
+
+
+class TestProbe:
+    def test_recotaps_own_page_shows_that_it_is_there_and_takes_the_key(self):
+        assert probe(200, PAGE) == BatchResult("answered")
+
+    @pytest.mark.parametrize("body", [HTML, "", "[]", "{}", REFUSED])
+    def test_a_page_that_is_not_recotaps_shows_neither(self, body):
+        assert probe(200, body).outcome == "down"
+
+    @pytest.mark.parametrize(("status", "body", "outcome"), [
+        (401, REFUSED, "unauthorized"), (401, HTML, "unauthorized"), (403, '{"statusCode": 403}', "unauthorized"),
+        (403, HTML, "down"), (400, "{}", "down"), (413, "", "down"), (422, "{}", "down"), (500, "", "down"),
+        (201, PAGE, "down"), (404, "", "wrong_url"), (302, "", "wrong_url"), (429, "", "throttled"),
+    ])  # fmt: skip
+    def test_any_other_answer_means_the_same_as_to_a_post(self, status, body, outcome):
+        assert probe(status, body).outcome == outcome
+
+    def test_a_pause_that_it_asks_for_is_kept(self):
+        assert probe(503, "", **{"retry-after": "90"}).retry_after == 90.0
+
+
+class TestConfirmed:
+    KEY, TEXT = BatchResult("unauthorized", "HTTP 401"), BatchResult("blocked", "HTTP 403")
+
+    @pytest.mark.parametrize("denied", [KEY, TEXT])
+    def test_if_the_probe_is_refused_too_the_key_is(self, denied):
+        assert responses.confirmed(denied, self.KEY).outcome == "unauthorized"
+        assert "401" in responses.confirmed(denied, self.KEY).detail
+
+    @pytest.mark.parametrize("denied", [KEY, TEXT])
+    def test_if_the_probe_is_accepted_it_is_about_a_text_whoever_refused_it(self, denied):
+        answer = responses.confirmed(denied, BatchResult("answered"))
+        assert answer == BatchResult("blocked", f"{denied.detail}, though the key is accepted")
+
+    @pytest.mark.parametrize("denied", [KEY, TEXT])
+    @pytest.mark.parametrize("seen", [
+        BatchResult("down", "HTTP 403"), BatchResult("unreachable", "no connection"), BatchResult("throttled", "429"),
+        BatchResult("wrong_url", "HTTP 404"),
+    ])  # fmt: skip
+    def test_otherwise_it_is_an_outage_in_which_nothing_was_stored(self, denied, seen):
+        answer = responses.confirmed(denied, seen)
+        assert (answer.outcome, answer.stored) == ("down", False)
+        assert "firewall" in answer.hint
 
 
 class TestEnvelope:

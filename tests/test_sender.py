@@ -3,6 +3,7 @@
 import json
 import socket
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -162,6 +163,50 @@ class TestAnswers:
         with sender_to(box, url=box.recotap_url.replace("/v1", "/v9")) as to:
             assert to.post([activity("a")]) == BatchResult("wrong_url", "HTTP 404")
 
+    def test_a_text_that_a_firewall_refuses_is_told_from_a_refused_key_by_a_probe(self, box):
+        box.recotap.set(forbidden=["DROP TABLE"])
+        with sender_to(box) as to:
+            said = BatchResult("blocked", "HTTP 403, though the key is accepted")
+            assert to.post([activity("a"), activity("b", callTitle="DROP TABLE a;")]) == said
+            assert to.post([activity("a")]).outcome == "answered"
+        assert box.recotap.requests == {"post": 2, "accounts": 1}
+
+    def test_a_firewall_in_front_of_a_refused_key_stops_all_the_same(self, box):
+        box.recotap.set(forbidden=["DROP TABLE"])
+        with sender_to(box, key=KEY) as to:
+            assert to.post([activity("b", callTitle="DROP TABLE a;")]) == BatchResult("unauthorized", "HTTP 401")
+
+    def test_a_proxys_401_for_one_post_is_not_about_the_key(self, box):
+        box.recotap.faults.add("answer", match="sales-activities", status=401, body="<html>")
+        with sender_to(box) as to:
+            assert to.post([activity("a")]).outcome == "blocked"
+
+    @pytest.mark.parametrize("fault", ["unavailable", "html", "reset", "html_200"])
+    def test_a_refusal_that_nothing_confirms_is_an_outage(self, box, fault):
+        box.recotap.faults.add("answer", match="sales-activities", status=403, body={"statusCode": 403})
+        box.recotap.faults.add(fault, match="accounts")
+        with sender_to(box) as to:
+            answer = to.post([activity("a")])
+        assert (answer.outcome, answer.stored) == ("down", False)
+        assert "the key cannot be tried" in answer.detail
+
+    def test_the_probe_that_confirms_a_refusal_has_no_more_than_the_rest_of_the_deadline(self, box):
+        box.recotap.faults.add("answer", match="sales-activities", status=401, body="<html>")
+        box.recotap.faults.add("hang", match="accounts", seconds=30.0)
+        began = time.monotonic()
+        with sender_to(box, timeout_s=1.0) as to:
+            assert to.post([activity("a")]).outcome == "down"
+        assert time.monotonic() - began < 1.0 + 2.0
+
+    @pytest.mark.parametrize(("fault", "outcome"), [
+        (None, "answered"), ("reset", "unreachable"), ("html", "down"), ("too_many", "throttled"), ("drip", "down"),
+    ])  # fmt: skip
+    def test_the_smallest_request_tells_whether_recotap_is_there(self, box, fault, outcome):
+        if fault:
+            box.recotap.faults.add(fault)
+        with sender_to(box, timeout_s=1.0) as to:
+            assert to.probe().outcome == outcome
+
     def test_a_body_beyond_the_servers_limit_is_too_large(self, box):
         box.recotap.max_body = 400
         with sender_to(box) as to:
@@ -259,6 +304,13 @@ class TestAnswers:
             assert to.post([activity("a")]) == BatchResult("down", "the response exceeds 1 MiB", stored=True)
         assert endless.given <= MOST_BYTES + 2 * 65_536
 
+    def test_retry_after_as_a_date_is_counted_by_recotaps_clock_even_if_this_response_has_no_date(self):
+        """The local clock is a day behind, and only the first response has a Date."""
+        told = [{"Date": "Tue, 03 Mar 2026 09:00:00 GMT"}, {"Retry-After": "Tue, 03 Mar 2026 09:00:30 GMT"}]
+        with answering(lambda request: httpx.Response(503, headers=told.pop(0))) as to:
+            to.post([activity("a")])
+            assert to.post([activity("a")]).retry_after == 30.0
+
     def test_retry_after_as_a_date_is_counted_by_the_senders_clock(self):
         headers = {"Retry-After": "Mon, 02 Mar 2026 09:00:30 GMT"}
         with answering(lambda request: httpx.Response(503, headers=headers)) as to:
@@ -286,7 +338,7 @@ class TestCheck:
 
     @pytest.mark.parametrize("status", [401, 403])
     def test_a_key_that_is_refused_says_what_to_do(self, status):
-        with answering(lambda request: httpx.Response(status, json={"message": "Invalid API key"})) as to:
+        with answering(lambda request: httpx.Response(status, json={"statusCode": status, "message": "?"})) as to:
             finding = to.check()
         assert (finding.ok, finding.exit_code, finding.hint) == (False, Exit.UNAUTHORIZED, KEY_HINT)
         assert (finding.what, finding.message) == ("recotap key", f"refused (HTTP {status})")

@@ -162,7 +162,8 @@ class TestMeanings:
         assert {verdict for verdict, meaning in MEANINGS.items() if meaning.state is State.SKIPPED} == {"skipped"}
 
     def test_only_a_word_about_the_item_itself_costs_it_something(self):
-        assert {verdict for verdict, meaning in MEANINGS.items() if meaning.fault} == {"failed", "refused", "too_large"}
+        faults = {verdict for verdict, meaning in MEANINGS.items() if meaning.fault}
+        assert faults == {"failed", "refused", "too_large", "suspect"}
 
     def test_what_may_have_reached_recotap_without_a_word_is_unknown(self):
         unknown = {verdict for verdict, meaning in MEANINGS.items() if meaning.unknown}

@@ -10,13 +10,14 @@ from syncd.ledger.handle import AnyLedger, LedgerHandle, chosen
 from syncd.ledger.operator import Operator
 from syncd.ledger.persistent import PersistentReader
 from syncd.ledger.ranges import Range
-from syncd.ledger.reader import CLOCK, RECOTAP, LedgerReader
+from syncd.ledger.reader import CLOCK, RECOTAP, SENDING, LedgerReader
 from syncd.ledger.reports import Reports
 from syncd.ledger.writing import AttemptResult, Booked, Claim, Claimed, Due, Ledger, Sendable
 
 __all__ = [
     "CLOCK",
     "RECOTAP",
+    "SENDING",
     "AnyLedger",
     "AttemptResult",
     "Booked",

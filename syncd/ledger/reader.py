@@ -19,6 +19,7 @@ from syncd.lifecycle import timing
 RECOTAP = "@recotap"  # its name among the pauses and in the store; no source may begin with @
 CLOCK = "@clock"  # in the store of a source, or of Recotap: its server's clock (ServerClock.to_keep)
 DOUBT = "@doubt"  # under RECOTAP: whether a clock that no server confirms booked something
+SENDING = "@sending"  # under RECOTAP: the size of batches, its last answer, and why sending stopped
 STATES = ("pending", "incomplete", "delivered", "skipped", "excluded", "dead")
 
 

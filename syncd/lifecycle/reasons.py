@@ -48,8 +48,9 @@ class Reason(Described):
 
     UNREADABLE = "unreadable", _X, "the connector cannot read the record", "correct the record, or report a bug"
     FAILED = "failed", _X, "Recotap failed it again and again", _SEE
-    REFUSED = "refused", _X, "Recotap's validation refuses it", _SEE
+    REFUSED = "refused", _X, "Recotap's validation, or a firewall before it, refuses it", _SEE
     TOO_LARGE = "too_large", _X, "it is too large for Recotap", _SEE
+    SUSPECT = "suspect", _X, "Recotap fails whenever it is sent, while others get through", "show it to Recotap"
 
     def __new__(cls, value: str, state: State, meaning: str, action: str = "", due: Due | None = None) -> Self:
         """Make a member of one line of the table."""

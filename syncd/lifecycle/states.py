@@ -97,17 +97,18 @@ class Verdict(Described):
     FOREIGN_DUPLICATE = "foreign_duplicate", "already there, and no attempt of this ledger explains it"
     SKIPPED = "skipped", "Recotap will never take it"
     FAILED = "failed", "Recotap answered that this one failed"  # 200
-    REFUSED = "refused", "Recotap's validation refuses this one"  # 400, and this item is why
+    # A 400, or a firewall's 403, and this item is why:
+    REFUSED = "refused", "Recotap's validation, or a firewall before it, refuses this one"
     TOO_LARGE = "too_large", "this one alone is too large"  # 413
-    BYSTANDER = "bystander", "refused because of another in its batch: sent again at once"  # 400, 413: nothing stored
+    BYSTANDER = "bystander", "refused because of another in its batch: sent again at once"  # 400, 403, 413
     THROTTLED = "throttled", "Recotap asked for fewer requests"  # 429
-    UNAUTHORIZED = "unauthorized", "Recotap refused the key"  # 401, 403
+    UNAUTHORIZED = "unauthorized", "Recotap refused the key"  # 401, 403, and a probe says the same
     WRONG_URL = "wrong_url", "no Recotap at that base URL"  # 404, a redirect
     UNREACHABLE = "unreachable", "the request did not reach Recotap"  # no connection
     # A time-out, a 5xx, an unreadable answer, or one without this item:
     UNANSWERED = "unanswered", "no readable answer: Recotap may have it, the next attempt will tell"
     # A time-out or a 5xx:
-    SUSPECT = "suspect", "no readable answer for it alone, while others got through: it travels alone"
+    SUSPECT = "suspect", "no readable answer for it alone, while others get through: it travels alone"
     # Between the intent and the verdict:
     CRASHED = "crashed", "syncd ended before the answer: Recotap may have it, the next attempt will tell"
 
@@ -151,6 +152,6 @@ MEANINGS: dict[Verdict, Meaning] = {
     Verdict.WRONG_URL: Meaning(),
     Verdict.UNREACHABLE: Meaning(),
     Verdict.UNANSWERED: Meaning(unknown=True),
-    Verdict.SUSPECT: Meaning(unknown=True, isolates=True),
+    Verdict.SUSPECT: Meaning(unknown=True, fault=True, isolates=True),
     Verdict.CRASHED: Meaning(unknown=True),
 }

@@ -32,7 +32,7 @@ class Breaker:
         self._closed = False
         self._wait_until = 0.0  # monotonic
         self.failing = False  # an outage, and no answer to a probe since
-        self.has_answered = False  # Recotap has answered at least once in this pass
+        self.has_answered = False  # Recotap has answered a POST at least once in this pass
 
     @property
     def state(self) -> Circuit:
@@ -51,9 +51,12 @@ class Breaker:
             return False
         return in_flight == 0 or (self._closed and in_flight < self.limit)
 
-    def record_success(self, *, probe: bool) -> None:
-        """Close if the probe was answered. An answer to a POST from before the outage proves nothing about now."""
-        self.has_answered = True
+    def record_success(self, *, probe: bool, answered: bool = True) -> None:
+        """Close if the probe was answered. An answer to a POST from before the outage proves nothing about now.
+
+        `answered`: Recotap itself did, not a firewall before it.
+        """
+        self.has_answered = self.has_answered or answered
         if probe:
             self._closed, self.failing = True, False
 

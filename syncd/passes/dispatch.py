@@ -1,78 +1,39 @@
 """Send the due activities: choose the next batch, and act on its result.
 
-The circuit breaker says how many POSTs may be in flight. What is left of a batch waits in one of two queues:
+The circuit breaker says how many POSTs may be in flight, and `BatchSize` how many activities each of them carries. The
+rest of a batch waits in one of the queues of `waiting`.
 
-- `again`: Recotap stored none of it (bystanders of a 400, halves of a batch that is too large). It goes out first.
-- `suspect`: it met a time-out or a 5xx. It goes out last, one batch at a time, and is split when it fails again, so
-  that the healthy activities are delivered in the same pass.
+An activity that fails alone while others get through is a poison message. It is sent after everything else, one at a
+time, and never as the probe of an outage. If nothing else is left to send, the smallest request that Recotap has shows
+whether it is there before a suspect is sent. A failed probe stops sending for this pass.
 
-An activity that fails alone is a poison message. It is retried after everything else, one at a time. It is never the
-probe, because its failure does not prove an outage. A failed probe stops sending for this pass.
-
-This module knows neither HTTP nor SQL. All decisions about sending are here and in `breaker`.
+This module knows neither HTTP nor SQL. All decisions about sending are here, in `breaker` and in `batch_size`.
 """
 
-import json
 import random
-from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any
 
 from syncd import clock
 from syncd.errors import Exit
-from syncd.ledger import RECOTAP, AttemptResult, Claim, Claimed, Ledger, Sendable
+from syncd.ledger import RECOTAP, SENDING, AttemptResult, Ledger, Sendable
 from syncd.lifecycle.states import MEANINGS, Verdict
+from syncd.passes import judging
+from syncd.passes.batch_size import BatchSize
 from syncd.passes.breaker import Breaker, Circuit
-from syncd.privacy.redaction import redact, redact_value
-from syncd.privacy.scrubbing import scrub, truncate
-from syncd.recotap.responses import BatchResult, ItemResult
+from syncd.passes.jobs import LOOK, Batch, Job, Poster, PostReturned, SendingStopped, Totals
+from syncd.passes.waiting import Group, Waiting
+from syncd.recotap.responses import FIREWALL_HINT, BatchResult
 from syncd.recotap.sender import BATCH, KEY_HINT, URL_HINT
 
 NOTHING_LOST = "nothing is lost and nothing to do: the next pass goes on by itself"
+VALIDATION_HINT = "its validation may have changed: `syncd explain ID` shows what it says; look for a newer syncd"
 LONGEST_WAIT_S = 60.0  # a longer pause outlives the pass: the ledger keeps it
-MOST_REFUSALS_IN_A_ROW = 2 * BATCH  # 400s without one acceptance: it is not the items' fault
-
-
-class Poster(Protocol):
-    """Sends one batch. In production it is `recotap.sender.Sender`."""
-
-    def post(self, sent: Sequence[tuple[str, str]]) -> BatchResult:
-        """POST (externalActivityId, JSON object) pairs and return the result. Never raises."""
-
-
-@dataclass(slots=True)
-class Totals:
-    """Counts of one pass's POSTs, activities and verdicts."""
-
-    posts: int = 0
-    sent: int = 0
-    verdicts: Counter[Verdict] = field(default_factory=Counter)
-    died: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class SendingStopped:
-    """The cause that ended sending in this pass. No activity is to blame."""
-
-    exit_code: Exit
-    message: str
-    hint: str
-    pause_until: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    post_id: int
-    activities: tuple[Claimed, ...]
-    probe: bool
-    suspect: bool
-
-
-PostReturned = tuple[_Job, BatchResult]  # a POST that has come back, to be passed to `Push.settle`
+MOST_REFUSALS_IN_A_ROW = 2 * BATCH  # 400s and 403s without one acceptance: it is not the items' fault
+MOST_SUSPECT_PROBES = 2  # suspects that fail in a row, though Recotap answers otherwise: it takes no activity at all
 
 
 class Push:
@@ -106,10 +67,13 @@ class Push:
         self._breaker = Breaker(concurrency, monotonic=monotonic, random=self._random.random)
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="post")
         self._first_post = ledger.first_post()
-        self._again: deque[tuple[Sendable, ...]] = deque()
-        self._suspect: deque[tuple[Sendable, ...]] = deque()
-        self._refusals = 0  # 400s in a row
-        self._batch = BATCH
+        self._waiting = Waiting()
+        self._refusals = 0  # 400s and 403s in a row
+        self._kept: dict[str, Any] = _kept(ledger)
+        self._size = BatchSize(BATCH, self._kept)
+        self._answers = False  # Recotap has answered something since the last outage
+        self._suspect_probes = 0  # that failed in a row
+        self._last_answer_at: datetime | None = None  # about an activity
         self.in_flight = 0
         self.stop: SendingStopped | None = None
         self.totals = Totals()
@@ -118,46 +82,52 @@ class Push:
         """Claim and send as many batches as may be in flight now."""
         self.send(self.claim())
 
-    def claim(self) -> list[_Job]:
+    def claim(self) -> list[Job]:
         """Book the intents of as many POSTs as may be in flight now, in one transaction.
 
         `send` them once it is committed, which is later if the caller has opened one. If nothing is due, none opens.
         """
-        jobs: list[_Job] = []
+        jobs: list[Job] = []
         with ExitStack() as transaction:
             while self._may_send():
-                batch, suspect = self._next()
-                if not batch:
+                if self._must_look():
+                    self.in_flight += 1
+                    return [LOOK]
+                batch = self._next()
+                if not batch.activities:
                     break
                 if not jobs:
                     transaction.enter_context(self._ledger.transaction())
-                claim = self._ledger.intend(batch, now=self._now())
-                if claim.activities:  # otherwise a re-read has taken all of a queued batch out of `pending`
-                    jobs.append(self._job(claim, suspect))
+                if job := self._intend(batch):
+                    jobs.append(job)
         return jobs
 
-    def _job(self, claim: Claim, suspect: bool) -> _Job:
+    def _intend(self, batch: Batch) -> Job | None:
+        """Return the job of `batch`, or None if a re-read has taken all of it out of `pending`."""
+        if batch.silent:
+            self.totals.silent -= len(batch.activities)
+        claim = self._ledger.intend(batch.activities, now=self._now())
+        if not claim.activities:
+            self._end_trial(batch.trial)
+            return None
         self.in_flight += 1
         self.totals.posts += 1
         self.totals.sent += len(claim.activities)
-        return _Job(claim.post_id, claim.activities, probe=self._breaker.state is not Circuit.CLOSED, suspect=suspect)
+        probe = self._breaker.state is not Circuit.CLOSED
+        return Job(claim.post_id, claim.activities, probe, batch.suspect, batch.trial)
 
-    def send(self, jobs: Sequence[_Job]) -> None:
+    def send(self, jobs: Sequence[Job]) -> None:
         """Let the POSTs leave whose intents are committed."""
         for job in jobs:
             self._threads.submit(self._run, job)
 
-    def _run(self, job: _Job) -> None:
+    def _run(self, job: Job) -> None:
         try:
-            answer = self._poster.post([(a.external_activity_id, a.body) for a in job.activities])
+            sent = [(a.external_activity_id, a.body) for a in job.activities]
+            answer = self._poster.post(sent) if sent else self._poster.probe()
         except Exception as error:  # noqa: BLE001 - a bug: the verdict is unknown, and the pass must not hang for it
             answer = BatchResult("down", f"a bug in the sender ({type(error).__name__})", stored=True)
         self._answered((job, answer))
-
-    def _may_send(self) -> bool:
-        if self.stop or not self._breaker.permits(self.in_flight):
-            return False
-        return not self.in_flight or not self._only_suspects()  # the first POST needs no query
 
     def wait_s(self) -> float:
         """Return for how many seconds nothing may be sent, or 0."""
@@ -168,68 +138,80 @@ class Push:
         """Tell whether nothing is in flight and nothing is left to send in this pass."""
         if self.in_flight:
             return False
-        return self.stop is not None or not (self._again or self._suspect or self._due(1))
+        return self.stop is not None or not (self._waiting.has_any or self._due(1))
+
+    # -- the next batch -------------------------------------------------------------------
+
+    def _may_send(self) -> bool:
+        if self.stop or not self._breaker.permits(self.in_flight):
+            return False
+        return not self.in_flight or not self._only_suspects()  # the first POST needs no query
 
     def _only_suspects(self) -> bool:
-        if self._again:
+        """Tell whether only such activities are left that go out with nothing else in flight."""
+        if self._waiting.has_again:
+            return False
+        if self._waiting.is_full:
+            return True
+        due = self._due(1)
+        return due[0].isolated if due else self._waiting.has_suspects
+
+    def _must_look(self) -> bool:
+        """Tell whether to look if Recotap is there before a suspect is sent, because nothing else can show it."""
+        if self._answers or self._waiting.has_again:
             return False
         due = self._due(1)
-        return due[0].isolated if due else bool(self._suspect)
+        suspects = not due and self._waiting.has_suspects and self._breaker.failing
+        return suspects or any(activity.crashes_server for activity in due)
 
     def _due(self, limit: int) -> Sequence[Sendable]:
         due = self._ledger.due(limit, first_post=self._first_post, now=self._now())
         return [activity for activity in due if not (self._breaker.failing and activity.crashes_server)]
 
-    def _next(self) -> tuple[Sequence[Sendable], bool]:
-        """Choose the next batch, and tell whether it is suspect."""
+    def _next(self) -> Batch:
         if self._breaker.failing:
             return self._probe()
-        if self._again:
-            return self._again.popleft(), False
-        due = self._due(self._batch)
-        if due and not due[0].isolated:
-            return due, False
+        if self._waiting.has_again:
+            return _batch(self._waiting.next_again())
+        if self._waiting.is_full:
+            return _batch(self._waiting.next_suspects(self._size.size), suspect=True)
+        trial = self._size.take_trial() if self._breaker.state is Circuit.CLOSED else None
+        due = self._due(trial or self._size.size)
+        fresh = bool(due) and not due[0].isolated
+        is_trial = trial is not None and fresh and len(due) > self._size.size
+        self._end_trial(trial is not None and not is_trial)
+        return Batch(due, trial=is_trial) if fresh else self._next_suspect(due)
+
+    def _next_suspect(self, due: Sequence[Sendable]) -> Batch:
         refused = [activity for activity in due if not activity.crashes_server]
         if refused:
-            return refused, True
-        return (self._suspect.popleft(), True) if self._suspect else (due[:1], True)
+            return Batch(refused, suspect=True)
+        if self._waiting.has_suspects:
+            return _batch(self._waiting.next_suspects(self._size.size), suspect=True)
+        return Batch(due[:1], suspect=True)
 
-    def _probe(self) -> tuple[Sequence[Sendable], bool]:
+    def _probe(self) -> Batch:
         """Choose a single activity as the probe, if possible one that has not just failed.
 
         So a request that the server may still be working on is not repeated at once,
         and a poison message is not taken for an outage.
         """
-        if self._again:
-            first, *rest = self._again.popleft()
-            if rest:
-                self._again.appendleft(tuple(rest))
-            return (first,), False
+        if self._waiting.has_again:
+            return _batch(self._waiting.next_again(1))
         due = self._due(1)
-        if due or not self._suspect:
-            return due, False
-        batch = self._suspect.pop()
-        chosen = self._random.randrange(len(batch))
-        rest = [*batch[:chosen], *batch[chosen + 1 :]]
-        if rest:
-            self._suspect.append(tuple(rest))
-        return (batch[chosen],), True
+        if due or not self._waiting.has_suspects:
+            return Batch(due)
+        return _batch(self._waiting.one_suspect(self._random.random()), suspect=True)
+
+    # -- the result of a request ----------------------------------------------------------
 
     def settle(self, returned: PostReturned) -> None:
         """Book the verdicts of one POST, and queue the rest."""
         job, answer = returned
         self.in_flight -= 1
         match answer.outcome:
-            case "answered":
-                self._breaker.record_success(probe=job.probe)
-                self._refusals = 0
-                self._book(job, [_of_item(activity, answer.verdicts) for activity in job.activities])
-            case "refused":
-                self._breaker.record_success(probe=job.probe)
-                self._sort_out(job, answer)
-            case "too_large":
-                self._breaker.record_success(probe=job.probe)
-                self._shrink(job, answer)
+            case "answered" | "refused" | "too_large" | "blocked":
+                self._has_answered(job, answer)
             case "unauthorized":
                 self._book_all(job, Verdict.UNAUTHORIZED, answer)
                 self._end(Exit.UNAUTHORIZED, f"Recotap refuses the key ({answer.detail})", KEY_HINT)
@@ -237,17 +219,18 @@ class Push:
                 self._book_all(job, Verdict.WRONG_URL, answer)
                 self._end(Exit.CONFIG, f"Recotap's base URL is wrong ({answer.detail})", URL_HINT)
             case "throttled":
-                self._book_all(job, Verdict.THROTTLED, answer)
-                self._again.append(job.activities)
+                self._send_again(job, Verdict.THROTTLED, answer)
                 self._breaker.throttle()
                 self._outage(job, answer)
             case "unreachable":
-                self._book_all(job, Verdict.UNREACHABLE, answer)
-                self._again.append(job.activities)
+                self._send_again(job, Verdict.UNREACHABLE, answer)
                 self._outage(job, answer)
             case "down":
                 self._suspend(job, answer)
-                self._outage(job, answer)
+        if job.trial and answer.outcome != "answered":
+            proves = answer.outcome in ("down", "too_large")
+            self._size.trial_ended(len(job.activities), passed=False if proves else None)
+        self._keep(self._size.to_keep())
 
     def hold_back(self, until: datetime, reason: str) -> None:
         """Send nothing in this pass, because Recotap asked for a pause in an earlier one."""
@@ -259,65 +242,128 @@ class Push:
         """End the threads. Call it when nothing is in flight."""
         self._threads.shutdown(wait=True)
 
-    def _sort_out(self, job: _Job, answer: BatchResult) -> None:
-        """Separate the culprits of a 400 from the rest: by the indexes that it names, otherwise by halving."""
+    def keep_result(self) -> None:
+        """Keep what `status` tells of Recotap: its last answer, and why sending stopped. Call it after the last POST.
+
+        A pass that had nothing to send changes nothing.
+        """
+        if self.totals.posts or self.stop is not None:
+            answered = {} if self._last_answer_at is None else {"last_answer_at": clock.text(self._last_answer_at)}
+            host = getattr(self._poster, "host", None)
+            self._keep({**answered, "host": host, "last_error": None if self.stop is None else self.stop.message})
+
+    def _has_answered(self, job: Job, answer: BatchResult) -> None:
+        """Act on an answer about activities, or on that of the smallest request."""
+        if not job.activities:
+            self._answers = True
+            return
+        count = len(job.activities)
+        if job.probe and self._breaker.failing:
+            self._size.recovered(count)
+        self._breaker.record_success(probe=job.probe, answered=answer.outcome != "blocked")
+        self._answers, self._suspect_probes = not self._breaker.failing, 0
+        self._last_answer_at = self._now()
+        if answer.outcome == "too_large":
+            self._shrink(job, answer)
+        elif answer.outcome != "answered":
+            self._sort_out(job, answer)
+        else:
+            self._refusals = 0
+            self._size.trial_ended(count, passed=True) if job.trial else self._size.passed(count)
+            self._book(job, judging.answered(job.activities, answer.verdicts))
+
+    def _sort_out(self, job: Job, answer: BatchResult) -> None:
+        """Separate the culprits of a 400 or 403 from the rest: by the indexes that it names, otherwise by halving."""
         self._refusals += 1
-        if len(job.activities) == 1:
-            rules = answer.culprits.get(0, "refused by Recotap's validation without a word why")
-            self._book(job, [AttemptResult(job.activities[0].id, Verdict.REFUSED, rules)])
-        elif answer.culprits:
-            named = answer.culprits
-            verdicts = [
-                AttemptResult(activity.id, Verdict.REFUSED, named[index])
-                if index in named
-                else AttemptResult(activity.id, Verdict.BYSTANDER, answer.detail)
-                for index, activity in enumerate(job.activities)
-            ]
-            self._book(job, verdicts)
-            innocents = tuple(a for index, a in enumerate(job.activities) if index not in named)
-            if innocents:
-                self._again.append(innocents)
+        alone, blocked = len(job.activities) == 1, answer.outcome == "blocked"
+        if alone and blocked:
+            self._block(job, answer)
+        elif alone or answer.culprits:
+            self._book(job, judging.refused(job.activities, answer))
+            innocents = [a for index, a in enumerate(job.activities) if not alone and index not in answer.culprits]
+            self._waiting.send_again(innocents)
         else:
             self._book_all(job, Verdict.BYSTANDER, answer)
-            self._again.extend(_halves(job.activities))
+            self._waiting.send_again(job.activities, halved=True)
         if self._refusals >= MOST_REFUSALS_IN_A_ROW:
-            message = f"Recotap refused {self._refusals} requests in a row (HTTP 400)"
-            hint = "its validation may have changed: `syncd explain ID` shows what it says; look for a newer syncd"
-            self._end(Exit.UNAVAILABLE, message, hint)
+            message = f"Recotap refused {self._refusals} requests in a row ({answer.detail})"
+            self._end(Exit.UNAVAILABLE, message, FIREWALL_HINT if blocked else VALIDATION_HINT)
 
-    def _shrink(self, job: _Job, answer: BatchResult) -> None:
+    def _block(self, job: Job, answer: BatchResult) -> None:
+        """Blame an activity that a firewall refuses alone, if Recotap has answered others. Otherwise try it last."""
+        (activity,) = job.activities
+        if self._breaker.has_answered or activity.isolated:
+            self._book(job, [AttemptResult(activity.id, Verdict.REFUSED, f"a firewall refuses it: {answer.detail}")])
+            return
+        self._book_all(job, Verdict.UNREACHABLE, answer)
+        if job.suspect:
+            self._end(Exit.UNAVAILABLE, f"no activity gets through to Recotap ({answer.detail})", FIREWALL_HINT)
+        else:
+            self._waiting.suspect(job.activities, silent=False)
+
+    def _shrink(self, job: Job, answer: BatchResult) -> None:
         if len(job.activities) == 1:
-            self._batch = BATCH  # this activity was the cause: the others may go in full batches again
+            self._size.one_was_the_cause()
             self._book_all(job, Verdict.TOO_LARGE, answer)
             return
-        self._batch = max(1, min(self._batch, len(job.activities) // 2))
+        self._size.too_large(len(job.activities))
         self._book_all(job, Verdict.BYSTANDER, answer)
-        self._again.extend(_halves(job.activities))
+        self._waiting.send_again(job.activities, halved=True)
 
-    def _suspend(self, job: _Job, answer: BatchResult) -> None:
+    def _send_again(self, job: Job, verdict: Verdict, answer: BatchResult) -> None:
+        self._book_all(job, verdict, answer)
+        self._waiting.send_again(job.activities)
+
+    def _suspend(self, job: Job, answer: BatchResult) -> None:
         """Queue a batch that met an outage as suspect, in halves if it was suspect already.
 
-        If one activity is left and others got through, it is the cause: it is sent alone from now on.
+        A trial that fails shows no outage, unless Recotap asks for a pause.
         """
         verdict = Verdict.UNANSWERED if answer.stored else Verdict.UNREACHABLE
-        if not job.suspect:
-            self._suspect.append(job.activities)
-        elif len(job.activities) > 1:
-            self._suspect.extendleft(reversed(_halves(job.activities)))
-        elif self._breaker.has_answered or job.activities[0].crashes_server:
-            verdict = Verdict.SUSPECT
-        self._book_all(job, verdict, answer)
+        if job.suspect and len(job.activities) == 1:
+            self._suspend_one(job, answer, verdict)
+            return
+        if job.activities:
+            if answer.stored and not job.suspect and not job.trial:
+                self._size.failed(len(job.activities))
+            self._book_all(job, verdict, answer)
+            self._waiting.suspect(job.activities, silent=answer.stored, halved=job.suspect)
+        if not job.trial or answer.retry_after:
+            self._outage(job, answer)
 
-    def _outage(self, job: _Job, answer: BatchResult) -> None:
-        """Open the circuit. Stop sending if the probe failed, or if Recotap asks for a long pause."""
+    def _suspend_one(self, job: Job, answer: BatchResult, verdict: Verdict) -> None:
+        """Judge an activity that fails alone, after it has failed among others.
+
+        It is to blame if others got through. As the probe of an outage it is first set aside for another suspect. If
+        that fails too, Recotap takes no activity at the moment.
+        """
+        (activity,) = job.activities
+        probing = job.probe and self._breaker.failing
+        self._suspect_probes += probing
+        if probing and self._suspect_probes < MOST_SUSPECT_PROBES and self._waiting.has_probe:
+            self._book_all(job, verdict, answer)
+            self._waiting.set_aside(activity, silent=answer.stored)
+            self._outage(job, answer, ends=False)
+            return
+        blamed = self._breaker.has_answered or activity.isolated
+        if blamed:
+            self._size.one_was_the_cause()
+        self._book_all(job, Verdict.SUSPECT if blamed else verdict, answer)
+        self._outage(job, answer, ends=probing and (not blamed or self._suspect_probes >= MOST_SUSPECT_PROBES))
+
+    def _outage(self, job: Job, answer: BatchResult, *, ends: bool | None = None) -> None:
+        """Open the circuit. Stop sending if the probe failed or `ends`, or if Recotap asks for a long pause."""
         wait = answer.retry_after or 0.0
+        if ends is None:
+            ends = job.probe and (self._breaker.failing or not job.activities)
         if wait >= LONGEST_WAIT_S:
             until = self._now() + timedelta(seconds=wait)
             self._end(Exit.UNAVAILABLE, f"Recotap asks for a pause ({answer.detail})", NOTHING_LOST, until)
-        elif job.probe and self._breaker.failing:
+        elif ends:
             hint = f"{answer.hint}; nothing is lost" if answer.hint else NOTHING_LOST
             self._end(Exit.UNAVAILABLE, f"Recotap cannot be reached ({answer.detail})", hint)
         self._breaker.record_failure(retry_after_s=wait)
+        self._answers = False
 
     def _end(self, exit_code: Exit, message: str, hint: str, pause_until: datetime | None = None) -> None:
         if self.stop is None:
@@ -325,38 +371,41 @@ class Push:
             if pause_until is not None:
                 self._ledger.pause_until(RECOTAP, pause_until, message, now=self._now())
 
-    def _book_all(self, job: _Job, verdict: Verdict, answer: BatchResult) -> None:
+    def _end_trial(self, trial: bool) -> None:
+        """Take back a trial that did not leave."""
+        if trial:
+            self._size.trial_ended(0, passed=None)
+
+    def _book_all(self, job: Job, verdict: Verdict, answer: BatchResult) -> None:
         self._book(job, [AttemptResult(activity.id, verdict, answer.detail) for activity in job.activities])
 
-    def _book(self, job: _Job, results: Sequence[AttemptResult]) -> None:
+    def _book(self, job: Job, results: Sequence[AttemptResult]) -> None:
+        if not results:  # the smallest request
+            return
         certain = not any(MEANINGS[result.verdict].fault for result in results) or self._certain()
         self.totals.died += self._ledger.record_verdicts(
             job.post_id, results, now=self._now(), max_age=self._max_age, random=self._random.random,
             certain=certain,
         )  # fmt: skip
-        self.totals.verdicts.update(result.verdict for result in results)
+        verdicts = [result.verdict for result in results]
+        self.totals.verdicts.update(verdicts)
+        self.totals.silent += verdicts.count(Verdict.UNANSWERED)
+
+    def _keep(self, facts: Mapping[str, Any]) -> None:
+        """Keep facts about Recotap for the next pass and for `status`. Writes if they have changed."""
+        known = {**self._kept, **facts}
+        if known != self._kept:
+            self._ledger.keep(RECOTAP, {SENDING: known}, self._now())
+            self._kept = known
 
 
-def _halves(activities: tuple[Claimed, ...]) -> tuple[tuple[Claimed, ...], tuple[Claimed, ...]]:
-    middle = (len(activities) + 1) // 2
-    return activities[:middle], activities[middle:]
+def _kept(ledger: Ledger) -> dict[str, Any]:
+    kept, _ = ledger.store(RECOTAP).get(SENDING, (None, None))
+    return kept if isinstance(kept, dict) else {}
 
 
-def _of_item(activity: Claimed, verdicts: Mapping[str, ItemResult]) -> AttemptResult:
-    """Return the result of one activity of a 200.
-
-    Its fate is unknown if the response does not name it. A duplicate is ours if an earlier attempt may have stored it.
-    """
-    item = verdicts.get(activity.external_activity_id)
-    if item is None:
-        return AttemptResult(activity.id, Verdict.UNANSWERED, "the answer does not name it")
-    verdict = item.verdict
-    if verdict is Verdict.DUPLICATE and not activity.unknown:
-        verdict = Verdict.FOREIGN_DUPLICATE
-    return AttemptResult(activity.id, verdict, None if item.detail is None else _told(item.detail, activity))
+def _batch(group: Group, *, suspect: bool = False) -> Batch:
+    return Batch(group.activities, suspect=suspect, silent=group.silent)
 
 
-def _told(text: str, activity: Claimed) -> str:
-    """Redact and scrub a text. The payload counts in both forms, as a subject may hold an address."""
-    payload = json.loads(activity.body)
-    return redact(scrub(redact(truncate(text)), [payload, redact_value(payload)]))
+__all__ = ["NOTHING_LOST", "PostReturned", "Poster", "Push", "SendingStopped", "Totals"]

@@ -294,6 +294,7 @@ class Pass:
     def _finish(self, pass_id: int) -> PassResult:
         totals = self._push.totals
         self._report.count_sent(totals)
+        self._push.keep_result()
         self._resume_postponed()
         self._ledger.keep(RECOTAP, self._vouching.to_keep(), self._now())
         self._close_clocks()

@@ -7,7 +7,7 @@ invalid item, validation refuses the whole body with a class-validator tree, who
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -20,7 +20,8 @@ ResultKind = Literal[
     "answered",  # 200: `verdicts` holds what is proven
     "refused",  # 400 by the validation: nothing was stored
     "too_large",  # 413
-    "unauthorized",  # 401, and Recotap's own 403; a firewall's 403 may be about one activity's text
+    "unauthorized",  # 401, or a 403 in Recotap's envelope; `confirmed` tells whether it is really about the key
+    "blocked",  # another 403, or one that a probe has disproved: a firewall refuses the text of an activity
     "wrong_url",  # 404, 405, a redirect
     "throttled",  # 429
     "unreachable",  # no connection
@@ -32,6 +33,7 @@ INDEX = re.compile(r"\d+", re.ASCII)
 NAME = re.compile(r"[A-Za-z]\w{0,39}|\d{1,4}", re.ASCII)  # of a field or a rule; anything else may be a value
 DEEPEST = 8  # levels read below an activity; contacts.0.email has 3
 MOST_RULES = 10  # shown for one activity
+FIREWALL_HINT = "a firewall or proxy before Recotap may refuse this machine or its requests: ask whoever runs it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class BatchResult:
     culprits: Mapping[int, str] = field(default_factory=dict)  # refused: index in the batch to broken rules
     retry_after: float | None = None  # seconds
     stored: bool = False  # down: Recotap may have stored what was sent
-    hint: str = ""  # unreachable: what the operator can do, if anything
+    hint: str = ""  # unreachable, down: what the operator can do, if anything
 
 
 def read(
@@ -70,8 +72,8 @@ def read(
         return _refused(document, len(sent))
     if status == 413:
         return BatchResult("too_large", "HTTP 413: the batch is too large")
-    if status == 401 or (status == 403 and isinstance(document, dict)):
-        return BatchResult("unauthorized", f"HTTP {status}")
+    if status in (401, 403):
+        return BatchResult("unauthorized" if _is_about_the_key(status, document) else "blocked", f"HTTP {status}")
     if status in (404, 405) or 300 <= status < 400:
         return BatchResult("wrong_url", f"HTTP {status}")
     if status == 429:
@@ -80,6 +82,38 @@ def read(
         return _refused(document, len(sent))
     stored = status >= 500 or status == 408 or 200 <= status < 300
     return BatchResult("down", f"HTTP {status}", retry_after=wait, stored=stored)
+
+
+def read_probe(status: int, headers: Mapping[str, str], body: bytes | str, *, now: datetime) -> BatchResult:
+    """Return the result of `GET /accounts?limit=1`, the smallest request: "answered" if it is Recotap's page.
+
+    Otherwise it is "unauthorized", "wrong_url", "throttled" or "down".
+    """
+    if status == 200:
+        return BatchResult("answered") if is_envelope(body) else BatchResult("down", "HTTP 200, and not Recotap's page")
+    result = read(status, headers, body, [], now=now)
+    if result.outcome in ("unauthorized", "wrong_url", "throttled"):
+        return result
+    return replace(result, outcome="down", hint=FIREWALL_HINT if status == 403 else "")
+
+
+def confirmed(denied: BatchResult, probe: BatchResult) -> BatchResult:
+    """Return the meaning of a 401 or 403, by the probe that was made at once with the same key. Pure.
+
+    If the probe is refused too, the key is. If it is accepted, a firewall refuses the text of an activity. Otherwise
+    nothing is known but an outage, and nothing was stored.
+    """
+    if probe.outcome == "answered":
+        return BatchResult("blocked", f"{denied.detail}, though the key is accepted")
+    if probe.outcome == "unauthorized":
+        return denied if denied.outcome == "unauthorized" else probe
+    detail = f"{denied.detail}, and the key cannot be tried: {probe.detail}"
+    return BatchResult("down", detail, retry_after=probe.retry_after, hint=probe.hint or FIREWALL_HINT)
+
+
+def _is_about_the_key(status: int, document: Any) -> bool:
+    """Tell whether a 401 or 403 says that the key is refused. A gateway's own 403 has no `statusCode`."""
+    return status == 401 or (isinstance(document, dict) and document.get("statusCode") == status)
 
 
 def _json(body: bytes | str) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from types import TracebackType
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -24,6 +25,7 @@ PATH = "/sales-activities"
 ACCOUNTS = "/accounts?limit=1"  # the vendor's way to test a key
 URL_HINT = "recotap.base_url should end in /api/v1, e.g. https://eapi.recotap.com/api/v1"
 KEY_HINT = "generating a new key invalidates the old one: put the new one where recotap.api_key points"
+LEAST_S = 0.5  # of the deadline for a probe after a POST that was refused late
 BUSY_S = 1.0  # before another try, if Recotap does not say how long
 PROXY_LOGIN = 407  # answered by a proxy, never by Recotap
 # Nothing was sent: the connection, the proxy's tunnel or TLS failed.
@@ -53,6 +55,7 @@ class Sender:
         self.clock = ServerClock(now)  # Recotap's
         self._base_url = base_url.rstrip("/")
         self._urls: dict[str, httpx.URL] = {}  # by path, because httpx parses a text at each request
+        self.host = urlsplit(base_url).netloc.rpartition("@")[2]  # with its port, if the URL names one
         self._trust = Trust("Recotap", "recotap.base_url", "recotap.ca_file", ca_file)
         self._proxy = None if transport else proxies.proxy_for(base_url)
         self._client = httpx.Client(
@@ -71,6 +74,7 @@ class Sender:
 
     def post(self, sent: Sequence[tuple[str, str]]) -> BatchResult:
         """POST (externalActivityId, JSON object) pairs, at most BATCH. Returns every failure, raises none."""
+        began = time.monotonic()
         content = '{"activities":[' + ",".join(body for _, body in sent) + "]}"
         try:
             response, body = self._exchange("POST", PATH, content.encode())
@@ -84,7 +88,27 @@ class Sender:
         if response.status_code == PROXY_LOGIN and self._proxy:
             return BatchResult("unreachable", self._proxy.refusal(PROXY_LOGIN), hint=self._proxy.hint)
         ids = [name for name, _ in sent]
-        return responses.read(response.status_code, response.headers, body, ids, now=self._now())
+        result = responses.read(response.status_code, response.headers, body, ids, now=self.clock.now())
+        if result.outcome in ("unauthorized", "blocked"):  # within the deadline of the POST
+            left_s = max(began + self._timeout_s - time.monotonic(), LEAST_S)
+            return responses.confirmed(result, self.probe(within_s=left_s))
+        return result
+
+    def probe(self, *, within_s: float | None = None) -> BatchResult:
+        """Make the smallest request, `GET /accounts?limit=1`, and return its result. Raises nothing.
+
+        "answered": Recotap is there and accepts the key. `within_s` replaces the deadline of a request.
+        """
+        try:
+            response, body = self._exchange("GET", ACCOUNTS, None, within_s=within_s)
+        except httpx.HTTPError as error:
+            reason, hint = self._unreachable(error)
+            return BatchResult("unreachable", reason, hint=hint)
+        except Malformed as error:
+            return BatchResult("down", error.message)
+        if response.status_code == PROXY_LOGIN and self._proxy:
+            return BatchResult("unreachable", self._proxy.refusal(PROXY_LOGIN), hint=self._proxy.hint)
+        return responses.read_probe(response.status_code, response.headers, body, now=self.clock.now())
 
     def ask_the_time(self) -> None:
         """Let `clock` learn Recotap's Date from any response. Without a response nothing changes."""
@@ -100,7 +124,7 @@ class Sender:
         try:
             response, body = self._exchange("GET", ACCOUNTS, None)
             while response.status_code == 429:
-                wait_s = max(retry_after(response.headers, now=self._now()) or 0.0, BUSY_S)
+                wait_s = max(retry_after(response.headers, now=self.clock.now()) or 0.0, BUSY_S)
                 if wait_s > turn_s:
                     break
                 turn_s -= wait_s
@@ -117,7 +141,7 @@ class Sender:
         if status == PROXY_LOGIN and self._proxy:
             message = f"Recotap cannot be reached: {self._proxy.refusal(status)}"
             return Finding(what, False, message, self._proxy.hint, exit_code=Exit.UNAVAILABLE)
-        if status in (401, 403):
+        if responses.read_probe(status, response.headers, body, now=self._now()).outcome == "unauthorized":
             return Finding(what, False, f"refused (HTTP {status})", KEY_HINT, exit_code=Exit.UNAUTHORIZED)
         if status in (404, 405) or 300 <= status < 400:
             return Finding(what, False, f"wrong base URL (HTTP {status})", URL_HINT, exit_code=Exit.CONFIG)
@@ -129,13 +153,15 @@ class Sender:
             return Finding(what, False, message, "try again later", exit_code=Exit.UNAVAILABLE)
         return Finding(what, True, "accepted")
 
-    def _exchange(self, method: str, path: str, content: bytes | None) -> tuple[httpx.Response, bytes]:
+    def _exchange(
+        self, method: str, path: str, content: bytes | None, *, within_s: float | None = None
+    ) -> tuple[httpx.Response, bytes]:
         """Return a response and its unpacked body. Malformed if the body of a 2xx exceeds MOST_BYTES."""
         headers = {"Content-Type": "application/json"} if content is not None else {}
         url = self._urls.get(path) or self._urls.setdefault(path, httpx.URL(self._base_url + path))
         local_start, began = self._now(), time.monotonic()
         with (
-            httpx_deadline.within(self._timeout_s, at_most=RAW_MOST),
+            httpx_deadline.within(within_s or self._timeout_s, at_most=RAW_MOST),
             self._client.stream(method, url, content=content, headers=headers) as response,
         ):
             self.clock.learn(response.headers, local_start=local_start, elapsed_s=time.monotonic() - began)
