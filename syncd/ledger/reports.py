@@ -6,11 +6,13 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
+from syncd import clock
 from syncd.errors import NoSuchActivity
-from syncd.ledger.reader import CLOCK, PAUSED, LedgerReader, times
+from syncd.ledger.reader import CLOCK, PAUSED, RECOTAP, SENDING, LedgerReader, times
 from syncd.ledger.schema import VERSION
 
 SHORT_ID = 15  # characters
+FULL_BATCH = 50  # activities in one POST, unless a pass has kept a smaller size
 VERDICTS = ("created", "duplicate", "foreign_duplicate")
 
 
@@ -89,6 +91,7 @@ class Reports(LedgerReader):
             "oldest_pending_at": self._one("SELECT min(first_seen_at) FROM activities WHERE state = 'pending'"),
             "next_attempt_at": self._one("SELECT min(next_attempt_at) FROM activities WHERE state <> 'delivered'"),
             "pauses": self._pauses(now),
+            "recotap": self._recotap(now),
             "clock_skew_s": self._clock_skew_s(),
             "clock_confirmed": not self.clock_doubted(),
             "last_pass": self._last_pass(),
@@ -128,6 +131,14 @@ class Reports(LedgerReader):
         sql = f"SELECT name, until, reason FROM pauses WHERE {PAUSED}"  # nosec B608 # our own text
         rows = self._rows(sql, times(now))
         return {row["name"]: {"until": row["until"], "reason": row["reason"]} for row in rows}
+
+    def _recotap(self, now: datetime) -> dict[str, Any]:
+        """Return what the last passes that sent something kept of Recotap. `batch` is the size of the next batches."""
+        kept: dict[str, Any] = self.store(RECOTAP).get(SENDING, ({}, now))[0]
+        told = {key: kept.get(key) for key in ("host", "last_answer_at", "last_error")}
+        pause = self.pause(RECOTAP, now)
+        until = None if pause is None else clock.text(pause[0])
+        return {**told, "paused_until": until, "batch": kept.get("batch", FULL_BATCH)}
 
     def _clock_skew_s(self) -> float | None:
         """Return by how many seconds this machine's clock was ahead of the closest server's. None if no server told.
