@@ -11,12 +11,19 @@ from syncd import clock
 from syncd.errors import Exit, SyncdError, Unavailable, worst
 from syncd.ledger import RECOTAP, Booked, Range
 from syncd.lifecycle.states import MEANINGS, State, Verdict
-from syncd.passes.dispatch import SendingStopped, Totals
 from syncd.passes.events import PageRead, RangeEvent, RangeFailed, StartNoted
+from syncd.passes.jobs import SendingStopped, Totals
 from syncd.passes.ranges import is_outage
 
 log = structlog.get_logger()
 
+DELIVERIES = [verdict for verdict, meaning in MEANINGS.items() if meaning.state is State.DELIVERED]
+
+MANY_FOREIGN = 5  # "already exists" in one pass for activities that the ledger never sent
+FOREIGN_HINT = (
+    "if this ledger was restored from a backup, nothing is lost or doubled and there is nothing to do; otherwise a "
+    "second syncd or another program sends the same ids to this Recotap: stop one of the two"
+)
 NO_HINT = "nothing is lost, and the next pass tries again; if it lasts, report it"
 
 
@@ -66,6 +73,7 @@ class PassResult:
     errors: tuple[SyncdError, ...] = ()
     failed: Mapping[str, SyncdError] = field(default_factory=dict)  # by source: why it was not read to the end;
     # under RECOTAP: why sending stopped
+    warnings: tuple[str, ...] = ()  # nothing failed, but somebody should look at it
 
 
 class PassReport:
@@ -76,6 +84,7 @@ class PassReport:
         self._errors: list[SyncdError] = []
         self._failed: dict[str, SyncdError] = {}
         self._codes: set[int] = set()
+        self._warnings: list[str] = []
 
     def page_booked(self, source: str, page: PageRead, booked: Booked) -> None:
         """Add the records of a page."""
@@ -148,18 +157,31 @@ class PassReport:
 
     def sending_ended(self, totals: Totals, stop: SendingStopped | None) -> None:
         """Add the error that stopped the sending, or the silence of Recotap about activities."""
+        self._note_foreign(totals.verdicts[Verdict.FOREIGN_DUPLICATE])
         if stop is not None:
             self.failed(RECOTAP, _error(stop), "push.failed")
             return
-        silent = totals.verdicts[Verdict.UNANSWERED] + totals.verdicts[Verdict.SUSPECT]
+        suspect = totals.verdicts[Verdict.SUSPECT]
+        silent = totals.silent + suspect
         if not silent:
             return
         message = f"Recotap gave no readable answer for {silent} activities"
         hint = "they stay pending and are sent again; if it goes on, show `syncd explain ID` of one to Recotap"
-        if any(totals.verdicts[verdict] for verdict in Verdict if MEANINGS[verdict].state is State.DELIVERED):
+        if suspect == silent or any(totals.verdicts[verdict] for verdict in DELIVERIES):
             log.warning("push.unanswered", error=message, hint=hint)
         else:  # it answered for none, so nothing was reached
             self.failed(RECOTAP, Unavailable(message, hint=hint), "push.failed")
+
+    def _note_foreign(self, count: int) -> None:
+        """Report a restored ledger or a second sender. The rows keep their verdict, because either is a guess."""
+        if count < MANY_FOREIGN:
+            return
+        message = (
+            f"Recotap already had {count} activities that this ledger never sent: "
+            "the ledger is older than its deliveries, or a second sender is at work"
+        )
+        self._warnings.append(f"{message} ({FOREIGN_HINT})")
+        log.warning("push.foreign", error=message, hint=FOREIGN_HINT)
 
     def unbalanced(self) -> None:
         """Add that the ledger's books do not balance."""
@@ -170,7 +192,7 @@ class PassReport:
     def result(self, totals: Totals, *, signal: Exit | None) -> PassResult:
         """Return the result. `signal` is the exit code of a stop request, if there was one."""
         code = worst(self._codes if signal is None else {*self._codes, signal})
-        return PassResult(code, totals, self._streams, tuple(self._errors), self._failed)
+        return PassResult(code, totals, self._streams, tuple(self._errors), self._failed, tuple(self._warnings))
 
 
 def _error(stop: SendingStopped) -> SyncdError:
