@@ -144,6 +144,20 @@ def reports(ledger: Ledger) -> Reports:
     return Reports(ledger._db, ledger.handle)
 
 
+def kept(ledger: Ledger | Path) -> dict[tuple[Any, ...], int]:
+    """Return the kept counts that are not 0, by (stream_id, state, reason, verdict, changed)."""
+    return {tuple(key): n for *key, n in ask(ledger, "SELECT * FROM counts WHERE n <> 0")}
+
+
+def counted(ledger: Ledger | Path) -> dict[tuple[Any, ...], int]:
+    """Count the rows as the kept counts do."""
+    sql = """
+        SELECT stream_id, state, coalesce(reason, ''), coalesce(verdict, ''), changed_after_delivery, count(*)
+        FROM activities GROUP BY 1, 2, 3, 4, 5
+    """
+    return {tuple(key): n for *key, n in ask(ledger, sql)}
+
+
 def attempts(ledger: Ledger | Path, crm_id: str | int = "1") -> list[str | None]:
     """Return the verdicts of an activity's attempts, oldest first. An open one is None."""
     sql = """

@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,11 +13,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from syncd.ledger import AttemptResult, LedgerHandle
 from syncd.lifecycle.states import MEANINGS, MOVES, State, Verdict
-from tests.ledgers import MINUTE, WEEK, Ticking, ask, book, crm_ids, half, names, ref
+from tests.ledgers import MINUTE, WEEK, Ticking, ask, book, counted, crm_ids, half, kept, names, ref
 from tests.ledgers import reading as look
 
 IDS = st.integers(0, 7)
 LOOKS = st.tuples(IDS, st.sampled_from(["pending", "pending", "incomplete", "excluded", "dead"]), st.integers(0, 2))
+BAD = dict.fromkeys(("incomplete", "excluded", "dead"), "detail") | {"pending": "payload"}  # a surrogate stands here
 ROWS = """
     SELECT crm_id, state, verdict, next_attempt_at, waiting_since, unknown, body IS NOT NULL,
         (SELECT count(*) FROM attempts WHERE activity_id = activities.id AND attempts.verdict IS NULL)
@@ -74,6 +76,22 @@ class LedgerLife(RuleBasedStateMachine):
         self.seen |= new
         if watermark is not None:
             self.watermark = max(self.watermark or watermark, watermark)
+
+    @rule(looks=st.lists(LOOKS, max_size=3), which=st.integers(0, 2))
+    def a_page_holds_a_reading_that_cannot_be_written(self, looks, which):
+        now = self.clock()
+        readings = [
+            replace(
+                look(crm_id, State(wanted), "internal", modified_at=now, occurred_at=now, title=title),
+                **({BAD[wanted]: "\ud800"} if nth == which else {}),
+            )
+            for nth, (crm_id, wanted, title) in enumerate(looks)
+            if crm_id not in self.in_flight
+        ]
+        booked = book(self.ledger, *readings, now=now)
+        new = {int(each.crm_id) for each in readings} - self.seen
+        assert booked.new == len(new)
+        self.seen |= new
 
     @rule(ids=st.sets(IDS))
     def known_records_are_seen_again(self, ids):
@@ -134,6 +152,8 @@ class LedgerLife(RuleBasedStateMachine):
         rows = {int(crm_id): rest for crm_id, *rest in ask(self.path, ROWS)}
         assert set(rows) == self.seen
         assert self.ledger.balanced()
+        assert kept(self.path) == counted(self.path)
+        assert ask(self.path, "SELECT coalesce(sum(n), 0) FROM days WHERE since = 'seen'") == [(len(self.delivered),)]
         assert self.ledger.stream("hubspot", "calls").watermark == self.watermark
         for crm_id, (state, verdict, due_at, waiting_since, unknown, has_payload, open_attempts) in rows.items():
             old = self.before.get(crm_id, state)

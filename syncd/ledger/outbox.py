@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 
 from syncd import clock
 from syncd.ledger.reader import times
-from syncd.ledger.rows import ROW_COLUMNS, UNWRITABLE, UNWRITTEN, Writer, row_of
+from syncd.ledger.rows import ROW_COLUMNS, UNWRITABLE, UNWRITTEN, Held, Writer, row_of
 from syncd.lifecycle import transitions
 from syncd.lifecycle.states import ANSWERS, MEANINGS, SILENCES, Cause, IllegalMove, State, Verdict, move
-from syncd.lifecycle.transitions import Row
 from syncd.text import fit
 
 DELIVERIES = frozenset(verdict for verdict, meaning in MEANINGS.items() if meaning.state is State.DELIVERED)
@@ -189,19 +188,19 @@ class Outbox(Writer):
         certain: bool,
     ) -> int:
         delivered = [each for each in results if each.verdict in DELIVERIES]
-        self._deliver(post_id, delivered)
+        self._deliver(post_id, delivered, now)
         others = {each.activity_id: each for each in results if each.verdict not in DELIVERIES}
         if others:
             self._land(post_id, list(others))
             (posted_at,) = self._db.execute("SELECT at FROM posts WHERE id = :id", {"id": post_id}).fetchone()
         died = 0
-        for row_id, row in self._pending(list(others)) if others else ():
-            result = others[row_id]
+        for held in self._pending(list(others)) if others else ():
+            result = others[held.id]
             after = transitions.after_verdict(
-                row, result.verdict, result.detail, now=now, max_age=max_age, random=random, certain=certain
+                held.row, result.verdict, result.detail, now=now, max_age=max_age, random=random, certain=certain
             )
-            after = transitions.keep_requested(row, after, began_at=clock.instant(posted_at), now=now)
-            self._write(row_id, row, after, now)
+            after = transitions.keep_requested(held.row, after, began_at=clock.instant(posted_at), now=now)
+            self._write(held, after, now)
             died += after.state is State.DEAD
         told = [each for each in results if each.detail is not None or each.verdict not in DELIVERIES]
         self._db.conn.executemany(
@@ -223,23 +222,26 @@ class Outbox(Writer):
             sql = "UPDATE recotap SET silent_since = :now WHERE silent_since IS NULL"
             self._db.execute(sql, {"now": clock.text(now)})
 
-    def _deliver(self, post_id: int, results: Sequence[AttemptResult]) -> None:
+    def _deliver(self, post_id: int, results: Sequence[AttemptResult], now: datetime) -> None:
         """Book deliveries in bulk, one statement a verdict. `transitions.after_verdict` says the same of one row."""
         move(State.PENDING, State.DELIVERED, Cause.VERDICT)
         count = 0
         for verdict in {each.verdict for each in results}:
             ids = json.dumps([each.activity_id for each in results if each.verdict is verdict])
             values = {"verdict": verdict.value, "post": post_id, "ids": ids}
+            self._changes.deliver(self._db, verdict.value, ids, now)
             count += self._db.execute(_DELIVERED, values).rowcount
             self._db.execute(_ERASED, {"ids": ids})
         if count != len(results):
             raise IllegalMove(f"{len(results) - count} of {len(results)} delivered activities were not pending")
 
-    def _pending(self, ids: Sequence[int]) -> list[tuple[int, Row]]:
+    def _pending(self, ids: Sequence[int]) -> list[Held]:
         sql = f"""
-            SELECT id, {", ".join(ROW_COLUMNS)} FROM activities WHERE id IN (SELECT value FROM json_each(:ids))
+            SELECT id, stream_id, {", ".join(ROW_COLUMNS)} FROM activities
+            WHERE id IN (SELECT value FROM json_each(:ids))
         """  # nosec B608 # names of columns
-        return [(row_id, row_of(columns)) for row_id, *columns in self._db.execute(sql, {"ids": json.dumps(list(ids))})]
+        found = self._db.execute(sql, {"ids": json.dumps(list(ids))})
+        return [Held(row_id, stream_id, row_of(columns)) for row_id, stream_id, *columns in found]
 
     def recover(self, *, now: datetime) -> int:
         """Book the attempts that a crash left open, and return their number. Recotap may have stored each of them."""

@@ -171,18 +171,17 @@ class LedgerReader:
         return clock.optional_instant(self._one(sql))
 
     def balanced(self) -> bool:
-        """Tell whether each stream has as many rows as were counted when they were booked."""
+        """Tell whether each stream has as many rows as were counted when they were booked. Counts no row."""
         sql = """
             SELECT NOT EXISTS (
-                SELECT 1 FROM streams LEFT JOIN (SELECT stream_id, count(*) AS rows FROM activities GROUP BY stream_id)
-                    ON stream_id = streams.id
-                WHERE seen <> coalesce(rows, 0))
+                SELECT 1 FROM streams
+                WHERE seen <> (SELECT coalesce(sum(n), 0) FROM counts WHERE stream_id = streams.id))
         """
-        return bool(self._db.execute(sql).fetchone()[0])
+        return bool(self._one(sql))
 
     def counts(self) -> dict[str, int]:
         """Return the number of activities in each state."""
-        found = dict(self._db.execute("SELECT state, count(*) FROM activities GROUP BY state").fetchall())
+        found = dict(self._db.execute("SELECT state, sum(n) FROM counts GROUP BY state").fetchall())
         return {state: found.get(state, 0) for state in STATES}
 
     def under_way_since(self) -> datetime | None:

@@ -82,7 +82,7 @@ class Reports(LedgerReader):
             "ledger": {"path": str(self.handle), "schema": VERSION, "bytes": self._bytes()},
             "activities": self.counts(),
             "verdicts": self._verdicts(),
-            "changed_after_delivery": self._number("SELECT count(*) FROM activities WHERE changed_after_delivery"),
+            "changed_after_delivery": self._number("SELECT coalesce(sum(n), 0) FROM counts WHERE changed"),
             "seen": self._number("SELECT coalesce(sum(seen), 0) FROM streams"),
             "balanced": self.balanced(),
             "reasons": self._reasons(),
@@ -98,14 +98,14 @@ class Reports(LedgerReader):
         }
 
     def _verdicts(self) -> dict[str, int]:
-        sql = "SELECT verdict, count(*) FROM activities WHERE state = 'delivered' GROUP BY verdict"
+        sql = "SELECT verdict, sum(n) FROM counts WHERE state = 'delivered' GROUP BY verdict"
         found = dict(self._db.execute(sql).fetchall())
         return {verdict: found.get(verdict, 0) for verdict in VERDICTS}
 
     def _reasons(self) -> dict[str, dict[str, int]]:
         sql = """
-            SELECT state, coalesce(reason, 'unknown') AS reason, count(*) AS rows FROM activities
-            WHERE state IN ('incomplete', 'excluded', 'dead') GROUP BY 1, 2
+            SELECT state, iif(reason = '', 'unknown', reason), sum(n) FROM counts
+            WHERE state IN ('incomplete', 'excluded', 'dead') GROUP BY 1, 2 HAVING sum(n) <> 0
         """
         reasons: dict[str, dict[str, int]] = {"incomplete": {}, "excluded": {}, "dead": {}}
         for state, reason, rows in self._db.execute(sql):

@@ -4,13 +4,14 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlite_utils import Database
 
 from syncd import clock
 from syncd.ledger import file
 from syncd.ledger.contract import Handle
+from syncd.ledger.counts import Changes, kind_of
 from syncd.ledger.reader import LedgerReader
 from syncd.lifecycle.states import State, Verdict
 from syncd.lifecycle.transitions import Row
@@ -29,12 +30,22 @@ _UPDATE = f"""
 """  # nosec B608 # names of columns
 
 
+class Held(NamedTuple):
+    """One activity as the ledger holds it."""
+
+    id: int
+    stream_id: int
+    row: Row
+    body: str | None = None  # of a pending row, if it was asked for
+
+
 class Writer(LedgerReader):
-    """Write rows within transactions, for the subclasses."""
+    """Write rows within transactions, for the subclasses. The counts of the rows change in the same transaction."""
 
     def __init__(self, db: Database, handle: Handle[LedgerReader]) -> None:
         super().__init__(db, handle)
         self._depth = 0
+        self._changes = Changes()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -46,29 +57,36 @@ class Writer(LedgerReader):
             else:
                 with file.writing(self._db, self.handle.path):
                     yield
+                    self._changes.write(self._db)
         finally:
             self._depth -= 1
+            if not self._depth:
+                self._changes.clear()
 
     @contextmanager
     def _savepoint(self) -> Iterator[None]:
         """Undo the writes within if they fail, and nothing else of the transaction."""
         self._db.conn.execute("SAVEPOINT one")
+        mark = self._changes.mark()
         try:
             yield
         except BaseException:
+            self._changes.back_to(mark)
             if self._db.conn.in_transaction:  # a full disk ends the whole transaction
                 self._db.conn.execute("ROLLBACK TO one")
                 self._db.conn.execute("RELEASE one")
             raise
         self._db.conn.execute("RELEASE one")
 
-    def _write(self, row_id: int, before: Row, after: Row, now: datetime) -> None:
+    def _write(self, held: Held, after: Row, now: datetime) -> None:
         """Write `after`, and erase the payload if the row leaves pending."""
+        before = held.row
         if after == before:
             return
-        self._db.conn.execute(_UPDATE, (clock.text(now), *columns_of(after), row_id))
+        self._db.conn.execute(_UPDATE, (clock.text(now), *columns_of(after), held.id))
+        self._changes.move(kind_of(held.stream_id, before), kind_of(held.stream_id, after))
         if before.state is State.PENDING and after.state is not State.PENDING:
-            self._db.execute("DELETE FROM payloads WHERE activity_id = :id", {"id": row_id})
+            self._db.execute("DELETE FROM payloads WHERE activity_id = :id", {"id": held.id})
 
 
 def row_of(columns: Sequence[Any]) -> Row:

@@ -17,14 +17,15 @@ from syncd import clock
 from syncd.connector import Ref
 from syncd.ledger import file
 from syncd.ledger.contract import Handle
+from syncd.ledger.counts import KEEP_DAYS, kind_of
 from syncd.ledger.outbox import AttemptResult, Claim, Claimed, Due, Outbox, Sendable
 from syncd.ledger.range_writing import RangeWriter
 from syncd.ledger.reader import DOUBT, RECOTAP, LedgerReader
-from syncd.ledger.rows import ROW_COLUMNS, UNWRITABLE, UNWRITTEN, columns_of, row_of
+from syncd.ledger.rows import ROW_COLUMNS, UNWRITABLE, UNWRITTEN, Held, columns_of, row_of
 from syncd.lifecycle import transitions
 from syncd.lifecycle.reasons import Reason
 from syncd.lifecycle.states import State
-from syncd.lifecycle.transitions import Reading, Row
+from syncd.lifecycle.transitions import Reading
 from syncd.text import fit
 
 KEEP_PASSES = 500
@@ -185,7 +186,7 @@ class Ledger(RangeWriter, Outbox):
             new = [reading for crm_id, reading in latest.items() if crm_id not in rows]
             self._insert(stream_id, new, now, certain)
             changed = sum(
-                self._refresh_alone(*rows[crm_id], reading, now, looked_up_at, certain)
+                self._refresh_alone(rows[crm_id], reading, now, looked_up_at, certain)
                 for crm_id, reading in latest.items()
                 if crm_id in rows
             )
@@ -201,15 +202,15 @@ class Ledger(RangeWriter, Outbox):
     def book_missing(self, stream_id: int, crm_ids: Sequence[str], *, now: datetime, certain: bool = True) -> None:
         """Book that look-ups by id found nothing."""
         with self.transaction():
-            for row_id, row, _ in self._existing(stream_id, crm_ids).values():
-                self._write(row_id, row, transitions.after_missing(row, now, certain=certain), now)
+            for held in self._existing(stream_id, crm_ids).values():
+                self._write(held, transitions.after_missing(held.row, now, certain=certain), now)
 
     def book_unserved(self, stream_id: int, crm_ids: Mapping[str, str], *, now: datetime, certain: bool = True) -> None:
         """Book the ids that the CRM cannot serve, each with the text of its error."""
         with self.transaction():
-            for crm_id, (row_id, row, _) in self._existing(stream_id, list(crm_ids)).items():
-                after = transitions.after_unserved(row, fit(crm_ids[crm_id]), now, certain=certain)
-                self._write(row_id, row, after, now)
+            for crm_id, held in self._existing(stream_id, list(crm_ids)).items():
+                after = transitions.after_unserved(held.row, fit(crm_ids[crm_id]), now, certain=certain)
+                self._write(held, after, now)
 
     def in_flight(self, stream_id: int, crm_ids: Sequence[str]) -> bool:
         """Tell whether a POST under way carries one of these records."""
@@ -221,14 +222,14 @@ class Ledger(RangeWriter, Outbox):
         values = {"stream_id": stream_id, "ids": json.dumps(list(crm_ids))}
         return bool(self._db.execute(sql, values).fetchone()[0])
 
-    def _existing(self, stream_id: int, crm_ids: Any) -> dict[str, tuple[int, Row, str | None]]:
+    def _existing(self, stream_id: int, crm_ids: Any) -> dict[str, Held]:
         sql = f"""
             SELECT crm_id, id, body, {", ".join(ROW_COLUMNS)} FROM activities
             LEFT JOIN payloads ON activity_id = id
             WHERE stream_id = :stream_id AND crm_id IN (SELECT value FROM json_each(:ids))
         """  # nosec B608 # names of columns
         found = self._db.execute(sql, {"stream_id": stream_id, "ids": json.dumps(list(crm_ids))})
-        return {crm_id: (row_id, row_of(columns), body) for crm_id, row_id, body, *columns in found}
+        return {crm_id: Held(row_id, stream_id, row_of(columns), body) for crm_id, row_id, body, *columns in found}
 
     def _insert(self, stream_id: int, readings: Sequence[Reading], now: datetime, certain: bool) -> None:
         """Insert a row for each reading. If one cannot be written, its row is dead with that reason."""
@@ -250,14 +251,21 @@ class Ledger(RangeWriter, Outbox):
             self._insert_all(stream_id, [_unwritten(reading)], row_id, now, certain)
 
     def _undo(self, first: int) -> None:
-        """Remove the rows from `first` on, which this transaction has inserted. A savepoint costs each page a copy."""
-        self._db.execute("DELETE FROM activities WHERE id >= :first", {"first": first})
+        """Remove the rows from `first` on, which this transaction has inserted. A savepoint costs each page a copy.
+
+        The trigger takes them off the counts, to which nothing has added them.
+        """
+        sql = """
+            DELETE FROM activities WHERE id >= :first
+            RETURNING stream_id, state, coalesce(reason, ''), coalesce(verdict, ''), changed_after_delivery
+        """
+        self._changes.add((kind, 1) for kind in self._db.execute(sql, {"first": first}).fetchall())
 
     def _insert_all(
         self, stream_id: int, readings: Sequence[Reading], first: int, now: datetime, certain: bool
     ) -> None:
         at = clock.text(now)
-        rows, pending, payloads = [], [], []
+        rows, pending, payloads, kinds = [], [], [], []
         for row_id, reading in enumerate(readings, first):
             row = transitions.first_seen(reading, now, certain=certain)
             named = (row_id, stream_id, reading.crm_id, reading.external_activity_id, reading.kind, at)
@@ -267,47 +275,48 @@ class Ledger(RangeWriter, Outbox):
                 payloads.append((row_id, reading.payload))
             else:
                 rows.append(named + columns_of(row))
+                kinds.append((kind_of(stream_id, row), 1))
         self._db.conn.executemany(_INSERT, rows)
         self._db.conn.executemany(_INSERT_PENDING, pending)
         self._db.conn.executemany("INSERT INTO payloads (activity_id, body) VALUES (?, ?)", payloads)
+        self._changes.add([*kinds, ((stream_id, State.PENDING.value, "", "", 0), len(pending))])
 
     def _refresh_alone(
-        self, row_id: int, row: Row, body: str | None, reading: Reading, now: datetime,
-        looked_up_at: datetime | None, certain: bool,
-    ) -> bool:  # fmt: skip
+        self, held: Held, reading: Reading, now: datetime, looked_up_at: datetime | None, certain: bool
+    ) -> bool:
         """Refresh one row. If the new reading cannot be written, the row says so, and the page goes on."""
         try:
             with self._savepoint():
-                return self._refresh(row_id, row, body, reading, now, looked_up_at, certain)
+                return self._refresh(held, reading, now, looked_up_at, certain)
         except UNWRITABLE:
-            return self._refresh(row_id, row, body, _unwritten(reading), now, looked_up_at, certain)
+            return self._refresh(held, _unwritten(reading), now, looked_up_at, certain)
 
     def _refresh(
-        self, row_id: int, row: Row, body: str | None, reading: Reading, now: datetime,
-        looked_up_at: datetime | None, certain: bool,
-    ) -> bool:  # fmt: skip
+        self, held: Held, reading: Reading, now: datetime, looked_up_at: datetime | None, certain: bool
+    ) -> bool:
+        row, body = held.row, held.body
         after = transitions.after_reread(
             row, reading, now, same_payload=body == reading.payload, by_id=looked_up_at is not None, certain=certain
         )
         if looked_up_at is not None:
             after = transitions.keep_requested(row, after, began_at=looked_up_at, now=now)
-        self._write(row_id, row, after, now)
+        self._write(held, after, now)
         if after.state is State.PENDING and reading.wanted is State.PENDING and body != reading.payload:
             sql = """
                 INSERT INTO payloads (activity_id, body) VALUES (:id, :body)
                 ON CONFLICT (activity_id) DO UPDATE SET body = excluded.body
             """
-            self._db.execute(sql, {"id": row_id, "body": reading.payload})
+            self._db.execute(sql, {"id": held.id, "body": reading.payload})
         return after != row
 
-    def _note_changes(self, rows: Mapping[str, tuple[int, Row, str | None]], refs: Sequence[Ref], now: datetime) -> int:
+    def _note_changes(self, rows: Mapping[str, Held], refs: Sequence[Ref], now: datetime) -> int:
         """Count delivered rows whose record has changed since. They are not sent again."""
         count = 0
         for ref in refs:
-            row_id, row, _ = rows.get(ref.crm_id, (0, None, None))
-            if row is not None and row.state is State.DELIVERED and row.modified_at < ref.modified_at:
-                after = replace(row, modified_at=ref.modified_at, changed_after_delivery=True)
-                self._write(row_id, row, after, now)
+            held = rows.get(ref.crm_id)
+            if held and held.row.state is State.DELIVERED and held.row.modified_at < ref.modified_at:
+                after = replace(held.row, modified_at=ref.modified_at, changed_after_delivery=True)
+                self._write(held, after, now)
                 count += 1
         return count
 
@@ -319,6 +328,8 @@ class Ledger(RangeWriter, Outbox):
             values = {"now": clock.text(now), "keep": KEEP_PASSES - 1}
             sql = "DELETE FROM passes WHERE id <= (SELECT max(id) FROM passes) - :keep"
             self._db.execute(sql, values)
+            oldest = clock.text(now - KEEP_DAYS)[:10]
+            self._db.execute("DELETE FROM days WHERE day < :oldest", {"oldest": oldest})
             self.cut_short(now)
             sql = "INSERT INTO passes (started_at) VALUES (:now)"
             return int(self._db.execute(sql, {"now": values["now"]}).lastrowid or 0)
