@@ -1,0 +1,157 @@
+-- A ledger of schema 3, as that version's migrations made it. Never edit it.
+BEGIN TRANSACTION;
+CREATE TABLE activities (
+        id                     INTEGER PRIMARY KEY,
+        stream_id              INTEGER NOT NULL REFERENCES streams,
+        crm_id                 TEXT NOT NULL,
+        external_activity_id   TEXT NOT NULL UNIQUE,
+        kind                   TEXT NOT NULL CHECK (kind IN ('call', 'email')),
+        state                  TEXT NOT NULL
+            CHECK (state IN ('incomplete', 'pending', 'delivered', 'skipped', 'excluded', 'dead')),
+        reason                 TEXT,    -- why it is incomplete, excluded or dead
+        verdict                TEXT,    -- the last one
+        detail                 TEXT,    -- its text, without personal data
+        modified_at            TEXT NOT NULL, -- the CRM's clock
+        occurred_at            TEXT,    -- NULL: the record could not be read
+        first_seen_at          TEXT NOT NULL,
+        updated_at             TEXT,    -- NULL: not since first_seen_at; delivered: when its last post finished
+        next_attempt_at        TEXT,    -- pending: goes out; any other state: is looked up by id
+        waiting_since          TEXT,    -- incomplete: since when
+        missing_since          TEXT,    -- the first look-up that did not find it
+        refused_since          TEXT,    -- the first verdict about the item itself
+        refusals               INTEGER NOT NULL DEFAULT 0,
+        unknown                INTEGER NOT NULL DEFAULT 0, -- 1: an earlier attempt may have stored it
+        isolated               INTEGER NOT NULL DEFAULT 0, -- 1: travels only with its like
+        last_post              INTEGER NOT NULL DEFAULT 0, -- the last POST it was in; 0: none yet
+        changed_after_delivery INTEGER NOT NULL DEFAULT 0,
+        CHECK (state <> 'delivered' OR coalesce(verdict, '') IN ('created', 'duplicate', 'foreign_duplicate')),
+        UNIQUE (stream_id, crm_id)
+    ) STRICT
+    ;
+INSERT INTO "activities" VALUES(1,1,'1','hubspot-call-1','call','delivered',NULL,'created',NULL,'2026-05-01T10:00:00.000Z','2026-04-30T10:00:00.000Z','2026-05-01T09:59:50.000Z',NULL,NULL,NULL,NULL,NULL,0,0,0,1,0);
+INSERT INTO "activities" VALUES(2,1,'2','hubspot-call-2','call','delivered',NULL,'duplicate',NULL,'2026-05-01T10:00:00.000Z','2026-05-01T09:30:00.000Z','2026-05-01T09:59:00.000Z',NULL,NULL,NULL,NULL,NULL,0,1,0,2,1);
+INSERT INTO "activities" VALUES(3,1,'3','hubspot-call-3','call','pending',NULL,'failed','no account','2026-05-01T10:00:00.000Z','2026-05-01T10:00:00.000Z','2026-05-01T10:00:00.000Z',NULL,'2026-05-01T10:00:00.000Z',NULL,NULL,NULL,0,0,0,2,0);
+INSERT INTO "activities" VALUES(4,1,'4','hubspot-call-4','call','pending',NULL,NULL,NULL,'2026-05-01T10:00:00.000Z','2026-05-01T10:00:00.000Z','2026-05-01T10:00:00.000Z',NULL,'2026-05-01T10:00:00.000Z',NULL,NULL,NULL,0,0,0,3,0);
+INSERT INTO "activities" VALUES(5,1,'5','hubspot-call-5','call','pending',NULL,NULL,NULL,'2026-05-01T10:00:00.000Z','2026-05-01T10:00:00.000Z','2026-05-01T10:00:00.000Z',NULL,'2026-05-01T10:00:00.000Z',NULL,NULL,NULL,0,0,0,0,0);
+INSERT INTO "activities" VALUES(6,1,'6','hubspot-call-6','call','incomplete','no_contact',NULL,NULL,'2026-05-01T10:00:00.000Z','2026-05-01T10:00:00.000Z','2026-05-01T10:00:00.000Z',NULL,'2026-05-01T10:00:00.000Z',NULL,NULL,NULL,0,0,0,0,0);
+INSERT INTO "activities" VALUES(7,1,'7','hubspot-call-7','call','excluded','internal',NULL,NULL,'2026-05-01T10:00:00.000Z','2026-05-01T10:00:00.000Z','2026-05-01T10:00:00.000Z',NULL,NULL,NULL,NULL,NULL,0,0,0,0,0);
+INSERT INTO "activities" VALUES(8,1,'8','hubspot-call-8','call','dead','refused','refused','a rule','2026-05-01T10:00:00.000Z','2026-05-01T10:00:00.000Z','2026-05-01T10:00:00.000Z',NULL,NULL,NULL,NULL,NULL,0,0,0,2,0);
+INSERT INTO "activities" VALUES(9,2,'9','hubspot-email-9','email','delivered',NULL,'foreign_duplicate',NULL,'2026-05-01T10:00:00.000Z','2020-01-01T00:00:00.000Z','2026-05-01T09:00:00.000Z',NULL,NULL,NULL,NULL,NULL,0,0,0,2,0);
+INSERT INTO "activities" VALUES(10,2,'10','hubspot-email-10','email','skipped',NULL,'skipped','an unknown account','2026-05-01T10:00:00.000Z','2026-05-01T10:00:00.000Z','2026-05-01T10:00:00.000Z',NULL,NULL,NULL,NULL,NULL,0,0,0,1,0);
+INSERT INTO "activities" VALUES(11,2,'11','hubspot-email-11','email','dead','unreadable',NULL,'no time','2026-05-01T10:00:00.000Z',NULL,'2026-05-01T10:00:00.000Z',NULL,NULL,NULL,NULL,NULL,0,0,0,0,0);
+CREATE TABLE attempts (
+        activity_id INTEGER NOT NULL REFERENCES activities ON DELETE CASCADE,
+        post_id     INTEGER NOT NULL REFERENCES posts,
+        verdict     TEXT,          -- NULL: as posts.finished_at
+        detail      TEXT,
+        PRIMARY KEY (activity_id, post_id)
+    ) STRICT, WITHOUT ROWID
+    ;
+INSERT INTO "attempts" VALUES(1,1,'created',NULL);
+INSERT INTO "attempts" VALUES(2,1,'unanswered','no word');
+INSERT INTO "attempts" VALUES(2,2,'duplicate',NULL);
+INSERT INTO "attempts" VALUES(3,2,'failed','no account');
+INSERT INTO "attempts" VALUES(4,3,NULL,NULL);
+INSERT INTO "attempts" VALUES(8,2,'refused','a rule');
+INSERT INTO "attempts" VALUES(9,2,'foreign_duplicate',NULL);
+INSERT INTO "attempts" VALUES(10,1,'skipped','an unknown account');
+CREATE TABLE operator (
+        id       INTEGER PRIMARY KEY CHECK (id = 1),
+        requests INTEGER NOT NULL, -- `retry` and its like, counted
+        asked_at TEXT NOT NULL     -- the last one
+    ) STRICT
+    ;
+CREATE TABLE passes (
+        id          INTEGER PRIMARY KEY,
+        started_at  TEXT NOT NULL,
+        finished_at TEXT,
+        exit_code   INTEGER
+    ) STRICT
+    ;
+INSERT INTO "passes" VALUES(1,'2026-05-01T10:00:00.000Z','2026-05-03T09:00:00.000Z',0);
+CREATE TABLE pauses (
+        name   TEXT PRIMARY KEY,   -- a source, or '@recotap'
+        until  TEXT NOT NULL,
+        reason TEXT NOT NULL
+    , booked_at TEXT) STRICT
+    ;
+INSERT INTO "pauses" VALUES('hubspot','2026-05-02T00:00:00.000Z','the day''s quota',NULL);
+CREATE TABLE payloads (        -- of pending rows alone, and the only data of the other side in this file
+        activity_id INTEGER PRIMARY KEY REFERENCES activities ON DELETE CASCADE,
+        body        TEXT NOT NULL  -- one JSON object of POST /sales-activities
+    ) STRICT
+    ;
+INSERT INTO "payloads" VALUES(3,'{"id": 3}');
+INSERT INTO "payloads" VALUES(4,'{"id": 4}');
+INSERT INTO "payloads" VALUES(5,'{"id": 5}');
+CREATE TABLE posts (
+        id          INTEGER PRIMARY KEY,
+        at          TEXT NOT NULL, -- the intent, committed before the request leaves
+        finished_at TEXT           -- NULL: under way, or syncd ended before the verdicts
+    ) STRICT
+    ;
+INSERT INTO "posts" VALUES(1,'2026-05-01T10:00:00.000Z','2026-05-01T10:00:00.000Z');
+INSERT INTO "posts" VALUES(2,'2026-05-01T10:00:00.000Z','2026-05-03T09:00:00.000Z');
+INSERT INTO "posts" VALUES(3,'2026-05-01T10:00:00.000Z',NULL);
+CREATE TABLE recotap (         -- one row
+        id           INTEGER PRIMARY KEY CHECK (id = 1),
+        silent_since TEXT          -- since when no POST brought a word of it about an item; NULL: the last one did
+    ) STRICT
+    ;
+INSERT INTO "recotap" VALUES(1,NULL);
+CREATE TABLE sources (
+        source      TEXT PRIMARY KEY,
+        identity    TEXT,          -- the CRM's own id of the portal or org; NULL where it would not tell
+        external_id TEXT NOT NULL  -- the template of externalActivityId; fixed once a row stands
+    ) STRICT
+    ;
+INSERT INTO "sources" VALUES('hubspot','portal-1','{source}-{kind}-{id}');
+CREATE TABLE store (           -- what connectors keep from pass to pass
+        source TEXT NOT NULL,
+        key    TEXT NOT NULL,
+        value  TEXT NOT NULL,      -- JSON
+        at     TEXT NOT NULL,
+        PRIMARY KEY (source, key)
+    ) STRICT, WITHOUT ROWID
+    ;
+INSERT INTO "store" VALUES('hubspot','owners','{}','2026-05-01T10:00:00.000Z');
+CREATE TABLE streams (
+        id              INTEGER PRIMARY KEY,
+        source          TEXT NOT NULL,
+        stream          TEXT NOT NULL,
+        seen            INTEGER NOT NULL DEFAULT 0, -- activities ever booked, counted apart from the rows
+        watermark       TEXT,                       -- greatest modification time booked, the CRM's clock
+        swept_at        TEXT,                       -- start of the last finished sweep
+        last_success_at TEXT,                       -- when its window was last read to the end
+        last_error      TEXT,
+        UNIQUE (source, stream)
+    ) STRICT
+    ;
+INSERT INTO "streams" VALUES(1,'hubspot','calls',8,'2026-05-01T10:00:00.000Z',NULL,NULL,NULL);
+INSERT INTO "streams" VALUES(2,'hubspot','emails',3,'2026-05-01T10:00:00.000Z',NULL,NULL,NULL);
+CREATE INDEX fresh ON activities (occurred_at) WHERE state = 'pending' AND last_post = 0;
+CREATE INDEX blameless ON activities (isolated, next_attempt_at)
+        WHERE state = 'pending' AND last_post > 0 AND refusals = 0
+    ;
+CREATE INDEX backed_off ON activities (isolated, next_attempt_at)
+        WHERE state = 'pending' AND last_post > 0 AND refusals > 0
+    ;
+CREATE INDEX look_ups ON activities (stream_id, id, next_attempt_at)
+        WHERE state <> 'pending' AND next_attempt_at IS NOT NULL
+    ;
+CREATE TRIGGER legal_moves BEFORE UPDATE OF state ON activities
+        WHEN OLD.state <> NEW.state AND OLD.state || '>' || NEW.state NOT IN (
+            'incomplete>pending', 'incomplete>excluded', 'incomplete>dead',
+            'pending>delivered', 'pending>skipped', 'pending>dead', 'pending>incomplete', 'pending>excluded',
+            'skipped>pending',
+            'excluded>pending', 'excluded>incomplete',
+            'dead>pending', 'dead>incomplete'
+        )
+    BEGIN
+        SELECT RAISE(ABORT, 'illegal move of an activity');
+    END;
+CREATE INDEX open_attempts ON attempts (post_id) WHERE verdict IS NULL;
+CREATE INDEX withheld ON activities (stream_id, id) WHERE state = 'incomplete' AND reason = 'redacted'
+    ;
+COMMIT;
+PRAGMA user_version = 3;
