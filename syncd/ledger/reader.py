@@ -35,6 +35,25 @@ class StreamState:
 
 # A pause counts if it is not over, and no clock that was ahead booked it. (`booked_at`: since schema 2.)
 PAUSED = "until > :now AND until <= :nonsense AND coalesce(booked_at, '') <= :now"
+# Whether a look-up of one stream is due. The index `look_ups` answers it, however many rows wait.
+_DUE = """
+    (EXISTS (SELECT 1 FROM activities WHERE stream_id = {stream} AND state <> 'pending'
+        AND next_attempt_at <= :now AND reason IS NOT 'redacted')
+    OR EXISTS (SELECT 1 FROM activities WHERE stream_id = {stream} AND state <> 'pending'
+        AND next_attempt_at > :nonsense AND reason IS NOT 'redacted'))
+"""
+_STREAM = "(SELECT id FROM streams WHERE source = :source AND stream = :stream)"
+_LOOK_UPS_DUE = """
+    SELECT * FROM (
+        SELECT next_attempt_at, crm_id FROM activities
+        WHERE stream_id = {stream} AND state <> 'pending' AND next_attempt_at {due} AND reason IS NOT 'redacted'
+        ORDER BY next_attempt_at, id LIMIT :limit)
+"""
+# Two spans of one index: those that wait are not read.
+_LOOK_UPS = f"""
+    {_LOOK_UPS_DUE.format(stream=_STREAM, due="<= :now")} UNION ALL
+    {_LOOK_UPS_DUE.format(stream=_STREAM, due="> :nonsense")} LIMIT :limit
+"""  # nosec B608 # our own text
 
 
 def times(now: datetime) -> dict[str, str]:
@@ -81,15 +100,8 @@ class LedgerReader:
 
         Redacted activities are left out, even if `retry` named them: see `withheld`.
         """
-        sql = """
-            SELECT next_attempt_at, crm_id FROM activities
-            WHERE stream_id = (SELECT id FROM streams WHERE source = :source AND stream = :stream)
-              AND state <> 'pending' AND next_attempt_at IS NOT NULL
-              AND (next_attempt_at <= :now OR next_attempt_at > :nonsense) AND reason IS NOT 'redacted'
-            ORDER BY next_attempt_at, id LIMIT :limit
-        """
         values = {"source": source, "stream": stream, "limit": limit} | times(now)
-        return self._db.execute(sql, values).fetchall()
+        return self._db.execute(_LOOK_UPS, values).fetchall()
 
     def others(self, source: str, stream: str, excluded: Collection[str], *, limit: int) -> list[str]:
         """Return up to `limit` CRM ids of a stream beside `excluded`, those that are not incomplete first."""
@@ -144,12 +156,7 @@ class LedgerReader:
 
     def sources_to_look_up(self, now: datetime) -> set[str]:
         """Return the sources with a look-up that is due by `now`."""
-        sql = """
-            SELECT DISTINCT source FROM streams WHERE EXISTS (
-                SELECT 1 FROM activities WHERE stream_id = streams.id AND state <> 'pending'
-                  AND next_attempt_at IS NOT NULL AND (next_attempt_at <= :now OR next_attempt_at > :nonsense)
-                  AND reason IS NOT 'redacted')
-        """
+        sql = f"SELECT source FROM streams WHERE {_DUE.format(stream='streams.id')}"  # nosec B608 # our own text
         return {row[0] for row in self._db.execute(sql, times(now))}
 
     def last_success(self) -> dict[str, datetime]:
@@ -165,8 +172,16 @@ class LedgerReader:
         An activity without a verdict about itself may go at once, whatever the clock said when it was booked.
         """
         sql = """
-            SELECT min(iif(refusals = 0, '2000-01-01T00:00:00.000Z', next_attempt_at))
-            FROM payloads JOIN activities ON id = activity_id
+            SELECT CASE
+                WHEN EXISTS (SELECT 1 FROM activities WHERE state = 'pending' AND last_post = 0)
+                  OR EXISTS (SELECT 1 FROM activities WHERE state = 'pending' AND last_post > 0 AND refusals = 0)
+                  OR EXISTS (SELECT 1 FROM posts WHERE members IS NOT NULL)
+                THEN '2000-01-01T00:00:00.000Z'
+                ELSE (SELECT min(at) FROM (SELECT (
+                    SELECT min(next_attempt_at) FROM activities
+                    WHERE state = 'pending' AND last_post > 0 AND refusals > 0 AND isolated = kind.value) AS at
+                    FROM json_each('[0, 1]') AS kind))
+            END
         """
         return clock.optional_instant(self._one(sql))
 

@@ -14,6 +14,27 @@ from syncd.ledger.schema import VERSION
 SHORT_ID = 15  # characters
 FULL_BATCH = 50  # activities in one POST, unless a pass has kept a smaller size
 VERDICTS = ("created", "duplicate", "foreign_duplicate")
+# The first time of each queue, by its index. The first row in the line stands for all that no POST has carried.
+_NEXT_ATTEMPT = """
+    SELECT min(at) FROM (
+        SELECT * FROM (SELECT next_attempt_at AS at FROM activities WHERE state = 'pending' AND last_post = 0
+            ORDER BY occurred_at LIMIT 1)
+        UNION ALL
+        SELECT (SELECT min(next_attempt_at) FROM activities
+            WHERE state = 'pending' AND last_post > 0 AND refusals = 0 AND isolated = kind.value)
+        FROM json_each('[0, 1]') AS kind
+        UNION ALL
+        SELECT (SELECT min(next_attempt_at) FROM activities
+            WHERE state = 'pending' AND last_post > 0 AND refusals > 0 AND isolated = kind.value)
+        FROM json_each('[0, 1]') AS kind
+        UNION ALL
+        SELECT next_attempt_at FROM activities
+        WHERE id IN (SELECT value FROM posts, json_each(members) WHERE members IS NOT NULL)
+        UNION ALL
+        SELECT (SELECT min(next_attempt_at) FROM activities
+            WHERE stream_id = streams.id AND state <> 'pending' AND next_attempt_at IS NOT NULL)
+        FROM streams)
+"""
 
 
 class Reports(LedgerReader):
@@ -53,11 +74,16 @@ class Reports(LedgerReader):
         """
         sql = """
             SELECT external_activity_id FROM activities WHERE external_activity_id = :id
-            UNION SELECT external_activity_id FROM activities WHERE crm_id = :id
+            UNION SELECT external_activity_id FROM activities
+            WHERE stream_id IN (SELECT id FROM streams) AND crm_id = :id
         """
         found = [row[0] for row in self._db.execute(sql, {"id": wanted})]
         if not found and len(wanted) == SHORT_ID and wanted.isalnum():
-            sql = "SELECT external_activity_id FROM activities WHERE length(crm_id) = 18 AND crm_id GLOB :id || '???'"
+            sql = """
+                SELECT external_activity_id FROM activities
+                WHERE stream_id IN (SELECT id FROM streams) AND crm_id > :id AND crm_id < :id || '~'
+                  AND length(crm_id) = 18
+            """
             found = [row[0] for row in self._db.execute(sql, {"id": wanted})]
         if not found:
             raise NoSuchActivity(
@@ -88,14 +114,20 @@ class Reports(LedgerReader):
             "reasons": self._reasons(),
             "sources": self._sources(now),
             "ranges": self._ranges(),
-            "oldest_pending_at": self._one("SELECT min(first_seen_at) FROM activities WHERE state = 'pending'"),
-            "next_attempt_at": self._one("SELECT min(next_attempt_at) FROM activities WHERE state <> 'delivered'"),
+            "oldest_pending_at": self._oldest_pending_at(),
+            "next_attempt_at": self._one(_NEXT_ATTEMPT),
             "pauses": self._pauses(now),
             "recotap": self._recotap(now),
             "clock_skew_s": self._clock_skew_s(),
             "clock_confirmed": not self.clock_doubted(),
             "last_pass": self._last_pass(),
         }
+
+    def _oldest_pending_at(self) -> str | None:
+        """Return when the first pending row was first seen. Rows are numbered in the order of first sight."""
+        sql = "SELECT first_seen_at FROM activities WHERE id = (SELECT min(activity_id) FROM payloads)"
+        row = self._db.execute(sql).fetchone()
+        return None if row is None else str(row[0])
 
     def _verdicts(self) -> dict[str, int]:
         sql = "SELECT verdict, sum(n) FROM counts WHERE state = 'delivered' GROUP BY verdict"

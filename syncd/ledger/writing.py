@@ -146,12 +146,18 @@ class Ledger(RangeWriter, Outbox):
         """
         if not self.clock_doubted():
             return
-        sql = """
+        pending = """
             UPDATE activities SET next_attempt_at = :now
-            WHERE state IN ('incomplete', 'pending') AND next_attempt_at IS NOT NULL AND next_attempt_at > :now
+            WHERE id IN (SELECT activity_id FROM payloads) AND next_attempt_at > :now
+        """
+        incomplete = """
+            UPDATE activities SET next_attempt_at = :now
+            WHERE stream_id IN (SELECT id FROM streams) AND state <> 'pending' AND next_attempt_at > :now
+              AND state = 'incomplete'
         """
         with self.transaction():
-            self._db.execute(sql, {"now": clock.text(now)})
+            for sql in (pending, incomplete):
+                self._db.execute(sql, {"now": clock.text(now)})
             self.keep(RECOTAP, {DOUBT: False}, now)
         self._doubted = False
 

@@ -1,0 +1,152 @@
+"""No statement of a pass, of the daemon or of `status`, `explain` and `health` reads the activities from end to end.
+
+The statements are those that really ran, as SQLite's module was given them.
+"""
+
+import functools
+import re
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from syncd.errors import NoSuchActivity
+from syncd.ledger import LedgerHandle, file
+from tests.world import World
+
+ABOUT = re.compile(r"\b(activities|payloads|attempts|past_attempts)\b")
+QUEUE = re.compile(r"INDEX (fresh|blameless|backed_off)$")  # holds pending rows alone, in the order of the statement
+NAMED = re.compile(r"\((rowid|external_activity_id|activity_id|stream_id=\? AND crm_id)=\?")  # one activity
+PLAIN = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b", re.IGNORECASE)
+
+
+class Nothing(dict[str, None]):
+    """Bind NULL to every name: a plan does not depend on the values."""
+
+    def __missing__(self, key: str) -> None:
+        return None
+
+
+class Recorder(sqlite3.Connection):
+    """Keep the text of every statement."""
+
+    statements: set[str] = set()  # noqa: RUF012 - of all connections
+
+    def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+        self.statements.add(sql)
+        return super().execute(sql, *values)
+
+    def executemany(self, sql: str, values: Any, /) -> sqlite3.Cursor:
+        self.statements.add(sql)
+        return super().executemany(sql, values)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with World(tmp_path) as world:
+        yield world
+
+
+@pytest.fixture
+def statements(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
+    """Yield the statements that run from now on. The migrations have run."""
+    connect = functools.partial(sqlite3.connect, factory=Recorder)
+    monkeypatch.setattr(file, "sqlite3", type("Module", (), {**vars(sqlite3), "connect": staticmethod(connect)}))
+    with LedgerHandle(world.ledger).open():
+        Recorder.statements.clear()
+    yield Recorder.statements
+    Recorder.statements.clear()
+
+
+def plans(path: Path, statements: set[str]) -> dict[str, list[str]]:
+    """Return the steps of the plan of each statement that reads or writes rows of activities."""
+    found = {}
+    with sqlite3.connect(path) as db:
+        for sql in filter(ABOUT.search, statements):
+            if PLAIN.match(sql):
+                values = [None] * sql.count("?") if "?" in sql else Nothing()
+                found[sql] = [step for *_, step in db.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
+    return found
+
+
+def faults(steps: list[str]) -> list[str]:
+    """Return the steps that grow with the ledger. A few rows that were named by their ids may be sorted."""
+    read = [step for step in steps if re.search(r"\b(SCAN|SEARCH) (activities|past_attempts)\b", step)]
+    named = all(NAMED.search(step) for step in read)
+    scans = [step for step in read if step.startswith("SCAN") and not QUEUE.search(step)]
+    return scans + [step for step in steps if "TEMP B-TREE" in step and read and not named]
+
+
+def live(world: World, statements: set[str]) -> None:
+    """Make passes with new and changed records, look-ups, refusals, duplicates and deliveries, and an idle one."""
+    nobody = world.person("lena.quillmark", address=None)
+    calls = world.calls(60)
+    waiting = world.call(contacts=[nobody])
+    world.email()
+    world.call(hs_call_status="IN_PROGRESS")
+    world.recotap.rule("refuse", ids=[f"hubspot-call-{calls[3]}"])
+    world.recotap.rule("fail", ids=[f"hubspot-call-{calls[5]}"])
+    world.sync()
+    assert world.state(waiting) == "incomplete no_contact_email"
+    assert world.row(calls[3])["verdict"] == "refused"
+    world.later(minutes=20)
+    world.hubspot.edit("calls", calls[7], hs_call_title="Another title")
+    world.hubspot.associate("calls", waiting, "contacts", world.contact)
+    world.sync()
+    world.later(hours=8)
+    world.sync()
+    world.later(minutes=5)
+    world.sync()
+    assert world.state(waiting) == "delivered"
+    assert statements
+
+
+def test_no_statement_of_a_pass_scans(world: World, statements: set[str]) -> None:
+    live(world, statements)
+    found = plans(world.ledger, statements)
+    assert sum("UPDATE activities" in sql for sql in found) >= 4, "intents, deliveries, other verdicts and re-reads ran"
+    assert any("INSERT INTO activities" in sql for sql in found)
+    assert not (wrong := [(sql, steps) for sql, steps in found.items() if faults(steps)]), wrong[0]
+
+
+def test_no_statement_of_a_pass_after_a_crash_or_a_doubt_about_the_clock_scans(
+    world: World, statements: set[str]
+) -> None:
+    world.calls(3)
+    world.call(hs_call_status="IN_PROGRESS")
+    world.sync()
+    with LedgerHandle(world.ledger).open() as ledger:
+        ledger.intend(ledger.due(1, first_post=99, now=world.now()), now=world.now())
+        ledger.doubt_clock(world.now())
+    with LedgerHandle(world.ledger).open() as ledger:
+        ledger.recover(now=world.now())
+        ledger.trust_clock(world.now())
+        ledger.book_missing(1, ["1"], now=world.now())
+        ledger.in_flight(1, ["1"])
+    found = plans(world.ledger, statements)
+    assert any("payloads) AND next_attempt_at >" in sql for sql in found), "the doubt was resolved"
+    assert not (wrong := [(sql, steps) for sql, steps in found.items() if faults(steps)]), wrong[0]
+
+
+def test_no_question_of_an_operator_or_of_the_daemon_scans(world: World, statements: set[str]) -> None:
+    calls = world.calls(3)
+    world.sync()
+    statements.clear()
+    world.status()
+    world.row(calls[0])
+    with LedgerHandle(world.ledger).operate() as glance:
+        glance.find(f"hubspot-call-{calls[0]}")
+        with pytest.raises(NoSuchActivity):
+            glance.find("a" * 15)
+        glance.sources_to_look_up(world.now())
+        glance.next_send_at()
+        glance.silent_since()
+        glance.last_success()
+        glance.balanced()
+        glance.counts()
+        glance.has_rows("hubspot")
+    found = plans(world.ledger, statements)
+    assert len(found) >= 10
+    assert not (wrong := [(sql, steps) for sql, steps in found.items() if faults(steps)]), wrong[0]
