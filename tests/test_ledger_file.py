@@ -560,14 +560,14 @@ class TestBusy:
 
     def test_a_transaction_has_the_file_to_itself_from_its_first_moment(self, filled, monkeypatch):
         """Else a `retry` between its first read and its first write would make it fail instead of wait."""
-        monkeypatch.setattr(file, "BUSY_MS", 50)
+        monkeypatch.setattr(file, "OPERATOR_MS", 50)
         with opened(filled) as ledger, operated(filled) as operator, ledger.transaction():
             with pytest.raises(LedgerError, match="another program holds it locked"):
                 operator.retry([], state=None, reason=None, now=NOW)
             assert book(ledger, look(2)).new == 1
 
     def test_a_retry_that_is_never_let_in_says_so_too(self, filled, monkeypatch):
-        monkeypatch.setattr(file, "BUSY_MS", 50)
+        monkeypatch.setattr(file, "OPERATOR_MS", 50)
         with stranger(filled) as other, operated(filled) as operator:
             other.execute("BEGIN IMMEDIATE")
             with pytest.raises(LedgerError, match=f"{filled} cannot be used: another program holds it locked"):

@@ -147,6 +147,8 @@ def test_no_question_of_an_operator_or_of_the_daemon_scans(world: World, stateme
         glance.balanced()
         glance.counts()
         glance.has_rows("hubspot")
+        glance.retry([calls[0]], state=None, reason=None, now=world.now())
+        glance.retry([], state="dead", reason=None, now=world.now())
     found = plans(world.ledger, statements)
     assert len(found) >= 10
     assert not (wrong := [(sql, steps) for sql, steps in found.items() if faults(steps)]), wrong[0]

@@ -17,7 +17,8 @@ from syncd.errors import LedgerError, LedgerHeld
 from syncd.ledger import place
 from syncd.ledger.schema import MIGRATIONS, VERSION
 
-BUSY_MS = 5000  # `retry` and `forget` of another process write for milliseconds
+BUSY_MS = 5000  # of a pass: `retry` and `forget` of another process write for milliseconds, and let it in between
+OPERATOR_MS = 30_000  # of an operator's command: a busy pass leaves the file free for short moments only
 LOOK_S = 0.01  # if a shared lock succeeds, nobody holds the ledger: another process is only checking
 LOOKS = 10
 CACHE_KIB = 8 * 1024  # of the file's pages in the writer's memory, however large the file is
@@ -112,8 +113,15 @@ def exists(path: Path) -> bool:
         return place.inspect(at) is not None and _require_ours(at) is not None
 
 
+def operate(path: Path) -> Database:
+    """Open an existing ledger as `view` does, for short writes that wait for a pass. Never creates one."""
+    db = view(path)
+    db.execute(f"PRAGMA busy_timeout = {OPERATOR_MS}")
+    return db
+
+
 def view(path: Path) -> Database:
-    """Open an existing ledger of this schema for reading and short writes. Never creates one."""
+    """Open an existing ledger of this schema for reading. Never creates one."""
     if not exists(path):
         hint = "the first `syncd sync` makes it; see [ledger] path"
         raise LedgerError(f"there is no ledger at {path}", hint=hint)

@@ -55,7 +55,7 @@ class LedgerHandle:
 
     def operate(self) -> AbstractContextManager[Operator]:
         """Open an existing ledger for an operator's short writes, which need no hold. LedgerError as for `read`."""
-        return self._opened(file.view, Operator)
+        return self._opened(file.operate, Operator)
 
     def persistent(self) -> PersistentReader:
         """Return a reader for the life of a process. The ledger need not exist yet."""

@@ -1,33 +1,63 @@
 """Short writes that an operator may make beside a running syncd."""
 
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from syncd import clock
 from syncd.ledger import file
 from syncd.ledger.reports import Reports
 
+CHUNK = 500  # rows of one transaction. A pass waits for it
+
+_MATCHING = """
+    SELECT id FROM activities
+    WHERE id > :after AND id <= :last AND state <> 'delivered'
+      AND (:state IS NULL OR state = :state) AND (:reason IS NULL OR reason = :reason)
+    ORDER BY id LIMIT :limit
+"""
+_NAMED = "SELECT id FROM activities WHERE external_activity_id IN (SELECT value FROM json_each(:names))"
+_DUE_NOW = """
+    UPDATE activities SET next_attempt_at = :now
+    WHERE id IN (SELECT value FROM json_each(:ids)) AND state <> 'delivered'
+      AND (:state IS NULL OR state = :state) AND (:reason IS NULL OR reason = :reason)
+"""
+
 
 class Operator(Reports):
     """Write short transactions that move no state. They need no hold on the ledger."""
 
     def retry(self, ids: Sequence[str], *, state: str | None, reason: str | None, now: datetime) -> int:
-        """Make the named activities due at once and return their number. NoSuchActivity if an id is unknown."""
-        names = sorted({name for wanted in ids for name in self.find(wanted)})
-        sql = """
-            UPDATE activities SET next_attempt_at = :now
-            WHERE state <> 'delivered'
-              AND (:ids IS NULL OR external_activity_id IN (SELECT value FROM json_each(:ids)))
-              AND (:state IS NULL OR state = :state)
-              AND (:reason IS NULL OR reason = :reason)
+        """Make the named activities due at once and return their number. NoSuchActivity if an id is unknown.
+
+        The rows are chosen before the file is locked, and written in chunks. Between two of them a pass may write.
         """
-        named = json.dumps(names) if ids else None
-        values = {"now": clock.text(now), "state": state, "reason": reason, "ids": named}
+        chunks = self._named(ids) if ids else self._matching(state, reason)
+        count = 0
+        for chunk in chunks:
+            began = time.monotonic()
+            with file.writing(self._db, self.handle.path):
+                values = {"now": clock.text(now), "ids": json.dumps(chunk), "state": state, "reason": reason}
+                count += self._db.execute(_DUE_NOW, values).rowcount
+            if len(chunk) == CHUNK:
+                time.sleep(time.monotonic() - began)
         with file.writing(self._db, self.handle.path):
-            count = self._db.execute(sql, values).rowcount
             self._tell_the_daemon(now)
-            return count
+        return count
+
+    def _named(self, ids: Sequence[str]) -> list[list[int]]:
+        names = sorted({name for wanted in ids for name in self.find(wanted)})
+        found = [row[0] for row in self._db.execute(_NAMED, {"names": json.dumps(names)})]
+        return [found[first : first + CHUNK] for first in range(0, len(found), CHUNK)]
+
+    def _matching(self, state: str | None, reason: str | None) -> Iterator[list[int]]:
+        """Yield the ids of the rows that match now, chunk by chunk. Rows that come meanwhile are left out."""
+        values = {"state": state, "reason": reason, "limit": CHUNK, "after": 0}
+        values["last"] = self._number("SELECT coalesce(max(id), 0) FROM activities")
+        while chunk := [row[0] for row in self._db.execute(_MATCHING, values)]:
+            yield chunk
+            values["after"] = chunk[-1]
 
     def _tell_the_daemon(self, now: datetime) -> None:
         sql = """

@@ -30,7 +30,7 @@ from syncd.text import fit
 
 KEEP_PASSES = 500
 READERS_MS = 250  # to wait for readers at the end of a pass. Litestream reads all the time (seen: 5 s a pass lost)
-VACUUM_PAGES = 1000  # free pages that are worth giving back at the end of a pass
+VACUUM_PAGES = 1000  # free pages that are worth giving back at the end of a pass, and of one transaction
 
 _INSERT = f"""
     INSERT INTO activities (id, stream_id, crm_id, external_activity_id, kind, first_seen_at,
@@ -359,9 +359,10 @@ class Ledger(RangeWriter, Outbox):
         A long read, such as a backup, keeps the WAL as it is. A later pass truncates it.
         """
         with self.handle.explained():
-            if self._number("PRAGMA freelist_count") >= VACUUM_PAGES:
+            free = self._number("PRAGMA freelist_count")
+            for _ in range(0, free if free >= VACUUM_PAGES else 0, VACUUM_PAGES):
                 # A plain execute would stop after the first page, because the pragma steps without yielding a row.
-                self._db.conn.executescript("PRAGMA incremental_vacuum")
+                self._db.conn.executescript(f"PRAGMA incremental_vacuum({VACUUM_PAGES})")
             self._db.execute(f"PRAGMA busy_timeout = {READERS_MS}")
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             self._db.execute(f"PRAGMA busy_timeout = {file.BUSY_MS}")
