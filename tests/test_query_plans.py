@@ -14,6 +14,7 @@ import pytest
 
 from syncd.errors import NoSuchActivity
 from syncd.ledger import LedgerHandle, file
+from syncd.ledger.recount import COUNT
 from tests.world import World
 
 ABOUT = re.compile(r"\b(activities|payloads|attempts|past_attempts)\b")
@@ -105,7 +106,7 @@ def live(world: World, statements: set[str]) -> None:
 
 def test_no_statement_of_a_pass_scans(world: World, statements: set[str]) -> None:
     live(world, statements)
-    found = plans(world.ledger, statements)
+    found = plans(world.ledger, statements - {COUNT})  # once a day
     assert sum("UPDATE activities" in sql for sql in found) >= 4, "intents, deliveries, other verdicts and re-reads ran"
     assert any("INSERT INTO activities" in sql for sql in found)
     assert not (wrong := [(sql, steps) for sql, steps in found.items() if faults(steps)]), wrong[0]
@@ -125,7 +126,7 @@ def test_no_statement_of_a_pass_after_a_crash_or_a_doubt_about_the_clock_scans(
         ledger.trust_clock(world.now())
         ledger.book_missing(1, ["1"], now=world.now())
         ledger.in_flight(1, ["1"])
-    found = plans(world.ledger, statements)
+    found = plans(world.ledger, statements - {COUNT})
     assert any("payloads) AND next_attempt_at >" in sql for sql in found), "the doubt was resolved"
     assert not (wrong := [(sql, steps) for sql, steps in found.items() if faults(steps)]), wrong[0]
 

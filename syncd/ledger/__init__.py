@@ -11,6 +11,7 @@ from syncd.ledger.operator import Operator
 from syncd.ledger.persistent import PersistentReader
 from syncd.ledger.ranges import Range
 from syncd.ledger.reader import CLOCK, RECOTAP, SENDING, LedgerReader
+from syncd.ledger.recount import Recount
 from syncd.ledger.reports import Reports
 from syncd.ledger.writing import AttemptResult, Booked, Claim, Claimed, Due, Ledger, Sendable
 
@@ -31,6 +32,7 @@ __all__ = [
     "Operator",
     "PersistentReader",
     "Range",
+    "Recount",
     "Reports",
     "Sendable",
     "chosen",

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from syncd import clock
 from syncd.ledger import file
+from syncd.ledger.recount import Recount, correct, count
 from syncd.ledger.reports import Reports
 
 CHUNK = 500  # rows of one transaction. A pass waits for it
@@ -34,17 +35,26 @@ class Operator(Reports):
         The rows are chosen before the file is locked, and written in chunks. Between two of them a pass may write.
         """
         chunks = self._named(ids) if ids else self._matching(state, reason)
-        count = 0
+        due = 0
         for chunk in chunks:
             began = time.monotonic()
             with file.writing(self._db, self.handle.path):
                 values = {"now": clock.text(now), "ids": json.dumps(chunk), "state": state, "reason": reason}
-                count += self._db.execute(_DUE_NOW, values).rowcount
+                due += self._db.execute(_DUE_NOW, values).rowcount
             if len(chunk) == CHUNK:
                 time.sleep(time.monotonic() - began)
         with file.writing(self._db, self.handle.path):
             self._tell_the_daemon(now)
-        return count
+        return due
+
+    def recount(self, *, now: datetime) -> Recount:
+        """Count the rows, and correct the kept counts if the rows agree with `seen`. Only the correction is locked."""
+        found = count(self._db, stopping=lambda: False)
+        if found is None:  # only a stop ends a count early
+            raise RuntimeError("the count was stopped")
+        with file.writing(self._db, self.handle.path):
+            correct(self._db, found, now)
+        return found
 
     def _named(self, ids: Sequence[str]) -> list[list[int]]:
         names = sorted({name for wanted in ids for name in self.find(wanted)})

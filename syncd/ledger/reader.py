@@ -20,6 +20,7 @@ RECOTAP = "@recotap"  # its name among the pauses and in the store; no source ma
 CLOCK = "@clock"  # in the store of a source, or of Recotap: its server's clock (ServerClock.to_keep)
 DOUBT = "@doubt"  # under RECOTAP: whether a clock that no server confirms booked something
 SENDING = "@sending"  # under RECOTAP: the size of batches, its last answer, and why sending stopped
+RECOUNT = "@recount"  # under RECOTAP: the streams whose rows did not agree with `seen` when the rows were last counted
 STATES = ("pending", "incomplete", "delivered", "skipped", "excluded", "dead")
 
 
@@ -186,13 +187,17 @@ class LedgerReader:
         return clock.optional_instant(self._one(sql))
 
     def balanced(self) -> bool:
-        """Tell whether each stream has as many rows as were counted when they were booked. Counts no row."""
+        """Tell whether each stream has as many rows as were counted when they were booked.
+
+        The kept counts tell, and the last recount of the rows. No row is counted here.
+        """
         sql = """
             SELECT NOT EXISTS (
                 SELECT 1 FROM streams
                 WHERE seen <> (SELECT coalesce(sum(n), 0) FROM counts WHERE stream_id = streams.id))
+            AND NOT EXISTS (SELECT 1 FROM store WHERE source = :source AND key = :key AND value <> '[]')
         """
-        return bool(self._one(sql))
+        return bool(self._db.execute(sql, {"source": RECOTAP, "key": RECOUNT}).fetchone()[0])
 
     def counts(self) -> dict[str, int]:
         """Return the number of activities in each state."""

@@ -6,7 +6,7 @@ the verdicts of a POST             one transaction, after the answer
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -15,14 +15,15 @@ from sqlite_utils import Database
 
 from syncd import clock
 from syncd.connector import Ref
-from syncd.ledger import file
+from syncd.ledger import file, recount
 from syncd.ledger.contract import Handle
 from syncd.ledger.counts import KEEP_DAYS, kind_of
 from syncd.ledger.outbox import AttemptResult, Claim, Claimed, Due, Outbox, Sendable
 from syncd.ledger.range_writing import RangeWriter
-from syncd.ledger.reader import DOUBT, RECOTAP, LedgerReader
+from syncd.ledger.reader import DOUBT, RECOTAP, RECOUNT, LedgerReader
+from syncd.ledger.recount import Recount
 from syncd.ledger.rows import ROW_COLUMNS, UNWRITABLE, UNWRITTEN, Held, columns_of, row_of
-from syncd.lifecycle import transitions
+from syncd.lifecycle import timing, transitions
 from syncd.lifecycle.reasons import Reason
 from syncd.lifecycle.states import State
 from syncd.lifecycle.transitions import Reading
@@ -352,6 +353,20 @@ class Ledger(RangeWriter, Outbox):
             sql = "UPDATE passes SET finished_at = :now, exit_code = :code WHERE id = :id"
             self._db.execute(sql, {"id": pass_id, "now": clock.text(now), "code": exit_code})
         self.tidy()
+
+    def recount_daily(self, now: datetime, *, stopping: Callable[[], bool]) -> Recount | None:
+        """Count the rows unless that was done within a day, as `syncd ledger recount` does. None if nothing was done.
+
+        Not within a transaction. A count that `stopping` ends is made by a later pass.
+        """
+        _, counted_at = self.store(RECOTAP).get(RECOUNT, (None, None))
+        if counted_at is not None and now - timing.DAY < counted_at <= now:
+            return None
+        found = recount.count(self._db, stopping=stopping)
+        if found is not None:
+            with self.transaction():
+                recount.correct(self._db, found, now)
+        return found
 
     def tidy(self) -> None:
         """Release free pages, and leave no copy of an erased payload in the WAL.

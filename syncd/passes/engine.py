@@ -299,6 +299,7 @@ class Pass:
         self._ledger.keep(RECOTAP, self._vouching.to_keep(), self._now())
         self._close_clocks()
         self._report.sending_ended(totals, self._push.stop)
+        self._report.recounted(self._ledger.recount_daily(self._now(), stopping=lambda: self._stop.requested))
         if not self._ledger.balanced():
             self._report.unbalanced()
         result = self._report.result(totals, signal=self._stop.exit_code if self._stop.requested else None)

@@ -9,7 +9,7 @@ import structlog
 
 from syncd import clock
 from syncd.errors import Exit, SyncdError, Unavailable, worst
-from syncd.ledger import RECOTAP, Booked, Range
+from syncd.ledger import RECOTAP, Booked, Range, Recount
 from syncd.lifecycle.states import MEANINGS, State, Verdict
 from syncd.passes.events import PageRead, RangeEvent, RangeFailed, StartNoted
 from syncd.passes.jobs import SendingStopped, Totals
@@ -183,10 +183,19 @@ class PassReport:
         self._warnings.append(f"{message} ({FOREIGN_HINT})")
         log.warning("push.foreign", error=message, hint=FOREIGN_HINT)
 
+    def recounted(self, found: Recount | None) -> None:
+        """Log the rows that were counted, if they are not as the ledger kept them."""
+        if found is not None and (found.corrected or found.unequal):
+            unequal = {f"{each.source}/{each.stream}": f"{each.rows} of {each.seen}" for each in found.unequal}
+            hint = "rows were changed by hand, or report a bug; `syncd ledger recount` counts again"
+            log.warning("books.recounted", rows=found.rows, corrected=found.corrected, unequal=unequal, hint=hint)
+
     def unbalanced(self) -> None:
         """Add that the ledger's books do not balance."""
         self._codes.add(Exit.UNBALANCED)
-        hint = "rows were removed by hand, or the file was changed: restore a backup; `syncd status` shows the books"
+        hint = (
+            "rows were removed by hand, or the file was changed: restore a backup; `syncd ledger recount` counts them"
+        )
         log.error("books.unbalanced", hint=hint)
 
     def result(self, totals: Totals, *, signal: Exit | None) -> PassResult:

@@ -50,6 +50,10 @@ def _common(
 for command in COMMANDS:
     app.command(cls=PlainUsage)(command)
 
+ledger = typer.Typer(help="Care for the ledger.", no_args_is_help=True)
+ledger.command()(books.recount)
+app.add_typer(ledger, name="ledger")
+
 documents = typer.Typer(help="Print an example configuration or its schema.", no_args_is_help=True)
 documents.command()(trials.example)
 documents.command()(trials.schema)

@@ -1,4 +1,4 @@
-"""Read the ledger and request retries: `syncd status`, `explain` and `retry`."""
+"""Read the ledger, request retries and recount: `syncd status`, `explain`, `retry` and `ledger recount`."""
 
 from typing import Annotated
 
@@ -11,6 +11,9 @@ from syncd.errors import Exit
 from syncd.text import visible
 
 NOTHING_TO_RETRY = "nothing to retry: no activity matches, or all that do are delivered"
+
+CORRECTED = "The kept counts were wrong, and are right now."
+UNEQUAL = "rows were removed or added by hand: restore a backup, then run `syncd sync`, which reads again what it lacks"
 
 
 def status(config: ConfigFile = None, as_json: AsJson = False) -> None:
@@ -74,3 +77,24 @@ def retry(
     with chosen(load_config(config).ledger).operate() as operator:
         count = operator.retry(ids or (), state=state, reason=reason, now=clock.now())
     printing.line(f"{count} due in the next pass" if count else NOTHING_TO_RETRY)
+
+
+def recount(config: ConfigFile = None) -> None:
+    """Count the ledger's rows, and correct the kept counts.
+
+    syncd keeps counts and updates them as rows move. Once a day a pass counts the rows themselves. This command does so
+    at once, also beside a running syncd. It corrects the kept counts if each stream has as many rows as it has seen.
+    Otherwise it exits with 4 and changes nothing.
+    """
+    from syncd import clock
+    from syncd.ledger import chosen
+
+    with chosen(load_config(config).ledger).operate() as operator:
+        found = operator.recount(now=clock.now())
+    for each in found.unequal:
+        printing.line(f"{each.source}/{each.stream}: {each.rows} rows, {each.seen} were seen")
+    if found.unequal:
+        printing.note("syncd: the books do not balance")
+        printing.note(f"  {UNEQUAL}")
+        raise typer.Exit(int(Exit.UNBALANCED))
+    printing.line(f"Rows counted: {found.rows}. {CORRECTED if found.corrected else 'The kept counts are right.'}")

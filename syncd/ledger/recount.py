@@ -1,0 +1,98 @@
+"""Count the ledger's rows, once a day or on request, and correct the kept counts by them."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlite_utils import Database
+
+from syncd import clock
+from syncd.ledger.counts import Changes, Kind
+from syncd.ledger.reader import RECOTAP, RECOUNT
+
+SPAN = 50_000  # row ids of one statement: a stop waits for no more
+
+COUNT = """
+    SELECT stream_id, state, coalesce(reason, ''), coalesce(verdict, ''), changed_after_delivery, count(*)
+    FROM activities WHERE id > :after AND id <= :last GROUP BY 1, 2, 3, 4, 5
+"""
+_KEEP = """
+    INSERT INTO store (source, key, value, at) VALUES (:source, :key, :value, :at)
+    ON CONFLICT (source, key) DO UPDATE SET value = excluded.value, at = excluded.at
+"""
+
+
+class Unequal(NamedTuple):
+    """A stream whose rows are not as many as were counted when they were booked."""
+
+    source: str
+    stream: str
+    rows: int
+    seen: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recount:
+    """The rows as of one moment, compared with `seen` and with the kept counts."""
+
+    rows: int
+    unequal: tuple[Unequal, ...]
+    wrong: dict[Kind, int]  # kept counts that differ from the rows: by how many rows
+
+    @property
+    def corrected(self) -> bool:
+        """Tell whether `correct` changes a kept count. If the rows do not agree with `seen`, none is changed."""
+        return bool(self.wrong) and not self.unequal
+
+
+def count(db: Database, *, stopping: Callable[[], bool]) -> Recount | None:
+    """Count the rows from one snapshot, which keeps no other process waiting. None if it was stopped."""
+    db.execute("BEGIN")
+    try:
+        rows = _rows(db, stopping)
+        if rows is None:
+            return None
+        kept: dict[Kind, int] = {(*kind,): n for *kind, n in db.execute("SELECT * FROM counts")}
+        streams = db.execute("SELECT id, source, stream, seen FROM streams ORDER BY source, stream").fetchall()
+    finally:
+        db.execute("COMMIT")
+    of_stream: Counter[int] = Counter()
+    for (stream_id, *_), n in rows.items():
+        of_stream[stream_id] += n
+    unequal = tuple(
+        Unequal(source, stream, of_stream[stream_id], seen)
+        for stream_id, source, stream, seen in streams
+        if of_stream[stream_id] != seen
+    )
+    differences = {kind: rows[kind] - kept.get(kind, 0) for kind in rows.keys() | kept.keys()}
+    return Recount(rows.total(), unequal, {kind: n for kind, n in differences.items() if n})
+
+
+def _rows(db: Database, stopping: Callable[[], bool]) -> Counter[Kind] | None:
+    found: Counter[Kind] = Counter()
+    last = int(db.execute("SELECT coalesce(max(id), 0) FROM activities").fetchone()[0])
+    for after in range(0, last, SPAN):
+        if stopping():
+            return None
+        for *kind, n in db.execute(COUNT, {"after": after, "last": after + SPAN}):
+            found[(*kind,)] += n
+    return found
+
+
+def correct(db: Database, found: Recount, now: datetime) -> None:
+    """Correct the kept counts in the transaction that is open, and keep whether the rows agree with `seen`.
+
+    Differences are added. So whatever was booked since the snapshot stays counted.
+    """
+    if found.corrected:
+        changes = Changes()
+        changes.add(found.wrong.items())
+        changes.write(db)
+    value = json.dumps([list(each) for each in found.unequal])
+    db.execute(_KEEP, {"source": RECOTAP, "key": RECOUNT, "value": value, "at": clock.text(now)})
+
+
+__all__ = ["COUNT", "Recount", "Unequal", "correct", "count"]
