@@ -60,6 +60,8 @@ def reading(
     kind: Kind = "call",
     source: str = "hubspot",
     detail: str | None = None,
+    owner_id: str | None = None,
+    domain: str | None = None,
     **more: Any,
 ) -> Reading:
     """Return the reading of record `crm_id`. `more` goes into its payload."""
@@ -67,7 +69,8 @@ def reading(
     return Reading(
         crm_id=crm_id, modified_at=modified_at, external_activity_id=f"{source}-{kind}-{crm_id}", kind=kind,
         occurred_at=occurred_at, wanted=wanted, reason=Reason[reason.upper()] if reason else None, detail=detail,
-        due_at=due_at, payload=payload(crm_id, **more) if wanted is State.PENDING else None,
+        due_at=due_at, payload=payload(crm_id, **more) if wanted is State.PENDING else None, owner_id=owner_id,
+        domain=domain,
     )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from syncd.ledger import Ledger, LedgerHandle
 from syncd.normalize import normalizer, rules
 from syncd.recotap.responses import BatchResult, read
 from syncd.recotap.sender import Sender
-from tests.world import World
+from tests.world import THEIRS, World
 
 
 def test_a_call_dated_at_the_end_of_time_stops_nobody(world: World) -> None:
@@ -248,3 +248,16 @@ def test_no_instant_is_later_than_the_last() -> None:
     last = datetime.max.replace(tzinfo=UTC)
     assert clock.later(last, timedelta(days=1)) == last
     assert clock.later(last - timedelta(days=2), timedelta(days=1)) == last - timedelta(days=1)
+
+
+def test_the_ledger_keeps_the_owner_and_the_domain_of_what_was_sent_and_of_what_waits(world: World) -> None:
+    at_home = world.person("mira.oakenfeld", address="mira.oakenfeld@gmail.com", associatedcompanyid=None)
+    silent = world.person("lena.quillmark", address=None)
+    sent, no_address, no_domain = world.call(), world.call(contacts=[silent]), world.call(contacts=[at_home])
+    world.sync()
+    found = {crm_id: rest for crm_id, *rest in world.sql("SELECT crm_id, state, owner_id, domain FROM activities")}
+    assert found == {
+        sent: ["delivered", world.owner, THEIRS], no_address: ["incomplete", world.owner, THEIRS],
+        no_domain: ["incomplete", world.owner, None],
+    }  # fmt: skip
+    assert world.payload(sent)["ownerId"] == world.owner

@@ -1,6 +1,7 @@
 """Book a page: rows, payloads, counter and watermark together, or none of them."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -49,7 +50,7 @@ def seen(ledger):
 
 class TestPage:
     def test_each_record_becomes_one_row_that_says_all_that_is_known(self, ledger):
-        book(ledger, look(1, modified_at=NOW - SECOND, occurred_at=NOW - DAY))
+        book(ledger, look(1, modified_at=NOW - SECOND, occurred_at=NOW - DAY, owner_id="17", domain="acme.com"))
         assert row(ledger) == {
             "id": 1, "stream_id": 1, "crm_id": "1", "external_activity_id": "hubspot-call-1", "kind": "call",
             "state": "pending", "reason": None, "verdict": None, "detail": None,
@@ -57,8 +58,24 @@ class TestPage:
             "first_seen_at": "2026-06-01T12:00:00.000Z", "updated_at": None,
             "next_attempt_at": "2026-06-01T12:00:00.000Z", "waiting_since": None, "missing_since": None,
             "refused_since": None, "refusals": 0, "unknown": 0, "isolated": 0, "last_post": 0,
-            "changed_after_delivery": 0, "body": payload("1"),
+            "changed_after_delivery": 0, "owner_id": "17", "domain": "acme.com", "body": payload("1"),
         }  # fmt: skip
+
+    @pytest.mark.parametrize("state", [P, I, E, X, State.DELIVERED])
+    def test_owner_and_domain_are_of_the_last_reading_that_told_them(self, ledger, state):
+        first = look(1, P if state is State.DELIVERED else state, "internal", owner_id="17", domain="acme.com")
+        book(ledger, first)
+        if state is State.DELIVERED:
+            send(ledger)
+        assert (row(ledger)["owner_id"], row(ledger)["domain"]) == ("17", "acme.com")
+        book(ledger, replace(first, owner_id="18", domain=None), now=LATER)
+        assert (row(ledger)["owner_id"], row(ledger)["domain"]) == ("18", "acme.com")
+
+    def test_a_row_of_an_older_ledger_takes_owner_and_domain_when_it_is_read_again(self, ledger):
+        book(ledger, look(1))
+        assert (row(ledger)["owner_id"], row(ledger)["domain"]) == (None, None)
+        book(ledger, look(1, owner_id="17", domain="acme.com"))
+        assert (row(ledger)["owner_id"], row(ledger)["domain"]) == ("17", "acme.com")
 
     def test_it_says_what_it_changed(self, ledger):
         assert book(ledger, look(1), look(2, I, "no_contact"), look(3, E, "internal"), look(4, X)) == Booked(new=4)

@@ -19,6 +19,7 @@ from syncd.lifecycle.transitions import Row
 ROW_COLUMNS = (
     "state", "modified_at", "occurred_at", "reason", "verdict", "detail", "next_attempt_at", "waiting_since",
     "missing_since", "refused_since", "refusals", "unknown", "isolated", "changed_after_delivery",
+    "owner_id", "domain",
 )  # fmt: skip
 UNWRITTEN = "the ledger cannot hold what was said or read here"  # in place of a text that cannot be written
 # What SQLite's module raises for one value: a lone surrogate, a number or text that is too large, another type.
@@ -91,12 +92,15 @@ class Writer(LedgerReader):
 
 def row_of(columns: Sequence[Any]) -> Row:
     """Read ROW_COLUMNS."""
-    state, modified, occurred, reason, verdict, detail, due, waiting, missing, refused, refusals, *flags = columns
+    (
+        state, modified, occurred, reason, verdict, detail, due, waiting, missing, refused, refusals,
+        unknown, isolated, changed, owner_id, domain,
+    ) = columns  # fmt: skip
     return Row(
         State(state), clock.instant(modified), clock.optional_instant(occurred), reason,
         None if verdict is None else Verdict(verdict), detail, clock.optional_instant(due),
         clock.optional_instant(waiting), clock.optional_instant(missing), clock.optional_instant(refused),
-        refusals, *map(bool, flags),
+        refusals, bool(unknown), bool(isolated), bool(changed), owner_id, domain,
     )  # fmt: skip
 
 
@@ -109,5 +113,5 @@ def columns_of(row: Row) -> tuple[Any, ...]:
         row.verdict and row.verdict.value, row.detail,
         due and clock.text(due), waiting and clock.text(waiting), missing and clock.text(missing),
         refused and clock.text(refused), row.refusals, int(row.unknown), int(row.isolated),
-        int(row.changed_after_delivery),
+        int(row.changed_after_delivery), row.owner_id, row.domain,
     )  # fmt: skip

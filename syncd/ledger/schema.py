@@ -362,6 +362,9 @@ V5_COUNTS = (
     WHERE late IS NOT NULL
     GROUP BY 1, 2, 3, 4
     """,
+    # The CRM's id of the owner, and the account's domain. NULL on a row until its record is read again.
+    "ALTER TABLE activities ADD COLUMN owner_id TEXT",
+    "ALTER TABLE activities ADD COLUMN domain TEXT",
 )
 
 

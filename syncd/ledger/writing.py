@@ -41,8 +41,8 @@ _INSERT = f"""
 # Nearly every new row. The columns that are left out cost a third of the statement.
 _INSERT_PENDING = """
     INSERT INTO activities (id, stream_id, crm_id, external_activity_id, kind, first_seen_at,
-        state, modified_at, occurred_at, next_attempt_at)
-    VALUES (?, ?, ?, ?, ?, ?, 'pending', ?, ?, ?)
+        state, owner_id, domain, modified_at, occurred_at, next_attempt_at)
+    VALUES (?, ?, ?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?)
 """
 
 
@@ -276,9 +276,9 @@ class Ledger(RangeWriter, Outbox):
         for row_id, reading in enumerate(readings, first):
             row = transitions.first_seen(reading, now, certain=certain)
             named = (row_id, stream_id, reading.crm_id, reading.external_activity_id, reading.kind, at)
-            if row.state is State.PENDING:  # it has nothing but its times
+            if row.state is State.PENDING:  # it has nothing else than these, and its times
                 times = (row.modified_at, row.occurred_at, row.next_attempt_at)
-                pending.append(named + tuple(map(clock.optional_text, times)))
+                pending.append((*named, row.owner_id, row.domain, *map(clock.optional_text, times)))
                 payloads.append((row_id, reading.payload))
             else:
                 rows.append(named + columns_of(row))
@@ -393,6 +393,8 @@ def _unwritten(reading: Reading) -> Reading:
         payload=None,
         occurred_at=None,
         due_at=None,
+        owner_id=None,
+        domain=None,
     )
 
 

@@ -28,6 +28,8 @@ class Reading:
     detail: str | None = None
     payload: str | None = None  # JSON text; only with pending
     due_at: datetime | None = None  # when time alone may complete it: it has settled, or it happens
+    owner_id: str | None = None  # the CRM's id of the activity's owner
+    domain: str | None = None  # the account's, never a free-mail domain
 
 
 @dataclass(slots=True)  # never changed; `frozen` alone is a twentieth of the ledger's CPU for a new activity
@@ -48,6 +50,8 @@ class Row:
     unknown: bool = False  # an earlier attempt may have stored it
     isolated: bool = False  # sent only together with its like
     changed_after_delivery: bool = False
+    owner_id: str | None = None  # of the last reading that told it, as `domain`
+    domain: str | None = None
 
 
 def first_seen(reading: Reading, now: datetime, *, certain: bool = True) -> Row:
@@ -59,6 +63,8 @@ def first_seen(reading: Reading, now: datetime, *, certain: bool = True) -> Row:
         reason=reading.reason,
         detail=reading.detail,
         next_attempt_at=now if reading.wanted is State.PENDING else None,
+        owner_id=reading.owner_id,
+        domain=reading.domain,
     )
     return _wait(row, reading.due_at, now, certain) if row.state is State.INCOMPLETE else row
 
@@ -78,11 +84,12 @@ def after_reread(
         return row
     if reading.reason is Reason.CRM_ERROR and (row.state is not State.INCOMPLETE or row.reason == Reason.REDACTED):
         return row  # nothing is known but its id
+    told = replace(row, owner_id=reading.owner_id or row.owner_id, domain=reading.domain or row.domain)
     if row.state is State.DELIVERED:
         changed = row.changed_after_delivery or reading.modified_at > row.modified_at
-        return replace(row, modified_at=reading.modified_at, changed_after_delivery=changed)
+        return replace(told, modified_at=reading.modified_at, changed_after_delivery=changed)
     state = follow(row.state, reading.wanted, cause)
-    seen = replace(row, modified_at=reading.modified_at, occurred_at=reading.occurred_at or row.occurred_at)
+    seen = replace(told, modified_at=reading.modified_at, occurred_at=reading.occurred_at or row.occurred_at)
     if state is not reading.wanted:  # the table keeps it where it is
         return _stay(seen, now, certain)
     if state is State.PENDING and row.state is State.PENDING and same_payload:

@@ -108,7 +108,13 @@ def _reading(
     return Reading(
         crm_id=record.ref.crm_id, modified_at=record.ref.modified_at, external_activity_id=name, kind=draft.kind,
         occurred_at=draft.occurred_at, wanted=wanted, reason=assessed.reason, payload=payload, due_at=due_at,
+        owner_id=_known_id(draft.owner), domain=assessed.domain,
     )  # fmt: skip
+
+
+def _known_id(owner: Owner | None) -> str | None:
+    """Return the CRM's id of an owner as the ledger keeps it, or None."""
+    return text.fit_value(owner.crm_id, text.MOST) or None if owner else None
 
 
 __all__ = ["Normalizer", "unconfirmed"]

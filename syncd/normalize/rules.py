@@ -84,6 +84,7 @@ class Assessment(NamedTuple):
 
     reason: Reason | None  # None: complete, may go out
     payload: dict[str, Any] | None = None  # the JSON object for Recotap; None if there is a reason
+    domain: str | None = None  # the account's, also if there is a reason; never a free-mail domain
 
     def __repr__(self) -> str:
         """Leave the payload out, because a log may show this."""
@@ -120,7 +121,7 @@ def assess(
     owner = _owner(draft, people, rules, our_side)
     reason = next(_reasons(draft, people, account, owner, rules, settle, now), None)
     if reason is not None or account is None or owner is None:
-        return Assessment(reason)
+        return Assessment(reason, None, account and account.domain)
     payload = build(
         draft,
         external_activity_id=external_activity_id,
@@ -130,7 +131,7 @@ def assess(
         sender=_from(draft, people, owner, our_side),
         contacts=people.contacts,
     )
-    return Assessment(None, payload)
+    return Assessment(None, payload, account.domain)
 
 
 def _reasons(
