@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import peers
+from syncd import clock
+from syncd.ledger import LedgerHandle
+from tests.bench import ledger, peers
 from tests.bench.measure import Figure, measure
 from tests.bench.peers import table, venvs
 from tests.bench.peers.registry import REGISTRY, Pipeline, Program, Run
 from tests.bench.peers.rounds import Sample, void
+from tests.ledgers import ask, counted, kept
 
 ROOT = Path(__file__).parents[1]
 WHOLE = {"distinct": 400, "received": 400, "largest": 50}
@@ -165,3 +168,24 @@ def test_every_peer_comes_by_the_hashes_of_its_lock_file():
         assert not re.search(r"://|--(extra-)?index|--find-links|--trusted-host|@ ", text)
         for entry in re.split(r"(?m)^(?=[a-z0-9])", text)[1:]:
             assert "--hash=sha256:" in entry, entry
+
+
+def test_a_ledger_that_the_bench_fills_is_one_that_syncd_could_have_written(tmp_path):
+    path = tmp_path / "ledger.db"
+    with LedgerHandle(path).open() as opened:
+        opened.stream_id("hubspot", "calls")
+    for _ in range(2):
+        ledger.fill(path, 1000)
+    assert kept(path) == counted(path)
+    with LedgerHandle(path).open() as opened:
+        assert opened.balanced()
+        assert opened.counts() == {
+            "pending": 2, "incomplete": 28, "delivered": 1760, "skipped": 30, "excluded": 120, "dead": 60
+        }  # fmt: skip
+        assert opened.due(50, first_post=10**6, now=clock.now()) == [], "a pass has nothing to send"
+        assert opened.due_look_ups("hubspot", "calls", now=clock.now(), after_id=0, limit=9) == []
+    assert ask(path, "PRAGMA foreign_key_check") == []
+
+
+def test_the_bench_measures_a_migration():
+    assert 0 < ledger.migration(2000) < 60

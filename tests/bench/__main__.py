@@ -6,6 +6,8 @@ Machines are noisy. Compare figures of one run, or give `--repeat 3` and read th
 
 `--peers` measures the same work by other programs: a plug-in reads 20,000 records in pages of 200
 and delivers them in POSTs of 50 to a loopback server in another process. RESULTS.md explains it.
+
+`--ledger` measures commands and passes over ledgers of 10,000 to 5,000,000 rows, and the migration of 1,000,000.
 """
 
 import argparse
@@ -16,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.bench import daemon, passes, peers
+from tests.bench import daemon, ledger, passes, peers
 from tests.bench.peers.registry import REGISTRY
 
 
@@ -29,6 +31,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--skip-large", action="store_true", help="without the ten times larger run")
     made.add_argument("--daemon", action="store_true", help="the daemon's figures alone")
     made.add_argument("--idle", type=float, default=320.0, help="seconds to watch the daemon; 320 hold one pass")
+    made.add_argument("--ledger", action="store_true", help="what grows with the ledger, and nothing else")
+    made.add_argument("--rows", type=int, nargs="+", default=[10_000, 1_000_000, 5_000_000], help="of --ledger")
     among = made.add_argument_group("--peers")
     among.add_argument("--peers", action="store_true", help="compare syncd with its peers, and nothing else")
     among.add_argument("--only", nargs="+", default=(), choices=tuple(REGISTRY), help="these programs alone")
@@ -54,6 +58,9 @@ def main() -> None:
     print(f"{os.cpu_count()} cores, load {load:.1f}, Python {sys.version.split()[0]}, {resource.getpagesize()} B pages")
     if chosen.daemon:
         daemon.daemon(500, chosen.idle)
+        return
+    if chosen.ledger:
+        ledger.ledger(chosen.rows)
         return
     for _ in range(chosen.repeat):
         if chosen.crm != "salesforce":
