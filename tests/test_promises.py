@@ -988,7 +988,8 @@ def test_10_only_a_pending_row_holds_a_payload_and_an_erased_one_leaves_no_trace
     assert world.state(waiting) == "incomplete no_contact"
     assert world.sql("SELECT count(*) FROM payloads") == [(0,)]
     assert canary.encode() not in files_of(world)
-    assert THEIRS.encode() not in files_of(world)
+    assert f"@{THEIRS}".encode() not in files_of(world), "no address is kept; the account's domain is"
+    assert b"ivorstone" not in files_of(world).lower()
 
 
 def test_10_nor_does_the_wal_keep_it_while_somebody_else_has_the_ledger_open(world: World) -> None:
