@@ -392,6 +392,31 @@ def test_payloads_need_not_be_kept(rt, client):
     assert rt.stored == {"call-1": ({}, 1)}
 
 
+def test_a_crash_resets_the_connection_and_stores_nothing_of_the_batch(rt, client):
+    rt.rule("crash", ids=["call-1"])
+    with pytest.raises(httpx.TransportError):
+        post(client, call(), call("call-2"))
+    assert rt.stored == {}
+    assert outcome(post(client, call("call-2"))) == [("call-2", "created")]
+
+
+def test_a_batch_that_is_too_large_to_be_quick_is_stored_without_an_answer(rt, client):
+    rt.set(slow_over=1, slow_s=0.0)
+    with pytest.raises(httpx.TransportError):
+        post(client, call(), call("call-2"))
+    assert set(rt.stored) == {"call-1", "call-2"}
+    assert outcome(post(client, call("call-3"))) == [("call-3", "created")]
+
+
+def test_a_firewall_refuses_a_text_in_a_form_of_its_own_whatever_the_key(rt, client):
+    rt.set(forbidden=["DROP TABLE"])
+    for headers in ({}, {"X-Api-Key": "another"}):
+        answer = post(client, call(callTitle="DROP TABLE a;"), headers=headers)
+        assert (answer.status_code, answer.json()) == (403, {"message": "Forbidden"})
+    assert not rt.received
+    assert outcome(post(client, call())) == [("call-1", "created")]
+
+
 def test_an_unknown_rule_or_setting_is_refused(rt):
     with pytest.raises(ValueError, match="no such rule"):
         rt.rule("explode")
