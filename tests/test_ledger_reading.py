@@ -51,6 +51,7 @@ class TestStatus:
             "changed_after_delivery": 0, "seen": 0, "balanced": True,
             "reasons": {"incomplete": {}, "excluded": {}, "dead": {}},
             "sources": [], "oldest_pending_at": None, "next_attempt_at": None, "pauses": {},
+            "recotap": dict.fromkeys(("host", "last_answer_at", "last_error", "paused_until")) | {"batch": 50},
             "clock_skew_s": None, "clock_confirmed": True, "last_pass": None,
         }  # fmt: skip
 

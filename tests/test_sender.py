@@ -192,7 +192,7 @@ class TestAnswers:
 
     def test_the_probe_that_confirms_a_refusal_has_no_more_than_the_rest_of_the_deadline(self, box):
         box.recotap.faults.add("answer", match="sales-activities", status=401, body="<html>")
-        box.recotap.faults.add("hang", match="accounts", seconds=30.0)
+        box.recotap.faults.add("drip", match="accounts")  # no single read takes long
         began = time.monotonic()
         with sender_to(box, timeout_s=1.0) as to:
             assert to.post([activity("a")]).outcome == "down"
@@ -358,6 +358,12 @@ class TestCheck:
         assert (finding.ok, finding.exit_code) == (False, Exit.UNAVAILABLE)
         assert finding.message == f"HTTP {status}, and not Recotap's answer"
         assert (finding.what, finding.hint) == ("recotap key", "try again later")
+
+    def test_a_firewalls_403_is_not_taken_for_a_refused_key(self):
+        with answering(lambda request: httpx.Response(403, json={"message": "Forbidden"})) as to:
+            finding = to.check()
+        assert (finding.ok, finding.exit_code) == (False, Exit.UNAVAILABLE)
+        assert "firewall" in finding.hint
 
     def test_no_connection_says_what_to_look_at(self):
         def handler(request):

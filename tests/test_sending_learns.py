@@ -201,9 +201,12 @@ class TestCrash:
         assert (row["state"], row["reason"], died) == ("dead", "suspect", 1)
 
     @pytest.mark.parametrize("outage", [DOWN, LOST, NO_CONNECTION])
-    def test_in_an_outage_a_known_one_is_not_sent_and_not_blamed_and_the_pass_fails(self, desk, recotap, outage):
+    @pytest.mark.parametrize("fault", ["fells", "poison", "blocks", "too_large"])
+    def test_in_an_outage_one_to_blame_is_not_sent_and_not_blamed_and_the_pass_fails(
+        self, desk, recotap, outage, fault
+    ):
         names = desk.book_many(20)
-        recotap.fells = {names[3]}
+        setattr(recotap, fault, {names[3]})
         desk.sync()
         before = desk.row(names[3])
         later(desk)

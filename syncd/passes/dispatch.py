@@ -92,7 +92,7 @@ class Push:
             while self._may_send():
                 if self._must_look():
                     self.in_flight += 1
-                    return [LOOK]
+                    return [*jobs, LOOK]
                 batch = self._next()
                 if not batch.activities:
                     break
@@ -162,7 +162,7 @@ class Push:
             return False
         due = self._due(1)
         suspects = not due and self._waiting.has_suspects and self._breaker.failing
-        return suspects or any(activity.crashes_server for activity in due)
+        return suspects or any(activity.isolated for activity in due)
 
     def _due(self, limit: int) -> Sequence[Sendable]:
         due = self._ledger.due(limit, first_post=self._first_post, now=self._now())

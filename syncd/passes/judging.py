@@ -12,11 +12,6 @@ from syncd.recotap.responses import BatchResult, ItemResult
 NO_RULE = "refused by Recotap's validation without a word why"
 
 
-def all_alike(activities: Sequence[Claimed], verdict: Verdict, detail: str) -> list[AttemptResult]:
-    """Return the same verdict for all."""
-    return [AttemptResult(activity.id, verdict, detail) for activity in activities]
-
-
 def answered(activities: Sequence[Claimed], verdicts: Mapping[str, ItemResult]) -> list[AttemptResult]:
     """Return the verdicts of a 200."""
     return [_of_item(activity, verdicts) for activity in activities]
@@ -54,4 +49,4 @@ def _told(text: str, activity: Claimed) -> str:
     return redact(scrub(redact(truncate(text)), [payload, redact_value(payload)]))
 
 
-__all__ = ["all_alike", "answered", "refused"]
+__all__ = ["answered", "refused"]

@@ -150,7 +150,8 @@ class Sender:
             return Finding(what, False, message, "check again when no pass is running", exit_code=Exit.UNAVAILABLE)
         if status != 200 or not responses.is_envelope(body):
             message = f"HTTP {status}, and not Recotap's answer"
-            return Finding(what, False, message, "try again later", exit_code=Exit.UNAVAILABLE)
+            hint = responses.FIREWALL_HINT if status == 403 else "try again later"
+            return Finding(what, False, message, hint, exit_code=Exit.UNAVAILABLE)
         return Finding(what, True, "accepted")
 
     def _exchange(
