@@ -55,6 +55,15 @@ def test_an_answer_to_a_post_from_before_the_outage_closes_nothing():
     assert (breaker.state, breaker.failing, breaker.has_answered) == (Circuit.HALF_OPEN, True, True)
 
 
+def test_a_firewalls_answer_to_the_probe_closes_it_but_is_not_recotaps():
+    breaker = Rig().breaker
+    breaker.record_success(probe=True, answered=False)
+    assert (breaker.state, breaker.has_answered) == (Circuit.CLOSED, False)
+    breaker.record_success(probe=False)
+    breaker.record_success(probe=False, answered=False)
+    assert breaker.has_answered
+
+
 def test_retry_after_goes_before_the_first_wait_and_no_wait_gets_shorter():
     rig = Rig()
     rig.breaker.record_failure(retry_after_s=30)

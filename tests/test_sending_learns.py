@@ -122,6 +122,28 @@ class TestBatchSize:
             assert kept(desk)["batch"] == 50
         assert recotap.statuses.count(503) == 1
 
+    def test_a_rest_that_is_no_larger_than_a_batch_is_no_trial_and_its_failure_is_an_outage(self, tmp_path, recotap):
+        recotap.when = lambda number: DOWN if number > 10 else None
+        with opened(tmp_path, recotap, concurrency=1) as desk:
+            desk.ledger.keep(RECOTAP, {SENDING: {"batch": 5}}, START)
+            desk.book_many(53)
+            totals, stop = desk.sync()
+        assert (totals.posts, stop.exit_code) == (11, Exit.UNAVAILABLE)
+
+    def test_a_trial_that_nothing_was_left_for_comes_later_in_the_same_pass(self, tmp_path, recotap):
+        with opened(tmp_path, recotap, concurrency=1) as desk:
+            desk.ledger.keep(RECOTAP, {SENDING: {"batch": 5}}, START)
+            desk.book_many(50)
+            push = desk.push()
+            while desk.states()["delivered"] < 50:
+                push.pump()
+                desk.settle(push)
+            push.pump()
+            desk.book_many(70, "later")
+            desk.run(push)
+            assert kept(desk)["batch"] == 10
+        assert 10 in sizes(recotap)
+
 
 def kept_size(desk):
     return desk.ledger.store(RECOTAP).get(SENDING, ({}, None))[0].get("batch", 50)
