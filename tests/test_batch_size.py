@@ -122,6 +122,7 @@ class TestLarger:
         policy = reduced(25)
         for _ in range(100):
             policy.passed(24)
+        assert policy.take_trial() is None
         passes(policy, GROW_AFTER - 1)
         policy.failed(25)
         passes(policy, GROW_AFTER - 1)

@@ -130,6 +130,16 @@ class TestBatchSize:
             totals, stop = desk.sync()
         assert (totals.posts, stop.exit_code) == (11, Exit.UNAVAILABLE)
 
+    def test_a_trial_that_is_too_large_is_a_failed_one_and_none_of_its_activities_suffers(self, tmp_path, recotap):
+        recotap.most = 25
+        with opened(tmp_path, recotap, concurrency=1) as desk:
+            desk.ledger.keep(RECOTAP, {SENDING: {"batch": 25}}, START)
+            desk.book_many(400)
+            assert desk.sync()[1] is None
+            assert desk.states() == {"delivered": 400}
+            assert (kept(desk)["batch"], kept(desk)["grow_after"]) == (25, 20)
+        assert recotap.statuses.count(413) == 1
+
     def test_a_trial_that_nothing_was_left_for_comes_later_in_the_same_pass(self, tmp_path, recotap):
         with opened(tmp_path, recotap, concurrency=1) as desk:
             desk.ledger.keep(RECOTAP, {SENDING: {"batch": 5}}, START)
