@@ -13,6 +13,7 @@ from syncd.errors import ConfigError
 from syncd.ledger import LedgerHandle
 from syncd.normalize import own_domains
 from syncd.normalize.rules import Rules
+from syncd.passes import wiring
 from syncd.passes.dry_run import DryRun
 from syncd.passes.engine import Pass
 from syncd.signals import StopRequest
@@ -276,7 +277,7 @@ def test_a_pass_that_only_sends_waits_too_until_an_owner_has_vouched(world: Worl
     with (
         LedgerHandle(world.ledger).hold("run"),
         LedgerHandle(world.ledger).open() as ledger,
-        world._sender(world.config()) as to,
+        wiring.sender(world.config(), now=world.now) as to,
     ):
         rules = world.config().rules.to_rules()
         Pass(ledger, [], to, rules, concurrency=1, max_age=timedelta(days=7), now=world.now).run()

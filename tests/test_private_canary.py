@@ -262,16 +262,19 @@ def test_a_broken_secret_is_not_repeated(birds: World, command: Command, secret:
         file.write_text(before)
 
 
-def test_a_bug_of_ours_shows_code_and_no_value(birds: World, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("method", "says"), [("book", "pull.bug"), ("end_pass", "a bug, please report it")])
+def test_a_bug_of_ours_shows_code_and_no_value(
+    birds: World, command: Command, monkeypatch: pytest.MonkeyPatch, method: str, says: str
+) -> None:
     def broken(*arguments: Any, **more: Any) -> None:
         try:
             raise KeyError(ECHO)
         except KeyError as error:
             raise RuntimeError(f"while booking {ECHO}") from error
 
-    monkeypatch.setattr("syncd.ledger.Ledger.book", broken)
+    monkeypatch.setattr(f"syncd.ledger.Ledger.{method}", broken)
     ran = command("sync", "-c", birds.config_file)
     assert ran.code == 1
-    assert "a bug, please report it" in ran.err
+    assert says in ran.err
     assert "KeyError" in ran.err
     assert leaks(ran.out + ran.err) == []

@@ -23,9 +23,8 @@ from typing import Any, Self
 from syncd.config import Config, load
 from syncd.connector import Context, Source
 from syncd.ledger import LedgerHandle
-from syncd.passes.engine import Pass
+from syncd.passes import wiring
 from syncd.passes.report import Observer, PassResult
-from syncd.recotap.sender import Sender
 from syncd.sandbox import Sandbox
 from syncd.signals import StopRequest
 
@@ -167,19 +166,11 @@ class World:
         sources = [replace(source, connector=connector or source.connector) for source in sources or config.sources]
         if not patient:
             sources = [replace(source, connector=self._impatient(source)) for source in sources]
-        handle = LedgerHandle(self.ledger)
-        with handle.hold("sync"), handle.open() as ledger, self._sender(config) as to:
-            return Pass(
-                ledger, sources, to, config.rules.to_rules(), concurrency=config.recotap.concurrency,
-                max_age=config.recotap.max_age, stop=stop, observer=observer, now=self.now,
+        with LedgerHandle(self.ledger).hold("sync"):
+            return wiring.one_pass(
+                config, sources=sources, stop=stop or StopRequest(), observer=observer, now=self.now,
                 monotonic=lambda: time.monotonic() * HASTE,
-            ).run()  # fmt: skip
-
-    def _sender(self, config: Config) -> Sender:
-        return Sender(
-            base_url=config.recotap.base_url, api_key=config.recotap.api_key.read(),
-            timeout_s=config.recotap.timeout.total_seconds(), concurrency=config.recotap.concurrency, now=self.now,
-        )  # fmt: skip
+            )  # fmt: skip
 
     def _impatient(self, source: Source) -> type[Any]:
         world = self

@@ -10,15 +10,30 @@ from syncd.ledger.handle import AnyLedger, LedgerHandle, chosen
 from syncd.ledger.operator import Operator
 from syncd.ledger.persistent import PersistentReader
 from syncd.ledger.ranges import Range
-from syncd.ledger.reader import CLOCK, RECOTAP, SENDING, LedgerReader
+from syncd.ledger.reader import (
+    ACCOUNTS,
+    CLOCK,
+    CONNECTOR,
+    DESTINATION,
+    GONE,
+    RECOTAP,
+    SENDING,
+    TRUSTED,
+    LedgerReader,
+)
 from syncd.ledger.recount import Recount
 from syncd.ledger.reports import Reports
 from syncd.ledger.writing import AttemptResult, Booked, Claim, Claimed, Due, Ledger, Sendable
 
 __all__ = [
+    "ACCOUNTS",
     "CLOCK",
+    "CONNECTOR",
+    "DESTINATION",
+    "GONE",
     "RECOTAP",
     "SENDING",
+    "TRUSTED",
     "AnyLedger",
     "AttemptResult",
     "Booked",

@@ -21,6 +21,11 @@ CLOCK = "@clock"  # in the store of a source, or of Recotap: its server's clock 
 DOUBT = "@doubt"  # under RECOTAP: whether a clock that no server confirms booked something
 SENDING = "@sending"  # under RECOTAP: the size of batches, its last answer, and why sending stopped
 RECOUNT = "@recount"  # under RECOTAP: the streams whose rows did not agree with `seen` when the rows were last counted
+DESTINATION = "@destination"  # under RECOTAP: host, port and fingerprint of the key that this ledger delivers with
+ACCOUNTS = "@accounts"  # under RECOTAP: some domains that were delivered to, and how many of them the key found
+CONNECTOR = "@connector"  # under a source: the name of its connector
+GONE = "@gone"  # under a source: since when the configuration lacks it; null: it has it
+TRUSTED = "@trusted"  # under a source: the operator vouches that its records are held under no other name
 STATES = ("pending", "incomplete", "delivered", "skipped", "excluded", "dead")
 
 
@@ -139,6 +144,46 @@ class LedgerReader:
             SELECT EXISTS (SELECT 1 FROM streams JOIN activities ON stream_id = streams.id WHERE source = :source)
         """
         return bool(self._db.execute(sql, {"source": source}).fetchone()[0])
+
+    def sources_with_rows(self) -> list[str]:
+        """Return the sources of which any activity is booked, by name."""
+        sql = """
+            SELECT DISTINCT source FROM streams WHERE EXISTS (SELECT 1 FROM activities WHERE stream_id = streams.id)
+            ORDER BY source
+        """
+        return [source for (source,) in self._db.execute(sql)]
+
+    def held_under(self, sources: Iterable[str], stream: str, crm_ids: Iterable[str]) -> list[tuple[str, str, str]]:
+        """Return (source, crm_id, occurred_at as text) of records that these sources hold in streams of that name."""
+        sql = """
+            SELECT source, crm_id, coalesce(occurred_at, '') FROM activities JOIN streams ON streams.id = stream_id
+            WHERE stream_id IN (
+                SELECT id FROM streams WHERE stream = :stream AND source IN (SELECT value FROM json_each(:sources)))
+              AND crm_id IN (SELECT value FROM json_each(:ids))
+        """
+        values = {"sources": json.dumps([*sources]), "stream": stream, "ids": json.dumps([*crm_ids])}
+        return self._db.execute(sql, values).fetchall()
+
+    def owners_of(self, external_activity_ids: Iterable[str]) -> dict[str, tuple[str, str, str]]:
+        """Return (source, stream, crm_id) of each externalActivityId that the ledger holds."""
+        sql = """
+            SELECT external_activity_id, source, stream, crm_id
+            FROM activities JOIN streams ON streams.id = stream_id
+            WHERE external_activity_id IN (SELECT value FROM json_each(:ids))
+        """
+        rows = self._db.execute(sql, {"ids": json.dumps([*external_activity_ids])})
+        return {name: (source, stream, crm_id) for name, source, stream, crm_id in rows}
+
+    def has_sent(self) -> bool:
+        """Tell whether Recotap holds an activity of this ledger, or may hold one. Ends with the first that is found."""
+        sql = "SELECT EXISTS (SELECT 1 FROM activities WHERE state = 'delivered' OR unknown = 1 OR last_post < 0)"
+        return bool(self._one(sql))
+
+    def kept(self, key: str, sources: Iterable[str]) -> dict[str, Any]:
+        """Return the value of `key` in the store of each of `sources`. One without it, or with null, is left out."""
+        sql = "SELECT source, value FROM store WHERE key = :key AND source IN (SELECT value FROM json_each(:sources))"
+        rows = self._db.execute(sql, {"key": key, "sources": json.dumps([*sources])})
+        return {source: value for source, text in rows if (value := json.loads(text)) is not None}
 
     def store(self, source: str) -> dict[str, tuple[Any, datetime]]:
         """Return the connector's store of `source`: key to (value, time of its put)."""

@@ -13,6 +13,7 @@ from syncd.ledger import LedgerReader
 from syncd.normalize.normalizer import Normalizer
 from syncd.normalize.own_domains import Vouching
 from syncd.passes.events import Event, PageRead, Waypoint
+from syncd.passes.pins import Evidence
 from syncd.text import kept_id
 
 PAGES_AHEAD = 2  # pages read and not booked yet: bounds memory
@@ -76,8 +77,9 @@ class Intake:
         channel: Channel,
         glance: LedgerReader | None,
         now: Callable[[], datetime],
+        evidence: Evidence,
     ) -> None:
-        """`glance` is None in a dry run without a ledger."""
+        """`glance` is None in a dry run without a ledger. `evidence` judges each page before it is sent."""
         self.source = source
         self.connector = connector
         self.channel = channel
@@ -85,6 +87,7 @@ class Intake:
         self.now = now
         self._normalizer = normalizer
         self._vouching = vouching
+        self._evidence = evidence
 
     def page(
         self, stream: str, page: Page, *, looked_up_at: datetime | None = None,
@@ -98,6 +101,7 @@ class Intake:
         if page.refs or page.missing:
             self._vouching.require(owners)
         readings = self._normalizer.readings(stream, page.records, owners)
+        self._evidence.weigh(stream, readings)
         if unserved_refs is not None:
             refs, error = unserved_refs
             needed = self.needed(stream)(refs)

@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 import structlog
 
 from syncd.connector import Connector, Context, Source
-from syncd.errors import ConfigError, OutsideWindow, Problem, Stopped, SyncdError, Unauthorized, Unavailable
+from syncd.errors import OutsideWindow, Stopped, SyncdError, Unauthorized, Unavailable
 from syncd.http.server_clock import ServerClock
 from syncd.ledger import CLOCK, Handle, LedgerReader
 from syncd.ledger.reader import StreamState
@@ -24,7 +24,7 @@ from syncd.normalize import incoming
 from syncd.normalize.normalizer import Normalizer
 from syncd.normalize.own_domains import Vouching
 from syncd.normalize.rules import Rules
-from syncd.passes import windows
+from syncd.passes import pins, windows
 from syncd.passes.events import Event, SourceFinished, SourceOpened, StartNoted, StreamFailed, WindowRead
 from syncd.passes.intake import Channel, Intake
 from syncd.passes.look_ups import LookUps
@@ -78,6 +78,7 @@ class Reader:
         self._events: SimpleQueue[Event] = SimpleQueue()
         self._channel = Channel(self._put, lambda: stopping.is_set() or self._abandoned)
         self._abandoned = False
+        self._cut = False
         self._stream: str | None = None  # that is being read
         self._thread = threading.Thread(target=self._run, name=f"read {source.name}", daemon=True)
 
@@ -93,9 +94,18 @@ class Reader:
     def next_event(self, timeout: float = 0.0) -> Event | None:
         """Return the next event, or None if there is none within `timeout` seconds."""
         try:
-            return self._events.get(timeout=timeout)
+            event = self._events.get(timeout=timeout)
         except Empty:
             return None
+        return None if self._cut and not isinstance(event, SourceFinished) else event
+
+    def cut_short(self) -> None:
+        """End the thread at its next page, because one could not be booked. SourceFinished is its only event left.
+
+        The connector's store may already say that the page was read. So nothing that it put since is kept.
+        """
+        self._abandoned = self._cut = True
+        self.store = PassStore({}, self._now)
 
     def booked(self, event: Event) -> None:
         """Hear that `event` is committed. A page makes room for another one."""
@@ -154,13 +164,20 @@ class Reader:
     def _read(self, glance: LedgerReader | None, connector: Connector) -> None:
         identity = incoming.identity(connector.identity())
         if glance:
-            refuse_stranger(glance, self.source, identity)
+            pins.refuse_stranger(glance, self.source, identity)
         self._channel.send(SourceOpened(identity))
         if not self._vouching.is_given:  # the owners may be a day old: they can vouch, but prove nothing if they do not
             self._vouching.hear(connector.owners())
         normalizer = Normalizer(self._rules, self.source, connector, self.clock)
         intake = Intake(
-            self.source, connector, normalizer, self._vouching, channel=self._channel, glance=glance, now=self._now
+            self.source,
+            connector,
+            normalizer,
+            self._vouching,
+            channel=self._channel,
+            glance=glance,
+            now=self._now,
+            evidence=pins.Evidence.of(glance, self.source, identity),
         )
         self._read_streams(intake)
         # Report the mistake even if no page was read.
@@ -274,30 +291,4 @@ def _hangs(source: Source, how_long: str) -> Unavailable:
     return Unavailable(f"{source.name} hangs: nothing was heard of it {how_long}", hint=hint)
 
 
-def refuse_stranger(glance: LedgerReader, source: Source, identity: str | None) -> None:
-    """Raise ConfigError if the source's name and its portal do not belong together.
-
-    Otherwise everything would be sent twice.
-    """
-    known = glance.sources()
-    path = f"sources.{source.name}"
-    before, template = known.get(source.name, (None, source.config.external_id))
-    if template != source.config.external_id and glance.has_rows(source.name):
-        message = (
-            f"is {source.config.external_id!r}, but the ledger's activities of this source were sent as {template!r}"
-        )
-        raise ConfigError([Problem(f"{path}.external_id", message, f"put {template!r} back")])
-    if identity is None:
-        return
-    if before is not None and before != identity:
-        message = f"these credentials lead to portal or org {identity}, the ledger knows this source as {before}"
-        hint = "use the credentials of the portal it was, or give the new portal a source name of its own"
-        raise ConfigError([Problem(path, message, hint)])
-    other = next((name for name, (theirs, _) in known.items() if theirs == identity and name != source.name), None)
-    if other is not None and before is None:
-        message = f"portal or org {identity} stands in the ledger as the source {other!r}"
-        hint = f"call the table [sources.{other}] again: under a new name everything would be sent twice"
-        raise ConfigError([Problem(path, message, hint)])
-
-
-__all__ = ["PassStore", "Reader", "as_told", "refuse_stranger"]
+__all__ = ["PassStore", "Reader", "as_told"]

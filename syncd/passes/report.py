@@ -113,6 +113,11 @@ class PassReport:
         """Keep that a stop request ended the reading of source `name`. It is no error of the pass."""
         self._failed[name] = error
 
+    def paused(self, source: str, until: datetime, reason: str) -> None:
+        """Add that `source` is not read, because it pauses."""
+        error = Unavailable(f"{source} pauses until {clock.text(until)}: {reason}", hint="nothing to do")
+        self.failed(source, error, "pull.paused", source=source)
+
     def failed(self, name: str, error: SyncdError, event: str, **facts: Any) -> None:
         """Add the error that ended source `name`, or the sending if `name` is RECOTAP, and log it as `event`."""
         self._failed[name] = error

@@ -1,5 +1,6 @@
 """Build the parts of a pass from the configuration. Every caller that runs passes starts here."""
 
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
@@ -8,6 +9,7 @@ from syncd.config import Config
 from syncd.connector import Source
 from syncd.errors import ConfigError, Problem
 from syncd.ledger import chosen
+from syncd.passes import changes
 from syncd.passes.engine import Pass
 from syncd.passes.report import Observer, PassResult
 from syncd.recotap.sender import Sender
@@ -55,12 +57,14 @@ def one_pass(
     stop: StopRequest,
     observer: Observer | None = None,
     now: Callable[[], datetime] = clock.now,
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> PassResult:
     """Make one pass over `sources`, which may be empty, while the ledger is `held`.
 
     Opens the ledger and reads every key again, so a rotated key is used from this pass on.
     """
     with chosen(config.ledger).open() as ledger, sender(config, now=now) as to:
+        changes.note_sources(ledger, config.sources, now())
         return Pass(
             ledger,
             sources,
@@ -71,4 +75,5 @@ def one_pass(
             stop=stop,
             observer=observer,
             now=now,
+            monotonic=monotonic,
         ).run()

@@ -17,8 +17,8 @@ from syncd.errors import ConfigError, Exit, LedgerError, SyncdError
 from syncd.http.server_clock import ServerClock
 from syncd.ledger import CLOCK, RECOTAP, AnyLedger, chosen
 from syncd.normalize import incoming, own_domains
-from syncd.passes import wiring
-from syncd.passes.reader import PassStore, as_told, refuse_stranger
+from syncd.passes import pins, wiring
+from syncd.passes.reader import PassStore, as_told
 
 TURN_S = 30.0  # total wait of a check for each server: a pass may be using up a rate limit that they share
 
@@ -159,4 +159,4 @@ def _pause(config: Config, source: Source) -> Iterator[Finding]:
 
 def _refuse_stranger(config: Config, source: Source, identity: str | None) -> None:
     with suppress(LedgerError), chosen(config.ledger).read() as glance:
-        refuse_stranger(glance, source, identity)
+        pins.refuse_stranger(glance, source, identity)
