@@ -12,7 +12,7 @@ from tests.conftest import Command
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 TABLE = dict(
-    re.findall(r"(?m)^\| `syncd ([a-z ]+?)(?: ID| \[ID\]\.\.\.)?` \| (.*) \|$", README.split("## Commands\n")[1])
+    re.findall(r"(?m)^\| `syncd ([a-z ]+?)(?: ID| NAME| \[ID\]\.\.\.)?` \| (.*) \|$", README.split("## Commands\n")[1])
 )
 
 

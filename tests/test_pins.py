@@ -21,6 +21,7 @@ from syncd.passes.report import PassResult
 from syncd.recotap.responses import BatchResult
 from syncd.recotap.sender import Sender
 from syncd.signals import StopRequest
+from tests.conftest import Command
 from tests.drops import call
 from tests.ledgers import NOW, SECOND, reading
 from tests.orgs import OrgWorld
@@ -381,3 +382,24 @@ def test_a_broken_ledger_is_no_bug_of_a_source(world: World, monkeypatch: pytest
     with pytest.raises(Exception, match="cannot be used") as caught:
         world.sync()
     assert getattr(caught.value, "exit_code", None) == Exit.LEDGER
+
+
+# -- syncd ledger trust SOURCE ------------------------------------------------------------------
+
+
+def test_a_trusted_source_is_read_under_its_new_name(live: World, command: Command) -> None:
+    silent(live)
+    live.calls(3)
+    assert command("sync", "-c", live.write_config()).code == Exit.OK
+    rename(live, "hubspot", "crm")
+    live.write_config()
+    refused = command("sync", "-c", live.config_file)
+    assert refused.code == Exit.CONFIG
+    trusted = command("ledger", "trust", "crm", "-c", live.config_file)
+    assert (trusted.code, trusted.err) == (0, "")
+    assert (
+        trusted.out
+        == "the ledger knew no portal or org of crm: the next pass takes the one that its credentials lead to\n"
+    )
+    assert command("sync", "-c", live.config_file).code == Exit.OK
+    assert len(live.recotap.stored) == 6

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from syncd import clock
 from syncd.ledger import file
+from syncd.ledger.reader import ACCOUNTS, DESTINATION, RECOTAP, TRUSTED
 from syncd.ledger.recount import Recount, correct, count
 from syncd.ledger.reports import Reports
 
@@ -68,6 +69,28 @@ class Operator(Reports):
         while chunk := [row[0] for row in self._db.execute(_MATCHING, values)]:
             yield chunk
             values["after"] = chunk[-1]
+
+    def trust_recotap(self, now: datetime) -> str | None:
+        """Forget the pinned destination, so that the next pass pins the configured one. Return the old one, if any."""
+        pin = self.store(RECOTAP).get(DESTINATION)
+        with file.writing(self._db, self.handle.path):
+            sql = "DELETE FROM store WHERE source = :source AND key IN (:destination, :accounts)"
+            self._db.execute(sql, {"source": RECOTAP, "destination": DESTINATION, "accounts": ACCOUNTS})
+            self._tell_the_daemon(now)
+        return None if pin is None else str(pin[0]["at"])
+
+    def trust_source(self, source: str, now: datetime) -> str | None:
+        """Forget the portal or org of `source`, and believe its next pass. Return the old one's id, if any."""
+        identity, _ = self.sources().get(source, (None, ""))
+        kept = """
+            INSERT INTO store (source, key, value, at) VALUES (:source, :key, 'true', :at)
+            ON CONFLICT (source, key) DO UPDATE SET value = excluded.value, at = excluded.at
+        """
+        with file.writing(self._db, self.handle.path):
+            self._db.execute("UPDATE sources SET identity = NULL WHERE source = :source", {"source": source})
+            self._db.execute(kept, {"source": source, "key": TRUSTED, "at": clock.text(now)})
+            self._tell_the_daemon(now)
+        return identity
 
     def _tell_the_daemon(self, now: datetime) -> None:
         sql = """

@@ -26,7 +26,7 @@ from syncd.normalize.rules import Rules
 from syncd.passes import pins
 from syncd.passes.booking import book_page, book_range_event
 from syncd.passes.clocks import PassClocks
-from syncd.passes.dispatch import Poster, PostReturned, Push
+from syncd.passes.dispatch import Poster, PostReturned, Push, SendingStopped
 from syncd.passes.events import Event, PageRead, RangeEvent, SourceFinished, SourceOpened, StreamFailed, WindowRead
 from syncd.passes.reader import Reader, as_told
 from syncd.passes.report import NullObserver, Observer, PassReport, PassResult
@@ -75,6 +75,10 @@ class Pass:
         self._clocks = PassClocks(poster, kept.get(CLOCK, (None, None))[0])
         self._reader: Reader | None = None
         self._report = PassReport()
+
+    def refuse_to_send(self, why: SendingStopped) -> None:
+        """Send nothing in this pass. Call it before `run`."""
+        self._push.stop = why
 
     def run(self) -> PassResult:
         """Read, book, send and settle until nothing is left to do in this pass.

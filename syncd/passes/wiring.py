@@ -2,34 +2,42 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
+
+import structlog
 
 from syncd import clock, memory
 from syncd.config import Config
 from syncd.connector import Source
-from syncd.errors import ConfigError, Problem
-from syncd.ledger import chosen
-from syncd.passes import changes
+from syncd.errors import ConfigError, Problem, SyncdError
+from syncd.ledger import ACCOUNTS, RECOTAP, Ledger, LedgerReader, chosen
+from syncd.passes import changes, destination
+from syncd.passes.destination import NotingSender, Review
 from syncd.passes.engine import Pass
 from syncd.passes.report import Observer, PassResult
-from syncd.recotap.sender import Sender
 from syncd.signals import StopRequest
 
+log = structlog.get_logger()
 
-def sender(config: Config, *, now: Callable[[], datetime] = clock.now) -> Sender:
+
+def sender(config: Config, *, now: Callable[[], datetime] = clock.now) -> NotingSender:
     """Return the only client for Recotap. Raises ConfigError if its key, its CA file or the proxy is invalid."""
-    try:
-        key = config.recotap.api_key.read_line()
-    except ValueError as error:
-        raise ConfigError([Problem("recotap.api_key", str(error))]) from None
-    return Sender(
+    return NotingSender(
         base_url=config.recotap.base_url,
-        api_key=key,
+        api_key=_key(config),
         timeout_s=config.recotap.timeout.total_seconds(),
         concurrency=config.recotap.concurrency,
         now=now,
         ca_file=config.recotap.ca_file,
     )
+
+
+def _key(config: Config) -> str:
+    try:
+        return config.recotap.api_key.read_line()
+    except ValueError as error:
+        raise ConfigError([Problem("recotap.api_key", str(error))]) from None
 
 
 def sync(
@@ -64,8 +72,7 @@ def one_pass(
     Opens the ledger and reads every key again, so a rotated key is used from this pass on.
     """
     with chosen(config.ledger).open() as ledger, sender(config, now=now) as to:
-        changes.note_sources(ledger, config.sources, now())
-        return Pass(
+        making = Pass(
             ledger,
             sources,
             to,
@@ -76,4 +83,40 @@ def one_pass(
             observer=observer,
             now=now,
             monotonic=monotonic,
-        ).run()
+        )
+        _compare(config, ledger, to, making, now())
+        result = making.run()
+        if RECOTAP not in result.failed and not stop.requested:
+            _learn_accounts(ledger, to, now())
+    return result
+
+
+def review(config: Config, glance: LedgerReader, to: NotingSender) -> Review:
+    """Compare the configured Recotap with the one that the ledger delivers to. Only a new key costs a request."""
+    kept = {key: value for key, (value, _) in glance.store(RECOTAP).items()}
+    at = destination.host_and_port(config.recotap.base_url)
+    return destination.review(kept, at=at, key=_key(config), has_sent=glance.has_sent, find=to.accounts)
+
+
+def _compare(config: Config, ledger: Ledger, to: NotingSender, making: Pass, now: datetime) -> None:
+    """Compare the configuration with what the ledger has seen, and let `making` send only to the pinned Recotap."""
+    found = review(config, ledger, to)
+    ledger.keep(RECOTAP, found.keep, now)
+    if found.is_new:
+        log.debug("destination.pinned", destination=destination.host_and_port(config.recotap.base_url))
+    if found.accounts is not None:
+        log.warning("key.accepted", accounts=found.accounts, hint="recotap.api_key is new; nothing to do")
+    changes.note_sources(ledger, config.sources, now)
+    if found.refusal is not None:
+        making.refuse_to_send(found.refusal)
+
+
+def _learn_accounts(ledger: Ledger, to: NotingSender, now: datetime) -> None:
+    """Keep how many of some domains the key finds, so that a key of another workspace is noticed later.
+
+    Without an answer a later pass asks.
+    """
+    accounts = destination.learned(ledger.store(RECOTAP), to.domains, now)
+    if accounts is not None:
+        with suppress(SyncdError):
+            ledger.keep(RECOTAP, {ACCOUNTS: {**accounts, "found": len(to.accounts(accounts["domains"]))}}, now)

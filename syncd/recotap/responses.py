@@ -246,3 +246,13 @@ def is_envelope(body: bytes | str) -> bool:
     """Tell whether `body` is a response of Recotap's API, and not another page in its place."""
     document = _json(body)
     return isinstance(document, dict) and "data" in document
+
+
+def account_domains(body: bytes | str) -> set[str] | None:
+    """Return the domains in a response of `GET /accounts`, or None if `body` is no such response."""
+    document = _json(body)
+    data = document.get("data") if isinstance(document, dict) else None
+    accounts = data.get("data") if isinstance(data, dict) else None
+    if not isinstance(accounts, list):
+        return None
+    return {domain for account in _dicts(accounts) if isinstance(domain := account.get("domain"), str)}

@@ -1,18 +1,20 @@
-"""All HTTP to Recotap: POST a batch, or check the key."""
+"""All HTTP to Recotap: POST a batch, check the key, or look for accounts."""
 
+import json
 import re
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from types import TracebackType
-from urllib.parse import urlsplit
+from typing import Self
+from urllib.parse import quote, urlsplit
 
 import httpx
 
 from syncd import __version__
 from syncd.connector import Finding
-from syncd.errors import Exit, Malformed
+from syncd.errors import Exit, Malformed, Unauthorized, Unavailable
 from syncd.http import bodies, httpx_deadline, proxies
 from syncd.http.response import retry_after
 from syncd.http.server_clock import ServerClock
@@ -23,6 +25,7 @@ from syncd.recotap.responses import BatchResult
 BATCH = 50  # activities in one POST at most (vendor's page, 2026-04)
 PATH = "/sales-activities"
 ACCOUNTS = "/accounts?limit=1"  # the vendor's way to test a key
+DOMAINS = "/accounts?domains="  # a JSON array, at most 100 (vendor's page)
 URL_HINT = "recotap.base_url should end in /api/v1, e.g. https://eapi.recotap.com/api/v1"
 KEY_HINT = "generating a new key invalidates the old one: put the new one where recotap.api_key points"
 LEAST_S = 0.5  # of the deadline for a probe after a POST that was refused late
@@ -154,6 +157,24 @@ class Sender:
             return Finding(what, False, message, hint, exit_code=Exit.UNAVAILABLE)
         return Finding(what, True, "accepted")
 
+    def accounts(self, domains: Sequence[str]) -> set[str]:
+        """Return those of `domains`, at most 100, of which Recotap has an account.
+
+        Unauthorized if it refuses the key, Unavailable if it gives no list.
+        """
+        query = quote(json.dumps([*domains], separators=(",", ":")))
+        try:
+            response, body = self._exchange("GET", f"{DOMAINS}{query}", None)
+        except httpx.HTTPError as error:
+            reason, hint = self._unreachable(error)
+            raise Unavailable(f"Recotap cannot be reached: {reason}", hint=hint) from None
+        if response.status_code == 401:
+            raise Unauthorized("Recotap refuses the key (HTTP 401)", hint=KEY_HINT)
+        found = responses.account_domains(body) if response.status_code == 200 else None
+        if found is None:
+            raise Unavailable(f"HTTP {response.status_code}, and no list of accounts")
+        return found & set(domains)
+
     def _exchange(
         self, method: str, path: str, content: bytes | None, *, within_s: float | None = None
     ) -> tuple[httpx.Response, bytes]:
@@ -191,7 +212,7 @@ class Sender:
         """Close all connections."""
         self._client.close()
 
-    def __enter__(self) -> "Sender":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from syncd import clock
 from syncd.activity import Owner
-from syncd.cli.check import files
+from syncd.cli.check import files, pinned
 from syncd.cli.check.clocks import Clocks
 from syncd.config import Config
 from syncd.connector import Context, Finding, Source, Window
@@ -38,6 +38,7 @@ def findings(config: Config, sources: tuple[Source, ...]) -> Iterator[Finding]:
         with wiring.sender(config) as to:
             to.clock.recall(_kept(config, RECOTAP).get(CLOCK, (None, None))[0])
             yield to.check(turn_s=TURN_S, sleep=sleep)
+            yield from pinned.destination(config, to)
             clocks.add("Recotap", to.clock, to.ask_the_time)
             yield from clocks.findings()
     except ConfigError as error:

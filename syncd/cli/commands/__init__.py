@@ -11,7 +11,7 @@ import typer
 
 from syncd import __version__
 from syncd.cli import printing
-from syncd.cli.commands import books, passes, probes, trials
+from syncd.cli.commands import books, passes, pins, probes, trials
 from syncd.cli.commands.options import ConfigFile, Given, PlainUsage
 
 COMMANDS: tuple[Callable[..., None], ...] = (
@@ -52,6 +52,7 @@ for command in COMMANDS:
 
 ledger = typer.Typer(help="Care for the ledger.", no_args_is_help=True)
 ledger.command()(books.recount)
+ledger.command(cls=PlainUsage)(pins.trust)
 app.add_typer(ledger, name="ledger")
 
 documents = typer.Typer(help="Print an example configuration or its schema.", no_args_is_help=True)
