@@ -107,7 +107,7 @@ class TestOpening:
         )
         assert set(strict) == {
             "sources", "streams", "activities", "payloads", "posts", "past_attempts", "pauses", "store", "passes",
-            "operator", "recotap", "counts", "days",
+            "operator", "recotap", "counts", "days", "ranges",
         }  # fmt: skip
         assert set(strict.values()) == {1}
 

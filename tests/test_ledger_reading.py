@@ -50,7 +50,7 @@ class TestStatus:
             "verdicts": {"created": 0, "duplicate": 0, "foreign_duplicate": 0},
             "changed_after_delivery": 0, "seen": 0, "balanced": True,
             "reasons": {"incomplete": {}, "excluded": {}, "dead": {}},
-            "sources": [], "oldest_pending_at": None, "next_attempt_at": None, "pauses": {},
+            "sources": [], "ranges": [], "oldest_pending_at": None, "next_attempt_at": None, "pauses": {},
             "recotap": dict.fromkeys(("host", "last_answer_at", "last_error", "paused_until")) | {"batch": 50},
             "clock_skew_s": None, "clock_confirmed": True, "last_pass": None,
         }  # fmt: skip

@@ -20,6 +20,7 @@ from syncd.ledger.reader import (
     SENDING,
     TRUSTED,
     LedgerReader,
+    StreamState,
 )
 from syncd.ledger.recount import Recount
 from syncd.ledger.reports import Reports
@@ -50,5 +51,6 @@ __all__ = [
     "Recount",
     "Reports",
     "Sendable",
+    "StreamState",
     "chosen",
 ]

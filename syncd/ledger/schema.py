@@ -366,6 +366,7 @@ V5_COUNTS = (
     "ALTER TABLE activities ADD COLUMN owner_id TEXT",
     "ALTER TABLE activities ADD COLUMN domain TEXT",
 )
+V5 = V5_RANGES + V5_COUNTS
 
 
 def _first(db: Database) -> None:
@@ -389,7 +390,7 @@ def _fourth(db: Database) -> None:
 
 
 def _fifth(db: Database) -> None:
-    for statement in V5_RANGES + V5_COUNTS:
+    for statement in V5:
         db.execute(statement)
 
 

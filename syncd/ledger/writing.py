@@ -22,6 +22,7 @@ from syncd.ledger.outbox import AttemptResult, Claim, Claimed, Due, Outbox, Send
 from syncd.ledger.range_writing import RangeWriter
 from syncd.ledger.reader import DOUBT, RECOTAP, RECOUNT, LedgerReader
 from syncd.ledger.recount import Recount
+from syncd.ledger.removed import RemovedSources
 from syncd.ledger.rows import ROW_COLUMNS, UNWRITABLE, UNWRITTEN, Held, columns_of, row_of
 from syncd.lifecycle import timing, transitions
 from syncd.lifecycle.reasons import Reason
@@ -55,7 +56,7 @@ class Booked:
     changed_after_delivery: int = 0
 
 
-class Ledger(RangeWriter, Outbox):
+class Ledger(RangeWriter, Outbox, RemovedSources):
     """Write the ledger, in the thread that opened it and while the ledger is held."""
 
     def __init__(self, db: Database, handle: Handle[LedgerReader]) -> None:

@@ -182,6 +182,20 @@ def after_unserved(row: Row, detail: str, now: datetime, *, certain: bool = True
     return _wait(replace(row, reason=Reason.CRM_ERROR, detail=detail), None, now, certain)
 
 
+def after_removal(row: Row, *, gone_at: datetime, now: datetime) -> Row:
+    """Return an incomplete `row` of a source that the configuration lacks since `gone_at`. It dies of age.
+
+    Nothing can look it up, so all of them age from the removal. `now` is of a clock that a server confirms.
+    """
+    if row.state is not State.INCOMPLETE:
+        return row
+    since = _since(gone_at, now)
+    if now < timing.gives_up_at(waiting_since=since, occurred_at=row.occurred_at):
+        return row
+    dead = move(State.INCOMPLETE, State.DEAD, Cause.AGE)
+    return replace(row, state=dead, waiting_since=None, next_attempt_at=None)
+
+
 def after_verdict(
     row: Row,
     verdict: Verdict,

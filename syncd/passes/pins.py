@@ -7,7 +7,6 @@ that does not identify itself is judged by evidence: records that the ledger hol
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 import structlog
 
@@ -180,17 +179,12 @@ def collision(
 # -- a changed configuration ------------------------------------------------------------------
 
 
-def added_range(kept_start: datetime, start: datetime) -> tuple[datetime, datetime] | None:
-    """Return the span that an earlier `start` adds, as (since, until), or None. Both ends are of modification time."""
-    return (start, kept_start) if start < kept_start else None
-
-
 def gone(held: Iterable[str], configured: Collection[str]) -> list[str]:
     """Return the sources that the ledger holds activities of and that the configuration lacks, by name."""
     return sorted(set(held) - set(configured))
 
 
 __all__ = [
-    "Evidence", "added_range", "collision", "gone", "held_elsewhere", "namesakes", "refuse_stranger", "renamed",
+    "Evidence", "collision", "gone", "held_elsewhere", "namesakes", "refuse_stranger", "renamed",
     "stranger", "trust", "unbooked",
 ]  # fmt: skip

@@ -18,8 +18,7 @@ import structlog
 from syncd.connector import Connector, Context, Source
 from syncd.errors import OutsideWindow, Stopped, SyncdError, Unauthorized, Unavailable
 from syncd.http.server_clock import ServerClock
-from syncd.ledger import CLOCK, Handle, LedgerReader
-from syncd.ledger.reader import StreamState
+from syncd.ledger import CLOCK, Handle, LedgerReader, StreamState
 from syncd.normalize import incoming
 from syncd.normalize.normalizer import Normalizer
 from syncd.normalize.own_domains import Vouching

@@ -10,7 +10,7 @@ import structlog
 from syncd import clock, memory
 from syncd.config import Config
 from syncd.connector import Source
-from syncd.errors import ConfigError, Problem, SyncdError
+from syncd.errors import ConfigError, Exit, Problem, SyncdError
 from syncd.ledger import ACCOUNTS, RECOTAP, Ledger, LedgerReader, chosen
 from syncd.passes import changes, destination
 from syncd.passes.destination import NotingSender, Review
@@ -86,8 +86,8 @@ def one_pass(
         )
         _compare(config, ledger, to, making, now())
         result = making.run()
-        if RECOTAP not in result.failed and not stop.requested:
-            _learn_accounts(ledger, to, now())
+        if not stop.requested:
+            _conclude(config, ledger, to, result, now())
     return result
 
 
@@ -109,6 +109,14 @@ def _compare(config: Config, ledger: Ledger, to: NotingSender, making: Pass, now
     changes.note_sources(ledger, config.sources, now)
     if found.refusal is not None:
         making.refuse_to_send(found.refusal)
+
+
+def _conclude(config: Config, ledger: Ledger, to: NotingSender, result: PassResult, now: datetime) -> None:
+    """Keep what the pass has taught. A mistaken configuration, e.g. a renamed table, proves no removal."""
+    if RECOTAP not in result.failed:
+        _learn_accounts(ledger, to, now)
+    if all(error.exit_code != Exit.CONFIG for error in result.errors):
+        changes.note_removed(ledger, [source.name for source in config.sources], to, now)
 
 
 def _learn_accounts(ledger: Ledger, to: NotingSender, now: datetime) -> None:

@@ -7,7 +7,7 @@ from syncd.config import Config
 from syncd.connector import Finding
 from syncd.errors import LedgerError
 from syncd.ledger import chosen
-from syncd.passes import wiring
+from syncd.passes import changes, wiring
 from syncd.passes.destination import NotingSender, host_and_port
 
 WHAT = "recotap destination"
@@ -29,4 +29,11 @@ def destination(config: Config, to: NotingSender) -> Iterator[Finding]:
             yield Finding(WHAT, True, "the one that this ledger delivers to")
 
 
-__all__ = ["destination"]
+def changes_of(config: Config) -> Iterator[Finding]:
+    """Yield a warning for each source that is gone."""
+    with suppress(LedgerError), chosen(config.ledger).read() as glance:
+        for name, since in changes.gone_since(glance, [source.name for source in config.sources]).items():
+            yield Finding(name, False, changes.gone_text(since), changes.BRING_BACK, warning=True)
+
+
+__all__ = ["changes_of", "destination"]

@@ -24,10 +24,19 @@ def status(config: ConfigFile = None, as_json: AsJson = False) -> None:
     from syncd import clock
     from syncd.cli import render
     from syncd.ledger import chosen
+    from syncd.passes import changes
 
-    with chosen(load_config(config).ledger).reports() as glance:
+    loaded = load_config(config)
+    with chosen(loaded.ledger).reports() as glance:
         document = glance.status(version=__version__, now=clock.now())
-    printing.document(document) if as_json else render.status(document)
+        gone = changes.gone_since(glance, [source.name for source in loaded.sources])
+    document["sources_gone"] = [*gone]
+    if as_json:
+        printing.document(document)
+    else:
+        render.status(document)
+        for name, since in gone.items():
+            printing.line(f"source {name}: {changes.gone_text(since)}; {changes.BRING_BACK}")
     raise typer.Exit(0 if document["balanced"] else int(Exit.UNBALANCED))
 
 
