@@ -183,7 +183,7 @@ def test_a_ledger_that_the_bench_fills_is_one_that_syncd_could_have_written(tmp_
             "pending": 2, "incomplete": 28, "delivered": 1760, "skipped": 30, "excluded": 120, "dead": 60
         }  # fmt: skip
         assert opened.due(50, first_post=10**6, now=clock.now()) == [], "a pass has nothing to send"
-        assert opened.due_look_ups("hubspot", "calls", now=clock.now(), after_id=0, limit=9) == []
+        assert opened.due_look_ups("hubspot", "calls", now=clock.now(), limit=9) == []
     assert ask(path, "PRAGMA foreign_key_check") == []
 
 

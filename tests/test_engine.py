@@ -215,7 +215,7 @@ def test_an_idle_loop_writes_nothing(world: World, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(Ledger, "transaction", counted)
     world.hubspot.latency_s = 0.15
     world.sync()
-    assert len(opened) < 16
+    assert len(opened) < 20
 
 
 @pytest.mark.parametrize("how", ["link", "removed"])

@@ -25,7 +25,13 @@ GUARDED = {
     "shutil.copy": (),
     "orjson.loads": ("syncd.http.bodies",),
     # Of the ledger's own texts, of a variable that the operator has set, and of a line that bodies has parsed.
-    "json.loads": ("syncd.ledger*", "syncd.passes.dispatch", "syncd.config.reading", "connectors.jsonl.objects"),
+    "json.loads": (
+        "syncd.ledger*",
+        "syncd.passes.destination",
+        "syncd.passes.judging",
+        "syncd.config.reading",
+        "connectors.jsonl.objects",
+    ),
     "zlib.decompressobj": ("syncd.http.bodies",),
     "zlib.decompress": (),
     "gzip.decompress": (),

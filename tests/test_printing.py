@@ -60,13 +60,15 @@ def test_status_escapes_sources_streams_errors_reasons_and_pauses(attack: str) -
         "reasons": {"dead": {attack: 1}}, "pauses": {attack: {"until": AT, "reason": attack}},
         "sources": [{"source": attack, "stream": attack, "watermark": None, "last_success_at": None,
                      "last_error": attack}],
+        "ranges": [{"source": attack, "stream": attack, "since": AT, "until": AT, "why": "gap", "read_to": None,
+                    "last_error": attack, "next_attempt_at": None}],
         "last_pass": {"started_at": AT, "finished_at": None, "exit_code": None},
     }  # fmt: skip
     where = console()
     render.status(document, where)
     assert is_harmless(text_of(where))
     assert shown(attack, text_of(where))
-    assert text_of(where).count("forged") in (0, 6), "in each of the six places"
+    assert text_of(where).count("forged") in (0, 9), "in each of the nine places"
     assert not re.search("(?m)^forged", text_of(where))
 
 

@@ -82,6 +82,7 @@ def test_retry_takes_every_reason_and_status_and_explain_describe_it(
     command("sync", "-c", live.config_file)
     assert reason.state is State.INCOMPLETE or MOVES[State.INCOMPLETE, reason.state]
     live.sql("UPDATE activities SET state = ?, reason = ?", reason.state.value, reason.value)
+    command("ledger", "recount", "-c", live.config_file)
     words = reason.description
     assert reason.meaning in words
     assert reason.action in words
@@ -101,6 +102,7 @@ def test_a_reason_of_a_newer_syncd_is_shown_without_a_description(live: World, c
     call = live.call(contacts=[])
     command("sync", "-c", live.config_file)
     live.sql("UPDATE activities SET reason = 'of_another_version'")
+    command("ledger", "recount", "-c", live.config_file)
     ran = command("explain", call, "-c", live.config_file)
     assert (ran.code, "reason        of_another_version: \n" in ran.out) == (0, True)
     assert "of_another_version" in command("status", "-c", live.config_file).out

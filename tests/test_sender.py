@@ -199,7 +199,8 @@ class TestAnswers:
         assert time.monotonic() - began < 1.0 + 2.0
 
     @pytest.mark.parametrize(("fault", "outcome"), [
-        (None, "answered"), ("reset", "unreachable"), ("html", "down"), ("too_many", "throttled"), ("drip", "down"),
+        (None, "answered"), ("reset", "unreachable"), ("html", "down"), ("too_many", "throttled"),
+        ("drip", "unreachable"),
     ])  # fmt: skip
     def test_the_smallest_request_tells_whether_recotap_is_there(self, box, fault, outcome):
         if fault:

@@ -84,7 +84,7 @@ class TestGuardInSql:
             db.execute("INSERT INTO activities SELECT 2, stream_id, '2', 'x', kind, ?, reason, 'created', detail, "
                        "modified_at, occurred_at, first_seen_at, updated_at, next_attempt_at, waiting_since, "
                        "missing_since, refused_since, refusals, unknown, isolated, last_post, "
-                       "changed_after_delivery FROM activities", [old])  # fmt: skip
+                       "changed_after_delivery, owner_id, domain FROM activities", [old])  # fmt: skip
             if old is new or (old, new) in MOVES:
                 assert db.execute("UPDATE activities SET state = ? WHERE id = 2", [new]).rowcount == 1
             else:

@@ -7,14 +7,13 @@
 """
 
 import hmac
+import json
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
-
-import orjson
 
 from syncd.errors import Exit, SyncdError
 from syncd.ledger import ACCOUNTS, DESTINATION
@@ -53,7 +52,7 @@ class NotingSender(Sender):
 def delivered_to(sent: Iterable[tuple[str, str]], result: BatchResult) -> set[str]:
     """Return the account domains of the activities that Recotap has by now. Pure."""
     return {
-        orjson.loads(body)["domain"]
+        json.loads(body)["domain"]
         for name, body in sent
         if (judged := result.verdicts.get(name)) and MEANINGS[judged.verdict].state is State.DELIVERED
     }
