@@ -94,6 +94,20 @@ def four_in_flight(hand):
     return push, [hand.poster.next() for _ in range(4)]
 
 
+def test_a_record_is_carried_from_its_intent_to_its_verdict(hand):
+    hand.book_many(60)
+    push = hand.push()
+    push.pump()
+    sent = hand.poster.next()
+    assert all(push.carries_any(hand.stream, ["other", name]) for name in sent.ids)
+    assert not push.carries_any(hand.stream, ["other"])
+    assert not push.carries_any(hand.stream + 1, sent.ids)
+    assert not push.carries_any(hand.stream, [])
+    sent.answer(all_created(sent.ids))
+    hand.settle(push)
+    assert not push.carries_any(hand.stream, sent.ids)
+
+
 class TestOrder:
     def test_a_backlog_goes_out_in_batches_of_at_most_fifty(self, desk, recotap):
         names = desk.book_many(120)

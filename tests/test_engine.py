@@ -16,6 +16,7 @@ from syncd.connector import Record
 from syncd.errors import Exit, LedgerHeld, worst
 from syncd.ledger import Ledger, LedgerHandle
 from syncd.normalize import normalizer, rules
+from syncd.passes.dispatch import Push
 from syncd.recotap.responses import BatchResult, read
 from syncd.recotap.sender import Sender
 from tests.world import THEIRS, World
@@ -182,10 +183,10 @@ def test_a_record_that_changes_while_it_is_sent_is_booked_after_its_verdict(
     world.hubspot.edit("emails", email, hs_email_status="BOUNCED")
     world.later(minutes=5)
     page_waits = threading.Event()
-    in_flight, post = Ledger.in_flight, Sender.post
+    carries_any, post = Push.carries_any, Sender.post
 
-    def asked(self: Ledger, stream_id: int, crm_ids: Sequence[str]) -> bool:
-        found = in_flight(self, stream_id, crm_ids)
+    def asked(self: Push, stream_id: int, crm_ids: Sequence[str]) -> bool:
+        found = carries_any(self, stream_id, crm_ids)
         if found:
             page_waits.set()
         return found
@@ -194,7 +195,7 @@ def test_a_record_that_changes_while_it_is_sent_is_booked_after_its_verdict(
         page_waits.wait(2)
         return post(self, sent)
 
-    monkeypatch.setattr(Ledger, "in_flight", asked)
+    monkeypatch.setattr(Push, "carries_any", asked)
     monkeypatch.setattr(Sender, "post", slow)
     assert world.sync().exit_code == Exit.OK
     assert page_waits.is_set()

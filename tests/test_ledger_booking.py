@@ -20,7 +20,6 @@ from tests.ledgers import (
     book,
     due,
     due_names,
-    half,
     payload,
     ref,
     reports,
@@ -408,24 +407,11 @@ class TestLookUps:
         assert self.ids(ledger, NOW + 400 * DAY) == []
 
 
-class TestInFlight:
-    def test_a_record_is_in_flight_from_the_intent_to_the_verdict(self, ledger):
-        book(ledger, look(1), look(2))
-        stream = ledger.stream_id("hubspot", "calls")
-        claim = ledger.intend(due(ledger, limit=1), now=NOW)
-        assert ledger.in_flight(stream, ["1"])
-        assert ledger.in_flight(stream, ["9", "2", "1"])
-        assert not ledger.in_flight(stream, ["2"])
-        assert not ledger.in_flight(stream, [])
-        ledger.record_verdicts(claim.post_id, [], now=NOW, max_age=DAY, random=half)
-        assert ledger.in_flight(stream, ["1"])
-        ledger.recover(now=NOW)
-        assert not ledger.in_flight(stream, ["1"])
-
-    def test_the_same_id_of_another_stream_is_another_record(self, ledger):
-        book(ledger, look(1))
-        ledger.intend(due(ledger), now=NOW)
-        assert not ledger.in_flight(ledger.stream_id("hubspot", "emails"), ["1"])
+def test_a_claim_names_each_record_by_its_stream(ledger):
+    book(ledger, look(1), look(2))
+    claim = ledger.intend(due(ledger), now=NOW)
+    stream = ledger.stream_id("hubspot", "calls")
+    assert {activity.record for activity in claim.activities} == {(stream, "1"), (stream, "2")}
 
 
 class TestSourcesAndStreams:

@@ -203,7 +203,6 @@ def test_nothing_that_a_page_or_a_post_asks_reads_a_table_from_end_to_end(ledger
     send(ledger, Verdict.FAILED)
     send(ledger, Verdict.CREATED)
     ledger.intend(due(ledger), now=NOW)
-    ledger.in_flight(stream, ["1"])
     ledger.recover(now=NOW)
     ledger._db.conn.set_trace_callback(None)
     plans = [

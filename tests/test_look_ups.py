@@ -187,12 +187,11 @@ def test_the_search_for_culprits_has_a_budget_and_ends_in_later_passes(
     bad = ids[::6]
     with poisoned(world.hubspot, *(f'"{each}"' for each in bad), path="calls/batch/read"):
         passes = 0
-        while {world.state(each) for each in bad} != {"incomplete crm_error"}:
+        while {world.state(each) for each in bad} != {"incomplete crm_error"} or world.delivered != {*ids} - {*bad}:
             passes += 1
             assert passes < 12
             assert world.sync().exit_code == Exit.OK
     assert passes > 1
-    assert world.delivered == {*ids} - {*bad}
 
 
 def test_a_bug_of_the_connector_for_one_record_is_reported_and_isolated(world: World) -> None:

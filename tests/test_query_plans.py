@@ -125,7 +125,6 @@ def test_no_statement_of_a_pass_after_a_crash_or_a_doubt_about_the_clock_scans(
         ledger.recover(now=world.now())
         ledger.trust_clock(world.now())
         ledger.book_missing(1, ["1"], now=world.now())
-        ledger.in_flight(1, ["1"])
     found = plans(world.ledger, statements - {COUNT})
     assert any("payloads) AND next_attempt_at >" in sql for sql in found), "the doubt was resolved"
     assert not (wrong := [(sql, steps) for sql, steps in found.items() if faults(steps)]), wrong[0]

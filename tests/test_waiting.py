@@ -7,7 +7,8 @@ from syncd.passes.waiting import MOST_SUSPECTS, Waiting
 
 
 def claimed(*numbers: int) -> tuple[Claimed, ...]:
-    return tuple(Claimed(number, False, False, f"id-{number}", "x" * 1000, False) for number in numbers)
+    body = "x" * 1000
+    return tuple(Claimed(number, False, False, f"id-{number}", body, False, (1, str(number))) for number in numbers)
 
 
 def numbers(group) -> list[int]:

@@ -24,7 +24,7 @@ from syncd.ledger.reader import (
 )
 from syncd.ledger.recount import Recount
 from syncd.ledger.reports import Reports
-from syncd.ledger.writing import AttemptResult, Booked, Claim, Claimed, Due, Ledger, Sendable
+from syncd.ledger.writing import AttemptResult, Booked, Claim, Claimed, Due, Ledger, RecordKey, Sendable
 
 __all__ = [
     "ACCOUNTS",
@@ -48,6 +48,7 @@ __all__ = [
     "Operator",
     "PersistentReader",
     "Range",
+    "RecordKey",
     "Recount",
     "Reports",
     "Sendable",

@@ -21,7 +21,8 @@ _DUE = """
     WHERE state = 'pending'
 """
 _CLAIMED = """
-    SELECT id, external_activity_id, body, unknown, last_post FROM activities JOIN payloads ON activity_id = id
+    SELECT id, stream_id, crm_id, external_activity_id, body, unknown, last_post
+    FROM activities JOIN payloads ON activity_id = id
     WHERE id IN (SELECT value FROM json_each(:ids))
 """
 _FRESH = " AND last_post = 0 ORDER BY occurred_at LIMIT :limit"
@@ -54,6 +55,9 @@ _QUEUES = (
 )
 
 
+RecordKey = tuple[int, str]  # (stream_id, the record's id in the CRM)
+
+
 class Due(NamedTuple):
     """One activity that may go out."""
 
@@ -71,6 +75,7 @@ class Claimed(NamedTuple):
     external_activity_id: str
     body: str  # one JSON object
     unknown: bool  # an *earlier* attempt may have stored it
+    record: RecordKey
 
 
 # A claimed one may be sent again in its pass, e.g. as the half of a batch.
@@ -256,8 +261,11 @@ class Outbox(Writer):
         return count
 
 
-def _claimed(due: Sendable, _: int, external_activity_id: str, body: str, unknown: int, __: int) -> Claimed:
-    return Claimed(due.id, due.isolated, due.crashes_server, external_activity_id, body, bool(unknown))
+def _claimed(
+    due: Sendable, _: int, stream_id: int, crm_id: str, external_activity_id: str, body: str, unknown: int, __: int
+) -> Claimed:
+    record = stream_id, crm_id
+    return Claimed(due.id, due.isolated, due.crashes_server, external_activity_id, body, bool(unknown), record)
 
 
-__all__ = ["AttemptResult", "Claim", "Claimed", "Due", "Outbox", "Sendable"]
+__all__ = ["AttemptResult", "Claim", "Claimed", "Due", "Outbox", "RecordKey", "Sendable"]

@@ -18,7 +18,7 @@ from syncd.connector import Ref
 from syncd.ledger import file, recount
 from syncd.ledger.contract import Handle
 from syncd.ledger.counts import KEEP_DAYS, kind_of
-from syncd.ledger.outbox import AttemptResult, Claim, Claimed, Due, Outbox, Sendable
+from syncd.ledger.outbox import AttemptResult, Claim, Claimed, Due, Outbox, RecordKey, Sendable
 from syncd.ledger.range_writing import RangeWriter
 from syncd.ledger.reader import DOUBT, RECOTAP, RECOUNT, LedgerReader
 from syncd.ledger.recount import Recount
@@ -220,16 +220,6 @@ class Ledger(RangeWriter, Outbox, RemovedSources):
                 after = transitions.after_unserved(held.row, fit(crm_ids[crm_id]), now, certain=certain)
                 self._write(held, after, now)
 
-    def in_flight(self, stream_id: int, crm_ids: Sequence[str]) -> bool:
-        """Tell whether a POST under way carries one of these records."""
-        sql = """
-            SELECT EXISTS (
-                SELECT 1 FROM activities WHERE last_post < 0 AND stream_id = :stream_id
-                  AND crm_id IN (SELECT value FROM json_each(:ids)))
-        """
-        values = {"stream_id": stream_id, "ids": json.dumps(list(crm_ids))}
-        return bool(self._db.execute(sql, values).fetchone()[0])
-
     def _existing(self, stream_id: int, crm_ids: Any) -> dict[str, Held]:
         sql = f"""
             SELECT crm_id, id, body, {", ".join(ROW_COLUMNS)} FROM activities
@@ -399,4 +389,4 @@ def _unwritten(reading: Reading) -> Reading:
     )
 
 
-__all__ = ["RECOTAP", "AttemptResult", "Booked", "Claim", "Claimed", "Due", "Ledger", "Sendable"]
+__all__ = ["RECOTAP", "AttemptResult", "Booked", "Claim", "Claimed", "Due", "Ledger", "RecordKey", "Sendable"]

@@ -11,7 +11,7 @@ This module knows neither HTTP nor SQL. All decisions about sending are here, in
 """
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import datetime, timedelta
@@ -19,7 +19,7 @@ from typing import Any
 
 from syncd import clock
 from syncd.errors import Exit
-from syncd.ledger import RECOTAP, SENDING, AttemptResult, Ledger, Sendable
+from syncd.ledger import RECOTAP, SENDING, AttemptResult, Ledger, RecordKey, Sendable
 from syncd.lifecycle.states import MEANINGS, Verdict
 from syncd.passes import judging
 from syncd.passes.batch_size import BatchSize
@@ -74,6 +74,7 @@ class Push:
         self._answers = False  # Recotap has answered something since the last outage
         self._suspect_probes = 0  # that failed in a row
         self._last_answer_at: datetime | None = None  # about an activity
+        self._carried: set[RecordKey] = set()  # the records of the POSTs under way
         self.in_flight = 0
         self.stop: SendingStopped | None = None
         self.totals = Totals()
@@ -110,6 +111,7 @@ class Push:
         if not claim.activities:
             self._end_trial(batch.trial)
             return None
+        self._carried.update(activity.record for activity in claim.activities)
         self.in_flight += 1
         self.totals.posts += 1
         self.totals.sent += len(claim.activities)
@@ -132,6 +134,10 @@ class Push:
     def wait_s(self) -> float:
         """Return for how many seconds nothing may be sent, or 0."""
         return self._breaker.wait_s()
+
+    def carries_any(self, stream_id: int, crm_ids: Iterable[str]) -> bool:
+        """Tell whether a POST under way carries one of a stream's records."""
+        return not self._carried.isdisjoint((stream_id, crm_id) for crm_id in crm_ids)
 
     @property
     def idle(self) -> bool:
@@ -208,6 +214,7 @@ class Push:
     def settle(self, returned: PostReturned) -> None:
         """Book the verdicts of one POST, and queue the rest."""
         job, answer = returned
+        self._carried.difference_update(activity.record for activity in job.activities)
         self.in_flight -= 1
         match answer.outcome:
             case "answered" | "refused" | "too_large" | "blocked":

@@ -274,8 +274,8 @@ class Pass:
         be applied. Rare, and bounded by the POST's deadline.
         """
         stream_id = self._ledger.stream_id(source, page.stream)
-        crm_ids = [reading.crm_id for reading in page.readings]
-        while self._push.in_flight and self._ledger.in_flight(stream_id, crm_ids):
+        crm_ids = [*(reading.crm_id for reading in page.readings), *page.missing, *page.unserved]
+        while self._push.carries_any(stream_id, crm_ids):
             self._settle_one(self._returned.get())
 
     def _certain(self, *, may_ask: bool = True) -> bool:
