@@ -37,6 +37,7 @@ MAY_IMPORT = {
     "types": f"{GROUND} privacy",
     "http": f"{GROUND} types",
     "connector": f"{GROUND} http types",
+    "isolation": CONTRACT,
     "lifecycle": GROUND,
     "recotap": f"{CONTRACT} __version__ lifecycle",
     "normalize": f"{CONTRACT} lifecycle recotap",
@@ -74,6 +75,7 @@ FOR_CONNECTORS = (
     "text",
     "types",
     "http",
+    "isolation",
     "privacy.register_secret",
 )
 

@@ -1,0 +1,203 @@
+"""Ask a CRM for less if it fails: fewer items until the culprit stands alone, and smaller pages.
+
+    items ─► served
+      └─ fail ─► one item alone ─► another one ─► both fail: an outage, no item is to blame
+                        └─ served ─► both halves, and so on ─► one item alone fails
+                                          one that was served is served again, and it fails again ─► `alone`
+
+No IO but `ask` and `witness`.
+"""
+
+import random
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Generic, TypeVar
+
+from syncd.connector import Store
+from syncd.errors import Unavailable
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+REQUESTS = 60  # further ones of one budget. About 20 isolate one of 100 items
+PROBES = 2  # further requests that fail before a failure counts as an outage
+
+
+class Budget:
+    """Bound the further requests of a pass. Thread-safe."""
+
+    def __init__(self, requests: int = REQUESTS) -> None:
+        self._left = requests
+        self._lock = threading.Lock()
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether no request is left."""
+        return self._left <= 0
+
+    def spend(self) -> None:
+        """Count a request."""
+        with self._lock:
+            self._left -= 1
+
+
+def in_halves(
+    items: Sequence[T],
+    ask: Callable[[Sequence[T]], list[R]],
+    *,
+    too_much: tuple[type[Unavailable], ...],
+    alone: Callable[[T, Unavailable], list[R]] | None = None,
+    certain: tuple[type[Unavailable], ...] = (),
+    witness: Callable[[], object] | None = None,
+    budget: Budget | None = None,
+) -> list[R]:
+    """Return the results of `ask` for all `items`, in their order.
+
+    If `ask` raises one of `too_much`, the items are halved until the culprits stand alone. `alone` returns the results
+    of a culprit, or raises. Without it, the culprit's error is raised. An item is a culprit only if another request is
+    served after its failure and it then fails again. If nothing is served, the first error is raised: it is an outage.
+    Of up to PROBES items all may be culprits, so there `witness` counts too, a request that a working CRM serves.
+
+    An error of `certain` proves that the CRM answers: its item is a culprit at once. An error with `pause_until` is
+    always raised. Once `budget` is used up, no part is divided any more: all items of a failed part are culprits.
+    """
+    try:
+        return ask(items)
+    except too_much as error:
+        if error.pause_until is not None or not items or (len(items) == 1 and alone is None):
+            raise
+        isolation = _Isolation(items, ask, too_much, alone, certain, witness, budget or Budget())
+        return isolation.results(error)
+
+
+class _Isolation(Generic[T, R]):
+    """Isolate the culprits of one failed request."""
+
+    def __init__(
+        self,
+        items: Sequence[T],
+        ask: Callable[[Sequence[T]], list[R]],
+        too_much: tuple[type[Unavailable], ...],
+        alone: Callable[[T, Unavailable], list[R]] | None,
+        certain: tuple[type[Unavailable], ...],
+        witness: Callable[[], object] | None,
+        budget: Budget,
+    ) -> None:
+        self._items = items
+        self._ask = ask
+        self._too_much = too_much
+        self._alone = alone
+        self._certain = certain
+        self._witness = witness
+        self._budget = budget
+        self._found: dict[int, list[R]] = {}  # by the position of a part's first item
+        self._served: list[int] = []  # positions of items that were served
+
+    def results(self, error: Unavailable) -> list[R]:
+        """Divide the items, whose request has failed with `error`."""
+        self._expect_service(error)
+        self._divide(range(len(self._items)), error)
+        return [result for start in sorted(self._found) for result in self._found[start]]
+
+    def _divide(self, part: range, error: Unavailable) -> None:
+        if len(part) == 1 or self._budget.is_used_up:
+            self._judge(part, error)
+            return
+        middle = len(part) // 2
+        asked = [(half, self._request(half)) for half in (part[:middle], part[middle:])]
+        failed = [(half, failure) for half, failure in asked if failure is not None]
+        if len(failed) > 1:  # an outage may have begun
+            self._expect_service(failed[-1][1])
+        for half, failure in failed:
+            self._divide(half, failure)
+
+    def _judge(self, part: range, error: Unavailable) -> None:
+        """Blame a part that was not divided, unless it is served when it is asked again."""
+        if self._alone is None:
+            raise error
+        if not isinstance(error, self._certain):
+            self._expect_service(error)
+            again = self._request(part)
+            if again is None:
+                return
+            error = again
+        for at in part:
+            self._found[at] = self._alone(self._items[at], error)
+
+    def _request(self, part: range) -> Unavailable | None:
+        """Ask for a part and keep its results. Return the error if it fails."""
+        try:
+            self._found[part.start] = self._asked(part)
+        except self._too_much as error:
+            if error.pause_until is not None:
+                raise
+            return error
+        return None
+
+    def _asked(self, part: range) -> list[R]:
+        self._budget.spend()
+        found = self._ask(self._items[part.start : part.stop])
+        self._served += part
+        return found
+
+    def _expect_service(self, error: Unavailable) -> None:
+        """Raise `error` unless the CRM serves an item, the witness, or has answered with a certain error."""
+        if not isinstance(error, self._certain) and not any(map(self._serves, self._proofs())):
+            raise error
+
+    def _proofs(self) -> Iterator[Callable[[], object]]:
+        """Yield requests of which one is served unless there is an outage. Items that were served are preferred."""
+        count = len(self._items)
+        others = self._served or (range(count) if count > 1 else ())
+        for at in random.sample(others, min(PROBES, len(others))):
+            yield partial(self._asked, range(at, at + 1))
+        if self._witness is not None and count <= PROBES:
+            yield self._witness
+
+    def _serves(self, proof: Callable[[], object]) -> bool:
+        try:
+            proof()
+        except self._too_much as error:
+            if error.pause_until is not None:
+                raise
+            return False
+        return True
+
+
+class AdaptiveSize:
+    """Hold the size of a page or batch that works, from pass to pass.
+
+    A size that is too much is halved. It doubles after each request of full size that works, so an outage, which looks
+    the same, does not keep it small. Within a pass it never reaches a size that failed in that pass.
+    """
+
+    def __init__(self, store: Store, key: str, most: int, least: int = 1) -> None:
+        """Begin with the size that an earlier pass kept under `key`, otherwise with `most`."""
+        self._store = store
+        self._key = key
+        self._most = most
+        self._least = least
+        kept = store.get(key)
+        is_size = isinstance(kept, int) and not isinstance(kept, bool)
+        self.size = min(max(kept, least), most) if is_size else most
+        self._failed: int | None = None  # the smallest size that was too much in this pass
+
+    def was_too_much(self, size: int) -> None:
+        """Halve `size`, and stay below it in this pass."""
+        self._failed = size if self._failed is None else min(size, self._failed)
+        self._keep(min(self.size, max(self._least, self._failed // 2)))
+
+    def was_enough(self, size: int) -> None:
+        """Double after a request of this `size` worked. A smaller one than the present size proves nothing."""
+        larger = min(2 * self.size, self._most)
+        if size >= self.size and (self._failed is None or larger < self._failed):
+            self._keep(larger)
+
+    def _keep(self, size: int) -> None:
+        if size != self.size:
+            self.size = size
+            self._store.put(self._key, None if size == self._most else size)
+
+
+__all__ = ["AdaptiveSize", "Budget", "in_halves"]

@@ -1,0 +1,224 @@
+"""Isolation: culprits stand alone, an outage blames nothing, and the size of a page that works is remembered."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from math import log2
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syncd.errors import Malformed, Unauthorized, Unavailable
+from syncd.isolation import PROBES, AdaptiveSize, Budget, in_halves
+
+NOW = datetime(2026, 11, 28, tzinfo=UTC)
+
+
+class Down(Unavailable):
+    """The CRM does not serve a request."""
+
+
+class Server:
+    """Serves numbers. A request that holds a bad one fails, and so does each one during an outage."""
+
+    def __init__(self, bad: Sequence[int] = (), *, down_after: int | None = None, error: type[Unavailable] = Down):
+        self.bad = set(bad)
+        self.down_after = down_after
+        self.error = error
+        self.asked: list[list[int]] = []
+
+    def ask(self, numbers: Sequence[int]) -> list[str]:
+        self.asked.append(list(numbers))
+        if self.down_after is not None and len(self.asked) > self.down_after:
+            raise self.error("down")
+        if self.bad.intersection(numbers):
+            raise self.error("cannot serve this")
+        return [f"row {number}" for number in numbers]
+
+    def witness(self) -> None:
+        self.ask([-1])
+
+
+def blamed(number: int, error: Unavailable) -> list[str]:
+    return [f"{number} {error.message}"]
+
+
+def read(server: Server, numbers: Sequence[int], **more: Any) -> list[str]:
+    return in_halves(numbers, server.ask, **{"too_much": (Down,), "alone": blamed, **more})
+
+
+@given(st.integers(0, 130).flatmap(lambda n: st.tuples(st.just(n), st.sets(st.integers(0, max(0, n - 1)), max_size=3))))
+def test_every_item_is_served_or_blamed_and_the_order_stays(drawn):
+    count, bad = drawn
+    bad = {each for each in bad if each < count}
+    server = Server(sorted(bad))
+    expected = [f"{n} cannot serve this" if n in bad else f"row {n}" for n in range(count)]
+    while count - len(bad) > 0 or not bad:
+        try:
+            found = read(server, range(count))
+        except Down:  # both probes met a culprit by chance
+            continue
+        assert found == expected
+        return
+
+
+@given(st.integers(2, 1000), st.data())
+def test_one_culprit_costs_few_requests(count, data):
+    server = Server([data.draw(st.integers(0, count - 1))])
+    read(server, range(count))
+    assert len(server.asked) <= 1 + PROBES + 2 * (log2(count) + 1) + 2
+
+
+@given(st.integers(1, 200), st.integers(0, 40), st.sets(st.integers(0, 199), max_size=2))
+def test_nothing_is_blamed_that_was_not_bad_whenever_an_outage_begins(count, served, bad):
+    server = Server(sorted(bad), down_after=served)
+    suspects: list[int] = []
+
+    def alone(number: int, error: Unavailable) -> list[str]:
+        suspects.append(number)
+        return []
+
+    try:
+        read(server, range(count), alone=alone, witness=server.witness)
+    except Down:
+        assert len(server.asked) - served <= 2 * PROBES + 3, "an outage costs few further requests"
+    assert set(suspects) <= bad
+
+
+def test_an_outage_costs_two_further_requests():
+    server = Server(down_after=0)
+    with pytest.raises(Down):
+        read(server, range(100))
+    assert [len(each) for each in server.asked] == [100, 1, 1]
+
+
+def test_if_no_item_is_served_it_is_an_outage_even_if_the_witness_is():
+    with pytest.raises(Down):
+        read(server := Server(range(50)), range(50), witness=server.witness)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_of_very_few_items_all_may_be_culprits_if_the_witness_is_served(count):
+    server = Server(range(count))
+    assert read(server, range(count), witness=server.witness) == [f"{n} cannot serve this" for n in range(count)]
+    with pytest.raises(Down):
+        read(Server(range(count)), range(count))
+
+
+def test_an_item_that_failed_by_chance_is_not_blamed():
+    server = Server([3])
+    heals = server.ask
+
+    def ask(numbers: Sequence[int]) -> list[str]:
+        if numbers == [3] and [3] in server.asked:
+            server.bad.clear()
+        return heals(numbers)
+
+    server.ask = ask
+    assert read(server, list(range(8))) == [f"row {n}" for n in range(8)]
+
+
+def test_without_alone_the_error_of_the_culprit_is_raised():
+    with pytest.raises(Down):
+        read(Server([2]), range(8), alone=None)
+
+
+def test_an_error_that_proves_service_blames_at_once():
+    server = Server([0], error=Down)
+    assert read(server, range(2), certain=(Down,)) == ["0 cannot serve this", "row 1"]
+    assert server.asked == [[0, 1], [0], [1]]
+
+
+def test_other_errors_and_pauses_are_raised_at_once():
+    for error in (Unauthorized("no"), Malformed("odd"), Down("wait", pause_until=NOW)):
+        asked = []
+
+        def ask(numbers: Sequence[int], error=error, asked=asked) -> list[str]:
+            asked.append(numbers)
+            raise error
+
+        with pytest.raises(type(error)):
+            in_halves(range(9), ask, too_much=(Down,), alone=blamed)
+        assert len(asked) == 1
+
+
+@given(st.integers(0, 12), st.sets(st.integers(0, 255), min_size=1, max_size=40))
+def test_a_budget_bounds_the_requests_and_what_is_left_is_blamed_in_a_block(most, bad):
+    server, budget = Server(sorted(bad)), Budget(most)
+    try:
+        found = read(server, range(256), budget=budget)
+    except Down:
+        return
+    assert set(found) >= {f"{n} cannot serve this" for n in bad}
+    assert len(found) == 256
+    assert len(server.asked) <= 1 + most + 3 * (PROBES + 1) * (most + 2)
+
+
+def test_a_budget_that_is_used_up_divides_nothing_more():
+    server, budget = Server([7]), Budget(0)
+    found = read(server, range(8), budget=budget)
+    assert found == [f"{n} cannot serve this" for n in range(8)]
+    assert sorted(map(len, server.asked))[-2:] == [8, 8], "it is asked once more, whole"
+
+
+class Kept:
+    """A connector's store."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+
+    def get(self, key: str, *, max_age: timedelta | None = None) -> Any:
+        return self.values.get(key)
+
+    def put(self, key: str, value: Any) -> None:
+        self.values[key] = value
+
+
+def run(store: Kept, works: int, requests: int = 20) -> list[int]:
+    """Make requests of a pass to a server for which only sizes up to `works` are not too much."""
+    size, tried = AdaptiveSize(store, "rows", 200), []
+    for _ in range(requests):
+        tried.append(size.size)
+        if size.size > works:
+            size.was_too_much(size.size)
+        else:
+            size.was_enough(size.size)
+    return tried
+
+
+def test_the_size_that_works_is_found_remembered_and_grows_again():
+    store = Kept()
+    assert run(store, 100, 4) == [200, 100, 100, 100]
+    assert store.values == {"rows": 100}
+    assert run(store, 100, 4) == [100, 200, 100, 100], "each pass tries one larger size"
+    assert run(store, 1000, 3) == [100, 200, 200]
+    assert store.values == {"rows": None}
+
+
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=6))
+def test_no_pass_tries_a_size_again_that_failed_in_it(limits):
+    store = Kept()
+    for works in limits:
+        tried = run(store, works)
+        failed = [size for size in tried if size > works]
+        assert len(failed) == len(set(failed))
+        assert all(later < each for at, each in enumerate(tried) if each > works for later in tried[at + 1 :])
+        assert tried[-1] <= works
+
+
+@pytest.mark.parametrize(("kept", "size"), [(None, 200), (True, 200), ("9", 200), (7, 10), (999, 200), (50, 50)])
+def test_an_odd_kept_size_is_ignored_or_limited(kept, size):
+    store = Kept()
+    store.put("rows", kept)
+    assert AdaptiveSize(store, "rows", 200, least=10).size == size
+
+
+def test_a_smaller_request_proves_nothing_and_the_least_stays():
+    size = AdaptiveSize(store := Kept(), "rows", 200, least=80)
+    size.was_too_much(200)
+    size.was_too_much(100)
+    assert size.size == 80
+    size = AdaptiveSize(store, "rows", 200, least=80)
+    size.was_enough(79)
+    assert size.size == 80
