@@ -62,6 +62,10 @@ class Page:
     `withheld` on a window's last page ends the pass of that stream with this error, after everything is booked. Each
     record without its content has `Draft.redacted`. syncd holds it without ageing it, and looks it up again once a
     window ends without `withheld`.
+
+    `unserved` has the records that the CRM did not serve although it served others after them, each with the error's
+    message. In a window their ids are in `refs` and not in `records`: syncd books them as `crm_error` and looks them up
+    later, and the watermark passes over them. In a look-up their ids are neither in `refs` nor in `missing`.
     """
 
     refs: Sequence[Ref]
@@ -69,6 +73,7 @@ class Page:
     complete_until: datetime | None = None  # low watermark, by the CRM's clock; None in fetch_ids
     missing: Sequence[str] = ()  # only from fetch_ids: ids that the CRM did not find
     withheld: SyncdError | None = None  # why the key may not see this stream's content; None: it may
+    unserved: Mapping[str, str] = field(default_factory=dict)  # by crm_id: why the CRM did not serve this record
 
 
 # Given the refs of a page, returns the crm_ids to read in full. The ledger has the others unchanged.

@@ -9,7 +9,7 @@ import orjson
 from syncd import clock, text
 from syncd.activity import Draft, Kind, Owner
 from syncd.connector import Connector, Record, Ref, Source
-from syncd.errors import SyncdError, Unreadable
+from syncd.errors import Unreadable
 from syncd.http.server_clock import ServerClock
 from syncd.lifecycle.reasons import Reason
 from syncd.lifecycle.states import State
@@ -61,12 +61,12 @@ class Normalizer:
         )
         return _reading(record, draft, name, assessed, settle, ahead)
 
-    def unserved(self, stream: str, ref: Ref, error: SyncdError) -> Reading:
+    def unserved(self, stream: str, ref: Ref, why: str) -> Reading:
         """Return the reading of a record that the CRM names but cannot serve. A look-up by id completes it."""
         kind, name = self._named(stream, ref.crm_id)
         return Reading(
             crm_id=ref.crm_id, modified_at=ref.modified_at, external_activity_id=name, kind=kind, occurred_at=None,
-            wanted=State.INCOMPLETE, reason=Reason.CRM_ERROR, detail=error.message,
+            wanted=State.INCOMPLETE, reason=Reason.CRM_ERROR, detail=why,
         )  # fmt: skip
 
     def _named(self, stream: str, crm_id: str) -> tuple[Kind, str]:

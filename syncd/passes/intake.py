@@ -8,7 +8,7 @@ from typing import Any
 
 from syncd import clock
 from syncd.connector import Connector, Needed, Page, Ref, Source
-from syncd.errors import Stopped, SyncdError
+from syncd.errors import Stopped
 from syncd.ledger import LedgerReader
 from syncd.normalize.normalizer import Normalizer
 from syncd.normalize.own_domains import Vouching
@@ -89,28 +89,29 @@ class Intake:
         self._vouching = vouching
         self._evidence = evidence
 
-    def page(
-        self, stream: str, page: Page, *, looked_up_at: datetime | None = None,
-        unserved_refs: tuple[Sequence[Ref], SyncdError] | None = None, **more: Any,
-    ) -> None:  # fmt: skip
+    def page(self, stream: str, page: Page, *, looked_up_at: datetime | None = None, **more: Any) -> None:
         """Normalize a page that is fit for the ledger, and send it. `more` goes into the event.
 
-        Of `unserved_refs` those get a row that the ledger lacks or has in an older version.
+        Of a window's unserved records those get a row that the ledger lacks or has in an older version.
         """
         owners = self.connector.owners()
         if page.refs or page.missing:
             self._vouching.require(owners)
         readings = self._normalizer.readings(stream, page.records, owners)
         self._evidence.weigh(stream, readings)
-        if unserved_refs is not None:
-            refs, error = unserved_refs
-            needed = self.needed(stream)(refs)
-            readings += [self._normalizer.unserved(stream, ref, error) for ref in refs if ref.crm_id in needed]
-        missing = list(page.missing)
+        missing, unserved = list(page.missing), page.unserved
         if looked_up_at is not None:  # a record that is no activity any more counts as not found
             missing += {record.ref.crm_id for record in page.records} - {reading.crm_id for reading in readings}
+        elif unserved:
+            refs = [ref for ref in page.refs if ref.crm_id in unserved]
+            needed, unserved = self.needed(stream)(refs), {}
+            readings += [
+                self._normalizer.unserved(stream, ref, page.unserved[ref.crm_id])
+                for ref in refs
+                if ref.crm_id in needed
+            ]
         self.channel.send_page(
-            PageRead(stream, page.refs, readings, missing, page.complete_until, looked_up_at, **more)
+            PageRead(stream, page.refs, readings, missing, page.complete_until, looked_up_at, unserved, **more)
         )
 
     def needed(self, stream: str) -> Needed:

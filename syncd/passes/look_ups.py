@@ -135,7 +135,7 @@ class LookUps:
 
     def _blame(self, stream: str, unserved: Mapping[str, str], asked_at: datetime) -> None:
         self._blamed += len(unserved)
-        self._intake.page(stream, Page((), ()), looked_up_at=asked_at, unserved=unserved)
+        self._intake.page(stream, Page((), (), unserved=unserved), looked_up_at=asked_at)
 
     def _require_service(self, stream: str, ids: Sequence[str], error: SyncdError) -> None:
         """Raise `error` unless the CRM serves another id alone: then `ids` are not to blame.
@@ -151,8 +151,10 @@ class LookUps:
 
     def _serves(self, stream: str, crm_id: str) -> bool:
         try:
-            for _ in self._intake.connector.fetch_ids(stream, [crm_id]):
+            for page in self._intake.connector.fetch_ids(stream, [crm_id]):
                 self._intake.channel.exit_if_stopping()
+                if page.unserved:
+                    return False
         except Unavailable as error:
             if error.pause_until is not None:
                 raise
@@ -177,7 +179,8 @@ class LookUps:
             for page in self._pages(stream, list(left)):
                 self._hidden[stream] = page.withheld
                 self._intake.page(stream, page, looked_up_at=asked_at)
-                for crm_id in (*(ref.crm_id for ref in page.refs), *page.missing):
+                self._blamed += len(page.unserved)  # the connector has isolated them, so they are not asked for again
+                for crm_id in (*(ref.crm_id for ref in page.refs), *page.missing, *page.unserved):
                     left.pop(crm_id, None)
         except Unavailable as error:
             if error.pause_until is not None:
@@ -197,7 +200,7 @@ class LookUps:
             yield Page((), (), missing=stand_ins)
         known = [crm_id for crm_id in ids if not is_stand_in(crm_id)]
         if known:
-            yield from map(incoming.page, self._intake.connector.fetch_ids(stream, known))
+            yield from (incoming.page(page, by_id=True) for page in self._intake.connector.fetch_ids(stream, known))
 
 
 def due_pages(glance: LedgerReader, intake: Intake, streams: Iterable[str]) -> list[tuple[str, list[str]]]:

@@ -73,7 +73,7 @@ class Ranges:
         return count
 
     def _send(self, this: Range, part: Part) -> None:
-        self._intake.page(this.stream, part.page, gaps=part.gaps, unserved_refs=part.unserved, range_id=this.id)
+        self._intake.page(this.stream, part.page, gaps=part.gaps, range_id=this.id)
 
 
 def gaps_of(held: Iterable[Range], stream: str) -> list[Span]:

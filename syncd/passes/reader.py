@@ -243,7 +243,7 @@ class Reader:
         held = intake.glance.ranges(self.source.name) if intake.glance else ()
         for part in self._parts(stream, windows.without(Span(since, until), gaps_of(held, stream))):
             until, withheld = part.page.complete_until or until, part.page.withheld
-            intake.page(stream, part.page, gaps=part.gaps, unserved_refs=part.unserved)
+            intake.page(stream, part.page, gaps=part.gaps)
         self._channel.send(WindowRead(stream, until, sweep))
         return until, withheld
 

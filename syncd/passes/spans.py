@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from syncd.connector import Page, Ref, Window
-from syncd.errors import OutsideWindow, SyncdError, Unavailable
+from syncd.errors import OutsideWindow, Unavailable
 from syncd.normalize import incoming
 from syncd.passes import windows
 from syncd.passes.events import Gap, reached
@@ -32,7 +32,6 @@ class Part:
 
     page: Page
     gaps: Sequence[Gap] = ()
-    unserved: tuple[Sequence[Ref], SyncdError] | None = None  # refs whose records could not be read, and why
 
 
 @dataclass(slots=True)
@@ -65,7 +64,7 @@ class SpanReader:
                 if halves is not None:
                     left += reversed(halves)
                 elif (part := self._refs_alone(stream, rest, failed)) is not None:
-                    yield Part(part, gaps, (part.refs, failed))
+                    yield Part(part, gaps)
                     gaps = []
                 else:
                     gaps.append(_gap(rest, failed))
@@ -101,10 +100,7 @@ class SpanReader:
         return True
 
     def _refs_alone(self, stream: str, span: Span, error: Unavailable) -> Page | None:
-        """Return a page of the refs of a span whose records could not be read, or None if they cannot be read either.
-
-        Only the refs that the ledger lacks remain, and those that it holds in an older version.
-        """
+        """Return a page of the refs of a span, all unserved. None if they cannot be read either."""
         refs: dict[str, Ref] = {}
         try:
             for page in self.intake.connector.fetch(stream, Window(span.since, span.until, _none)):
@@ -114,7 +110,8 @@ class SpanReader:
             if failed.pause_until is not None:
                 raise
             return None
-        return Page(sorted(refs.values(), key=lambda ref: ref.modified_at), ())
+        unserved = dict.fromkeys(refs, error.message)
+        return Page(sorted(refs.values(), key=lambda ref: ref.modified_at), (), unserved=unserved)
 
     def _fetch(self, stream: str, span: Span) -> Iterator[Page]:
         window = Window(span.since, span.until, self.intake.needed(stream))
