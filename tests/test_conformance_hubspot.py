@@ -1,5 +1,6 @@
 """The HubSpot connector passes the conformance suite over the sandbox's portal."""
 
+import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -10,12 +11,13 @@ import pytest
 
 import connectors.hubspot as hubspot
 from connectors.hubspot import HubSpot
-from connectors.hubspot.search import gather, walk
+from connectors.hubspot.search import TIME, gather, walk
 from syncd.activity import Company, Draft, Owner, Person
 from syncd.connector import Connector, Record, Ref
 from syncd.sandbox import Sandbox
 from syncd.sandbox.hubspot import search
-from syncd.testing import RETRY_AFTER_S, ConnectorConformance, FaultName, NetworkConformance
+from syncd.sandbox.standin.server import Request
+from syncd.testing import RETRY_AFTER_S, ConnectorConformance, FaultName, NetworkConformance, PartialFault
 
 ROWS, RECORDS, MOST = 10, 12, 40  # rows of a search, a page and a query; 200, 1,000 and 10,000 at HubSpot
 ECHO = "zinnia.zephyr@canary-bolts.com Zinnia Zephyr +49 30 5550147 pat-na1-canary-0815"
@@ -33,6 +35,12 @@ FAULTS: Mapping[FaultName, Mapping[str, Any]] = {
     "echo": {"fault": "answer", "status": 400, "headers": {"X-Echo": ECHO},
              "body": {"category": ECHO, "message": ECHO, "correlationId": ECHO, "errors": [{"message": ECHO}]}},
 }  # fmt: skip
+PARTIAL_FAULTS: Mapping[PartialFault, Mapping[str, Any]] = {
+    "server_error": {"fault": "server_error"},
+    "gateway_timeout": {"fault": "answer", "status": 504, "body": "<html>504 Gateway Time-out</html>"},
+    "hang": {"fault": "hang", "seconds": 5.0},
+    "cut": {"fault": "cut"},
+}
 FORBIDDEN = {"status": 403, "body": {"category": "MISSING_SCOPES", "message": ECHO}, "count": None}
 MODIFIED, HAPPENED = (datetime(2026, 3, 1, hour, 30, tzinfo=UTC) for hour in (12, 10))
 RELATED = {
@@ -66,6 +74,7 @@ class PortalUnderTest:
     granule = timedelta(milliseconds=1)
     cuts: Sequence[int] = (ROWS, RECORDS)
     query_rows = MOST
+    reads_people_by_id = True
     secrets: Collection[str] = ("pat-na1-canary-0815",)
     private: Collection[str] = PRIVATE
 
@@ -152,6 +161,35 @@ class PortalUnderTest:
 
     def forbid(self, stream: str) -> None:
         self.portal.faults.add("answer", match=f"/{stream}/search", **FORBIDDEN)
+
+    def fail_id(self, stream: str, crm_id: str, fault: PartialFault, *, person: bool = False) -> None:
+        if person:
+            values = {"email": f"own.{crm_id}@canary-bolts.com", "associatedcompanyid": self.company}
+            owner_of, crm_id = crm_id, self.portal.put("contacts", values)
+            self.portal.associate(stream, owner_of, "contacts", crm_id)
+        named = f'"{crm_id}"'.encode()
+        self._fail(fault, match="/batch/read", when=lambda request: named in request.body)
+
+    def fail_size(self, stream: str, rows: int, fault: PartialFault) -> None:
+        self._fail(fault, match=f"/{stream}/search", when=lambda request: _asked_for(request) > rows)
+
+    def fail_span(self, stream: str, since: datetime, until: datetime, fault: PartialFault) -> None:
+        def holds_one(request: Request) -> bool:
+            if _asked_for(request) < 2 or not request.path.endswith(f"/{stream}/search"):
+                return False  # a count shows no row
+            rows = self.portal.answer(request).body["results"]
+            return any(since <= datetime.fromisoformat(row["properties"][TIME]) <= until for row in rows)
+
+        self._fail(fault, when=holds_one)
+
+    def _fail(self, fault: PartialFault, **which: Any) -> None:
+        self.portal.faults.add(**PARTIAL_FAULTS[fault], count=None, **which)
+
+
+def _asked_for(request: Request) -> int:
+    """Return the number of rows that a search of a window asks for. 0 for a sample of the latest ones."""
+    body = json.loads(request.body)
+    return 0 if body["sorts"][0]["direction"] == "DESCENDING" else int(body["limit"])
 
 
 TITLES = {"calls": "hs_call_title", "emails": "hs_email_subject"}

@@ -14,15 +14,19 @@ This package does not import pytest. Each test is a method that takes the sandbo
 """
 
 from syncd.testing.core import ConnectorConformance
-from syncd.testing.crm import FAULTS, RETRY_AFTER_S, Crm, FaultName, NetworkCrm
+from syncd.testing.crm import FAULTS, PARTIAL_FAULTS, RETRY_AFTER_S, Crm, FaultName, NetworkCrm, PartialFault
+from syncd.testing.isolation import IsolationConformance
 from syncd.testing.network import NetworkConformance
 
 __all__ = [
     "FAULTS",
+    "PARTIAL_FAULTS",
     "RETRY_AFTER_S",
     "ConnectorConformance",
     "Crm",
     "FaultName",
+    "IsolationConformance",
     "NetworkConformance",
     "NetworkCrm",
+    "PartialFault",
 ]

@@ -22,6 +22,10 @@ FaultName = Literal[
 ]
 FAULTS: tuple[FaultName, ...] = get_args(FaultName)
 
+# server_error: 500 · gateway_timeout: 504 · hang: no byte arrives · cut: the connection ends in the middle of the body
+PartialFault = Literal["server_error", "gateway_timeout", "hang", "cut"]
+PARTIAL_FAULTS: tuple[PartialFault, ...] = get_args(PartialFault)
+
 
 class Crm(Protocol):
     """A CRM whose content the suite controls.
@@ -99,6 +103,7 @@ class NetworkCrm(Crm, Protocol):
     # clock from now on, the same in each response if `frozen`. None sends no Date. Without it, a test is skipped.
 
     query_rows: int  # the most rows of one query over all its pages; shrunk, e.g. to 40
+    reads_people_by_id: bool  # whether the connector names people in requests of their own, to complete records
 
     def fail(self, fault: FaultName, *, times: int | None = 1, skip: int = 0) -> None:
         """Apply the fault to the next `times` requests (None: until `heal`), after `skip` normal ones.
@@ -109,5 +114,24 @@ class NetworkCrm(Crm, Protocol):
     def forbid(self, stream: str) -> None:
         """Revoke the permission to read `stream`, and no other, as this CRM does it."""
 
+    def fail_id(self, stream: str, crm_id: str, fault: PartialFault, *, person: bool = False) -> None:
+        """Apply the fault, until `heal`, to each request that names this record by its id, alone or among others.
 
-__all__ = ["FAULTS", "RETRY_AFTER_S", "Crm", "FaultName", "NetworkCrm"]
+        With `person` it names the record's person instead, who from now on is no other record's. Both may be ordered
+        for several records.
+        """
+
+    def fail_size(self, stream: str, rows: int, fault: PartialFault) -> None:
+        """Apply the fault, until `heal`, to each request of a window of `stream` for more than `rows` rows.
+
+        If requests of this CRM name no number of rows, those fail whose response would hold more.
+        """
+
+    def fail_span(self, stream: str, since: datetime, until: datetime, fault: PartialFault) -> None:
+        """Apply the fault, until `heal`, to each request of a window whose response would hold a record of a span.
+
+        The span is of modification time, both ends inclusive. Requests by id are served.
+        """
+
+
+__all__ = ["FAULTS", "PARTIAL_FAULTS", "RETRY_AFTER_S", "Crm", "FaultName", "NetworkCrm", "PartialFault"]

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,6 +19,7 @@ from syncd.testing.crm import Crm
 OVERLAP = timedelta(minutes=15)  # longer than any record is late
 LATE_S = 60.0
 ENDLESS = 3_000  # calls of sleep in a pass; each request is preceded by one, and no window takes 1,000 requests
+LOOKED_UP = datetime.max.replace(tzinfo=UTC)  # in place of the unknown modification time of an unserved record
 TITLE = "Zebra canary"  # in every record's title, and allowed in no message
 
 
@@ -65,6 +66,7 @@ class Harness:
         self.on_sleep: Callable[[], None] = lambda: None
         self.truth: dict[str, Entry] = {}
         self.books: dict[str, Entry] = {}
+        self.unserved: dict[str, datetime] = {}  # by id: its modification time, or LOOKED_UP
         self.watermark: datetime | None = None
         self.start = crm.now().replace(microsecond=0) - timedelta(days=1)
         self._unsettled: set[str] = set()  # ids that were late, edited or deleted; `complete_until` does not cover them
@@ -201,6 +203,7 @@ class Harness:
         connector = connector or self.connect()
         records: list[Record] = []
         missing: list[str] = []
+        unserved: list[str] = []
         for page in connector.fetch_ids(self.stream, ids):
             assert page.complete_until is None, "a look-up has no window"
             assert [ref.crm_id for ref in page.refs] == [each.ref.crm_id for each in page.records], (
@@ -209,7 +212,11 @@ class Harness:
             assert len(page.records) <= 1_100, "a page is about 1,000 records at most"
             records += page.records
             missing += page.missing
+            unserved += page.unserved
         found = {record.ref.crm_id: record for record in records}
+        assert not set(unserved) & {*found, *missing}, "an unserved id is neither found nor missing"
+        assert len(set(unserved)) == len(unserved), "no unserved id comes twice"
+        self.unserved |= dict.fromkeys(unserved, LOOKED_UP)
         assert len(found) == len(records), "no record comes twice"
         assert len(set(missing)) == len(missing), "no missing id comes twice"
         assert not set(missing) & set(found), "no id is both found and missing"
@@ -259,6 +266,7 @@ class Harness:
         assert not again, f"{len(again)} records came twice in one window without an edit"
         for record in page.records:
             self.books[record.ref.crm_id] = Entry(record.ref.modified_at, self.title(record, connector))
+        self.unserved |= {crm_id: refs[crm_id].modified_at for crm_id in page.unserved}
         if refs:
             mark = min(max(ref.modified_at for ref in page.refs), page.complete_until)
             self.watermark = mark if self.watermark is None else max(self.watermark, mark)
@@ -276,9 +284,11 @@ class Harness:
         whole = {record.ref.crm_id for record in page.records}
         assert len(whole) == len(page.records), "a page has each record once"
         assert not [ref for ref in page.refs if ref not in asked.answers], "`needed` is called with every ref"
-        assert whole == {ref.crm_id for ref in page.refs if asked.answers[ref]}, (
-            "a page has exactly the records that `needed` returned"
+        assert not whole & page.unserved.keys(), "a record is whole or unserved"
+        assert whole | page.unserved.keys() == {ref.crm_id for ref in page.refs if asked.answers[ref]}, (
+            "a page has exactly the records that `needed` returned, and the unserved ones"
         )
+        assert all(isinstance(why, str) and why for why in page.unserved.values()), "an unserved record has a message"
         assert page.missing == () or not page.missing, "`missing` is for look-ups"
 
     def _check_watermark(self) -> None:
@@ -290,6 +300,7 @@ class Harness:
                 if self.start <= entry.modified_at < self.watermark
                 and crm_id not in self._unsettled
                 and self.books.get(crm_id) != entry
+                and self.unserved.get(crm_id) != entry.modified_at  # syncd has a row for it
             ]
             assert not passed, f"the watermark passed {len(passed)} records that were in no page"
 
@@ -299,16 +310,16 @@ class Harness:
             self.crm.advance(LATE_S + 10)
             self.read(overlap=OVERLAP)
 
-    def assert_complete(self, what: str = "in the end") -> None:
-        """Assert that the books have every record of the CRM in its present version."""
-        lost = [crm_id for crm_id in self.truth if crm_id not in self.books]
+    def assert_complete(self, what: str = "in the end", *, but: Collection[str] = ()) -> None:
+        """Assert that the books have every record of the CRM in its present version, `but` for some ids."""
+        lost = [crm_id for crm_id in self.truth if crm_id not in self.books and crm_id not in but]
         assert not lost, f"{what}: {len(lost)} of {len(self.truth)} records were never read"
-        stale = [crm_id for crm_id, entry in self.truth.items() if self.books[crm_id] != entry]
+        stale = [crm_id for crm_id, entry in self.truth.items() if crm_id not in but and self.books[crm_id] != entry]
         assert not stale, f"{what}: {len(stale)} of {len(self.truth)} records are stale"
 
     def clear_books(self) -> None:
         """Empty the books and the watermark."""
-        self.books, self.watermark = {}, None
+        self.books, self.unserved, self.watermark = {}, {}, None
 
     def __enter__(self) -> Self:
         return self

@@ -6,7 +6,7 @@ The conformance suite has the same names for the same faults (syncd.testing.FAUL
 import json
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from typing import Any
@@ -27,6 +27,7 @@ class Fault:
     match: str = ""  # a part of the path; empty: any
     match_query: str = ""  # a part of the query string, decoded; empty: any
     method: str = ""  # empty: any
+    when: Callable[[Any], bool] | None = None  # called with the request; None: any
     count: int | None = 1  # how many requests fail; None: without end
     skip: int = 0  # matching requests that succeed first
     every: int = 1  # of the others, each n-th
@@ -87,15 +88,21 @@ class Faults:
         while not released.wait(every_s):
             yield
 
-    def choose(self, method: str, path: str, query: str = "") -> Fault | None:
+    def choose(self, method: str, path: str, query: str = "", *, request: Any = None) -> Fault | None:
         """Return the rule that applies to this request, or None."""
         if not self._rules:
             return None
         with self._lock:
-            return next((rule for rule in list(self._rules) if self._hits(rule, method, path, query)), None)
+            rules = list(self._rules)
+        # `when` may ask the stand-in, whose own lock must not be waited for under this one
+        asked = [rule for rule in rules if rule.when is None or rule.when(request)]
+        with self._lock:
+            return next((rule for rule in asked if self._hits(rule, method, path, query)), None)
 
     def _hits(self, rule: Fault, method: str, path: str, query: str) -> bool:
         if rule.match not in path or rule.match_query not in query or rule.method not in ("", method):
+            return False
+        if not any(each is rule for each in self._rules):  # used up meanwhile
             return False
         rule.seen += 1
         turn = rule.seen - rule.skip

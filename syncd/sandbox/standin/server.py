@@ -123,7 +123,7 @@ class StandIn:
         if self.on_request is not None:
             self.on_request(index, kind)
         asked = unquote_plus(request.target.partition("?")[2])
-        fault = self.faults.choose(request.method, request.path, asked)
+        fault = self.faults.choose(request.method, request.path, asked, request=request)
         answer = self.answer(request) if fault is None or fault.works_first else Response(503)
         if fault is not None:
             answer = self._spoil(answer, fault)
