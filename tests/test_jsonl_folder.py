@@ -542,3 +542,44 @@ def test_a_whole_table_is_read(drop: Drop) -> None:
     assert config.done_path == drop.path / "done"  # type: ignore[attr-defined]
     assert config.columns.id == "number"  # type: ignore[attr-defined]
     assert config.overlap == timedelta(0)
+
+
+def test_a_pass_lists_the_done_folder_once_unless_its_names_change(drop: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may hold years, and both streams and each look-up need it."""
+    for number in range(3):
+        drop.file(f"{number}.jsonl", call(f"c{number}"))
+        drop.sync()
+    drop.sync()
+    assert len(drop.done) == 3
+    listed, entries = [], Place.entries
+
+    def counted(place: Place) -> Any:
+        if place.path == drop.config.done_path:
+            listed.append(place)
+        return entries(place)
+
+    monkeypatch.setattr(Place, "entries", counted)
+    drop.later(minutes=5)
+    connector = drop.connect()
+    for stream in ("calls", "emails"):
+        drop.read(stream, connector)
+    for crm_id in ("c0", "c1", "c2", "none"):
+        list(connector.fetch_ids("calls", [crm_id]))
+    assert len(listed) == 1
+    late = f"{drop.at:%Y%m%dT%H%M%S}000Z-{len(call('late')) + 1}-late.jsonl"
+    (drop.config.done_path / late).write_text(call("late") + "\n")
+    assert set(drop.read("calls", connector)) == {"c0", "c1", "c2", "late"}
+    assert len(listed) == 2
+
+
+def test_a_file_that_a_pass_moves_is_read_by_the_same_pass(drop: Drop) -> None:
+    """The kept list of done files follows the move, or a look-up would not find the file in either folder."""
+    store = PassStore({}, drop.now)
+    drop.file("a.jsonl", call("c1"), email("e1"))
+    whole_pass(drop, store)
+    drop.later(minutes=5)
+    connector = drop.connect(store)
+    drop.read("calls", connector)
+    assert (drop.waiting, len(drop.done)) == ([], 1)
+    (page,) = connector.fetch_ids("emails", ["e1", "e0"])
+    assert ([ref.crm_id for ref in page.refs], page.missing) == (["e1"], ["e0"])

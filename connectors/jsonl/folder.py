@@ -12,7 +12,7 @@ new stamp, in both folders.
 import errno
 import os
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,9 @@ class Folder:
         self._done_end = 0  # the same of the done folder, whoever gave it
         self._moved: dict[str, int] = {}  # read completely by an earlier pass: name, stamp
         self._loaded = False
+        self._archive: list[File] = []  # the done folder's files
+        self._archive_of: tuple[int, int, int] | None = None  # the version of the done folder that was listed
+        self._archive_problems: BoundedList[BadFile] = BoundedList()
 
     def identity(self) -> str | None:
         """Return the folder's own id. None before the first file was moved.
@@ -92,15 +95,15 @@ class Folder:
     def listing(self, *, read_only: bool = False) -> Listing:
         """Return the files to read, after stamping new ones and moving read ones. `read_only`: change nothing.
 
-        Unavailable if the folder cannot be read.
+        The done folder is listed again only if its names have changed. Unavailable if the folder cannot be read.
         """
         self.identity()
         self._load()
-        problems: BoundedList[BadFile] = BoundedList()
+        done, told = self._archived(read_only=read_only)
+        problems = BoundedList(told)
         left_alone: BoundedList[tuple[str, str]] = BoundedList()
         if self._trouble is not None:
             problems.add(self._trouble)
-        done = list(self._done_files(problems, read_only=read_only))
         known, new = self._dropped(problems, left_alone)
         stamped = self._stamp(new)
         whole = self._trouble is None
@@ -133,7 +136,14 @@ class Folder:
 
         False if it keeps its stamp, because it could not be renamed or this pass is read-only.
         """
-        return not self._context.read_only and self._restamped(file).stamp != file.stamp
+        if self._context.read_only:
+            return False
+        with self._own_change():
+            stamped = self._restamped(file)
+        if file.size > self._config.max_file_size:  # the other streams of this pass report it too
+            self._archive_problems.add(bad(file.name, too_large(self._config)))
+        self._archive = [stamped if each is file else each for each in self._archive]
+        return stamped.stamp != file.stamp
 
     def read_without_done(self, since: int) -> None:
         """Record that the done files from `since` (epoch ms) on were not read. A watermark may pass them."""
@@ -244,6 +254,30 @@ class Folder:
             if number % LOOK_EVERY == 0:
                 self._context.sleep(0)
             yield name
+
+    def _archived(self, *, read_only: bool) -> tuple[list[File], BoundedList[BadFile]]:
+        """Return the files of the done folder, and those that cannot be read."""
+        problems: BoundedList[BadFile] = BoundedList()
+        if self._done is None or read_only != self._context.read_only:
+            return list(self._done_files(problems, read_only=read_only)), problems
+        version = self._version()
+        if self._archive_of != version:
+            self._archive, self._archive_problems = list(self._done_files(problems, read_only=read_only)), problems
+            self._archive_of = version
+        return [*self._archive], self._archive_problems
+
+    def _version(self) -> tuple[int, int, int] | None:
+        """Return a value that changes if a name in the done folder does."""
+        status = self._done.status() if self._done else None
+        return (status.st_dev, status.st_ino, status.st_mtime_ns) if status else None
+
+    @contextmanager
+    def _own_change(self) -> Iterator[None]:
+        """Follow a change by syncd. If another program changed a name before it, the folder is listed again."""
+        is_current = self._archive_of == self._version()
+        yield
+        if is_current:
+            self._archive_of = self._version()
 
     def _done_files(self, problems: BoundedList[BadFile], *, read_only: bool) -> Iterator[File]:
         """Yield the files of the done folder. A file that has changed since is stamped again, like a new one.
@@ -362,7 +396,8 @@ class Folder:
         if self._moved.get(key) != file.stamp:
             return file
         try:
-            moved = self._move(file)
+            with self._own_change():
+                moved = self._move(file)
         except Changed:  # the next pass reads the other version
             return file
         except (OSError, FileProblem) as error:
@@ -370,6 +405,7 @@ class Folder:
             problems.add(BadFile(told, STAYS))
             return file
         self._waiting.pop(key, None)
+        self._archive.append(moved)
         return moved
 
     def _move(self, file: File) -> File:
