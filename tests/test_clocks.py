@@ -204,7 +204,7 @@ def test_13_what_is_not_found_by_a_wrong_clock_is_not_booked_as_deleted(world: W
     world.sync()
     set_local_clock(world, YEAR)
     world.sync()
-    assert world.state(call) == "incomplete no_contact"
+    assert world.state(call) == "incomplete not_found"
     set_local_clock(world, -YEAR)
     world.later(hours=2)
     world.sync()

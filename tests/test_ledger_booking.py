@@ -387,7 +387,7 @@ class TestLookUps:
         stream = ledger.stream_id("hubspot", "calls")
         ledger.book_missing(stream, ["1", "unheard-of"], now=NOW)
         ledger.book_missing(stream, ["1"], now=NOW + MINUTE)
-        assert (row(ledger)["state"], row(ledger)["reason"]) == ("incomplete", "no_contact")
+        assert (row(ledger)["state"], row(ledger)["reason"]) == ("incomplete", "not_found")
         ledger.book_missing(stream, ["1"], now=LATER)
         assert (row(ledger)["state"], row(ledger)["reason"]) == ("excluded", "deleted")
         assert row(ledger, 2)["state"] == "incomplete"

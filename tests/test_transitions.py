@@ -294,10 +294,28 @@ class TestARetryDuringALookUp:
         ) == replace(row, next_attempt_at=None)
 
 
+class TestLookedUpBeforeItIsSent:
+    """A pending row, read by id because its last reading is old."""
+
+    def looked_up(self, wanted, reason=None):
+        reading = look(1, wanted, reason, modified_at=NOW)
+        return after_reread(standing(P), reading, NOW, same_payload=False, by_id=True)
+
+    def test_a_record_without_its_content_says_nothing_new(self):
+        assert self.looked_up(I, "redacted") == standing(P)
+
+    def test_nor_does_one_that_the_crm_cannot_serve(self):
+        assert self.looked_up(I, "crm_error") == standing(P)
+
+    def test_it_follows_any_other_reading(self):
+        assert self.looked_up(I, "no_contact").reason == "no_contact"
+        assert self.looked_up(E, "too_old").state is E
+
+
 class TestNotFound:
     def test_the_first_miss_asks_for_another_look_an_hour_later(self):
         row = standing(I)
-        assert after_missing(row, NOW) == replace(row, missing_since=NOW, next_attempt_at=LATER)
+        assert after_missing(row, NOW) == replace(row, reason="not_found", missing_since=NOW, next_attempt_at=LATER)
 
     def test_a_second_miss_within_the_hour_proves_nothing(self):
         row = after_missing(standing(I), NOW)
@@ -325,6 +343,19 @@ class TestNotFound:
         """A look-up asked before, and answered after, the page that completed it: it must not fall out of the queue."""
         row = standing(P, verdict=Verdict.REFUSED, refusals=1)
         assert after_missing(row, NOW) == row
+
+    def test_what_was_to_be_sent_and_was_not_read_since_waits(self):
+        row = standing(P, verdict=Verdict.REFUSED, detail="no", refusals=1, refused_since=NOW - DAY)
+        after = after_missing(row, NOW, stale=True)
+        assert (after.state, after.reason, after.next_attempt_at) == (I, "not_found", LATER)
+        assert (after.waiting_since, after.missing_since, after.detail) == (NOW, NOW, None)
+        assert (after.refusals, after.refused_since) == (0, None), "another week begins if it comes back"
+        assert after_missing(after, LATER).state is E
+        assert again(after, P).state is P
+
+    def test_what_recotap_may_have_stays_due(self):
+        row = standing(P, unknown=True)
+        assert after_missing(row, NOW, stale=True) == row
 
     def test_what_was_delivered_meanwhile_stays_delivered(self):
         row = standing(D, verdict=Verdict.CREATED)
@@ -448,7 +479,12 @@ class TestNobodyConfirmsTheClock:
     def test_what_is_not_found_is_not_gone(self, missing_since):
         row = standing(I, missing_since=missing_since)
         after = after_missing(row, NOW + YEAR, certain=False)
-        assert after == replace(row, next_attempt_at=NOW + YEAR + HOUR)
+        assert after == replace(row, reason="not_found", next_attempt_at=NOW + YEAR + HOUR)
+
+    def test_what_was_to_be_sent_and_is_not_found_waits_without_an_age(self):
+        after = after_missing(standing(P), NOW, stale=True, certain=False)
+        assert (after.state, after.reason, after.next_attempt_at) == (I, "not_found", NOW + HOUR)
+        assert (after.waiting_since, after.missing_since) == (None, None)
 
     @pytest.mark.parametrize("verdict", FAULTS)
     @pytest.mark.parametrize("since", [None, NOW - 8 * DAY])

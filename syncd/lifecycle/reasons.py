@@ -37,6 +37,7 @@ class Reason(Described):
     DELETED = "deleted", _E, "two look-ups, an hour apart, did not find the record in the CRM"
 
     CRM_ERROR = "crm_error", _I, "the CRM cannot serve the record or its people", "open the record in the CRM"
+    NOT_FOUND = "not_found", _I, "one look-up did not find it in the CRM, or found no activity"
     REDACTED = "redacted", _I, "the key may not see its content", "grant the missing scope"
     UNFINISHED = "unfinished", _I, "the call still runs, or the email is not sent yet"
     IN_FUTURE = "in_future", _I, "it has not happened yet", "", timing.happens_at

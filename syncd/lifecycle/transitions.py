@@ -84,6 +84,8 @@ def after_reread(
         return row
     if reading.reason is Reason.CRM_ERROR and (row.state is not State.INCOMPLETE or row.reason == Reason.REDACTED):
         return row  # nothing is known but its id
+    if reading.reason is Reason.REDACTED and row.state is State.PENDING and by_id:
+        return row  # a look-up before it is sent: without content it says nothing new
     told = replace(row, owner_id=reading.owner_id or row.owner_id, domain=reading.domain or row.domain)
     if row.state is State.DELIVERED:
         changed = row.changed_after_delivery or reading.modified_at > row.modified_at
@@ -153,21 +155,35 @@ def _since(began_at: datetime | None, now: datetime) -> datetime:
     return now if began_at is None else min(began_at, now)
 
 
-def after_missing(row: Row, now: datetime, *, certain: bool = True) -> Row:
-    """Return `row` after a look-up by id that did not find the record."""
-    if row.state is State.PENDING:  # a page that was read meanwhile completed it: no more look-ups
-        return row
+def after_missing(row: Row, now: datetime, *, stale: bool = False, certain: bool = True) -> Row:
+    """Return `row` after a look-up by id that did not find the record.
+
+    A pending row moves only if it is `stale`. Otherwise a page that was read meanwhile has completed it.
+    """
+    if row.state is State.PENDING:
+        return _not_found(_unsent(row), now, certain) if stale and not row.unknown else row
     if row.state is not State.INCOMPLETE:  # asked for by `retry`, but gone: the state stays
         return replace(row, next_attempt_at=None)
-    if not certain:
-        return replace(row, next_attempt_at=timing.look_up_unconfirmed_at(due_at=None, now=now))
-    if row.missing_since is None or row.missing_since > now:
-        again = now + timing.MISSING_AGAIN_AFTER
-        return replace(row, missing_since=now, next_attempt_at=again)
+    if not certain or row.missing_since is None or row.missing_since > now:
+        return _not_found(row, now, certain)
     if now - row.missing_since < timing.MISSING_AGAIN_AFTER:
         return replace(row, next_attempt_at=row.missing_since + timing.MISSING_AGAIN_AFTER)
     gone = move(row.state, State.EXCLUDED, Cause.READ)
     return replace(row, state=gone, reason=Reason.DELETED, waiting_since=None, missing_since=None, next_attempt_at=None)
+
+
+def _unsent(row: Row) -> Row:
+    """Return a pending row as incomplete. Its verdicts about the item do not count any more."""
+    state = move(row.state, State.INCOMPLETE, Cause.READ)
+    return replace(row, state=state, missing_since=None, refused_since=None, refusals=0)
+
+
+def _not_found(row: Row, now: datetime, certain: bool) -> Row:
+    row = replace(row, reason=Reason.NOT_FOUND, detail=None)
+    if not certain:
+        return replace(row, next_attempt_at=timing.look_up_unconfirmed_at(due_at=None, now=now))
+    since = now if row.waiting_since is None else row.waiting_since
+    return replace(row, waiting_since=since, missing_since=now, next_attempt_at=now + timing.MISSING_AGAIN_AFTER)
 
 
 def after_unserved(row: Row, detail: str, now: datetime, *, certain: bool = True) -> Row:
