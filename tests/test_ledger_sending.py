@@ -331,9 +331,9 @@ class TestJudge:
     def test_deliveries_in_bulk_say_what_the_life_of_one_row_says(self, ledger, verdict):
         book(ledger, look(1))
         send(ledger, Verdict.FAILED, "a word")
-        (before,) = (found for _, _, found, _ in ledger._existing(1, ["1"]).values())
+        (before,) = (held.row for held in ledger._existing(1, ["1"]).values())
         send(ledger, verdict, now=LATER)
-        (after,) = (found for _, _, found, _ in ledger._existing(1, ["1"]).values())
+        (after,) = (held.row for held in ledger._existing(1, ["1"]).values())
         assert after == transitions.after_verdict(before, verdict, None, now=LATER, max_age=WEEK, random=half)
 
     def test_attempts_and_post_say_what_came_of_them_and_when(self, ledger):

@@ -1,12 +1,13 @@
 """Find due activities, commit the intent before a POST, and book the verdicts after it."""
 
 import json
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Collection, Sequence, Set
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from syncd import clock
 from syncd.ledger.reader import times
+from syncd.ledger.reads import fresh
 from syncd.ledger.rows import ROW_COLUMNS, UNWRITABLE, UNWRITTEN, Held, Writer, row_of
 from syncd.lifecycle import transitions
 from syncd.lifecycle.states import ANSWERS, MEANINGS, SILENCES, Cause, IllegalMove, State, Verdict, move
@@ -16,7 +17,8 @@ DELIVERIES = frozenset(verdict for verdict, meaning in MEANINGS.items() if meani
 KEEP_ATTEMPTS = 20  # of one activity, because an outage of weeks must not fill the file
 
 _DUE = """
-    SELECT id, isolated, verdict IS 'suspect'
+    SELECT id, isolated, verdict IS 'suspect',
+        iif(unknown = 0 AND coalesce(read_at, 0) NOT BETWEEN :fresh_since AND :fresh_until, stream_id, 0)
     FROM activities JOIN payloads ON activity_id = id
     WHERE state = 'pending'
 """
@@ -64,6 +66,7 @@ class Due(NamedTuple):
     id: int  # the ledger's
     isolated: bool  # travels only with its like
     crashes_server: bool  # its last attempt, alone, met a time-out or a 5xx while others got through
+    stale_in: int = 0  # the stream in which its record is to be looked up first; 0: it was read within an hour
 
 
 class Claimed(NamedTuple):
@@ -104,18 +107,28 @@ class Outbox(Writer):
         """Return the id of the next POST. Attempts from it on belong to this pass."""
         return self._number("SELECT coalesce(max(id), 0) + 1 FROM posts")
 
-    def due(self, limit: int, *, first_post: int, now: datetime) -> list[Due]:
+    def due(self, limit: int, *, first_post: int, now: datetime, skip: Collection[int] = ()) -> list[Due]:
         """Return up to `limit` activities to send next: all fresh, all retried, or all isolated. Reads no payload.
 
         Fresh ones come first, the oldest first, and then retries. Activities that a 400 named come last, and
-        only with their like. Those that this pass has tried are left out. An activity without a verdict about
-        itself is due, whatever the clock said when it was booked.
+        only with their like. Those that this pass has tried are left out, and those of `skip`. An activity without a
+        verdict about itself is due, whatever the clock said when it was booked.
+
+        An activity is stale if its record was not read within an hour, unless Recotap may have stored it.
         """
-        values = {"limit": limit, "first_post": first_post} | times(now)
+        values = {"limit": limit, "first_post": first_post} | times(now) | fresh(now)
         rows: list[Any] = []
         for queue in _QUEUES:
-            rows = rows or self._db.execute(_DUE + queue, values).fetchall()
-        return [Due(row_id, bool(isolated), bool(crashes_server)) for row_id, isolated, crashes_server in rows]
+            rows = rows or self._next_of(queue, values, skip)
+        return [Due(row_id, bool(isolated), bool(crashes), stale_in) for row_id, isolated, crashes, stale_in in rows]
+
+    def _next_of(self, queue: str, values: dict[str, Any], skip: Collection[int]) -> list[Any]:
+        rows: list[Any] = self._db.execute(_DUE + queue, values).fetchall()
+        left = [row for row in rows if row[0] not in skip]
+        if len(left) == len(rows) or len(rows) < values["limit"]:
+            return left
+        rows = self._db.execute(_DUE + queue, {**values, "limit": values["limit"] + len(skip)}).fetchall()
+        return [row for row in rows if row[0] not in skip][: values["limit"]]
 
     def intend(self, activities: Sequence[Sendable], *, now: datetime) -> Claim:
         """Book the intent to POST `activities`. The request may leave once the transaction is committed.

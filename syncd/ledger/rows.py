@@ -38,6 +38,7 @@ class Held(NamedTuple):
     stream_id: int
     row: Row
     body: str | None = None  # of a pending row, if it was asked for
+    read_at: int | None = None  # as `body`: when its record was last read, in epoch seconds
 
 
 class Writer(LedgerReader):

@@ -366,7 +366,11 @@ V5_COUNTS = (
     "ALTER TABLE activities ADD COLUMN owner_id TEXT",
     "ALTER TABLE activities ADD COLUMN domain TEXT",
 )
-V5 = V5_RANGES + V5_COUNTS
+V5_READS = (
+    # When the payload's record was last read: epoch seconds, the local clock. NULL: an older syncd read it.
+    "ALTER TABLE payloads ADD COLUMN read_at INTEGER",
+)
+V5 = V5_RANGES + V5_COUNTS + V5_READS
 
 
 def _first(db: Database) -> None:

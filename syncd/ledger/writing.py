@@ -21,6 +21,7 @@ from syncd.ledger.counts import KEEP_DAYS, kind_of
 from syncd.ledger.outbox import AttemptResult, Claim, Claimed, Due, Outbox, RecordKey, Sendable
 from syncd.ledger.range_writing import RangeWriter
 from syncd.ledger.reader import DOUBT, RECOTAP, RECOUNT, LedgerReader
+from syncd.ledger.reads import Reads, is_stale, read_at
 from syncd.ledger.recount import Recount
 from syncd.ledger.removed import RemovedSources
 from syncd.ledger.rows import ROW_COLUMNS, UNWRITABLE, UNWRITTEN, Held, columns_of, row_of
@@ -56,7 +57,7 @@ class Booked:
     changed_after_delivery: int = 0
 
 
-class Ledger(RangeWriter, Outbox, RemovedSources):
+class Ledger(RangeWriter, Outbox, Reads, RemovedSources):
     """Write the ledger, in the thread that opened it and while the ledger is held."""
 
     def __init__(self, db: Database, handle: Handle[LedgerReader]) -> None:
@@ -198,6 +199,10 @@ class Ledger(RangeWriter, Outbox, RemovedSources):
                 for crm_id, reading in latest.items()
                 if crm_id in rows
             )
+            pairs = ((held, latest[crm_id]) for crm_id, held in rows.items() if crm_id in latest)
+            by_id = looked_up_at is not None
+            same = [held.id for held, each in pairs if _is_confirmed(held, each, by_id=by_id)]
+            self._read_again(same, looked_up_at or now)
             late = self._note_changes(rows, [ref for ref in refs if ref.crm_id not in latest], now)
             sql = """
                 UPDATE streams SET seen = seen + :new, watermark = nullif(max(coalesce(watermark, ''), :watermark), '')
@@ -211,7 +216,8 @@ class Ledger(RangeWriter, Outbox, RemovedSources):
         """Book that look-ups by id found nothing."""
         with self.transaction():
             for held in self._existing(stream_id, crm_ids).values():
-                self._write(held, transitions.after_missing(held.row, now, certain=certain), now)
+                stale = is_stale(held.read_at, now)
+                self._write(held, transitions.after_missing(held.row, now, stale=stale, certain=certain), now)
 
     def book_unserved(self, stream_id: int, crm_ids: Mapping[str, str], *, now: datetime, certain: bool = True) -> None:
         """Book the ids that the CRM cannot serve, each with the text of its error."""
@@ -222,12 +228,15 @@ class Ledger(RangeWriter, Outbox, RemovedSources):
 
     def _existing(self, stream_id: int, crm_ids: Any) -> dict[str, Held]:
         sql = f"""
-            SELECT crm_id, id, body, {", ".join(ROW_COLUMNS)} FROM activities
+            SELECT crm_id, id, body, read_at, {", ".join(ROW_COLUMNS)} FROM activities
             LEFT JOIN payloads ON activity_id = id
             WHERE stream_id = :stream_id AND crm_id IN (SELECT value FROM json_each(:ids))
         """  # nosec B608 # names of columns
         found = self._db.execute(sql, {"stream_id": stream_id, "ids": json.dumps(list(crm_ids))})
-        return {crm_id: Held(row_id, stream_id, row_of(columns), body) for crm_id, row_id, body, *columns in found}
+        return {
+            crm_id: Held(row_id, stream_id, row_of(columns), body, read)
+            for crm_id, row_id, body, read, *columns in found
+        }
 
     def _insert(self, stream_id: int, readings: Sequence[Reading], now: datetime, certain: bool) -> None:
         """Insert a row for each reading. If one cannot be written, its row is dead with that reason."""
@@ -263,6 +272,7 @@ class Ledger(RangeWriter, Outbox, RemovedSources):
         self, stream_id: int, readings: Sequence[Reading], first: int, now: datetime, certain: bool
     ) -> None:
         at = clock.text(now)
+        read = read_at(now)
         rows, pending, payloads, kinds = [], [], [], []
         for row_id, reading in enumerate(readings, first):
             row = transitions.first_seen(reading, now, certain=certain)
@@ -270,13 +280,13 @@ class Ledger(RangeWriter, Outbox, RemovedSources):
             if row.state is State.PENDING:  # it has nothing else than these, and its times
                 times = (row.modified_at, row.occurred_at, row.next_attempt_at)
                 pending.append((*named, row.owner_id, row.domain, *map(clock.optional_text, times)))
-                payloads.append((row_id, reading.payload))
+                payloads.append((row_id, reading.payload, read))
             else:
                 rows.append(named + columns_of(row))
                 kinds.append((kind_of(stream_id, row), 1))
         self._db.conn.executemany(_INSERT, rows)
         self._db.conn.executemany(_INSERT_PENDING, pending)
-        self._db.conn.executemany("INSERT INTO payloads (activity_id, body) VALUES (?, ?)", payloads)
+        self._db.conn.executemany("INSERT INTO payloads (activity_id, body, read_at) VALUES (?, ?, ?)", payloads)
         self._changes.add([*kinds, ((stream_id, State.PENDING.value, "", "", 0), len(pending))])
 
     def _refresh_alone(
@@ -299,12 +309,9 @@ class Ledger(RangeWriter, Outbox, RemovedSources):
         if looked_up_at is not None:
             after = transitions.keep_requested(row, after, began_at=looked_up_at, now=now)
         self._write(held, after, now)
-        if after.state is State.PENDING and reading.wanted is State.PENDING and body != reading.payload:
-            sql = """
-                INSERT INTO payloads (activity_id, body) VALUES (:id, :body)
-                ON CONFLICT (activity_id) DO UPDATE SET body = excluded.body
-            """
-            self._db.execute(sql, {"id": held.id, "body": reading.payload})
+        is_news = _is_news(held, reading, by_id=looked_up_at is not None)
+        if after.state is State.PENDING and reading.wanted is State.PENDING and body != reading.payload and is_news:
+            self._keep_payload(held.id, reading.payload, looked_up_at or now)
         return after != row
 
     def _note_changes(self, rows: Mapping[str, Held], refs: Sequence[Ref], now: datetime) -> int:
@@ -372,6 +379,16 @@ class Ledger(RangeWriter, Outbox, RemovedSources):
             self._db.execute(f"PRAGMA busy_timeout = {READERS_MS}")
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             self._db.execute(f"PRAGMA busy_timeout = {file.BUSY_MS}")
+
+
+def _is_confirmed(held: Held, reading: Reading, *, by_id: bool) -> bool:
+    """Tell whether `reading` leaves a pending row's payload as it is."""
+    return held.body is not None and held.body == reading.payload and _is_news(held, reading, by_id=by_id)
+
+
+def _is_news(held: Held, reading: Reading, *, by_id: bool) -> bool:
+    """Tell whether `reading` is no older version, as a search may find it that lags behind a look-up."""
+    return by_id or reading.modified_at >= held.row.modified_at
 
 
 def _unwritten(reading: Reading) -> Reading:

@@ -12,6 +12,8 @@ GIVE_UP_AFTER = timedelta(days=30)  # of waiting for data that the CRM lacks
 UNCONFIRMED_AGAIN_AFTER = timedelta(hours=1)  # while no server confirms the clock. Once one does, all is due.
 MISSING_AGAIN_AFTER = timedelta(hours=1)  # a second look before a record counts as deleted
 
+READ_AGAIN_AFTER = timedelta(hours=1)  # since its record was last read: it is looked up before it is sent
+
 BACK_OFF_FIRST = timedelta(minutes=5)
 BACK_OFF_MOST = timedelta(hours=6)
 JITTER = 0.1  # share added at random, so that items refused together do not come back together
@@ -61,6 +63,15 @@ def look_up_unconfirmed_at(*, due_at: datetime | None, now: datetime) -> datetim
     """Return when to look an activity up next if no server confirms the clock."""
     again = now + UNCONFIRMED_AGAIN_AFTER
     return min(again, due_at) if due_at is not None and due_at > now else again
+
+
+def fresh_reads(now: datetime) -> tuple[int, int]:
+    """Return the first and the last time of reading (epoch seconds) after which a row is sent without a look-up.
+
+    A clock that was ahead booked any later time, so it does not count.
+    """
+    last = int(now.timestamp())
+    return last - int(READ_AGAIN_AFTER.total_seconds()) + 1, last
 
 
 def back_off(*, refusals: int, random: Callable[[], float]) -> timedelta:

@@ -1,0 +1,67 @@
+"""Keep when the record of a pending row was last read, and find the rows that were not read for long."""
+
+import json
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+from syncd.ledger.rows import Writer
+from syncd.lifecycle import timing
+
+_KEPT = """
+    INSERT INTO payloads (activity_id, body, read_at) VALUES (:id, :body, :at)
+    ON CONFLICT (activity_id) DO UPDATE SET body = excluded.body, read_at = excluded.read_at
+"""
+_TOUCHED = "UPDATE payloads SET read_at = :at WHERE activity_id IN (SELECT value FROM json_each(:ids))"
+_STALE = """
+    SELECT activity_id FROM payloads
+    WHERE activity_id IN (SELECT value FROM json_each(:ids))
+      AND coalesce(read_at, 0) NOT BETWEEN :fresh_since AND :fresh_until
+"""
+
+
+class Reads(Writer):
+    """Read and write the times at which records of pending rows were read."""
+
+    def stream_names(self) -> dict[int, tuple[str, str]]:
+        """Return the source and the name of each stream, by its row id."""
+        rows = self._db.execute("SELECT id, source, stream FROM streams")
+        return {stream_id: (source, stream) for stream_id, source, stream in rows}
+
+    def crm_ids(self, activity_ids: Sequence[int]) -> dict[int, str]:
+        """Return the CRM's id of each activity."""
+        sql = "SELECT id, crm_id FROM activities WHERE id IN (SELECT value FROM json_each(:ids))"
+        return dict(self._db.execute(sql, {"ids": json.dumps(list(activity_ids))}).fetchall())
+
+    def stale_of(self, activity_ids: Collection[int], now: datetime) -> set[int]:
+        """Return those of `activity_ids` that are pending and were not read within an hour."""
+        values = {"ids": json.dumps(list(activity_ids)), **fresh(now)}
+        return {row[0] for row in self._db.execute(_STALE, values)}
+
+    def _keep_payload(self, activity_id: int, body: str | None, at: datetime) -> None:
+        """Keep the payload of a row that is pending, of a record that was read `at`."""
+        self._db.execute(_KEPT, {"id": activity_id, "body": body, "at": read_at(at)})
+
+    def _read_again(self, activity_ids: Sequence[int], at: datetime) -> None:
+        """Book in one statement that records were read `at`, and that their payloads are as before."""
+        if activity_ids:
+            self._db.execute(_TOUCHED, {"at": read_at(at), "ids": json.dumps(list(activity_ids))})
+
+
+def read_at(at: datetime) -> int:
+    """Return a time of reading as the ledger holds it: epoch seconds."""
+    return int(at.timestamp())
+
+
+def is_stale(read: int | None, now: datetime) -> bool:
+    """Tell whether a record that was last read then (epoch seconds) was not read within an hour."""
+    first, last = timing.fresh_reads(now)
+    return read is None or not first <= read <= last
+
+
+def fresh(now: datetime) -> dict[str, int]:
+    """Return `:fresh_since` and `:fresh_until`, between which a record was read within an hour."""
+    first, last = timing.fresh_reads(now)
+    return {"fresh_since": first, "fresh_until": last}
+
+
+__all__ = ["Reads", "fresh", "is_stale", "read_at"]
