@@ -23,6 +23,7 @@ from syncd.passes.dry_run import DryRun
 from syncd.passes.engine import Pass
 from syncd.passes.report import PassResult
 from syncd.signals import StopRequest
+from tests.daemons import wait_until
 from tests.drops import Drop, call
 
 
@@ -131,12 +132,15 @@ def test_a_record_that_a_connector_never_finishes_stalls_its_source_alone(
 
 
 def test_what_an_abandoned_reader_sends_later_is_ignored(drops: list[Drop], monkeypatch: pytest.MonkeyPatch) -> None:
-    """It wakes while the next source is read."""
+    """It wakes while the other source is read."""
     monkeypatch.setattr(reader, "HANGS_S", 0.5)
+    drops[1].table["timeout"] = "20s"
+    lane = (LedgerHandle(drops[0].ledger), "hangs")
     identity = Jsonl.identity
 
     def waking(self: Jsonl) -> str | None:
         if self._context.source == "other":
+            wait_until(lambda: lane in reader._ABANDONED)
             Hanging.released.set()
             assert Hanging.ended.wait(10)
         return identity(self)

@@ -54,6 +54,10 @@ class Vouching:
         self._postponed.append((source, stream, error))
         return True
 
+    def holds(self, source: Source) -> bool:
+        """Tell whether a failure of `source` is postponed."""
+        return any(each is source for each, _, _ in self._postponed)
+
     def postponed(self) -> list[tuple[Source, str | None, Unvouched]]:
         """Return the postponed failures, once. Each is read again if an owner has vouched since, otherwise it fails."""
         found, self._postponed = self._postponed, []

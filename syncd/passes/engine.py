@@ -1,4 +1,4 @@
-"""One pass: read every source, send due activities meanwhile, and check the books.
+"""One pass: read the sources side by side, send due activities meanwhile, and check the books.
 
                       one thread a source             the thread of `run`                  POST threads
     fetch ─► normalize ──── PageRead ────►  book ─► intend ──── batch ────►  send
@@ -26,9 +26,11 @@ from syncd.normalize.rules import Rules
 from syncd.passes import pins
 from syncd.passes.booking import book_page, book_range_event
 from syncd.passes.clocks import PassClocks
+from syncd.passes.control import PassControl
 from syncd.passes.dispatch import Poster, PostReturned, Push, SendingStopped
 from syncd.passes.events import Event, PageRead, RangeEvent, SourceFinished, SourceOpened, StreamFailed, WindowRead
 from syncd.passes.reader import Reader, as_told
+from syncd.passes.readers import Readers
 from syncd.passes.report import NullObserver, Observer, PassReport, PassResult
 from syncd.passes.wake import WakeUp
 from syncd.signals import StopRequest
@@ -52,11 +54,11 @@ class Pass:
         max_age: timedelta,
         stop: StopRequest | None = None,
         observer: Observer | None = None,
+        control: PassControl | None = None,
         now: Callable[[], datetime] = clock.now,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ledger = ledger
-        self._waiting = list(sources)
         self._rules = rules
         self._stop = stop or StopRequest()
         self._observer = observer or NullObserver()
@@ -73,8 +75,13 @@ class Pass:
         # What an earlier configuration booked waits, too, until the owners of a source vouch for the example's domain.
         self._vouching = Vouching(rules, kept.get(VOUCHED, (None, None))[0])
         self._clocks = PassClocks(poster, kept.get(CLOCK, (None, None))[0])
-        self._reader: Reader | None = None
         self._report = PassReport()
+        control = control or PassControl()
+        control.on_call = self._wake
+        self._readers = Readers(
+            sources, ledger, self._report, self._vouching, control,
+            new=self._reader_of, fail=self._fail, now=now,
+        )  # fmt: skip
 
     def refuse_to_send(self, why: SendingStopped) -> None:
         """Send nothing in this pass. Call it before `run`."""
@@ -118,16 +125,16 @@ class Pass:
             self._take_turn()
             if not self._is_under_way():
                 return
-            if self._returned.empty() and not (self._reader and self._reader.has_event):
+            if self._returned.empty() and not self._readers.has_event:
                 self._wake.wait(min(self._push.wait_s() or WAKE_S, WAKE_S))
-            self._abandon_if_it_hangs()
+            self._readers.abandon_hanging()
 
     def _take_turn(self) -> None:
         """Book, settle and claim in one transaction, because each commit waits for the disk. Then send.
 
         An idle loop opens no transaction. Booking comes first, so that its rollback takes nothing else along.
         """
-        reader, event, booked = self._reader, self._next_event(), False
+        (reader, event), booked = self._next_event(), False
         has_news = event is not None or not self._returned.empty()
         try:
             with self._ledger.transaction() if has_news else nullcontext():
@@ -135,30 +142,32 @@ class Pass:
                     self._handle(reader, reader.source, event)
                 booked = True
                 self._settle()
-                may_send = self._vouching.is_given and not self._ending.is_set()
+                may_send = self._vouching.is_given and not self._ending.is_set() and not self._readers.is_over
                 jobs = self._push.claim() if may_send else []
             self._push.send(jobs)
             if reader and event:
-                reader.booked(event)
+                self._readers.booked(reader, event)
         except Exception as error:
             if booked or reader is None or event is None or isinstance(error, LedgerError):
                 raise
-            reader.cut_short()  # a bug, or ids that collide: the next turn settles and claims without this source
+            # A bug, or ids that collide. The next turn settles and claims, and the other sources go on.
             self._fail(reader.source, *pins.unbooked(self._ledger, reader.source.name, event, error))
+            self._readers.unbooked(reader, event)
 
     def _is_under_way(self) -> bool:
-        """Start the next source unless the pass is to end, and tell whether anything is under way."""
+        """Start the sources that wait unless the pass is to end, and tell whether anything is under way."""
         if self._ending.is_set():
-            return self._reader is not None or self._push.in_flight > 0
-        self._fetch_next()
-        return self._reader is not None or (self._vouching.is_given and not self._push.idle)
+            return not self._readers.is_empty or self._push.in_flight > 0
+        self._readers.start()
+        if self._readers.is_over:
+            return self._push.in_flight > 0
+        return not self._readers.is_empty or (self._vouching.is_given and not self._push.idle)
 
     def _close(self) -> None:
         self._stop.on_request = lambda: None  # drop the reference so that the pass can be freed
         self._ending.set()  # if the ledger failed, the reader must end too
         self._push.close()
-        if self._reader:
-            self._reader.join()
+        self._readers.close()
 
     # -- called in other threads, or in a signal handler ----------------------------------
 
@@ -172,39 +181,11 @@ class Pass:
 
     # -- fetch ----------------------------------------------------------------------------
 
-    def _fetch_next(self) -> None:
-        """Start the reader of the next source that can be read, unless one is running."""
-        while self._reader is None and (self._waiting or self._resume_postponed()):
-            source = self._waiting.pop(0)
-            if (pause := self._ledger.pause(source.name, self._now())) is not None:
-                self._report.paused(source.name, *pause)
-                continue
-            for stream in source.connector.streams:
-                self._ledger.stream_id(source.name, stream.name)
-            reader = Reader(
-                source, self._rules, ledger=self._ledger.handle, now=self._now, stopping=self._ending,
-                vouching=self._vouching, wake=self._wake,
-            )  # fmt: skip
-            if (pointless := reader.pointless()) is not None:
-                self._fail(source, None, pointless)
-                continue
-            self._reader = reader
-            reader.start()
-
-    def _resume_postponed(self) -> bool:
-        """Read again what lacked an owner that vouches, if another source has one. Otherwise it fails."""
-        for source, stream, error in self._vouching.postponed():
-            if self._vouching.is_given and not self._ending.is_set():
-                self._waiting.append(source)
-            else:
-                self._fail(source, stream, error)
-        return bool(self._waiting)
-
-    def _abandon_if_it_hangs(self) -> None:
-        """Go on without a reader that hangs: it stalls its own source alone, and no stop."""
-        if (reader := self._reader) and reader.hangs():
-            self._reader = None
-            self._fail(reader.source, None, reader.abandon())
+    def _reader_of(self, source: Source) -> Reader:
+        return Reader(
+            source, self._rules, ledger=self._ledger.handle, now=self._now, stopping=self._ending,
+            vouching=self._vouching, wake=self._wake,
+        )  # fmt: skip
 
     def _fail(self, source: Source, stream: str | None, error: BaseException) -> None:
         if isinstance(error, Stopped):
@@ -222,22 +203,24 @@ class Pass:
 
     # -- book -----------------------------------------------------------------------------
 
-    def _next_event(self) -> Event | None:
-        """Take one event of the reader, if there is one. An abandoned reader's events are never looked at.
+    def _next_event(self) -> tuple[Reader, Event] | tuple[None, None]:
+        """Take one event of a reader, if there is one.
 
         What takes time is done here, because an open transaction keeps operators waiting.
         """
-        event = self._reader.next_event() if self._reader else None
-        if self._reader and isinstance(event, PageRead) and event.changes_rows:
+        reader, event = self._readers.next_event()
+        if reader and isinstance(event, PageRead) and event.changes_rows:
             self._certain()
-            self._await_verdicts(self._reader.source.name, event)
-        if event:
+            self._await_verdicts(reader.source.name, event)
+        if reader and event:
             self._observer.on_progress()
-        return event
+            return reader, event
+        return None, None
 
     def _handle(self, reader: Reader, source: Source, event: Event) -> None:
         match event:
             case SourceOpened(identity):
+                pins.refuse_stranger(self._ledger, source, identity)  # another reader may have come first
                 self._clocks.meet(source.name, reader.clock)
                 self._ledger.introduce(source.name, identity=identity, external_id=source.config.external_id)
             case PageRead():
@@ -253,12 +236,16 @@ class Pass:
                 if not self._vouching.postpones(source, stream, error):
                     self._fail(source, stream, error)
             case SourceFinished():
-                self._reader = None
                 self._ledger.keep(source.name, reader.store.take_changes(), self._now())
-                self._report.source_read(source.name, self._ledger.ranges(source.name), self._now())
+                if reader.gave_way:
+                    self._report.gave_way(source.name)
+                else:
+                    self._report.source_read(source.name, self._ledger.ranges(source.name), self._now())
 
     def _book(self, reader: Reader, page: PageRead) -> None:
         source = reader.source.name
+        if self._readers.was_mixed(reader):  # each reader knows only what was booked before it looked
+            pins.Evidence.of(self._ledger, reader.source, reader.identity).weigh(page.stream, page.readings)
         stream_id = self._ledger.stream_id(source, page.stream)
         certain = not page.changes_rows or self._certain(may_ask=False)  # nothing else is booked by it
         now = self._now()
@@ -303,7 +290,7 @@ class Pass:
         totals = self._push.totals
         self._report.count_sent(totals)
         self._push.keep_result()
-        self._resume_postponed()
+        self._readers.resume_postponed()
         self._ledger.keep(RECOTAP, self._vouching.to_keep(), self._now())
         if self._ledger.clock_doubted():  # this pass may have resolved it
             self._certain(may_ask=False)

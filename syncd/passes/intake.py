@@ -20,6 +20,10 @@ PAGES_AHEAD = 2  # pages read and not booked yet: bounds memory
 LOOK_S = 0.2  # seconds between two looks whether the pass is to end
 
 
+class GaveWay(Stopped):
+    """The source has had its turn, and another one waits. Nothing failed."""
+
+
 class Channel:
     """Carry events to the ledger's thread. Notes when the reader's thread was heard last."""
 
@@ -29,6 +33,7 @@ class Channel:
         self._stopping = stopping
         self.room = threading.Semaphore(PAGES_AHEAD)
         self.heard_at = time.monotonic()
+        self.gives_way = False  # raise GaveWay after the next page
 
     def send(self, event: Event) -> None:
         """Send an event at once. A page must wait for room first."""
@@ -36,12 +41,14 @@ class Channel:
         self._put(event)
 
     def send_page(self, event: PageRead) -> None:
-        """Send a page once there is room for it. Stopped if the pass is to end."""
+        """Send a page once there is room for it. Stopped if the pass is to end. GaveWay after it, if asked to."""
         self.exit_if_stopping()
         while not self.room.acquire(timeout=LOOK_S):
             self.exit_if_stopping()
         self.exit_if_stopping()
         self.send(event)
+        if self.gives_way:
+            raise GaveWay("another source is due")
 
     def wait_until_booked(self) -> None:
         """Wait until everything sent so far is committed. Stopped if the pass is to end."""
@@ -129,4 +136,4 @@ class Intake:
         return needed
 
 
-__all__ = ["Channel", "Intake"]
+__all__ = ["Channel", "GaveWay", "Intake"]

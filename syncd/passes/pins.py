@@ -140,11 +140,13 @@ def held_elsewhere(fresh: Sequence[Reading], held: Iterable[tuple[str, str, str]
 
 
 def unbooked(glance: LedgerReader, source: str, event: Event, error: Exception) -> tuple[str | None, SyncdError]:
-    """Return the stream and the reason of an event that could not be booked: ids that collide, or a bug.
+    """Return the stream and the reason of an event that could not be booked: a stranger, ids that collide, or a bug.
 
     Call it after the rollback. A bug is logged here, because the error of the pass names its type alone.
     """
     stream = getattr(event, "stream", None)
+    if isinstance(error, ConfigError):
+        return stream, error
     if isinstance(event, PageRead):
         held = glance.owners_of(reading.external_activity_id for reading in event.readings)
         if (mistake := collision(source, event.stream, event.readings, held)) is not None:

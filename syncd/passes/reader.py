@@ -7,6 +7,7 @@ The thread reads the ledger through a connection of its own and writes nothing.
 
 import threading
 import time
+import traceback
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -25,7 +26,7 @@ from syncd.normalize.own_domains import Vouching
 from syncd.normalize.rules import Rules
 from syncd.passes import pins, windows
 from syncd.passes.events import Event, SourceFinished, SourceOpened, StartNoted, StreamFailed, WindowRead
-from syncd.passes.intake import Channel, Intake
+from syncd.passes.intake import Channel, GaveWay, Intake
 from syncd.passes.look_ups import LookUps
 from syncd.passes.ranges import Ranges, gaps_of
 from syncd.passes.spans import Part, SpanReader
@@ -78,6 +79,8 @@ class Reader:
         self._channel = Channel(self._put, lambda: stopping.is_set() or self._abandoned)
         self._abandoned = False
         self._cut = False
+        self._gave_way = False
+        self.identity: str | None = None  # as the CRM calls itself; known once SourceOpened is sent
         self._stream: str | None = None  # that is being read
         self._thread = threading.Thread(target=self._run, name=f"read {source.name}", daemon=True)
 
@@ -106,6 +109,10 @@ class Reader:
         self._abandoned = self._cut = True
         self.store = PassStore({}, self._now)
 
+    def give_way(self) -> None:
+        """End the thread after its next page, because another source waits. All that was sent is booked."""
+        self._channel.gives_way = True
+
     def booked(self, event: Event) -> None:
         """Hear that `event` is committed. A page makes room for another one."""
         self._channel.booked(event)
@@ -113,6 +120,16 @@ class Reader:
     def join(self, timeout: float | None = None) -> None:
         """Wait for the thread's end, at most `timeout` seconds."""
         self._thread.join(timeout)
+
+    @property
+    def gave_way(self) -> bool:
+        """Whether the thread ended because another source waits."""
+        return self._gave_way and not self._cut
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread is running."""
+        return self._thread.is_alive()
 
     def hangs(self) -> bool:
         """Tell whether the thread waits for something that may never come, e.g. a dead network drive.
@@ -144,6 +161,9 @@ class Reader:
                 connector = self.source.connector(self.source.config, context)
                 try:
                     self._read(glance, connector)
+                except GaveWay as error:
+                    traceback.clear_frames(error.__traceback__)  # ends the connector's generators in this thread
+                    self._gave_way = True
                 finally:
                     self._keep_clock()
                     connector.close()
@@ -164,6 +184,7 @@ class Reader:
         identity = incoming.identity(connector.identity())
         if glance:
             pins.refuse_stranger(glance, self.source, identity)
+        self.identity = identity
         self._channel.send(SourceOpened(identity))
         if not self._vouching.is_given:  # the owners may be a day old: they can vouch, but prove nothing if they do not
             self._vouching.hear(connector.owners())

@@ -62,6 +62,13 @@ class StreamTotals:
     changed: int = 0
     changed_after_delivery: int = 0
 
+    def add(self, more: "StreamTotals") -> None:
+        """Add the counts of another reading."""
+        self.read += more.read
+        self.new += more.new
+        self.changed += more.changed
+        self.changed_after_delivery += more.changed_after_delivery
+
 
 @dataclass(frozen=True, slots=True)
 class PassResult:
@@ -80,11 +87,28 @@ class PassReport:
     """Gather the totals, errors and exit codes of one pass, and log them as they come."""
 
     def __init__(self) -> None:
-        self._streams: dict[tuple[str, str], StreamTotals] = {}
+        self._streams: dict[tuple[str, str], StreamTotals] = {}  # of readings that have ended
+        self._reading: dict[tuple[str, str], StreamTotals] = {}  # of those under way
+        self._gave_way: set[str] = set()
         self._errors: list[SyncdError] = []
         self._failed: dict[str, SyncdError] = {}
         self._codes: set[int] = set()
         self._warnings: list[str] = []
+
+    def reading(self, source: str) -> None:
+        """Forget an earlier failure of `source`, because it is read again."""
+        self._failed.pop(source, None)
+
+    def error_of(self, name: str) -> SyncdError | None:
+        """Return the error that ended source `name`, if there is one."""
+        return self._failed.get(name)
+
+    def gave_way(self, source: str) -> None:
+        """Log that `source` gave way to another one, once a pass."""
+        if source not in self._gave_way:
+            self._gave_way.add(source)
+            hint = "nothing to do: it goes on where it stopped, as soon as there is room for it"
+            log.info("pull.gave_way", source=source, hint=hint)
 
     def page_booked(self, source: str, page: PageRead, booked: Booked) -> None:
         """Add the records of a page."""
@@ -92,7 +116,7 @@ class PassReport:
             "page.booked", source=source, stream=page.stream, read=len(page.refs), whole=len(page.readings),
             new=booked.new, changed=booked.changed, looked_up=page.looked_up_at is not None,
         )  # fmt: skip
-        totals = self._streams.setdefault((source, page.stream), StreamTotals())
+        totals = self._reading.setdefault((source, page.stream), StreamTotals())
         totals.read += len(page.refs)
         totals.new += booked.new
         totals.changed += booked.changed
@@ -100,13 +124,13 @@ class PassReport:
 
     def source_read(self, source: str, ranges: Sequence[Range], now: datetime) -> None:
         """Log the totals of each stream of `source` that had a page, and the gaps among its ranges."""
-        for (name, stream), totals in self._streams.items():
-            if name == source:
-                log.info(
-                    "pull.finished", source=name, stream=stream, read=totals.read, new=totals.new,
-                    changed=totals.changed, changed_after_delivery=totals.changed_after_delivery,
-                )  # fmt: skip
-
+        for stream in [stream for name, stream in self._reading if name == source]:
+            totals = self._reading.pop((source, stream))
+            log.info(
+                "pull.finished", source=source, stream=stream, read=totals.read, new=totals.new,
+                changed=totals.changed, changed_after_delivery=totals.changed_after_delivery,
+            )  # fmt: skip
+            self._streams.setdefault((source, stream), StreamTotals()).add(totals)
         self._add_gaps(source, [each for each in ranges if each.why == "gap"], now)
 
     def stopped(self, name: str, error: SyncdError) -> None:
@@ -205,6 +229,8 @@ class PassReport:
 
     def result(self, totals: Totals, *, signal: Exit | None) -> PassResult:
         """Return the result. `signal` is the exit code of a stop request, if there was one."""
+        for stream, read in self._reading.items():  # of sources that gave way, or hang
+            self._streams.setdefault(stream, StreamTotals()).add(read)
         code = worst(self._codes if signal is None else {*self._codes, signal})
         return PassResult(code, totals, self._streams, tuple(self._errors), self._failed, tuple(self._warnings))
 

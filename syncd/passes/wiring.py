@@ -13,6 +13,7 @@ from syncd.connector import Source
 from syncd.errors import ConfigError, Exit, Problem, SyncdError
 from syncd.ledger import ACCOUNTS, RECOTAP, Ledger, LedgerReader, chosen
 from syncd.passes import changes, destination
+from syncd.passes.control import PassControl
 from syncd.passes.destination import NotingSender, Review
 from syncd.passes.engine import Pass
 from syncd.passes.report import Observer, PassResult
@@ -64,12 +65,14 @@ def one_pass(
     sources: Sequence[Source],
     stop: StopRequest,
     observer: Observer | None = None,
+    control: PassControl | None = None,
     now: Callable[[], datetime] = clock.now,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> PassResult:
     """Make one pass over `sources`, which may be empty, while the ledger is `held`.
 
-    Opens the ledger and reads every key again, so a rotated key is used from this pass on.
+    Opens the ledger and reads every key again, so a rotated key is used from this pass on. `control` lets another
+    thread take part.
     """
     with chosen(config.ledger).open() as ledger, sender(config, now=now) as to:
         making = Pass(
@@ -81,6 +84,7 @@ def one_pass(
             max_age=config.recotap.max_age,
             stop=stop,
             observer=observer,
+            control=control,
             now=now,
             monotonic=monotonic,
         )

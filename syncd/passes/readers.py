@@ -1,0 +1,185 @@
+"""Read the sources of one pass side by side, and take their events in turn.
+
+    waiting ──► running, at most MOST ──► next_event: one of each source in turn
+       ▲                 │
+       └──── gives way ──┘ if its turn is over and another one waits
+
+Each source has a thread of its own, so one that is slow, or hangs, delays no other.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from syncd.connector import Source
+from syncd.ledger import Ledger
+from syncd.normalize.own_domains import Vouching
+from syncd.passes.control import PassControl
+from syncd.passes.events import Event, PageRead, SourceFinished
+from syncd.passes.reader import Reader
+from syncd.passes.report import PassReport
+from syncd.passes.turns import Turn
+
+MOST = 4  # sources that are read at the same time; each holds PAGES_AHEAD pages in memory
+LOOK_S = 0.1  # between two looks whether the last reader has ended
+
+
+class Readers:
+    """The sources of one pass. Use it in the ledger's thread."""
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        ledger: Ledger,
+        report: PassReport,
+        vouching: Vouching,
+        control: PassControl,
+        *,
+        new: Callable[[Source], Reader],
+        fail: Callable[[Source, str | None, BaseException], None],
+        now: Callable[[], datetime],
+    ) -> None:
+        """`new` makes a reader, and `fail` books why a source, or one stream of it, could not be read."""
+        self._waiting = deque(sources)
+        self._ledger = ledger
+        self._report = report
+        self._vouching = vouching
+        self._control = control
+        self._new = new
+        self._fail = fail
+        self._now = now
+        self._running: dict[Reader, Turn] = {}  # the one whose event was taken last is the last
+        self._mixed: set[Reader] = set()
+        self._early: set[str] | None = None  # sources that came before `end_soon` and are not read yet; None: no call
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no source is being read."""
+        return not self._running
+
+    @property
+    def is_over(self) -> bool:
+        """Whether `end_soon` was called, and nothing more will be read in this pass."""
+        return self._is_ending and not self._running
+
+    @property
+    def _is_ending(self) -> bool:
+        """Whether `end_soon` was called, and every source that came before was read or gave way."""
+        return self._early is not None and not self._early
+
+    @property
+    def has_event(self) -> bool:
+        """Whether `next_event` returns an event."""
+        return any(reader.has_event for reader in self._running)
+
+    def start(self) -> None:
+        """Start the sources for which there is room, and ask those to give way whose turn is over."""
+        self._listen()
+        if self._vouching.is_given or not (self._running or self._waiting):
+            self.resume_postponed()
+        while self._waiting and len(self._running) < MOST and not self._is_ending:
+            source = self._waiting.popleft()
+            if not self._begin(source):
+                self._leave(source)
+            elif len(self._running) > 1:
+                self._mixed.update(self._running)
+        self._ask_to_give_way(time.monotonic())
+
+    def resume_postponed(self) -> None:
+        """Read again what lacked an owner that vouches, if another source has one. Otherwise it fails."""
+        for source, stream, error in self._vouching.postponed():
+            if self._vouching.is_given:
+                self._waiting.append(source)
+            else:
+                self._fail(source, stream, error)
+                self._leave(source)
+
+    def next_event(self) -> tuple[Reader, Event] | tuple[None, None]:
+        """Return the next event and its reader, if there is one. Events of an abandoned reader are never returned."""
+        for reader in [*self._running]:
+            event = reader.next_event() if reader.has_event else None
+            if event is not None:
+                self._running[reader] = self._running.pop(reader)
+                return reader, event
+        return None, None
+
+    def booked(self, reader: Reader, event: Event) -> None:
+        """Hear that `event` is committed."""
+        reader.booked(event)
+        if isinstance(event, PageRead):
+            self._running[reader].booked(event, time.monotonic())
+        elif isinstance(event, SourceFinished):
+            self._end(reader)
+
+    def unbooked(self, reader: Reader, event: Event) -> None:
+        """Hear that `event` could not be booked. The reader ends, and the others go on."""
+        reader.cut_short()
+        if isinstance(event, SourceFinished):
+            self._end(reader)
+
+    def was_mixed(self, reader: Reader) -> bool:
+        """Tell whether another source was read at the same time. Then the reader may not know its rows."""
+        return reader in self._mixed
+
+    def abandon_hanging(self) -> None:
+        """Go on without the readers that hang. Each stalls its own source alone, and no stop."""
+        for reader in [reader for reader in self._running if reader.hangs()]:
+            self._fail(reader.source, None, reader.abandon())
+            self._end(reader)
+
+    def close(self) -> None:
+        """Wait for the threads' ends, except for one that hangs."""
+        for reader in self._running:
+            while reader.is_alive and not reader.hangs():
+                reader.join(LOOK_S)
+
+    def _begin(self, source: Source) -> bool:
+        """Start the reader of a source, unless it cannot be read now."""
+        if (pause := self._ledger.pause(source.name, self._now())) is not None:
+            self._report.paused(source.name, *pause)
+            return False
+        streams = [stream.name for stream in source.connector.streams]
+        for stream in streams:
+            self._ledger.stream_id(source.name, stream)
+        reader = self._new(source)
+        if (pointless := reader.pointless()) is not None:
+            self._fail(source, None, pointless)
+            return False
+        self._report.reading(source.name)
+        watermarks = {stream: self._ledger.stream(source.name, stream).watermark for stream in streams}
+        self._running[reader] = Turn(time.monotonic(), watermarks)
+        reader.start()
+        return True
+
+    def _listen(self) -> None:
+        """Obey the calls of another thread. A source that came after `end_soon` starts while earlier ones are read."""
+        for call in self._control.take():
+            if call is not None:
+                self._waiting.append(call)
+            elif self._early is None:
+                self._early = {source.name for source in (*self._waiting, *(each.source for each in self._running))}
+
+    def _ask_to_give_way(self, now: float) -> None:
+        count = len(self._waiting) if self._early is None else len(self._running)
+        over = [reader for reader, turn in self._running.items() if turn.is_over(now)]
+        for reader in sorted(over, key=lambda each: self._running[each].began_at)[:count]:
+            reader.give_way()
+
+    def _end(self, reader: Reader) -> None:
+        del self._running[reader]
+        self._mixed.discard(reader)
+        if reader.gave_way and self._early is None:
+            self._waiting.append(reader.source)
+        else:
+            self._leave(reader.source, gave_way=reader.gave_way)
+
+    def _leave(self, source: Source, *, gave_way: bool = False) -> None:
+        """Tell that a source is done, unless it gave way or waits for an owner who vouches."""
+        if self._early is not None:
+            self._early.discard(source.name)
+        if not gave_way and not self._vouching.holds(source):
+            self._control.ended(source.name, self._report.error_of(source.name))
+
+
+__all__ = ["Readers"]
