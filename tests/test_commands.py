@@ -21,6 +21,7 @@ import pytest
 
 from syncd.config import sources
 from syncd.ledger import LedgerHandle
+from syncd.sandbox import Fault
 from tests.conftest import Command
 from tests.forked import Started, interpreters
 from tests.world import START, World
@@ -502,7 +503,10 @@ def test_status_in_json_is_one_document_with_every_key_of_the_contract(live: Wor
         "pending": 0, "incomplete": 1, "delivered": 1, "skipped": 0, "excluded": 1, "dead": 0,
     }  # fmt: skip
     assert document["verdicts"] == {"created": 1, "duplicate": 0, "foreign_duplicate": 0}
-    assert document["reasons"] == {"incomplete": {"no_contact": 1}, "excluded": {"not_sent": 1}, "dead": {}}
+    assert document["reasons"] == {
+        "pending": {"failed": 0, "refused": 0, "too_large": 0, "suspect": 0},
+        "incomplete": {"no_contact": 1}, "excluded": {"not_sent": 1}, "dead": {},
+    }  # fmt: skip
     assert (document["seen"], document["balanced"]) == (3, True)
     assert [(each["source"], each["stream"]) for each in document["sources"]] == [
         ("hubspot", "calls"), ("hubspot", "emails"),
@@ -529,6 +533,23 @@ def test_status_for_people_shows_states_verdicts_reasons_and_watermarks(live: Wo
         "exit code 0",
     ):
         assert words in out
+
+
+def test_status_tells_why_pending_activities_wait(live: World, command: Command) -> None:
+    failed, refused = live.call(), live.call()
+    live.calls(2)
+    live.recotap.rule("fail", ids=[f"hubspot-call-{failed}"])
+    live.recotap.rule("refuse", ids=[f"hubspot-call-{refused}"])
+    live.sync()
+    live.recotap.faults.add(Fault(match="sales-activities", status=503, count=None))
+    live.call()
+    live.sync()
+    document = live.status()
+    assert document["activities"]["pending"] == 3, "one of them waits for Recotap alone"
+    assert document["reasons"]["pending"] == {"failed": 1, "refused": 1, "too_large": 0, "suspect": 0}
+    words = " ".join(command("status", "-c", live.write_config()).out.split())
+    assert "refused 1 Recotap's validation, or a firewall before it, refuses this one" in words
+    assert "too_large" not in words
 
 
 def test_explain_takes_either_id_and_its_json_has_every_key_of_the_contract(live: World, command: Command) -> None:

@@ -39,6 +39,9 @@ def status(ledger):
     return reports(ledger).status(version="1.2.3", now=NOW)
 
 
+PENDING = dict.fromkeys(("failed", "refused", "too_large", "suspect"), 0)
+
+
 class TestStatus:
     def test_of_an_empty_ledger_it_is_the_document_of_the_contract(self, ledger):
         assert status(ledger) == {
@@ -49,7 +52,7 @@ class TestStatus:
             },
             "verdicts": {"created": 0, "duplicate": 0, "foreign_duplicate": 0},
             "changed_after_delivery": 0, "seen": 0, "balanced": True,
-            "reasons": {"incomplete": {}, "excluded": {}, "dead": {}},
+            "reasons": {"pending": PENDING, "incomplete": {}, "excluded": {}, "dead": {}},
             "sources": [], "ranges": [], "oldest_pending_at": None, "next_attempt_at": None, "pauses": {},
             "recotap": dict.fromkeys(("host", "last_answer_at", "last_error", "paused_until")) | {"batch": 50},
             "clock_skew_s": None, "clock_confirmed": True, "last_pass": None,
@@ -80,7 +83,7 @@ class TestStatus:
         book(ledger, look(1, I, "no_contact"), look(2, I, "no_contact"), look(3, I, "settling"))
         book(ledger, look(4, E, "internal"), look(5, X, "unreadable"), look(6, X), look(7))
         assert status(ledger)["reasons"] == {
-            "incomplete": {"no_contact": 2, "settling": 1}, "excluded": {"internal": 1},
+            "pending": PENDING, "incomplete": {"no_contact": 2, "settling": 1}, "excluded": {"internal": 1},
             "dead": {"unreadable": 1, "unknown": 1},
         }  # fmt: skip
 

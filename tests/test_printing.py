@@ -62,14 +62,37 @@ def test_status_escapes_sources_streams_errors_reasons_and_pauses(attack: str) -
                      "last_error": attack}],
         "ranges": [{"source": attack, "stream": attack, "since": AT, "until": AT, "why": "gap", "read_to": None,
                     "last_error": attack, "next_attempt_at": None}],
+        "recotap": {"last_error": attack},
         "last_pass": {"started_at": AT, "finished_at": None, "exit_code": None},
     }  # fmt: skip
     where = console()
     render.status(document, where)
     assert is_harmless(text_of(where))
     assert shown(attack, text_of(where))
-    assert text_of(where).count("forged") in (0, 9), "in each of the nine places"
+    assert text_of(where).count("forged") in (0, 12), "in each of the twelve places"
     assert not re.search("(?m)^forged", text_of(where))
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_status_breaks_no_time_across_lines(width: int) -> None:
+    """Not beside long names, nor beside a long error."""
+    long = "HubSpot, calls search: the access token was refused (401); " * 3
+    stream = {"watermark": AT, "last_success_at": AT, "last_error": long}
+    names = [("hubspot", "calls"), ("salesforce-of-the-north", "email_tasks")]
+    document = {
+        "seen": 0, "activities": {}, "verdicts": {}, "balanced": True, "clock_confirmed": True, "next_attempt_at": AT,
+        "reasons": {}, "pauses": {"recotap": {"until": AT, "reason": long}},
+        "sources": [{"source": source, "stream": name, **stream} for source, name in names],
+        "ranges": [{"source": "hubspot", "stream": "calls", "since": AT, "until": AT, "why": "gap", "read_to": AT,
+                    "last_error": long, "next_attempt_at": AT}],
+        "recotap": {"last_error": long}, "last_pass": {"started_at": AT, "finished_at": AT, "exit_code": 0},
+    }  # fmt: skip
+    where = Console(file=io.StringIO(), width=width, force_terminal=False)
+    render.status(document, where)
+    said = text_of(where)
+    assert max(len(line) for line in said.splitlines()) <= width
+    assert said.count(AT[:19]) == 2 * len(names) + 8, "each time stands whole in its line"
+    assert len(re.findall(r"\d{4}-\d\d", said)) == said.count(AT[:19])
 
 
 def test_explain_escapes_ids_details_and_attempts(attack: str) -> None:

@@ -16,17 +16,24 @@ CLOCK = (
     "settled. `syncd check` compares all clocks"
 )
 
+SECONDS = "2026-10-05T09:00:00Z"  # the form of a time in a table
+
 
 def status(document: dict[str, Any], console: Console | None = None) -> None:
     """Print the document of `syncd status`."""
     console = console or Console()
     activities(document, console)
     console.print(_streams(document))
+    for each in document["sources"]:
+        if each["last_error"]:
+            console.print(styled(f"last error: {each['source']} {each['stream']}: {each['last_error']}"))
     for each in document["ranges"]:
         console.print(styled(_range(each)))
     last = document["last_pass"]
     if last:
         console.print(styled(f"last pass: began {last['started_at']}, {_ended(last)}"))
+    if document["recotap"]["last_error"]:
+        console.print(styled(f"last error: Recotap: {document['recotap']['last_error']}"))
     for name, pause in document["pauses"].items():
         console.print(styled(f"pause: {name} until {pause['until']}: {pause['reason']}"))
     if document["next_attempt_at"]:
@@ -63,18 +70,27 @@ def _parts(document: dict[str, Any], state: str) -> list[tuple[str, int, str]]:
     if state == "delivered":
         return [(name, count, Verdict.describe(name)) for name, count in document["verdicts"].items() if count]
     counts = document["reasons"].get(state, {})
+    if state == "pending":
+        return [(name, count, Verdict.describe(name)) for name, count in counts.items() if count]
     return [(name, count, Reason.describe(name)) for name, count in sorted(counts.items())]
 
 
 def _streams(document: dict[str, Any]) -> Table:
+    """Return the streams and their times. The times keep their width, however narrow the terminal is."""
     table = Table(box=box.SIMPLE, title="sources", title_justify="left")
-    for column in ("source", "stream", "read up to", "last success", "last error"):
+    for column in ("source", "stream"):
         table.add_column(column, overflow="fold")
+    for column in ("read up to", "last success"):
+        table.add_column(column, no_wrap=True, min_width=len(SECONDS))
     for each in document["sources"]:
-        error = each["last_error"] or ""
-        cells = (each["source"], each["stream"], each["watermark"] or "-", each["last_success_at"] or "-", error)
+        cells = (each["source"], each["stream"], _to_second(each["watermark"]), _to_second(each["last_success_at"]))
         table.add_row(*map(styled, cells))
     return table
+
+
+def _to_second(at: str | None) -> str:
+    """Return a time without its milliseconds, so that two of them fit into 80 columns."""
+    return f"{at[: len(SECONDS) - 1]}Z" if at else "-"
 
 
 WHY = {"start": "an earlier start", "gap": "a gap that the CRM did not serve", "backfill": "a backfill"}

@@ -10,9 +10,11 @@ from syncd import clock
 from syncd.errors import NoSuchActivity
 from syncd.ledger.reader import CLOCK, PAUSED, RECOTAP, SENDING, LedgerReader, times
 from syncd.ledger.schema import VERSION
+from syncd.lifecycle.states import MEANINGS
 
 SHORT_ID = 15  # characters
 FULL_BATCH = 50  # activities in one POST, unless a pass has kept a smaller size
+FAULTS = tuple(verdict.value for verdict, meaning in MEANINGS.items() if meaning.fault)
 VERDICTS = ("created", "duplicate", "foreign_duplicate")
 # The first time of each queue, by its index. The first row in the line stands for all that no POST has carried.
 _NEXT_ATTEMPT = """
@@ -135,11 +137,15 @@ class Reports(LedgerReader):
         return {verdict: found.get(verdict, 0) for verdict in VERDICTS}
 
     def _reasons(self) -> dict[str, dict[str, int]]:
+        """Return the reasons of each state. A pending row's is its last verdict, if that is about the item itself."""
+        pending = "SELECT verdict, sum(n) FROM counts WHERE state = 'pending' GROUP BY verdict"
+        verdicts = dict(self._db.execute(pending).fetchall())
         sql = """
             SELECT state, iif(reason = '', 'unknown', reason), sum(n) FROM counts
             WHERE state IN ('incomplete', 'excluded', 'dead') GROUP BY 1, 2 HAVING sum(n) <> 0
         """
-        reasons: dict[str, dict[str, int]] = {"incomplete": {}, "excluded": {}, "dead": {}}
+        reasons: dict[str, dict[str, int]] = {"pending": {name: verdicts.get(name, 0) for name in FAULTS}}
+        reasons |= {"incomplete": {}, "excluded": {}, "dead": {}}
         for state, reason, rows in self._db.execute(sql):
             reasons[state][reason] = rows
         return reasons
