@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from syncd.errors import SyncdError
+from syncd.errors import Exit, SyncdError
 from syncd.lifecycle.states import MEANINGS, State
 from syncd.passes.report import PassResult
 from syncd.text import fit
@@ -29,7 +29,7 @@ def idle(
     outcome: PassResult | None, failure: SyncdError | None, *, ended_at: datetime | None, counts: Mapping[str, int],
     next_at: datetime | None, now: datetime,
 ) -> str:  # fmt: skip
-    """Return the line between passes: the last result or error, the waiting activities, and the next time.
+    """Return the line between passes: the last result or error, another cause, the waiting activities, the next time.
 
     Times are local, with the date unless it is today.
     """
@@ -38,13 +38,21 @@ def idle(
         return f"no pass yet; {coming}"
     waiting = ", ".join(f"{counts[state]} {state}" for state in ("pending", "incomplete", "dead") if counts.get(state))
     ended = _time(ended_at, now)
+    also = ""
     if failure:
-        result = f"{ended} FAILED: {_short(failure.summary)}"
+        result, also = f"{ended} FAILED: {_short(failure.summary)}", _also(outcome, failure.exit_code)
     elif outcome and outcome.exit_code:
         result = f"{ended} ended with {int(outcome.exit_code)} ({outcome.exit_code.name.lower()})"
+        also = _also(outcome, outcome.exit_code)
     else:
         result = f"{ended} ok" + (f", {_figures(outcome)}" if outcome else "")
-    return "; ".join(filter(None, (result, waiting, coming)))
+    return "; ".join(filter(None, (result, also, waiting, coming)))
+
+
+def _also(outcome: PassResult | None, code: Exit) -> str:
+    """Return the first error of the last pass that `code` would hide, or ""."""
+    others = [error for error in outcome.errors if error.exit_code != code] if outcome else []
+    return f"also: {_short(others[0].summary)}" if others else ""
 
 
 def _figures(outcome: PassResult) -> str:

@@ -303,5 +303,7 @@ class Pass:
             self._report.unbalanced()
         result = self._report.result(totals, signal=self._stop.exit_code if self._stop.requested else None)
         self._ledger.end_pass(pass_id, exit_code=result.exit_code, now=self._now())
-        log.info("pass.finished", exit_code=int(result.exit_code), **self._ledger.counts())
+        hidden = self._report.hidden(result.exit_code)
+        also = {"hidden_codes": hidden} if hidden else {}
+        log.info("pass.finished", exit_code=int(result.exit_code), **also, **self._ledger.counts())
         return result

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import structlog
 
 from syncd import clock
-from syncd.errors import Exit, SyncdError, Unavailable, worst
+from syncd.errors import PRECEDENCE, Exit, SyncdError, Unavailable, worst
 from syncd.ledger import RECOTAP, Booked, Range, Recount
 from syncd.lifecycle.states import MEANINGS, State, Verdict
 from syncd.passes.events import PageRead, RangeEvent, RangeFailed, StartNoted
@@ -220,12 +220,19 @@ class PassReport:
             log.warning("books.recounted", rows=found.rows, corrected=found.corrected, unequal=unequal, hint=hint)
 
     def unbalanced(self) -> None:
-        """Add that the ledger's books do not balance."""
-        self._codes.add(Exit.UNBALANCED)
+        """Add that the ledger's books do not balance. The other errors of the pass stay."""
         hint = (
             "rows were removed by hand, or the file was changed: restore a backup; `syncd ledger recount` counts them"
         )
-        log.error("books.unbalanced", hint=hint)
+        error = SyncdError("the books do not balance", hint=hint)
+        error.exit_code = Exit.UNBALANCED
+        self._errors.append(error)
+        self._codes.add(error.exit_code)
+        log.error("books.unbalanced", error=error.summary, hint=hint)
+
+    def hidden(self, code: Exit) -> list[int]:
+        """Return the exit codes of this pass that `code` hides, the worst first."""
+        return [int(each) for each in PRECEDENCE if each in self._codes and each != code]
 
     def result(self, totals: Totals, *, signal: Exit | None) -> PassResult:
         """Return the result. `signal` is the exit code of a stop request, if there was one."""
