@@ -183,10 +183,14 @@ class AdaptiveSize:
         self.size = min(max(kept, least), most) if is_size else most
         self._failed: int | None = None  # the smallest size that was too much in this pass
 
+    def at_least(self, size: int) -> int:
+        """Return `size`, but no less than the least one."""
+        return max(self._least, size)
+
     def was_too_much(self, size: int) -> None:
         """Halve `size`, and stay below it in this pass."""
         self._failed = size if self._failed is None else min(size, self._failed)
-        self._keep(min(self.size, max(self._least, self._failed // 2)))
+        self._keep(min(self.size, self.at_least(self._failed // 2)))
 
     def was_enough(self, size: int) -> None:
         """Double after a request of this `size` worked. A smaller one than the present size proves nothing."""
@@ -200,4 +204,54 @@ class AdaptiveSize:
             self._store.put(self._key, None if size == self._most else size)
 
 
-__all__ = ["AdaptiveSize", "Budget", "in_halves"]
+class TriedSize:
+    """Choose the size of each try of a request: the adaptive size, half of it after a time-out, then a quarter.
+
+    Any other failure may be chance, so only the third try is smaller then, unless the size is larger than any that
+    worked in this pass. A size that has worked in this pass is too much only if two requests in a row fail with it. So
+    a long pass with a failure now and then does not end with tiny pages. One object serves one pass. Not thread-safe.
+    """
+
+    def __init__(self, size: AdaptiveSize) -> None:
+        self._size = size
+        self._failed: list[int] = []  # sizes of this request's failed tries
+        self._timed_out = False
+        self._worked = 0  # the largest full size that worked in this pass
+        self._struck = False  # the request before this one failed with a size that has worked
+        self._gave_up = False  # in this pass
+
+    @property
+    def now(self) -> int:
+        """The size of the next try."""
+        tries, is_trial = len(self._failed), self._size.size > self._worked > 0
+        divisor = 4 if tries > 1 else 2 if tries and (self._timed_out or is_trial) else 1
+        return self._size.at_least(self._size.size // divisor)
+
+    def failed(self, *, timed_out: bool) -> None:
+        """Note that a try failed, perhaps because it asked for too much."""
+        self._failed.append(self.now)
+        self._timed_out = self._timed_out or timed_out
+
+    def gave_up(self) -> None:
+        """Note that the request has no further try. It may be an outage, so this counts once a pass."""
+        if self._failed and not self._gave_up:
+            self._size.was_too_much(min(self._failed))
+            self._gave_up = True
+        self._failed, self._timed_out = [], False
+
+    def served(self, *, full: bool) -> None:
+        """Note that a try was served, and whether its answer was as large as it may be."""
+        now, smallest = self.now, min(self._failed, default=0)
+        self._failed, self._timed_out = [], False
+        if smallest > now:
+            if smallest > self._worked or self._struck:
+                self._size.was_too_much(smallest)
+                self._struck = False
+            else:
+                self._struck = True
+        elif full:
+            self._struck, self._worked = False, max(now, self._worked)
+            self._size.was_enough(now)
+
+
+__all__ = ["AdaptiveSize", "Budget", "TriedSize", "in_halves"]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd.errors import Malformed, Unauthorized, Unavailable
-from syncd.isolation import PROBES, AdaptiveSize, Budget, in_halves
+from syncd.isolation import PROBES, AdaptiveSize, Budget, TriedSize, in_halves
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
 
@@ -222,3 +222,89 @@ def test_a_smaller_request_proves_nothing_and_the_least_stays():
     size = AdaptiveSize(store, "rows", 200, least=80)
     size.was_enough(79)
     assert size.size == 80
+
+
+class Crm:
+    """Serves pages of rows. `fails` tells whether a request for so many rows fails, and `now` how."""
+
+    def __init__(self, store: Kept, fails: Any, *, timed_out: bool = False) -> None:
+        self.rows = TriedSize(AdaptiveSize(store, "rows", 200))
+        self.fails = fails
+        self.timed_out = timed_out
+        self.tried: list[int] = []
+
+    def page(self, *, full: bool = True) -> int | None:
+        """Return the rows of a page, or None after three tries."""
+        for _ in range(3):
+            self.tried.append(self.rows.now)
+            if not self.fails(self.rows.now):
+                served = self.rows.now
+                self.rows.served(full=full)
+                return served
+            self.rows.failed(timed_out=self.timed_out)
+        self.rows.gave_up()
+        return None
+
+
+def test_a_time_out_halves_at_once_and_another_failure_after_two():
+    crm = Crm(Kept(), lambda rows: rows > 100, timed_out=True)
+    assert [crm.page() for _ in range(3)] == [100, 100, 100]
+    assert crm.tried == [200, 100, 100, 100]
+    crm = Crm(Kept(), lambda rows: rows > 100)
+    assert [crm.page() for _ in range(3)] == [50, 100, 100]
+    assert crm.tried == [200, 200, 50, 100, 100]
+
+
+def test_one_failure_by_chance_makes_nothing_smaller():
+    chance = iter([True, *[False] * 9])
+    crm = Crm(store := Kept(), lambda rows: next(chance))
+    assert [crm.page() for _ in range(3)] == [200, 200, 200]
+    assert store.values == {}
+
+
+def test_failures_now_and_then_do_not_end_with_tiny_pages():
+    numbers = iter(range(10_000))
+    crm = Crm(Kept(), lambda rows: next(numbers) % 50 == 49, timed_out=True)
+    assert sum(filter(None, (crm.page() for _ in range(1000)))) > 195 * 1000
+
+
+def test_a_size_that_has_worked_is_too_much_once_two_requests_in_a_row_fail_with_it():
+    limits = iter([1000] * 5)
+    crm = Crm(Kept(), lambda rows: rows > next(limits, 100), timed_out=True)
+    assert [crm.page() for _ in range(8)] == [200] * 5 + [100] * 3
+    assert crm.tried[5:] == [200, 100, 200, 100, 100]
+
+
+def test_a_larger_size_is_tried_once_a_pass():
+    store = Kept()
+    store.put("rows", 100)
+    crm = Crm(store, lambda rows: rows > 100)
+    assert [crm.page() for _ in range(4)] == [100, 100, 100, 100]
+    assert crm.tried == [100, 200, 100, 100, 100]
+
+
+def test_a_page_that_is_not_full_proves_nothing():
+    store = Kept()
+    store.put("rows", 25)
+    crm = Crm(store, lambda rows: False)
+    assert [crm.page(full=False) for _ in range(3)] == [25] * 3
+    assert [crm.page() for _ in range(4)] == [25, 50, 100, 200]
+
+
+def test_an_outage_makes_the_next_pass_begin_smaller_once_and_it_grows_again():
+    crm = Crm(store := Kept(), lambda rows: True)
+    assert [crm.page() for _ in range(3)] == [None] * 3
+    assert store.values == {"rows": 25}
+    crm = Crm(store, lambda rows: False)
+    assert [crm.page() for _ in range(5)] == [25, 50, 100, 200, 200]
+    assert store.values == {"rows": None}
+
+
+@given(st.integers(1, 200), st.booleans())
+def test_whatever_size_works_is_found_in_a_few_passes(works, timed_out):
+    store = Kept()
+    for _ in range(5):
+        crm = Crm(store, lambda rows: rows > works, timed_out=timed_out)
+        served = [crm.page() for _ in range(20)]
+    assert None not in served[1:]
+    assert 2 * max(filter(None, served)) > works / 2
