@@ -24,6 +24,7 @@ from syncd.activity import Draft, Owner
 from syncd.connector import Context, Finding, Page, Record, Ref, SourceConfig, Stream, Window
 from syncd.errors import Malformed, SyncdError, Unavailable
 from syncd.fields import from_ms, to_ms
+from syncd.isolation import AdaptiveSize, Budget, TriedSize
 
 PROPERTIES = {"calls": mapping.CALLS, "emails": mapping.EMAILS}
 MEANING = {"calls": mapping.call, "emails": mapping.email}
@@ -37,10 +38,13 @@ class HubSpot:
 
     def __init__(self, config: HubSpotConfig, context: Context) -> None:
         self._config = config
+        self._store = context.store
         self._client = Client(config, context, zone=lambda: zone_of(context.store))
         self._portal = Portal(self._client, context.store, base_url=config.base_url)
         self._redaction = Redaction(self._client, context.store, time.monotonic)
-        self._related = self._new_related()
+        self._related = self._new_related(Budget())
+        self._look_ups = Budget()  # of requests that isolate
+        self._rows: dict[str, TriedSize] = {}  # of the search pages of each stream
         self._paged = False
 
     def identity(self) -> str | None:
@@ -103,13 +107,15 @@ class HubSpot:
         if not wanted:
             return
         self._portal.renew()
-        related = self._new_related()
+        related = self._new_related(self._look_ups)
         kept, answered, failure = self._read_ids(related, stream, wanted)
         rows = [(read_ref(row, otherwise=self._client.server_now()), row) for row in kept.values()]
-        records, withheld = self._records(related, stream, rows)
+        records, withheld, unserved = self._records(related, stream, rows)
         self._paged = True
-        missing = [crm_id for crm_id in answered if crm_id not in kept]
-        yield Page([ref for ref, _ in rows], records, missing=missing, withheld=withheld)
+        unserved |= related.unserved(stream, answered)
+        refs = [ref for ref, _ in rows if ref.crm_id not in unserved]
+        missing = [crm_id for crm_id in answered if crm_id not in kept and crm_id not in unserved]
+        yield Page(refs, records, missing=missing, withheld=withheld, unserved=unserved)
         if failure is not None:
             raise failure
 
@@ -158,11 +164,13 @@ class HubSpot:
         """Close the connection."""
         self._client.close()
 
-    def _new_related(self) -> Related:
-        return Related(self._client, self._portal, department=self._config.department_property)
+    def _new_related(self, budget: Budget) -> Related:
+        return Related(self._client, self._portal, department=self._config.department_property, budget=budget)
 
     def _search(self, stream: str, filters: Sequence[dict[str, str]], sort: str, limit: int) -> SearchPage:
-        answer = self._client.search(stream, search_body(filters, sort, limit, PROPERTIES[stream]))
+        if stream not in self._rows:
+            self._rows[stream] = TriedSize(AdaptiveSize(self._store, f"search_rows.{stream}", limit))
+        answer = self._client.search(stream, search_body(filters, sort, limit, PROPERTIES[stream]), self._rows[stream])
         return search_page(answer, otherwise=from_ms(int(filters[0]["value"])))
 
     def _until(self, window: Window) -> int | None:
@@ -172,19 +180,26 @@ class HubSpot:
 
     def _page(self, stream: str, refs: Sequence[Ref], rows: Sequence[Any], window: Window) -> Page:
         until = self._until(window)
-        records, withheld = self._records(self._related, stream, rows)
-        return Page(refs, records, None if until is None else from_ms(until), withheld=withheld)
+        records, withheld, unserved = self._records(self._related, stream, rows)
+        end = None if until is None else from_ms(until)
+        return Page(refs, records, end, withheld=withheld, unserved=unserved)
 
     def _records(
         self, related: Related, stream: str, rows: Sequence[tuple[Ref, Row]]
-    ) -> tuple[Sequence[Record], SyncdError | None]:
-        """Return the records of `rows`. A redacted one gets no contacts or companies until it is readable."""
+    ) -> tuple[Sequence[Record], SyncdError | None, dict[str, str]]:
+        """Return the records of `rows`, why content is hidden, and by id why others have no record.
+
+        A redacted one gets no contacts or companies until it is readable.
+        """
         hidden, withheld = self._redaction.of(rows) if stream == "emails" else ((), None)
         if not rows:
-            return (), withheld
+            return (), withheld, {}
         whole = [(ref, row) for ref, row in rows if ref.crm_id not in hidden]
-        records = {record.ref.crm_id: record for record in (related.hydrate(stream, whole) if whole else ())}
-        return [records.get(ref.crm_id) or Record(ref, row, {"redacted": True}) for ref, row in rows], withheld
+        hydrated, unserved = related.hydrate(stream, whole) if whole else ([], {})
+        records = {record.ref.crm_id: record for record in hydrated}
+        read = [(ref, row) for ref, row in rows if ref.crm_id not in unserved]
+        found = [records.get(ref.crm_id) or Record(ref, row, {"redacted": True}) for ref, row in read]
+        return found, withheld, unserved
 
 
 __all__ = ["HubSpot", "HubSpotConfig"]

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from connectors.hubspot.config import HubSpotConfig
 from connectors.hubspot.ids import is_id
 from connectors.hubspot.rate_limit import EvenSpacing, RollingWindow
-from connectors.hubspot.retry import Attempt, Request, interpret
+from connectors.hubspot.retry import TOO_MUCH, Attempt, Request, interpret, timed_out
 from connectors.hubspot.search import TIME, search_body
 from syncd.connector import Context
-from syncd.errors import Stopped, Unauthorized, Unavailable
+from syncd.errors import Stopped, SyncdError, Unauthorized, Unavailable
 from syncd.http.response import Failure, Response, TransportError
 from syncd.http.retry import RetryBudget
+from syncd.isolation import TriedSize
 
 if TYPE_CHECKING:
     from connectors.hubspot.wire import Wire
@@ -123,25 +124,48 @@ class Client:
         """Return the start of the pass by HubSpot's clock. None before the first answer."""
         return self._clock.started_at
 
-    def search(self, object_type: str, body: dict[str, Any]) -> Any:
-        """Return {total, results, paging} with at most 200 rows (HubSpot search, 2026-03)."""
+    def search(self, object_type: str, body: dict[str, Any], rows: TriedSize | None = None) -> Any:
+        """Return {total, results, paging} with at most 200 rows (HubSpot search, 2026-03).
+
+        `rows` chooses the limit of each try instead of the body.
+        """
         request = Request(f"{object_type} search", scope=SCOPES[object_type], search=True, exempt=True)
-        return self._ask(request, lambda wire: wire.search(object_type, body))
+        if rows is None:
+            return self._ask(request, lambda wire: wire.search(object_type, body))
+        answer = self._ask(request, lambda wire: wire.search(object_type, {**body, "limit": rows.now}), rows)
+        rows.served(full=len(answer["results"]) >= rows.now)
+        return answer
 
     def latest_emails(self) -> Any:
         """Return the emails modified last, with subject and headers, as a sample."""
         names = ("hs_email_subject", "hs_email_headers")
         return self.search("emails", search_body([], TIME, SAMPLE, names, direction="DESCENDING"))["results"]
 
-    def batch_read(self, object_type: str, ids: Sequence[str], properties: Sequence[str]) -> Any:
-        """Return the rows of at most 100 ids, without those that HubSpot does not find (207)."""
+    def batch_read(
+        self, object_type: str, ids: Sequence[str], properties: Sequence[str], *, isolates: bool = False
+    ) -> Any:
+        """Return the rows of at most 100 ids, without those that HubSpot does not find (207).
+
+        `isolates`: these are some of a failed request's ids.
+        """
         body = {"properties": list(properties), "inputs": [{"id": each} for each in ids]}
-        request = Request(f"{object_type} batch read", scope=SCOPES[object_type], batch=True)
+        request = Request(
+            f"{object_type} batch read",
+            scope=SCOPES[object_type],
+            batch=True,
+            divisible=len(ids) > 1,
+            isolates=isolates,
+        )
         return self._ask(request, lambda wire: wire.batch_read(object_type, body))["results"]
 
-    def associations(self, from_type: str, to_type: str, inputs: Sequence[dict[str, str]]) -> Any:
+    def associations(
+        self, from_type: str, to_type: str, inputs: Sequence[dict[str, str]], *, isolates: bool = False
+    ) -> Any:
         """Return {from, to, paging} rows of at most 1,000 inputs, without inputs that have none (207)."""
-        request = Request(f"associations {from_type} to {to_type}", scope=SCOPES[to_type], exempt=True, batch=True)
+        request = Request(
+            f"associations {from_type} to {to_type}", scope=SCOPES[to_type], exempt=True, batch=True,
+            divisible=len(inputs) > 1, isolates=isolates,
+        )  # fmt: skip
         return self._ask(request, lambda wire: wire.associations(from_type, to_type, {"inputs": list(inputs)}))[
             "results"
         ]
@@ -179,7 +203,7 @@ class Client:
     def _get(self, request: Request, path: str) -> Any:
         return self._ask(request, lambda wire: wire.get(path))
 
-    def _ask(self, request: Request, send: Send) -> Any:
+    def _ask(self, request: Request, send: Send, rows: TriedSize | None = None) -> Any:
         attempt = 0
         while True:
             attempt += 1
@@ -196,9 +220,21 @@ class Client:
             if request.optional:
                 pauses = isinstance(answer, Response) and answer.status < 500
                 raise outcome.given_up(self._context.now()) if pauses else outcome.error
-            if self._retries.exhausted(outcome, attempt=attempt, began=began):
-                raise outcome.given_up(self._context.now())
+            if rows is not None and isinstance(outcome.error, TOO_MUCH):
+                rows.failed(timed_out=timed_out(answer))
+            is_last = request.isolates or (request.divisible and timed_out(answer))
+            if self._retries.exhausted(outcome, attempt=attempt, began=began) or is_last:
+                if rows is not None:
+                    rows.gave_up()
+                raise self._given_up(request, outcome)
             self._sleep(outcome.wait_s or 0.0)
+
+    def _given_up(self, request: Request, outcome: Failure) -> SyncdError:
+        """Return the error to raise. Once all requests have failed for a minute, it is an outage of no input."""
+        error = outcome.given_up(self._context.now())
+        if request.isolates and isinstance(error, TOO_MUCH) and self._retries.has_failed_for_long:
+            return Unavailable(error.message, hint=error.hint, pause_until=error.pause_until)
+        return error
 
     def _pace(self, request: Request) -> None:
         """Wait for the request's turn. Stopped if the pass is to end.

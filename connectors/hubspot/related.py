@@ -7,26 +7,38 @@ a contact is one Person, shared by its calls.
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from connectors.hubspot import mapping
 from connectors.hubspot.client import Client
 from connectors.hubspot.ids import by_number, ids, is_id
 from connectors.hubspot.paging import Chain
 from connectors.hubspot.portal import Portal
-from connectors.hubspot.retry import QueryRefused
+from connectors.hubspot.retry import TOO_MUCH, QueryRefused
 from syncd.activity import Company, Person
 from syncd.connector import Record, Ref
+from syncd.errors import Unavailable
 from syncd.fields import dig, parse_text
+from syncd.isolation import Budget, in_halves
 
 Row = Mapping[str, Any]
 T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
 
 ASSOCIATION_INPUTS = 1_000  # a request (HubSpot changelog, 2025-02-10)
 BATCH_INPUTS = 100  # a batch read (docs, 2026-03)
+OWN = ("calls", "emails")  # queries for the records themselves
 SURE = "1"  # an id that HubSpot accepts, whether or not the record exists
 CACHED = 5_000  # entries per cache; a contact takes about 1 kB
+
+
+class Ask(Protocol[T_contra]):
+    """Request the rows of some inputs."""
+
+    def __call__(self, part: Sequence[T_contra], *, isolates: bool) -> list[Row]:
+        """Return them. `isolates`: these are some of a failed request's inputs."""
 
 
 class Cache(Generic[T]):
@@ -60,16 +72,21 @@ class Cache(Generic[T]):
 class Related:
     """Hydrate records. Make one object per pass or look-up, because its caches never expire."""
 
-    def __init__(self, client: Client, portal: Portal, *, department: str = "") -> None:
+    def __init__(self, client: Client, portal: Portal, *, department: str = "", budget: Budget | None = None) -> None:
         self._client = client
         self._portal = portal
         self._department = department
         self._contacts: Cache[tuple[Person, str | None]] = Cache()
         self._companies: Cache[Company] = Cache()
-        self._taken: set[str] = set()  # names of queries that HubSpot has accepted once
+        self._budget = budget or Budget()  # of requests that isolate
+        self._taken: dict[str, Any] = {}  # an input of a query that HubSpot has accepted, by the query's name
+        self._unserved: dict[tuple[str, str], str] = {}  # why an id was not served, by the query's name and id
 
-    def hydrate(self, object_type: str, rows: Sequence[tuple[Ref, Row]]) -> list[Record]:
-        """Return the records of `rows`, in their order, with all that normalize needs."""
+    def hydrate(self, object_type: str, rows: Sequence[tuple[Ref, Row]]) -> tuple[list[Record], dict[str, str]]:
+        """Return the records of `rows`, in their order, with all that normalize needs.
+
+        Also return by id why others have no record: HubSpot does not serve something that they need.
+        """
         crm_ids = [ref.crm_id for ref, _ in rows]
         contact_ids = self._associated(object_type, "contacts", crm_ids)
         company_ids = self._associated(object_type, "companies", crm_ids)
@@ -80,9 +97,14 @@ class Related:
             {each for found in contact_ids.values() for each in found} | set(callees.values()),
             {each for found in company_ids.values() for each in found},
         )
-        records = []
+        records, unserved = [], {}
         for ref, row in rows:
             crm_id, properties = ref.crm_id, _properties(row)
+            people_ids = (*contact_ids.get(crm_id, ()), callees.get(crm_id, ""))
+            why = self._why_unserved(object_type, crm_id, people_ids, company_ids.get(crm_id, ()))
+            if why:
+                unserved[crm_id] = why
+                continue
             related = {
                 "contacts": tuple([people[each] for each in contact_ids.get(crm_id, ()) if each in people]),
                 "callee": people.get(callees.get(crm_id, "")),
@@ -91,7 +113,21 @@ class Related:
                 "disposition": self._disposition(properties),
             }
             records.append(Record(ref, row, related))
-        return records
+        return records, unserved
+
+    def unserved(self, name: str, crm_ids: Iterable[str]) -> dict[str, str]:
+        """Return which of `crm_ids` HubSpot did not serve, and why. `name` is that of a query, e.g. contacts."""
+        return {crm_id: self._unserved[name, crm_id] for crm_id in crm_ids if (name, crm_id) in self._unserved}
+
+    def _why_unserved(self, object_type: str, crm_id: str, people: Iterable[str], companies: Iterable[str]) -> str:
+        """Return why a record cannot be completed, or "". Nearly always nothing is unserved."""
+        if not self._unserved:
+            return ""
+        needed = {f"{object_type} to {to_type}": (crm_id,) for to_type in ("contacts", "companies")}
+        found = (
+            self.unserved(name, ids) for name, ids in {**needed, "contacts": people, "companies": companies}.items()
+        )
+        return next((why for each in found for why in each.values()), "")
 
     def _associated(self, object_type: str, to_type: str, crm_ids: Sequence[str]) -> dict[str, list[str]]:
         """Return each record's associated ids, ascending. A record without any is left out."""
@@ -105,7 +141,7 @@ class Related:
                 rows = self._each(
                     f"{object_type} to {to_type}",
                     inputs,
-                    lambda part: self._client.associations(object_type, to_type, part),
+                    partial(self._client.associations, object_type, to_type),
                     sure={"id": SURE},
                 )
                 inputs = []
@@ -126,6 +162,8 @@ class Related:
         companies = self._companies.fill(sorted(company_ids | theirs), self._read_companies)
         people = {}
         for crm_id, (person, company_id) in contacts.items():
+            if company_id and (why := self.unserved("companies", (company_id,))):
+                self._unserved["contacts", crm_id] = why[company_id]
             if company_id and company_id in companies:
                 person = replace(person, company=companies[company_id])
                 self._contacts.put(crm_id, (person, None))  # complete from now on, for all records that share it
@@ -146,46 +184,58 @@ class Related:
         }
 
     def read(self, object_type: str, crm_ids: Sequence[str], properties: Sequence[str]) -> dict[str, Row]:
-        """Return the current rows of `crm_ids`, without those that HubSpot does not find.
+        """Return the current rows of `crm_ids`, without those that HubSpot does not find or serve.
 
         A value that is not an id (a callee's, a contact's company) is not requested.
         """
-        crm_ids = list(filter(is_id, crm_ids))
+        crm_ids = [crm_id for crm_id in crm_ids if is_id(crm_id) and (object_type, crm_id) not in self._unserved]
         batches = [crm_ids[start : start + BATCH_INPUTS] for start in range(0, len(crm_ids), BATCH_INPUTS)]
 
         def ask(batch: Sequence[str]) -> dict[str, Row]:
-            rows = self._each(
-                object_type, batch, lambda part: self._client.batch_read(object_type, part, properties), sure=SURE
-            )
-            return reconcile(batch, rows)
+            def some(part: Sequence[str], *, isolates: bool) -> list[Row]:
+                rows: list[Row] = self._client.batch_read(object_type, part, properties, isolates=isolates)
+                return rows
+
+            return reconcile(batch, self._each(object_type, batch, some, sure=SURE))
 
         found: dict[str, Row] = {}
         for rows in self._client.in_parallel(ask, batches):
             found |= rows
         return found
 
-    def _each(self, name: str, inputs: Sequence[T], ask: Callable[[Sequence[T]], list[Row]], *, sure: T) -> list[Row]:
-        """Return the rows of `inputs`. A refused query is halved until the bad ids stand alone, and those have no row.
+    def _each(self, name: str, inputs: Sequence[T], ask: "Ask[T]", *, sure: T) -> list[Row]:
+        """Return the rows of `inputs`. A query that fails is halved until the culprits stand alone.
 
-        One bad id costs about 2 log2(n) requests more. An id is blamed only if HubSpot has accepted a query of this
-        name, at least one for `sure`. If it refuses them all, the query is wrong and no record is missing.
+        One of them costs about 2 log2(n) requests more. One that HubSpot refuses has no row, and one that it does not
+        serve is unserved. An input is refused only if HubSpot has accepted a query of this name, at least one for
+        `sure`. If it refuses them all, the query is wrong and no record is missing. Of a look-up's own ids a single one
+        is not to blame: syncd decides that by other ids of the ledger.
         """
-        try:
-            rows = ask(inputs)
-        except QueryRefused:
-            if len(inputs) == 1 and name not in self._taken:
-                ask([sure])
-                self._taken.add(name)
-        else:
-            self._taken.add(name)
+
+        def some(part: Sequence[T]) -> list[Row]:
+            rows = ask(part, isolates=len(part) < len(inputs))
+            self._taken[name] = part[0]
             return rows
-        if len(inputs) == 1:
+
+        def alone(each: T, error: Unavailable) -> list[Row]:
+            if not isinstance(error, QueryRefused):
+                crm_id = each["id"] if isinstance(each, dict) else str(each)
+                self._unserved[name, crm_id] = error.message
+            elif name not in self._taken:
+                some([sure])
             return []
-        middle = len(inputs) // 2
-        return [
-            *self._each(name, inputs[:middle], ask, sure=sure),
-            *self._each(name, inputs[middle:], ask, sure=sure),
-        ]
+
+        known = self._taken.get(name, None if name in OWN else sure)
+        witness = None if known is None else lambda: ask([known], isolates=True)
+        try:
+            return in_halves(
+                inputs, some, too_much=(*TOO_MUCH, QueryRefused), certain=(QueryRefused,), alone=alone,
+                witness=witness, budget=self._budget,
+            )  # fmt: skip
+        except TOO_MUCH:
+            if len(inputs) > 1:  # an outage: two other requests failed too
+                self._client.stop_retrying()
+            raise
 
     def _owner(self, properties: Row) -> Any:
         owner_id = parse_text(properties.get("hubspot_owner_id"))

@@ -52,12 +52,23 @@ class Request:
     search: bool = False  # the per-second limit applies
     exempt: bool = False  # outside the ten-second limit: search and associations (HubSpot's spec, 2026-03)
     batch: bool = False  # answered item by item: a 207 says which failed, and why
+    divisible: bool = False  # of several inputs: a time-out is not tried again, because fewer may get through
+    isolates: bool = False  # of a failed request's inputs: tried once
     tolerated: frozenset[int] = frozenset()  # refusals that are not errors
     optional: bool = False  # not essential: tried once, and its outage causes no pause
 
 
 class QueryRefused(Unavailable):
     """Report that HubSpot rejects the query or one id in it (400, VALIDATION_ERROR)."""
+
+
+class Unserved(Unavailable):
+    """Report that HubSpot failed to answer, or answered in part. It may answer a smaller request."""
+
+
+# Fewer inputs or rows may get through: also if the answer is cut or garbage.
+TOO_MUCH: tuple[type[Unavailable], ...] = (Unserved, Malformed)
+TIMED_OUT = frozenset({408, 504})
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +86,7 @@ class Attempt:
 def interpret(request: Request, answer: Response | TransportError, attempt: Attempt) -> Any | Failure:
     """Return the content of a good answer, otherwise the failure."""
     if isinstance(answer, TransportError):
-        kind = Malformed if answer.malformed else Unavailable
+        kind = Malformed if answer.malformed else Unserved if answer.retryable else Unavailable
         lost = kind(f"HubSpot, {request.name}: {answer}", hint=answer.hint)
         return Failure(lost, wait_s=backoff_s(attempt.number, attempt.jitter) if answer.retryable else None)
     if 200 <= answer.status < 300:  # 207 is the normal answer of a batch in which something was not found
@@ -142,7 +153,7 @@ def _partial(request: Request, answer: Response, content: Any, attempt: Attempt)
     if not passing and (entries or not content.get("numErrors")):
         return None
     category = next(filter(None, (_category(entry) for entry in passing if isinstance(entry, dict))), "")
-    error = Unavailable(
+    error = _unserved(answer)(
         f"HubSpot answered only a part: {request.name} ({answer.status}{f', {category}' if category else ''})",
         hint="nothing to do if it passes; see https://status.hubspot.com",
     )
@@ -186,11 +197,21 @@ def _too_many(request: Request, answer: Response, error: Mapping[str, Any] | Non
 
 def _outage(request: Request, answer: Response, _error: Mapping[str, Any] | None, attempt: Attempt) -> Failure:
     return _later(
-        Unavailable(f"HubSpot, {request.name}: answered {answer.status}", hint="see https://status.hubspot.com"),
+        _unserved(answer)(f"HubSpot, {request.name}: answered {answer.status}", hint="see https://status.hubspot.com"),
         answer,
         attempt,
         default_s=backoff_s(attempt.number, attempt.jitter),
     )
+
+
+def _unserved(answer: Response) -> type[Unavailable]:
+    """Return the type of an error. One with Retry-After concerns all requests, not the size of this one."""
+    return Unavailable if "retry-after" in answer.headers else Unserved
+
+
+def timed_out(answer: Response | TransportError) -> bool:
+    """Tell whether a time passed, our deadline or HubSpot's. So the request may have asked for too much."""
+    return answer.timed_out if isinstance(answer, TransportError) else answer.status in TIMED_OUT
 
 
 def _locked(request: Request, answer: Response, _error: Mapping[str, Any] | None, attempt: Attempt) -> Failure:

@@ -22,6 +22,12 @@ class RetryBudget:
         """Try each request only once for the rest of the pass."""
         self._tries = 1
 
+    @property
+    def has_failed_for_long(self) -> bool:
+        """Whether all requests have failed for a minute."""
+        since = self._failing_since
+        return since is not None and self._monotonic() - since >= FAILING_MAX_S
+
     def record_success(self) -> None:
         """Forget the failures so far. A success ends the row of failures."""
         self._failing_since = None
