@@ -12,6 +12,7 @@ from syncd.ledger import LedgerHandle
 from syncd.sandbox import Fault
 from tests.conftest import Command
 from tests.daemons import daemon, wait_until
+from tests.planted import NOBODY, ROOT_ONLY
 from tests.world import World
 
 
@@ -40,6 +41,47 @@ def test_a_daemon_at_work_is_alive_ready_and_fresh(live: World, command: Command
     assert ran.code == 69
     assert (document["alive"], document["ready"]) == (False, False)
     assert all(problem["hint"] for problem in document["problems"])
+
+
+@pytest.mark.parametrize("way", ["a link to the file", "a link to the folder", "a link to a link"])
+def test_a_daemon_is_alive_whatever_links_lead_to_its_ledger(live: World, command: Command, way: str) -> None:
+    live.configure("schedule", every="300ms", stuck_after="1s")
+    live.sync()
+    (live.path / "folder").symlink_to(live.ledger.parent.name)
+    (live.path / "file.db").symlink_to(live.ledger)
+    (live.path / "again.db").symlink_to("file.db")
+    name = {"a link to the file": "file.db", "a link to the folder": "folder/ledger.db"}.get(way, "again.db")
+    live.configure("ledger", path=str(live.path / name))
+    with daemon(live.write_config()) as running:
+        running.hear("pass.finished")
+        os.utime(live.ledger, (0, 0))  # as if only the log had been written for long
+        ran = command("health", "-c", live.config_file, "--json")
+        assert (ran.code, json.loads(ran.out)) == (0, {**ALL, "problems": []})
+        assert command("health", "--probe", "alive", "-c", live.config_file).code == 0
+        assert command("sync", "-c", live.config_file).code == 75
+        assert running.stop() == 0
+    assert not list(live.path.glob("*.lock"))
+
+
+@ROOT_ONLY
+@pytest.mark.parametrize("where", ["the file", "the folder"])
+def test_a_link_of_another_user_is_refused_in_the_same_words_by_every_command(
+    live: World, command: Command, where: str
+) -> None:
+    live.sync()
+    live.sync()
+    link = live.path / "theirs"
+    link.symlink_to(live.ledger if where == "the file" else live.ledger.parent)
+    os.lchown(link, NOBODY, NOBODY)
+    live.configure("ledger", path=str(link if where == "the file" else link / "ledger.db"))
+    file = live.write_config()
+    said = "symbolic link of user 65534"
+    for line in ("sync", "run", "status", "status --json", "explain x", "retry x", "ledger recount", "sync --dry-run"):
+        ran = command(*line.split(), "-c", file)
+        assert (ran.code, said in ran.err) == (74, True), (line, ran)
+    for line in ("health", "health --probe alive", "check"):
+        ran = command(*line.split(), "-c", file)
+        assert (ran.code, said in ran.out + ran.err) == (74, True), (line, ran)
 
 
 def test_it_asks_nobody_and_writes_nothing(live: World, command: Command) -> None:

@@ -270,6 +270,28 @@ class TestLinks:
         assert files(path)
         assert list(tmp_path.glob("link*")) == [link]
 
+    @pytest.mark.parametrize("name", ["link.db", "linked/ledger.db", "again.db"])
+    def test_everything_that_is_told_of_the_ledger_s_files_is_told_of_the_real_ones(self, filled, tmp_path, name):
+        """While a pass writes, only the log changes, and it stands beside the file, not beside the link."""
+        (tmp_path / "link.db").symlink_to(filled)
+        (tmp_path / "again.db").symlink_to("link.db")
+        (tmp_path / "linked").symlink_to("state")
+        link, real = LedgerHandle(tmp_path / name), LedgerHandle(filled)
+        with link.hold("run"), link.open() as ledger:
+            book(ledger, look(2), watermark=NOW)
+            os.utime(filled, (0, 0))
+            for handle in (link, real):
+                with handle.reports() as glance:
+                    assert glance.written_at().year > 2000, "the log is written, so the pass makes progress"
+                    assert glance.status(version="1", now=NOW)["ledger"]["bytes"] > filled.stat().st_size
+            assert (real.holder() or "").startswith("`syncd run`")
+            assert link.holder() == real.holder()
+        assert link.private_files() == real.private_files()
+        assert all(path.exists() for path in link.private_files())
+        assert (link.folder(), link.identity()) == (filled.parent, real.identity())
+        filled.unlink()
+        assert link.is_gone(), "the link itself is no ledger"
+
     @ROOT_ONLY
     @EVERY
     @pytest.mark.parametrize("leads_to", ["a ledger", "a text", "nothing"])

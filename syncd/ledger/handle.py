@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 
 from sqlite_utils import Database
 
-from syncd.ledger import file
+from syncd.ledger import file, place
 from syncd.ledger.operator import Operator
 from syncd.ledger.persistent import PersistentReader
 from syncd.ledger.reader import LedgerReader
@@ -86,7 +86,7 @@ class LedgerHandle:
 
     def is_gone(self) -> bool:
         """Tell whether nothing at all stands in the ledger's place."""
-        return not os.path.lexists(self.path)
+        return not os.path.lexists(self._real_path())
 
     def obstacle(self) -> str:
         """Return the reason why a first pass could not create the ledger, or ""."""
@@ -104,14 +104,22 @@ class LedgerHandle:
 
     def private_files(self) -> dict[Path, str]:
         """Return the files that only their owner may use, each with the harm if others can."""
-        lock = file.lock_file(self.path)
-        return {self.path: "the next pass closes it", lock: "whoever opens it can keep syncd from working"}
+        path = self._real_path()
+        lock = file.lock_file(path)
+        return {path: "the next pass closes it", lock: "whoever opens it can keep syncd from working"}
 
     def folder(self) -> Path | None:
         """Return the directory in which others could replace the ledger. None if it is not a file."""
-        return self.path.parent
+        return self._real_path().parent
 
     # -- for this package ---------------------------------------------------------------
+
+    def _real_path(self) -> Path:
+        """Return the path without links, beside which the log and the lock stand. An invalid path stays as it is."""
+        try:
+            return place.resolve(self.path)
+        except OSError:
+            return self.path
 
     def explained(self) -> AbstractContextManager[None]:
         """Turn the database's errors into LedgerError with a hint. IntegrityError stays, because it is a bug."""

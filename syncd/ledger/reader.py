@@ -12,6 +12,7 @@ from sqlite_utils import Database
 
 from syncd import clock, files
 from syncd.errors import LedgerError
+from syncd.ledger import place
 from syncd.ledger.contract import Handle
 from syncd.ledger.ranges import COLUMNS, Range, range_of
 from syncd.lifecycle import timing
@@ -282,9 +283,13 @@ class LedgerReader:
         return int(self._one(sql))
 
     def _parts(self) -> list[os.stat_result]:
-        """Return the status of the ledger's file and of its log. The log may disappear at any moment."""
+        """Return the status of the ledger's file and of its log, which stands beside the file, not beside a link to it.
+
+        The log may disappear at any moment.
+        """
         path = self.handle.path
         try:
+            path = place.resolve(path)
             found = [path.stat()]
         except OSError as error:
             raise LedgerError(
