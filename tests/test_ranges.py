@@ -1,5 +1,6 @@
 """What is still to be read: an earlier start and gaps, in slices, after the windows, and across kills."""
 
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ import pytest
 
 from connectors.hubspot import HubSpot
 from connectors.jsonl import Jsonl
+from syncd import clock
 from syncd.connector import Page, Window
 from syncd.errors import Exit
 from syncd.ledger import Ledger
@@ -119,6 +121,42 @@ def test_a_range_is_read_in_slices_after_the_windows(
     assert reads == sorted(reads)
     assert len(reads) > 2, "in slices"
     assert max(b - a for a, b in zip([0, *reads], reads, strict=False)) <= 6
+
+
+def test_check_names_what_an_earlier_start_adds_and_how_far_it_is_read(
+    live: World, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the pass that adds it, while it is read, and no more once it is read to its end."""
+    monkeypatch.setattr("syncd.passes.ranges.RANGE_PAGES", 2)
+    monkeypatch.setattr("connectors.hubspot.search.gather.__kwdefaults__", {"group": 3, "refs": 10})
+    now = live.now()
+
+    def named() -> list[str]:
+        ran = command("check", "-c", live.write_config())
+        assert ran.code == 0, ran
+        return [line.partition("range: ")[2] for line in ran.out.splitlines() if "hubspot: range: " in line]
+
+    live.configure("sources.hubspot", start=now - 2 * DAY)
+    old = [live.call(ago=timedelta(days=4, minutes=-number)) for number in range(15)]
+    new, mail = live.call(), live.email()
+    live.sync()
+    assert (live.delivered, named()) == ({new, mail}, [])
+    live.configure("sources.hubspot", start=now - 7 * DAY)
+    told = [re.sub(r"(?<=:)[\d:.]+Z", "", line) for line in named()]
+    since, until = (clock.text(at)[:14] for at in (now - 7 * DAY, now - 2 * DAY))
+    assert told == [
+        f"{stream} modified from {since} to {until}, by an earlier start: is added by the next pass"
+        for stream in ("calls", "emails")
+    ]
+    live.sync()
+    (mine,) = [each for each in live.status()["ranges"] if each["stream"] == "calls"]
+    assert [line for line in named() if line.startswith("calls")] == [
+        f"calls modified from {mine['since']} to {mine['until']}, by an earlier start: "
+        + (f"is read up to {mine['read_to']}" if mine["read_to"] else "is not read yet")
+    ]
+    for _ in range(9):
+        live.sync()
+    assert (live.delivered, named()) == ({new, mail, *old}, [])
 
 
 def test_ranges_without_a_record_end_even_if_each_has_one_page_of_a_pass(

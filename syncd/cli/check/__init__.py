@@ -32,6 +32,7 @@ def findings(config: Config, sources: tuple[Source, ...]) -> Iterator[Finding]:
     clocks = Clocks(sleep)
     asked: dict[str, Sequence[Owner]] = {}
     yield from pinned.changes_of(config)
+    yield from pinned.ranges_of(config)
     for source in sources:
         yield from _named(source.name, _source(config, source, clocks, asked))
     yield from _owners(config, asked)

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import datetime
 
+from syncd import clock
 from syncd.config import Config
 from syncd.connector import Finding
 from syncd.errors import LedgerError
 from syncd.ledger import chosen
-from syncd.passes import changes, wiring
+from syncd.passes import changes, windows, wiring
 from syncd.passes.destination import NotingSender, host_and_port
 
 WHAT = "recotap destination"
@@ -36,4 +38,24 @@ def changes_of(config: Config) -> Iterator[Finding]:
             yield Finding(name, False, changes.gone_text(since), changes.BRING_BACK, warning=True)
 
 
-__all__ = ["changes_of", "destination"]
+def ranges_of(config: Config) -> Iterator[Finding]:
+    """Yield each range that an earlier `start` added, and how far it is read, or that the next pass will add."""
+    with suppress(LedgerError), chosen(config.ledger).read() as glance:
+        for source in config.sources:
+            for each in glance.ranges(source.name):
+                if each.why == "start":
+                    read = f"is read up to {clock.text(each.read_to)}" if each.read_to else "is not read yet"
+                    yield _range(source.name, each.stream, each.since, each.until, read)
+            for stream in source.connector.streams:
+                state = glance.stream(source.name, stream.name)
+                added = windows.added_by(source.config.start, state.start, state.watermark)
+                if added is not None and added.until is not None:
+                    yield _range(source.name, stream.name, added.since, added.until, "is added by the next pass")
+
+
+def _range(source: str, stream: str, since: datetime, until: datetime, read: str) -> Finding:
+    message = f"{stream} modified from {clock.text(since)} to {clock.text(until)}, by an earlier start: {read}"
+    return Finding(f"{source}: range", True, message)
+
+
+__all__ = ["changes_of", "destination", "ranges_of"]
