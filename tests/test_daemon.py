@@ -279,7 +279,7 @@ def test_sighup_takes_a_valid_configuration_between_passes(live: World) -> None:
     ("table", "wrong", "key"),
     [
         ("schedule", {"every": "soon"}, "schedule.every"),
-        ("ledger", {"path": "/elsewhere/ledger.db"}, "ledger.path"),
+        ("ledger", {"path": "/elsewhere/ledger.db"}, "ledger"),
     ],
 )
 def test_sighup_keeps_the_old_configuration_when_the_new_one_is_wrong(live: World, table, wrong, key) -> None:

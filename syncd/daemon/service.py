@@ -208,7 +208,7 @@ class Service:
         try:
             new = load(self._config_file)
             if chosen(new.ledger) != self._ledger_handle:
-                problem = Problem("ledger.path", "cannot change while syncd runs", "restart syncd for another ledger")
+                problem = Problem("ledger", "cannot change while syncd runs", "restart syncd for another ledger")
                 raise ConfigError([problem], where=str(new.path))
         except ConfigError as error:
             log_problems(error)
