@@ -50,10 +50,14 @@ class Daemon:
         return [line for line in self.lines if line["event"] == event]
 
     def hear(self, event: str, count: int = 1, *, at_most: float = PATIENCE_S) -> dict[str, Any]:
-        """Wait for the `count`-th log line of an event, and return it."""
+        """Wait for the `count`-th log line of an event, and return it.
+
+        Meanwhile the messages to systemd are read, because its socket holds eleven, and more are dropped.
+        """
         wait_until(
-            lambda: len(self.said(event)) >= count or self.process.poll() is not None, at_most=at_most, what=event
-        )
+            lambda: (self.told, len(self.said(event)) >= count or self.process.poll() is not None)[1],
+            at_most=at_most, what=event,
+        )  # fmt: skip
         found = self.said(event)
         assert len(found) >= count, f"it ended without {event}: {self._log.read_text()}"
         return found[count - 1]

@@ -151,6 +151,36 @@ def test_a_recotap_that_fails_is_looked_at_again_and_the_sources_keep_their_time
     assert agenda.begin(KNOWN) == (RECOTAP,)
 
 
+def test_what_is_due_during_a_pass_joins_it_and_ends_by_itself(agenda):
+    agenda.tick("hubspot")
+    assert begin(agenda) == ("hubspot",)
+    for _ in range(2):
+        agenda.tick("salesforce")
+        assert agenda.begin(KNOWN) == ("salesforce",), "the sender is in it already"
+        assert agenda.ended(["salesforce"], (), 0.0) == {}
+        assert set(agenda.running) == {"hubspot", RECOTAP}
+    agenda.tick("salesforce")
+    agenda.begin(KNOWN)
+    agenda.tick("salesforce")
+    assert agenda.ended(["salesforce"], (), 0.0) == {}
+    assert agenda.begin(KNOWN) == ("salesforce",), "a time that came while it was read is made up in the same pass"
+    agenda.ended(["salesforce"], {"salesforce"}, 0.0)
+    agenda.look(PROBE_FIRST_S)
+    assert agenda.begin(KNOWN) == ("salesforce",), "so is the probe of one that failed"
+    assert agenda.finished((), 0.0) == {}
+    assert agenda.running == ()
+
+
+def test_what_is_wanted_while_it_is_read_waits_for_the_next_pass(agenda):
+    agenda.tick("hubspot")
+    begin(agenda)
+    agenda.want(["hubspot", RECOTAP])
+    assert agenda.begin(KNOWN) == ()
+    assert agenda.has_work, "so the pass is to end soon"
+    agenda.finished((), 0.0)
+    assert agenda.begin(KNOWN) == ("hubspot", RECOTAP)
+
+
 def test_what_is_not_configured_any_more_is_forgotten(agenda):
     agenda.want(["gone", "hubspot"])
     assert begin(agenda) == ("hubspot",)

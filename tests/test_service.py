@@ -1,25 +1,30 @@
 """The daemon's main thread, in this process with shortened waits: its reasons for a pass."""
 
+import os
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from queue import SimpleQueue
 from typing import Any
 
 import pytest
 
+from connectors.hubspot import search
 from syncd import clock, log
 from syncd.config import load
 from syncd.daemon import agenda, service
 from syncd.daemon.service import Service
 from syncd.daemon.systemd import Notifier
-from syncd.errors import LedgerHeld
+from syncd.errors import ConfigError, LedgerHeld
 from syncd.ledger import LedgerHandle
+from syncd.passes import turns
 from syncd.sandbox import Fault
 from tests.daemons import wait_until
+from tests.drops import call as line
 from tests.world import World
 
 
@@ -236,7 +241,7 @@ def test_a_source_whose_configuration_a_reload_mends_is_read_at_once(live: World
 
 
 @pytest.mark.usefixtures("no_probes")
-def test_times_that_come_while_a_source_waits_for_anothers_pass_are_counted_and_said(
+def test_times_that_come_at_once_are_one_reading_and_are_counted_and_said(
     live: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     live.configure("sources.hubspot", schedule={"every": "1h"})
@@ -248,9 +253,119 @@ def test_times_that_come_while_a_source_waits_for_anothers_pass_are_counted_and_
         wait_until(lambda: slow.seen)
         for _ in range(3):
             running.events.put("other")
-        running.after(3)
+        running.after(2)
     (skipped,) = (line for line in capsys.readouterr().err.splitlines() if "tick.skipped" in line)
     assert '"source": "other", "ticks": 2' in skipped
+
+
+# -- a source that is read for hours --------------------------------------------------------
+
+
+def importing(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    """Let HubSpot serve 100 calls in 20 pages of a fifth of a second. A folder beside it is read every 0.3 s."""
+    for function, size in ((search.walk, {"limit": 10}), (search.gather, {"group": 5})):
+        monkeypatch.setattr(function, "__kwdefaults__", {**(function.__kwdefaults__ or {}), **size})
+    monkeypatch.setattr(turns, "TURN_S", 0.3)
+    for number in range(100):
+        world.call(ago=timedelta(minutes=60 + 20 * number))
+    world.hubspot.faults.add(Fault("slow", match="calls/search", seconds=0.2, count=None))
+    drop_file(world, line("a"))
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    world.configure("sources.hubspot")
+    world.configure(
+        "sources.files", connector="jsonl", path=str(world.path / "drop"), start=start, schedule={"every": "300ms"}
+    )
+    return seldom(world)
+
+
+def drop_file(world: World, content: str) -> None:
+    """Put a file of one line into the folder, as if it had arrived a minute ago."""
+    path = world.path / "drop" / "a.jsonl"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(content + "\n")
+    os.utime(path, (time.time() - 60, time.time() - 60))
+
+
+def times_read(world: World) -> Callable[[], int]:
+    """Return a function that returns how often it has seen the folder read to its end, each time at another time."""
+    seen: set[Any] = set()
+
+    def look() -> int:
+        with suppress(sqlite3.Error):
+            seen.update(world.sql("SELECT last_success_at FROM streams WHERE source = 'files' AND stream = 'calls'"))
+        return len(seen - {(None,)})
+
+    return look
+
+
+def is_importing(world: World) -> bool:
+    return world.sql("SELECT 1 FROM streams WHERE source = 'hubspot' AND last_success_at IS NULL") != []
+
+
+def test_a_source_is_read_at_its_times_while_another_is_read_for_long(
+    live: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = times_read(importing(live, monkeypatch))
+    with serving(live) as running:
+        wait_until(lambda: read() >= 5)
+        assert is_importing(live)
+        assert running.passes == 0, "it joins the pass"
+        wait_until(lambda: len(live.delivered) == 101)
+        running.after(1)
+        wait_until(lambda: " ok" in running.told.lines[-1])
+    assert live.recotap.doubled == 0
+    assert live.status()["balanced"]
+
+
+@pytest.mark.parametrize("what", ["reload", "a source's key", "after PASS_S"])
+def test_what_waits_for_the_end_of_a_pass_does_not_wait_for_a_long_import(
+    live: World, monkeypatch: pytest.MonkeyPatch, what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    importing(live, monkeypatch)
+    token, right = live.path / "other.token", live.key_file.read_text()
+    if what == "a source's key":
+        token.write_text("pat-na1-0000-revoked-long-ago")
+        live.configure("sources.other", **live.source(access_token=f"file:{token}"))
+    if what == "after PASS_S":
+        live.key_file.write_text("an-old-key-of-recotaps")
+        monkeypatch.setattr(service, "PASS_S", 0.6)
+    with serving(live) as running:
+        wait_until(lambda: live.ledger.exists() and live.sql("SELECT count(*) FROM activities") > [(10,)])
+        if what == "reload":
+            live.configure("sources.second", **live.source(base_url="http://127.0.0.1:9"))
+            live.write_config()
+            running.events.put(int(signal.SIGHUP))
+            wait_until(lambda: live.sql("SELECT count(*) FROM streams WHERE source = 'second'") == [(2,)])
+        elif what == "after PASS_S":
+            assert live.delivered == set()
+            live.key_file.write_text(right)
+            wait_until(lambda: live.delivered)
+            assert running.passes >= 1
+        else:
+            wait_until(lambda: "other" in running.service._failures.names)
+            token.write_text(live.token_file.read_text())
+            wait_until(lambda: isinstance(running.service._failures._errors["other"], ConfigError))
+        assert is_importing(live)
+        wait_until(lambda: len(live.delivered) == 101, at_most=60)
+        assert live.hubspot.requests["calls/search"] < 45, "little is read again"
+    said = capsys.readouterr().err
+    assert ('"pull.gave_way"' in said) == (what != "a source's key"), "a key of its own is tried beside the import"
+    assert not [each for each in said.splitlines() if "pull.failed" in each and '"source": "hubspot"' in each]
+    assert live.recotap.doubled == 0
+
+
+def test_an_operator_is_heard_while_a_source_is_read_for_long(live: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    importing(live, monkeypatch)
+    live.configure("sources.files", schedule={"every": "1h"})
+    drop_file(live, line("a", contact_email=""))
+    read = times_read(live)
+    with serving(live):
+        wait_until(lambda: read() == 1)
+        assert live.state("a") == "incomplete no_contact"
+        with LedgerHandle(live.ledger).operate() as ledger:
+            ledger.retry(["a"], state=None, reason=None, now=live.now())
+        wait_until(lambda: read() == 2, at_most=3.0)
+        assert is_importing(live)
 
 
 # -- keys -----------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ class Passes:
     """A worker whose passes do as the test says, and its log."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.ended: SimpleQueue[Ended] = SimpleQueue()
+        self.ended: SimpleQueue[Any] = SimpleQueue()
         self.stream = io.StringIO()
         self.does: Callable[[Observer], PassResult] = lambda observer: PassResult(Exit.OK, Totals())
         log.configure(stream=self.stream)
@@ -37,7 +37,7 @@ class Passes:
     def make(self, does: Callable[[Observer], PassResult]) -> Ended:
         self.does = does
         self.worker.order(ORDER)
-        return self.ended.get(timeout=10)
+        return cast("Ended", self.ended.get(timeout=10))
 
     @property
     def said(self) -> list[dict[str, Any]]:

@@ -2,11 +2,12 @@
 
     Jobs: a thread of APScheduler ──"hubspot is due"───────────┐
     signals ─────────────────────────────────────────────────►─┤  Service: the main thread, which
-    the ledger: an operator's request ─────────────────────────┤  chooses the next pass by the Agenda
-    Worker: a thread that makes one pass at a time ──ended─────┘  and orders it from the worker
+    the ledger: an operator's request ─────────────────────────┤  chooses the sources by the Agenda, and orders a
+    Worker: a thread that makes one pass at a time ──ended─────┘  pass over them or lets them join the one under way
 
-All scheduling is here. Only the worker opens the ledger for writing, and it makes one pass at a time, so passes never
-overlap.
+All scheduling is here. Only the worker opens the ledger for writing. It makes one pass at a time, in which the sources
+are read side by side. A source that is due joins the pass under way, so it waits for no other. A pass ends soon if
+something waits for its end, and after five minutes at the latest. What has more to read goes on in the next one.
 """
 
 from pathlib import Path

@@ -1,11 +1,11 @@
 """Decide the next pass of the daemon. Pure: the monotonic clock is an argument.
 
-    tick ──► waiting ──begin──► running ──finished──► done, or waiting again: a tick during the pass is made up
-                ▲                  │                   once, and only after a successful pass
+    tick ──► waiting ──begin──► running ──ended──► done, or waiting again: a tick while it was read is made up
+                ▲                  │                once, and only if it was read to its end
     wake_at ────┘◄──failed: later──┘
 
-All waiting sources go into one pass together. RECOTAP is the name of the sender: a pass over it alone reads no source
-and sends the due activities.
+All waiting sources go into one pass together. One that is due during a pass joins it. RECOTAP is the name of the
+sender: it is in every pass, and a pass over it alone reads no source and sends the due activities.
 """
 
 from collections import Counter
@@ -31,7 +31,7 @@ class Agenda:
 
     @property
     def has_work(self) -> bool:
-        """Whether a name waits for a pass."""
+        """Whether a name waits for a pass. After `begin` during a pass: for the next one."""
         return bool(self._waiting)
 
     def tick(self, name: str) -> None:
@@ -44,7 +44,7 @@ class Agenda:
             self._waiting[name] = None
 
     def want(self, names: Collection[str]) -> None:
-        """Have a pass over `names` as soon as possible. A pass under way does not count."""
+        """Have a pass over `names` as soon as possible. A pass that is reading them does not count."""
         self._waiting.update(dict.fromkeys(names))
 
     def wake(self, name: str, at: float) -> None:
@@ -61,24 +61,33 @@ class Agenda:
     def begin(self, known: Collection[str]) -> tuple[str, ...]:
         """Move the waiting names that are `known` into a pass, and return them in the order of arrival.
 
-        Every pass sends the due activities, so RECOTAP is always among them. Empty if no name waits.
+        They join the pass under way, if there is one. A name that is in it already waits for the next one. Every pass
+        sends the due activities, so RECOTAP is in it from the beginning. Empty if no name waits.
         """
-        wanted = [name for name in self._waiting if name in known]
-        self._waiting.clear()
-        self.running = tuple(dict.fromkeys((*wanted, RECOTAP))) if wanted else ()
-        for name in self.running:
+        wanted = [name for name in self._waiting if name in known and name not in self.running]
+        self._waiting = {name: None for name in self._waiting if name in self.running}
+        begun = tuple(wanted) if self.running or not wanted else tuple(dict.fromkeys((*wanted, RECOTAP)))
+        self.running += begun
+        for name in begun:
             self._wake_at.pop(name, None)
-        return self.running
+        return begun
 
     def finished(
         self, failed: Collection[str], now: float, *, not_before: Mapping[str, float] | None = None
     ) -> dict[str, int]:
-        """End the pass. Return for each name the number of ticks that it skipped.
+        """End the pass for all that are in it, as `ended` does."""
+        return self.ended(self.running, failed, now, not_before=not_before)
+
+    def ended(
+        self, names: Collection[str], failed: Collection[str], now: float, *,
+        not_before: Mapping[str, float] | None = None,
+    ) -> dict[str, int]:  # fmt: skip
+        """End the reading of `names`, while others go on. Return for each name the number of ticks that it skipped.
 
         A probe of each `failed` name is planned, but not before its time in `not_before`.
         """
         skipped = {}
-        for name in self.running:
+        for name in names:
             self._plan_probe(name, failed, now, (not_before or {}).get(name, now))
             missed = self._missed.pop(name, 0)
             if missed and name not in failed and name != RECOTAP:  # the first tick is made up
@@ -86,7 +95,7 @@ class Agenda:
                 missed -= 1
             if count := missed + self._merged.pop(name, 0):
                 skipped[name] = count
-        self.running = ()
+        self.running = tuple(name for name in self.running if name not in names)
         self.skipped.update(skipped)
         return skipped
 

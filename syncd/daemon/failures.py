@@ -27,8 +27,11 @@ class Failures:
         """Whether a name waits for another key."""
         return bool(self._refused)
 
-    def record(self, names: Collection[str], failed: Mapping[str, SyncdError], *, keys: str) -> None:
-        """Record a pass over `names` that used `keys`, a fingerprint. Names outside `failed` have succeeded."""
+    def record(self, names: Collection[str], failed: Mapping[str, SyncdError], *, keys: Mapping[str, str]) -> None:
+        """Record the end of `names`. Names outside `failed` have succeeded.
+
+        `keys` has by name a fingerprint of the keys that were used.
+        """
         for name in names:
             if name not in failed:
                 self._errors.pop(name, None)
@@ -37,7 +40,7 @@ class Failures:
             error.__traceback__ = error.__context__ = error.__cause__ = None  # they hold the whole pass in memory
             self._errors[name] = error
             if error.exit_code in (Exit.UNAUTHORIZED, Exit.CONFIG):
-                self._refused[name] = keys
+                self._refused[name] = keys.get(name, "")
 
     def take_changed(self, keys: str) -> list[str]:
         """Return each name that was refused with keys other than `keys`, once."""

@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,8 +21,8 @@ from syncd.daemon.queries import DueQueries
 from syncd.daemon.reporter import Reporter
 from syncd.daemon.scheduler import Jobs
 from syncd.daemon.systemd import Notifier
-from syncd.daemon.worker import Ended, Order, Worker, log_problems
-from syncd.errors import ConfigError, Exit, LedgerHeld, Problem
+from syncd.daemon.worker import Ended, Order, SourceEnded, Worker, log_problems
+from syncd.errors import ConfigError, Exit, LedgerHeld, Problem, SyncdError
 from syncd.ledger import RECOTAP, chosen
 from syncd.signals import StopRequest
 from syncd.types.schedule import Schedule
@@ -37,9 +37,10 @@ RELEASED = datetime(2026, 1, 1, tzinfo=UTC)  # an earlier date is wrong on any m
 CLOCK_STEP_S = 2.0  # the wall clock was set if it differs this much from the monotonic one
 GRACE_S = 2.0  # for a stop, in addition to the longest deadline (design, promise 8)
 SEND_AGAIN_S = 300.0  # until an activity is sent again that a pass left due
+PASS_S = 300.0  # after which a pass ends soon, even if a source has more to read: see `_must_end`
 
-# The number of a signal, the name of a job whose time has come, or the end of a pass.
-_Event = int | str | Ended
+# The number of a signal, the name of a job whose time has come, or the end of a pass or of one source in it.
+_Event = int | str | SourceEnded | Ended
 
 
 def serve(config_file: Path | None, events: "SimpleQueue[_Event]") -> int:
@@ -102,12 +103,15 @@ class Service:
         self._ledger = DueQueries(self._ledger_handle)
         self._wall_ahead_s = _wall_ahead()
         self._busy = False
+        self._began_at = 0.0  # monotonic: the pass under way
+        self._read: list[str] = []  # the sources that the pass under way reads, or read last
+        self._ends_soon = False  # the pass under way was told to end
         self._passes = 0
         self._last = Ended()  # the last pass
         self._ended_at: datetime | None = None
         self._counts: dict[str, int] = {}
         self._failures = Failures()
-        self._keys = ""  # fingerprint of the keys when the last pass began
+        self._keys: dict[str, str] = {}  # by name: fingerprint of the keys when its last reading began
         self._exit_at: float | None = None  # monotonic: exit then, even if the pass has not ended
         self._requests_at = self._keys_at = float("-inf")
 
@@ -159,6 +163,8 @@ class Service:
         match event:
             case str(name):
                 self._tick(name)
+            case SourceEnded(name, error):
+                self._end([name], {} if error is None else {name: error}, time.monotonic())
             case Ended():
                 self._end_pass(event)
             case signal.SIGHUP:
@@ -177,21 +183,37 @@ class Service:
         self._busy, self._last, self._ended_at = False, ended, clock.now()
         self._passes += 1
         names, now = self._agenda.running, time.monotonic()
-        failed = ended.failed(names)
-        pauses = {name: now + self._ledger.pause_s(name) for name in failed}
-        skipped = self._agenda.finished(failed, now, not_before=pauses)
-        for name, count in skipped.items():
-            hint = "nothing is lost. If this repeats, passes take longer than the interval: raise it"
-            log.warning("tick.skipped", source=name, ticks=count, since_start=self._agenda.skipped[name], hint=hint)
+        failed = {name: error for name, error in ended.failed(names).items() if name in names}
+        left = [name for name in names if name not in failed and name != RECOTAP] if ended.outcome else []
+        self._end(names, failed, now, left=left)
+        self._agenda.want(left)
         if RECOTAP not in failed:
             self._plan_to_send(now)
         self._counts = self._ledger.counts()
-        self._failures.record(names, failed, keys=self._keys)
+
+    def _end(
+        self, names: Collection[str], failed: Mapping[str, SyncdError], now: float, *, left: Collection[str] = ()
+    ) -> None:
+        """Note that the reading of `names` has ended, each with its error in `failed` or well.
+
+        Those in `left` gave way, or were not begun, so nothing is known of them.
+        """
+        pauses = {name: now + self._ledger.pause_s(name) for name in failed}
+        skipped = self._agenda.ended(names, failed, now, not_before=pauses)
+        for name, count in skipped.items():
+            hint = "nothing is lost. If this repeats, passes take longer than the interval: raise it"
+            log.warning("tick.skipped", source=name, ticks=count, since_start=self._agenda.skipped[name], hint=hint)
+        self._failures.record([name for name in names if name not in left], failed, keys=self._keys)
 
     def _plan_to_send(self, now: float) -> None:
-        """Plan a pass for the end of the first back-off. An activity that stayed due waits SEND_AGAIN_S."""
+        """Plan a pass for the end of the first back-off. An activity that stayed due waits SEND_AGAIN_S.
+
+        A pass that was told to end may have left many due: they are sent at once.
+        """
         wait_s = self._ledger.send_in_s()
-        if wait_s is not None:
+        if self._ends_soon and self._ledger.can_send():
+            self._agenda.want([RECOTAP])
+        elif wait_s is not None:
             wait_s = wait_s if wait_s > 0 else SEND_AGAIN_S
             self._agenda.wake(RECOTAP, now + max(wait_s, self._ledger.pause_s(RECOTAP)))
 
@@ -237,7 +259,21 @@ class Service:
             self._check_keys(now)
             self._agenda.look(now)
             self._begin()
+            if self._must_end(now):
+                self._ends_soon = True
+                self._worker.end_soon()
         self._report(now)
+
+    def _must_end(self, now: float) -> bool:
+        """Tell whether the pass under way is to end soon. A source in it that has more to read goes on in the next.
+
+        That is so if a new configuration waits, or a name that is in the pass, such as RECOTAP. It is also so after
+        PASS_S, so that all that is done at a pass's end is never far: what failed is sent again, the books are checked
+        and counted, and the ledger's log is truncated.
+        """
+        if not self._busy or self._ends_soon:
+            return False
+        return self._agenda.has_work or self._new_config is not None or now - self._began_at >= PASS_S
 
     def _check_clock(self) -> None:
         ahead = _wall_ahead()
@@ -259,7 +295,7 @@ class Service:
 
     def _check_keys(self, now: float) -> None:
         """Have a pass at once over the names whose refused key has changed."""
-        if not self._failures.has_refused_keys or self._busy or now - self._keys_at < KEYS_S:
+        if not self._failures.has_refused_keys or now - self._keys_at < KEYS_S:
             return
         self._keys_at = now
         if changed := self._failures.take_changed(self._config.secrets_fingerprint()):
@@ -267,14 +303,25 @@ class Service:
             self._agenda.want(changed)
 
     def _begin(self) -> None:
-        """Order a pass over the waiting names if the worker is free. A new configuration takes effect first."""
-        if self._busy:
-            return
+        """Order a pass over the waiting names, or let them join the one under way.
+
+        A new configuration takes effect between passes, so nothing joins while one waits.
+        """
         if self._new_config is not None:
+            if self._busy:
+                return
             self._apply(self._new_config)
         sources = {source.name: source for source in self._config.sources}
         if not self._agenda.has_work or not (names := self._agenda.begin({*sources, RECOTAP})):
             return
+        self._keys |= dict.fromkeys(names, self._config.secrets_fingerprint())
+        if self._busy:
+            for name in names:
+                self._worker.join(sources[name])
+        else:
+            self._order(tuple(sources[name] for name in names if name in sources))
+
+    def _order(self, sources: tuple[Source, ...]) -> None:
         if not self._still_held():
             raise LedgerHeld(
                 f"the lock of {self._ledger_handle} was removed: another syncd may be at work",
@@ -283,10 +330,10 @@ class Service:
         if self._passes and self._ledger_handle.is_gone():
             hint = "restore a backup. Without one, everything is read again, and Recotap answers that it exists already"
             log.error("ledger.gone", path=str(self._ledger_handle), hint=hint)
-        self._busy = True
+        self._busy, self._ends_soon, self._began_at = True, False, time.monotonic()
+        self._read = [source.name for source in sources]
         self._reporter.pass_begins()
-        self._keys = self._config.secrets_fingerprint()
-        self._worker.order(Order(self._config, tuple(sources[name] for name in names if name in sources)))
+        self._worker.order(Order(self._config, sources))
 
     def _apply(self, config: Config) -> None:
         """Put a configuration into force. New sources are read as at the start, failed ones at once."""
@@ -302,8 +349,9 @@ class Service:
     def _report(self, now: float) -> None:
         """Report the state, and feed the watchdog unless a pass is stuck."""
         if self._busy:
+            self._read = [name for name in self._agenda.running if name != RECOTAP] or self._read
             self._reporter.busy(
-                [name for name in self._agenda.running if name != RECOTAP], self._worker.progress,
+                self._read, self._worker.progress,
                 failure=self._failures.first, stuck_after_s=self._config.schedule.stuck_after.total_seconds(), now=now,
             )  # fmt: skip
             return

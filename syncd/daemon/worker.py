@@ -15,6 +15,7 @@ from syncd.errors import ConfigError, SyncdError
 from syncd.ledger import Booked
 from syncd.lifecycle.states import MEANINGS, State
 from syncd.passes import wiring
+from syncd.passes.control import PassControl
 from syncd.passes.dispatch import Totals
 from syncd.passes.report import PassResult
 from syncd.signals import StopRequest
@@ -30,6 +31,14 @@ class Order:
 
     config: Config
     sources: tuple[Source, ...]  # empty: only send the due activities
+
+
+@dataclass(frozen=True, slots=True)
+class SourceEnded:
+    """The end of one source's reading, while the pass may go on with others."""
+
+    name: str
+    error: SyncdError | None  # why it was not read to its end
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +79,15 @@ class PassProgress:
 
 
 class Worker:
-    """Make the ordered passes in a thread. `ended` is called there after each."""
+    """Make the ordered passes in a thread. `ended` is called there after each pass, and after each of its sources."""
 
-    def __init__(self, stop: StopRequest, ended: Callable[[Ended], None]) -> None:
+    def __init__(self, stop: StopRequest, ended: Callable[[Ended | SourceEnded], None]) -> None:
         self._stop = stop
         self._ended = ended
         self._orders: SimpleQueue[Order | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="passes", daemon=True)
         self.progress = PassProgress()
+        self._control = PassControl()
 
     def start(self) -> None:
         """Start the thread."""
@@ -86,7 +96,16 @@ class Worker:
     def order(self, order: Order) -> None:
         """Order a pass. Only one at a time."""
         self.progress = PassProgress()
+        self._control = PassControl(lambda name, error: self._ended(SourceEnded(name, error)))
         self._orders.put(order)
+
+    def join(self, source: Source) -> None:
+        """Read `source` in the pass under way, too. There may be no time for it."""
+        self._control.join(source)
+
+    def end_soon(self) -> None:
+        """Have the pass under way end soon: each source gives way at the end of its turn."""
+        self._control.end_soon()
 
     def stop(self) -> None:
         """End the thread. Call it only between passes."""
@@ -106,7 +125,9 @@ class Worker:
 
     def _pass(self, order: Order) -> Ended:
         try:
-            outcome = wiring.one_pass(order.config, sources=order.sources, stop=self._stop, observer=self.progress)
+            outcome = wiring.one_pass(
+                order.config, sources=order.sources, stop=self._stop, observer=self.progress, control=self._control
+            )
         except SyncdError as error:  # e.g. the ledger, or Recotap's key: the whole pass ended
             _log_failure(error)
             return Ended(error=error)
