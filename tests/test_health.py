@@ -21,6 +21,12 @@ def answers(live: World, *, later: timedelta = timedelta(0)) -> dict[str, bool]:
     return {probe: document[probe] for probe in health.PROBES}
 
 
+def problems(live: World, *, later: timedelta = timedelta(0)) -> list[str]:
+    """Return what is not fresh."""
+    found = health.findings(live.config(), live.now() + later)
+    return [each.message for each in found if each.what == "fresh" and not each.ok]
+
+
 ALL = {"alive": True, "ready": True, "fresh": True}
 
 
@@ -150,13 +156,37 @@ def test_a_time_that_is_yet_to_come_proves_nothing(live: World) -> None:
         assert answers(live) == {**ALL, "fresh": False}
 
 
-def test_intervals_that_pass_while_a_pass_is_under_way_do_not_count(live: World) -> None:
+def test_intervals_that_pass_while_a_pass_is_under_way_count_for_each_source(live: World) -> None:
+    """Otherwise a source that reads for hours would hide itself, and every source that waits."""
+    live.configure("sources.hubspot")
+    live.configure("sources.nightly", **live.source(), schedule={"cron": "0 3 * * *"})
+    live.sync(sources=live.config().sources[:1])
+    with LedgerHandle(live.ledger).hold("run"), LedgerHandle(live.ledger).open() as ledger:
+        ledger.stream_id("nightly", "calls")
+        live.sql("UPDATE streams SET last_success_at = (SELECT max(last_success_at) FROM streams)")
+        ledger.begin_pass(live.now())
+        assert problems(live, later=timedelta(minutes=14)) == []
+        (problem,) = problems(live, later=timedelta(minutes=16))
+        assert "hubspot was last read to its end" in problem, "each source has its own freshness"
+
+
+@pytest.mark.parametrize(("schedule", "long"), [({"every": "5m"}, 15), ({"every": "300ms"}, 1)])
+def test_a_first_import_that_takes_longer_than_three_intervals_is_not_fresh(live: World, schedule, long) -> None:
+    live.configure("schedule", **schedule)
+    live.hubspot.faults.add(Fault(match="calls/search", status=503, count=None))
     live.sync()
     with LedgerHandle(live.ledger).hold("run"), LedgerHandle(live.ledger).open() as ledger:
         pass_id = ledger.begin_pass(live.now())
-        assert answers(live, later=timedelta(hours=9))["fresh"], "whether it goes on is what `alive` says"
+        assert problems(live, later=timedelta(minutes=long - 0.5)) == []
+        (problem,) = problems(live, later=timedelta(minutes=long + 0.5))
+        assert problem.startswith("hubspot is not read to its end since its first import at 20")
+        (wrong_clock,) = problems(live, later=-timedelta(days=3))
+        assert wrong_clock == problem
         ledger.end_pass(pass_id, exit_code=0, now=live.now())
-        assert not answers(live, later=timedelta(hours=9))["fresh"]
+    live.hubspot.faults.clear()
+    live.sync()
+    with LedgerHandle(live.ledger).hold("run"):
+        assert problems(live) == []
 
 
 def test_a_pass_that_was_killed_is_not_one_that_hangs(live: World) -> None:

@@ -2,8 +2,8 @@
 
 alive   a syncd holds the ledger, and its pass, if any, makes progress
 ready   it is the daemon, and the ledger is whole
-fresh   within the last three intervals every source was read to its end, and Recotap took the activities sent to it;
-        intervals during a pass do not count, because a pass may be long
+fresh   within the last three intervals of its own every source was read to its end, and Recotap took the activities
+        sent to it. A source in its first import has three intervals for it. Those shorter than a minute are a minute
 
 If it is not alive, a restart helps. If it is not fresh, a restart does not: a CRM's outage, a refused key.
 """
@@ -16,12 +16,15 @@ from syncd import clock
 from syncd.config import Config
 from syncd.connector import Finding
 from syncd.errors import Exit, SyncdError
-from syncd.ledger import LedgerReader, chosen
+from syncd.ledger import FIRST_DUE, LedgerReader, chosen
+from syncd.types.schedule import Schedule
 
 PROBES = ("alive", "ready", "fresh")
 INTERVALS = 3  # so many without a successful pass: not fresh
+LEAST = timedelta(minutes=1)  # a shorter silence is never reported
 AHEAD = timedelta(minutes=1)  # a time further ahead was booked by a wrong clock
 STATUS = "`syncd status` shows the last error, the log a remedy"
+LONG = "`syncd status` shows its watermark and its last error; without an error it goes on by itself"
 
 
 def findings(config: Config, now: datetime) -> Iterator[Finding]:
@@ -66,16 +69,17 @@ def _ready(who: str | None, *, balanced: bool) -> Finding:
 
 
 def _fresh(config: Config, glance: LedgerReader, now: datetime, began: datetime | None) -> Iterator[Finding]:
-    """Compare with the start of the pass under way, if any. `alive` tells whether that pass makes progress."""
+    """Judge each source by itself, whatever pass is under way. One that is due waits for no other one.
+
+    Recotap is compared with the start of the pass under way, if any. `alive` tells whether that pass makes progress.
+    """
     as_of = min(now, began) if began else now
-    read = glance.last_success()
+    read, due = glance.last_success(), glance.kept(FIRST_DUE, [source.name for source in config.sources])
     for source in config.sources:
         name, at, schedule = source.name, read.get(source.name), config.schedule_for(source)
-        if at is None and began:
-            yield Finding("fresh", True, f"{name} is being read for the first time")
-        elif at is None:
-            yield _wrong("fresh", f"{name} was never read to its end", STATUS)
-        elif schedule.nth_after(at, INTERVALS) < as_of:
+        if at is None:
+            yield _unread(name, clock.optional_instant(due.get(name)), schedule, now, under_way=began is not None)
+        elif _is_late(at, schedule, now):
             yield _wrong("fresh", f"{name} was last read to its end at {clock.text(at)} ({schedule})", STATUS)
         elif at > now + AHEAD:
             yield _wrong("fresh", f"{name} was read at {clock.text(at)}, in the future", "check this machine's clock")
@@ -91,6 +95,19 @@ def _fresh(config: Config, glance: LedgerReader, now: datetime, began: datetime 
         yield _wrong("fresh", f"Recotap was sent activities, and has taken none since {clock.text(silent)}", STATUS)
     else:
         yield Finding("fresh", True, f"Recotap has taken nothing since {clock.text(silent)}, which is not long")
+
+
+def _unread(name: str, due: datetime | None, schedule: Schedule, now: datetime, *, under_way: bool) -> Finding:
+    """Judge a source that was never read to its end, and that a pass knows since `due`."""
+    if not under_way:
+        return _wrong("fresh", f"{name} was never read to its end", STATUS)
+    if due is not None and (_is_late(due, schedule, now) or due > now + AHEAD):
+        return _wrong("fresh", f"{name} is not read to its end since its first import at {clock.text(due)}", LONG)
+    return Finding("fresh", True, f"{name} is being read for the first time")
+
+
+def _is_late(since: datetime, schedule: Schedule, now: datetime) -> bool:
+    return max(schedule.nth_after(since, INTERVALS), clock.later(since, LEAST)) < now
 
 
 def _wrong(probe: str, message: str, hint: str) -> Finding:

@@ -25,6 +25,7 @@ RECOUNT = "@recount"  # under RECOTAP: the streams whose rows did not agree with
 DESTINATION = "@destination"  # under RECOTAP: host, port and fingerprint of the key that this ledger delivers with
 ACCOUNTS = "@accounts"  # under RECOTAP: some domains that were delivered to, and how many of them the key found
 CONNECTOR = "@connector"  # under a source: the name of its connector
+FIRST_DUE = "@first_due"  # under a source: since when a pass knows of it, so that a first import can be too long
 GONE = "@gone"  # under a source: since when the configuration lacks it; null: it has it
 TRUSTED = "@trusted"  # under a source: the operator vouches that its records are held under no other name
 STATES = ("pending", "incomplete", "delivered", "skipped", "excluded", "dead")

@@ -9,7 +9,7 @@ import structlog
 from syncd import clock
 from syncd.connector import Source
 from syncd.http.server_clock import is_confirmed
-from syncd.ledger import CONNECTOR, GONE, Ledger, LedgerReader
+from syncd.ledger import CONNECTOR, FIRST_DUE, GONE, Ledger, LedgerReader
 from syncd.lifecycle import timing
 from syncd.passes import pins
 
@@ -22,11 +22,17 @@ BRING_BACK = "put its table back, and it resumes"
 
 
 def note_sources(ledger: Ledger, sources: Sequence[Source], now: datetime) -> None:
-    """Keep the connector of each source, by which a later pass knows whose records to compare."""
-    known = ledger.kept(CONNECTOR, [source.name for source in sources])
+    """Keep the connector of each source, by which a later pass knows whose records to compare.
+
+    Also keep since when it is due, by which `syncd health` tells that its first reading takes too long.
+    """
+    names = [source.name for source in sources]
+    known, due = ledger.kept(CONNECTOR, names), ledger.kept(FIRST_DUE, names)
     for source in sources:
         if source.name not in known:
             ledger.keep(source.name, {CONNECTOR: source.config.connector}, now)
+        if source.name not in due:
+            ledger.keep(source.name, {FIRST_DUE: clock.text(now)}, now)
 
 
 def gone_since(glance: LedgerReader, configured: Sequence[str]) -> dict[str, datetime | None]:
