@@ -25,6 +25,7 @@ from syncd.passes import judging
 from syncd.passes.batch_size import BatchSize
 from syncd.passes.breaker import Breaker, Circuit
 from syncd.passes.jobs import LOOK, Batch, Job, Poster, PostReturned, SendingStopped, Totals
+from syncd.passes.stale import StaleRows
 from syncd.passes.waiting import Group, Waiting
 from syncd.recotap.responses import FIREWALL_HINT, BatchResult
 from syncd.recotap.sender import BATCH, KEY_HINT, URL_HINT
@@ -55,9 +56,14 @@ class Push:
         answered: Callable[[PostReturned], None],
         rng: random.Random | None = None,
         certain: Callable[[], bool] = lambda: True,
+        stale: StaleRows | None = None,
     ) -> None:
-        """`certain` tells whether a server confirms the clock. It is called before a verdict that ages an activity."""
+        """`certain` tells whether a server confirms the clock. It is called before a verdict that ages an activity.
+
+        `stale` holds back what is to be looked up first. None: everything goes out as it stands.
+        """
         self._ledger = ledger
+        self._stale = stale or StaleRows(ledger, (), now=now)
         self._certain = certain
         self._poster = poster
         self._max_age = max_age
@@ -144,7 +150,7 @@ class Push:
         """Tell whether nothing is in flight and nothing is left to send in this pass."""
         if self.in_flight:
             return False
-        return self.stop is not None or not (self._waiting.has_any or self._due(1))
+        return self.stop is not None or not (self._waiting.has_any or self._due(1) or self._stale.busy)
 
     # -- the next batch -------------------------------------------------------------------
 
@@ -167,11 +173,12 @@ class Push:
         if self._answers or self._waiting.has_again:
             return False
         due = self._due(1)
-        suspects = not due and self._waiting.has_suspects and self._breaker.failing
+        suspects = not due and self._waiting.has_suspects and self._breaker.failing and not self._stale.busy
         return suspects or any(activity.isolated for activity in due)
 
     def _due(self, limit: int) -> Sequence[Sendable]:
-        due = self._ledger.due(limit, first_post=self._first_post, now=self._now())
+        ahead = self._breaker.state is Circuit.CLOSED
+        due = self._stale.due(limit, first_post=self._first_post, now=self._now(), ahead=ahead)
         return [activity for activity in due if not (self._breaker.failing and activity.crashes_server)]
 
     def _next(self) -> Batch:
@@ -192,7 +199,7 @@ class Push:
         refused = [activity for activity in due if not activity.crashes_server]
         if refused:
             return Batch(refused, suspect=True)
-        if self._waiting.has_suspects:
+        if self._waiting.has_suspects and not self._stale.busy:
             return _batch(self._waiting.next_suspects(self._size.size), suspect=True)
         return Batch(due[:1], suspect=True)
 
@@ -205,7 +212,7 @@ class Push:
         if self._waiting.has_again:
             return _batch(self._waiting.next_again(1))
         due = self._due(1)
-        if due or not self._waiting.has_suspects:
+        if due or not self._waiting.has_suspects or self._stale.busy:
             return Batch(due)
         return _batch(self._waiting.one_suspect(self._random.random()), suspect=True)
 

@@ -19,7 +19,7 @@ import structlog
 
 from syncd import clock
 from syncd.connector import Source
-from syncd.errors import LedgerError, Stopped, Unavailable
+from syncd.errors import LedgerError, Stopped, Unauthorized, Unavailable
 from syncd.ledger import CLOCK, RECOTAP, Ledger
 from syncd.normalize.own_domains import VOUCHED, Vouching
 from syncd.normalize.rules import Rules
@@ -28,10 +28,20 @@ from syncd.passes.booking import book_page, book_range_event
 from syncd.passes.clocks import PassClocks
 from syncd.passes.control import PassControl
 from syncd.passes.dispatch import Poster, PostReturned, Push, SendingStopped
-from syncd.passes.events import Event, PageRead, RangeEvent, SourceFinished, SourceOpened, StreamFailed, WindowRead
+from syncd.passes.events import (
+    Checked,
+    Event,
+    PageRead,
+    RangeEvent,
+    SourceFinished,
+    SourceOpened,
+    StreamFailed,
+    WindowRead,
+)
 from syncd.passes.reader import Reader, as_told
 from syncd.passes.readers import Readers
 from syncd.passes.report import NullObserver, Observer, PassReport, PassResult
+from syncd.passes.stale import StaleRows
 from syncd.passes.wake import WakeUp
 from syncd.signals import StopRequest
 
@@ -52,12 +62,14 @@ class Pass:
         *,
         concurrency: int,
         max_age: timedelta,
+        look_up: Sequence[Source] = (),
         stop: StopRequest | None = None,
         observer: Observer | None = None,
         control: PassControl | None = None,
         now: Callable[[], datetime] = clock.now,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`look_up` are further sources, which are read only for rows that are to be looked up before they are sent."""
         self._ledger = ledger
         self._rules = rules
         self._stop = stop or StopRequest()
@@ -67,9 +79,11 @@ class Pass:
         self._returned: SimpleQueue[PostReturned] = SimpleQueue()
         self._ending = threading.Event()
         self._stop.on_request = self._end_soon
+        self._stale = StaleRows(ledger, (*look_up, *sources), now=now)
         self._push = Push(
             ledger, poster, concurrency=concurrency, max_age=max_age, now=now, monotonic=monotonic,
             answered=self._answered, certain=lambda: self._certain(may_ask=False),
+            stale=self._stale,
         )  # fmt: skip
         kept = ledger.store(RECOTAP)
         # What an earlier configuration booked waits, too, until the owners of a source vouch for the example's domain.
@@ -79,7 +93,7 @@ class Pass:
         control = control or PassControl()
         control.on_call = self._wake
         self._readers = Readers(
-            sources, ledger, self._report, self._vouching, control,
+            sources, ledger, self._report, self._vouching, self._stale, control,
             new=self._reader_of, fail=self._fail, now=now,
         )  # fmt: skip
 
@@ -158,7 +172,7 @@ class Pass:
         """Start the sources that wait unless the pass is to end, and tell whether anything is under way."""
         if self._ending.is_set():
             return not self._readers.is_empty or self._push.in_flight > 0
-        self._readers.start()
+        self._readers.start(may_send=self._push.stop is None)
         if self._readers.is_over:
             return self._push.in_flight > 0
         return not self._readers.is_empty or (self._vouching.is_given and not self._push.idle)
@@ -184,7 +198,7 @@ class Pass:
     def _reader_of(self, source: Source) -> Reader:
         return Reader(
             source, self._rules, ledger=self._ledger.handle, now=self._now, stopping=self._ending,
-            vouching=self._vouching, wake=self._wake,
+            vouching=self._vouching, wake=self._wake, desk=self._stale.desk(source.name),
         )  # fmt: skip
 
     def _fail(self, source: Source, stream: str | None, error: BaseException) -> None:
@@ -193,6 +207,8 @@ class Pass:
             return
         if isinstance(error, LedgerError):
             raise error
+        if stream is None or isinstance(error, Unauthorized):
+            self._stale.give_up(source.name, stream)
         error = as_told(source.name, error, stream)
         for each in source.connector.streams:
             if stream in (None, each.name):
@@ -235,11 +251,14 @@ class Pass:
             case StreamFailed(stream, error):
                 if not self._vouching.postpones(source, stream, error):
                     self._fail(source, stream, error)
+            case Checked():
+                self._stale.checked(source.name, event)
             case SourceFinished():
+                self._stale.ended(source.name, failed=reader.has_failed)
                 self._ledger.keep(source.name, reader.store.take_changes(), self._now())
                 if reader.gave_way:
                     self._report.gave_way(source.name)
-                else:
+                elif not reader.is_alone:
                     self._report.source_read(source.name, self._ledger.ranges(source.name), self._now())
 
     def _book(self, reader: Reader, page: PageRead) -> None:

@@ -128,6 +128,14 @@ class Waypoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Checked:
+    """The records of one request were looked up before their rows are sent. Those that the CRM served are booked."""
+
+    stream: str
+    is_over: bool  # an outage has ended these look-ups
+
+
+@dataclass(frozen=True, slots=True)
 class StreamFailed:
     """This pass reads no more of a stream, or of the whole source if `stream` is None."""
 
@@ -140,10 +148,11 @@ class SourceFinished:
     """The thread has ended. No event follows."""
 
 
-Event = SourceOpened | PageRead | WindowRead | RangeEvent | Waypoint | StreamFailed | SourceFinished
+Event = SourceOpened | PageRead | WindowRead | RangeEvent | Waypoint | Checked | StreamFailed | SourceFinished
 
 
 __all__ = [
+    "Checked",
     "Event",
     "Gap",
     "PageRead",

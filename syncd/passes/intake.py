@@ -92,6 +92,7 @@ class Intake:
         self.channel = channel
         self.glance = glance
         self.now = now
+        self.between: Callable[[], None] = lambda: None  # called after each page, e.g. for look-ups of another kind
         self._normalizer = normalizer
         self._vouching = vouching
         self._evidence = evidence
@@ -120,6 +121,7 @@ class Intake:
         self.channel.send_page(
             PageRead(stream, page.refs, readings, missing, page.complete_until, looked_up_at, unserved, **more)
         )
+        self.between()
 
     def needed(self, stream: str) -> Needed:
         """Return the function that chooses the records of a page to read in full: new, or changed and not delivered."""

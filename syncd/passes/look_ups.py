@@ -51,15 +51,22 @@ class LookUps:
         connector is raised last.
         """
         for stream, ids in due_pages(self._glance, self._intake, streams):
-            if stream not in self._refused and not self.over:
-                self._reported(stream, ids)
+            self.look_up(stream, ids)
         if self._blamed:
             hint = "they are looked up again by themselves, `syncd explain ID` shows each error"
             log.warning("records.unserved", source=self._intake.source.name, count=self._blamed, hint=hint)
         if self._bug is not None:
             raise self._bug
 
-    def _reported(self, stream: str, ids: Sequence[str]) -> None:
+    def take_bug(self) -> Exception | None:
+        """Return the first bug of the connector since the last call, if there was one."""
+        bug, self._bug = self._bug, None
+        return bug
+
+    def look_up(self, stream: str, ids: Sequence[str]) -> None:
+        """Look up `ids` whatever the number of pages, unless the stream lacks a permission or an outage has begun."""
+        if stream in self._refused or self.over:
+            return
         try:
             self._account(stream, ids)
         except Unauthorized as error:

@@ -30,6 +30,7 @@ from syncd.passes.intake import Channel, GaveWay, Intake
 from syncd.passes.look_ups import LookUps
 from syncd.passes.ranges import Ranges, gaps_of
 from syncd.passes.spans import Part, SpanReader
+from syncd.passes.stale import Desk, StaleLookUps
 from syncd.passes.store import PassStore
 from syncd.passes.windows import Span
 
@@ -63,8 +64,12 @@ class Reader:
         vouching: Vouching,
         wake: Callable[[], None] = lambda: None,
         read_only: bool = False,
+        desk: Desk | None = None,
     ) -> None:
-        """`wake` is called in the thread after each event, which `next_event` then returns."""
+        """`wake` is called in the thread after each event, which `next_event` then returns.
+
+        `desk`: where rows that are about to be sent are asked for. None: nothing is sent.
+        """
         self.source = source
         self._rules = rules
         self._vouching = vouching
@@ -75,6 +80,9 @@ class Reader:
         self._stopping = stopping
         self._wake = wake
         self._read_only = read_only
+        self._desk = desk
+        self.is_alone = desk is not None and desk.begin()  # no window, only what the desk asks for
+        self.has_failed = False  # an error has ended the thread
         self._events: SimpleQueue[Event] = SimpleQueue()
         self._channel = Channel(self._put, lambda: stopping.is_set() or self._abandoned)
         self._abandoned = False
@@ -168,6 +176,7 @@ class Reader:
                     self._keep_clock()
                     connector.close()
         except BaseException as error:  # noqa: BLE001 - the pass must hear of any error, and not wait for ever
+            self.has_failed = True
             self._channel.send(StreamFailed(self._stream, error))
         finally:
             self._channel.send(SourceFinished())
@@ -199,7 +208,13 @@ class Reader:
             now=self._now,
             evidence=pins.Evidence.of(glance, self.source, identity),
         )
+        if glance and self._desk:
+            intake.between = StaleLookUps(self._desk, intake, glance).serve
+            intake.between()
+        if self.is_alone:
+            return
         self._read_streams(intake)
+        intake.between()
         # Report the mistake even if no page was read.
         if not self._vouching.is_given and (owners := connector.owners()):
             self._vouching.require(owners)

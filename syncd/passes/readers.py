@@ -19,6 +19,7 @@ from syncd.passes.control import PassControl
 from syncd.passes.events import Event, PageRead, SourceFinished
 from syncd.passes.reader import Reader
 from syncd.passes.report import PassReport
+from syncd.passes.stale import StaleRows
 from syncd.passes.turns import Turn
 
 MOST = 4  # sources that are read at the same time; each holds PAGES_AHEAD pages in memory
@@ -34,6 +35,7 @@ class Readers:
         ledger: Ledger,
         report: PassReport,
         vouching: Vouching,
+        stale: StaleRows,
         control: PassControl,
         *,
         new: Callable[[Source], Reader],
@@ -45,6 +47,7 @@ class Readers:
         self._ledger = ledger
         self._report = report
         self._vouching = vouching
+        self._stale = stale
         self._control = control
         self._new = new
         self._fail = fail
@@ -73,18 +76,32 @@ class Readers:
         """Whether `next_event` returns an event."""
         return any(reader.has_event for reader in self._running)
 
-    def start(self) -> None:
-        """Start the sources for which there is room, and ask those to give way whose turn is over."""
+    def start(self, *, may_send: bool) -> None:
+        """Start the sources for which there is room, and ask those to give way whose turn is over.
+
+        `may_send`: a source that is not read is started for rows that must be looked up before they are sent.
+        """
         self._listen()
         if self._vouching.is_given or not (self._running or self._waiting):
             self.resume_postponed()
-        while self._waiting and len(self._running) < MOST and not self._is_ending:
-            source = self._waiting.popleft()
-            if not self._begin(source):
-                self._leave(source)
-            elif len(self._running) > 1:
+        if may_send and self._early is None:
+            self._waiting += self._stale.without_reader(but=self._names())
+        while len(self._running) < MOST and not self._is_ending and (source := self._next()) is not None:
+            self._begin(source)
+            if len(self._running) > 1:
                 self._mixed.update(self._running)
         self._ask_to_give_way(time.monotonic())
+
+    def _names(self) -> set[str]:
+        return {source.name for source in (*self._waiting, *(reader.source for reader in self._running))}
+
+    def _next(self) -> Source | None:
+        """Take the first waiting source that is not being read."""
+        running = {reader.source.name for reader in self._running}
+        source = next((source for source in self._waiting if source.name not in running), None)
+        if source is not None:
+            self._waiting.remove(source)
+        return source
 
     def resume_postponed(self) -> None:
         """Read again what lacked an owner that vouches, if another source has one. Otherwise it fails."""
@@ -134,23 +151,27 @@ class Readers:
             while reader.is_alive and not reader.hangs():
                 reader.join(LOOK_S)
 
-    def _begin(self, source: Source) -> bool:
+    def _begin(self, source: Source) -> None:
         """Start the reader of a source, unless it cannot be read now."""
         if (pause := self._ledger.pause(source.name, self._now())) is not None:
-            self._report.paused(source.name, *pause)
-            return False
+            if not self._stale.paused(source.name):
+                self._report.paused(source.name, *pause)
+                self._leave(source)
+            return
         streams = [stream.name for stream in source.connector.streams]
         for stream in streams:
             self._ledger.stream_id(source.name, stream)
         reader = self._new(source)
         if (pointless := reader.pointless()) is not None:
             self._fail(source, None, pointless)
-            return False
-        self._report.reading(source.name)
+            if not reader.is_alone:
+                self._leave(source)
+            return
+        if not reader.is_alone:
+            self._report.reading(source.name)
         watermarks = {stream: self._ledger.stream(source.name, stream).watermark for stream in streams}
         self._running[reader] = Turn(time.monotonic(), watermarks)
         reader.start()
-        return True
 
     def _listen(self) -> None:
         """Obey the calls of another thread. A source that came after `end_soon` starts while earlier ones are read."""
@@ -158,7 +179,7 @@ class Readers:
             if call is not None:
                 self._waiting.append(call)
             elif self._early is None:
-                self._early = {source.name for source in (*self._waiting, *(each.source for each in self._running))}
+                self._early = self._names()
 
     def _ask_to_give_way(self, now: float) -> None:
         count = len(self._waiting) if self._early is None else len(self._running)
@@ -169,17 +190,22 @@ class Readers:
     def _end(self, reader: Reader) -> None:
         del self._running[reader]
         self._mixed.discard(reader)
-        if reader.gave_way and self._early is None:
+        if reader.is_alone:
+            self._forget(reader.source)
+        elif reader.gave_way and self._early is None:
             self._waiting.append(reader.source)
         else:
             self._leave(reader.source, gave_way=reader.gave_way)
 
     def _leave(self, source: Source, *, gave_way: bool = False) -> None:
         """Tell that a source is done, unless it gave way or waits for an owner who vouches."""
-        if self._early is not None:
-            self._early.discard(source.name)
+        self._forget(source)
         if not gave_way and not self._vouching.holds(source):
             self._control.ended(source.name, self._report.error_of(source.name))
+
+    def _forget(self, source: Source) -> None:
+        if self._early is not None and source.name not in {each.name for each in self._waiting}:
+            self._early.discard(source.name)
 
 
 __all__ = ["Readers"]

@@ -82,6 +82,7 @@ def one_pass(
             config.rules.to_rules(),
             concurrency=config.recotap.concurrency,
             max_age=config.recotap.max_age,
+            look_up=config.sources,
             stop=stop,
             observer=observer,
             control=control,
