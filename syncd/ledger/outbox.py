@@ -123,12 +123,13 @@ class Outbox(Writer):
         return [Due(row_id, bool(isolated), bool(crashes), stale_in) for row_id, isolated, crashes, stale_in in rows]
 
     def _next_of(self, queue: str, values: dict[str, Any], skip: Collection[int]) -> list[Any]:
-        rows: list[Any] = self._db.execute(_DUE + queue, values).fetchall()
-        left = [row for row in rows if row[0] not in skip]
-        if len(left) == len(rows) or len(rows) < values["limit"]:
-            return left
-        rows = self._db.execute(_DUE + queue, {**values, "limit": values["limit"] + len(skip)}).fetchall()
-        return [row for row in rows if row[0] not in skip][: values["limit"]]
+        limit = values["limit"]
+        for most in (limit, limit + len(skip)):
+            rows: list[Any] = self._db.execute(_DUE + queue, {**values, "limit": most}).fetchall()
+            left = [row for row in rows if row[0] not in skip]
+            if len(left) >= limit or len(rows) < most:
+                break
+        return left[:limit]
 
     def intend(self, activities: Sequence[Sendable], *, now: datetime) -> Claim:
         """Book the intent to POST `activities`. The request may leave once the transaction is committed.

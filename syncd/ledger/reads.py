@@ -22,6 +22,11 @@ _STALE = """
 class Reads(Writer):
     """Read and write the times at which records of pending rows were read."""
 
+    @property
+    def writes(self) -> int:
+        """The number of rows written since the ledger was opened. It tells whether an earlier answer still holds."""
+        return self._db.conn.total_changes
+
     def stream_names(self) -> dict[int, tuple[str, str]]:
         """Return the source and the name of each stream, by its row id."""
         rows = self._db.execute("SELECT id, source, stream FROM streams")

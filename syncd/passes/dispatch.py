@@ -146,6 +146,11 @@ class Push:
         return not self._carried.isdisjoint((stream_id, crm_id) for crm_id in crm_ids)
 
     @property
+    def takes_whole_requests(self) -> bool:
+        """Whether Recotap takes activities, so that it is worth while to look up more than the next batch."""
+        return self.stop is None and self._breaker.state is Circuit.CLOSED
+
+    @property
     def idle(self) -> bool:
         """Tell whether nothing is in flight and nothing is left to send in this pass."""
         if self.in_flight:
@@ -177,8 +182,7 @@ class Push:
         return suspects or any(activity.isolated for activity in due)
 
     def _due(self, limit: int) -> Sequence[Sendable]:
-        ahead = self._breaker.state is Circuit.CLOSED
-        due = self._stale.due(limit, first_post=self._first_post, now=self._now(), ahead=ahead)
+        due = self._stale.due(limit, first_post=self._first_post, now=self._now(), ahead=self.takes_whole_requests)
         return [activity for activity in due if not (self._breaker.failing and activity.crashes_server)]
 
     def _next(self) -> Batch:

@@ -252,7 +252,7 @@ class Pass:
                 if not self._vouching.postpones(source, stream, error):
                     self._fail(source, stream, error)
             case Checked():
-                self._stale.checked(source.name, event)
+                self._stale.checked(source.name, event, ahead=self._push.takes_whole_requests)
             case SourceFinished():
                 self._stale.ended(source.name, failed=reader.has_failed)
                 self._ledger.keep(source.name, reader.store.take_changes(), self._now())

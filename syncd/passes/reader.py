@@ -208,13 +208,15 @@ class Reader:
             now=self._now,
             evidence=pins.Evidence.of(glance, self.source, identity),
         )
-        if glance and self._desk:
-            intake.between = StaleLookUps(self._desk, intake, glance).serve
-            intake.between()
+        stale = StaleLookUps(self._desk, intake, glance) if glance and self._desk else None
+        if stale:
+            intake.between = stale.serve
+        if not self.is_alone:
+            self._read_streams(intake)
+        if stale:
+            stale.serve_rest()
         if self.is_alone:
             return
-        self._read_streams(intake)
-        intake.between()
         # Report the mistake even if no page was read.
         if not self._vouching.is_given and (owners := connector.owners()):
             self._vouching.require(owners)

@@ -27,6 +27,7 @@ from syncd.recotap.sender import BATCH
 log = structlog.get_logger()
 
 PATIENCE_S = 120.0  # the longest that the sender waits for one request: a CRM that hangs must not hold it up
+BATCHES = 10  # found without a stale row, until the next look ahead
 MOST_UNSERVED = 1000  # rows of one pass without an answer. From then on nobody asks, so that memory stays bounded
 LATE_HINT = "its pending activities are sent as they were last read: nothing to do"
 
@@ -97,7 +98,9 @@ class StaleRows:
         self._skipped: set[int] = set()  # those rows
         self._unserved: set[int] = set()  # rows that were asked for in vain
         self._over: set[tuple[str, str | None]] = set()  # streams, or whole sources, that are not asked any more
-        self._has_answer = False  # since the last look ahead
+        self._first_post = 0  # of this pass
+        self._ready: tuple[int, Sequence[Due]] = -1, []  # what may go out beside rows that wait, as of so many writes
+        self._batches = 0  # found since something was asked for; 0: nothing was stale yet
 
     @property
     def busy(self) -> bool:
@@ -113,19 +116,29 @@ class StaleRows:
         whole requests are worth while. Otherwise a single batch is looked up.
         """
 
-        def find(limit: int) -> Sequence[Due]:
-            return self._ledger.due(limit, first_post=first_post, now=now, skip=self._skipped)
-
+        self._first_post = first_post
         self._lose_patience()
-        most = LOOK_UPS_AT_ONCE if ahead else BATCH
-        if ahead and self._has_answer:  # the next request is under way while these rows are sent
-            self._has_answer = False
-            self._ask(find(2 * most), most)
-        found = find(limit)
+        self._batches += self._batches > 0 and limit > 1
+        if ahead and self._batches > BATCHES:
+            self._ask(now, LOOK_UPS_AT_ONCE)
+        as_of, ready = self._ready
+        found = ready[:limit] if as_of == self._ledger.writes else self._find(limit, now)
         if any(map(self._must_wait, found)):
-            self._ask(find(2 * most), most)
-            found = [each for each in find(2 * most) if not self._must_wait(each)][:limit]
+            found = self._beside(ahead, now)[:limit]
         return [] if found and found[0].isolated and self.busy else found
+
+    def _beside(self, ahead: bool, now: datetime) -> Sequence[Due]:
+        """Return what may go out among the next rows, of which some must wait, and ask for those.
+
+        Many rows are read for that, so the answer is kept until the ledger is written or a request begins or ends.
+        """
+        found = self._ask(now, LOOK_UPS_AT_ONCE if ahead else BATCH)
+        ready = [each for each in found if not (each.id in self._skipped or self._must_wait(each))]
+        self._ready = self._ledger.writes, ready
+        return ready
+
+    def _find(self, limit: int, now: datetime) -> Sequence[Due]:
+        return self._ledger.due(limit, first_post=self._first_post, now=now, skip=self._skipped)
 
     def _must_wait(self, due: Due) -> bool:
         return bool(due.stale_in) and due.id not in self._unserved and not self._is_over(due.stale_in)
@@ -134,14 +147,17 @@ class StaleRows:
         source, stream = self._name(stream_id)
         return (source, None) in self._over or (source, stream) in self._over
 
-    def _ask(self, found: Iterable[Due], most: int) -> None:
-        """Ask for the stale rows among `found`, up to `most` of each stream that is not asked already."""
+    def _ask(self, now: datetime, most: int) -> Sequence[Due]:
+        """Ask for the next stale rows, up to `most` of each stream that is not asked already. Return all next rows."""
+        self._batches = 1
         wanted: dict[int, list[int]] = {}
+        found = self._find(2 * most, now)
         for each in found:
             if each.stale_in not in self._asked and self._must_wait(each):
                 wanted.setdefault(each.stale_in, []).append(each.id)
         for stream_id, ids in wanted.items():
             self._request(stream_id, ids[:most])
+        return found
 
     def _request(self, stream_id: int, ids: list[int]) -> None:
         source, stream = self._name(stream_id)
@@ -151,6 +167,7 @@ class StaleRows:
         crm_ids = self._ledger.crm_ids(ids)
         self._asked[stream_id] = time.monotonic(), ids
         self._skipped.update(ids)
+        self._ready = -1, []
         self._desks[source].put(Request(stream, [crm_ids[each] for each in ids]))
 
     def _can_ask(self, source: str, stream: str) -> bool:
@@ -179,12 +196,17 @@ class StaleRows:
             self._desks[name].call_alone()
         return [self._sources[name] for name in names]
 
-    def checked(self, source: str, event: Checked) -> None:
-        """Hear that all records of a request were asked for. What was served is booked."""
+    def checked(self, source: str, event: Checked, *, ahead: bool) -> None:
+        """Hear that all records of a request were asked for. What was served is booked.
+
+        `ahead`: Recotap takes activities, so the next request follows while the rows of this one are sent.
+        """
         for stream_id in self._asked_of(source, event.stream):
             self._release(stream_id, served=True)
         if event.is_over:
             self.give_up(source, None)
+        elif ahead:
+            self._ask(self._now(), LOOK_UPS_AT_ONCE)
 
     def ended(self, source: str, *, failed: bool) -> None:
         """Hear that the reader of `source` has ended. If it has not failed, another one may come."""
@@ -215,9 +237,9 @@ class StaleRows:
         source, stream = self._name(stream_id)
         self._desks[source].withdraw(stream)
         self._skipped.difference_update(ids)
+        self._ready = -1, []
         if served:
             self._unserved |= self._ledger.stale_of(ids, self._now())
-            self._has_answer = True
         if len(self._unserved) > MOST_UNSERVED:
             self._over.add((source, stream))
 
@@ -239,6 +261,12 @@ class StaleLookUps:
         self._intake = intake
         self._look_ups = LookUps(intake, glance)
         self._serving = False
+
+    def serve_rest(self) -> None:
+        """Look up all that is asked for, until no request follows. A later one needs another reader."""
+        while not self._desk.is_empty:
+            self.serve()
+            self._intake.channel.wait_until_booked()  # then the next request is here, if there is one
 
     def serve(self) -> None:
         """Look up all that is asked for. Called after each page of the source, also after one of these look-ups."""
