@@ -187,7 +187,7 @@ class StaleRows:
 
     def desk(self, source: str) -> Desk:
         """Return the desk for a reader of `source` that is about to start."""
-        return self._desks[source]
+        return self._desks.setdefault(source, Desk())
 
     def without_reader(self, but: Collection[str] = ()) -> list[Source]:
         """Return the sources with a request for which a reader is to be started. Those of `but` have one."""
@@ -219,7 +219,7 @@ class StaleRows:
     def paused(self, source: str) -> bool:
         """Hear that `source` is not read, because it pauses. Tell whether it was called for look-ups alone."""
         self.give_up(source, None)
-        return self._desks[source].begin()
+        return self.desk(source).begin()
 
     def give_up(self, source: str, stream: str | None) -> None:
         """Send the rows of a stream, or of the whole source, as they stand."""
