@@ -670,7 +670,7 @@ def test_6_a_record_that_two_look_ups_an_hour_apart_do_not_find_is_deleted(world
         with LedgerHandle(world.ledger).operate() as operator:  # not even an operator's retry counts one miss twice
             operator.retry([call], state=None, reason=None, now=world.now())
         world.sync()
-        assert world.state(call) == "incomplete no_contact"
+        assert world.state(call) == "incomplete not_found"
     world.later(minutes=21)
     world.sync()
     assert world.state(call) == "excluded deleted"
