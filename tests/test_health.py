@@ -179,10 +179,12 @@ def test_a_first_import_that_takes_longer_than_three_intervals_is_not_fresh(live
         pass_id = ledger.begin_pass(live.now())
         assert problems(live, later=timedelta(minutes=long - 0.5)) == []
         (problem,) = problems(live, later=timedelta(minutes=long + 0.5))
-        assert problem.startswith("hubspot is not read to its end since its first import at 20")
+        assert problem.startswith("hubspot is in its first import since 20")
         (wrong_clock,) = problems(live, later=-timedelta(days=3))
         assert wrong_clock == problem
         ledger.end_pass(pass_id, exit_code=0, now=live.now())
+        assert problems(live) == [], "between two passes, too"
+    assert problems(live) == ["hubspot was never read to its end"], "nobody reads it"
     live.hubspot.faults.clear()
     live.sync()
     with LedgerHandle(live.ledger).hold("run"):

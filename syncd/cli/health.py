@@ -36,7 +36,7 @@ def findings(config: Config, now: datetime) -> Iterator[Finding]:
             began = glance.under_way_since() if who else None
             yield _alive(config, who, glance.written_at() if began else None, now)
             yield _ready(who, balanced=glance.balanced())
-            yield from _fresh(config, glance, now, began)
+            yield from _fresh(config, glance, now, began, held=who is not None)
     except SyncdError as error:
         for probe in PROBES:
             yield Finding(probe, False, error.message, error.hint, exit_code=error.exit_code)
@@ -68,7 +68,9 @@ def _ready(who: str | None, *, balanced: bool) -> Finding:
     return Finding("ready", True, "the ledger is held, and the books balance")
 
 
-def _fresh(config: Config, glance: LedgerReader, now: datetime, began: datetime | None) -> Iterator[Finding]:
+def _fresh(
+    config: Config, glance: LedgerReader, now: datetime, began: datetime | None, *, held: bool
+) -> Iterator[Finding]:
     """Judge each source by itself, whatever pass is under way. One that is due waits for no other one.
 
     Recotap is compared with the start of the pass under way, if any. `alive` tells whether that pass makes progress.
@@ -78,7 +80,8 @@ def _fresh(config: Config, glance: LedgerReader, now: datetime, began: datetime 
     for source in config.sources:
         name, at, schedule = source.name, read.get(source.name), config.schedule_for(source)
         if at is None:
-            yield _unread(name, clock.optional_instant(due.get(name)), schedule, now, under_way=began is not None)
+            since = clock.optional_instant(due.get(name)) or began
+            yield _unread(name, since if held else None, schedule, now)
         elif _is_late(at, schedule, now):
             yield _wrong("fresh", f"{name} was last read to its end at {clock.text(at)} ({schedule})", STATUS)
         elif at > now + AHEAD:
@@ -97,13 +100,13 @@ def _fresh(config: Config, glance: LedgerReader, now: datetime, began: datetime 
         yield Finding("fresh", True, f"Recotap has taken nothing since {clock.text(silent)}, which is not long")
 
 
-def _unread(name: str, due: datetime | None, schedule: Schedule, now: datetime, *, under_way: bool) -> Finding:
-    """Judge a source that was never read to its end, and that a pass knows since `due`."""
-    if not under_way:
+def _unread(name: str, since: datetime | None, schedule: Schedule, now: datetime) -> Finding:
+    """Judge a source that was never read to its end, and whose first import is under way `since` then, if at all."""
+    if since is None:
         return _wrong("fresh", f"{name} was never read to its end", STATUS)
-    if due is not None and (_is_late(due, schedule, now) or due > now + AHEAD):
-        return _wrong("fresh", f"{name} is not read to its end since its first import at {clock.text(due)}", LONG)
-    return Finding("fresh", True, f"{name} is being read for the first time")
+    if _is_late(since, schedule, now) or since > now + AHEAD:
+        return _wrong("fresh", f"{name} is in its first import since {clock.text(since)} ({schedule})", LONG)
+    return Finding("fresh", True, f"{name} is in its first import since {clock.text(since)}")
 
 
 def _is_late(since: datetime, schedule: Schedule, now: datetime) -> bool:
