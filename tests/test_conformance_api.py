@@ -5,7 +5,9 @@
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,11 +15,19 @@ import pytest
 
 from syncd.activity import Draft, Owner, Person
 from syncd.connector import Connector, Context, Finding, Page, Record, Ref, SourceConfig, Stream, Window
-from syncd.errors import SyncdError
+from syncd.errors import SyncdError, Unavailable
 from syncd.fields import parse_time
+from syncd.isolation import AdaptiveSize, TriedSize, in_halves
 from syncd.sandbox.standin.clock import Clock
 from syncd.sandbox.standin.server import Request, Response, Server, StandIn
-from syncd.testing import RETRY_AFTER_S, ConnectorConformance, FaultName, NetworkConformance
+from syncd.testing import (
+    RETRY_AFTER_S,
+    ConnectorConformance,
+    FaultName,
+    IsolationConformance,
+    NetworkConformance,
+    PartialFault,
+)
 from syncd.types.secrets import Secret
 
 README = (Path(__file__).parents[1] / "connectors" / "README.md").read_text(encoding="utf-8")
@@ -32,6 +42,12 @@ FAULTS: Mapping[FaultName, dict[str, Any]] = {
     "quota": {"fault": "answer", "status": 429, "headers": {"Retry-After": "3600"}},
     "unauthorized": {"fault": "answer", "status": 401, "body": ECHO},
     "echo": {"fault": "answer", "status": 400, "body": ECHO},
+}
+PARTIAL: Mapping[PartialFault, dict[str, Any]] = {
+    "server_error": {"fault": "server_error"},
+    "gateway_timeout": {"fault": "answer", "status": 504},
+    "hang": FAULTS["hang"],
+    "cut": {"fault": "cut"},
 }
 
 
@@ -60,14 +76,20 @@ class Api:
 
     def __init__(self, config: ApiConfig, context: Context) -> None:
         self.client = self.Client(config, context)
+        self.sizes = {
+            each.name: TriedSize(AdaptiveSize(context.store, f"rows.{each.name}", SIZE)) for each in self.streams
+        }
 
     def identity(self) -> str | None:
         return str(self.client.get("/account")["id"])
 
     def fetch(self, stream: str, window: Window) -> Iterator[Page]:
-        query = {"kind": stream, "since": text(window.since)}
+        query, size = {"kind": stream, "since": text(window.since)}, self.sizes[stream]
+        if window.until is not None:
+            query["until"] = text(window.until)
         while True:
-            answer = self.client.get("/rows", **query)
+            answer = self.client.get("/rows", size, **query)
+            size.served(full=len(answer["rows"]) >= size.now)
             until = window.until or self.client.clock.started_at
             rows = [row for row in answer["rows"] if read_ref(row).modified_at <= until]
             yield page(rows, until, window.needed([read_ref(row) for row in rows]))
@@ -78,9 +100,13 @@ class Api:
     def fetch_ids(self, stream: str, ids: Sequence[str]) -> Iterator[Page]:
         ids = list(dict.fromkeys(ids))
         for start in range(0, len(ids), 500):  # more would not fit into an address
-            some = ids[start : start + 500]
-            rows = self.client.get("/rows", kind=stream, ids=",".join(some))["rows"]
-            yield page(rows, None, some, missing=sorted(set(some) - {row["id"] for row in rows}))
+            some, unserved = ids[start : start + 500], dict[str, str]()
+            rows = in_halves(some, partial(self.rows, stream), too_much=(Unavailable,), alone=partial(note, unserved))
+            missing = sorted(set(some) - {row["id"] for row in rows} - unserved.keys())
+            yield replace(page(rows, None, some, missing), unserved=unserved)
+
+    def rows(self, stream: str, ids: Sequence[str]) -> list[Any]:
+        return list(self.client.get("/rows", kind=stream, ids=",".join(ids))["rows"])
 
     def normalize(self, stream: str, record: Record) -> Draft | None:
         kind = next(each.kind for each in self.streams if each.name == stream)
@@ -103,6 +129,11 @@ class Api:
 
     def close(self) -> None:
         self.client.close()
+
+
+def note(unserved: dict[str, str], crm_id: str, error: Unavailable) -> list[Any]:
+    unserved[crm_id] = error.message
+    return []
 
 
 def page(rows: Any, until: datetime | None, needed: Collection[str], missing: Sequence[str] = ()) -> Page:
@@ -146,10 +177,11 @@ class Endpoints(StandIn):
         if "ids" in request.query:
             ids = set(request.first("ids").split(","))
             return {"rows": [row for row in rows if row["id"] in ids]}
-        first = request.first("after") or request.first("since")
-        found = sorted((key(row), row["id"]) for row in rows if key(row) > first)
-        after = found[SIZE - 1][0] if len(found) > SIZE else None
-        return {"rows": [self.rows[crm_id] for _, crm_id in found[:SIZE]], "after": after}
+        first, size = request.first("after") or request.first("since"), int(request.first("limit", str(SIZE)))
+        last = f"{request.first('until') or '~'} ~"
+        found = sorted((key(row), row["id"]) for row in rows if first < key(row) < last)
+        after = found[size - 1][0] if len(found) > size else None
+        return {"rows": [self.rows[crm_id] for _, crm_id in found[:size]], "after": after}
 
 
 def key(row: Mapping[str, Any]) -> str:
@@ -163,6 +195,7 @@ class ApiUnderTest:
     granule = timedelta(milliseconds=1)
     cuts: Sequence[int] = (SIZE,)
     query_rows = 8 * SIZE  # any number, because a keyset has no limit
+    reads_people_by_id = False  # a row brings its address along
     secrets: Collection[str] = (TOKEN,)
     private: Collection[str] = (ADDRESS, str(OWNER.email))
 
@@ -253,8 +286,26 @@ class ApiUnderTest:
     def forbid(self, stream: str) -> None:
         self.api.faults.add("answer", status=403, body=ECHO, match_query=f"kind={stream}", count=None)
 
+    def fail_id(self, stream: str, crm_id: str, fault: PartialFault, *, person: bool = False) -> None:
+        if not person:
+            self._fail(stream, fault, lambda request: crm_id in request.first("ids").split(","))
 
-class TestApi(ConnectorConformance, NetworkConformance):
+    def fail_size(self, stream: str, rows: int, fault: PartialFault) -> None:
+        self._fail(stream, fault, lambda request: int(request.first("limit", str(rows))) > rows)
+
+    def fail_span(self, stream: str, since: datetime, until: datetime, fault: PartialFault) -> None:
+        def holds_one(request: Request) -> bool:
+            with self.api.lock:
+                found = [] if "ids" in request.query else self.api._rows(request)["rows"]
+            return any(since <= read_ref(row).modified_at <= until for row in found)
+
+        self._fail(stream, fault, holds_one)
+
+    def _fail(self, stream: str, fault: PartialFault, when: Callable[[Request], bool]) -> None:
+        self.api.faults.add(**PARTIAL[fault], when=when, match_query=f"kind={stream}", count=None)
+
+
+class TestApi(ConnectorConformance, NetworkConformance, IsolationConformance):
     """All tests are the suite's."""
 
     @pytest.fixture

@@ -1,9 +1,9 @@
 """The conformance suite: the tests that every connector passes, over a sandbox by its author.
 
     import pytest
-    from syncd.testing import ConnectorConformance, NetworkConformance
+    from syncd.testing import ConnectorConformance, IsolationConformance, NetworkConformance
 
-    class TestMyCrm(ConnectorConformance, NetworkConformance):
+    class TestMyCrm(ConnectorConformance, NetworkConformance, IsolationConformance):
         @pytest.fixture
         def crm(self, tmp_path):
             with MySandbox(tmp_path) as sandbox:

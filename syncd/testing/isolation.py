@@ -13,7 +13,7 @@ from syncd.testing.outages import expect_error
 
 TIMEOUT = timedelta(seconds=0.25)  # of requests, if one hangs
 ISOLATES = 40  # further requests of a pass with one culprit
-OUTAGE = 8  # further requests of a pass that meets an outage, the tries of the first included
+OUTAGE = 12  # requests of a pass after an outage has begun, in all threads
 
 
 class IsolationConformance:
@@ -58,14 +58,18 @@ class IsolationConformance:
             ids = harness.fill(range(max(crm.cuts) + 1))
             usual = _requests(harness)
             for bad in (None, ids[1]):
-                for skip in range(usual + (0 if bad is None else OUTAGE)):
+                for skip in range(usual + (0 if bad is None else ISOLATES // 2)):
                     if bad is not None:
                         crm.fail_id(harness.stream, bad, "server_error", person=True)
                     crm.fail("unavailable", times=None, skip=skip)
+                    before = crm.requests()
                     with suppress(Unavailable):
-                        assert _requests(harness) <= skip + OUTAGE, f"an outage after {skip} requests"
+                        _requests(harness)
+                    most = skip + OUTAGE + (0 if bad is None else ISOLATES)
+                    assert crm.requests() - before <= most, f"an outage after {skip} requests costs too many"
                     assert set(harness.unserved) <= {bad}, f"blamed by an outage after {skip} requests"
                     crm.heal()
+                harness.clear_books()
                 crm.fail("unavailable", times=None, skip=1)
                 with suppress(Unavailable):
                     harness.look_up(ids)
@@ -101,7 +105,11 @@ class IsolationConformance:
             _start_over(harness)
             expect_error(Unavailable, partial(harness.read, connector=_connect(harness, fault)))
             assert {*ids[: 2 * most]} <= {*harness.books}, f"{fault}: the pages before the span are read"
-            _read_in_parts(harness, fault, 0, len(ids))
+            if fault == PARTIAL_FAULTS[0]:
+                _read_in_parts(harness, fault, 0, len(ids))
+            else:  # at once as small as they become
+                for first, last in ((0, 3 * most - 1), (3 * most, 3 * most + 1), (3 * most + 2, len(ids))):
+                    _read_in_parts(harness, fault, first, last, least=2)
             harness.assert_complete(f"{fault} for one span", but=bad)
             assert not {*bad} & {*harness.books}, "the sandbox serves the span"
             crm.heal()
@@ -137,14 +145,14 @@ def _requests(harness: Harness, fault: PartialFault | None = None, *, start_over
     return harness.crm.requests() - before
 
 
-def _read_in_parts(harness: Harness, fault: PartialFault, first: int, last: int) -> None:
-    """Read the granules from `first` to `last` in halves, down to one that fails. It counts as read, as a gap does."""
+def _read_in_parts(harness: Harness, fault: PartialFault, first: int, last: int, *, least: int = 1) -> None:
+    """Read the granules from `first` to `last` in halves, down to `least`. Those that fail then count as a gap."""
     try:
         harness.read(since=harness.at(first), until=harness.at(last), connector=_connect(harness, fault))
     except Unavailable:
-        if first == last:
-            gone = {crm_id: each.modified_at for crm_id, each in harness.truth.items()}
-            harness.unserved |= {crm_id: at for crm_id, at in gone.items() if at == harness.at(first)}
+        if last - first < least:
+            known = {crm_id: each.modified_at for crm_id, each in harness.truth.items()}
+            harness.unserved |= {id: at for id, at in known.items() if harness.at(first) <= at <= harness.at(last)}
             return
         middle = (first + last) // 2
         _read_in_parts(harness, fault, first, middle)

@@ -44,6 +44,10 @@ class Fault:
         if self.action not in ACTIONS:
             raise ValueError(f"no such fault: {self.action!r}, expected one of {', '.join(ACTIONS)}")
 
+    def fits(self, method: str, path: str, query: str) -> bool:
+        """Tell whether a request has the method, path and query of this rule."""
+        return self.match in path and self.match_query in query and self.method in ("", method)
+
     @property
     def works_first(self) -> bool:
         """Return whether the request is processed before it fails."""
@@ -95,13 +99,11 @@ class Faults:
         with self._lock:
             rules = list(self._rules)
         # `when` may ask the stand-in, whose own lock must not be waited for under this one
-        asked = [rule for rule in rules if rule.when is None or rule.when(request)]
+        found = [rule for rule in rules if rule.fits(method, path, query) and (rule.when is None or rule.when(request))]
         with self._lock:
-            return next((rule for rule in asked if self._hits(rule, method, path, query)), None)
+            return next((rule for rule in found if self._hits(rule)), None)
 
-    def _hits(self, rule: Fault, method: str, path: str, query: str) -> bool:
-        if rule.match not in path or rule.match_query not in query or rule.method not in ("", method):
-            return False
+    def _hits(self, rule: Fault) -> bool:
         if not any(each is rule for each in self._rules):  # used up meanwhile
             return False
         rule.seen += 1
