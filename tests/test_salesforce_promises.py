@@ -431,6 +431,28 @@ def test_a_session_that_expires_in_mid_page_is_renewed_once_and_nothing_is_read_
     assert orgs.delivered == ids
 
 
+def test_a_locator_that_ends_with_its_session_is_begun_again_at_the_last_position(orgs: OrgWorld) -> None:
+    orgs.org.set(page_size=10, locators_end_with_session=True)
+    ids = {orgs.task(ago=timedelta(hours=3) - timedelta(minutes=n)) for n in range(40)}
+    at_request(orgs, 2, orgs.org.expire_sessions)
+    with asked(orgs) as requests:
+        outcome = orgs.sync()
+    assert (outcome.exit_code, outcome.errors) == (0, ())
+    assert orgs.delivered == ids
+    assert requests["query"] == 3, "calls, the rest of them, and emails"
+
+
+def test_a_permission_that_ends_in_mid_page_is_a_refusal_not_an_expired_locator(orgs: OrgWorld) -> None:
+    orgs.org.set(page_size=10)
+    for n in range(40):
+        orgs.task(ago=timedelta(hours=3) - timedelta(minutes=n))
+    refused = [{"errorCode": "INVALID_SESSION_ID", "message": "x"}]
+    at_request(orgs, 1, lambda: orgs.org.faults.add("answer", match="/quer", status=401, body=refused, count=None))
+    with asked(orgs) as requests:
+        assert orgs.sync().exit_code == 77
+    assert sum(requests.values()) < 20
+
+
 @pytest.mark.parametrize("fault", ["sf_unavailable", "sf_406", "sf_420", "sf_html", "reset", "cut", "cut_json"])
 def test_a_passing_fault_in_mid_page_costs_a_retry(orgs: OrgWorld, fault: str) -> None:
     orgs.org.set(page_size=10)

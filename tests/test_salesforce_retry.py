@@ -114,11 +114,30 @@ def test_too_much_at_once_asks_for_less_and_not_again(status, code):
 
 
 @pytest.mark.parametrize(
-    ("status", "body"), [(404, said("NOT_FOUND")), (404, ""), (400, said("INVALID_QUERY_LOCATOR"))]
-)
+    ("status", "body"),
+    [
+        (404, said("NOT_FOUND")), (404, ""), (400, said("INVALID_QUERY_LOCATOR")), (403, said("INVALID_QUERY_LOCATOR")),
+        (500, said("INVALID_QUERY_LOCATOR")), (403, said("INSUFFICIENT_ACCESS")), (403, said("NEVER_HEARD")),
+        (400, said("NEVER_HEARD")), (410, ""),
+    ],
+)  # fmt: skip
 def test_a_page_that_is_gone_is_told_from_all_else(status, body):
     found = fault(status, body, asked=MORE)
     assert (type(found.error), found.wait_s) == (LocatorGone, None)
+
+
+@pytest.mark.parametrize(("status", "body"), [(401, said("INVALID_SESSION_ID")), (401, ""), (401, "<html>")])
+def test_a_locator_that_a_fresh_session_may_not_use_is_gone_and_nothing_else_is(status, body):
+    fresh = Attempt(1, NOW, fresh=True)
+    gone, query = (interpret(asked, answer(status, body), fresh) for asked in (MORE, QUERY))
+    assert (type(gone.error), gone.wait_s) == (LocatorGone, None)
+    assert type(query.error) is Expired
+    assert type(fault(status, body, asked=MORE).error) is Expired, "its session may simply have ended"
+
+
+@pytest.mark.parametrize("body", [said("REQUEST_LIMIT_EXCEEDED"), "<html>"])
+def test_a_locators_403_that_is_no_refusal_is_what_it_was(body):
+    assert type(fault(403, body, asked=MORE).error) is Unavailable
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,10 @@ class Client:
         )
 
     def more(self, next_records_url: str, *, what: str) -> Any:
-        """Return a further page of a query. LocatorGone if Salesforce has dropped the locator."""
+        """Return a further page of a query.
+
+        LocatorGone if Salesforce refuses the locator, also if only the session of its query may use it.
+        """
         if not FURTHER.fullmatch(next_records_url):  # a host in there would receive the session
             raise Malformed(f"Salesforce, {what}: the address of the next page is invalid", hint="please report this")
         return self._ask(Request(what, "page", locator=True), lambda org: org.more(next_records_url))
@@ -186,7 +189,7 @@ class Client:
             outcome = self._send_once(request, org, send, attempt)
             if self._config.signs_in and isinstance(outcome, Failure) and isinstance(outcome.error, Expired):
                 self._forget(org)
-                outcome = self._send_once(request, self._signed_in(), send, attempt)
+                outcome = self._send_once(request, self._signed_in(), send, attempt, fresh=True)
             return outcome
 
         try:
@@ -195,8 +198,10 @@ class Client:
             self._timeouts += 1
             raise
 
-    def _send_once(self, request: Request, org: "OrgConnection", send: Send, attempt: int) -> Any | Failure:
-        return interpret(request, self._send(lambda: send(org)), self._attempt(attempt))
+    def _send_once(
+        self, request: Request, org: "OrgConnection", send: Send, attempt: int, *, fresh: bool = False
+    ) -> Any | Failure:
+        return interpret(request, self._send(lambda: send(org)), replace(self._attempt(attempt), fresh=fresh))
 
     def _with_retries(self, once: Callable[[int], Any | Failure]) -> Any:
         """Return the result of `once`, which gets the attempt's number. Raises its error once retries are exhausted."""

@@ -58,6 +58,7 @@ class Attempt:
     jitter: float = 0.0  # from 0 up to 1
     version: str = ""  # of the API, for messages
     renews: bool = True  # a new session can be had; False: session_id is configured
+    fresh: bool = False  # the session has just begun, because the previous one was refused
 
 
 class QueryTimeout(Unavailable):
@@ -105,6 +106,9 @@ def interpret(request: Request, answer: Response | TransportError, attempt: Atte
     if 200 <= answer.status < 300:
         return _content(request, answer, attempt)
     failure = _failure(request, answer, attempt)
+    if request.locator and (failure.refusal or (attempt.fresh and isinstance(failure.error, Expired))):
+        # A locator may be tied to the session of its query. The next query tells whether the user lacks a right.
+        return _gone(request, answer, parse_error(answer.body) or Error("", ""), attempt)
     return None if failure.refusal and answer.status in request.tolerated else failure
 
 
@@ -271,7 +275,7 @@ def _too_slow(request: Request, answer: TransportError) -> Failure:
 
 def _gone(request: Request, answer: Response, error: Error, _attempt: Attempt) -> Failure:
     message = f"Salesforce, {request.name}: the rest of a query's answer is gone ({_named(answer, error.code)})"
-    return Failure(LocatorGone(message, hint="nothing to do: the next pass queries again"))
+    return Failure(LocatorGone(message, hint="nothing to do: syncd queries again from the last position"))
 
 
 def _refused(request: Request, answer: Response, error: Error, _attempt: Attempt) -> Failure:
@@ -297,8 +301,6 @@ def _retired(request: Request, answer: Response, error: Error, attempt: Attempt)
 
 
 def _not_found(request: Request, answer: Response, error: Error, attempt: Attempt) -> Failure:
-    if request.locator:
-        return _gone(request, answer, error, attempt)
     message = f"Salesforce, {request.name}: no such address ({_named(answer, error.code)})"
     hint = f"api_version {attempt.version} may be retired, or not be there yet; or the user may not see the object"
     return Failure(Unavailable(message, hint=hint), refusal=True)

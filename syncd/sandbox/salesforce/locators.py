@@ -23,6 +23,7 @@ class Locator:
     born: int  # ms
     id: str = ""  # set if there is a second page
     offers: set[int] = field(default_factory=lambda: {0})  # offered positions; each may be read again
+    session: str = ""  # the access token of its query
 
 
 class Locators:
@@ -31,23 +32,29 @@ class Locators:
     def __init__(self, draw: random.Random) -> None:
         self._draw = draw
         self._open: dict[str, Locator] = {}
+        self.session = ""  # the access token of the request in progress
 
     def offer(self, locator: Locator, place: int) -> str:
         """Return the name of the rows from `place` on: 01g… and the number of rows before it."""
         if not locator.id:
-            locator.id = new_id(self._draw, PREFIX)
+            locator.id, locator.session = new_id(self._draw, PREFIX), self.session
             self._open[locator.id] = locator
         locator.offers.add(place)
         return f"{locator.id}-{place}"
 
-    def find(self, name: str, now: int) -> tuple[Locator, int]:
-        """Return a result and the position of its next row. Raises SalesforceRefusal for an unknown name."""
+    def find(self, name: str, now: int, *, of_session: bool = False) -> tuple[Locator, int]:
+        """Return a result and the position of its next row. Raises SalesforceRefusal for an unknown name.
+
+        With `of_session` also for a result of another session.
+        """
         for known in [known for known, locator in self._open.items() if now - locator.born > LIFETIME_MS]:
             del self._open[known]
         row_id, _, place = name.partition("-")
         locator = self._open.get(row_id)
         if locator is None or not place.isdecimal() or int(place) not in locator.offers:
             raise SalesforceRefusal("INVALID_QUERY_LOCATOR", "invalid query locator")
+        if of_session and locator.session != self.session:
+            raise SalesforceRefusal("INVALID_SESSION_ID", "Session expired or invalid", status=401)
         return locator, int(place)
 
     def clear(self) -> None:

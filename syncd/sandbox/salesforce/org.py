@@ -40,6 +40,7 @@ class Org(StandIn):
         self.name_email_of_people = False  # Who.Email without TYPEOF; the docs promise it only for users and queues
         self.page_size = 2000  # rows per page, children included (REST guide v67); the server may grant fewer
         self.live_locators = True  # a later page shows its rows' present versions, not those of the query's time
+        self.locators_end_with_session = False  # under another session a locator gets a 401
         self.query_timeout_rows: int | None = None  # a query with more matches gets a 400 QUERY_TIMEOUT
         self.too_large_rows: int | None = None  # the same for queryAll, 400 OPERATION_TOO_LARGE
         self.versions: Iterable[int] = range(31, 68)  # v31.0 to v67.0; older ones are gone

@@ -102,6 +102,7 @@ class Salesforce(Records):
             raise SalesforceRefusal("INVALID_SESSION_ID", "Session expired or invalid", status=401)
         if path == USERINFO:
             return Response(200, userinfo(self, request))
+        self.locators.session = session
         answer = self._counted(request, path)
         answer.headers = {
             **answer.headers,
@@ -147,7 +148,7 @@ class Salesforce(Records):
         return run(self, text, base=base, verb=verb, page_size=self._page_size(request), turn=self._turn)
 
     def _more(self, request: Request, base: str, *, verb: str, name: str) -> Json:
-        locator, place = self.locators.find(name, self.clock.ms())
+        locator, place = self.locators.find(name, self.clock.ms(), of_session=self.locators_end_with_session)
         return page(self, locator, place, base=base, verb=verb)
 
     def _page_size(self, request: Request) -> int:
