@@ -16,7 +16,9 @@ from connectors.salesforce.related import Related
 from connectors.salesforce.schema import WANTED, Schema
 from syncd.activity import Company, Draft, Owner, Person
 from syncd.connector import Context, Record, Ref
+from syncd.isolation import AdaptiveSize, Budget
 from syncd.normalize.rules import OurSide, Rules, assess
+from syncd.passes.reader import PassStore
 from syncd.recotap.payload import validate
 from syncd.sandbox.salesforce import sample
 
@@ -443,6 +445,9 @@ class Org:
     def __init__(self, *rows: dict[str, Any]) -> None:
         self.rows_by_id = {row["Id"]: row for row in rows}
         self.retrieved: list[tuple[str, list[str]]] = []
+        self.at_once = AdaptiveSize(PassStore({}, lambda: MODIFIED), "at_once", 2_000)
+        self.budget = Budget()
+        self.unserved: dict[str, str] = {}
 
     def retrieve(self, object_type: str, ids: Sequence[str], fields: Sequence[str]) -> list[Any]:
         self.retrieved += [(object_type, list(ids))] if ids else []
@@ -450,12 +455,6 @@ class Org:
 
     def is_ours(self, crm_id: str) -> bool:
         return crm_id in {each.crm_id for each in (RUNA, ODA, IVO)}
-
-    def at_once(self, most: int) -> int:
-        return most
-
-    def keep_at_once(self, count: int) -> None:
-        raise AssertionError("nothing was too slow")
 
     def rows(self, queries: Sequence[str], **_how: Any) -> list[Any]:
         """Return the rows that queries by ids of tasks name."""
@@ -470,7 +469,7 @@ def related(org: Org, row: dict[str, Any]) -> Any:
     """Return the related rows of a row."""
     finder = Related(org, org, SCHEMA, linkedin_field="")  # type: ignore[arg-type]
     of = finder.of_emails if "Incoming" in row else finder.of_tasks
-    (found,) = of([(Ref(str(row["Id"]), MODIFIED), row)])
+    (found,) = of([(Ref(str(row["Id"]), MODIFIED), row)]).records
     return found.related
 
 

@@ -15,6 +15,7 @@ from syncd import clock
 from syncd.connector import Context, Window
 from syncd.passes.reader import PassStore
 from tests.orgs import OrgWorld
+from tests.poisoned import poisoned
 from tests.world import OWN, START, THEIRS
 
 
@@ -629,7 +630,7 @@ def test_ids_that_are_too_many_for_the_deadline_are_fewer_in_the_next_pass(orgs:
     ids = {orgs.task(others=[person], ago=timedelta(hours=2) - timedelta(seconds=n)) for n, person in enumerate(people)}
     orgs.org.faults.add("hang", match="composite/sobjects/Contact", seconds=30, count=5)
     assert orgs.sync().exit_code == 69
-    assert int(orgs.sql("SELECT value FROM store WHERE key = 'at_once'")[0][0]) == 10
+    assert int(orgs.sql("SELECT value FROM store WHERE key = 'at_once'")[0][0]) == 20
     orgs.later(minutes=1)
     assert orgs.sync().exit_code == 0
     assert orgs.delivered == ids
@@ -652,11 +653,15 @@ def test_an_archived_tasks_owner_is_found(orgs: OrgWorld) -> None:
     assert orgs.payload(email)["ownerEmail"] == f"dario.dunmere@{OWN}"
 
 
-def test_a_task_whose_people_are_too_much_by_themselves_goes_with_its_own_contact(orgs: OrgWorld) -> None:
-    call, other = orgs.task(others=[orgs.contact_of("quinn.birkenhain")]), orgs.task()
-    orgs.org.faults.add("sf_timeout", match_query="TaskWhoRelation", count=None)
-    assert orgs.sync().exit_code == 0
-    assert orgs.delivered == {call, other}
+def test_a_task_whose_people_are_too_much_by_themselves_waits_alone(orgs: OrgWorld) -> None:
+    """A call sent without them could not be corrected."""
+    person = orgs.contact_of("quinn.birkenhain")
+    call, other, third = orgs.task(others=[person]), orgs.task(), orgs.task(others=[person])
+    too_much = [{"errorCode": "QUERY_TIMEOUT", "message": "x"}]
+    with poisoned(orgs.org, f"TaskId IN ('{call}'", f"TaskId IN ('{third}', '{call}'", status=400, body=too_much):
+        assert orgs.sync().exit_code == 0
+    assert orgs.delivered == {other, third}
+    assert orgs.state(call) == "incomplete crm_error"
 
 
 def test_an_org_whose_describes_are_slow_is_described_in_parts(orgs: OrgWorld) -> None:

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.salesforce import reading
-from connectors.salesforce.reading import AT_ONCE, Read, read, read_ref, strip_attributes, with_all_children
-from connectors.salesforce.retry import LocatorGone, QueryTimeout
+from connectors.salesforce.reading import AT_ONCE, Read, read, strip_attributes, with_all_children
+from connectors.salesforce.retry import LocatorGone, NotServed, QueryTimeout
+from connectors.salesforce.seconds import AfterId, read_ref
 from syncd.connector import Ref
 from syncd.errors import Malformed
 
@@ -57,6 +58,8 @@ class Org:
     living: list[weakref.ref[Row]] = field(default_factory=list)
     most: int = 0  # rows that were alive when a further page was asked for
     requests: int = 0
+    poisoned: set[int] = field(default_factory=set)  # ids that no query can show
+    by_id: list[tuple[int, int]] = field(default_factory=list)  # rows and OFFSET of each query for ids
     _snapshots: list[tuple[list[int], dict[int, int]]] = field(default_factory=list)
 
     def put(self, *ids: int, second: int) -> None:
@@ -69,6 +72,8 @@ class Org:
         found = sorted((stamp, crm_id) for crm_id, stamp in self.stamps.items() if low <= stamp <= high)
         if len(found) > self.too_many:
             raise QueryTimeout("Salesforce, calls: QUERY_TIMEOUT")
+        if self.poisoned & {crm_id for _, crm_id in found}:
+            raise NotServed("Salesforce, calls: UNKNOWN_EXCEPTION")
         self._snapshots.append(([crm_id for _, crm_id in found], dict(self.stamps)))
         return self._answer(len(self._snapshots) - 1, 0)
 
@@ -80,6 +85,21 @@ class Org:
             raise LocatorGone("Salesforce, calls: INVALID_QUERY_LOCATOR")
         snapshot, place = url.split("-")
         return self._answer(int(snapshot), int(place))
+
+    def refs(self, moment: datetime) -> AfterId:
+        """Answer queries for a second's ids, as Salesforce does: after an id, with LIMIT and OFFSET."""
+
+        def after_id(after: str, most: int, skip: int) -> Any:
+            self._begin()
+            ids = sorted(each for each, stamp in self.stamps.items() if stamp == second(moment))
+            ids = [each for each in ids if not after or each > int(after)][skip : skip + most]
+            self.by_id.append((len(ids), skip))
+            if set(ids) & self.poisoned:
+                raise NotServed("Salesforce, calls: UNKNOWN_EXCEPTION")
+            granted = [{"Id": f"{each:018}", "SystemModstamp": moment.isoformat()} for each in ids[: self.page]]
+            return {"totalSize": len(ids), "done": len(ids) <= self.page, "records": granted}
+
+        return after_id
 
     def _begin(self) -> None:
         number, self.requests = self.requests, self.requests + 1
@@ -98,12 +118,12 @@ class Org:
         following = {} if ends else {"nextRecordsUrl": f"{snapshot}-{place + self.page}"}
         return {"totalSize": len(ids), "done": ends, "records": rows, **following}
 
-    def read(self, since: int, until: int, *, at_most: timedelta | None = None) -> Iterator[Read]:
-        return read(self.ask, self.more, since=at(since), until=at(until), at_most=lambda: at_most)
+    def read(self, since: int, until: int, *, at_most: timedelta = timedelta(days=999)) -> Iterator[Read]:
+        return read(self.ask, self.more, self.refs, since=at(since), until=at(until), at_most=lambda: at_most)
 
 
 def ids_of(reads: Iterator[Read] | list[Read]) -> list[int]:
-    return [int(ref.crm_id) for found in reads for ref, _ in found.rows]
+    return [int(ref.crm_id) for found in reads for ref in (*(ref for ref, _ in found.rows), *found.unread)]
 
 
 def collect(reads: Iterator[Read], into: list[Read]) -> None:
@@ -143,7 +163,7 @@ def test_both_ends_are_inclusive() -> None:
 def test_ends_are_whole_seconds_as_stamps_are() -> None:
     org = filled(10)
     microseconds = timedelta(microseconds=900_000)
-    found = read(org.ask, org.more, since=at(3) + microseconds, until=at(6) + microseconds)
+    found = read(org.ask, org.more, org.refs, since=at(3) + microseconds, until=at(6) + microseconds)
     assert ids_of(found) == [3, 4, 5, 6]
     assert org.windows == [(3, 6)]
 
@@ -435,13 +455,15 @@ def test_locators_that_die_at_every_other_page_are_outrun() -> None:
     assert set(ids_of(org.read(0, 29))) == set(range(30))
 
 
+class Forgetful(Org):
+    """An org whose locators never live."""
+
+    def more(self, url: str) -> Any:
+        raise LocatorGone("gone")
+
+
 def test_locators_that_always_die_are_done_without_by_halving() -> None:
-    """As long as one second fits into one page."""
-
-    class Forgetful(Org):
-        def more(self, url: str) -> Any:
-            raise LocatorGone("gone")
-
+    """If a second does not fit into one page, it is read by Id."""
     org = Forgetful(page=3)
     for number in range(40):
         org.put(number, second=number)
@@ -449,9 +471,102 @@ def test_locators_that_always_die_are_done_without_by_halving() -> None:
     assert ids_of(reads) == list(range(40))
     assert [found.last for found in reads].count(True) == 1
     assert reads[-1].complete_until == at(39)
+    assert org.by_id == []
     org.put(*range(100, 104), second=7)
-    with pytest.raises(LocatorGone):
-        list(org.read(0, 39))
+    reads = list(org.read(0, 39))
+    assert sorted(ids_of(reads)) == [*range(40), *range(100, 104)]
+    assert org.by_id, "one second"
+    assert (reads[-1].last, reads[-1].complete_until) == (True, at(39))
+
+
+def test_twenty_thousand_rows_of_one_second_are_read_by_id_if_locators_never_live() -> None:
+    org = Forgetful(page=2_000)
+    org.put(*range(20_000), second=5)
+    reads = list(org.read(5, 5))
+    assert ids_of(reads) == list(range(20_000))
+    assert org.requests == 22, "a query and 20 pages by Id, the last of which is full"
+    assert all(found.complete_until == at(5) for found in reads), "the second is complete with its last row"
+    assert [found.last for found in reads] == [False] * (len(reads) - 1) + [True]
+
+
+def test_a_second_is_read_by_id_however_few_rows_a_page_has() -> None:
+    org = Forgetful(page=7)
+    org.put(*range(100), second=5)
+    assert ids_of(org.read(0, 60)) == list(range(100))
+
+
+# -- rows that no query can show --------------------------------------------------------
+
+
+def test_a_window_that_fails_is_not_halved_here() -> None:
+    """The core cuts it, for every connector."""
+    org = filled(10)
+    org.poisoned = {4}
+    with pytest.raises(NotServed):
+        list(org.read(0, 9))
+    assert (org.windows, org.by_id) == ([(0, 9)], [])
+
+
+@pytest.mark.parametrize("poisoned", [{0}, {7}, {19}, {3, 4}, {2, 9, 17}, {18, 19}])
+def test_of_a_second_all_is_read_but_the_rows_that_no_query_can_show(poisoned: set[int]) -> None:
+    org = Org(page=5, poisoned=poisoned)
+    org.put(*range(20), second=5)
+    reads: list[Read] = []
+    with pytest.raises(NotServed):
+        collect(org.read(5, 5), reads)
+    assert ids_of(reads) == sorted(set(range(20)) - poisoned)
+    assert not any(found.last for found in reads), "the second is not complete"
+    assert all(found.complete_until == at(5) for found in reads)
+    assert org.requests < 60
+
+
+def test_an_outage_in_one_second_costs_two_further_queries() -> None:
+    org = Org(poisoned=set(range(20)))
+    org.put(*range(20), second=5)
+    with pytest.raises(NotServed):
+        list(org.read(5, 5))
+    assert org.requests == 3
+
+
+def test_many_rows_that_no_query_can_show_end_the_reading_of_their_second() -> None:
+    org = Org(page=50, poisoned=set(range(1, 2_000, 2)))
+    org.put(*range(2_000), second=5)
+    with pytest.raises(NotServed):
+        list(org.read(5, 5))
+    assert org.requests < 100
+
+
+@pytest.mark.parametrize("row", [{"Id": "0' OR Id != '", "SystemModstamp": at(5).isoformat()}, {"Id": f"{1:018}"}, {}])
+def test_an_id_that_is_none_gets_into_no_query(row: dict[str, Any]) -> None:
+    org = Org(poisoned={1})
+    org.put(1, second=5)
+    answer = {"done": False, "records": [row]}
+    with pytest.raises(Malformed):
+        list(read(org.ask, org.more, lambda _: lambda *_: answer, since=at(5), until=at(5)))
+
+
+@pytest.mark.parametrize("records", [[], [{"Id": f"{1:018}", "SystemModstamp": at(5).isoformat()}]])
+def test_ids_that_come_again_end(records: list[dict[str, str]]) -> None:
+    org = Org(poisoned={1})
+    org.put(1, second=5)
+    with pytest.raises(Malformed):
+        list(read(org.ask, org.more, lambda _: lambda *_: {"done": False, "records": records},
+                  since=at(5), until=at(5)))  # fmt: skip
+
+
+def test_a_pause_ends_the_reading_of_a_second() -> None:
+    org = Org(poisoned={1})
+    org.put(1, second=5)
+    paused = NotServed("later", pause_until=T0)
+    asked: list[int] = []
+
+    def refuse(after: str, most: int, skip: int) -> Any:
+        asked.append(most)
+        raise paused
+
+    with pytest.raises(NotServed):
+        list(read(org.ask, org.more, lambda _: refuse, since=at(5), until=at(5)))
+    assert asked == [1]
 
 
 # -- windows that are too large ---------------------------------------------------------
@@ -475,19 +590,19 @@ def test_every_window_can_be_halved_down_to_its_seconds(length: int) -> None:
     assert [window for window in org.windows if window[0] == window[1]] == [(each, each) for each in range(length)]
 
 
-def test_one_second_that_takes_too_long_is_an_error() -> None:
+def test_one_second_that_takes_too_long_is_read_by_id() -> None:
     org = filled(10, too_many=3)
     org.put(*range(100, 105), second=4)
-    with pytest.raises(QueryTimeout):
-        list(org.read(0, 9))
-    assert org.windows[-1] == (4, 4)
+    assert sorted(ids_of(org.read(0, 9))) == [*range(10), *range(100, 105)]
+    assert org.windows.count((4, 4)) == 1
 
 
 def test_what_was_read_before_an_error_was_handed_on_in_order() -> None:
     org = filled(10, too_many=3)
     org.put(*range(100, 105), second=4)
+    org.poisoned = {4, *range(100, 105)}
     reads: list[Read] = []
-    with pytest.raises(QueryTimeout):
+    with pytest.raises(NotServed):
         collect(org.read(0, 9), reads)
     assert ids_of(reads) == [0, 1, 2, 3]
     assert not any(found.last for found in reads)
@@ -521,15 +636,14 @@ def test_a_stretch_that_takes_too_long_is_halved_before_the_next_is_asked_for() 
 
 
 @settings(max_examples=100)
-@given(stamps=st.lists(st.integers(0, 20), max_size=30), page=st.integers(1, 5), too_many=st.integers(6, 20),
+@given(stamps=st.lists(st.integers(0, 20), max_size=30), page=st.integers(1, 5), too_many=st.integers(0, 20),
        dies=st.sets(st.integers(1, 40), max_size=8))  # fmt: skip
 def test_whatever_fails_on_the_way_everything_is_read(
     stamps: list[int], page: int, too_many: int, dies: set[int]
 ) -> None:
     org = Org(page=page, too_many=too_many)
     for crm_id, stamp in enumerate(stamps):
-        if list(org.stamps.values()).count(stamp) < too_many:
-            org.put(crm_id, second=stamp)
+        org.put(crm_id, second=stamp)
     gone = {request: LocatorGone("gone") for request in dies}
     more = org.more
 
@@ -540,12 +654,7 @@ def test_whatever_fails_on_the_way_everything_is_read(
         return more(url)
 
     reads: list[Read] = []
-    try:
-        collect(read(org.ask, brittle, since=at(0), until=at(20)), reads)
-    except LocatorGone:  # twice at one place within one second: that is given up
-        reached = {int(ref.crm_id) for found in reads for ref, _ in found.rows}
-        assert {each for each, stamp in org.stamps.items() if stamp < watermark(reads)} <= reached
-        return
+    collect(read(org.ask, brittle, org.refs, since=at(0), until=at(20)), reads)
     assert set(ids_of(reads)) == set(org.stamps)
     assert [found.last for found in reads] == [False] * (len(reads) - 1) + [True]
 
@@ -566,19 +675,19 @@ def page(number: int, **more: Any) -> dict[str, Any]:
 def test_a_page_that_comes_again_is_noticed() -> None:
     ask, more = answers(page(1, nextRecordsUrl="/x-1"), page(2, nextRecordsUrl="/x-1"), page(2, done=True))
     with pytest.raises(Malformed, match="same page", check=lambda error: bool(error.hint)):
-        list(read(ask, more, since=at(0), until=at(9)))
+        list(read(ask, more, Org().refs, since=at(0), until=at(9)))
 
 
 @pytest.mark.parametrize("url", [{}, {"nextRecordsUrl": None}, {"nextRecordsUrl": ""}, {"nextRecordsUrl": {}}])
 def test_a_page_that_is_not_the_last_and_names_no_next_one_is_an_error(url: dict[str, Any]) -> None:
     ask, more = answers(page(1, **url))
     with pytest.raises(Malformed, match="no next one", check=lambda error: bool(error.hint)):
-        list(read(ask, more, since=at(0), until=at(9)))
+        list(read(ask, more, Org().refs, since=at(0), until=at(9)))
 
 
 def test_a_last_page_ends_it_whatever_it_names() -> None:
     ask, more = answers(page(1, done=True, nextRecordsUrl="/x-1"))
-    assert ids_of(read(ask, more, since=at(0), until=at(9))) == [1]
+    assert ids_of(read(ask, more, Org().refs, since=at(0), until=at(9))) == [1]
 
 
 @pytest.mark.parametrize(
@@ -624,7 +733,7 @@ def test_children_come_whole_out_of_a_window() -> None:
     first = page(1, done=True)
     first["records"][0]["Kids"] = kids(1, following="/k-1")
     ask, more = answers(first, kids(2))
-    (found,) = read(ask, more, since=at(0), until=at(9), children="Kids")
+    (found,) = read(ask, more, Org().refs, since=at(0), until=at(9), children="Kids")
     assert [each["RelationId"] for each in found.rows[0][1]["Kids"]["records"]] == [1, 2]
 
 
@@ -657,7 +766,7 @@ def test_a_childs_locator_that_dies_is_the_windows_affair() -> None:
             raise LocatorGone("gone")
         return kids(2)
 
-    (found,) = read(lambda start, end: row, more, since=at(0), until=at(9), children="Kids")
+    (found,) = read(lambda start, end: row, more, org.refs, since=at(0), until=at(9), children="Kids")
     assert len(found.rows[0][1]["Kids"]["records"]) == 2
     assert org.requests == 0
 

@@ -8,27 +8,37 @@ Calls are closed tasks of subtype Call. Emails are EmailMessages, or tasks of su
 EmailMessage. Only `wire` knows the vendor's client. It is imported for the first request.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 from zoneinfo import ZoneInfo
 
 from connectors.salesforce import mapping, soql
-from connectors.salesforce.bisect import TOO_MUCH, in_halves
 from connectors.salesforce.check import check
 from connectors.salesforce.client import Client, QueryRefused
 from connectors.salesforce.config import SalesforceConfig
+from connectors.salesforce.mapping import EMAIL_PREFIX, TASK_PREFIX
 from connectors.salesforce.org import Org
-from connectors.salesforce.reading import SECOND, Rows, halves, read, read_ref, with_all_children
-from connectors.salesforce.related import Related
-from connectors.salesforce.retry import CHANGED, QueryTimeout, TooSlow
+from connectors.salesforce.reading import (
+    SECOND,
+    Read,
+    Rows,
+    halves,
+    read,
+    unlimited_window,
+    window_size,
+    with_all_children,
+)
+from connectors.salesforce.related import Complete, Related
+from connectors.salesforce.retry import CHANGED, CULPABLE, QueryTimeout, TooSlow
 from connectors.salesforce.schema import EMAIL, TASK, Schema
+from connectors.salesforce.seconds import read_ref
 from connectors.salesforce.soql import Select
-from connectors.salesforce.window_size import AdaptiveWindow
 from syncd.activity import Draft, Owner
 from syncd.connector import Context, Finding, Page, Record, SourceConfig, Stream, Window
 from syncd.errors import Malformed, Unauthorized, Unavailable
+from syncd.isolation import in_halves
 
 CALLS, EMAILS = "calls", "emails"
 
@@ -39,6 +49,8 @@ T = TypeVar("T")
 
 class BadId(Unavailable):
     """Report that Salesforce rejects one of the ids in a query."""
+
+    is_alone = False  # the query has no other id
 
 
 class Salesforce:
@@ -54,6 +66,7 @@ class Salesforce:
         self._org = Org(self._client, context.store, config)
         self._zone = ZoneInfo(config.timezone)
         self._related: Related | None = None  # of windows; caches people from page to page
+        self._sizes = {stream.name: window_size(context.store, stream.name) for stream in self.streams}
 
     def identity(self) -> str | None:
         """Return the org's id, which each sign-in names."""
@@ -64,23 +77,22 @@ class Salesforce:
         until = self._until(window)
         self._client.check_quota()
         _, select = self._select(stream)
-        window_size = AdaptiveWindow(self._context.store, stream)
         pages = read(
-            lambda start, end: self._window(stream, window_size, start, end),
+            lambda start, end: self._window(stream, start, end),
             lambda url: self._client.more(url, what=stream),
+            lambda at: partial(self._after_id, stream, at),
             since=window.since,
             until=until,
             children=select.children,
-            at_most=lambda: window_size.at_most,
+            at_most=lambda: timedelta(seconds=self._sizes[stream].size),
             now=self._client.started_at,
         )
         for found in pages:
-            refs = [ref for ref, _ in found.rows]
+            refs = [*(ref for ref, _ in found.rows), *found.unread]
             needed = window.needed(refs) if refs else ()
-            rows = [(ref, row) for ref, row in found.rows if ref.crm_id in needed]
             if refs and stream == EMAILS:
                 self._org.keep_emails_from()
-            yield Page(refs, self._hydrate(stream, rows), found.complete_until)
+            yield self._page(stream, found, needed)
             if not found.last:
                 self._client.check_quota()
 
@@ -91,10 +103,12 @@ class Salesforce:
         readable = [crm_id for crm_id in wanted if soql.is_id(crm_id)]
         missing = [crm_id for crm_id in wanted if not soql.is_id(crm_id)]
         for chunk in soql.chunks(readable):
-            rows = self._by_ids(stream, chunk)
-            found = {ref.crm_id for ref, _ in rows}
+            rows, unserved = self._by_ids(stream, chunk)
+            found = {*unserved, *(ref.crm_id for ref, _ in rows)}
             missing += [crm_id for crm_id in chunk if crm_id not in found]
-            yield Page([ref for ref, _ in rows], self._hydrate(stream, rows, fresh=True), missing=missing)
+            records, more = self._hydrate(stream, rows, fresh=True)
+            refs = [ref for ref, _ in rows if ref.crm_id not in more]
+            yield Page(refs, records, missing=missing, unserved={**unserved, **more})
             missing = []
         if missing:
             yield Page((), (), missing=missing)
@@ -158,13 +172,33 @@ class Salesforce:
             schema, subtype, occurred_at_field=occurred_at, linkedin_field=self._config.linkedin_field
         )
 
-    def _window(self, stream: str, window_size: AdaptiveWindow, start: datetime, end: datetime) -> Any:
+    def _page(self, stream: str, found: Read, needed: Collection[str]) -> Page:
+        """Return the page of what was read. The rows of `unread` are read by id, except those that have changed."""
+        rows = [(ref, row) for ref, row in found.rows if ref.crm_id in needed]
+        refs, unserved = [ref for ref, _ in found.rows], dict[str, str]()
+        if found.unread:
+            rows, unserved = self._by_ids(stream, [ref.crm_id for ref in found.unread if ref.crm_id in needed])
+            same = set(found.unread)
+            rows = [(ref, row) for ref, row in rows if ref in same]
+            kept = {*unserved, *(ref.crm_id for ref, _ in rows)}
+            refs = [ref for ref in found.unread if ref.crm_id not in needed or ref.crm_id in kept]
+        records, more = self._hydrate(stream, rows)
+        return Page(refs, records, found.complete_until, unserved={**unserved, **more})
+
+    def _after_id(self, stream: str, at: datetime, after: str, most: int, skip: int) -> Any:
+        return self._query(stream, lambda select: select.refs(at, after, most=most, skip=skip), divisible=True)
+
+    def _window(self, stream: str, start: datetime, end: datetime) -> Any:
+        length_s = int((end - start + SECOND).total_seconds())
         try:
-            answer = self._query(stream, lambda select: select.window(start, end), divisible=end - start >= SECOND)
+            answer = self._query(stream, lambda select: select.window(start, end), divisible=True)
         except TooSlow:  # if Salesforce itself says too much, halving goes on and never ends the pass
-            window_size.was_too_long(end - start)
+            if length_s > 1:
+                self._sizes[stream].was_too_much(length_s)
+            else:  # a row is too slow, so the longer windows that held it were not too long
+                self._sizes[stream] = unlimited_window(self._context.store, stream)
             raise
-        window_size.was_enough(end - start)
+        self._sizes[stream].was_enough(length_s)
         return answer
 
     def _query(self, stream: str, build: Callable[[Select], str], *, divisible: bool = False) -> Any:
@@ -184,21 +218,35 @@ class Salesforce:
             hint = "the acting user may need View All Data, or a permission on an object or field; otherwise report it"
             raise Unauthorized(refused.message, hint=hint) from refused
 
-    def _by_ids(self, stream: str, ids: Sequence[str]) -> Rows:
-        """Return the existing rows of `ids`.
+    def _by_ids(self, stream: str, ids: Sequence[str]) -> tuple[Rows, dict[str, str]]:
+        """Return the existing rows of `ids`, and why Salesforce did not serve others.
 
-        A query that takes too long or holds an id that Salesforce rejects is halved. So one id never delays the others.
+        A query that fails is halved. So one id never delays the others. An id that Salesforce rejects is not found.
         """
+        unserved: dict[str, str] = {}
 
         def ask(some: Sequence[str]) -> Rows:
-            return self._fitting(stream, lambda: self._rows_by_ids(stream, some))
+            try:
+                return self._fitting(stream, lambda: self._rows_by_ids(stream, some))
+            except BadId as bad:
+                bad.is_alone = len(some) == 1
+                raise
 
         def alone(crm_id: str, error: Unavailable) -> Rows:
-            if isinstance(error, BadId):
-                return []
-            raise error
+            if not (isinstance(error, BadId) and error.is_alone):
+                unserved[crm_id] = error.message
+            return []
 
-        return in_halves(ids, ask, alone=alone, too_much=(*TOO_MUCH, BadId))
+        rows: Rows = []
+        for some in soql.chunks(ids):
+            rows += in_halves(
+                some, ask, too_much=(*CULPABLE, BadId), certain=(BadId,), alone=alone, budget=self._org.budget,
+                witness=lambda: ask([soql.no_ones_id(self._prefix(stream))]),
+            )  # fmt: skip
+        return rows, unserved
+
+    def _prefix(self, stream: str) -> str:
+        return EMAIL_PREFIX if self._select(stream)[1].object_type == EMAIL else TASK_PREFIX
 
     def _rows_by_ids(self, stream: str, ids: Sequence[str]) -> Rows:
         _, select = self._select(stream)
@@ -206,17 +254,17 @@ class Salesforce:
         def more(url: str) -> Any:
             return self._client.more(url, what=stream)
 
-        answer = self._client.query(select.by_ids(ids), what=stream, divisible=len(ids) > 1)
+        answer = self._client.query(select.by_ids(ids), what=stream, divisible=True)
         rows = list(self._client.all(answer, what=stream))
         return [(read_ref(row), with_all_children(row, more, select.children)) for row in rows]
 
-    def _hydrate(self, stream: str, rows: Rows, *, fresh: bool = False) -> list[Record]:
+    def _hydrate(self, stream: str, rows: Rows, *, fresh: bool = False) -> Complete:
         if not rows:
-            return []
+            return Complete([], {})
         self._org.refresh_users()
         return self._fitting(stream, lambda: self._records(stream, rows, fresh=fresh))
 
-    def _records(self, stream: str, rows: Rows, *, fresh: bool) -> list[Record]:
+    def _records(self, stream: str, rows: Rows, *, fresh: bool) -> Complete:
         schema, select = self._select(stream)
         related = self._related
         if fresh or related is None or related.schema is not schema:

@@ -1,14 +1,15 @@
 """Check an org as a pass would read it, object by object. A failure is a finding, not an exception."""
 
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 
 from connectors.salesforce import soql
 from connectors.salesforce.client import Client, QueryRefused
 from connectors.salesforce.org import Org
+from connectors.salesforce.reading import SHORT_S, window_size
 from connectors.salesforce.retry import SHARED
 from connectors.salesforce.schema import EMAIL, ENHANCED_EMAIL, TASK, VOICE_CALL, Schema
 from connectors.salesforce.soql import Select
-from connectors.salesforce.window_size import SHORT, AdaptiveWindow
 from syncd.connector import Finding, Store
 from syncd.errors import Exit, SyncdError, Unauthorized, Unavailable
 from syncd.fields import dig, parse_text
@@ -105,9 +106,9 @@ def _left_out(org: Org) -> Iterator[Finding]:
 def _short_windows(store: Store, selects: Selects) -> Iterator[Finding]:
     """Report streams that are read in short windows, because the org was too slow."""
     for stream in selects:
-        at_most = AdaptiveWindow(store, stream).at_most
-        if at_most is not None and at_most < SHORT:
-            message = f"read in windows of {at_most}: longer ones did not arrive within the deadline"
+        seconds = window_size(store, stream).size
+        if seconds < SHORT_S:
+            message = f"read in windows of {timedelta(seconds=seconds)}: longer ones did not arrive within the deadline"
             hint = "they grow again as windows arrive; if this persists, set a longer timeout"
             yield Finding(f"{stream} window", False, message, hint=hint, warning=True)
 

@@ -111,7 +111,7 @@ class Client:
     def retrieve(self, object_type: str, ids: Sequence[str], fields: Sequence[str]) -> list[Any]:
         """Return the records of at most 2,000 ids, in their order. None for an id without a visible record."""
         body = {"ids": list(ids), "fields": list(fields)}
-        request = Request(f"{object_type} by id", "list", count=len(ids), divisible=len(ids) > 1)
+        request = Request(f"{object_type} by id", "list", count=len(ids), divisible=True)
         found: list[Any] = self._ask(request, lambda org: org.post(f"composite/sobjects/{object_type}", body))
         return found
 

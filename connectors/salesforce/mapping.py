@@ -21,6 +21,7 @@ CALL_TYPES: dict[str | None, Direction] = {"Inbound": "inbound", "Outbound": "ou
 DIRECTIONS: dict[Any, Direction] = {True: "inbound", False: "outbound"}  # EmailMessage.Incoming
 SENDER, RECEIVERS = "FromAddress", ("ToAddress", "CcAddress")  # EmailMessageRelation.RelationType
 USER_PREFIX, CONTACT_PREFIX, LEAD_PREFIX, ACCOUNT_PREFIX = "005", "003", "00Q", "001"  # of ids, in every org
+TASK_PREFIX, EMAIL_PREFIX = "00T", "02s"
 
 
 def call(record: Record, *, zone: tzinfo, occurred_at_field: str = "") -> Draft | None:

@@ -10,16 +10,19 @@ from datetime import timedelta
 from typing import Any
 
 from connectors.salesforce import soql
-from connectors.salesforce.bisect import in_halves
 from connectors.salesforce.client import Client, query_path
 from connectors.salesforce.config import SalesforceConfig
 from connectors.salesforce.mapping import USER_PREFIX, owner
+from connectors.salesforce.retry import CULPABLE, QueryTimeout
 from connectors.salesforce.schema import CONTACT, EMAIL, LEAD, TASK, WANTED, Schema
 from syncd.activity import Owner
 from syncd.connector import Store
-from syncd.errors import Unauthorized
+from syncd.errors import Unauthorized, Unavailable
+from syncd.isolation import AdaptiveSize, Budget, in_halves
 
 KEEP = timedelta(hours=24)
+RETRIEVED_AT_ONCE = 2_000  # ids (Limits v67)
+ISOLATING = 300  # requests of a pass that halve what Salesforce does not serve; ten culprits among 400 take so many
 GRANT = "let the acting user see it: Read on the object, and the field in a permission set"
 
 
@@ -37,6 +40,9 @@ class Org:
         self._strangers: dict[str, Owner] = {}  # users of other types, asked for one by one
         self._asked: set[str] = set()  # users, in this pass
         self._fresh = False  # described in this pass
+        self.budget = Budget(ISOLATING)
+        self.at_once = AdaptiveSize(store, "at_once", RETRIEVED_AT_ONCE)  # ids to retrieve
+        self.unserved: dict[str, str] = {}  # users that Salesforce did not serve in this pass, with the error
 
     def schema(self) -> Schema:
         """Return the org's schema, described within the last day."""
@@ -54,7 +60,11 @@ class Org:
         if self._fresh:
             return False
         paths = [*(f"sobjects/{name}/describe" for name in WANTED), query_path(soql.users())]
-        *describes, users = in_halves(paths, lambda some: self._client.batch(some, what="describe"))
+        *describes, users = in_halves(
+            paths,
+            lambda some: self._client.batch(some, what="describe"),
+            too_much=(QueryTimeout,),
+        )
         self._schema = Schema.of(dict(zip(WANTED, describes, strict=True)), self.custom_fields())
         self._store.put("schema", {"key": self._key(), "schema": self._schema.pack()})
         self._users = {str(each.crm_id): each for each in map(owner, self._client.all(users, what="users"))}
@@ -114,7 +124,10 @@ class Org:
         self._current = True
 
     def users(self, ids: Iterable[str], *, fresh: bool = False) -> dict[str, Owner]:
-        """Return the users of `ids`. Unknown ones, or all if `fresh`, are read once a pass."""
+        """Return the users of `ids`. Unknown ones, or all if `fresh`, are read once a pass.
+
+        `unserved` names those that Salesforce did not serve while it served others.
+        """
         self.refresh_users()
         wanted = [each for each in dict.fromkeys(ids) if each.startswith(USER_PREFIX) and soql.is_id(each)]
         unknown = [each for each in wanted if each not in self._asked and (fresh or self._known(each) is None)]
@@ -126,23 +139,18 @@ class Org:
         """Tell whether a user is known to be on our side."""
         return crm_id in (self._users or {})
 
-    def at_once(self, most: int) -> int:
-        """Return how many ids to request at once: fewer than `most` if that was too slow."""
-        kept = self._store.get("at_once")
-        return min(most, kept) if isinstance(kept, int) and kept > 0 else most
-
-    def keep_at_once(self, count: int) -> None:
-        """Keep that number from pass to pass. Otherwise each pass would begin with too many and fail."""
-        if count != self._store.get("at_once"):
-            self._store.put("at_once", count)
-
     def _known(self, crm_id: str) -> Owner | None:
         return (self._users or {}).get(crm_id) or self._strangers.get(crm_id)
 
     def _ask_some(self, ids: Sequence[str]) -> None:
         """Read users by id. A new colleague is on no list yet. Users of other types are strangers."""
-        rows = {str(row.get("Id")): row for row in in_halves(ids, self._rows_of_users)}
+        found = in_halves(
+            ids, self._rows_of_users, too_much=CULPABLE, alone=self._without, budget=self.budget,
+            witness=lambda: self._rows_of_users([soql.no_ones_id(USER_PREFIX)]),
+        )  # fmt: skip
+        rows = {str(row.get("Id")): row for row in found}
         self._asked.update(ids)
+        ids = [each for each in ids if each not in self.unserved]
         ours = {each: owner(row) for each, row in rows.items() if row.get("UserType") == soql.OURS}
         others = {each: owner(rows[each]) if each in rows else Owner(each, None) for each in ids if each not in ours}
         before = (dict(self._users or {}), dict(self._strangers))
@@ -151,9 +159,13 @@ class Org:
         if before != (self._users, self._strangers):
             self._keep_users()
 
+    def _without(self, crm_id: str, error: Unavailable) -> list[Any]:
+        self.unserved[crm_id] = error.message
+        return []
+
     def _rows_of_users(self, ids: Sequence[str]) -> list[Any]:
         queries = [soql.users_by_ids(chunk) for chunk in soql.chunks(ids)]
-        return list(self._client.rows(queries, what="users", divisible=len(ids) > 1))
+        return list(self._client.rows(queries, what="users", divisible=True))
 
     def _load_users(self, *, max_age: timedelta | None) -> bool:
         kept = self._store.get("users", max_age=max_age)

@@ -1,8 +1,14 @@
-"""Read a window to its end, by locators, while its rows move. Pure except for `ask` and `more`.
+"""Read a window to its end, by locators, while its rows move. Pure except for `ask`, `more` and `after_id`.
 
     window ─► query ─► page ─► page ─► … ─► end        pages follow by locator
                  │        └─ the locator dies: begin again after what is complete, then halve
                  └─ too large: halve it, read both halves
+                          └─ one second: refs alone, by Id (seconds.py)
+
+A window is halved here only if Salesforce says that it is too much, or drops its locators. If a window fails in another
+way, one of its rows may be the cause. The core cuts it then, in the next pass, and books what remains as a gap. Both
+end in windows of one second. There is no page size to learn: a smaller `batchSize` of Sforce-Query-Options is only a
+wish, applies to no less than 200 rows (REST guide v67), and makes Salesforce execute the same query.
 
 **Up to when a page is complete.** Rows come in the order of (SystemModstamp, Id) as of the query, but show their values
 as of the page. After an edit, or the commit of a long transaction, a row shows a later time than its position. A shown
@@ -18,19 +24,22 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from connectors.salesforce.paging import More, kept, pages
-from connectors.salesforce.retry import CHANGED, LocatorGone, QueryTimeout
-from syncd.connector import Ref
-from syncd.errors import Malformed
-from syncd.fields import parse_text, parse_time
+from connectors.salesforce.retry import CULPABLE, LocatorGone, NotServed
+from connectors.salesforce.seconds import AfterId, read_ref, refs_by_id
+from syncd.connector import Ref, Store
+from syncd.isolation import AdaptiveSize
 
 SECOND = timedelta(seconds=1)  # the resolution of SystemModstamp
 LONGEST_TRANSACTION = timedelta(minutes=15)  # Apex: 10 minutes (Apex limits, v67); what commits then is stamped so late
+LONGEST_S = 3653 * 86_400  # of a window, in seconds: no limit
+SHORT_S = 43_200  # the daily sweep makes a limit longer, so a shorter one is today's outage or a slow org
 AT_ONCE = 1_000  # rows per Read: bounds memory, because Salesforce's pages have 2,000
 
 Row = Mapping[str, Any]
 Rows = list[tuple[Ref, Row]]
 Answer = Mapping[str, Any]  # {records, done, nextRecordsUrl}
 Ask = Callable[[datetime, datetime], Answer]  # a window's query
+AskRefs = Callable[[datetime], AfterId]  # the queries for the refs of one second
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +49,26 @@ class Read:
     rows: Sequence[tuple[Ref, Row]]
     complete_until: datetime
     last: bool = False  # of the whole window
+    unread: Sequence[Ref] = ()  # refs whose rows are still to be read, by id
+
+
+def window_size(store: Store, stream: str) -> AdaptiveSize:
+    """Return the longest window, in seconds, to request at once of a stream, if an org is too slow for all of it.
+
+    After a night of time-outs a year is read in about thirty queries.
+    """
+    return AdaptiveSize(store, f"stretch_s.{stream}", LONGEST_S)
+
+
+def unlimited_window(store: Store, stream: str) -> AdaptiveSize:
+    """Forget a stream's limit, and return the new one."""
+    store.put(f"stretch_s.{stream}", None)
+    return window_size(store, stream)
 
 
 def read(
-    ask: Ask, more: More, *, since: datetime, until: datetime, children: str | None = None,
-    at_most: Callable[[], timedelta | None] = lambda: None, now: datetime | None = None,
+    ask: Ask, more: More, refs: AskRefs, *, since: datetime, until: datetime, children: str | None = None,
+    at_most: Callable[[], timedelta] = lambda: timedelta(seconds=LONGEST_S), now: datetime | None = None,
 ) -> Iterator[Read]:  # fmt: skip
     """Yield the rows of a window, both ends inclusive, in at least one Read. The last is complete up to its end.
 
@@ -60,7 +84,7 @@ def read(
     while left:
         start, end = left.pop()
         longest = at_most()
-        if longest and end - start >= longest:
+        if end - start >= longest:
             left.append((start + longest, end))
             end = start + longest - SECOND
         certain = start
@@ -68,12 +92,18 @@ def read(
             for found in _completed(_pages(ask, more, start, end, children), start, end, now or until):
                 certain = max(certain, found.complete_until)
                 yield replace(found, complete_until=certain, last=not left and found.last)
-        except (QueryTimeout, LocatorGone) as error:
-            if isinstance(error, LocatorGone) and died_at != certain:
+        except CULPABLE as error:
+            if end - start < SECOND:
+                for some in refs_by_id(refs(start), after="", most=AT_ONCE, error=error):
+                    yield Read((), start, unread=some)
+                yield Read((), end, last=not left)
+            elif isinstance(error, NotServed):
+                raise
+            elif isinstance(error, LocatorGone) and died_at != certain:
                 died_at = certain
                 left.append((certain, end))
             elif end - certain < SECOND:
-                raise
+                left.append((end, end))
             else:
                 left += reversed(halves(certain, end))
 
@@ -113,14 +143,6 @@ def _parts(page: Rows, behind: datetime, *, last: bool = False) -> Iterator[Read
         found.append(Read(part, behind if ends else min(own, behind), ends))
         behind = min((behind, *(ref.modified_at for ref, _ in part)))
     return reversed(found)
-
-
-def read_ref(row: Row) -> Ref:
-    """Return a row's id and SystemModstamp. Malformed if it lacks one, because each query selects both."""
-    crm_id, modified_at = parse_text(row.get("Id")), parse_time(row.get("SystemModstamp"))
-    if crm_id is None or modified_at is None:
-        raise Malformed("Salesforce: a row without Id or SystemModstamp", hint=CHANGED)
-    return Ref(crm_id, modified_at)
 
 
 def strip_attributes(row: dict[str, Any]) -> Row:

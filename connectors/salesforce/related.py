@@ -3,13 +3,15 @@
 A call's first contact and its account come inline. Its other contacts are read by the tasks' ids, and an email's come
 with it. People named only by id are retrieved, up to 2,000 ids of one type in one request (REST guide v67, sObject
 collections), and once in a pass's windows. A look-up by id starts with empty caches.
+
+If Salesforce fails on some of them while it serves others, the culprits are isolated. The activities that need one of
+them are `unserved`, because an activity that was sent without it could not be corrected. The others are read.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from connectors.salesforce import soql
-from connectors.salesforce.bisect import in_halves
 from connectors.salesforce.client import Client
 from connectors.salesforce.mapping import (
     ACCOUNT_PREFIX,
@@ -17,6 +19,7 @@ from connectors.salesforce.mapping import (
     LEAD_PREFIX,
     RECEIVERS,
     SENDER,
+    TASK_PREFIX,
     USER_PREFIX,
     children,
     company,
@@ -25,20 +28,27 @@ from connectors.salesforce.mapping import (
     task_owner,
 )
 from connectors.salesforce.org import Org
-from connectors.salesforce.retry import TooSlow
+from connectors.salesforce.retry import CULPABLE, TooSlow
 from connectors.salesforce.schema import ACCOUNT, CONTACT, EMAIL, LEAD, TASK, Schema
 from syncd.activity import Company, Owner, Person
 from syncd.connector import Record, Ref
 from syncd.errors import Unavailable
 from syncd.fields import number, parse_text
+from syncd.isolation import in_halves
 
-MOST_SPARED = 5
 REMEMBERED = 50_000  # people and accounts; some 30 MB
-RETRIEVED_AT_ONCE = 2_000  # ids (Limits v67)
 ROLES = ("FromAddress", "ToAddress", "CcAddress", "BccAddress")  # in the order of who is an email's first contact
 
 Row = Mapping[str, Any]
 Rows = Sequence[tuple[Ref, Row]]
+Ask = Callable[[Sequence[str]], list[Any]]  # returns the rows of ids
+
+
+class Complete(NamedTuple):
+    """The records whose related rows Salesforce served, and the others' ids with its error's message."""
+
+    records: list[Record]
+    unserved: dict[str, str]
 
 
 class Related:
@@ -54,9 +64,9 @@ class Related:
         self._converted: dict[str, str] = {}  # lead -> the contact it became
         self._accounts: dict[str, Company] = {}
         self._asked: set[str] = set()
-        self._spared = 0  # rows without people or owners, because Salesforce could not serve them
+        self._unserved: dict[str, str] = {}  # ids that Salesforce did not serve while it served others, and its error
 
-    def of_tasks(self, rows: Rows) -> list[Record]:
+    def of_tasks(self, rows: Rows) -> Complete:
         """Return the records of tasks, each with `contacts` and `account`."""
         self._make_room()
         for _, row in rows:
@@ -68,12 +78,13 @@ class Related:
             named = [who, *sorted(more)] if more else [who]
             people.append([each for each in dict.fromkeys(named) if each])
         self._retrieve(each for some in people for each in some)
-        return [
-            Record(ref, row, {"contacts": self._found(named), "account": self._account(row.get("AccountId"))})
+        return self._complete(
+            (Record(ref, row, {"contacts": self._found(named), "account": self._account(row.get("AccountId"))}),
+             (ref.crm_id, *named))
             for (ref, row), named in zip(rows, people, strict=True)
-        ]
+        )  # fmt: skip
 
-    def of_emails(self, rows: Rows) -> list[Record]:
+    def of_emails(self, rows: Rows) -> Complete:
         """Return the records of emails, each with `contacts`, `account`, and the users `sender`, `receiver` and
         `task_owner`.
         """
@@ -94,14 +105,28 @@ class Related:
         self._retrieve((each for some in people for each in some), accounts)
         known = self._org.users([each for some in users for ids in some.values() for each in ids], fresh=self._fresh)
         ours = [{role: self._colleague(ids, known) for role, ids in some.items()} for some in users]
-        owners = self._task_owners([row for (_, row), some in zip(rows, ours, strict=True) if not some["receiver"]])
-        return [
-            Record(ref, row, {
+        tasks = [None if some["receiver"] else _task_of(row) for (_, row), some in zip(rows, ours, strict=True)]
+        owners = self._task_owners(tasks)
+        return self._complete(
+            (Record(ref, row, {
                 "contacts": self._found(named), "account": self._account(about), **some,
-                "task_owner": owners.get(parse_text(row.get("ActivityId"))),
-            })
-            for (ref, row), named, about, some in zip(rows, people, accounts, ours, strict=True)
-        ]  # fmt: skip
+                "task_owner": owners.get(task),
+            }), (*named, about, task, *(each for ids in asked.values() for each in ids)))
+            for (ref, row), named, about, task, asked, some
+            in zip(rows, people, accounts, tasks, users, ours, strict=True)
+        )  # fmt: skip
+
+    def _complete(self, found: Iterable[tuple[Record, Iterable[str | None]]]) -> Complete:
+        """Separate the records that need an unserved id. Each comes with the ids that it needs."""
+        unserved = {**self._unserved, **self._org.unserved}
+        complete = Complete([], {})
+        for record, needs in found:
+            why = next((unserved[each] for each in needs if each in unserved), None) if unserved else None
+            if why is None:
+                complete.records.append(record)
+            else:
+                complete.unserved[record.ref.crm_id] = why
+        return complete
 
     def _colleague(self, ids: Iterable[str], known: Mapping[str, Owner]) -> Owner | None:
         """Return the first user on our side with an address. A partner's or customer's login is not a rep."""
@@ -113,45 +138,48 @@ class Related:
             for known in (self._people, self._converted, self._accounts, self._asked):
                 known.clear()
 
-    def _task_owners(self, rows: Sequence[Row]) -> dict[str | None, Owner | None]:
-        """Return the owners of the tasks linked to incoming emails, by task id, archived ones too.
+    def _task_owners(self, tasks: Iterable[str | None]) -> dict[str | None, Owner | None]:
+        """Return the owners of tasks, by task id, archived ones too.
 
         EmailMessage documents no relationship through ActivityId.
         """
         if len(self.schema.kept(TASK, ("Id", "OwnerId"))) < 2:
             return {}
-        tasks = [parse_text(row.get("ActivityId")) for row in rows if row.get("Incoming") is True]
 
         def ask(ids: Sequence[str]) -> list[Any]:
             queries = [soql.task_owners(some) for some in soql.chunks(ids)]
-            many = len(ids) > 1
-            return list(self._client.rows(queries, what="emails' tasks", deleted_too=True, divisible=many))
+            return list(self._client.rows(queries, what="emails' tasks", deleted_too=True, divisible=True))
 
         wanted = [each for each in dict.fromkeys(tasks) if each and soql.is_id(each)]
-        rows_of = in_halves(wanted, ask, alone=self._without) if wanted else []
-        return {parse_text(row.get("Id")): task_owner(row) for row in rows_of}
+        return {parse_text(row.get("Id")): task_owner(row) for row in self._isolated(wanted, ask, TASK_PREFIX)}
 
     def _task_people(self, rows: Sequence[Row]) -> dict[str, list[str]]:
         """Return the ids of all people of tasks that have more than the inline one."""
 
         def ask(ids: Sequence[str]) -> list[Any]:
             queries = [query for some in soql.chunks(ids) if (query := soql.task_people(self.schema, some))]
-            return list(self._client.rows(queries, what="people of calls", divisible=len(ids) > 1))
+            return list(self._client.rows(queries, what="people of calls", divisible=True))
 
         found: dict[str, list[str]] = {}
-        # A task whose people are too much by themselves keeps the inline one.
-        for row in in_halves([str(row["Id"]) for row in rows], ask, alone=self._without):
+        for row in self._isolated([str(row["Id"]) for row in rows], ask, TASK_PREFIX):
             self._learn_account(row.get("AccountId"), row.get("Account"))
             task, person = row.get("TaskId"), row.get("RelationId")
             if isinstance(task, str) and isinstance(person, str):
                 found.setdefault(task, []).append(person)
         return found
 
-    def _without(self, _item: str, error: Unavailable) -> list[Any]:
-        """Return nothing for an item that is too much by itself. Raise if that happens to more than MOST_SPARED."""
-        self._spared += 1
-        if self._spared > MOST_SPARED:
-            raise error
+    def _isolated(self, ids: Sequence[str], ask: Ask, prefix: str) -> list[Any]:
+        """Return the rows of `ids`, which begin with `prefix`, and note those that Salesforce does not serve."""
+        wanted = [each for each in ids if each not in self._unserved]
+        if not wanted:
+            return []
+        return in_halves(
+            wanted, ask, too_much=CULPABLE, alone=self._without, budget=self._org.budget,
+            witness=lambda: ask([soql.no_ones_id(prefix)]),
+        )  # fmt: skip
+
+    def _without(self, crm_id: str, error: Unavailable) -> list[Any]:
+        self._unserved[crm_id] = error.message
         return []
 
     def _learn_who(self, row: Row) -> str | None:
@@ -210,15 +238,24 @@ class Related:
             self._learn_account(row.get("Id"), row)
         for row in rows:
             self._learn_contact(row)
+            self._pass_on(str(row["Id"]), parse_text(row.get("AccountId")))
+        for lead_id, contact_id in self._converted.items() if self._unserved else ():
+            self._pass_on(lead_id, contact_id)
+
+    def _pass_on(self, crm_id: str, needs: str | None) -> None:
+        """Count a person as unserved if its account, or the contact it became, is."""
+        if needs in self._unserved:
+            self._unserved[crm_id] = self._unserved[needs]
 
     def _retrieved(self, object_type: str, ids: Sequence[str], fields: Sequence[str]) -> list[Any]:
+        size = self._org.at_once
         try:
             found = self._client.retrieve(object_type, ids, fields)
         except TooSlow:
-            self._org.keep_at_once(max(1, len(ids) // 2))
+            if len(ids) > 1:  # a single one may be the culprit
+                size.was_too_much(len(ids))
             raise
-        if len(ids) >= self._org.at_once(RETRIEVED_AT_ONCE):
-            self._org.keep_at_once(min(2 * len(ids), RETRIEVED_AT_ONCE))
+        size.was_enough(len(ids))
         return found
 
     def _ask(self, object_type: str, ids: Sequence[str], fields: Sequence[str]) -> list[Any]:
@@ -228,11 +265,16 @@ class Related:
         rows: list[Any] = []
         start = 0
         while start < len(ids):
-            some = ids[start : start + self._org.at_once(RETRIEVED_AT_ONCE)]
-            rows += in_halves(some, lambda few: self._retrieved(object_type, few, fields))
+            some = ids[start : start + self._org.at_once.size]
+            rows += self._isolated(some, lambda few: self._retrieved(object_type, few, fields), ids[0][:3])
             start += len(some)
         self._asked.update(ids)  # not earlier: a failed request does not prove that they are missing
         return [row for row in rows if isinstance(row, dict) and parse_text(row.get("Id"))]
+
+
+def _task_of(row: Row) -> str | None:
+    """Return the id of the task linked to an incoming email."""
+    return parse_text(row.get("ActivityId")) if row.get("Incoming") is True else None
 
 
 def _is_shared(row: Row) -> bool:

@@ -69,6 +69,14 @@ class TooSlow(QueryTimeout):
     """Report that our own deadline passed, so the query may be too much."""
 
 
+class NotServed(Unavailable):
+    """Report that a request failed in each try (5xx, no or a broken answer), though others may succeed."""
+
+
+class Unparsable(NotServed, Malformed):
+    """Report that a request got a broken answer in each try."""
+
+
 class LocatorGone(Unavailable):
     """Report that Salesforce has dropped a locator, so the query must start again."""
 
@@ -79,6 +87,10 @@ class QueryRefused(Unavailable):
     def __init__(self, message: str, *, hint: str = "", error_code: str) -> None:
         super().__init__(message, hint=hint)
         self.error_code = error_code
+
+
+# Failures that one item, or too many, may cause. A smaller request may succeed.
+CULPABLE: tuple[type[Unavailable], ...] = (QueryTimeout, LocatorGone, NotServed)
 
 
 class Expired(Unauthorized):
@@ -101,7 +113,7 @@ def interpret(request: Request, answer: Response | TransportError, attempt: Atte
         return (
             _too_slow(request, answer)
             if request.divisible and answer.timed_out
-            else lost(request.name, answer, attempt)
+            else lost(request.name, answer, attempt, kind=Unavailable if answer.timed_out else NotServed)
         )
     if 200 <= answer.status < 300:
         return _content(request, answer, attempt)
@@ -119,7 +131,7 @@ def _failure(request: Request, answer: Response, attempt: Attempt) -> Failure:
     if answer.status in _BY_STATUS:
         return _BY_STATUS[answer.status](request, answer, error or Error("", ""), attempt)
     if answer.status >= 500:
-        return outage(request.name, answer, attempt, code=error.code if error else "")
+        return outage(request.name, answer, attempt, code=error.code if error else "", kind=NotServed)
     if answer.status < 400:
         return elsewhere(request.name, answer, "instance_url")
     if error is None:  # Salesforce refuses in JSON: this is from its edge, a proxy or a firewall
@@ -145,16 +157,21 @@ def parse_error(body: bytes) -> Error | None:
     )
 
 
-def lost(name: str, answer: TransportError, attempt: Attempt) -> Failure:
-    """Return the failure of a request without an answer."""
-    kind = Malformed if answer.malformed else Unavailable
+def lost(
+    name: str, answer: TransportError, attempt: Attempt, *, kind: type[Unavailable] = Unavailable
+) -> Failure:  # fmt: skip
+    """Return the failure of a request without an answer, with an error of `kind`."""
+    kind = Malformed if answer.malformed else kind if answer.retryable else Unavailable
     error = kind(f"Salesforce, {name}: {answer}", hint=answer.hint)
     return Failure(error, wait_s=backoff_s(attempt.number, attempt.jitter) if answer.retryable else None)
 
 
-def outage(name: str, answer: Response, attempt: Attempt, *, code: str = "", hint: str = "") -> Failure:
-    """Return a temporary failure, such as a failing server or maintenance."""
-    error = Unavailable(f"Salesforce, {name}: answered {_named(answer, code)}", hint=hint or f"see {STATUS_PAGE}")
+def outage(
+    name: str, answer: Response, attempt: Attempt, *, code: str = "", hint: str = "",
+    kind: type[Unavailable] = Unavailable,
+) -> Failure:  # fmt: skip
+    """Return a temporary failure, such as a failing server or maintenance, with an error of `kind`."""
+    error = kind(f"Salesforce, {name}: answered {_named(answer, code)}", hint=hint or f"see {STATUS_PAGE}")
     return later(error, answer, attempt, default_s=backoff_s(attempt.number, attempt.jitter))
 
 
@@ -165,7 +182,10 @@ def later(error: SyncdError, answer: Response, attempt: Attempt, *, default_s: f
     )
 
 
-def unreadable(name: str, answer: Response, attempt: Attempt, *, why: bodies.NotJson | None = None) -> Failure:
+def unreadable(
+    name: str, answer: Response, attempt: Attempt, *, why: bodies.NotJson | None = None,
+    kind: type[Malformed] = Malformed,
+) -> Failure:  # fmt: skip
     """Return the failure of a 2xx that cannot be parsed (`why`), or has another shape than documented."""
     what = why or "has another shape than documented"
     hint = (
@@ -173,7 +193,7 @@ def unreadable(name: str, answer: Response, attempt: Attempt, *, why: bodies.Not
         if why is None
         else f"maintenance (see {STATUS_PAGE}), or a proxy that answers instead of Salesforce"
     )
-    error = Malformed(f"Salesforce, {name}: the answer ({answer.status}) {what}", hint=hint)
+    error = kind(f"Salesforce, {name}: the answer ({answer.status}) {what}", hint=hint)
     return Failure(error, wait_s=backoff_s(attempt.number, attempt.jitter))
 
 
@@ -187,9 +207,9 @@ def _content(request: Request, answer: Response, attempt: Attempt) -> Any | Fail
     try:
         content = bodies.parse(ATTRIBUTES.sub(b"", answer.body))
     except bodies.NotJson as error:
-        return unreadable(request.name, answer, attempt, why=error)
+        return unreadable(request.name, answer, attempt, why=error, kind=Unparsable)
     if not _SHAPES[request.expects](content, request.count):
-        return unreadable(request.name, answer, attempt)
+        return unreadable(request.name, answer, attempt, kind=Unparsable)
     return _batch(request, content["results"], attempt) if request.expects == "batch" else content
 
 
@@ -288,6 +308,10 @@ def _passing(request: Request, answer: Response, error: Error, attempt: Attempt)
     return outage(request.name, answer, attempt, code=error.code)
 
 
+def _failing(request: Request, answer: Response, error: Error, attempt: Attempt) -> Failure:
+    return outage(request.name, answer, attempt, code=error.code, kind=NotServed)
+
+
 def _forbidden(request: Request, answer: Response, error: Error, _attempt: Attempt) -> Failure:
     hint = _RIGHTS.get(error.code, "give the integration user the permission, or see its Login History in Setup")
     message = f"Salesforce, {request.name}: the user may not do this ({_named(answer, error.code)})"
@@ -347,7 +371,8 @@ _BY_CODE: dict[str, Rule] = {
         _refused,
     ),
     **dict.fromkeys(_RIGHTS, _forbidden),
-    **dict.fromkeys(("SERVER_UNAVAILABLE", "UNABLE_TO_LOCK_ROW", "UNKNOWN_EXCEPTION", "ORG_IN_MAINTENANCE"), _passing),
+    "ORG_IN_MAINTENANCE": _passing,
+    **dict.fromkeys(("SERVER_UNAVAILABLE", "UNABLE_TO_LOCK_ROW", "UNKNOWN_EXCEPTION"), _failing),
     "UNSUPPORTED_API_VERSION": _retired,
 }
 # 406 and 420 come without a body and for no reason (Airbyte, Singer); 420: Salesforce's edge has no route just now.

@@ -34,6 +34,19 @@ class Select:
         """Return the query for rows modified within [since, until], both ends inclusive, whole seconds."""
         return f"{self._all()} WHERE {self._within(since, until)} {ORDER}"
 
+    def refs(self, at: datetime, after: str, *, most: int, skip: int = 0) -> str:
+        """Return the query for ids and times of a second's rows, in the order of their ids.
+
+        `after` is an id or empty. At most 2,000 rows can be skipped (SOQL guide v67, OFFSET).
+        """
+        beyond = f" AND Id > '{after}'" if after else ""
+        which = " AND ".join((*self.always, *self.which, f"SystemModstamp = {literal(at)}"))
+        offset = f" OFFSET {skip}" if skip else ""
+        return (
+            f"SELECT Id, SystemModstamp FROM {self.object_type} WHERE {which}{beyond}"
+            f" ORDER BY Id ASC LIMIT {most}{offset}"  # nosec B608 # our names, Salesforce's ids
+        )
+
     def by_ids(self, ids: Sequence[str]) -> str:
         """Return the query for at most IDS_AT_ONCE ids, each of which `is_id`."""
         return f"{self._all()} WHERE {' AND '.join((*self.always, f'Id IN ({_listed(ids)})'))}"
@@ -155,6 +168,11 @@ def account_fields(schema: Schema) -> list[str]:
 def is_id(written: str) -> bool:
     """Tell whether a text can be an id. Salesforce refuses a whole query for one that cannot."""
     return len(written) in (15, 18) and written.isascii() and written.isalnum()
+
+
+def no_ones_id(prefix: str) -> str:
+    """Return an id of a kind of record that no record has. A working org answers a query for it."""
+    return prefix.ljust(15, "0")
 
 
 def literal(at: datetime) -> str:
