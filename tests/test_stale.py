@@ -15,8 +15,10 @@ from syncd.connector import Page, Source
 from syncd.errors import Exit
 from syncd.ledger import LedgerHandle
 from syncd.passes import wiring
+from syncd.passes.control import PassControl
 from syncd.passes.dry_run import DryRun
 from syncd.passes.report import PassResult
+from syncd.passes.stale import StaleRows
 from syncd.signals import StopRequest
 from tests.orgs import OrgWorld
 from tests.poisoned import poisoned
@@ -368,6 +370,48 @@ def test_a_source_that_this_pass_does_not_read_is_asked_for_these_rows_alone(org
         orgs.sync(sources=[salesforce])
     assert counted.get("search", 0) == 0
     assert orgs.delivered == {*calls[1:], *tasks[1:]}
+
+
+def test_a_source_that_joins_while_its_rows_are_looked_up_is_read_after_that(
+    orgs: OrgWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two readers of one source would book its pages side by side. The daemon hears of the window's reader alone."""
+    calls = orgs.calls(3)
+    while_recotap_is_down(orgs)
+    hubspot, salesforce = sorted(orgs.config().sources, key=lambda each: each.name)
+    ended: list[str] = []
+    control = PassControl(lambda name, error: ended.append(name))
+    readers: list[int] = []
+    fetch_ids = HubSpot.fetch_ids
+
+    def joined(self: HubSpot, stream: str, ids: Sequence[str]) -> Iterator[Page]:
+        if not readers:
+            control.join(hubspot)
+            time.sleep(0.3)
+        readers.append(sum(thread.name == "read hubspot" for thread in threading.enumerate()))
+        yield from fetch_ids(self, stream, ids)
+
+    monkeypatch.setattr(HubSpot, "fetch_ids", joined)
+    fresh = orgs.call()
+    orgs.later(minutes=11)
+    assert orgs.sync(sources=[salesforce], control=control).exit_code == Exit.OK
+    assert set(readers) == {1}
+    assert sorted(ended) == ["hubspot", "salesforce"]
+    assert orgs.delivered == {*calls, fresh}
+
+
+def test_a_source_that_pauses_before_its_rows_are_looked_up_is_no_failure(
+    orgs: OrgWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = orgs.calls(3)
+    while_recotap_is_down(orgs)
+    (salesforce,) = (each for each in orgs.config().sources if each.name == "salesforce")
+    monkeypatch.setattr(StaleRows, "_can_ask", lambda self, source, stream: True)  # the pause comes a moment later
+    with LedgerHandle(orgs.ledger).open() as ledger:
+        ledger.pause_until("hubspot", orgs.now() + timedelta(hours=1), "its daily limit", now=orgs.now())
+    result = orgs.sync(sources=[salesforce])
+    assert (result.exit_code, result.failed) == (Exit.OK, {})
+    assert orgs.delivered == {*calls}
 
 
 def test_a_pass_without_stale_rows_costs_no_statement_more(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
