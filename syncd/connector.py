@@ -187,7 +187,10 @@ class Connector(Protocol):
         """Yield the records modified within `window`, in ascending order of modification time."""
 
     def fetch_ids(self, stream: str, ids: Sequence[str]) -> Iterator[Page]:
-        """Yield the records of `ids`, at most 1,000, read from the CRM and not from a cache."""
+        """Yield the records of `ids`, at most 1,000, read from the CRM and not from a cache.
+
+        syncd may ask for ids between two pages of `fetch`.
+        """
 
     def normalize(self, stream: str, record: Record) -> Draft | None:
         """Return a record as a draft. None if it is no activity (an unsent draft, an open task).

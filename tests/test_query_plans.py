@@ -112,6 +112,21 @@ def test_no_statement_of_a_pass_scans(world: World, statements: set[str]) -> Non
     assert not (wrong := [(sql, steps) for sql, steps in found.items() if faults(steps)]), wrong[0]
 
 
+def test_no_statement_of_a_look_up_before_sending_scans(world: World, statements: set[str]) -> None:
+    calls = world.calls(60)
+    world.recotap.set(keys=["another"])
+    world.sync()
+    world.recotap.set(keys=[world.box.key])
+    world.later(hours=3)
+    world.hubspot.delete("calls", calls[0])
+    statements.clear()
+    world.sync()
+    assert world.delivered == {*calls[1:]}
+    found = plans(world.ledger, statements - {COUNT})
+    assert sum("read_at" in sql for sql in found) >= 5, "what is due, stale, read again and changed"
+    assert not (wrong := [(sql, steps) for sql, steps in found.items() if faults(steps)]), wrong[0]
+
+
 def test_no_statement_of_a_pass_after_a_crash_or_a_doubt_about_the_clock_scans(
     world: World, statements: set[str]
 ) -> None:
