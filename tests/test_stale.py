@@ -24,6 +24,7 @@ from tests.orgs import OrgWorld
 from tests.poisoned import poisoned
 from tests.world import HASTE, THEIRS, World
 
+DAY = timedelta(days=1)
 MANY = 10_000  # more requests than a pass makes
 Asked = list[tuple[str, list[str]]]
 
@@ -180,8 +181,14 @@ def test_the_rows_of_a_crm_that_does_not_serve_are_sent_as_they_stand(world: Wor
             ledger.pause_until("hubspot", world.now() + timedelta(hours=2), "quota", now=world.now())
     else:
         world.hubspot.faults.add("unavailable", count=MANY)
-    world.sync() if windows else only_send(world)
+    with capture_logs() as logs:
+        result = world.sync() if windows else only_send(world)
     assert world.delivered == set(calls)
+    failures = [each for each in logs if each["event"] in ("pull.failed", "pull.paused")]
+    if fault == "pause" and not windows:
+        assert (result.exit_code, failures) == (Exit.OK, []), "a pause of the CRM is no failure to send"
+    else:
+        assert len(failures) == 1, "it was tried once"
 
 
 def test_look_ups_alone_that_fail_hold_nothing_up_and_are_reported(world: World) -> None:
@@ -328,6 +335,29 @@ def test_sending_goes_on_while_the_next_rows_are_looked_up(world: World, monkeyp
     assert sent_meanwhile == [True] * 6
 
 
+def test_the_next_rows_are_asked_for_before_those_that_were_served_are_sent(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("syncd.passes.stale.LOOK_UPS_AT_ONCE", 200)
+    calls = world.calls(650)
+    served: set[str] = set()
+    unsent: list[int] = []
+    fetch_ids = HubSpot.fetch_ids
+
+    def look_ups(self: HubSpot, stream: str, ids: Sequence[str]) -> Iterator[Page]:
+        unsent.append(len(served - world.delivered))
+        served.update(ids)
+        yield from fetch_ids(self, stream, ids)
+
+    while_recotap_is_down(world)
+    world.recotap.faults.add("slow", match="sales-activities", seconds=0.1, count=MANY)
+    monkeypatch.setattr(HubSpot, "fetch_ids", look_ups)
+    world.sync()
+    assert world.delivered == set(calls)
+    assert len(unsent) == 5, "a batch, three whole requests, and the rows that were tried"
+    assert min(unsent[2:4]) >= 50, unsent
+
+
 def test_a_long_window_holds_no_look_up_up(world: World, asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are served between two pages."""
     old = world.calls(5)
@@ -340,8 +370,8 @@ def test_a_long_window_holds_no_look_up_up(world: World, asked: Asked, monkeypat
     def paged(self: HubSpot, *what: Any) -> Page:
         found = page(self, *what)
         order.append("page")
-        if len(order) == 2:
-            _until(lambda: bool(asked))
+        if len(order) == 3:  # the first one is being booked
+            assert _until(lambda: bool(asked)), "the look-up waits for the end of the window"
         return found
 
     monkeypatch.setattr(HubSpot, "_page", paged)
@@ -426,6 +456,20 @@ def test_a_pass_without_stale_rows_costs_no_statement_more(world: World, monkeyp
     world.sync()
     world.sync()
     assert called == []
+
+
+def test_a_pass_that_only_sends_says_nothing_of_gaps(world: World) -> None:
+    """They were not read, so nothing is known of them."""
+    world.calls(2)
+    while_recotap_is_down(world)
+    with LedgerHandle(world.ledger).open() as ledger:
+        at = world.now() - timedelta(days=2)
+        stream_id = ledger.stream_id("hubspot", "calls")
+        ledger.add_range(
+            stream_id, at, at, why="gap", now=world.now(), error="HTTP 500", next_attempt_at=world.now() + DAY
+        )
+    assert only_send(world).exit_code == Exit.OK
+    assert world.sync().exit_code == Exit.UNAVAILABLE
 
 
 # -- the operator -------------------------------------------------------------------------------
