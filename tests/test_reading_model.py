@@ -1,7 +1,8 @@
 """Whatever a CRM fails at, by id, page or time, and whenever a pass is killed: what can be read is booked once.
 
-A CRM in memory fails as told, under real passes and a real ledger. After each pass no watermark has moved back and the
-books balance. At the end all causes are gone, and every record has arrived, each once.
+A CRM in memory fails as told, under real passes and a real ledger. Another one beside it is read at the same time, or
+in turn with it, page by page. After each pass no watermark has moved back and the books balance. At the end all causes
+are gone, and every record has arrived, each once.
 """
 
 import shutil
@@ -23,6 +24,7 @@ from syncd.errors import Exit, Unavailable
 from syncd.ledger import Ledger, LedgerHandle
 from syncd.normalize.rules import Rules
 from syncd.passes.engine import Pass
+from syncd.passes.turns import Turn
 from tests.fake_recotap import Recotap
 from tests.ledgers import ask
 
@@ -42,7 +44,8 @@ class Killed(BaseException):
 class Crm:
     """The records, and what it fails at."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.records: dict[str, datetime] = {}
         self.incomplete: set[str] = set()  # without a contact
         self.bad_ids: set[str] = set()  # each request for the whole record fails
@@ -66,7 +69,7 @@ def connector(crm: Crm, now: Any) -> type[Any]:
             self._until: datetime = now().replace(microsecond=0)
 
         def identity(self) -> str | None:
-            return "crm"
+            return crm.name
 
         def fetch(self, stream: str, window: Window) -> Iterator[Page]:
             since, until = window.since.replace(microsecond=0), (window.until or self._until).replace(microsecond=0)
@@ -122,12 +125,14 @@ class Reading(RuleBasedStateMachine):
         self.ledger = self.place / "ledger.db"
         self.at = START + 10 * DAY
         self.since = START + timedelta(hours=start)
-        self.crm, self.recotap = Crm(), Recotap(concurrency=1)
+        self.crm, self.beside, self.recotap = Crm("crm"), Crm("beside"), Recotap(concurrency=1)
+        self.beside.records = {f"b{crm_id}": self.place_of(crm_id) for crm_id in range(7)}
+        self.has_room = False
         self.crm.records = {str(crm_id): self.place_of(crm_id // 2) for crm_id in range(24)}
         self.crm.incomplete = {str(crm_id) for crm_id in range(0, 24, 4)}
         self.crm.bad_seconds = {self.place_of(place) for place in bad}
         self.crm.bad_ids = set(map(str, bad_ids))
-        self.watermark: str = ""
+        self.watermarks: dict[str, str] = {}
         self.passes = 0
 
     def teardown(self) -> None:
@@ -147,6 +152,15 @@ class Reading(RuleBasedStateMachine):
                 self.crm.records[crm_id] = self.at.replace(microsecond=0)
                 if not whole:
                     self.crm.incomplete.add(crm_id)
+
+    @rule(crm_id=IDS, is_down=st.booleans())
+    def the_other_crm_changes(self, crm_id: int, is_down: bool) -> None:
+        self.beside.records[f"b{crm_id}"] = self.at.replace(microsecond=0)
+        self.beside.is_down = is_down
+
+    @rule(has_room=st.booleans())
+    def there_is_room_for_both_or_one(self, has_room: bool) -> None:
+        self.has_room = has_room
 
     @rule(crm_id=IDS)
     def an_id_breaks(self, crm_id: int) -> None:
@@ -194,7 +208,7 @@ class Reading(RuleBasedStateMachine):
 
     def sync(self, killed_at: int = 0) -> Exit | None:
         config = SourceConfig(connector="crm", start=self.since, settle=Settle(call="0s", email="0s"))
-        source = Source("crm", config, connector(self.crm, lambda: self.at))
+        sources = [Source(crm.name, config, connector(crm, lambda: self.at)) for crm in (self.crm, self.beside)]
         rules = Rules(own_domains=frozenset({"lanternfield.com"}))
         steps = 0
         before = Ledger.book
@@ -214,11 +228,13 @@ class Reading(RuleBasedStateMachine):
             mock.patch("syncd.passes.look_ups.LOOK_UPS_AT_ONCE", 5),
             mock.patch("syncd.passes.look_ups.LOOK_UP_PAGES", 3),
             mock.patch("syncd.passes.ranges.RANGE_PAGES", 2),
+            mock.patch("syncd.passes.readers.MOST", 2 if self.has_room else 1),
+            mock.patch.object(Turn, "is_over", lambda turn, now: turn.first_progress_at is not None),
             LedgerHandle(self.ledger).open() as ledger,
         ):
             return (
                 Pass(
-                    ledger, [source], self.recotap, rules, concurrency=1, max_age=timedelta(days=7), now=lambda: self.at
+                    ledger, sources, self.recotap, rules, concurrency=1, max_age=timedelta(days=7), now=lambda: self.at
                 )
                 .run()
                 .exit_code
@@ -229,9 +245,9 @@ class Reading(RuleBasedStateMachine):
     def the_books_are_true(self) -> None:
         if not hasattr(self, "ledger") or not self.ledger.exists():
             return
-        ((watermark,),) = ask(self.ledger, "SELECT coalesce(max(watermark), '') FROM streams")
-        assert watermark >= self.watermark, "it never moves back"
-        self.watermark = watermark
+        found: dict[str, str] = dict(ask(self.ledger, "SELECT source, coalesce(watermark, '') FROM streams"))
+        assert all(found[name] >= before for name, before in self.watermarks.items()), "it never moves back"
+        self.watermarks = found
         assert ask(self.ledger, "SELECT count(*) FROM activities") == ask(
             self.ledger, "SELECT coalesce(sum(seen), 0) FROM streams"
         )
@@ -241,6 +257,7 @@ class Reading(RuleBasedStateMachine):
         """End all failures, and set the start back: then everything arrives within a few days."""
         self.crm.bad_ids, self.crm.bad_seconds, self.crm.fails_at_page, self.crm.is_down = set(), set(), 0, False
         self.crm.incomplete.clear()
+        self.beside.is_down = False
         self.since = START
         code: Exit | None = None
         for _ in range(40):
@@ -249,11 +266,14 @@ class Reading(RuleBasedStateMachine):
             if code == Exit.OK and not self.open_look_ups():
                 break
         assert code == Exit.OK
-        wanted = {crm_id for crm_id, at in self.crm.records.items() if at >= self.since.replace(microsecond=0)}
+        records = self.crm.records | self.beside.records
+        wanted = {crm_id for crm_id, at in records.items() if at >= self.since.replace(microsecond=0)}
         states: dict[str, str] = dict(ask(self.ledger, "SELECT crm_id, state FROM activities"))
         assert {crm_id: states.get(crm_id) for crm_id in wanted} == dict.fromkeys(wanted, "delivered")
         assert ask(self.ledger, "SELECT count(*) FROM ranges") == [(0,)]
-        assert set(self.recotap.stored) == {f"crm-call-{crm_id}" for crm_id in states}
+        assert set(self.recotap.stored) == {
+            f"{'beside' if crm_id.startswith('b') else 'crm'}-call-{crm_id}" for crm_id in states
+        }
 
     def open_look_ups(self) -> int:
         sql = "SELECT (SELECT count(*) FROM activities WHERE state <> 'delivered') + (SELECT count(*) FROM ranges)"
