@@ -5,12 +5,15 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 
 from syncd.sandbox import Fault
 from tests.conftest import Command
 from tests.daemons import ROOT, Daemon, daemon, wait_until
+from tests.drops import call as line
 from tests.world import World
 
 
@@ -213,6 +216,53 @@ def test_killed_it_leaves_nothing_behind_that_would_stop_the_next(live: World) -
         assert running.stop() == 0
     assert live.recotap.doubled == 0
     assert live.status()["verdicts"]["foreign_duplicate"] == 0
+
+
+def with_folder(world: World, lines: int) -> World:
+    """Add a folder with a file of calls as a source beside HubSpot."""
+    drop = world.path / "drop"
+    drop.mkdir()
+    (drop / "a.jsonl").write_text("".join(line(f"f{number}") + "\n" for number in range(lines)))
+    os.utime(drop / "a.jsonl", (time.time() - 60, time.time() - 60))
+    world.configure("sources.hubspot")
+    world.configure("sources.files", connector="jsonl", path=str(drop), start=datetime(2026, 1, 1, tzinfo=UTC))
+    return world
+
+
+def has_delivered(world: World, least: int) -> bool:
+    return len(world.delivered) >= least
+
+
+def test_killed_while_two_sources_are_read_it_loses_and_doubles_nothing(live: World) -> None:
+    live.calls(150)
+    live.hubspot.faults.add(Fault("slow", match="batch/read", seconds=0.3, count=None))
+    live.recotap.faults.add(Fault("slow", match="sales-activities", seconds=0.1, count=None))
+    often(with_folder(live, 400))
+    for least in (1, 120, 300):
+        with daemon(live.config_file) as running:
+            wait_until(partial(has_delivered, live, least))
+            running.signal(signal.SIGKILL)
+            assert running.wait() == -signal.SIGKILL
+    with daemon(live.config_file) as running:
+        wait_until(lambda: live.status()["activities"]["delivered"] == 550)
+        assert running.stop() == 0
+    status = live.status()
+    assert (live.recotap.doubled, status["verdicts"]["foreign_duplicate"], status["balanced"]) == (0, 0, True)
+
+
+def test_a_stop_while_two_sources_are_read_meets_the_deadline_and_2_s(live: World) -> None:
+    live.calls(1)
+    live.hubspot.faults.add(Fault("hang", match="/calls/search", seconds=60, count=None))
+    with_folder(live, 2000)
+    deadline(live, 2)
+    live.configure("sources.files", timeout="2s", schedule={"every": "300ms"})
+    with daemon(often(live).config_file) as running:
+        wait_until(lambda: live.delivered)
+        began = time.monotonic()
+        assert running.stop() == 0
+        assert time.monotonic() - began < 4.5
+    assert running.lines[-1]["event"] == "run.finished"
+    assert live.status()["balanced"]
 
 
 # -- the ledger is held ---------------------------------------------------------------------

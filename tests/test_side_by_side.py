@@ -100,6 +100,7 @@ def test_one_that_hangs_delays_no_other_and_the_pass_ends_without_it(
     assert outcome.exit_code == Exit.UNAVAILABLE
     assert "hangs hangs" in outcome.errors[0].message
     assert [name for name, _ in passes.ended] == ["other", "other", "other", "hangs"]
+    assert passes.ended[-1][1] is outcome.errors[0]
     release(hangs)
     assert passes.recotap.stored.keys() == other.ids
 
@@ -256,6 +257,45 @@ def test_one_with_a_short_interval_gets_its_passes_while_another_reads_for_ten_m
     assert sorted(waits)[len(waits) // 2] < 0.3
     assert long.readings == 1, "there was room"
     delivered_once(passes, long, often)
+
+
+def bug(page: int) -> None:
+    raise ZeroDivisionError
+
+
+def test_a_source_that_fails_and_is_read_again_in_the_same_pass_has_not_failed(passes: Passes) -> None:
+    long, broken = Crm("long", 300, page_s=0.02), Crm("broken", 1)
+    running = passes.beside(long)
+    broken.before_page = bug
+    passes.control.join(broken.source)
+    heard(passes, 1)
+    assert str(passes.ended[0][1]) == "a bug in the connector of broken: ZeroDivisionError"
+    broken.before_page = lambda number: None
+    passes.control.join(broken.source)
+    heard(passes, 2)
+    assert passes.ended[1] == ("broken", None)
+    passes.control.end_soon()
+    outcome = running.end()
+    assert (outcome.failed, outcome.exit_code) == ({}, Exit.BUG), "the pass says that something failed"
+    assert broken.ids <= set(passes.recotap.stored)
+
+
+def test_a_source_whose_page_cannot_be_booked_has_failed_even_if_it_gave_way(
+    passes: Passes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = Ledger.book
+
+    def book(ledger: Ledger, stream_id: int, refs: Any, *what: Any, **how: Any) -> Any:
+        time.sleep(0.02)
+        if not any(each.name == "read bad" for each in threading.enumerate()):  # its last page
+            raise ZeroDivisionError
+        return before(ledger, stream_id, refs, *what, **how)
+
+    monkeypatch.setattr(Ledger, "book", book)
+    bad = Crm("bad", 300, page_s=0.01)
+    bad.before_page = lambda number: passes.control.end_soon() if number == 1 else None
+    outcome = passes.sync(bad)
+    assert (outcome.exit_code, [name for name, _ in passes.ended]) == (Exit.BUG, ["bad"])
 
 
 def test_a_pass_that_is_to_end_soon_ends_at_the_next_page_after_the_turn(passes: Passes) -> None:
