@@ -4,6 +4,8 @@ Salesforce does not document whether a later page shows the rows of the query's 
 how many rows make a query time out.
 """
 
+import json
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -12,13 +14,22 @@ from typing import Any, ClassVar
 
 import pytest
 
-from connectors.salesforce import Salesforce, reading
+import connectors.salesforce as salesforce
+from connectors.salesforce import Salesforce, client, reading
 from syncd.activity import Company, Draft, Owner, Person
 from syncd.connector import Connector, Record, Ref
 from syncd.sandbox import Sandbox
+from syncd.sandbox.salesforce import service
 from syncd.sandbox.salesforce.ids import whole
 from syncd.sandbox.salesforce.sessions import Sessions
-from syncd.testing import RETRY_AFTER_S, ConnectorConformance, FaultName, NetworkConformance
+from syncd.sandbox.standin.server import Request
+from syncd.testing import (
+    RETRY_AFTER_S,
+    ConnectorConformance,
+    FaultName,
+    NetworkConformance,
+    PartialFault,
+)
 
 PAGE = 11  # rows per page, 2,000 at Salesforce: 11 calls, or 5 emails with a person each; every fourth has two
 PART = 6  # records per page of the connector, normally 1,000
@@ -46,6 +57,12 @@ FAULTS: Mapping[FaultName, Mapping[str, Any]] = {
     "quota": {"fault": "sf_limit"},
     "unauthorized": refusal(401, "INVALID_SESSION_ID"),
     "echo": refusal(400, ECHO),
+}
+PARTIAL_FAULTS: Mapping[PartialFault, Mapping[str, Any]] = {
+    "server_error": {"fault": "answer", "status": 500, "body": [{"errorCode": "UNKNOWN_EXCEPTION", "message": ECHO}]},
+    "gateway_timeout": {"fault": "answer", "status": 504, "body": "<html>504 Gateway Time-out</html>"},
+    "hang": {"fault": "hang", "seconds": 5.0},
+    "cut": {"fault": "cut"},
 }
 MODIFIED, HAPPENED = (datetime(2026, 3, 1, hour, 30, tzinfo=UTC) for hour in (12, 10))
 STAMP, THEN = (at.strftime("%Y-%m-%dT%H:%M:%S.000+0000") for at in (MODIFIED, HAPPENED))
@@ -92,6 +109,7 @@ class OrgUnderTest:
     granule = timedelta(seconds=1)
     cuts: Sequence[int] = (PART, PAGE)
     query_rows = MOST
+    reads_people_by_id = True
     private: Collection[str] = PRIVATE
 
     def __init__(self, path: Path, *, live_locators: bool, slow: bool) -> None:
@@ -189,6 +207,38 @@ class OrgUnderTest:
         refused = refusal(403, "INSUFFICIENT_ACCESS")
         self.org.faults.add(**refused, match_query=f" FROM {OBJECTS[stream]} WHERE ", count=None)
 
+    def fail_id(self, stream: str, crm_id: str, fault: PartialFault, *, person: bool = False) -> None:
+        if person:
+            own = {"LastName": "Own", "Email": f"own.{crm_id}@canary-bolts.com", "AccountId": self.account}
+            owner_of, crm_id = crm_id, self.org.put("Contact", own)
+            self.org.relate(owner_of, crm_id)
+        named = crm_id.encode()
+        self._fail(fault, lambda request: named in request.target.encode() or named in request.body)
+
+    def fail_size(self, stream: str, rows: int, fault: PartialFault) -> None:
+        self._fail(fault, lambda request: len(self._shown(request, stream)) > rows)
+
+    def fail_span(self, stream: str, since: datetime, until: datetime, fault: PartialFault) -> None:
+        def holds_one(request: Request) -> bool:
+            shown = (datetime.fromisoformat(row["SystemModstamp"]) for row in self._shown(request, stream))
+            return any(since <= modified_at <= until for modified_at in shown)
+
+        self._fail(fault, holds_one)
+
+    def _shown(self, request: Request, stream: str) -> Sequence[dict[str, Any]]:
+        """Return the rows of a stream that a window's request would show."""
+        asked = request.first("q")
+        if self.org.kind(request) not in ("query", "more") or (
+            asked and not re.search(r"SystemModstamp (>=|=)", asked)
+        ):
+            return ()
+        found = json.loads(self.org.answer(request).encoded())
+        rows = found["records"] if isinstance(found, dict) else ()
+        return [row for row in rows if row["attributes"]["type"] == OBJECTS[stream]]
+
+    def _fail(self, fault: PartialFault, when: Callable[[Request], bool]) -> None:
+        self.org.faults.add(**PARTIAL_FAULTS[fault], count=None, when=when)
+
     def _add_what_is_no_row(self) -> None:
         """Fill the first seconds of every window with rows that no query may return."""
         for second in range(3):
@@ -230,6 +280,10 @@ class TestSalesforce(ConnectorConformance, NetworkConformance):
     @pytest.fixture
     def crm(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OrgUnderTest]:
         monkeypatch.setattr(reading, "AT_ONCE", PART)
+        monkeypatch.setattr(client, "PAGE_MOST", PAGE)
+        monkeypatch.setattr(salesforce, "PAGE_MOST", PAGE)
+        monkeypatch.setattr(salesforce, "PAGE_LEAST", 1)
+        monkeypatch.setattr(service, "MIN_BATCH_SIZE", 1)
         crm = OrgUnderTest(tmp_path, **self.org)
         with crm.box:
             yield crm

@@ -467,7 +467,7 @@ def test_a_passing_fault_in_mid_page_costs_a_retry(orgs: OrgWorld, fault: str) -
 def test_an_outage_in_mid_window_keeps_what_was_read_and_the_next_pass_goes_on(orgs: OrgWorld) -> None:
     orgs.org.set(page_size=10)
     ids = [orgs.task(ago=timedelta(days=30) - timedelta(hours=6 * n)) for n in range(40)]
-    orgs.org.faults.add("sf_unavailable", match="/queryAll/01g", skip=2, count=None)
+    orgs.org.faults.add("sf_unavailable", match="/queryAll", skip=3, count=None)
     assert orgs.sync().exit_code == 69
     assert 10 <= len(orgs.delivered) < 40
     orgs.org.faults.clear()

@@ -131,11 +131,14 @@ def texts_of(org: str, describes: Describes, *, custom: bool) -> Iterator[Text]:
     for what, select in selects(schema, custom=custom):
         yield Text(org, f"{what}: window", select.window(SINCE, UNTIL), select)
         yield Text(org, f"{what}: ids", select.by_ids(IDS), select)
+        yield Text(org, f"{what}: second", select.refs(SINCE, "", most=1_000), select)
+        yield Text(org, f"{what}: second after an id", select.refs(SINCE, IDS[0], most=1, skip=2), select)
         yield Text(org, f"{what}: count", select.counted(SINCE, UNTIL), select)
         yield Text(org, f"{what}: one", select.one(), select)
     if people := soql.task_people(schema, IDS):
         yield Text(org, "people of calls", people)
     yield Text(org, "users", soql.users())
+    yield Text(org, "users after one", soql.users(USER_ID))
     yield Text(org, "users by id", soql.users_by_ids([USER_ID]))
     if len(schema.kept(TASK, ("Id", "OwnerId"))) == 2:
         yield Text(org, "owners of tasks", soql.task_owners([USER_ID]))
@@ -229,7 +232,7 @@ WRONG = {
     "a TYPEOF without a WHEN": "SELECT Id, TYPEOF Who END FROM Task",
     "something after the end": "SELECT Id FROM Task LIMIT 1 please",
     "OR, which nobody looks at": "SELECT Id FROM Task WHERE IsClosed = true OR IsDeleted = false",
-    "an offset, which nobody looks at": "SELECT Id FROM Task OFFSET 5",
+    "a group, which nobody looks at": "SELECT Id FROM Task GROUP BY Id",
 }
 
 
@@ -382,6 +385,17 @@ def test_a_count_counts_what_the_window_would_hold(trees: dict[str, dict[str, An
         assert tree["count"]
         assert tree["conditions"] == [*undeleted, *WHICH[stream], *BOUNDS], text
         assert (tree["order"], tree["limit"]) == ([], None)
+
+
+def test_a_second_is_asked_for_its_ids_alone_in_their_order(trees: dict[str, dict[str, Any]]) -> None:
+    at = ["SystemModstamp", "=", soql.literal(SINCE), "DATETIME"]
+    beyond = ["Id", ">", f"'{IDS[0]}'", "STRING"]
+    for kind, after, limits in (("second", [], (1_000, None)), ("second after an id", [beyond], (1, 2))):
+        for text, stream, undeleted in of(kind):
+            tree = trees[text.soql]
+            assert tree["conditions"] == [*undeleted, *WHICH[stream], at, *after], text
+            assert (tree["fields"], tree["order"]) == (["Id", "SystemModstamp"], [["Id", "ASC"]])
+            assert (tree["limit"], tree["offset"]) == limits
 
 
 def test_a_look_up_asks_for_its_ids_whatever_has_become_of_them(trees: dict[str, dict[str, Any]]) -> None:

@@ -8,6 +8,7 @@ Calls are closed tasks of subtype Call. Emails are EmailMessages, or tasks of su
 EmailMessage. Only `wire` knows the vendor's client. It is imported for the first request.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -16,8 +17,9 @@ from zoneinfo import ZoneInfo
 
 from connectors.salesforce import mapping, soql
 from connectors.salesforce.check import check
-from connectors.salesforce.client import Client, QueryRefused
+from connectors.salesforce.client import PAGE_LEAST, PAGE_MOST, Client, QueryRefused
 from connectors.salesforce.config import SalesforceConfig
+from connectors.salesforce.culprits import isolated
 from connectors.salesforce.mapping import EMAIL_PREFIX, TASK_PREFIX
 from connectors.salesforce.org import Org
 from connectors.salesforce.reading import (
@@ -31,14 +33,14 @@ from connectors.salesforce.reading import (
     with_all_children,
 )
 from connectors.salesforce.related import Complete, Related
-from connectors.salesforce.retry import CHANGED, CULPABLE, QueryTimeout, TooSlow
+from connectors.salesforce.retry import CHANGED, NotServed, QueryTimeout, TooSlow
 from connectors.salesforce.schema import EMAIL, TASK, Schema
 from connectors.salesforce.seconds import read_ref
 from connectors.salesforce.soql import Select
 from syncd.activity import Draft, Owner
 from syncd.connector import Context, Finding, Page, Record, SourceConfig, Stream, Window
 from syncd.errors import Malformed, Unauthorized, Unavailable
-from syncd.isolation import in_halves
+from syncd.isolation import AdaptiveSize, TriedSize
 
 CALLS, EMAILS = "calls", "emails"
 
@@ -66,6 +68,8 @@ class Salesforce:
         self._org = Org(self._client, context.store, config)
         self._zone = ZoneInfo(config.timezone)
         self._related: Related | None = None  # of windows; caches people from page to page
+        self._tried: dict[str, TriedSize] = {}  # page sizes, by stream
+        self._served_s: Counter[str] = Counter()  # the longest window that was served in this pass, by stream
         self._sizes = {stream.name: window_size(context.store, stream.name) for stream in self.streams}
 
     def identity(self) -> str | None:
@@ -79,7 +83,7 @@ class Salesforce:
         _, select = self._select(stream)
         pages = read(
             lambda start, end: self._window(stream, start, end),
-            lambda url: self._client.more(url, what=stream),
+            lambda url: self._more(stream, url),
             lambda at: partial(self._after_id, stream, at),
             since=window.since,
             until=until,
@@ -188,23 +192,49 @@ class Salesforce:
     def _after_id(self, stream: str, at: datetime, after: str, most: int, skip: int) -> Any:
         return self._query(stream, lambda select: select.refs(at, after, most=most, skip=skip), divisible=True)
 
-    def _window(self, stream: str, start: datetime, end: datetime) -> Any:
-        length_s = int((end - start + SECOND).total_seconds())
+    def _more(self, stream: str, url: str) -> Any:
+        """Return a further page of a window. Its size is that of the window's query."""
+        rows = self._page_rows(stream)
         try:
-            answer = self._query(stream, lambda select: select.window(start, end), divisible=True)
-        except TooSlow:  # if Salesforce itself says too much, halving goes on and never ends the pass
-            if length_s > 1:
-                self._sizes[stream].was_too_much(length_s)
-            else:  # a row is too slow, so the longer windows that held it were not too long
-                self._sizes[stream] = unlimited_window(self._context.store, stream)
+            answer = self._client.more(url, what=stream, divisible=True)
+        except (NotServed, TooSlow) as error:
+            rows.failed(timed_out=isinstance(error, TooSlow))
+            rows.gave_up()
             raise
+        rows.served(full=not answer["done"])
+        return answer
+
+    def _page_rows(self, stream: str) -> TriedSize:
+        if stream not in self._tried:
+            size = AdaptiveSize(self._context.store, f"page_rows.{stream}", PAGE_MOST, PAGE_LEAST)
+            self._tried[stream] = TriedSize(size)
+        return self._tried[stream]
+
+    def _window(self, stream: str, start: datetime, end: datetime) -> Any:
+        """Return the first page of a window.
+
+        The length of windows that the org is too slow for is remembered, unless one row is the cause. If two time-outs
+        in a row may be an outage, the smallest request tells.
+        """
+        length_s = int((end - start + SECOND).total_seconds())
+        if self._client.may_be_down:
+            with self._client.isolating():
+                self._query(stream, lambda select: select.by_ids([self._nobody(stream)]))
+        try:
+            rows = self._page_rows(stream)
+            answer = self._query(stream, lambda select: select.window(start, end), divisible=True, rows=rows)
+        except TooSlow:  # if Salesforce itself says too much, halving goes on and never ends the pass
+            if length_s == 1:  # a row is too slow, so the longer windows that held it were not too long
+                self._sizes[stream] = unlimited_window(self._context.store, stream)
+            elif length_s > self._served_s[stream]:  # otherwise its length is not the cause
+                self._sizes[stream].was_too_much(length_s + 1)  # the halves of a window are not cut again
+            raise
+        self._served_s[stream] = max(length_s, self._served_s[stream])
         self._sizes[stream].was_enough(length_s)
         return answer
 
-    def _query(self, stream: str, build: Callable[[Select], str], *, divisible: bool = False) -> Any:
-        return self._fitting(
-            stream, lambda: self._client.query(build(self._select(stream)[1]), what=stream, divisible=divisible)
-        )
+    def _query(self, stream: str, build: Callable[[Select], str], **how: Any) -> Any:
+        return self._fitting(stream, lambda: self._client.query(build(self._select(stream)[1]), what=stream, **how))
 
     def _fitting(self, stream: str, ask: Callable[[], T]) -> T:
         """Return the result of `ask`. If the org no longer fits its description, describe it again and retry once."""
@@ -239,14 +269,14 @@ class Salesforce:
 
         rows: Rows = []
         for some in soql.chunks(ids):
-            rows += in_halves(
-                some, ask, too_much=(*CULPABLE, BadId), certain=(BadId,), alone=alone, budget=self._org.budget,
-                witness=lambda: ask([soql.no_ones_id(self._prefix(stream))]),
+            rows += isolated(
+                some, ask, client=self._client, budget=self._org.budget, alone=alone, certain=(BadId,),
+                nobody=self._nobody(stream),
             )  # fmt: skip
         return rows, unserved
 
-    def _prefix(self, stream: str) -> str:
-        return EMAIL_PREFIX if self._select(stream)[1].object_type == EMAIL else TASK_PREFIX
+    def _nobody(self, stream: str) -> str:
+        return soql.no_ones_id(EMAIL_PREFIX if self._select(stream)[1].object_type == EMAIL else TASK_PREFIX)
 
     def _rows_by_ids(self, stream: str, ids: Sequence[str]) -> Rows:
         _, select = self._select(stream)

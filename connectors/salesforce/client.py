@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,6 +25,7 @@ from connectors.salesforce.retry import (
     Attempt,
     Expired,
     LocatorGone,
+    NotServed,
     QueryRefused,
     QueryTimeout,
     Request,
@@ -36,6 +38,7 @@ from syncd.errors import Malformed, Unavailable
 from syncd.fields import dig
 from syncd.http.response import TRIES, Failure, Response, TransportError
 from syncd.http.retry import RetryBudget
+from syncd.isolation import TriedSize
 
 if TYPE_CHECKING:
     from connectors.salesforce.wire import OrgConnection, Wire
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
 __all__ = ["Client", "LocatorGone", "QueryRefused", "QueryTimeout", "Session", "Usage", "query_path"]
 
 BATCHED = 25  # subrequests of a batch (REST guide v67)
+PAGE_MOST, PAGE_LEAST = 2_000, 200  # rows of a page (REST guide v67, Query Options Header)
 UNTOLD = frozenset({403, 404})
 FURTHER = re.compile(r"/services/data/v\d+\.0/(?!.*\.\.)[\w./-]{1,1000}", re.ASCII)
 USED = re.compile(r"(?<![\w-])api-usage=(\d{1,12})/(\d{1,12})", re.ASCII)  # beside per-app-api-usage, in any order
@@ -72,6 +76,7 @@ class Client:
         self._clock = context.server_clock()
         self._retries = RetryBudget(monotonic, turn_s=context.turn_s)
         self._timeouts = 0  # in a row
+        self._further = threading.local()  # whether requests of this thread isolate a culprit
         self._lock = threading.Lock()  # over the connection, the org, the clock and the usage
         self.usage: Usage | None = None  # from the newest answer that names it
 
@@ -88,25 +93,35 @@ class Client:
         """Return the start of the pass by Salesforce's clock. None before the first answer, including the token's."""
         return self._clock.started_at
 
-    def query(self, soql: str, *, what: str, deleted_too: bool = True, divisible: bool = False) -> Any:
+    def query(
+        self, soql: str, *, what: str, deleted_too: bool = True, divisible: bool = False, rows: TriedSize | None = None
+    ) -> Any:  # fmt: skip
         """Return {totalSize, done, records, nextRecordsUrl} of a query's first page. `what` names it in messages.
 
         With `deleted_too` deleted and archived rows are included (queryAll). A call is archived a year after its due
         date, however late it was logged. If `divisible`, a time-out is a QueryTimeout, because the query can be made
-        smaller. Three time-outs in a row are an outage.
+        smaller. Three time-outs in a row are an outage. `rows` chooses the page size of each try.
         """
-        return self._ask(
-            Request(what, "page", divisible=divisible), lambda org: org.query(soql, deleted_too=deleted_too)
-        )
 
-    def more(self, next_records_url: str, *, what: str) -> Any:
+        def send(org: "OrgConnection") -> Response:
+            size = rows.now if rows is not None and rows.now < PAGE_MOST else None
+            return org.query(soql, deleted_too=deleted_too, page_rows=size)
+
+        answer = self._ask(Request(what, "page", divisible=divisible), send, rows)
+        if rows is not None:
+            rows.served(full=not answer["done"])
+        return answer
+
+    def more(self, next_records_url: str, *, what: str, divisible: bool = False) -> Any:
         """Return a further page of a query.
 
         LocatorGone if Salesforce refuses the locator, also if only the session of its query may use it.
         """
         if not FURTHER.fullmatch(next_records_url):  # a host in there would receive the session
             raise Malformed(f"Salesforce, {what}: the address of the next page is invalid", hint="please report this")
-        return self._ask(Request(what, "page", locator=True), lambda org: org.more(next_records_url))
+        return self._ask(
+            Request(what, "page", locator=True, divisible=divisible), lambda org: org.more(next_records_url)
+        )
 
     def retrieve(self, object_type: str, ids: Sequence[str], fields: Sequence[str]) -> list[Any]:
         """Return the records of at most 2,000 ids, in their order. None for an id without a visible record."""
@@ -141,6 +156,24 @@ class Client:
     def all(self, page: Any, *, what: str) -> Iterator[Any]:
         """Return the rows of a query's first page and of all further pages."""
         return kept(page, lambda url: self.more(url, what=what))
+
+    @property
+    def may_be_down(self) -> bool:
+        """Whether another time-out would count as an outage. A small request that is served shows that it is none."""
+        return self._timeouts >= TRIES - 1
+
+    @contextmanager
+    def isolating(self) -> Iterator[None]:
+        """Try each request of this thread only once, because its failure tells what the culprit is."""
+        before, self._further.isolates = self._isolates, True
+        try:
+            yield
+        finally:
+            self._further.isolates = before
+
+    @property
+    def _isolates(self) -> bool:
+        return getattr(self._further, "isolates", False)
 
     def limits(self) -> Any | None:
         """Return the org's limits, {DailyApiRequests: {Max, Remaining}, …}. None if the user may not read them."""
@@ -180,8 +213,8 @@ class Client:
         if wire is not None:
             wire.close()
 
-    def _ask(self, request: Request, send: Send) -> Any:
-        request = replace(request, divisible=request.divisible and self._timeouts < TRIES - 1)
+    def _ask(self, request: Request, send: Send, rows: TriedSize | None = None) -> Any:
+        request = replace(request, divisible=request.divisible and not self.may_be_down)
 
         def once(attempt: int) -> Any | Failure:
             org = self._signed_in()
@@ -190,12 +223,18 @@ class Client:
             if self._config.signs_in and isinstance(outcome, Failure) and isinstance(outcome.error, Expired):
                 self._forget(org)
                 outcome = self._send_once(request, self._signed_in(), send, attempt, fresh=True)
+            if rows is not None and isinstance(outcome, Failure) and isinstance(outcome.error, (NotServed, TooSlow)):
+                rows.failed(timed_out=isinstance(outcome.error, TooSlow))
             return outcome
 
         try:
             return self._with_retries(once)
         except TooSlow:
             self._timeouts += 1
+            raise
+        except Unavailable:
+            if rows is not None:
+                rows.gave_up()
             raise
 
     def _send_once(
@@ -215,7 +254,7 @@ class Client:
                 self._retries.record_success()
                 self._timeouts = 0
                 return outcome
-            if self._retries.exhausted(outcome, attempt=attempt, began=began):
+            if self._retries.exhausted(outcome, attempt=attempt, began=began) or self._isolates:
                 raise outcome.given_up(self._context.now())
             self._context.sleep(outcome.wait_s or 0.0)
 

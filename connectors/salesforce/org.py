@@ -12,12 +12,14 @@ from typing import Any
 from connectors.salesforce import soql
 from connectors.salesforce.client import Client, query_path
 from connectors.salesforce.config import SalesforceConfig
+from connectors.salesforce.culprits import isolated
 from connectors.salesforce.mapping import USER_PREFIX, owner
-from connectors.salesforce.retry import CULPABLE, QueryTimeout
+from connectors.salesforce.retry import LocatorGone, QueryTimeout
 from connectors.salesforce.schema import CONTACT, EMAIL, LEAD, TASK, WANTED, Schema
 from syncd.activity import Owner
 from syncd.connector import Store
 from syncd.errors import Unauthorized, Unavailable
+from syncd.fields import parse_text
 from syncd.isolation import AdaptiveSize, Budget, in_halves
 
 KEEP = timedelta(hours=24)
@@ -67,10 +69,26 @@ class Org:
         )
         self._schema = Schema.of(dict(zip(WANTED, describes, strict=True)), self.custom_fields())
         self._store.put("schema", {"key": self._key(), "schema": self._schema.pack()})
-        self._users = {str(each.crm_id): each for each in map(owner, self._client.all(users, what="users"))}
+        self._users = {str(each.crm_id): each for each in map(owner, self._all_users(users))}
         self._keep_users()
         self._fresh = self._current = True
         return True
+
+    def _all_users(self, page: Any) -> list[Any]:
+        """Return the users of a query's first page and of all further ones. If its locators die, they follow by id."""
+        found: list[Any] = []
+        while True:
+            before = len(found)
+            try:
+                for row in self._client.all(page, what="users"):
+                    found.append(row)  # noqa: PERF402 - those before a failure are kept
+            except LocatorGone:
+                after = parse_text(found[-1].get("Id")) if len(found) > before else None
+                if after is None or not soql.is_id(after):
+                    raise
+                page = self._client.query(soql.users(after), what="users", deleted_too=False)
+            else:
+                return found
 
     def custom_fields(self) -> list[tuple[str, str]]:
         """Return (object, field) for each field that the configuration names."""
@@ -144,9 +162,9 @@ class Org:
 
     def _ask_some(self, ids: Sequence[str]) -> None:
         """Read users by id. A new colleague is on no list yet. Users of other types are strangers."""
-        found = in_halves(
-            ids, self._rows_of_users, too_much=CULPABLE, alone=self._without, budget=self.budget,
-            witness=lambda: self._rows_of_users([soql.no_ones_id(USER_PREFIX)]),
+        found = isolated(
+            ids, self._rows_of_users, client=self._client, budget=self.budget, alone=self._without,
+            nobody=soql.no_ones_id(USER_PREFIX),
         )  # fmt: skip
         rows = {str(row.get("Id")): row for row in found}
         self._asked.update(ids)

@@ -1,14 +1,13 @@
-"""Read a window to its end, by locators, while its rows move. Pure except for `ask`, `more` and `after_id`.
+"""Read a window to its end, by locators, while its rows move. Pure except for `ask`, `more` and `refs`.
 
     window ─► query ─► page ─► page ─► … ─► end        pages follow by locator
                  │        └─ the locator dies: begin again after what is complete, then halve
                  └─ too large: halve it, read both halves
                           └─ one second: refs alone, by Id (seconds.py)
 
-A window is halved here only if Salesforce says that it is too much, or drops its locators. If a window fails in another
-way, one of its rows may be the cause. The core cuts it then, in the next pass, and books what remains as a gap. Both
-end in windows of one second. There is no page size to learn: a smaller `batchSize` of Sforce-Query-Options is only a
-wish, applies to no less than 200 rows (REST guide v67), and makes Salesforce execute the same query.
+A window is halved here only if it is too much or too slow, or if its locators die. If it fails in another way, one of
+its rows may be the cause. The core cuts it then, in the next pass, and books what remains as a gap. Both end in windows
+of one second. If a further page fails, the rest of its query counts as gone: the next query may have smaller pages.
 
 **Up to when a page is complete.** Rows come in the order of (SystemModstamp, Id) as of the query, but show their values
 as of the page. After an edit, or the commit of a long transaction, a row shows a later time than its position. A shown
@@ -19,8 +18,9 @@ their positions.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from connectors.salesforce.paging import More, kept, pages
@@ -33,6 +33,7 @@ SECOND = timedelta(seconds=1)  # the resolution of SystemModstamp
 LONGEST_TRANSACTION = timedelta(minutes=15)  # Apex: 10 minutes (Apex limits, v67); what commits then is stamped so late
 LONGEST_S = 3653 * 86_400  # of a window, in seconds: no limit
 SHORT_S = 43_200  # the daily sweep makes a limit longer, so a shorter one is today's outage or a slow org
+SEEN_MOST = 50_000  # refs that are remembered, so that a window shows no record twice; a repetition does no harm
 AT_ONCE = 1_000  # rows per Read: bounds memory, because Salesforce's pages have 2,000
 
 Row = Mapping[str, Any]
@@ -81,21 +82,29 @@ def read(
         return
     left = [(since, until)]
     died_at: datetime | None = None
+    recent: list[Ref] = []  # the refs so far that the next query may show again
     while left:
         start, end = left.pop()
         longest = at_most()
         if end - start >= longest:
             left.append((start + longest, end))
             end = start + longest - SECOND
-        certain = start
+        certain, seen = start, set(recent)
         try:
             for found in _completed(_pages(ask, more, start, end, children), start, end, now or until):
-                certain = max(certain, found.complete_until)
-                yield replace(found, complete_until=certain, last=not left and found.last)
+                if found.complete_until > certain:
+                    certain = found.complete_until
+                    recent = [ref for ref in recent if ref.modified_at >= certain]
+                rows = [each for each in found.rows if each[0] not in seen] if seen else found.rows
+                recent += [ref for ref, _ in rows if ref.modified_at >= certain]
+                yield Read(rows, certain, last=not left and found.last)
+                if len(recent) > SEEN_MOST:
+                    recent.clear()
         except CULPABLE as error:
             if end - start < SECOND:
+                seen.update(recent)
                 for some in refs_by_id(refs(start), after="", most=AT_ONCE, error=error):
-                    yield Read((), start, unread=some)
+                    yield Read((), start, unread=[ref for ref in some if ref not in seen])
                 yield Read((), end, last=not left)
             elif isinstance(error, NotServed):
                 raise
@@ -115,8 +124,19 @@ def halves(start: datetime, end: datetime) -> tuple[tuple[datetime, datetime], t
 
 
 def _pages(ask: Ask, more: More, start: datetime, end: datetime, children: str | None) -> Iterator[Rows]:
-    for answer in pages(ask(start, end), more):
+    for answer in pages(ask(start, end), partial(_further, more)):
         yield [(read_ref(row), with_all_children(strip_attributes(row), more, children)) for row in answer["records"]]
+
+
+def _further(more: More, url: str) -> Answer:
+    """Return a further page, or raise LocatorGone if it fails. If the next query fails too, that is its own failure."""
+    try:
+        answer: Answer = more(url)
+    except NotServed as error:
+        if error.pause_until is not None:
+            raise
+        raise LocatorGone(error.message, hint=error.hint) from error
+    return answer
 
 
 def _completed(pages: Iterator[Rows], start: datetime, end: datetime, now: datetime) -> Iterator[Read]:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from connectors.salesforce import soql
 from connectors.salesforce.client import Client
+from connectors.salesforce.culprits import isolated
 from connectors.salesforce.mapping import (
     ACCOUNT_PREFIX,
     CONTACT_PREFIX,
@@ -28,13 +29,12 @@ from connectors.salesforce.mapping import (
     task_owner,
 )
 from connectors.salesforce.org import Org
-from connectors.salesforce.retry import CULPABLE, TooSlow
+from connectors.salesforce.retry import TooSlow
 from connectors.salesforce.schema import ACCOUNT, CONTACT, EMAIL, LEAD, TASK, Schema
 from syncd.activity import Company, Owner, Person
 from syncd.connector import Record, Ref
 from syncd.errors import Unavailable
 from syncd.fields import number, parse_text
-from syncd.isolation import in_halves
 
 REMEMBERED = 50_000  # people and accounts; some 30 MB
 ROLES = ("FromAddress", "ToAddress", "CcAddress", "BccAddress")  # in the order of who is an email's first contact
@@ -171,11 +171,9 @@ class Related:
     def _isolated(self, ids: Sequence[str], ask: Ask, prefix: str) -> list[Any]:
         """Return the rows of `ids`, which begin with `prefix`, and note those that Salesforce does not serve."""
         wanted = [each for each in ids if each not in self._unserved]
-        if not wanted:
-            return []
-        return in_halves(
-            wanted, ask, too_much=CULPABLE, alone=self._without, budget=self._org.budget,
-            witness=lambda: ask([soql.no_ones_id(prefix)]),
+        nobody = soql.no_ones_id(prefix)
+        return isolated(
+            wanted, ask, client=self._client, budget=self._org.budget, alone=self._without, nobody=nobody
         )  # fmt: skip
 
     def _without(self, crm_id: str, error: Unavailable) -> list[Any]:

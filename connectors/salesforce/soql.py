@@ -113,12 +113,13 @@ def emails(schema: Schema) -> Select:
     return Select(EMAIL, tuple(fields), always=_not_deleted(schema, EMAIL), children=relation)
 
 
-def users() -> str:
-    """Return the query for the users on our side, inactive ones too.
+def users(after: str = "") -> str:
+    """Return the query for the users on our side after an id, in the order of their ids, inactive ones too.
 
     Users of other types are partners' and customers' logins, and machines.
     """
-    return f"SELECT {OF_USER} FROM {USER} WHERE UserType = '{OURS}'"  # nosec B608 # our names
+    beyond = f" AND Id > '{after}'" if after else ""
+    return f"SELECT {OF_USER} FROM {USER} WHERE UserType = '{OURS}'{beyond} ORDER BY Id ASC"  # nosec B608 # our names
 
 
 def users_by_ids(ids: Sequence[str]) -> str:

@@ -1,12 +1,12 @@
 // Read one {"soql": …} per line from stdin, and print the result of a SOQL parser, or its error, as a line each.
 //
-//   {ok, object, fields, typeofs, children, count, conditions, order, limit} or {ok: false, error}
+//   {ok, object, fields, typeofs, children, count, conditions, order, limit, offset} or {ok: false, error}
 //
 // Anything else in a tree (GROUP BY, OR, parentheses …) is an error, because the test does not check it.
 import { createInterface } from "node:readline";
 import { parseQuery } from "@jetstreamapp/soql-parser-js";
 
-const TAKEN = ["fields", "sObject", "where", "orderBy", "limit"];
+const TAKEN = ["fields", "sObject", "where", "orderBy", "limit", "offset"];
 
 function need(condition, message) {
   if (!condition) throw new Error(message);
@@ -48,7 +48,7 @@ function read(soql) {
   }
   found.conditions = [...conditions(tree.where)];
   found.order = (tree.orderBy ?? []).map((each) => [each.field, each.order]);
-  return { ...found, limit: tree.limit ?? null };
+  return { ...found, limit: tree.limit ?? null, offset: tree.offset ?? null };
 }
 
 for await (const line of createInterface({ input: process.stdin })) {
