@@ -204,6 +204,19 @@ def test_a_pause_ends_the_search_for_a_culprit(orgs: OrgWorld) -> None:
     assert orgs.status()["seen"] == 0
 
 
+def test_the_search_for_a_culprit_waits_as_long_as_the_org_asks(orgs: OrgWorld) -> None:
+    ids, people = calls(orgs)
+    slow = {"headers": {"Retry-After": "7"}, "when": lambda request: people[4].encode() in request.body}
+    orgs.org.faults.add("sf_unavailable", match="composite/sobjects/Contact", count=None, **slow)
+    failed = orgs.org.requests["retrieve"]
+    assert orgs.sync().exit_code == Exit.OK
+    failed = orgs.org.requests["retrieve"] - failed
+    assert orgs.delivered == {*ids} - {ids[4]}
+    waits = [seconds for _, seconds in orgs.slept if 5 < seconds <= 7]
+    assert len(waits) >= 7, "after each request that failed"
+    assert failed < 30
+
+
 def test_many_culprits_cost_a_bounded_number_of_requests(orgs: OrgWorld) -> None:
     ids, people = calls(orgs, 60)
     bad = people[::2]

@@ -190,7 +190,8 @@ class Salesforce:
         return Page(refs, records, found.complete_until, unserved={**unserved, **more})
 
     def _after_id(self, stream: str, at: datetime, after: str, most: int, skip: int) -> Any:
-        return self._query(stream, lambda select: select.refs(at, after, most=most, skip=skip), divisible=True)
+        with self._client.isolating():
+            return self._query(stream, lambda select: select.refs(at, after, most=most, skip=skip), divisible=True)
 
     def _more(self, stream: str, url: str) -> Any:
         """Return a further page of a window. Its size is that of the window's query."""

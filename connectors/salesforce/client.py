@@ -77,6 +77,7 @@ class Client:
         self._retries = RetryBudget(monotonic, turn_s=context.turn_s)
         self._timeouts = 0  # in a row
         self._further = threading.local()  # whether requests of this thread isolate a culprit
+        self._resume_at = 0.0  # monotonic; a failed request asks for no other one before
         self._lock = threading.Lock()  # over the connection, the org, the clock and the usage
         self.usage: Usage | None = None  # from the newest answer that names it
 
@@ -164,7 +165,10 @@ class Client:
 
     @contextmanager
     def isolating(self) -> Iterator[None]:
-        """Try each request of this thread only once, because its failure tells what the culprit is."""
+        """Try each request of this thread only once, because its failure tells what the culprit is.
+
+        It waits as long as the failed request before it would have waited.
+        """
         before, self._further.isolates = self._isolates, True
         try:
             yield
@@ -247,7 +251,8 @@ class Client:
         attempt = 0
         while True:
             attempt += 1
-            self._context.sleep(0)  # raises Stopped if the pass is to end, before each request
+            wait_s = max(0.0, self._resume_at - self._monotonic()) if self._isolates else 0.0
+            self._context.sleep(wait_s)  # raises Stopped if the pass is to end, before each request
             began = self._monotonic()
             outcome = once(attempt)
             if not isinstance(outcome, Failure):
@@ -255,6 +260,7 @@ class Client:
                 self._timeouts = 0
                 return outcome
             if self._retries.exhausted(outcome, attempt=attempt, began=began) or self._isolates:
+                self._resume_at = self._monotonic() + (outcome.wait_s or 0.0)
                 raise outcome.given_up(self._context.now())
             self._context.sleep(outcome.wait_s or 0.0)
 

@@ -16,7 +16,8 @@ from syncd.errors import Malformed, Unavailable
 from syncd.fields import parse_text, parse_time
 
 GROWTH = 4  # of the number of ids, with each query that succeeds
-FAILURES = 40  # queries of one second that may fail; about four rows that cannot be shown
+FAILURES = 60  # queries of one second that may fail; about four rows that cannot be shown
+TRIES = 2  # of a query for one row
 FIRST_FAILURES = 2  # single rows that fail before anything is served: an outage, or an unreadable second
 
 AfterId = Callable[[str, int, int], Mapping[str, Any]]  # (after this id, at most so many, passing over so many)
@@ -36,20 +37,21 @@ def refs_by_id(ask: AfterId, *, after: str, most: int, error: Unavailable) -> It
     If a row cannot be shown at all, those behind it are read nevertheless, and its error is raised at the end.
     """
     count = most if isinstance(error, LocatorGone) else 1  # the smallest query tells whether there is an outage
-    hidden = failures = 0  # rows passed over since `after`, and queries that failed
+    hidden = tries = failures = 0  # rows passed over since `after`, failed queries for one row, and all that failed
     served, unread = False, None
     while True:
         try:
             answer = ask(after, count, hidden)
         except CULPABLE as failed:
             failures += 1
-            if count == 1:
-                unread, hidden = failed, hidden + 1
+            tries += count == 1
+            if tries == TRIES:
+                unread, hidden, tries = failed, hidden + 1, 0
             if failures >= FAILURES or failed.pause_until is not None or not (served or hidden < FIRST_FAILURES):
                 raise
             count = max(1, count // 2)
             continue
-        served = True
+        served, tries = True, 0
         refs = [read_ref(row) for row in answer["records"]]
         if (refs and refs[-1].crm_id == after) or not (refs or answer["done"]):
             raise Malformed("Salesforce: the same page comes again", hint=CHANGED)
