@@ -27,6 +27,7 @@ from syncd.testing import (
     RETRY_AFTER_S,
     ConnectorConformance,
     FaultName,
+    IsolationConformance,
     NetworkConformance,
     PartialFault,
 )
@@ -272,7 +273,7 @@ class _Sessions(Sessions):
         return key
 
 
-class TestSalesforce(ConnectorConformance, NetworkConformance):
+class TestSalesforce(ConnectorConformance, NetworkConformance, IsolationConformance):
     """All tests are the suite's."""
 
     org: ClassVar[dict[str, bool]] = {"live_locators": True, "slow": False}
