@@ -3,6 +3,7 @@
 work     between two passes: new records, late commits, edits
 meddle   before a response: edits in mid-page, sessions that expire, locators that die
 faults   failed requests
+poison   requests that fail because of a record, a page's size or a span of time, for some turns
 """
 
 import threading
@@ -15,14 +16,21 @@ from typing import Any
 
 from syncd.sandbox import Fault
 from syncd.sandbox.standin.server import StandIn
+from tests.campaigns.poison import Meets, Poison, Poisons, above, named, shown, within
 from tests.orgs import OrgWorld
 from tests.world import OWN, THEIRS, World
 
 RECENT = 300  # newest records of which some are edited in mid-page, because a window still contains them
 MEDDLED = 20  # of them at a time, so that at least one is on the next page
 PAGE = 40  # rows per page of Salesforce, so that a window has many pages
+RARE = 0.08  # share of HubSpot's records with another contact
 CROWD = 60  # calls in one second, more than a page
 DEFAULT_OWNER = f"bram.fennbrook@{OWN}"
+DEADLINE_S = 2  # of a request while a campaign has poisons, short because some requests get no response
+LIVES = (2, 6)  # turns of a poison
+SPREAD = timedelta(seconds=1)  # of a poisoned span: a second and its neighbours
+WORDS = ("DROP TABLE deals", "UNION SELECT 1")  # in some titles: a firewall before Recotap may refuse them
+WORDY = 0.025  # share of the titles
 TITLES = {"call": "callTitle", "email": "subject"}
 
 
@@ -68,6 +76,7 @@ class Crm:
         self.gap_s = 0.0
         self.faults: list[Fault] = []
         self.lock = threading.RLock()
+        self.poisons = Poisons(stand_in, self.name, seed=seed, silent_s=DEADLINE_S + 0.5)
 
     def work(self, each: int, *, gap_s: float = 0.0) -> None:
         """Put `each` new records and edit some old ones, all within the last `gap_s` seconds without a pass."""
@@ -77,6 +86,20 @@ class Crm:
             self.edit(each // 4)
 
     def put(self, each: int) -> None:
+        raise NotImplementedError
+
+    def poison(self, turn: int, *, chance: float) -> None:
+        """Heal the poisons whose time has come, and put each kind among the newest records by `chance`."""
+        self.poisons.heal(turn)
+        newest = list(self.expected.items())[-RECENT:]
+        for what in ("record", "page", "span"):
+            if self.random.random() < chance:
+                name, record = self.random.choice(newest)
+                meets = self.meets(what, name.rpartition("-")[2], record.modified_at)
+                self.poisons.add(Poison(what, meets, turn + self.random.randint(*LIVES)))
+
+    def meets(self, what: str, crm_id: str, at: datetime) -> Meets:
+        """Return what a poison meets: a record, or one that many belong to, a large page, or a span around `at`."""
         raise NotImplementedError
 
     def edit(self, count: int, *, of: int | None = None) -> None:
@@ -108,6 +131,12 @@ class Crm:
         """Draw a time long ago, so that no record has to settle."""
         return self.now() - timedelta(days=self.random.uniform(1, 30))
 
+    def title(self, name: str, number: int) -> str:
+        """Return a title of its own. Some hold words that a firewall may refuse."""
+        words = f" {self.random.choice(WORDS)}" if self.random.random() < WORDY else ""
+        self.did["titles with suspicious words"] += bool(words)
+        return f"{name} {len(self.records)}.{number}{words}"
+
     def ago(self) -> timedelta:
         """Draw the seconds since a modification: a few, because a window ends there.
 
@@ -129,6 +158,7 @@ class Portal(Crm):
         super().__init__(world, world.hubspot, seed=seed)
         self.world, self.portal = world, world.hubspot
         world.configure("sources.hubspot", overlap=self.OVERLAP)
+        self.rare = world.person("quill.sedgemoor")
         self.faults = [
             self.portal.faults.add("unavailable", match="/crm/", probability=0.02, count=None),
             self.portal.faults.add("reset", match="/crm/", probability=0.01, count=None),
@@ -137,7 +167,14 @@ class Portal(Crm):
 
     def put(self, each: int) -> None:
         for number in range(each):
-            self._one(f"Talk {len(self.records)}.{number}")
+            self._one(self.title("Talk", number))
+
+    def meets(self, what: str, crm_id: str, at: datetime) -> Meets:
+        if what == "page":
+            return above(self.random.randint(10, 60), "search")
+        if what == "span":
+            return within(at, at + SPREAD, "search")
+        return named(self.random.choice((crm_id, self.rare)))
 
     def change(self, type_name: str, crm_id: str, title: str, *, late_by: float) -> None:
         key = "hs_call_title" if type_name == "calls" else "hs_email_subject"
@@ -164,11 +201,16 @@ class Portal(Crm):
             if draw.random() < 0.7
             else ("email", self.world.email, "hs_email_subject")
         )
-        crm_id = put(ago=ago, happened=happened, late_by=late_by, linked_late_by=linked, **{key: title})
+        contact, name = (
+            (self.rare, "quill.sedgemoor") if draw.random() < RARE else (self.world.contact, "kaya.ivorstone")
+        )
+        crm_id = put(
+            contacts=[contact], ago=ago, happened=happened, late_by=late_by, linked_late_by=linked, **{key: title}
+        )
         owner = f"ada.eschenfeld@{OWN}"
         more = {"durationMinutes": 10, "direction": "outbound"} if kind == "call" else {"openCount": 0}
         said = {"activityType": kind, "ownerEmail": owner, "domain": THEIRS, "accountName": "Amber Bolts", **more}
-        people, visible_at = frozenset({f"kaya.ivorstone@{THEIRS}"}), now + timedelta(seconds=late_by)
+        people, visible_at = frozenset({f"{name}@{THEIRS}"}), now + timedelta(seconds=late_by)
         self.expect(kind, f"{kind}s", crm_id, Expected(title, people, happened, owner, said, now - ago, visible_at))
 
 
@@ -229,7 +271,7 @@ class Org(Crm):
     def put(self, each: int) -> None:
         draw = self.random
         for number in range(each):
-            title = f"Deal {len(self.records)}.{number}"
+            title = self.title("Deal", number)
             if draw.random() < 0.6:
                 self._call(title, ago=self.ago())
             else:
@@ -241,6 +283,13 @@ class Org(Crm):
             self.did["crowds in one second"] += 1
         self._close()
         self._distract()
+
+    def meets(self, what: str, crm_id: str, at: datetime) -> Meets:
+        if what == "page":
+            return above(self.random.randint(15, PAGE - 5), "query", "more")
+        if what == "span":
+            return within(at.replace(microsecond=0), at + SPREAD, "query", "more")
+        return shown(crm_id, most=4)
 
     def change(self, type_name: str, crm_id: str, title: str, *, late_by: float) -> None:
         self.org.edit(type_name, crm_id, late_by=late_by, Subject=title)
@@ -371,4 +420,4 @@ class Org(Crm):
         self.did["drafts, to-dos and twins"] += 3
 
 
-__all__ = ["Crm", "Expected", "Org", "Portal"]
+__all__ = ["DEADLINE_S", "WORDS", "Crm", "Expected", "Org", "Portal"]

@@ -5,9 +5,11 @@
 
 One configuration has a HubSpot with late rows, edits, late associations and records in the past, a Salesforce with
 late commits, edits, expiring sessions and locators that die in mid-page (crms.py), and a Recotap that drops responses
-after storing and returns 500 before storing. The clock moves between passes. After the last kill come a few normal
-passes. Then: lost 0, doubled 0, only calls and emails, nothing mapped wrongly, the books balance, at most
-50 x concurrency re-sent per kill, and no foreign duplicates.
+after storing and returns 500 before storing. Unless `--poison 0`, each CRM also fails by record, by page size and by
+span of time (poison.py), Recotap is at times too slow for large batches, and a firewall refuses some words. Each of
+these heals after some turns. The clock moves between passes. After the last kill come a few normal passes. Then: lost
+0, doubled 0, only calls and emails, nothing mapped wrongly, the books balance, no gap is left, at most 50 x
+concurrency re-sent per kill, no foreign duplicates, and no watermark stood still in a pass that booked a newer record.
 Prints a table. The exit code is 1 if one of these fails.
 """
 
@@ -15,13 +17,14 @@ import argparse
 import json
 import os
 import random
+import re
 import signal
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -34,7 +37,7 @@ sys.path.insert(0, str(ROOT))
 
 from syncd import log  # noqa: E402 - found by the line above, wherever this is started
 from syncd.sandbox import Fault  # noqa: E402
-from tests.campaigns.crms import Crm, Org, Portal  # noqa: E402
+from tests.campaigns.crms import DEADLINE_S, WORDS, Crm, Org, Portal  # noqa: E402
 from tests.forked import interpreters  # noqa: E402
 from tests.orgs import OrgWorld  # noqa: E402
 from tests.world import World  # noqa: E402
@@ -42,7 +45,19 @@ from tests.world import World  # noqa: E402
 BATCH, CONCURRENCY = 50, 4
 KINDS = ("commit-before", "commit-after", "post-before", "post-after")
 CRMS = ("hubspot", "both")
-HASTE = 20  # factor by which a connector's waits between tries are shortened
+END = "end:0"  # a place: the pass ends by itself
+SLOW_OVER = 20  # activities in a batch that is too large while Recotap is slow
+FINALLY = (1, 10, 16, 61, 7 * 60, 25 * 60)  # minutes before each normal pass: the look-up schedule
+STREAMS = """
+    SELECT source, stream, coalesce(watermark, ''), last_error, (SELECT coalesce(max(modified_at), '') FROM activities
+        WHERE stream_id = streams.id AND activities.id > ?)
+    FROM streams
+"""
+COUNTS = """
+    SELECT (SELECT coalesce(max(id), 0) FROM activities), (SELECT count(*) FROM ranges),
+        (SELECT count(*) FROM activities WHERE state = 'incomplete' AND reason = 'crm_error')
+"""
+HASTE = 100  # factor by which a connector's waits between tries are shortened
 SHOWN = 10  # failures shown in the table
 
 
@@ -50,6 +65,7 @@ SHOWN = 10  # failures shown in the table
 class Tally:
     """The results of a campaign."""
 
+    seed: int = 0
     killed: Counter[str] = field(default_factory=Counter)  # by kind of boundary
     survived: int = 0  # runs that ended before their boundary
     codes: Counter[int] = field(default_factory=Counter)  # exit codes of those
@@ -67,6 +83,13 @@ class Tally:
     verdicts: dict[str, int] = field(default_factory=dict)
     received: int = 0
     gaps: int = 0
+    ranges: int = 0  # still to be read at the end
+    booked_ranges: int = 0  # the most at the end of a pass
+    unserved: int = 0  # the most rows in `crm_error` at the end of a pass
+    failures: int = 0  # the most windows in a row that failed, of passes that ended by themselves
+    stood_still: list[str] = field(default_factory=list)  # streams that booked a newer record meanwhile
+    moved_back: list[str] = field(default_factory=list)
+    recotap: Counter[str] = field(default_factory=Counter)  # turns, by trouble
     moved_s: float = 0.0
     seconds: float = 0.0
 
@@ -83,6 +106,9 @@ class Tally:
             f"{len(self.wrong)} mapped wrongly": self.wrong,
             f"{self.foreign} taken for foreign duplicates": self.foreign,
             f"the books did not balance after {self.unbalanced} kills": self.unbalanced,
+            f"{self.ranges} ranges left to read": self.ranges,
+            f"a watermark stood still {len(self.stood_still)} times": self.stood_still,
+            f"a watermark moved back {len(self.moved_back)} times": self.moved_back,
             f"{self.resent_at_most} re-sent after one kill": self.resent_at_most > BATCH * CONCURRENCY,
         }
         return [what for what, broken in found.items() if broken]
@@ -91,14 +117,21 @@ class Tally:
 class Campaign:
     """One ledger whose passes are killed repeatedly."""
 
-    def __init__(self, world: World, *, seed: int, each: int) -> None:
-        self.world, self.each = world, each
+    def __init__(self, world: World, *, seed: int, each: int, poison: float = 0.0) -> None:
+        self.world, self.each, self.poison = world, each, poison
+        self.turn = 0
+        self.watermarks: dict[tuple[str, str], str] = {}  # after the last pass
+        self.still: defaultdict[tuple[str, str], bool] = defaultdict(bool)  # stood still in the last pass that ended
+        self.failures: Counter[tuple[str, str]] = Counter()  # windows in a row that failed, of passes that ended
+        self.rows = 0  # the last row's id after the last pass
         self.random = random.Random(seed)
-        self.tally = Tally()
+        self.tally = Tally(seed)
         self.crms: list[Crm] = [Portal(world, seed=seed)]
         if isinstance(world, OrgWorld):
             self.crms.append(Org(world, seed=seed))
         world.configure("recotap", concurrency=CONCURRENCY)
+        for table in ("recotap", *(f"sources.{crm.name}" for crm in self.crms)) if poison else ():
+            world.configure(table, timeout=f"{DEADLINE_S}s")
         world.write_config()
         world.recotap.faults.add(Fault("reset", match="sales-activities", after=True, probability=0.04, count=None))
         world.recotap.faults.add(Fault(match="sales-activities", status=500, probability=0.04, count=None))
@@ -113,6 +146,17 @@ class Campaign:
         for crm in self.crms:
             crm.work(3 * each if gap_s else each, gap_s=gap_s)
         self.tally.put = sum(len(crm.expected) for crm in self.crms)
+        self.turn += 1
+        if self.poison:
+            for crm in self.crms:
+                crm.poison(self.turn, chance=self.poison)
+            self._trouble_recotap()
+
+    def _trouble_recotap(self) -> None:
+        """Let Recotap be slow for large batches in some turns, and a firewall refuse a word in others."""
+        slow, words = self.random.random() < 0.2, self.random.choice(((), (), (), WORDS[:1], WORDS[1:]))
+        self.world.recotap.set(slow_over=SLOW_OVER if slow else 0, slow_s=DEADLINE_S + 0.5, forbidden=words)
+        self.tally.recotap.update({"slow for large batches": slow, "firewall refuses a word": bool(words)})
 
     def run(self, boundary: str) -> None:
         """Run a pass as a separate process until `boundary`, "kind:n" or "random:seconds"."""
@@ -133,6 +177,7 @@ class Campaign:
             if kind != "random":
                 raise
         said = errors_file.read_text()
+        self._look_at_the_streams(boundary, killed=code == -signal.SIGKILL)
         if code == -signal.SIGKILL:
             self.tally.killed[kind] += 1
             self._look_at_the_wreck()
@@ -145,11 +190,9 @@ class Campaign:
 
     def _look_at_the_wreck(self) -> None:
         """Count the activities to re-send, and check that rows and counters were committed together."""
-        if not self.world.ledger.exists():
+        if not self._has_ledger():
             return
         with closing(sqlite3.connect(self.world.ledger, timeout=10)) as db:
-            if db.execute("PRAGMA user_version").fetchone()[0] == 0:
-                return
             open_attempts = """
                 SELECT external_activity_id FROM attempts JOIN activities ON id = activity_id
                 WHERE attempts.verdict IS NULL
@@ -166,25 +209,60 @@ class Campaign:
         for crm in self.crms:
             crm.look([datetime.fromisoformat(at) for source, at in watermarks if source == crm.name])
 
+    def _look_at_the_streams(self, boundary: str, *, killed: bool) -> None:
+        """Check that no watermark moved back, and that each moved if the pass booked a newer record of its stream.
+
+        A page may leave the watermark to the next page. So a killed pass proves nothing, and a stream whose window
+        failed may stand still once. The next pass isolates the cause.
+        """
+        if not self._has_ledger():
+            return
+        with closing(sqlite3.connect(self.world.ledger, timeout=10)) as db:
+            for source, stream, watermark, error, newest in db.execute(STREAMS, (self.rows,)):
+                before = self.watermarks.get((source, stream), "")
+                where = f"{source} {stream} in turn {self.turn} ({boundary}) at {before}, booked {newest}: {error}"
+                self.tally.moved_back += [where] if watermark < before else []
+                self.watermarks[source, stream] = watermark
+                if not killed:
+                    self.failures[source, stream] = self.failures[source, stream] + 1 if error else 0
+                    still = watermark == before < newest
+                    self.tally.stood_still += [where] if still and (not error or self.still[source, stream]) else []
+                    self.still[source, stream] = still
+            self.rows, ranges, unserved = db.execute(COUNTS).fetchone()
+        self.tally.booked_ranges = max(self.tally.booked_ranges, ranges)
+        self.tally.unserved = max(self.tally.unserved, unserved)
+        self.tally.failures = max(self.tally.failures, *self.failures.values(), 0)
+
+    def _has_ledger(self) -> bool:
+        """Tell whether a pass has lived long enough to make the ledger."""
+        if not self.world.ledger.exists():
+            return False
+        with closing(sqlite3.connect(self.world.ledger, timeout=10)) as db:
+            return bool(db.execute("PRAGMA user_version").fetchone()[0])
+
     def finish(self) -> Tally:
-        """Make a few normal passes with a moved clock, then count."""
+        """End all faults, make a few normal passes with a moved clock, then count. The last one exits with 0."""
         world, tally = self.world, self.tally
         tally.moved_s = world.box.clock.offset_s
         for stand_in in (world.recotap, *(crm.stand_in for crm in self.crms)):
             stand_in.faults.clear()
             stand_in.on_request = None
+        for crm in self.crms:
+            crm.poisons.heal()
+        world.recotap.set(slow_over=0, forbidden=())
         world.hold_the_clock()
-        for minutes in (1, 10, 16, 61):
+        for minutes in FINALLY:
             world.later(minutes=minutes)
-            code = world.sync().exit_code
-            if code:
-                raise SystemExit(f"a normal pass after the campaign exited with {code}")
+            ended = world.sync()
+            if ended.exit_code not in (0, 69) or (ended.exit_code and minutes == FINALLY[-1]):
+                raise SystemExit(f"a normal pass after the campaign exited with {ended.exit_code}: {ended.errors}")
         status = world.status()
         stored = world.recotap.stored
         for crm in self.crms:
             self._compare(crm)
         tally.alien = sorted(stored.keys() - {name for crm in self.crms for name in crm.expected})
         tally.doubled = world.recotap.doubled
+        tally.ranges = len(status["ranges"])
         tally.verdicts = status["verdicts"]
         tally.foreign = status["verdicts"]["foreign_duplicate"]
         tally.received = world.recotap.received.total()
@@ -211,6 +289,8 @@ class Campaign:
             "of the late, passed by the watermark": sum(each.behind for each in crm.expected.values()),
             "requests": sum(crm.stand_in.requests.values()),
             "failed requests": sum(fault.hits for fault in crm.faults),
+            **{f"poisoned {what}s": n for what, n in sorted(crm.poisons.put.items())},
+            **{f"requests that met a poisoned {what}": n for what, n in sorted(crm.poisons.hits.items())},
             "delivered and compared": len(crm.expected.keys() & stored.keys()),
             "lost": len(lost),
             "wrong mapping": len(wrong),
@@ -222,30 +302,33 @@ class Campaign:
 
 
 def errors(said: str) -> list[str]:
-    """Return the errors in a pass's log, which contain no personal data."""
+    """Return the errors in a pass's log, which contain no personal data, without the times of gaps."""
     lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
-    return [f"{line.get('source', 'recotap')}: {line.get('error')}" for line in lines if line["level"] == "error"]
+    told = [f"{line.get('source', 'recotap')}: {line.get('error')}" for line in lines if line["level"] == "error"]
+    return [re.sub(r"\d+ spans? of .*?Z: ", "some spans: ", each) for each in told]
 
 
-def boundaries(seed: int, *, longest_s: float = 1.6) -> "list[str]":
-    """Return places to die: every early boundary of each kind, some later ones, and random times."""
+def boundaries(seed: int, *, longest_s: float = 1.6, ends: int = 0) -> "list[str]":
+    """Return places to die: every early boundary of each kind, some later ones, and random times. `ends` are none."""
     draw = random.Random(seed)
     exact = [f"{kind}:{number}" for number in range(1, 31) for kind in KINDS]
     timed = [f"random:{draw.uniform(0.3, longest_s):.3f}" for _ in range(len(exact) // 2)]
-    mixed = [*exact, *timed]
+    mixed = [*exact, *timed, *[END] * ends]
     draw.shuffle(mixed)
     return mixed
 
 
 def campaign(
-    path: Path, *, kills: int, crm: str = "both", seed: int = 1, each: int = 150, places: "Sequence[str] | None" = None
-) -> Tally:
+    path: Path, *, kills: int, crm: str = "both", seed: int = 1, each: int = 150,
+    places: "Sequence[str] | None" = None, poison: float = 0.0,
+) -> Tally:  # fmt: skip
     """Kill at least `kills` passes, at `places` in turn, and return the results."""
     began = time.monotonic()
     both = crm == "both"
     with OrgWorld(path, with_hubspot=True, real_time=True) if both else World(path, real_time=True) as world:
-        running = Campaign(world, seed=seed, each=each)
-        places = places or boundaries(seed, longest_s=3.0 if both else 1.6)  # two CRMs take longer
+        running = Campaign(world, seed=seed, each=each, poison=poison)
+        # Two CRMs take longer. Isolation needs passes that come to their end.
+        places = places or boundaries(seed, longest_s=3.0 if both else 1.6, ends=90 if poison else 0)
         turn = 0
         while running.tally.kills < kills and turn < 3 * kills + len(places):
             running.work()
@@ -258,9 +341,11 @@ def campaign(
 
 def table(tally: Tally) -> str:
     begun: dict[str, Any] = {
-        "kills": tally.kills, **{f"  {kind}": count for kind, count in sorted(tally.killed.items())},
+        "seed": tally.seed, "kills": tally.kills,
+        **{f"  {kind}": count for kind, count in sorted(tally.killed.items())},
         "runs that ended by themselves": f"{tally.survived} {dict(tally.codes)}",
         **{f"  {what}": count for what, count in sorted(tally.met.items())},
+        **{f"turns: {what}": count for what, count in sorted(tally.recotap.items())},
         "gaps without a pass": tally.gaps,
         "the clock was moved by, in all, s": round(tally.moved_s),
         "calls and emails put": tally.put,
@@ -269,6 +354,10 @@ def table(tally: Tally) -> str:
         "received by Recotap": tally.received, "verdicts": tally.verdicts,
         "lost": len(tally.lost), "doubled": tally.doubled, "neither call nor email": len(tally.alien),
         "wrong mapping": len(tally.wrong), "foreign duplicates": tally.foreign, "books unbalanced": tally.unbalanced,
+        "ranges after a pass, at most": tally.booked_ranges, "  left at the end": tally.ranges,
+        "rows in crm_error after a pass, at most": tally.unserved,
+        "windows of a stream that failed in a row, at most": tally.failures,
+        "watermarks that stood still": len(tally.stood_still), "watermarks that moved back": len(tally.moved_back),
         f"re-sent after a kill, at most (bound {BATCH * CONCURRENCY})": tally.resent_at_most,
         "  of these stored already, at most": tally.stored_unbooked_at_most,
         "seconds": round(tally.seconds, 1),
@@ -285,13 +374,16 @@ def main() -> None:
     parser.add_argument("--crm", choices=CRMS, default="both")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--each", type=int, default=150, help="new records before each run, over all CRMs")
+    parser.add_argument("--poison", type=float, default=0.3, metavar="CHANCE", help="of each new poison in a turn")
     chosen = parser.parse_args()
     log.configure()
     with tempfile.TemporaryDirectory() as directory:
-        tally = campaign(Path(directory), kills=chosen.kills, crm=chosen.crm, seed=chosen.seed, each=chosen.each)
+        how = {"crm": chosen.crm, "seed": chosen.seed, "each": chosen.each, "poison": chosen.poison}
+        tally = campaign(Path(directory), kills=chosen.kills, **how)
     interpreters().close()
     print(table(tally))
-    for what in (*tally.lost[:SHOWN], *tally.alien[:SHOWN], *tally.wrong[:SHOWN]):
+    failures = (tally.lost, tally.alien, tally.wrong, tally.stood_still, tally.moved_back)
+    for what in (each for found in failures for each in found[:SHOWN]):
         print(f"! {what}")
     if faults := tally.faults():
         raise SystemExit("; ".join(faults))
