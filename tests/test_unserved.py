@@ -25,7 +25,7 @@ class Partial(HubSpot):
 
     def fetch(self, stream: str, window: Window) -> Iterator[Page]:
         for page in super().fetch(stream, window):
-            bad = self.bad & {record.ref.crm_id for record in page.records}
+            bad = self.bad & {ref.crm_id for ref in page.refs}
             records = [record for record in page.records if record.ref.crm_id not in bad]
             yield replace(page, records=records, unserved=dict.fromkeys(bad, "HubSpot answered 500"))
 

@@ -2,21 +2,27 @@
 
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
+
+import structlog
 
 from syncd import clock
 from syncd.connector import Connector, Needed, Page, Ref, Source
 from syncd.errors import Stopped
 from syncd.ledger import LedgerReader
+from syncd.lifecycle.transitions import Reading
 from syncd.normalize.normalizer import Normalizer
 from syncd.normalize.own_domains import Vouching
 from syncd.passes.events import Event, PageRead, Waypoint
 from syncd.passes.pins import Evidence
 from syncd.text import kept_id
 
+log = structlog.get_logger()
+
 PAGES_AHEAD = 2  # pages read and not booked yet: bounds memory
+UNSERVED_HINT = "they are looked up again by themselves, `syncd explain ID` shows each error"
 LOOK_S = 0.2  # seconds between two looks whether the pass is to end
 
 
@@ -107,21 +113,26 @@ class Intake:
             self._vouching.require(owners)
         readings = self._normalizer.readings(stream, page.records, owners)
         self._evidence.weigh(stream, readings)
-        missing, unserved = list(page.missing), page.unserved
+        missing = list(page.missing)
+        unserved: Mapping[str, str] = {}
         if looked_up_at is not None:  # a record that is no activity any more counts as not found
             missing += {record.ref.crm_id for record in page.records} - {reading.crm_id for reading in readings}
-        elif unserved:
-            refs = [ref for ref in page.refs if ref.crm_id in unserved]
-            needed, unserved = self.needed(stream)(refs), {}
-            readings += [
-                self._normalizer.unserved(stream, ref, page.unserved[ref.crm_id])
-                for ref in refs
-                if ref.crm_id in needed
-            ]
+            unserved = page.unserved
+        elif page.unserved:
+            readings += self._blamed(stream, page)
         self.channel.send_page(
             PageRead(stream, page.refs, readings, missing, page.complete_until, looked_up_at, unserved, **more)
         )
         self.between()
+
+    def _blamed(self, stream: str, page: Page) -> list[Reading]:
+        """Return the readings of a window's unserved records that the ledger lacks or has in an older version."""
+        refs = [ref for ref in page.refs if ref.crm_id in page.unserved]
+        needed = self.needed(stream)(refs)
+        blamed = [ref for ref in refs if ref.crm_id in needed]
+        if blamed:
+            log.warning("records.unserved", source=self.source.name, count=len(blamed), hint=UNSERVED_HINT)
+        return [self._normalizer.unserved(stream, ref, page.unserved[ref.crm_id]) for ref in blamed]
 
     def needed(self, stream: str) -> Needed:
         """Return the function that chooses the records of a page to read in full: new, or changed and not delivered."""

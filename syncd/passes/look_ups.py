@@ -18,7 +18,7 @@ from syncd.errors import SyncdError, Unauthorized, Unavailable
 from syncd.ledger import LedgerReader
 from syncd.normalize import incoming
 from syncd.passes.events import StreamFailed
-from syncd.passes.intake import Intake
+from syncd.passes.intake import UNSERVED_HINT, Intake
 from syncd.text import is_stand_in
 
 log = structlog.get_logger()
@@ -53,8 +53,7 @@ class LookUps:
         for stream, ids in due_pages(self._glance, self._intake, streams):
             self.look_up(stream, ids)
         if self._blamed:
-            hint = "they are looked up again by themselves, `syncd explain ID` shows each error"
-            log.warning("records.unserved", source=self._intake.source.name, count=self._blamed, hint=hint)
+            log.warning("records.unserved", source=self._intake.source.name, count=self._blamed, hint=UNSERVED_HINT)
         if self._bug is not None:
             raise self._bug
 
