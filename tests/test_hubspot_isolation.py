@@ -11,9 +11,9 @@ from connectors.hubspot import HubSpot
 from connectors.hubspot.client import Client
 from connectors.hubspot.related import Related
 from connectors.hubspot.search import LIMIT
-from syncd.connector import Context
+from syncd.connector import Context, Window
 from syncd.errors import Exit, Stopped, Unavailable
-from syncd.isolation import PROBES
+from syncd.isolation import PROBES, Budget
 from syncd.ledger import LedgerHandle
 from syncd.passes.store import PassStore
 from syncd.sandbox.standin.server import Request, Response
@@ -199,6 +199,28 @@ def test_a_look_up_names_the_record_that_is_not_served_and_reads_the_others(
     assert counted["batch"] <= ISOLATES + 2
 
 
+@pytest.mark.parametrize(("kind", "tries"), [("504", 1), ("500", 3)])
+def test_a_batch_that_timed_out_is_divided_without_another_try(world: World, kind: str, tries: int) -> None:
+    people(world, 30)
+    rule = world.hubspot.faults.add(**KINDS[kind], match="contacts/batch/read", count=None)
+    assert world.sync().exit_code == Exit.UNAVAILABLE
+    assert rule.hits == tries + PROBES
+
+
+def test_a_culprit_is_not_asked_for_again_and_the_budget_is_that_of_the_pass(world: World) -> None:
+    _, contacts = people(world, 30)
+    world.hubspot.faults.add("server_error", match="contacts/batch/read", when=names(contacts[8]), count=None)
+    client = Client(configured(world), context(world))
+    for budget, blamed in ((Budget(), {contacts[8]}), (Budget(0), {*contacts})):
+        related = Related(client, None, budget=budget)  # type: ignore[arg-type]
+        assert {*related.read("contacts", contacts, ("email",))} == {*contacts} - blamed
+        assert {*related.unserved("contacts", contacts)} == blamed
+        with world.counted() as counted:
+            related.read("contacts", contacts, ("email",))
+        assert counted.get("batch", 0) == (1 if len(blamed) == 1 else 0)
+    client.close()
+
+
 def test_a_stop_ends_the_search_for_a_culprit(world: World) -> None:
     _, contacts = people(world, 30)
     rule = world.hubspot.faults.add("server_error", match="contacts/batch/read", when=names(contacts[3]), count=None)
@@ -300,9 +322,7 @@ def connected(world: World, *, sleep: Callable[[float], None] = lambda seconds: 
     return HubSpot(configured(world, **settings), context(world, sleep))
 
 
-def window(world: World) -> Any:
-    from syncd.connector import Window
-
+def window(world: World) -> Window:
     def all_of_them(refs: Sequence[Any]) -> list[str]:
         return [ref.crm_id for ref in refs]
 
