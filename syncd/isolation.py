@@ -10,7 +10,10 @@ No IO but `ask` and `witness`.
 
 import random
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -20,26 +23,37 @@ from syncd.errors import Unavailable
 T = TypeVar("T")
 R = TypeVar("R")
 
-REQUESTS = 60  # further ones of one budget. About 20 isolate one of 100 items
+REQUESTS = 200  # further ones of one budget. About 20 isolate one of 100 items
+SECONDS = 300.0  # of one budget: eight time-outs of half a minute isolate one of 100 items
 PROBES = 2  # further requests that fail before a failure counts as an outage
 
 
 class Budget:
-    """Bound the further requests of a pass. Thread-safe."""
+    """Bound the further requests of a pass, and the seconds that they take. Thread-safe."""
 
-    def __init__(self, requests: int = REQUESTS) -> None:
+    def __init__(
+        self, requests: int = REQUESTS, seconds: float = SECONDS, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._left = requests
+        self._left_s = seconds
+        self._monotonic = monotonic
         self._lock = threading.Lock()
 
     @property
     def is_used_up(self) -> bool:
-        """Whether no request is left."""
-        return self._left <= 0
+        """Whether no request or no time is left."""
+        return self._left <= 0 or self._left_s <= 0
 
-    def spend(self) -> None:
-        """Count a request."""
-        with self._lock:
-            self._left -= 1
+    @contextmanager
+    def spend(self) -> Iterator[None]:
+        """Count a request, and the time that it takes."""
+        began = self._monotonic()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._left -= 1
+                self._left_s -= self._monotonic() - began
 
 
 def in_halves(
@@ -100,17 +114,20 @@ class _Isolation(Generic[T, R]):
         self._divide(range(len(self._items)), error)
         return [result for start in sorted(self._found) for result in self._found[start]]
 
-    def _divide(self, part: range, error: Unavailable) -> None:
-        if len(part) == 1 or self._budget.is_used_up:
-            self._judge(part, error)
-            return
-        middle = len(part) // 2
-        asked = [(half, self._request(half)) for half in (part[:middle], part[middle:])]
-        failed = [(half, failure) for half, failure in asked if failure is not None]
-        if len(failed) > 1:  # an outage may have begun
-            self._expect_service(failed[-1][1])
-        for half, failure in failed:
-            self._divide(half, failure)
+    def _divide(self, whole: range, error: Unavailable) -> None:
+        """Divide the largest parts first, so that those are small which are left once the budget is used up."""
+        waiting = deque([(whole, error)])
+        while waiting:
+            part, error = waiting.popleft()
+            if len(part) == 1 or self._budget.is_used_up:
+                self._judge(part, error)
+                continue
+            middle = len(part) // 2
+            asked = [(half, self._request(half)) for half in (part[:middle], part[middle:])]
+            failed = [(half, failure) for half, failure in asked if failure is not None]
+            if len(failed) > 1:  # an outage may have begun
+                self._expect_service(failed[-1][1])
+            waiting.extend(failed)
 
     def _judge(self, part: range, error: Unavailable) -> None:
         """Blame a part that was not divided, unless it is served when it is asked again."""
@@ -136,8 +153,8 @@ class _Isolation(Generic[T, R]):
         return None
 
     def _asked(self, part: range) -> list[R]:
-        self._budget.spend()
-        found = self._ask(self._items[part.start : part.stop])
+        with self._budget.spend():
+            found = self._ask(self._items[part.start : part.stop])
         self._served += part
         return found
 

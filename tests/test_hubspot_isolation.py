@@ -13,7 +13,7 @@ from connectors.hubspot.related import Related
 from connectors.hubspot.search import LIMIT
 from syncd.connector import Context, Window
 from syncd.errors import Exit, Stopped, Unavailable
-from syncd.isolation import PROBES, Budget
+from syncd.isolation import PROBES, REQUESTS, Budget
 from syncd.ledger import LedgerHandle
 from syncd.passes.store import PassStore
 from syncd.sandbox.standin.server import Request, Response
@@ -172,7 +172,7 @@ def test_the_search_for_culprits_has_a_budget_and_every_call_is_served_in_the_en
     world.hubspot.faults.add("server_error", match="contacts/batch/read", when=names(*culprits), count=None)
     with world.counted() as counted:
         world.sync()
-    assert counted["batch"] <= 60 + 5 * len(culprits) * (PROBES + 1)
+    assert counted["batch"] <= REQUESTS + len(culprits) * (PROBES + 1)
     for _ in range(6):
         if world.delivered == {*calls} - {calls[each] for each in bad}:
             break
@@ -219,6 +219,16 @@ def test_a_culprit_is_not_asked_for_again_and_the_budget_is_that_of_the_pass(wor
             related.read("contacts", contacts, ("email",))
         assert counted.get("batch", 0) == (1 if len(blamed) == 1 else 0)
     client.close()
+
+
+def test_a_rate_limit_during_the_search_for_a_culprit_is_waited_for(world: World) -> None:
+    calls, contacts = people(world, 30)
+    batch = {"match": "contacts/batch/read"}
+    world.hubspot.faults.add("ten_secondly", **batch, skip=5, count=2)
+    world.hubspot.faults.add("server_error", **batch, when=names(contacts[21]), count=None)
+    assert world.sync().exit_code == Exit.OK
+    assert world.delivered == {*calls} - {calls[21]}
+    assert sum(seconds >= 10 for _, seconds in world.slept) == 2
 
 
 def test_a_stop_ends_the_search_for_a_culprit(world: World) -> None:

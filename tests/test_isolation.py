@@ -162,6 +162,20 @@ def test_a_budget_that_is_used_up_divides_nothing_more():
     assert sorted(map(len, server.asked))[-2:] == [8, 8], "it is asked once more, whole"
 
 
+def test_a_budget_bounds_the_time_too():
+    server, at = Server(range(0, 256, 7)), [0.0]
+    budget = Budget(1000, 300, monotonic=lambda: at[0])
+
+    def ask(numbers: Sequence[int]) -> list[str]:
+        at[0] += 30
+        return server.ask(numbers)
+
+    found = in_halves(range(256), ask, too_much=(Down,), alone=blamed, budget=budget)
+    assert len(found) == 256
+    assert budget.is_used_up
+    assert at[0] < 300 + 30 * 3 * 16, "the parts that are left are judged"
+
+
 class Kept:
     """A connector's store."""
 

@@ -220,9 +220,10 @@ class Client:
             if request.optional:
                 pauses = isinstance(answer, Response) and answer.status < 500
                 raise outcome.given_up(self._context.now()) if pauses else outcome.error
-            if rows is not None and isinstance(outcome.error, TOO_MUCH):
+            too_much = isinstance(outcome.error, TOO_MUCH)  # perhaps
+            if rows is not None and too_much:
                 rows.failed(timed_out=timed_out(answer))
-            is_last = request.isolates or (request.divisible and timed_out(answer))
+            is_last = too_much and (request.isolates or (request.divisible and timed_out(answer)))
             if self._retries.exhausted(outcome, attempt=attempt, began=began) or is_last:
                 if rows is not None:
                     rows.gave_up()
