@@ -2,6 +2,9 @@
 
 1,000 new calls with 300 contacts and 150 companies cost 2 + 3 + 2 requests here. The caches are bounded and compact:
 a contact is one Person, shared by its calls.
+
+If HubSpot does not serve a contact, a company or an association, each record that needs it is unserved. All others are
+complete.
 """
 
 from collections import OrderedDict
