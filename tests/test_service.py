@@ -325,6 +325,8 @@ def test_what_waits_for_the_end_of_a_pass_does_not_wait_for_a_long_import(
     token, right = live.path / "other.token", live.key_file.read_text()
     if what == "a source's key":
         token.write_text("pat-na1-0000-revoked-long-ago")
+        monkeypatch.setattr(agenda, "PROBE_FIRST_S", 3600.0)
+        monkeypatch.setattr(agenda, "PROBE_MOST_S", 3600.0)
         live.configure("sources.other", **live.source(access_token=f"file:{token}"))
     if what == "after PASS_S":
         live.key_file.write_text("an-old-key-of-recotaps")
@@ -351,6 +353,21 @@ def test_what_waits_for_the_end_of_a_pass_does_not_wait_for_a_long_import(
     said = capsys.readouterr().err
     assert ('"pull.gave_way"' in said) == (what != "a source's key"), "a key of its own is tried beside the import"
     assert not [each for each in said.splitlines() if "pull.failed" in each and '"source": "hubspot"' in each]
+    assert live.recotap.doubled == 0
+
+
+def test_a_backlog_that_a_pass_left_due_is_sent_at_once_by_the_next(
+    live: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "PASS_S", 0.5)
+    monkeypatch.setattr(service, "SEND_AGAIN_S", 3600.0)
+    live.recotap.faults.add(Fault("slow", match="sales-activities", seconds=0.2, count=None))
+    drop_file(live, "\n".join(line(f"f{number}") for number in range(1500)))
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    live.configure("sources.files", connector="jsonl", path=str(live.path / "drop"), start=start)
+    with serving(seldom(live)) as running:
+        wait_until(lambda: len(live.delivered) == 1500)
+        assert running.passes >= 2
     assert live.recotap.doubled == 0
 
 

@@ -7,7 +7,6 @@ The thread reads the ledger through a connection of its own and writes nothing.
 
 import threading
 import time
-import traceback
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -169,8 +168,7 @@ class Reader:
                 connector = self.source.connector(self.source.config, context)
                 try:
                     self._read(glance, connector)
-                except GaveWay as error:
-                    traceback.clear_frames(error.__traceback__)  # ends the connector's generators in this thread
+                except GaveWay:  # nothing keeps it: its frames, and the connector's generators in them, end here
                     self._gave_way = True
                 finally:
                     self._keep_clock()
