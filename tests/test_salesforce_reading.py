@@ -404,10 +404,40 @@ def test_a_locator_that_dies_once_costs_a_query_from_where_all_is_certain() -> N
     org = filled(20)
     org.fails[3] = LocatorGone("gone")
     reads = list(org.read(0, 19))
-    assert set(ids_of(reads)) == set(range(20))
+    assert ids_of(reads) == list(range(20)), "none comes twice"
     assert org.windows == [(0, 19), (5, 19)]  # two pages were handed on, the third was held back
     assert [found.last for found in reads].count(True) == 1
     assert reads[-1].last
+
+
+def test_a_further_page_that_fails_costs_a_query_from_where_all_is_certain() -> None:
+    """The failure may be the page's size. If the next query fails too, that is an error."""
+    org = filled(20)
+    org.fails[3] = NotServed("504")
+    reads = list(org.read(0, 19))
+    assert ids_of(reads) == list(range(20))
+    assert org.windows == [(0, 19), (5, 19)]
+    org.fails = {number: NotServed("504") for number in range(org.requests + 3, 99)}
+    asked = org.requests
+    with pytest.raises(NotServed):
+        list(org.read(0, 19))
+    assert org.requests - asked == 5
+
+
+def test_a_further_page_that_asks_for_a_pause_ends_the_reading() -> None:
+    org = filled(20)
+    org.fails[3] = NotServed("503", pause_until=T0)
+    with pytest.raises(NotServed):
+        list(org.read(0, 19))
+    assert org.requests == 4
+
+
+def test_what_was_read_of_a_second_does_not_come_again_by_id() -> None:
+    org = filled(0)
+    org.put(*range(12), second=5)
+    org.fails[3] = LocatorGone("gone")
+    assert ids_of(org.read(5, 5)) == list(range(12))
+    assert org.windows == [(5, 5)]
 
 
 def test_a_locator_that_dies_after_a_row_showed_a_later_time_loses_nothing_behind_it() -> None:

@@ -8,7 +8,6 @@ Calls are closed tasks of subtype Call. Emails are EmailMessages, or tasks of su
 EmailMessage. Only `wire` knows the vendor's client. It is imported for the first request.
 """
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -69,7 +68,6 @@ class Salesforce:
         self._zone = ZoneInfo(config.timezone)
         self._related: Related | None = None  # of windows; caches people from page to page
         self._tried: dict[str, TriedSize] = {}  # page sizes, by stream
-        self._served_s: Counter[str] = Counter()  # the longest window that was served in this pass, by stream
         self._sizes = {stream.name: window_size(context.store, stream.name) for stream in self.streams}
 
     def identity(self) -> str | None:
@@ -227,10 +225,9 @@ class Salesforce:
         except TooSlow:  # if Salesforce itself says too much, halving goes on and never ends the pass
             if length_s == 1:  # a row is too slow, so the longer windows that held it were not too long
                 self._sizes[stream] = unlimited_window(self._context.store, stream)
-            elif length_s > self._served_s[stream]:  # otherwise its length is not the cause
+            else:
                 self._sizes[stream].was_too_much(length_s + 1)  # the halves of a window are not cut again
             raise
-        self._served_s[stream] = max(length_s, self._served_s[stream])
         self._sizes[stream].was_enough(length_s)
         return answer
 
