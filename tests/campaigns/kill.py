@@ -35,7 +35,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from syncd import log  # noqa: E402 - found by the line above, wherever this is started
+from syncd import clock, log  # noqa: E402 - found by the line above, wherever this is started
 from syncd.sandbox import Fault  # noqa: E402
 from tests.campaigns.crms import DEADLINE_S, WORDS, Crm, Org, Portal  # noqa: E402
 from tests.forked import interpreters  # noqa: E402
@@ -86,7 +86,7 @@ class Tally:
     ranges: int = 0  # still to be read at the end
     booked_ranges: int = 0  # the most at the end of a pass
     unserved: int = 0  # the most rows in `crm_error` at the end of a pass
-    failures: int = 0  # the most windows in a row that failed, of passes that ended by themselves
+    failures: tuple[int, str] = (0, "")  # the most windows in a row that failed, of passes that ended by themselves
     stood_still: list[str] = field(default_factory=list)  # streams that booked a newer record meanwhile
     moved_back: list[str] = field(default_factory=list)
     recotap: Counter[str] = field(default_factory=Counter)  # turns, by trouble
@@ -225,13 +225,14 @@ class Campaign:
                 self.watermarks[source, stream] = watermark
                 if not killed:
                     self.failures[source, stream] = self.failures[source, stream] + 1 if error else 0
+                    row = (self.failures[source, stream], f"{source} {stream}: {error}")
+                    self.tally.failures = max(self.tally.failures, row)
                     still = watermark == before < newest
                     self.tally.stood_still += [where] if still and (not error or self.still[source, stream]) else []
                     self.still[source, stream] = still
             self.rows, ranges, unserved = db.execute(COUNTS).fetchone()
         self.tally.booked_ranges = max(self.tally.booked_ranges, ranges)
         self.tally.unserved = max(self.tally.unserved, unserved)
-        self.tally.failures = max(self.tally.failures, *self.failures.values(), 0)
 
     def _has_ledger(self) -> bool:
         """Tell whether a pass has lived long enough to make the ledger."""
@@ -253,6 +254,7 @@ class Campaign:
         world.hold_the_clock()
         for minutes in FINALLY:
             world.later(minutes=minutes)
+            world.sql("UPDATE streams SET swept_at = ?", clock.text(world.now()))  # a sweep would find what is lost
             ended = world.sync()
             if ended.exit_code not in (0, 69) or (ended.exit_code and minutes == FINALLY[-1]):
                 raise SystemExit(f"a normal pass after the campaign exited with {ended.exit_code}: {ended.errors}")
@@ -356,7 +358,7 @@ def table(tally: Tally) -> str:
         "wrong mapping": len(tally.wrong), "foreign duplicates": tally.foreign, "books unbalanced": tally.unbalanced,
         "ranges after a pass, at most": tally.booked_ranges, "  left at the end": tally.ranges,
         "rows in crm_error after a pass, at most": tally.unserved,
-        "windows of a stream that failed in a row, at most": tally.failures,
+        "windows of a stream that failed in a row, at most": f"{tally.failures[0]} ({tally.failures[1]})",
         "watermarks that stood still": len(tally.stood_still), "watermarks that moved back": len(tally.moved_back),
         f"re-sent after a kill, at most (bound {BATCH * CONCURRENCY})": tally.resent_at_most,
         "  of these stored already, at most": tally.stored_unbooked_at_most,
