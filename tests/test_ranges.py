@@ -17,6 +17,7 @@ from syncd.errors import Exit
 from syncd.ledger import Ledger
 from syncd.passes import windows
 from syncd.passes.windows import Span
+from tests.campaigns.poison import Poison, Poisons, above
 from tests.conftest import Command
 from tests.drops import Drop, call
 from tests.orgs import OrgWorld
@@ -406,3 +407,29 @@ def test_a_folder_with_an_unreadable_file_has_no_gap(tmp_path: Path, monkeypatch
     assert drop.states() == {"c2": "delivered"}
     assert asked == ["calls", "emails"] + ["calls", "emails"] * 3, "nothing is asked for in parts"
     assert drop.sql("SELECT count(*) FROM ranges") == [(0,)]
+
+
+def test_a_window_that_must_be_cut_is_cut_at_once_in_the_next_passes(world: World) -> None:
+    """Otherwise each second pass would fail at a CRM that serves no large page."""
+    poisons = Poisons(world.hubspot, "hubspot", seed=1, silent_s=0.0)
+    poisons.add(Poison("page", above(5, "search"), heals_at=1))
+    codes = []
+    for number in range(5):
+        world.calls(12, first_ago=timedelta(seconds=20), happened=world.now() - 2 * DAY)
+        world.later(minutes=2)
+        codes.append(int(world.sync().exit_code))
+        assert len(world.delivered) == (12 * (number + 1) if number else 0)
+    assert codes == [69, 0, 0, 0, 0]
+    poisons.heal()
+    world.later(minutes=2)
+    world.sync()
+    with world.counted() as counted:
+        world.later(minutes=2)
+        world.sync()
+    assert counted["search"] == 2, "nothing is cut any more"
+    poisons.add(Poison("page", above(0, "search"), heals_at=1))
+    world.call()
+    world.later(minutes=2)
+    with world.counted() as counted:
+        assert world.sync().exit_code == Exit.UNAVAILABLE
+    assert counted["search"] == 3, "a first failure may be an outage, so it is only tried again"

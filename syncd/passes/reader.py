@@ -290,16 +290,19 @@ class Reader:
             self._channel.send(StartNoted(stream, start, windows.added_by(start, state.start, state.watermark)))
 
     def _parts(self, stream: str, spans: Sequence[Span]) -> Iterator[Part]:
-        """Yield the parts of a window. If it failed in an earlier pass too, it may be cut."""
+        """Yield the parts of a window. If it failed in an earlier pass too, it may be cut.
+
+        A window that was read only because it was cut counts as failed, so that the next pass may cut at once.
+        """
         key = f"{FAILED}{stream}"
-        failures = self.store.get(key) or 0
+        failures, cuts = self.store.get(key) or 0, self._spans.cuts_left
         try:
             yield from self._spans.read(stream, spans, may_cut=failures > 0)
         except Unavailable as error:
             if not isinstance(error, OutsideWindow):
                 self.store.put(key, failures + 1)
             raise
-        if failures:
+        if failures and self._spans.cuts_left == cuts:
             self.store.put(key, 0)
 
     def _order(self, intake: Intake) -> list[str]:

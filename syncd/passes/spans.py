@@ -40,7 +40,7 @@ class SpanReader:
 
     intake: Intake
     now: Callable[[], datetime]  # the CRM's clock
-    _cuts: int = CUTS
+    cuts_left: int = CUTS  # in this pass
     _served: bool = field(default=False)  # a request since the last failure
 
     def read(self, stream: str, spans: Sequence[Span], *, may_cut: bool) -> Generator[Part]:
@@ -76,11 +76,11 @@ class SpanReader:
 
         Raises `error` if the span must not be cut, or if the CRM serves nothing.
         """
-        if not may_cut or error.pause_until is not None or isinstance(error, OutsideWindow) or not self._cuts:
+        if not may_cut or error.pause_until is not None or isinstance(error, OutsideWindow) or not self.cuts_left:
             raise error
         if not self._served and not self._serves_anything(stream):
             raise error
-        self._cuts -= 1
+        self.cuts_left -= 1
         halves = windows.halves(rest, now=self.now())
         if halves is None and rest.until is None:
             raise error  # the newest second is not over yet
