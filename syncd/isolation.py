@@ -197,7 +197,7 @@ class AdaptiveSize:
         self._least = least
         kept = store.get(key)
         is_size = isinstance(kept, int) and not isinstance(kept, bool)
-        self.size = min(max(kept, least), most) if is_size else most
+        self.size = self._kept = min(max(kept, least), most) if is_size else most
         self._failed: int | None = None  # the smallest size that was too much in this pass
 
     def at_least(self, size: int) -> int:
@@ -212,12 +212,26 @@ class AdaptiveSize:
     def was_enough(self, size: int) -> None:
         """Double after a request of this `size` worked. A smaller one than the present size proves nothing."""
         larger = min(2 * self.size, self._most)
-        if size >= self.size and (self._failed is None or larger < self._failed):
-            self._keep(larger)
+        if size >= self.size:
+            self._keep(larger if self._failed is None or larger < self._failed else self.size)
+
+    def return_to(self, size: int) -> None:
+        """Return to a larger size that worked, because something else explains the failures since."""
+        if self._failed is not None and self._failed <= size:
+            self._failed = None
+        self._keep(max(self.size, size))
+
+    def begin_next_with(self, size: int) -> None:
+        """Let the next pass begin with `size`, unless this pass keeps another one later."""
+        self._store_size(self.at_least(size))
 
     def _keep(self, size: int) -> None:
-        if size != self.size:
-            self.size = size
+        self.size = size
+        self._store_size(size)
+
+    def _store_size(self, size: int) -> None:
+        if size != self._kept:
+            self._kept = size
             self._store.put(self._key, None if size == self._most else size)
 
 
@@ -250,9 +264,15 @@ class TriedSize:
         self._timed_out = self._timed_out or timed_out
 
     def gave_up(self) -> None:
-        """Note that the request has no further try. It may be an outage, so this counts once a pass."""
-        if self._failed and not self._gave_up:
-            self._size.was_too_much(min(self._failed))
+        """Note that the request has no further try: no size helps.
+
+        It may be an outage, or a span that cannot be read, so this pass goes on with the largest size that worked. If
+        the request timed out and no larger size has worked, the next pass begins smaller.
+        """
+        if self._worked > self._size.size:
+            self._size.return_to(self._worked)
+        if self._timed_out and min(self._failed) > self._worked and not self._gave_up:
+            self._size.begin_next_with(min(self._failed) // 2)
             self._gave_up = True
         self._failed, self._timed_out = [], False
 
@@ -260,6 +280,7 @@ class TriedSize:
         """Note that a try was served, and whether its answer was as large as it may be."""
         now, smallest = self.now, min(self._failed, default=0)
         self._failed, self._timed_out = [], False
+        self._worked = max(now, self._worked) if full else self._worked
         if smallest > now:
             if smallest > self._worked or self._struck:
                 self._size.was_too_much(smallest)
@@ -267,7 +288,7 @@ class TriedSize:
             else:
                 self._struck = True
         elif full:
-            self._struck, self._worked = False, max(now, self._worked)
+            self._struck = False
             self._size.was_enough(now)
 
 

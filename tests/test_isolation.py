@@ -305,20 +305,45 @@ def test_a_page_that_is_not_full_proves_nothing():
     assert [crm.page() for _ in range(4)] == [25, 50, 100, 200]
 
 
-def test_an_outage_makes_the_next_pass_begin_smaller_once_and_it_grows_again():
+def test_failures_of_any_size_leave_the_size_as_it_is():
     crm = Crm(store := Kept(), lambda rows: True)
     assert [crm.page() for _ in range(3)] == [None] * 3
+    assert store.values == {}
+
+
+def test_time_outs_of_any_size_let_the_next_pass_begin_smaller_and_it_grows_again():
+    crm = Crm(store := Kept(), lambda rows: True, timed_out=True)
+    assert [crm.page() for _ in range(3)] == [None] * 3
     assert store.values == {"rows": 25}
+    crm.fails = lambda rows: False
+    assert crm.page(full=False) == 200, "this pass goes on with its size"
+    assert store.values == {"rows": 25}
+    assert crm.page() == 200
+    assert store.values == {"rows": None}
+    store.put("rows", 25)
     crm = Crm(store, lambda rows: False)
     assert [crm.page() for _ in range(5)] == [25, 50, 100, 200, 200]
     assert store.values == {"rows": None}
 
 
-@given(st.integers(1, 200), st.booleans())
-def test_whatever_size_works_is_found_in_a_few_passes(works, timed_out):
+@given(st.integers(1, 200))
+def test_whatever_size_works_without_a_time_out_is_found_in_a_few_passes(works):
     store = Kept()
     for _ in range(5):
-        crm = Crm(store, lambda rows: rows > works, timed_out=timed_out)
+        crm = Crm(store, lambda rows: rows > works, timed_out=True)
         served = [crm.page() for _ in range(20)]
     assert None not in served[1:]
     assert 2 * max(filter(None, served)) > works / 2
+
+
+@pytest.mark.parametrize("timed_out", [True, False])
+def test_a_span_that_no_size_can_read_makes_the_rest_of_the_pass_no_slower(timed_out):
+    store, poison = Kept(), 2_000
+    position = 0
+    crm = Crm(store, lambda rows: position <= poison < position + rows, timed_out=timed_out)
+    while (served := crm.page()) is not None:
+        position += served
+    assert poison - position < 8, "smaller pages read up to it"
+    position = poison + 1
+    assert [crm.page() for _ in range(3)] == [200] * 3
+    assert store.values in ({}, {"rows": None})
