@@ -165,9 +165,9 @@ class Client:
 
     @contextmanager
     def isolating(self) -> Iterator[None]:
-        """Try each request of this thread only once, because its failure tells what the culprit is.
+        """Try each request of this thread only once, while a culprit is searched.
 
-        It waits as long as the failed request before it would have waited.
+        It waits first, as long as the failed request before it was to wait.
         """
         before, self._further.isolates = self._isolates, True
         try:
