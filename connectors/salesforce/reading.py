@@ -17,7 +17,7 @@ that a transaction still in progress may have given do not count: one that moves
 their positions.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -27,6 +27,7 @@ from connectors.salesforce.paging import More, kept, pages
 from connectors.salesforce.retry import CULPABLE, LocatorGone, NotServed
 from connectors.salesforce.seconds import AfterId, read_ref, refs_by_id
 from syncd.connector import Ref, Store
+from syncd.errors import Unavailable
 from syncd.isolation import AdaptiveSize
 
 SECOND = timedelta(seconds=1)  # the resolution of SystemModstamp
@@ -102,10 +103,7 @@ def read(
                     recent.clear()
         except CULPABLE as error:
             if end - start < SECOND:
-                seen.update(recent)
-                for some in refs_by_id(refs(start), after="", most=AT_ONCE, error=error):
-                    yield Read((), start, unread=[ref for ref in some if ref not in seen])
-                yield Read((), end, last=not left)
+                yield from _one_second(refs(start), start, end, seen.union(recent), error, last=not left)
             elif isinstance(error, NotServed):
                 raise
             elif isinstance(error, LocatorGone) and died_at != certain:
@@ -115,6 +113,15 @@ def read(
                 left.append((end, end))
             else:
                 left += reversed(halves(certain, end))
+
+
+def _one_second(
+    ask: AfterId, start: datetime, end: datetime, seen: Set[Ref], error: Unavailable, *, last: bool
+) -> Iterator[Read]:
+    """Yield the refs of one second by Id, without those of `seen`. `error` is why its rows cannot be read at once."""
+    for some in refs_by_id(ask, after="", most=AT_ONCE, error=error):
+        yield Read((), start, unread=[ref for ref in some if ref not in seen])
+    yield Read((), end, last=last)
 
 
 def halves(start: datetime, end: datetime) -> tuple[tuple[datetime, datetime], tuple[datetime, datetime]]:

@@ -84,8 +84,8 @@ def after_reread(
         return row
     if reading.reason is Reason.CRM_ERROR and (row.state is not State.INCOMPLETE or row.reason == Reason.REDACTED):
         return row  # nothing is known but its id
-    if reading.reason is Reason.REDACTED and row.state is State.PENDING and by_id:
-        return row  # a look-up before it is sent: without content it says nothing new
+    if row.state is State.PENDING and by_id and _says_nothing_new(reading, certain):
+        return row
     told = replace(row, owner_id=reading.owner_id or row.owner_id, domain=reading.domain or row.domain)
     if row.state is State.DELIVERED:
         changed = row.changed_after_delivery or reading.modified_at > row.modified_at
@@ -97,6 +97,11 @@ def after_reread(
     if state is State.PENDING and row.state is State.PENDING and same_payload:
         return seen
     return _arrive(replace(seen, state=state), reading, now, certain)
+
+
+def _says_nothing_new(reading: Reading, certain: bool) -> bool:
+    """Tell whether a look-up leaves a pending row as it is: without content, or it settles by an unconfirmed clock."""
+    return reading.reason is Reason.REDACTED or (reading.reason is Reason.SETTLING and not certain)
 
 
 def keep_requested(before: Row, after: Row, *, began_at: datetime, now: datetime) -> Row:

@@ -41,7 +41,8 @@ _POSTS = """
     INSERT OR IGNORE INTO posts (id, at, finished_at) SELECT n, :at, :at FROM numbers
 """
 _PAYLOADS = (
-    "INSERT INTO payloads SELECT id, printf('%500d', id) FROM activities WHERE state = 'pending' AND id > :first"
+    "INSERT INTO payloads (activity_id, body) "
+    "SELECT id, printf('%500d', id) FROM activities WHERE state = 'pending' AND id > :first"
 )
 _COUNTS = """
     INSERT INTO counts SELECT stream_id, state, coalesce(reason, ''), coalesce(verdict, ''), changed_after_delivery,
