@@ -74,7 +74,8 @@ def in_halves(
     Of up to PROBES items all may be culprits, so there `witness` counts too, a request that a working CRM serves.
 
     An error of `certain` proves that the CRM answers: its item is a culprit at once. An error with `pause_until` is
-    always raised. Once `budget` is used up, no part is divided any more: all items of a failed part are culprits.
+    always raised. Once `budget` is used up, a part is divided only if its error is certain. Otherwise all its items are
+    culprits.
     """
     try:
         return ask(items)
@@ -119,7 +120,8 @@ class _Isolation(Generic[T, R]):
         waiting = deque([(whole, error)])
         while waiting:
             part, error = waiting.popleft()
-            if len(part) == 1 or self._budget.is_used_up:
+            is_certain = isinstance(error, self._certain)
+            if len(part) == 1 or (self._budget.is_used_up and not is_certain):
                 self._judge(part, error)
                 continue
             middle = len(part) // 2
@@ -138,7 +140,7 @@ class _Isolation(Generic[T, R]):
             again = self._request(part)
             if again is None:
                 return
-            error = again
+            error = again if len(part) == 1 else error  # one certain item says nothing of the others
         for at in part:
             self._found[at] = self._alone(self._items[at], error)
 

@@ -162,6 +162,31 @@ def test_a_budget_that_is_used_up_divides_nothing_more():
     assert sorted(map(len, server.asked))[-2:] == [8, 8], "it is asked once more, whole"
 
 
+class Refused(Unavailable):
+    """The CRM refuses an item."""
+
+
+def test_no_budget_lets_a_certain_error_blame_a_neighbour():
+    server, errors = Server([7], error=Refused), []
+
+    def alone(number: int, error: Unavailable) -> list[str]:
+        errors.append((number, type(error)))
+        return []
+
+    wanted = {"too_much": (Down, Refused), "certain": (Refused,), "alone": alone}
+    found = in_halves(range(32), server.ask, budget=Budget(0), **wanted)
+    assert found == [f"row {n}" for n in range(32) if n != 7]
+    assert errors == [(7, Refused)]
+    errors.clear()
+    down = Server([3])
+
+    def ask(numbers: Sequence[int]) -> list[str]:
+        return (server if len(down.asked) > 2 and 7 in numbers else down).ask(numbers)
+
+    in_halves(range(32), ask, budget=Budget(0), **wanted)
+    assert {kind for number, kind in errors if number != 7} == {Down}
+
+
 def test_a_budget_bounds_the_time_too():
     server, at = Server(range(0, 256, 7)), [0.0]
     budget = Budget(1000, 300, monotonic=lambda: at[0])
