@@ -129,7 +129,8 @@ class _Isolation(Generic[T, R]):
             failed = [(half, failure) for half, failure in asked if failure is not None]
             if len(failed) > 1:  # an outage may have begun
                 self._expect_service(failed[-1][1])
-            waiting.extend(failed)
+            for each in reversed(failed):  # a certain error goes first: if all items are refused, one item tells
+                (waiting.appendleft if isinstance(each[1], self._certain) else waiting.append)(each)
 
     def _judge(self, part: range, error: Unavailable) -> None:
         """Blame a part that was not divided, unless it is served when it is asked again."""
