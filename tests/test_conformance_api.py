@@ -24,7 +24,6 @@ from syncd.testing import (
     RETRY_AFTER_S,
     ConnectorConformance,
     FaultName,
-    IsolationConformance,
     NetworkConformance,
     PartialFault,
 )
@@ -305,7 +304,7 @@ class ApiUnderTest:
         self.api.faults.add(**PARTIAL[fault], when=when, match_query=f"kind={stream}", count=None)
 
 
-class TestApi(ConnectorConformance, NetworkConformance, IsolationConformance):
+class TestApi(ConnectorConformance, NetworkConformance):
     """All tests are the suite's."""
 
     @pytest.fixture

@@ -21,7 +21,6 @@ from syncd.testing import (
     RETRY_AFTER_S,
     ConnectorConformance,
     FaultName,
-    IsolationConformance,
     NetworkConformance,
     PartialFault,
 )
@@ -203,7 +202,7 @@ def _asked_for(request: Request) -> int:
 TITLES = {"calls": "hs_call_title", "emails": "hs_email_subject"}
 
 
-class TestHubSpot(ConnectorConformance, NetworkConformance, IsolationConformance):
+class TestHubSpot(ConnectorConformance, NetworkConformance):
     """All tests are the suite's."""
 
     @pytest.fixture

@@ -27,7 +27,6 @@ from syncd.testing import (
     RETRY_AFTER_S,
     ConnectorConformance,
     FaultName,
-    IsolationConformance,
     NetworkConformance,
     PartialFault,
 )
@@ -273,7 +272,7 @@ class _Sessions(Sessions):
         return key
 
 
-class TestSalesforce(ConnectorConformance, NetworkConformance, IsolationConformance):
+class TestSalesforce(ConnectorConformance, NetworkConformance):
     """All tests are the suite's."""
 
     org: ClassVar[dict[str, bool]] = {"live_locators": True, "slow": False}

@@ -11,7 +11,8 @@ import pytest
 from syncd.connector import Context, Page, Record, Ref, Window
 from syncd.errors import Unavailable
 from syncd.isolation import AdaptiveSize, TriedSize, in_halves
-from syncd.testing import FaultName, IsolationConformance, PartialFault
+from syncd.testing import FaultName, PartialFault
+from syncd.testing.isolation import IsolationConformance
 from tests.test_conformance_bites import SIZE, Key, Row, Toy, ToyCrm, key
 
 Rule = Callable[[str, str, Sequence[str], int], bool]  # kind of request, stream, ids that it names or returns, rows

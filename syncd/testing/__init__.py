@@ -1,9 +1,9 @@
 """The conformance suite: the tests that every connector passes, over a sandbox by its author.
 
     import pytest
-    from syncd.testing import ConnectorConformance, IsolationConformance, NetworkConformance
+    from syncd.testing import ConnectorConformance, NetworkConformance
 
-    class TestMyCrm(ConnectorConformance, NetworkConformance, IsolationConformance):
+    class TestMyCrm(ConnectorConformance, NetworkConformance):
         @pytest.fixture
         def crm(self, tmp_path):
             with MySandbox(tmp_path) as sandbox:
@@ -15,7 +15,6 @@ This package does not import pytest. Each test is a method that takes the sandbo
 
 from syncd.testing.core import ConnectorConformance
 from syncd.testing.crm import FAULTS, PARTIAL_FAULTS, RETRY_AFTER_S, Crm, FaultName, NetworkCrm, PartialFault
-from syncd.testing.isolation import IsolationConformance
 from syncd.testing.network import NetworkConformance
 
 __all__ = [
@@ -25,7 +24,6 @@ __all__ = [
     "ConnectorConformance",
     "Crm",
     "FaultName",
-    "IsolationConformance",
     "NetworkConformance",
     "NetworkCrm",
     "PartialFault",

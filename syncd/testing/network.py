@@ -12,6 +12,7 @@ from syncd.errors import Exit, Unauthorized, Unavailable
 from syncd.testing.captured import captured
 from syncd.testing.crm import FAULTS, RETRY_AFTER_S, FaultName, NetworkCrm
 from syncd.testing.harness import LATE_S, Harness, harnesses
+from syncd.testing.isolation import IsolationConformance
 from syncd.testing.outages import BRIEF_S, assert_outage, assert_private, assert_stops, expect_error
 
 TRIES = 3  # per request, the first included (design, promise 8)
@@ -20,7 +21,7 @@ PAUSE = timedelta(minutes=1)  # a longer wait pauses the source, in the ledger
 ENDLESS_FAULTS: tuple[FaultName, ...] = ("hang", "drip")  # these take real time
 
 
-class NetworkConformance:
+class NetworkConformance(IsolationConformance):
     """The network part, for `class TestMyCrm(ConnectorConformance, NetworkConformance)`."""
 
     # -- windows ------------------------------------------------------------------------
