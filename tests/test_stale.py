@@ -19,6 +19,7 @@ from syncd.ledger import LedgerHandle
 from syncd.passes import wiring
 from syncd.passes.control import PassControl
 from syncd.passes.dry_run import DryRun
+from syncd.passes.reader import Reader
 from syncd.passes.report import PassResult
 from syncd.passes.stale import StaleRows
 from syncd.signals import StopRequest
@@ -450,6 +451,33 @@ def test_a_source_that_pauses_before_its_rows_are_looked_up_is_no_failure(
     result = orgs.sync(sources=[salesforce])
     assert (result.exit_code, result.failed) == (Exit.OK, {})
     assert orgs.delivered == {*calls}
+
+
+def test_a_source_that_gives_way_finishes_the_request_first(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the rest of it would count as not served, and what was deleted would be sent."""
+    calls = world.calls(300)
+    while_recotap_is_down(world)
+    gone = calls[5::10]
+    for each in gone:
+        world.hubspot.delete("calls", each)
+    readers: list[Reader] = []
+    start, fetch_ids = Reader.start, HubSpot.fetch_ids
+
+    def started(self: Reader) -> None:
+        readers.append(self)
+        start(self)
+
+    def paged(self: HubSpot, stream: str, ids: Sequence[str]) -> Iterator[Page]:
+        for first in range(0, len(ids), 50):
+            yield from fetch_ids(self, stream, ids[first : first + 50])
+            if len(ids) > 50 and len(readers) == 1:
+                readers[0].give_way()
+
+    monkeypatch.setattr(Reader, "start", started)
+    monkeypatch.setattr(HubSpot, "fetch_ids", paged)
+    assert world.sync().exit_code == Exit.OK
+    assert len(readers) > 1, "it gave way"
+    assert world.delivered == {*calls} - {*gone}
 
 
 def test_a_pass_without_stale_rows_costs_no_statement_more(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

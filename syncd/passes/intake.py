@@ -40,6 +40,7 @@ class Channel:
         self.room = threading.Semaphore(PAGES_AHEAD)
         self.heard_at = time.monotonic()
         self.gives_way = False  # raise GaveWay after the next page
+        self.holds_on = False  # but not in the middle of a request for look-ups
 
     def send(self, event: Event) -> None:
         """Send an event at once. A page must wait for room first."""
@@ -53,8 +54,7 @@ class Channel:
             self.exit_if_stopping()
         self.exit_if_stopping()
         self.send(event)
-        if self.gives_way:
-            raise GaveWay("another source is due")
+        self.exit_if_giving_way()
 
     def wait_until_booked(self) -> None:
         """Wait until everything sent so far is committed. Stopped if the pass is to end."""
@@ -68,6 +68,11 @@ class Channel:
         self.heard_at = time.monotonic()
         if self._stopping():
             raise Stopped("stopped by a signal")
+
+    def exit_if_giving_way(self) -> None:
+        """Raise GaveWay if another source waits, unless what is read must be read to its end."""
+        if self.gives_way and not self.holds_on:
+            raise GaveWay("another source is due")
 
     def booked(self, event: Event) -> None:
         """Hear from the ledger's thread that `event` is committed."""

@@ -269,18 +269,24 @@ class StaleLookUps:
             self._intake.channel.wait_until_booked()  # then the next request is here, if there is one
 
     def serve(self) -> None:
-        """Look up all that is asked for. Called after each page of the source, also after one of these look-ups."""
+        """Look up all that is asked for. Called after each page of the source, also after one of these look-ups.
+
+        The source gives way between two requests. Within one, the rest would count as not served by the CRM.
+        """
         if self._serving:
             return
-        self._serving = True
+        channel, self._serving = self._intake.channel, True
         try:
             while (request := self._desk.take()) is not None:
+                channel.holds_on = True
                 self._look_ups.look_up(request.stream, request.ids)
+                channel.holds_on = False
                 if (bug := self._look_ups.take_bug()) is not None:
-                    self._intake.channel.send(StreamFailed(request.stream, bug))
-                self._intake.channel.send(Checked(request.stream, self._look_ups.over))
+                    channel.send(StreamFailed(request.stream, bug))
+                channel.send(Checked(request.stream, self._look_ups.over))
+                channel.exit_if_giving_way()
         finally:
-            self._serving = False
+            channel.holds_on = self._serving = False
 
 
 __all__ = ["Desk", "Request", "StaleLookUps", "StaleRows"]
