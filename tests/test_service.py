@@ -19,9 +19,12 @@ from syncd.config import load
 from syncd.daemon import agenda, service
 from syncd.daemon.service import Service
 from syncd.daemon.systemd import Notifier
-from syncd.errors import ConfigError, LedgerHeld
+from syncd.daemon.worker import Ended, SourceEnded
+from syncd.errors import ConfigError, Exit, LedgerHeld, Unauthorized
 from syncd.ledger import LedgerHandle
 from syncd.passes import turns
+from syncd.passes.jobs import Totals
+from syncd.passes.report import PassResult
 from syncd.sandbox import Fault
 from tests.daemons import wait_until
 from tests.drops import call as line
@@ -411,6 +414,25 @@ def test_a_key_that_changes_while_a_pass_runs_is_not_the_one_that_was_refused(li
         wait_until(lambda: slow.seen)
         live.key_file.write_text(right)
         wait_until(lambda: len(live.delivered) == 1)
+
+
+@pytest.mark.usefixtures("no_probes")
+def test_a_source_that_joins_a_pass_too_late_is_read_in_the_next(live: World) -> None:
+    """Its failure before, in the same pass, says nothing of the key that it was to be read with."""
+    live.configure("sources.other", **live.source(access_token=f"file:{live.token_file}"))
+    service = Service(load(live.write_config()), SimpleQueue(), Told(), lambda: True)
+    service._agenda.want(["hubspot", "other"])
+    service._begin()
+    refused = Unauthorized("HubSpot refuses the token")
+    service._handle(SourceEnded("other", refused))
+    service._failures.take_changed("another key")
+    service._agenda.want(["other"])
+    service._begin()
+    service._handle(Ended(PassResult(Exit.UNAUTHORIZED, Totals(), failed={"other": refused})))
+    assert service._agenda.has_work
+    service._begin()
+    assert service._worker._orders.qsize() == 2
+    assert "other" in service._agenda.running
 
 
 # -- the start, and failures that must be reported ------------------------------------------

@@ -183,8 +183,8 @@ class Service:
         self._busy, self._last, self._ended_at = False, ended, clock.now()
         self._passes += 1
         names, now = self._agenda.running, time.monotonic()
-        failed = {name: error for name, error in ended.failed(names).items() if name in names}
-        left = [name for name in names if name not in failed and name != RECOTAP] if ended.outcome else []
+        left = [name for name in names if name != RECOTAP] if ended.outcome else []  # the others have ended before
+        failed = {name: error for name, error in ended.failed(names).items() if name in names and name not in left}
         self._end(names, failed, now, left=left)
         self._agenda.want(left)
         if RECOTAP not in failed:
