@@ -263,6 +263,25 @@ def test_a_crm_that_hangs_holds_up_neither_its_rows_nor_those_of_another(
     assert orgs.status()["balanced"]
 
 
+def test_rows_of_a_source_that_waits_for_its_turn_are_looked_up_all_the_same(
+    orgs: OrgWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many others are read as may be at the same time. The CRM is not to blame for that."""
+    monkeypatch.setattr("syncd.passes.readers.MOST", 1)
+    monkeypatch.setattr("syncd.passes.stale.PATIENCE_S", 0.5)
+    calls = orgs.calls(30)
+    while_recotap_is_down(orgs)
+    gone = calls[::10]
+    for each in gone:
+        orgs.hubspot.delete("calls", each)
+    orgs.org.faults.add("slow", match="query", seconds=0.4, count=4)
+    (salesforce,) = (each for each in orgs.config().sources if each.name == "salesforce")
+    with capture_logs() as logs:
+        orgs.sync(sources=[salesforce])
+    assert orgs.delivered == {*calls} - {*gone}
+    assert [each for each in logs if each["event"] == "look_ups.late"] == []
+
+
 def _until(happened: Callable[[], bool]) -> bool:
     """Wait until something has happened, five seconds at most. Tell whether it has."""
     for _ in range(500):

@@ -27,6 +27,7 @@ from syncd.recotap.sender import BATCH
 log = structlog.get_logger()
 
 PATIENCE_S = 120.0  # the longest that the sender waits for one request: a CRM that hangs must not hold it up
+QUEUE_S = 600.0  # the same as long as its source is not read, because others are
 BATCHES = 10  # found without a stale row, until the next look ahead
 MOST_UNSERVED = 1000  # rows of one pass without an answer. From then on nobody asks, so that memory stays bounded
 LATE_HINT = "its pending activities are sent as they were last read: nothing to do"
@@ -95,6 +96,7 @@ class StaleRows:
         self._desks = {name: Desk() for name in self._sources}
         self._streams: dict[int, tuple[str, str]] = {}  # row id: source, stream
         self._asked: dict[int, tuple[float, list[int]]] = {}  # by stream: since when (monotonic), and which rows
+        self._has_reader: set[str] = set()  # sources that are being read
         self._skipped: set[int] = set()  # those rows
         self._unserved: set[int] = set()  # rows that were asked for in vain
         self._over: set[tuple[str, str | None]] = set()  # streams, or whole sources, that are not asked any more
@@ -186,7 +188,10 @@ class StaleRows:
     # -- for the pass ---------------------------------------------------------------------
 
     def desk(self, source: str) -> Desk:
-        """Return the desk for a reader of `source` that is about to start."""
+        """Return the desk for a reader of `source` that is about to start. The time to answer begins now."""
+        self._has_reader.add(source)
+        for stream_id in self._asked_of(source, None):
+            self._asked[stream_id] = time.monotonic(), self._asked[stream_id][1]
         return self._desks.setdefault(source, Desk())
 
     def without_reader(self, but: Collection[str] = ()) -> list[Source]:
@@ -210,6 +215,7 @@ class StaleRows:
 
     def ended(self, source: str, *, failed: bool) -> None:
         """Hear that the reader of `source` has ended. If it has not failed, another one may come."""
+        self._has_reader.discard(source)
         if failed:
             self.give_up(source, None)
         for stream_id in self._asked_of(source, None):
@@ -219,7 +225,7 @@ class StaleRows:
     def paused(self, source: str) -> bool:
         """Hear that `source` is not read, because it pauses. Tell whether it was called for look-ups alone."""
         self.give_up(source, None)
-        return self.desk(source).begin()
+        return self._desks.setdefault(source, Desk()).begin()
 
     def give_up(self, source: str, stream: str | None) -> None:
         """Send the rows of a stream, or of the whole source, as they stand."""
@@ -246,10 +252,11 @@ class StaleRows:
     def _lose_patience(self) -> None:
         """Give up each source that lets a request wait for too long. Measured in real time, as its thread is real."""
         at = time.monotonic()
-        for stream_id in [each for each, (since, _) in self._asked.items() if at - since > PATIENCE_S]:
+        for stream_id, (since, _) in [*self._asked.items()]:
             source, _ = self._name(stream_id)
-            if stream_id in self._asked:
-                log.warning("look_ups.late", source=source, waited_s=PATIENCE_S, hint=LATE_HINT)
+            most = PATIENCE_S if source in self._has_reader else QUEUE_S
+            if at - since > most and stream_id in self._asked:
+                log.warning("look_ups.late", source=source, waited_s=most, hint=LATE_HINT)
                 self.give_up(source, None)
 
 
