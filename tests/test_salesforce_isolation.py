@@ -11,6 +11,7 @@ from urllib.parse import unquote_plus
 import pytest
 
 from syncd.errors import Exit
+from syncd.http import bodies
 from syncd.sandbox.standin.server import Request, Response
 from tests.orgs import OrgWorld
 from tests.test_salesforce_promises import asked
@@ -363,3 +364,17 @@ def test_pages_that_are_too_large_become_smaller_are_remembered_and_grow_again(
         assert orgs.sync().exit_code == Exit.OK
     assert sizes[0] < 2_000, "it begins with the size that worked"
     assert sizes[-1] == 2_000, "it grows again"
+
+
+def test_pages_beyond_our_bound_become_smaller_and_stay_so(orgs: OrgWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    orgs.sync()  # the description of the org is larger than a small page
+    orgs.later(minutes=40)
+    ids = {orgs.task(ago=timedelta(seconds=300 + number)) for number in range(600)}
+    orgs.later(minutes=12)
+    monkeypatch.setattr(bodies, "PAGE_MOST", 300_000)
+    codes = []
+    for _ in range(4):
+        codes.append(orgs.sync().exit_code)
+        orgs.later(minutes=20)
+    assert codes == [Exit.UNAVAILABLE, Exit.OK, Exit.OK, Exit.OK]
+    assert orgs.delivered == ids

@@ -161,7 +161,10 @@ def lost(
     name: str, answer: TransportError, attempt: Attempt, *, kind: type[Unavailable] = Unavailable
 ) -> Failure:  # fmt: skip
     """Return the failure of a request without an answer, with an error of `kind`."""
-    kind = Malformed if answer.malformed else kind if answer.retryable else Unavailable
+    if answer.malformed:  # e.g. it exceeds our bound, and fewer rows may fit
+        kind = Unparsable if kind is NotServed else Malformed
+    elif not answer.retryable:
+        kind = Unavailable
     error = kind(f"Salesforce, {name}: {answer}", hint=answer.hint)
     return Failure(error, wait_s=backoff_s(attempt.number, attempt.jitter) if answer.retryable else None)
 
