@@ -154,7 +154,9 @@ class Readers:
     def _begin(self, source: Source) -> None:
         """Start the reader of a source, unless it cannot be read now."""
         if (pause := self._ledger.pause(source.name, self._now())) is not None:
-            if not self._stale.paused(source.name):
+            if self._stale.paused(source.name):
+                self._forget(source)
+            else:
                 self._report.paused(source.name, *pause)
                 self._leave(source)
             return
@@ -164,8 +166,7 @@ class Readers:
         reader = self._new(source)
         if (pointless := reader.pointless()) is not None:
             self._fail(source, None, pointless)
-            if not reader.is_alone:
-                self._leave(source)
+            (self._forget if reader.is_alone else self._leave)(source)
             return
         if not reader.is_alone:
             self._report.reading(source.name)
@@ -182,7 +183,9 @@ class Readers:
                 self._early = self._names()
 
     def _ask_to_give_way(self, now: float) -> None:
-        count = len(self._waiting) if self._early is None else len(self._running)
+        reading = {reader.source.name for reader in self._running}
+        wanting = [source for source in self._waiting if source.name not in reading]  # others wait for themselves
+        count = len(wanting) if self._early is None else len(self._running)
         over = [reader for reader, turn in self._running.items() if turn.is_over(now)]
         for reader in sorted(over, key=lambda each: self._running[each].began_at)[:count]:
             reader.give_way()
