@@ -12,7 +12,7 @@ from syncd.connector import Page, Record, Ref, Window
 from syncd.errors import Exit
 from syncd.normalize import incoming
 from syncd.text import is_stand_in
-from tests.world import World
+from tests.world import OWN, World
 
 NOON = datetime(2026, 10, 5, 12, tzinfo=UTC)
 
@@ -127,3 +127,27 @@ def test_a_page_that_keeps_the_contract_is_fit() -> None:
     page = Page([REF, other], [Record(other, {})], NOON, unserved={"1": "500"})
     assert incoming.page(page).unserved == {"1": "500"}
     assert incoming.page(Page([other], [Record(other, {})], unserved={"1": "500"}), by_id=True).unserved
+
+
+@pytest.mark.parametrize("days", [0, 2])
+def test_a_change_of_an_excluded_record_is_looked_up_until_it_is_served(
+    world: World, partial: type[Partial], days: int
+) -> None:
+    """The watermark has passed over the change, so nothing else would show it."""
+    call = world.call(contacts=[world.person("one.ofus", address=f"bram.fennbrook@{OWN}")])
+    world.sync(connector=partial)
+    assert world.state(call) == "excluded internal"
+    partial.bad.add(call)
+    world.later(minutes=5)
+    world.hubspot.associate("calls", call, "contacts", world.contact)
+    world.hubspot.edit("calls", call, hs_call_title="Call with Amber Bolts")
+    world.sync(connector=partial)
+    assert world.state(call) == "excluded internal", "it stays as it is until more is known"
+    for _ in range(2 * days):
+        world.later(hours=12)
+        world.sync(connector=partial)
+    assert len(partial.asked) == days, "once after an hour, then once a day"
+    partial.bad.clear()
+    world.later(hours=25)
+    world.sync(connector=partial)
+    assert world.delivered == {call}

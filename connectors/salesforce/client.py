@@ -77,7 +77,7 @@ class Client:
         self._retries = RetryBudget(monotonic, turn_s=context.turn_s)
         self._timeouts = 0  # in a row
         self._further = threading.local()  # whether requests of this thread isolate a culprit
-        self._resume_at = 0.0  # monotonic; a failed request asks for no other one before
+        self._resume_at = 0.0  # monotonic. A failed request asks for no other one before
         self._lock = threading.Lock()  # over the connection, the org, the clock and the usage
         self.usage: Usage | None = None  # from the newest answer that names it
 

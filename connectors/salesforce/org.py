@@ -24,7 +24,7 @@ from syncd.isolation import AdaptiveSize, Budget, in_halves
 
 KEEP = timedelta(hours=24)
 RETRIEVED_AT_ONCE = 2_000  # ids (Limits v67)
-ISOLATING = 300  # requests of a pass that halve what Salesforce does not serve; ten culprits among 400 take so many
+ISOLATING = 300  # requests of a pass that halve what Salesforce does not serve. Ten culprits among 400 take so many
 GRANT = "let the acting user see it: Read on the object, and the field in a permission set"
 
 

@@ -34,7 +34,7 @@ SECOND = timedelta(seconds=1)  # the resolution of SystemModstamp
 LONGEST_TRANSACTION = timedelta(minutes=15)  # Apex: 10 minutes (Apex limits, v67); what commits then is stamped so late
 LONGEST_S = 3653 * 86_400  # of a window, in seconds: no limit
 SHORT_S = 43_200  # the daily sweep makes a limit longer, so a shorter one is today's outage or a slow org
-SEEN_MOST = 50_000  # refs that are remembered, so that a window shows no record twice; a repetition does no harm
+SEEN_MOST = 50_000  # refs that are remembered, so that a window shows no record twice. A repetition does no harm
 AT_ONCE = 1_000  # rows per Read: bounds memory, because Salesforce's pages have 2,000
 
 Row = Mapping[str, Any]

@@ -16,7 +16,7 @@ from syncd.errors import Malformed, Unavailable
 from syncd.fields import parse_text, parse_time
 
 GROWTH = 4  # of the number of ids, with each query that succeeds
-FAILURES = 60  # queries of one second that may fail; about four rows that cannot be shown
+FAILURES = 60  # queries of one second that may fail. Four rows that cannot be shown take about so many
 TRIES = 2  # of a query for one row
 FIRST_FAILURES = 2  # single rows that fail before anything is served: an outage, or an unreadable second
 

@@ -24,7 +24,7 @@ INTERVALS = 3  # so many without a successful pass: not fresh
 LEAST = timedelta(minutes=1)  # a shorter silence is never reported
 AHEAD = timedelta(minutes=1)  # a time further ahead was booked by a wrong clock
 STATUS = "`syncd status` shows the last error, the log a remedy"
-LONG = "`syncd status` shows its watermark and its last error; without an error it goes on by itself"
+LONG = "`syncd status` shows its watermark and its last error. Without an error it goes on by itself"
 
 
 def findings(config: Config, now: datetime) -> Iterator[Finding]:

@@ -66,7 +66,7 @@ class Due(NamedTuple):
     id: int  # the ledger's
     isolated: bool  # travels only with its like
     crashes_server: bool  # its last attempt, alone, met a time-out or a 5xx while others got through
-    stale_in: int = 0  # the stream in which its record is to be looked up first; 0: it was read within an hour
+    stale_in: int = 0  # the stream in which its record is to be looked up first, or 0: it was read within an hour
 
 
 class Claimed(NamedTuple):

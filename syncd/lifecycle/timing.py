@@ -11,6 +11,7 @@ DAY = timedelta(days=1)
 GIVE_UP_AFTER = timedelta(days=30)  # of waiting for data that the CRM lacks
 UNCONFIRMED_AGAIN_AFTER = timedelta(hours=1)  # while no server confirms the clock. Once one does, all is due.
 MISSING_AGAIN_AFTER = timedelta(hours=1)  # a second look before a record counts as deleted
+CHANGE_AGAIN_AFTER = timedelta(hours=1)  # a look at a change that the CRM did not serve; then once a day
 
 READ_AGAIN_AFTER = timedelta(hours=1)  # since its record was last read: it is looked up before it is sent
 

@@ -83,7 +83,7 @@ def after_reread(
     if reading.modified_at < row.modified_at and not by_id:
         return row
     if reading.reason is Reason.CRM_ERROR and (row.state is not State.INCOMPLETE or row.reason == Reason.REDACTED):
-        return row  # nothing is known but its id
+        return _look_up_change(row, now)  # nothing is known but its id
     if row.state is State.PENDING and by_id and _says_nothing_new(reading, certain):
         return row
     told = replace(row, owner_id=reading.owner_id or row.owner_id, domain=reading.domain or row.domain)
@@ -97,6 +97,16 @@ def after_reread(
     if state is State.PENDING and row.state is State.PENDING and same_payload:
         return seen
     return _arrive(replace(seen, state=state), reading, now, certain)
+
+
+def _look_up_change(row: Row, now: datetime) -> Row:
+    """Return an excluded or dead `row` with a look-up, because its record has changed and was not served.
+
+    The watermark passes over it, so nothing else would show the change.
+    """
+    if row.state not in (State.EXCLUDED, State.DEAD):
+        return row
+    return replace(row, next_attempt_at=row.next_attempt_at or now + timing.CHANGE_AGAIN_AFTER)
 
 
 def _says_nothing_new(reading: Reading, certain: bool) -> bool:
@@ -194,12 +204,13 @@ def _not_found(row: Row, now: datetime, certain: bool) -> Row:
 def after_unserved(row: Row, detail: str, now: datetime, *, certain: bool = True) -> Row:
     """Return `row` after the CRM could not serve its record, while it served others. `detail` is the error's text.
 
-    An incomplete row waits as `crm_error` and ages. A redacted one keeps its reason, any other row its state.
+    An incomplete row waits as `crm_error` and ages. A redacted one keeps its reason, any other row its state. One that
+    `retry` asked for, or whose record has changed, is looked up again a day later.
     """
     if row.state in (State.PENDING, State.DELIVERED) or row.reason == Reason.REDACTED:
         return row
-    if row.state is not State.INCOMPLETE:  # asked for by `retry`
-        return replace(row, next_attempt_at=None)
+    if row.state is not State.INCOMPLETE:
+        return replace(row, next_attempt_at=now + timing.DAY)
     return _wait(replace(row, reason=Reason.CRM_ERROR, detail=detail), None, now, certain)
 
 

@@ -87,7 +87,7 @@ class Reader:
         self._abandoned = False
         self._cut = False
         self._gave_way = False
-        self.identity: str | None = None  # as the CRM calls itself; known once SourceOpened is sent
+        self.identity: str | None = None  # as the CRM calls itself, known once SourceOpened is sent
         self._stream: str | None = None  # that is being read
         self._thread = threading.Thread(target=self._run, name=f"read {source.name}", daemon=True)
 

@@ -22,7 +22,7 @@ from syncd.passes.report import PassReport
 from syncd.passes.stale import StaleRows
 from syncd.passes.turns import Turn
 
-MOST = 4  # sources that are read at the same time; each holds PAGES_AHEAD pages in memory
+MOST = 4  # sources that are read at the same time. Each holds PAGES_AHEAD pages in memory
 LOOK_S = 0.1  # between two looks whether the last reader has ended
 
 
@@ -54,7 +54,7 @@ class Readers:
         self._now = now
         self._running: dict[Reader, Turn] = {}  # the one whose event was taken last is the last
         self._mixed: set[Reader] = set()
-        self._early: set[str] | None = None  # sources that came before `end_soon` and are not read yet; None: no call
+        self._early: set[str] | None = None  # sources that came before `end_soon` and are not read yet. None: no call
 
     @property
     def is_empty(self) -> bool:

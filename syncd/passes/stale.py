@@ -102,7 +102,7 @@ class StaleRows:
         self._over: set[tuple[str, str | None]] = set()  # streams, or whole sources, that are not asked any more
         self._first_post = 0  # of this pass
         self._ready: tuple[int, Sequence[Due]] = -1, []  # what may go out beside rows that wait, as of so many writes
-        self._batches = 0  # found since something was asked for; 0: nothing was stale yet
+        self._batches = 0  # batches found since something was asked for. 0: nothing was stale yet
 
     @property
     def busy(self) -> bool:
