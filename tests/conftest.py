@@ -48,6 +48,25 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return min(WORKERS_MOST, WORKERS_PER_CORE * len(os.sched_getaffinity(0)))
 
 
+# Measuring coverage costs two thirds of CPU more. These files try thousands of examples, start processes of their own,
+# or run connectors outside the tree, over lines that other tests reach too. So coverage is a lower bound.
+NOT_MEASURED = frozenset(
+    f"test_{name}"
+    for name in (
+        "addresses", "bench", "bounds", "conformance_api", "conformance_bites", "external_text", "fuzz_responses",
+        "house", "isolation_bites", "jsonl_bounds", "kill", "ledger_model", "odd_pages", "plugins", "private_canary",
+        "project", "reading_model", "scrubbing", "streams", "suite", "supply",
+    )
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Switch the measuring of coverage off for the tests of NOT_MEASURED."""
+    for item in items:
+        if item.path.stem in NOT_MEASURED:
+            item.add_marker("no_cover")
+
+
 def pytest_collection_finish() -> None:
     """Spare the garbage collector the suite itself: 8,600 tests and their modules, which stay to the end."""
     gc.collect()

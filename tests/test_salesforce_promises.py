@@ -704,7 +704,7 @@ def test_an_id_that_salesforce_takes_for_none_does_not_hold_up_the_others(orgs: 
     assert orgs.status()["activities"]["delivered"] == 4
 
 
-def test_ids_that_nobody_has_time_to_tell_from_a_bad_one_are_not_missing(
+def test_a_bad_id_takes_no_other_along_even_if_no_budget_is_left(
     orgs: OrgWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("connectors.salesforce.org.ISOLATING", 0)
@@ -714,7 +714,7 @@ def test_ids_that_nobody_has_time_to_tell_from_a_bad_one_are_not_missing(
     orgs.sql("UPDATE activities SET crm_id = ? WHERE crm_id = ?", "00T000000000000AAA", ids[2])
     orgs.later(minutes=16)
     orgs.sync()
-    assert {orgs.state(each) for each in ids if each != ids[2]} == {"incomplete crm_error"}
+    assert {orgs.state(each) for each in ids if each != ids[2]} == {"incomplete no_contact"}
 
 
 def test_a_deleted_call_is_excluded_after_two_look_ups_and_an_archived_one_is_not(orgs: OrgWorld) -> None:
