@@ -31,7 +31,6 @@ def test_poisoned_records_pages_and_spans_hold_up_nothing_for_ever(tmp_path: Pat
     tally = campaign(tmp_path, kills=1, places=places, each=60, poison=1.0)
     assert tally.kills == 1
     assert tally.faults() == []
-    assert tally.booked_ranges > 0
     for did in tally.crms.values():
         assert {"poisoned records", "poisoned pages", "poisoned spans"} <= did.keys()
         assert sum(n for what, n in did.items() if what.startswith("requests that met")) > 0
