@@ -7,6 +7,7 @@ with stand_ins() as box:
 
 import json
 import os
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.request import ProxyHandler, Request, build_opener
+from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
 
 from tests.deployed.booted import DIES_WITH_US
 
@@ -35,7 +36,8 @@ class StandIns:
 
     def __init__(self, at: Mapping[str, Any]) -> None:
         self.at = at
-        self._open = build_opener(ProxyHandler({})).open  # to loopback, without any proxy
+        trust = ssl.create_default_context(cafile=at["salesforce_ca"])
+        self._open = build_opener(ProxyHandler({}), HTTPSHandler(context=trust)).open  # to loopback, without any proxy
         self._next = FIRST_ID
         self.expected = sum(at[world][kind] for world in ("world", "salesforce_world") for kind in ("calls", "emails"))
         self.put: list[str] = []  # Recotap's ids of the calls that were added later
@@ -51,6 +53,9 @@ class StandIns:
 
     def hubspot(self, *orders: dict[str, Any]) -> Any:
         return self._order("hubspot_control", orders)
+
+    def salesforce(self, *orders: dict[str, Any]) -> Any:
+        return self._order("salesforce_control", orders)
 
     def recotap(self, *orders: dict[str, Any]) -> Any:
         return self._order("recotap_control", orders)

@@ -381,17 +381,22 @@ class Drill:
         self.check("the new key, after systemctl restart", True, f"{len(self.box.stored())} delivered")
 
     def hang(self) -> None:
-        """Hang a pass: without progress for `stuck_after` the watchdog is not fed, and restarts it."""
+        """Hang a pass: without progress for `stuck_after` the watchdog is not fed, and restarts it.
+
+        Both CRMs hang. If one does, the other one's progress feeds the watchdog, and a source that hangs is abandoned.
+        """
         self.configure(timeout="5m", stuck_after="2s")
         self.systemctl("restart", "syncd")
         before = int(self.show()["NRestarts"])
-        self.box.hubspot({"do": "fault", "name": "hang", "match": "/search", "seconds": 120, "count": None})
+        for crm, path in ((self.box.hubspot, "/search"), (self.box.salesforce, "/query")):
+            crm({"do": "fault", "name": "hang", "match": path, "seconds": 120, "count": None})
         self.box.call(20)
         began = time.monotonic()
         try:
             wait_for("the watchdog", lambda: int(self.show()["NRestarts"]) > before)
         finally:
-            self.box.hubspot({"do": "clear_faults"})
+            for crm in (self.box.hubspot, self.box.salesforce):
+                crm({"do": "clear_faults"})
         took = time.monotonic() - began
         ended = self.how_it_ended()
         figure = f"{ended}, {took:.1f} s after it began to hang (here 2 s, and 4 s of WatchdogSec)"
