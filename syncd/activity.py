@@ -1,5 +1,6 @@
 """The objects that a connector makes of a CRM record: a draft with its people and companies."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -8,6 +9,7 @@ from typing import Literal
 Kind = Literal["call", "email"]
 Direction = Literal["inbound", "outbound", "internal"]
 Status = Literal["done", "unfinished", "not_sent"]
+Automated = Literal["out_of_office", "calendar", "system_senders", "support"]  # kinds of automated mail
 
 REMEMBERED = 4_096  # people of headers: a pass meets the same ones again
 LONGEST = 400  # characters of an address or a name that is remembered, so all together take a few MB
@@ -79,3 +81,9 @@ class Draft:
     others: tuple[Person, ...] = ()  # used if `contacts` yields no one: header addresses, a callee
     companies: tuple[Company, ...] = ()  # of the activity itself
     redacted: bool = False  # the CRM hides content from the key, so this draft is not complete
+    owners: tuple[Owner, ...] = ()  # further candidates after `owner`, in order
+    filtered: str | None = None  # the entry of `except` that leaves it out
+    automated: Automated | None = None  # as the CRM itself marks it. `rules.automated` decides
+    message_id: str | None = None  # of an email: its Message-ID header
+    call_id: str | None = None  # of a call: an id that every copy of it has
+    origins: Callable[[], Mapping[str, str]] | None = None  # by field above: the CRM's field. Called if somebody asks

@@ -12,14 +12,15 @@ The engine decides windows and keeps the watermark. The connector only reads.
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, field_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
 from syncd import text
 from syncd.activity import Draft, Kind, Owner
 from syncd.errors import SyncdError
 from syncd.http.server_clock import ServerClock
+from syncd.types.conditions import Entry, Look, first
 from syncd.types.durations import Duration, Positive
 from syncd.types.schedule import Schedule
 
@@ -128,6 +129,25 @@ class Finding:
     exit_code: int = 0  # if not ok
 
 
+@dataclass(frozen=True, slots=True)
+class RowKind:
+    """Rows of one of the CRM's objects that agree in the properties that distinguish kinds, and their number."""
+
+    object: str  # the CRM's name, e.g. Task
+    fields: Mapping[str, str | bool | None]  # those properties, without personal data. None: empty
+    count: int
+    read_as: Kind | None  # None: not read
+    approximate: bool = False  # the count comes from a difference, or may count a row twice
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """A CRM's rows by kind, and which of them a source reads."""
+
+    kinds: Sequence[RowKind]
+    warnings: Sequence[str] = ()  # what an operator should look at, e.g. an integration account that owns many rows
+
+
 class Settle(BaseModel):
     """How long a new call or email waits before it is read again and sent."""
 
@@ -135,6 +155,32 @@ class Settle(BaseModel):
 
     call: Duration = timedelta(minutes=10)
     email: Duration = timedelta(hours=4)
+
+
+class StreamConfig(BaseModel):
+    """The keys of every stream's table, e.g. [sources.hubspot.calls]."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    read: bool = True  # False: the stream is not read at all
+
+
+class StreamRules(StreamConfig):
+    """Which records of a stream are activities, and which of their fields are used. A connector adds its `fields`."""
+
+    match: tuple[Entry, ...] = ()  # a record is read if any entry holds; empty: all
+    excepted: tuple[Entry, ...] = Field(default=(), alias="except")  # left out after reading, as `filtered`
+    # By our field: the CRM's text, in which * stands for any characters, and its meaning for Recotap.
+    values: Mapping[str, Mapping[str, str]] = {}
+
+    def admits(self, look: Look) -> bool:
+        """Tell whether a record belongs to the stream by `match`."""
+        return not self.match or first(self.match, look) is not None
+
+    def filtered(self, look: Look) -> str | None:
+        """Return which entry of `except` leaves a record out, e.g. "except, entry 2", or None."""
+        place = first(self.excepted, look)
+        return None if place is None else f"except, entry {place + 1}"
 
 
 class SourceConfig(BaseModel):
@@ -149,6 +195,11 @@ class SourceConfig(BaseModel):
     external_id: str = "{source}-{kind}-{id}"
     schedule: Schedule = Schedule()  # of the daemon's passes; if neither `every` nor `cron` is set, [schedule] applies
     timeout: Positive = timedelta(seconds=30)
+
+    def reads(self, stream: str) -> bool:
+        """Tell whether the source reads a stream of its connector: unless its table says `read = false`."""
+        table = getattr(self, stream, None)
+        return table.read if isinstance(table, StreamConfig) else True
 
     @field_validator("external_id")
     @classmethod
@@ -212,6 +263,14 @@ class Connector(Protocol):
         """Close all connections."""
 
 
+@runtime_checkable
+class ShowsScope(Protocol):
+    """A connector that can tell which rows of its CRM look like a call or an email, and which of them are read."""
+
+    def scope(self, since: datetime) -> Scope:
+        """Return the rows modified since `since` by kind: a few requests, once a day. It raises as a `Connector`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """A configured connector."""
@@ -219,6 +278,11 @@ class Source:
     name: str  # of its table, and of its rows in the ledger
     config: SourceConfig  # an instance of the connector's Config
     connector: type[Connector]
+
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """The connector's streams that the source reads."""
+        return tuple(stream for stream in self.connector.streams if self.config.reads(stream.name))
 
 
 __all__ = [
@@ -229,10 +293,15 @@ __all__ = [
     "Page",
     "Record",
     "Ref",
+    "RowKind",
+    "Scope",
     "Settle",
+    "ShowsScope",
     "Source",
     "SourceConfig",
     "Store",
     "Stream",
+    "StreamConfig",
+    "StreamRules",
     "Window",
 ]

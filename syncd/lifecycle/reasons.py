@@ -31,10 +31,13 @@ class Reason(Described):
     due: Due | None  # when time alone resolves it; None: time does not
 
     NOT_SENT = "not_sent", _E, "it bounced or failed, or was never sent"
+    FILTERED = "filtered", _E, "an `except` of its source's table leaves it out"
+    AUTOMATED = "automated", _E, "a machine wrote it, or it is a support case (`rules.automated`)"
     INTERNAL = "internal", _E, "everybody in it is on our side"
     EXCLUDED_DOMAIN = "excluded_domain", _E, "`rules.exclude_domains` names its domain"
     TOO_OLD = "too_old", _E, "it happened before `rules.not_before`"
     DELETED = "deleted", _E, "two look-ups, an hour apart, did not find the record in the CRM"
+    DUPLICATE_OF = "duplicate_of", _E, "another id already has the same call or email (`rules.same_activity`)"
 
     CRM_ERROR = "crm_error", _I, "the CRM cannot serve the record or its people", "open the record in the CRM"
     NOT_FOUND = "not_found", _I, "one look-up did not find it in the CRM, or found no activity"

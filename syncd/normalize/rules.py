@@ -141,6 +141,8 @@ def _reasons(
     """Yield the reasons that hold, in the order of `Reason`."""
     if draft.status == "not_sent":
         yield Reason.NOT_SENT
+    if draft.filtered is not None:
+        yield Reason.FILTERED
     if not draft.redacted:  # otherwise not all its people are known, so nothing is concluded from them
         if people.internal:
             yield Reason.INTERNAL

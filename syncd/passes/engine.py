@@ -210,7 +210,7 @@ class Pass:
         if stream is None or isinstance(error, Unauthorized):
             self._stale.give_up(source.name, stream)
         error = as_told(source.name, error, stream)
-        for each in source.connector.streams:
+        for each in source.streams:
             if stream in (None, each.name):
                 self._ledger.window_failed(self._ledger.stream_id(source.name, each.name), error.summary)
         if isinstance(error, Unavailable) and error.pause_until is not None:

@@ -160,7 +160,7 @@ class Readers:
                 self._report.paused(source.name, *pause)
                 self._leave(source)
             return
-        streams = [stream.name for stream in source.connector.streams]
+        streams = [stream.name for stream in source.streams]
         for stream in streams:
             self._ledger.stream_id(source.name, stream)
         reader = self._new(source)

@@ -46,7 +46,7 @@ def ranges_of(config: Config) -> Iterator[Finding]:
                 if each.why == "start":
                     read = f"is read up to {clock.text(each.read_to)}" if each.read_to else "is not read yet"
                     yield _range(source.name, each.stream, each.since, each.until, read)
-            for stream in source.connector.streams:
+            for stream in source.streams:
                 state = glance.stream(source.name, stream.name)
                 added = windows.added_by(source.config.start, state.start, state.watermark)
                 if added is not None and added.until is not None:
