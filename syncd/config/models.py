@@ -23,7 +23,7 @@ from syncd.types.schedule import EVERY, Schedule
 from syncd.types.secrets import Secret
 
 if TYPE_CHECKING:
-    from syncd.normalize.rules import Rules
+    from syncd.normalize.our_side import Rules
 
 A_TIME = "expected a time with a zone, e.g. 2026-01-01T00:00:00Z"
 A_DOMAIN = 'expected a domain, e.g. "yourcompany.com", without @ or https://'
@@ -139,8 +139,8 @@ class RulesConfig(Table):
     default_owner_email: Annotated[str, AfterValidator(_address)] = ""
 
     def to_rules(self) -> "Rules":
-        """Return the table as `Rules` of `syncd.normalize.rules`."""
-        from syncd.normalize.rules import Rules
+        """Return the table as `Rules` of `syncd.normalize.our_side`."""
+        from syncd.normalize.our_side import Rules
 
         return Rules(
             own_domains=frozenset(self.own_domains),

@@ -15,7 +15,8 @@ from syncd.lifecycle.reasons import Reason
 from syncd.lifecycle.states import State
 from syncd.lifecycle.timing import settles_at
 from syncd.lifecycle.transitions import Reading
-from syncd.normalize.rules import Assessment, OurSide, Rules, assess
+from syncd.normalize.our_side import OurSide, Rules
+from syncd.normalize.rules import Assessment, assess
 
 
 class Normalizer:

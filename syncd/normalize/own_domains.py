@@ -12,7 +12,7 @@ from syncd.activity import Owner
 from syncd.addresses import domain_of, email, is_free_mail, is_public_suffix, within
 from syncd.connector import Finding, Source
 from syncd.errors import ConfigError, Exit, Problem
-from syncd.normalize.rules import Rules, shared_domains
+from syncd.normalize.our_side import Rules, shared_domains
 
 PLACEHOLDER = "yourcompany.com"  # in the example file, and in every document that shows one
 WHAT = "rules.own_domains"

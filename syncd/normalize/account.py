@@ -1,0 +1,67 @@
+"""Choose the account that an activity belongs to: its domain and its name. Pure."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from syncd.activity import Company, Draft
+from syncd.addresses import domain_of, host, is_free_mail, registrable
+from syncd.normalize.our_side import OurSide, Rules
+from syncd.normalize.people import People
+from syncd.text import clean
+
+
+class Account(NamedTuple):
+    """The other side's company."""
+
+    host: str  # as found, before it is cut to the registrable domain
+    domain: str  # registrable, after domain_aliases
+    name: str | None
+
+
+def account_of(draft: Draft, people: People, rules: Rules, our_side: OurSide) -> Account | None:
+    """Return the first candidate's account, or None if no candidate has a usable domain."""
+    theirs = [person.company for person in people.outsiders if person.company]
+    names = []
+    for company in (*_in_order(draft.companies, theirs), *theirs):
+        found = _company_host(company)
+        account = _at(found, clean(company.name), rules, our_side) if found else None
+        if account:
+            return account
+        if not found:  # a company whose domain is no account is our own
+            names.append(clean(company.name))
+    name = next(filter(None, names), None)
+    for address in people.contacts:
+        found = domain_of(address)
+        account = None if is_free_mail(found) else _at(found, name, rules, our_side)
+        if account:
+            return account
+    return None
+
+
+def _in_order(companies: Sequence[Company], theirs: Sequence[Company]) -> Sequence[Company]:
+    if len(companies) < 2:
+        return companies
+    own = {company.crm_id for company in theirs}
+    return sorted(companies, key=lambda company: (company.crm_id not in own, *_numeric(company.crm_id)))
+
+
+def _numeric(crm_id: str) -> tuple[bool, int, str]:
+    """Order ids of digits as numbers, before all others. int() would raise for an absurdly long one."""
+    return (False, len(crm_id), crm_id) if crm_id.isdecimal() else (True, 0, crm_id)
+
+
+def _company_host(company: Company) -> str | None:
+    """Return the first candidate at a registrable domain. Free-mail domains say nothing about a company."""
+    for candidate in company.domains:
+        name = host(candidate)
+        if name and registrable(name) and not is_free_mail(name):
+            return name
+    return None
+
+
+def _at(name: str, account_name: str | None, rules: Rules, our_side: OurSide) -> Account | None:
+    domain = registrable(name)
+    domain = domain and rules.domain_aliases.get(domain, domain)
+    if not domain or our_side.has_domain(name) or (domain != name and our_side.has_domain(domain)):
+        return None  # our own company is never an account
+    return Account(name, domain, account_name)

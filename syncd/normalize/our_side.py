@@ -1,0 +1,70 @@
+"""Know our side: the operator's `[rules]`, and the owners that a CRM names. Pure."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from syncd.activity import Owner
+from syncd.addresses import domain_of, email, host, is_free_mail, registrable, within
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The operator's validated `[rules]`. Domains are cleaned as a CRM's are."""
+
+    own_domains: frozenset[str] = frozenset()  # ours, with every host below them
+    domain_aliases: Mapping[str, str] = field(default_factory=dict)  # the registrable domain: Recotap's name for it
+    exclude_domains: frozenset[str] = frozenset()  # activities with people there, or below, are excluded
+    not_before: datetime | None = None  # aware; earlier activities are too_old
+    default_owner_email: str = ""  # the owner if no other is known
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "own_domains", frozenset(map(_as_host, self.own_domains)))
+        object.__setattr__(self, "exclude_domains", frozenset(map(_as_host, self.exclude_domains)))
+        aliases = {_as_host(domain): _as_host(alias) for domain, alias in self.domain_aliases.items()}
+        object.__setattr__(self, "domain_aliases", aliases)
+
+
+def shared_domains(owners: Iterable[Owner]) -> frozenset[str]:
+    """Return the domains that two or more active owners share, without free-mail providers."""
+    addresses = {address for owner in owners if owner.active and (address := email(owner.email))}
+    hosts = (domain_of(address) for address in addresses)
+    sharers = Counter(registrable(name) or name for name in hosts if not is_free_mail(name))
+    return frozenset(domain for domain, count in sharers.items() if count >= 2)
+
+
+class OurSide:
+    """Our side: owners and domains. Built once for each list of owners."""
+
+    __slots__ = ("_domains", "_owners")
+
+    def __init__(self, owners: Mapping[str, Owner], domains: frozenset[str]) -> None:
+        self._owners = owners  # by clean address
+        self._domains = domains  # hosts; every host below them is ours too
+
+    @classmethod
+    def of(cls, rules: Rules, owners: Iterable[Owner]) -> "OurSide":
+        """Gather the owners, the operator's domains, and those that two or more active owners share."""
+        by_address: dict[str, Owner] = {}
+        for owner in owners:
+            address = email(owner.email)
+            if address and (address not in by_address or (owner.active and not by_address[address].active)):
+                by_address[address] = owner
+        return cls(by_address, rules.own_domains | shared_domains(by_address.values()))
+
+    def has(self, address: str) -> bool:
+        """Tell whether an address that `email` returned is an owner's or at one of our domains."""
+        return address in self._owners or within(domain_of(address), self._domains)
+
+    def has_domain(self, name: str) -> bool:
+        """Tell whether the host `name` is at one of our domains."""
+        return within(name, self._domains)
+
+    def owner(self, address: str) -> Owner | None:
+        """Return the owner of an address that `email` returned, or None. An active owner goes before one who left."""
+        return self._owners.get(address)
+
+
+def _as_host(domain: str) -> str:
+    return host(domain) or domain.strip().lower()
