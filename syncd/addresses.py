@@ -31,10 +31,18 @@ _PLAIN = re.compile(
 _EMAIL = re.compile(rf"(?P<local>{_ATOM}(?:\.{_ATOM})*)@(?:{_LABEL}\.)+{_TOP}")
 _HOST = re.compile(rf"(?:{_LABEL}\.)+{_LABEL}")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:(?=//)|mailto:")
+QUOTES = "'\"`\u00b4\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb"  # that mail programs put around an address
+# Characters without a glyph, which pasting brings along: soft hyphen, zero-width ones, direction marks, BOM. Of
+# these, no address needs one.
+UNSEEN = dict.fromkeys((0xAD, 0x180E, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070), 0xFEFF))
+_SHOWN = re.compile(r"(?:[^<>]{0,200}<)?(?:mailto:)?(?P<address>[^<>]{3,320}?)>?")  # Jo Do <jo@acme.com>
 
 
 def email(text: object) -> str | None:
-    """Return the address in lower case with its domain in ASCII, or None if `text` is not an address alone."""
+    """Return the address in lower case with its domain in ASCII, or None if `text` is not an address alone.
+
+    A displayed name, quotes, `mailto:`, a dot at the end and unseen characters around it do not count.
+    """
     return _email(text) if isinstance(text, str) and len(text) <= LONGEST else None
 
 
@@ -100,8 +108,17 @@ def is_free_mail(name: str) -> bool:
 
 @lru_cache(maxsize=REMEMBERED)
 def _email(text: str) -> str | None:
-    text = text.strip().lower()
-    return text if _is_plain(text) else _validated(text)
+    text = text.strip().strip(QUOTES).lower()
+    return text if _is_plain(text) else _validated(text) or _undressed(text)
+
+
+def _undressed(text: str) -> str | None:
+    """Return the address in `text` without what stands around it: "Jo Do <'jo@acme.com.'>"."""
+    match = _SHOWN.fullmatch(text.translate(UNSEEN))
+    address = match["address"].strip().strip(QUOTES).rstrip(".,;").strip() if match else text
+    if address == text:
+        return None
+    return address if _is_plain(address) else _validated(address)
 
 
 def _is_plain(text: str) -> bool:
@@ -132,7 +149,7 @@ def _validated(text: str) -> str | None:
 
 @lru_cache(maxsize=REMEMBERED)
 def _host(text: str) -> str | None:
-    text = _SCHEME.sub("", text.strip().lower(), count=1)
+    text = _SCHEME.sub("", (text if text.isascii() else text.translate(UNSEEN)).strip().lower(), count=1)
     authority = re.split(r"[/?#\\]", text.removeprefix("//"), maxsplit=1)[0]
     name = re.sub(r":\d*$", "", authority.rpartition("@")[2]).rstrip(".")
     if not name.isascii():
