@@ -9,11 +9,20 @@ from typing import Any
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
-THOUSANDS = re.compile(r"^-?\d{1,3}(,\d{3})+(\.\d+)?$")  # "1,234": seen by Airbyte's users
+MINUTE = timedelta(minutes=1)
+EARLIEST_YEAR = 2000  # no call or email of a CRM is older, so an earlier time is a default or a misread number
+EARLIEST_MS, LATEST_MS = 946_684_800_000, 4_102_444_800_000  # 2000 and 2100: a number beyond them is no time
+LONGEST_DURATION = timedelta(days=1)  # of a call: a longer one is in another unit, or was never ended
+THOUSANDS = re.compile(r"^-?[1-9]\d{0,2}(,\d{3})+(\.\d+)?$")  # "1,234": seen by Airbyte's users
+DECIMAL_COMMA = re.compile(r"^-?(\d+|\d{1,3}(\.\d{3})+),\d+$")  # "2,5", "1.234,5": much of Europe
 LONGEST = 132_000  # characters of a field that are read; a CRM's longest has 131,072 (Salesforce, long text area)
 # Each starts at `<` or is bounded, so the time grows only with the length of the field.
 IN_BRACKETS = re.compile(r"<\s{0,9}([^<>\s;@]{1,320}@[^<>\s;@]{1,255})\s{0,9}>")
 BARE = re.compile(r"[^\s<>()\[\],;:\"\\@]{1,64}@[^\s<>()\[\],;:\"\\@]{1,255}")
+AROUND = "\"'`\u2018\u2019\u201c\u201d()[]{}."  # what people and programs write around an address
+BETWEEN = re.compile(r"[\s,|/]+")  # what separates addresses without names
+# Zero-width and direction marks, which come with text from web pages. They are in no address.
+UNSEEN = dict.fromkeys((0xAD, 0x180E, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A), 0xFEFF))
 # Addresses and nothing else, as most fields hold: email.utils returns them as they are, at 20 times the CPU.
 ONE = r"[\w+-]{1,64}(?:\.[\w+-]{1,64}){0,9}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,9}"
 PLAIN = re.compile(f"{ONE}(?:[;,] ?{ONE})*+", re.ASCII)
@@ -38,12 +47,15 @@ def dig(value: Any, *path: str) -> Any:
 
 
 def number(value: Any) -> float | None:
-    """Return a finite number, written as "3800", "3800.0" or "1,234". None for anything else, e.g. "3092;388"."""
+    """Return a finite number, written as "3800", "3800.0", "1,234" or "2,5". None for others, e.g. "3092;388"."""
     written = parse_text(value)
     if written is None:
         return None
-    if "," in written and THOUSANDS.match(written):
-        written = written.replace(",", "")
+    if "," in written:
+        if THOUSANDS.match(written):
+            written = written.replace(",", "")
+        elif DECIMAL_COMMA.match(written):
+            written = written.replace(".", "").replace(",", ".")
     try:
         found = float(written)
     except ValueError:
@@ -57,20 +69,47 @@ def count(value: Any) -> int | None:
     return None if found is None or found < 0 else int(found)
 
 
+def duration(value: Any, unit: timedelta) -> timedelta | None:
+    """Return a number of `unit` as a duration. None if it is no number, under 0 or over 24 hours."""
+    found = number(value)
+    return found * unit if found is not None and 0 <= found <= LONGEST_DURATION / unit else None
+
+
+def in_minutes(length: timedelta | None) -> float | None:
+    """Return a duration in minutes with two decimals, as Recotap receives it."""
+    return None if length is None else round(length / MINUTE, 2)
+
+
 def parse_time(value: Any) -> datetime | None:
-    """Return the instant (aware UTC) of ISO 8601 or epoch milliseconds. UTC if no zone is named. None if invalid."""
+    """Return the instant (aware UTC) of ISO 8601 or epoch milliseconds. UTC if no zone is named.
+
+    None if it is invalid or impossible: before 2000, or a number that is no time, such as a year or a spreadsheet's
+    serial. "20260422" is a date.
+    """
     written = parse_text(value)
     if written is None:
         return None
     try:
-        if written[:5].isdigit() or written[0] == "-":  # five digits at the start cannot be a year
-            return from_ms(int(float(written)))
+        if written[:5].isdigit():  # five digits at the start cannot be a year
+            return _from_digits(written)
         found = datetime.fromisoformat(written)
+        if found.year < EARLIEST_YEAR:
+            return None
         if found.tzinfo is UTC:
             return found
         return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
+
+
+def _from_digits(written: str) -> datetime | None:
+    """Return the instant of "20260422", "20260422T103000Z" or epoch milliseconds. ValueError if it is another text."""
+    if written[8:9] in ("", "T"):
+        found = datetime.fromisoformat(written)
+        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+        return found if found.year >= EARLIEST_YEAR else None
+    ms = int(written) if written.isdecimal() else int(float(written))
+    return from_ms(ms) if EARLIEST_MS <= ms < LATEST_MS else None
 
 
 def to_ms(at: datetime) -> int:
@@ -92,17 +131,40 @@ def full_name(first: Any, last: Any) -> str | None:
 def addresses(value: Any) -> list[tuple[str | None, str]]:
     """Return the (name, address) pairs of a header-like list.
 
-    They are separated by `;` or `,`. The vendor's sample has the form `ToFirst+ToLast<to@test.com>`.
+    They are separated by `;` or `,`. Addresses without names may also stand in quotes or brackets, and be separated by
+    spaces, `|` or `/`. The vendor's sample has the form `ToFirst+ToLast<to@test.com>`.
     """
     written = parse_text(value)
     if written is None:
         return []
     if PLAIN.fullmatch(written):
         return [(None, address) for address in written.replace(" ", "").replace(",", ";").split(";")]
+    if not written.isascii():
+        written = written.translate(UNSEEN)
     found: list[tuple[str | None, str]] = []
     for piece in written.split(";"):
-        found.extend((parse_text(name.replace("+", " ")), address) for name, address in _pairs(piece))
+        if "@" in piece:
+            found.extend(_bare(piece) or ((_name(name), address) for name, address in _pairs(piece)))
     return found
+
+
+def _bare(piece: str) -> list[tuple[str | None, str]]:
+    """Return the addresses of a piece that holds nothing else. Otherwise none: prose is no address."""
+    if "<" in piece:
+        return []
+    words = [_address(word) for word in BETWEEN.split(piece) if any(map(str.isalnum, word))]
+    return [(None, word) for word in words] if all(map(BARE.fullmatch, words)) else []
+
+
+def _address(written: str) -> str:
+    bare = written.strip(AROUND)
+    return bare[7:] if bare[:7].lower() == "mailto:" else bare
+
+
+def _name(written: str) -> str | None:
+    """Return a person's name. None if an address stands in its place, as Outlook writes it."""
+    name = (parse_text(written.replace("+", " ")) or "").strip("'\u2018\u2019")
+    return name if name and not BARE.fullmatch(name) else None
 
 
 def _pairs(piece: str) -> list[tuple[str, str]]:
@@ -110,12 +172,12 @@ def _pairs(piece: str) -> list[tuple[str, str]]:
         pairs = [pair for pair in getaddresses([piece]) if "@" in pair[1]]
     except ODD:
         return list(_bracketed(piece)) or [("", address) for address in BARE.findall(piece)]
-    return pairs or list(_bracketed(piece))
+    return [(name, _address(address)) for name, address in pairs] or list(_bracketed(piece))
 
 
 def _bracketed(piece: str) -> Iterator[tuple[str, str]]:
     end = 0
     for match in IN_BRACKETS.finditer(piece):
         before = piece[max(end, match.start() - NAME_MOST) : match.start()]
-        yield re.split("[<>]", before)[-1], match[1]
+        yield re.split("[<>]", before)[-1], _address(match[1])
         end = match.end()

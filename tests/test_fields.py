@@ -2,15 +2,16 @@
 
 import re
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import getaddresses
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd import fields
+from syncd import addresses, fields
 
+SECOND = timedelta(seconds=1)
 HAPPENED = datetime(2026, 3, 1, 10, 30, tzinfo=UTC)
 
 
@@ -22,7 +23,13 @@ HAPPENED = datetime(2026, 3, 1, 10, 30, tzinfo=UTC)
         ("1,234", 1234.0),
         ("1,234,567.5", 1234567.5),
         ("3092;388", None),
-        ("1,23", None),
+        ("1,23", 1.23),
+        ("2,5", 2.5),
+        ("0,123", 0.123),
+        ("-0,5", -0.5),
+        ("1.234,5", 1234.5),
+        ("1,2,3", None),
+        ("1.23,45", None),
         ("NaN", None),
         ("inf", None),
         ("", None),
@@ -49,6 +56,10 @@ def test_numbers_in_odd_forms(written, read):
         ("99999999999999999999", None),
         ("9" * 400, None),
         ("2026-03-01", datetime(2026, 3, 1, tzinfo=UTC)),
+        ("20260301", datetime(2026, 3, 1, tzinfo=UTC)),
+        ("20260301T103000Z", HAPPENED),
+        ("20260301T123000+0200", HAPPENED),
+        ("2000-01-01T00:00:00Z", datetime(2000, 1, 1, tzinfo=UTC)),
         ("yesterday", None),
         ("0001-01-01T00:00:00+14:00", None),
         ("", None),
@@ -57,6 +68,107 @@ def test_numbers_in_odd_forms(written, read):
 )
 def test_times_in_odd_forms(written, read):
     assert fields.parse_time(written) == read
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "2026",  # a year, which is no time
+        "46134.4375",  # a spreadsheet's serial
+        46134,
+        "0",
+        "-1",
+        "1772361000",  # seconds, which would be in 1970
+        "1772361000000000",  # microseconds
+        "20260301103000",  # would be in the year 2612
+        "20261301",  # no month
+        "19700101",
+        "1.77236E+12",
+        "1999-12-31T23:59:59Z",
+        "1970-01-01T00:00:00.000+0000",
+        "1900-01-01",
+        "19991231T235959Z",
+    ],
+)
+def test_a_time_before_2000_and_a_number_that_is_no_time_are_none(written):
+    assert fields.parse_time(written) is None
+
+
+@pytest.mark.parametrize(
+    ("written", "unit", "minutes"),
+    [
+        ("90", SECOND, 1.5),
+        (90_000, fields.MILLISECOND, 1.5),
+        ("2,5", fields.MINUTE, 2.5),
+        (0, SECOND, 0.0),
+        (86_400, SECOND, 1440.0),
+        (86_401, SECOND, None),
+        (-1, SECOND, None),
+        ("1e300", SECOND, None),
+        ("long", SECOND, None),
+        (None, SECOND, None),
+        (True, SECOND, None),
+    ],
+)
+def test_a_duration_under_0_or_over_a_day_is_left_out(written, unit, minutes):
+    assert fields.in_minutes(fields.duration(written, unit)) == minutes
+
+
+BOTH = [(None, "p@acme.example"), (None, "q@acme.example")]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "p@acme.example q@acme.example",
+        "p@acme.example  q@acme.example ",
+        "p@acme.example\nq@acme.example",
+        "p@acme.example\u00a0q@acme.example",
+        "p@acme.example / q@acme.example",
+        "p@acme.example|q@acme.example",
+        "p@acme.example & q@acme.example",
+        "p@acme.example, ,q@acme.example;",
+        "'p@acme.example', 'q@acme.example'",
+        "\u2018p@acme.example\u2019;\u201cq@acme.example\u201d",
+        '"p@acme.example" "q@acme.example"',
+        '["p@acme.example","q@acme.example"]',
+        "[p@acme.example];(q@acme.example)",
+        "<p@acme.example> <q@acme.example>",
+        "mailto:p@acme.example; MAILTO:q@acme.example",
+        "<mailto:p@acme.example>,<q@acme.example>",
+        "\u200bp@acme.example;\ufeffq@acme.example",
+        "p@acme.\u00adexample,q@acme.example\u202c",
+        "p@acme.example.; q@acme.example.",
+        "'p@acme.example.' <p@acme.example.>; q@acme.example",
+        "<'p@acme.example'>, <q@acme.example>",
+    ],
+)
+def test_addresses_are_found_however_people_separate_and_quote_them(written):
+    assert list(dict.fromkeys(fields.addresses(written))) == BOTH
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("Jo Do <jo@acme.example>", "Jo Do"),
+        ('"Jo Do" <jo@acme.example>', "Jo Do"),
+        ("'Jo Do' <jo@acme.example>", "Jo Do"),
+        ("Jo+Do<jo@acme.example>", "Jo Do"),
+        ("jo@acme.example (Jo Do)", "Jo Do"),
+        ("Jo\u200b Do <jo@acme.example>", "Jo Do"),
+        ("Jo O'Neil <jo@acme.example>", "Jo O'Neil"),
+        ("\"'jo@acme.example'\" <jo@acme.example>", None),
+    ],
+)
+def test_a_display_name_is_the_name_unless_it_is_an_address(written, name):
+    assert fields.addresses(written) == [(name, "jo@acme.example")]
+
+
+@pytest.mark.parametrize(
+    "prose", ["ask jo@acme.example first", "Jo Do jo@acme.example", "inferred: jo at acme.example"]
+)
+def test_prose_is_no_address(prose):
+    assert not [address for _, address in fields.addresses(prose) if addresses.email(address)]
 
 
 @given(
