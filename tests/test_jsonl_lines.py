@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.jsonl import lines, objects
+from connectors.jsonl import objects
 from connectors.jsonl.config import JsonlConfig
-from connectors.jsonl.lines import LONGEST, STRIDE, File, FileProblem, Line, LineReader, opened, refuse_unreadable
+from connectors.jsonl.lines import STRIDE, File, FileProblem, Line, LineReader, opened, refuse_unreadable
+from connectors.jsonl.physical import BOM, LONGEST
 from syncd.http import bodies
 from tests.drops import call
 
@@ -247,7 +248,7 @@ def test_whatever_bytes_are_in_a_file_each_line_is_one_record_and_nothing_raises
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / ("x.csv" if is_csv else "x.jsonl")
         found = read(path, (CSV.encode() if is_csv else b"") + content)
-    lines_with_text = [raw for raw in content.removeprefix(lines.BOM).split(b"\n") if raw.strip()]
+    lines_with_text = [raw for raw in content.removeprefix(BOM).split(b"\n") if raw.strip()]
     if is_csv:
         numbers = [line.number for line in found]
         assert numbers == sorted(set(numbers))

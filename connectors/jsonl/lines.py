@@ -8,7 +8,6 @@ r"""Read a file line by line, in bounded memory. Each line is one record, even a
 `fault` says why a line is bad.
 """
 
-import csv
 import dataclasses
 import hashlib
 import os
@@ -22,19 +21,16 @@ from typing import Any, BinaryIO, NamedTuple
 from connectors.jsonl.config import JsonlConfig
 from connectors.jsonl.naming import shown
 from connectors.jsonl.objects import NotAnObject, as_written, parse_object
+from connectors.jsonl.physical import LONGEST, TOO_LONG, VALUE_BYTES, Found, Physical, skip_line, split
 from connectors.jsonl.place import BLOCK, Place
+from connectors.jsonl.tables import read_header, rows
 from syncd import files
 from syncd.activity import Kind
 from syncd.fields import dig, parse_text
 
 STRIDE = 64 * 1024  # bytes of a file that share one millisecond
-LONGEST = 1024 * 1024  # bytes; a longer line is a bad line
-MOST_LINES = 100  # of one CSV record, so that a stray quote does not swallow the file
 MOST_COLUMNS = 2000  # of a CSV file; Salesforce exports at most 800
 HEADER_WITHIN = 2 * LONGEST  # bytes in which a CSV file's first line must end
-VALUE_BYTES = 64  # approximate memory of one value of a parsed line
-LOOK_EVERY = 1024 * 1024  # bytes read between two checks for a stop
-BOM = b"\xef\xbb\xbf"
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 PUT_RIGHT = "correct the file, or remove it from the folder: nothing of it was read"
 AN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # shown in logs and sent unchanged; others are hashed
@@ -122,9 +118,9 @@ class LineReader:
         """Yield the lines. `handle` is at the file's beginning. Only OSError and Stopped are raised."""
         if self.start:
             handle.seek(self.start - 1)
-            self.start += _skip_line(handle, self.file.size - self.start + 1, self._pause) - 1
-        physical = _physical(handle, self.start, self.file.size, self._pause)
-        found = _csv(physical, self._config) if self.file.is_csv else _jsonl(physical)
+            self.start += skip_line(handle, self.file.size - self.start + 1, self._pause) - 1
+        physical = split(handle, self.start, self.file.size, self._pause)
+        found = rows(physical, self._config) if self.file.is_csv else _jsonl(physical)
         for offset, raw, number, row, fault, weight in found:
             at = self.file.stamp + offset // STRIDE
             if at > self._until:
@@ -199,7 +195,7 @@ def refuse_unreadable(handle: BinaryIO, name: str, config: JsonlConfig) -> None:
         return
     handle.seek(0)
     size = min(os.fstat(handle.fileno()).st_size, HEADER_WITHIN)
-    header = _header(deque(), _physical(handle, 0, size), config)
+    header = read_header(deque(), split(handle, 0, size), config)
     if len(header) > MOST_COLUMNS:
         raise FileProblem(f"has more than {MOST_COLUMNS} columns")
     columns = config.columns
@@ -222,53 +218,7 @@ def field(row: Mapping[str, Any], column: str) -> Any:
     return dig(row, *column.split(".")) if "." in column else None
 
 
-# Offset of its first byte, its bytes (of an overlong line their hash), its number in the reading, its length.
-_Physical = tuple[int, bytes, int, int]
-# The same with its object, its fault, and its approximate memory.
-_Found = tuple[int, bytes, int, dict[str, Any], str, int]
-
-TOO_LONG = f"is longer than {LONGEST // 1024} KiB"
-
-
-def _physical(
-    handle: BinaryIO, offset: int, size: int, pause: Callable[[], None] = lambda: None
-) -> Iterator[_Physical]:
-    """Yield each line without its end. Of an overlong line only the hash is kept."""
-    number, looked = 0, offset
-    while raw := handle.readline(min(LONGEST + 1, size - offset)) if offset < size else b"":
-        number += 1
-        here, length = offset, len(raw)
-        if length > LONGEST and not raw.endswith(b"\n"):
-            digest = hashlib.sha256(raw)
-            while length < size - here and not raw.endswith(b"\n"):
-                pause()
-                raw = handle.readline(min(BLOCK, size - here - length))
-                if not raw:
-                    break
-                digest.update(raw)
-                length += len(raw)
-            raw = digest.digest()
-        elif offset == 0 and raw.startswith(BOM):
-            raw = raw[len(BOM) :]
-        offset += length
-        if offset - looked >= LOOK_EVERY:
-            looked = offset
-            pause()
-        yield here, raw.rstrip(b"\r\n"), number, length
-
-
-def _skip_line(handle: BinaryIO, most: int, pause: Callable[[], None]) -> int:
-    """Skip to the end of a line, and return the number of bytes."""
-    passed = 0
-    while passed < most and (raw := handle.readline(min(BLOCK, most - passed))):
-        pause()
-        passed += len(raw)
-        if raw.endswith(b"\n"):
-            break
-    return passed
-
-
-def _jsonl(physical: Iterator[_Physical]) -> Iterator[_Found]:
+def _jsonl(physical: Iterator[Physical]) -> Iterator[Found]:
     for offset, raw, number, length in physical:
         if length > LONGEST:
             yield offset, raw, number, {}, TOO_LONG, len(raw)
@@ -279,72 +229,6 @@ def _jsonl(physical: Iterator[_Physical]) -> Iterator[_Found]:
                 yield offset, raw, number, {}, str(error), len(raw)
             else:
                 yield offset, raw, number, row, "", length + VALUE_BYTES * values
-
-
-def _csv(physical: Iterator[_Physical], config: JsonlConfig) -> Iterator[_Found]:
-    back: deque[_Physical] = deque()  # lines that were read ahead and are read again
-    header = _header(back, physical, config)
-    while (line := _next(back, physical)) is not None:
-        offset, raw, number, length = line
-        if not raw.strip():
-            continue
-        raw, fields, fault, length = _record(line, back, physical, config)
-        if not fault and len(fields) > len(header) and not any(fields[len(header) :]):
-            fields = fields[: len(header)]
-        if not fault and len(fields) != len(header):
-            fault = f"has {len(fields)} fields where the first line has {len(header)}"
-        row = {} if fault else dict(zip(header, fields, strict=True))
-        yield offset, raw, number, row, fault, length + VALUE_BYTES * len(row)
-
-
-def _header(back: "deque[_Physical]", physical: Iterator[_Physical], config: JsonlConfig) -> list[str]:
-    while (line := _next(back, physical)) is not None:
-        if line[1].strip():
-            return [name.strip() for name in _record(line, back, physical, config)[1]]
-    return []
-
-
-def _record(
-    line: _Physical, back: "deque[_Physical]", physical: Iterator[_Physical], config: JsonlConfig
-) -> tuple[bytes, list[str], str, int]:
-    """Return a record's bytes, fields, fault and length. It may span several lines within quotes.
-
-    If nothing closes the quote, only its line is bad. The lines after it are read as lines of their own.
-    """
-    _, raw, _, length = line
-    if length > LONGEST:
-        return raw, [], TOO_LONG, length
-    fields, fault = _fields(raw, config.delimiter)
-    if fields is not None:
-        return raw, fields, "", length
-    ahead: list[_Physical] = []
-    whole, whole_length = raw, length
-    while raw.count(b'"') % 2 and len(ahead) < MOST_LINES and whole_length <= LONGEST:
-        more = _next(back, physical)
-        if more is None:
-            break
-        ahead.append(more)
-        whole, whole_length = whole + b"\n" + more[1], whole_length + more[3]
-        if more[1].count(b'"') % 2:
-            fields, _ = _fields(whole, config.delimiter)
-            break
-    if fields is not None:
-        return whole, fields, "", whole_length
-    back.extendleft(reversed(ahead))
-    return raw, [], fault, length
-
-
-def _fields(raw: bytes, delimiter: str) -> tuple[list[str] | None, str]:
-    try:
-        return next(csv.reader((raw.decode(),), delimiter=delimiter, strict=True)), ""
-    except UnicodeDecodeError:
-        return None, "is not UTF-8"
-    except (csv.Error, StopIteration):
-        return None, "is not CSV"
-
-
-def _next(back: "deque[_Physical]", physical: Iterator[_Physical]) -> _Physical | None:
-    return back.popleft() if back else next(physical, None)
 
 
 def _hash(raw: bytes) -> str:
