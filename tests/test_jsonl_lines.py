@@ -160,6 +160,37 @@ def test_csv_may_be_delimited_otherwise_and_badly_encoded(csv: Path) -> None:
     assert [(line.row.get("title"), line.fault) for line in found] == [("x,y", ""), (None, "is not UTF-8")]
 
 
+@pytest.mark.parametrize("mark", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("before", ["", "\ufeff", "\r\n\n"])
+def test_a_delimiter_is_recognized_by_the_columns_of_the_first_line(csv: Path, mark: str, before: str) -> None:
+    head = mark.join(["id", "kind", '"title"', '"one, two; three|four"'])
+    found = read(csv, f"{before}{head}\r\n" + mark.join(["a", "call", "x", '"1,2;3|4\t"']) + "\r\n")
+    assert [line.row for line in found] == [
+        {"id": "a", "kind": "call", "title": "x", "one, two; three|four": "1,2;3|4\t"}
+    ]
+
+
+def test_a_named_delimiter_is_obeyed_and_a_comma_is_the_last_resort(csv: Path) -> None:
+    (named,) = read(csv, "id;kind;title,x\na;call;b,c\n", delimiter=",", kind="call")
+    assert named.row == {"id;kind;title": "a;call;b", "x": "c"}
+    assert [line.crm_id for line in read(csv, "id\na\n", kind="call")] == ["a"]
+
+
+@pytest.mark.parametrize("first", ["sep=;\n", '"sep=;"\r\n', "\ufeffsep=;\n"])
+def test_the_line_by_which_excel_knows_a_delimiter_names_no_column(csv: Path, first: str) -> None:
+    found = read(csv, f"{first}id;kind;title\na;call;x,y\n")
+    assert [(line.crm_id, line.row["title"], line.number) for line in found] == [("a", "x,y", 3)]
+
+
+def test_decimal_commas_are_expected_in_files_delimited_by_semicolons_alone(csv: Path, jsonl: Path) -> None:
+    csv.write_text("id;kind;title\na;call;x\n")
+    assert reading(csv)[0].has_decimal_commas
+    csv.write_text("id,kind,title\na,call,x\n")
+    assert not reading(csv)[0].has_decimal_commas
+    jsonl.write_text(call("a"))
+    assert not reading(jsonl)[0].has_decimal_commas
+
+
 @pytest.mark.parametrize(
     ("content", "why"),
     [

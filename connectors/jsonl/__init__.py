@@ -9,7 +9,7 @@ Both streams read the same files. Each takes the lines of its kind, and `calls` 
 import hashlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from connectors.jsonl import mapping
 from connectors.jsonl.check import check
@@ -277,8 +277,12 @@ def _ref(line: Line) -> Ref:
 
 
 def _record(line: Line, reading: LineReader) -> Record:
-    related = {"file": reading.name, "line": reading.line_number(line)}
-    return Record(_ref(line), line.row, {**related, "fault": line.fault} if line.fault else related)
+    related: dict[str, Any] = {"file": reading.name, "line": reading.line_number(line)}
+    if line.fault:
+        related["fault"] = line.fault
+    if reading.has_decimal_commas:
+        related["decimal_comma"] = True
+    return Record(_ref(line), line.row, related)
 
 
 def _unavailable(problems: BoundedList[BadFile], *, kind: type[Unavailable] = Unavailable) -> Unavailable:

@@ -79,7 +79,7 @@ class JsonlConfig(SourceConfig):
     done: Annotated[Path | None, BeforeValidator(lambda path: _path(path) if path != "" else None)] = None
     kind: str = ""  # of a line that does not name its kind
     timezone: str = "UTC"  # of times that name none
-    delimiter: str = ","  # of CSV files
+    delimiter: str = ""  # of CSV files. Empty: recognized by the first line, which names the columns
     quiet_for: Duration = timedelta(seconds=10)  # how long a file must not have changed before it is read
     max_file_size: Size = 10**9  # bytes; a larger file stays in place
     columns: Columns = Columns()
@@ -103,8 +103,8 @@ class JsonlConfig(SourceConfig):
     @field_validator("delimiter")
     @classmethod
     def _delimits(cls, delimiter: str) -> str:
-        if len(delimiter) != 1 or delimiter in '"\r\n' or not delimiter.isascii():
-            raise ValueError(r'expected one character, e.g. "," or ";" or "\t"')
+        if delimiter and (len(delimiter) != 1 or delimiter in '"\r\n' or not delimiter.isascii()):
+            raise ValueError(r'expected one character, e.g. "," or ";" or "\t", or "": recognize it')
         return delimiter
 
     @model_validator(mode="after")

@@ -12,7 +12,6 @@ import dataclasses
 import hashlib
 import os
 import re
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from connectors.jsonl.naming import shown
 from connectors.jsonl.objects import NotAnObject, as_written, parse_object
 from connectors.jsonl.physical import LONGEST, TOO_LONG, VALUE_BYTES, Found, Physical, skip_line, split
 from connectors.jsonl.place import BLOCK, Place
-from connectors.jsonl.tables import read_header, rows
+from connectors.jsonl.tables import Table
 from syncd import files
 from syncd.activity import Kind
 from syncd.fields import dig, parse_text
@@ -113,6 +112,7 @@ class LineReader:
         self._until = until
         self._pause = pause
         self._lines_before: int | None = None
+        self.has_decimal_commas = False  # a CSV file delimited by `;` comes from a place that writes 2,5
 
     def lines(self, handle: BinaryIO) -> Iterator[Line]:
         """Yield the lines. `handle` is at the file's beginning. Only OSError and Stopped are raised."""
@@ -120,13 +120,19 @@ class LineReader:
             handle.seek(self.start - 1)
             self.start += skip_line(handle, self.file.size - self.start + 1, self._pause) - 1
         physical = split(handle, self.start, self.file.size, self._pause)
-        found = rows(physical, self._config) if self.file.is_csv else _jsonl(physical)
-        for offset, raw, number, row, fault, weight in found:
+        for offset, raw, number, row, fault, weight in self._found(physical):
             at = self.file.stamp + offset // STRIDE
             if at > self._until:
                 return
             if at >= self._since:
                 yield self._line(at, raw, number, row, fault, weight)
+
+    def _found(self, physical: Iterator[Physical]) -> Iterator[Found]:
+        if not self.file.is_csv:
+            return _jsonl(physical)
+        table = Table(physical, self._config)
+        self.has_decimal_commas = table.delimiter == ";"
+        return table.rows()
 
     def line_number(self, line: Line) -> int | None:
         """Return the line's number in its file. None if the file was changed or removed meanwhile."""
@@ -159,7 +165,7 @@ class LineReader:
         found = None if fault else field(row if self.file.is_csv else as_written(raw, row), columns.id)
         if isinstance(found, float):  # 12345678901234567890123 and …124 are the same one
             fault = f"has a number in {columns.id!r} that is no whole one or too large: write it in quotes"
-        if fault:  # its stream is unknown: `calls` takes it
+        if fault:  # if its stream is unknown, `calls` takes it
             return Line(at, f"line-{_hash(raw)}", kind or "call", {}, number, fault, weight)
         written = parse_text(found)
         if written is None:
@@ -195,7 +201,7 @@ def refuse_unreadable(handle: BinaryIO, name: str, config: JsonlConfig) -> None:
         return
     handle.seek(0)
     size = min(os.fstat(handle.fileno()).st_size, HEADER_WITHIN)
-    header = read_header(deque(), split(handle, 0, size), config)
+    header = Table(split(handle, 0, size), config).header
     if len(header) > MOST_COLUMNS:
         raise FileProblem(f"has more than {MOST_COLUMNS} columns")
     columns = config.columns
