@@ -306,3 +306,23 @@ def test_two_ids_are_never_one_and_one_is_never_two(jsonl: Path, ids: list[str],
     assert sum(bool(line.fault) for line in found) == faults
     same = 1 if ids[-1] in ('"a😀"', '"7"') else len(ids)
     assert len({line.crm_id for line in found}) == same
+
+
+@pytest.mark.parametrize("rounded", ["1.23457E+11", "1,23457E+11", "1E+05", "-1.2e+11", " 1.23457E+11 "])
+@pytest.mark.parametrize("column", ["id", "owner_id", "contact_id", "account_id"])
+def test_lines_whose_ids_a_spreadsheet_has_rounded_are_bad_lines_and_stay_apart(
+    csv: Path, rounded: str, column: str
+) -> None:
+    """Otherwise several activities would share one id, and all but one would be lost."""
+    ids = {"id": "a", "owner_id": "o", "contact_id": "c", "account_id": "x", column: rounded}
+    values = ";".join(ids.values())
+    found = read(csv, "".join([";".join(ids), ";kind;title\n", *(f"{values};email;call {n}\n" for n in range(5))]))
+    assert len({line.crm_id for line in found}) == 5
+    assert {(line.kind, line.number, line.fault.split(",")[0]) for line in found} == {
+        ("email", n + 2, f"has a rounded number in {column!r}") for n in range(5)
+    }
+
+
+@pytest.mark.parametrize("whole", ["12E45", "1e10", "E+11", "1.2E11", "7+1", "1E+", "A1E+11"])
+def test_ids_that_only_look_like_rounded_numbers_stay(csv: Path, whole: str) -> None:
+    assert [line.fault for line in read(csv, f"{CSV}{whole},call,x\n")] == [""]

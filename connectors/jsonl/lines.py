@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from connectors.jsonl.config import JsonlConfig
+from connectors.jsonl.config import Columns, JsonlConfig
 from connectors.jsonl.naming import shown
 from connectors.jsonl.objects import NotAnObject, as_written, parse_object
 from connectors.jsonl.physical import LONGEST, TOO_LONG, VALUE_BYTES, Found, Physical, skip_line, split
@@ -33,6 +33,7 @@ HEADER_WITHIN = 2 * LONGEST  # bytes in which a CSV file's first line must end
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 PUT_RIGHT = "correct the file, or remove it from the folder: nothing of it was read"
 AN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # shown in logs and sent unchanged; others are hashed
+ROUNDED = re.compile(r"[+-]?\d{1,20}(?:[.,]\d{1,30})?[eE]\+\d{1,3}")  # as spreadsheets write numbers over 11 digits
 KINDS: Mapping[str, Kind] = {
     **dict.fromkeys(("call", "calls", "phone", "phone call"), "call"),
     **dict.fromkeys(("email", "emails", "e-mail", "mail"), "email"),
@@ -165,6 +166,7 @@ class LineReader:
         found = None if fault else field(row if self.file.is_csv else as_written(raw, row), columns.id)
         if isinstance(found, float):  # 12345678901234567890123 and …124 are the same one
             fault = f"has a number in {columns.id!r} that is no whole one or too large: write it in quotes"
+        fault = fault or _rounded(row, columns)
         if fault:  # if its stream is unknown, `calls` takes it
             return Line(at, f"line-{_hash(raw)}", kind or "call", {}, number, fault, weight)
         written = parse_text(found)
@@ -173,6 +175,15 @@ class LineReader:
         elif not AN_ID.fullmatch(written):
             written = _hash(written.encode("utf-8", "surrogatepass"))
         return Line(at, written, kind or "call", row, number, "", weight)
+
+
+def _rounded(row: Mapping[str, Any], columns: Columns) -> str:
+    """Return the fault of a line with an id in scientific notation, or "". Such ids of different records are equal."""
+    for column in (columns.id, columns.owner_id, columns.contact_id, columns.account_id):
+        found = field(row, column)
+        if isinstance(found, str) and "+" in found and ROUNDED.fullmatch(found.strip()):
+            return f"has a rounded number in {column!r}, such as 1.2E+11: format that column as text and export again"
+    return ""
 
 
 def opened(file: File) -> BinaryIO:

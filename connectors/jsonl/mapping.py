@@ -1,7 +1,9 @@
 """Map a line to a draft. Pure."""
 
+import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, time
+from contextlib import suppress
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -10,7 +12,18 @@ from connectors.jsonl.lines import field
 from syncd.activity import Company, Direction, Draft, Kind, Owner, Person, Status
 from syncd.connector import Record
 from syncd.errors import Unreadable
-from syncd.fields import addresses, count, number, parse_text, parse_time
+from syncd.fields import (
+    EARLIEST_MS,
+    EARLIEST_YEAR,
+    LATEST_MS,
+    MINUTE,
+    addresses,
+    count,
+    duration,
+    from_ms,
+    in_minutes,
+    parse_text,
+)
 
 NO_ACTIVITY = "draft"
 STATUSES: Mapping[str, Status] = {
@@ -23,8 +36,14 @@ DIRECTIONS: Mapping[str, Direction] = {
     **dict.fromkeys(("outbound", "outgoing", "out", "sent"), "outbound"),
     "internal": "internal",
 }
-SECONDS_BELOW = 10**11  # a smaller number is epoch seconds (until the year 5138), a greater one milliseconds
 NOON = time(12)  # the time of a date alone
+SECOND = timedelta(seconds=1)
+NUMBER = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]*)?(?:[eE][+-]?[0-9]+)?")
+COMPACT = (8, 12, 14)  # digits: 20260422 (its noon), 202604221030 and 20260422103000
+COMPACT_YEARS = range(EARLIEST_YEAR, 2100)
+PLAIN_NUMBER = re.compile(r"[0-9]{10,13}(?:[.][0-9]*)?")  # epoch seconds or milliseconds, which never overlap
+ISO = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{8})(?:[Tt ]\s*([0-9].*?)\s*(Z|UTC|GMT)?)?", re.IGNORECASE)
+WRITE = "write it as 2026-04-22 or 2026-04-22T10:30:00Z"
 
 
 def draft(kind: Kind, record: Record, config: JsonlConfig) -> Draft | None:
@@ -46,11 +65,10 @@ def draft(kind: Kind, record: Record, config: JsonlConfig) -> Draft | None:
     if status is None:  # never guess, because sending cannot be undone
         raise Unreadable(f"{where} has a status that is none of done, unfinished, not_sent, draft")
     zone = ZoneInfo(config.timezone)
-    created_at = instant(field(row, columns.created_at), zone)
-    occurred_at = instant(field(row, columns.occurred_at), zone) or created_at
+    occurred_at, created_at = (_time(row, column, zone, where) for column in (columns.occurred_at, columns.created_at))
+    occurred_at = occurred_at or created_at
     if occurred_at is None:
         raise Unreadable(f"{where} has no time in {columns.occurred_at or columns.created_at!r}")
-    sender = of(columns.from_email)
     is_email = kind == "email"
     return Draft(
         kind=kind,
@@ -59,12 +77,12 @@ def draft(kind: Kind, record: Record, config: JsonlConfig) -> Draft | None:
         status=status,
         direction=DIRECTIONS.get((of(columns.direction) or "").lower()),
         title=of(columns.subject) or of(columns.title) if is_email else of(columns.title) or of(columns.subject),
-        duration_minutes=None if is_email else _minutes(row, columns),
+        duration_minutes=None if is_email else _minutes(record, columns),
         outcome=None if is_email else of(columns.outcome),
         open_count=count(field(row, columns.open_count)) if is_email else None,
         click_count=count(field(row, columns.click_count)) if is_email else None,
         owner=owner(row, columns),
-        sender=Person(sender, name=of(columns.from_name)) if sender else None,
+        sender=_sender(row, columns),
         contacts=_contacts(row, columns),
         others=_addressed(row, columns),
         companies=_companies(row, columns),
@@ -83,31 +101,66 @@ def owner(row: Mapping[str, Any], columns: Columns) -> Owner | None:
     return Owner(crm_id, address, parse_text(field(row, columns.owner_name)), active=False)
 
 
-def instant(value: Any, zone: ZoneInfo) -> datetime | None:
-    """Parse ISO 8601, in `zone` if it names none, a date alone as its noon, or epoch seconds or ms. UTC, or None."""
-    written = parse_text(value)
-    if written is None:
-        return None
+def _time(row: Mapping[str, Any], column: str, zone: ZoneInfo, where: str) -> datetime | None:
+    """Return the time in a column. Unreadable if a number stands there that is no time: no other one is right."""
+    written = parse_text(field(row, column))
+    found = None if written is None else instant(written, zone)
+    if found is None and written and NUMBER.fullmatch(written):
+        raise Unreadable(f"{where} has a number that is no date in {column!r}: {WRITE}")
+    return found
+
+
+def instant(written: str, zone: ZoneInfo) -> datetime | None:
+    """Parse ISO 8601, in `zone` if it names none, a date alone as its noon, or epoch seconds or ms. UTC, or None.
+
+    None also before 2000, and for numbers that are no time: years alone, spreadsheets' serials, rounded milliseconds.
+    """
     try:
-        seconds = float(written)
-    except ValueError:
-        pass
-    else:
-        return parse_time(seconds * 1000 if abs(seconds) < SECONDS_BELOW else seconds)
-    try:
-        found = datetime.fromisoformat(written)
-        if len(written) <= len("2026-01-01"):
-            found = datetime.combine(found, NOON)
-        return found.replace(tzinfo=found.tzinfo or zone).astimezone(UTC)
+        if NUMBER.fullmatch(written):
+            found = _of_number(written)
+        elif match := ISO.fullmatch(written):
+            day, at, utc = match.groups()
+            found = datetime.fromisoformat(f"{day}T{at or NOON}{'+00:00' if utc else ''}")
+        else:
+            return None
+        found = found.replace(tzinfo=found.tzinfo or zone).astimezone(UTC) if found else None
     except (ValueError, OverflowError):
         return None
+    return found if found and found.year >= EARLIEST_YEAR else None
 
 
-def _minutes(row: Mapping[str, Any], columns: Columns) -> float | None:
-    minutes, seconds = number(field(row, columns.duration_minutes)), number(field(row, columns.duration_seconds))
-    if minutes is None and seconds is not None:
-        minutes = seconds / 60
-    return None if minutes is None or minutes < 0 else round(minutes, 2)
+def _of_number(written: str) -> datetime | None:
+    if len(written) in COMPACT:
+        with suppress(ValueError):
+            found = datetime.fromisoformat(f"{written[:8]}T{written[8:] or '12'}")
+            if found.year in COMPACT_YEARS:
+                return found
+    if not PLAIN_NUMBER.fullmatch(written):
+        return None
+    ms = float(written)
+    ms = ms if ms >= EARLIEST_MS else ms * 1000
+    return from_ms(int(ms)) if EARLIEST_MS <= ms < LATEST_MS else None
+
+
+def _minutes(record: Record, columns: Columns) -> float | None:
+    """Return the minutes, otherwise the seconds. In a file delimited by `;` 1,234 is less than two."""
+    for column, unit in ((columns.duration_minutes, MINUTE), (columns.duration_seconds, SECOND)):
+        written = parse_text(field(record.row, column))
+        if written and record.related.get("decimal_comma") and written.count(",") == 1 and "." not in written:
+            written = written.replace(",", ".")
+        found = duration(written, unit)
+        if found is not None:
+            return in_minutes(found)
+    return None
+
+
+def _sender(row: Mapping[str, Any], columns: Columns) -> Person | None:
+    """Return the sender, also of a column in the form of a header: `Jo Do <jo@acme.com>`."""
+    written, said = parse_text(field(row, columns.from_email)), parse_text(field(row, columns.from_name))
+    if written is None:
+        return None
+    name, address = next(iter(addresses(written)), (None, written))
+    return Person(address, name=said or name)
 
 
 def _contacts(row: Mapping[str, Any], columns: Columns) -> tuple[Person, ...]:
