@@ -357,7 +357,7 @@ def test_a_done_file_that_can_be_neither_read_nor_renamed_ends_the_window_before
         whole_pass(drop, store)
     unreadable.add("1.jsonl")
     connector = drop.connect(store)
-    monkeypatch.setattr(connector._folder, "_restamped", lambda file: file)
+    monkeypatch.setattr(connector._folder._archive, "_restamped", lambda file: file)
     pages = connector.fetch("calls", Window(drop.config.start, None, lambda refs: {r.crm_id for r in refs}))
     assert [ref.crm_id for ref in next(pages).refs] == ["c0"]
     with pytest.raises(Unavailable, match=r"^1.jsonl cannot be read"):

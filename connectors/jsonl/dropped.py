@@ -4,12 +4,14 @@ import math
 import os
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 from connectors.jsonl.config import JsonlConfig
 from connectors.jsonl.lines import File, FileProblem, refuse_unreadable
 from connectors.jsonl.naming import SUFFIXES, TAKING, UNDER_WAY, dropped_name, shown
 from connectors.jsonl.place import Place
+from syncd.errors import Unavailable
 from syncd.files import Refused
 from syncd.types.sizes import show
 
@@ -17,6 +19,8 @@ UNENDED = 60  # times `quiet_for`: how long a file without a final newline is le
 AHEAD_S = 60  # a file changed further in the future has another clock's time, which is ignored
 NOT_PLAIN = "put a copy in its place: links, hard links, pipes and devices are never read"
 TOO_LARGE = "split the file, or raise max_file_size"
+MOUNTED = "is it there, is it mounted, and may syncd's user read it?"
+LINKED = "set path to the folder itself, or make the link as syncd's user or root"
 SOUND = "may syncd's user read it, and is its disk sound?"
 
 
@@ -118,6 +122,11 @@ def remedy(error: OSError | FileProblem) -> str:
     if isinstance(error, FileProblem):
         return error.hint
     return NOT_PLAIN if isinstance(error, Refused) else SOUND
+
+
+def unavailable(path: Path, error: OSError) -> Unavailable:
+    """Return the error for a folder that cannot be used."""
+    return Unavailable(f"{path} {why(error)}", hint=LINKED if isinstance(error, Refused) else MOUNTED)
 
 
 def _quiet_s(file: File, config: JsonlConfig, now: datetime) -> float:

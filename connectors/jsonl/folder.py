@@ -1,4 +1,4 @@
-"""Stamp the files of the drop folder, and move them to the done folder. Only this module writes to both.
+"""Stamp the files of the drop folder, and move them to the done folder. Only this module and `archive` write there.
 
     dropped ──quiet, readable──► waiting ──read by every stream, in an earlier pass──► done/<stamp>-<size>-<name>
     (left alone until then)      (its stamp is in the store)                           (its stamp is in its name)
@@ -12,31 +12,37 @@ new stamp, in both folders.
 import errno
 import os
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from connectors.jsonl.archive import LOOK_EVERY, Archive
 from connectors.jsonl.config import JsonlConfig
-from connectors.jsonl.done import copy, listed, opened_done, read_mark, tidy, write_mark
-from connectors.jsonl.dropped import BadFile, BoundedList, LeftAlone, bad, candidates, ready_file, too_large, why
-from connectors.jsonl.lines import Changed, File, FileProblem, is_version, span
-from connectors.jsonl.naming import MARK, SUFFIXES, TAKING, done_name, parse_name, shown, taking_name
+from connectors.jsonl.done import copy, opened_done, read_mark, tidy, write_mark
+from connectors.jsonl.dropped import (
+    MOUNTED,
+    BadFile,
+    BoundedList,
+    LeftAlone,
+    bad,
+    candidates,
+    ready_file,
+    too_large,
+    unavailable,
+    why,
+)
+from connectors.jsonl.lines import Changed, File, FileProblem, is_version
+from connectors.jsonl.naming import MARK, TAKING, done_name, parse_name, shown, taking_name
 from connectors.jsonl.place import Place
+from connectors.jsonl.stamps import Stamps
 from syncd.connector import Context
 from syncd.errors import Unavailable
-from syncd.fields import to_ms
 from syncd.files import Refused
 
 MOST_NEW = 10_000  # new files in one pass; the others wait for the next pass
-AHEAD = 60_000  # milliseconds that another machine's clock may be ahead when it gave a stamp
-FORGED = "in the done folder has a time in its name that syncd cannot have given it"
-GIVEN = "a pass renames it and reads it as a new file; if it cannot, move it back to the drop folder"
 STAYS = "it stays in place until a later pass moves it; may syncd's user write there, and is there room?"
 REMOVE = "remove it, or give it to syncd's user: until then files are read but not moved"
-LINKED = "set path to the folder itself, or make the link as syncd's user or root"
-MOUNTED = "is it there, is it mounted, and may syncd's user read it?"
-LOOK_EVERY = 1000  # entries between two checks for a stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +65,14 @@ class Folder:
         self._context = context
         self._streams = set(streams)
         self._drop: Place | None = None
-        self._done: Place | None = None  # None: it is missing, or cannot be used
+        self._stamps = Stamps(config.start, context.now)
+        self._archive = Archive(config, context, self._stamps)
         self._trouble: BadFile | None = None  # why the done folder cannot be used
         self._is_marked = False
         self._is_tidy = False
         self._waiting: dict[str, dict[str, Any]] = {}
-        self._given = 0  # epoch milliseconds: the end of the latest stamp that was given
-        self._done_end = 0  # the same of the done folder, whoever gave it
         self._moved: dict[str, int] = {}  # read completely by an earlier pass: name, stamp
         self._loaded = False
-        self._archive: list[File] = []  # the done folder's files
-        self._archive_of: tuple[int, int, int] | None = None  # the version of the done folder that was listed
-        self._archive_problems: BoundedList[BadFile] = BoundedList()
 
     def identity(self) -> str | None:
         """Return the folder's own id. None before the first file was moved.
@@ -99,16 +101,17 @@ class Folder:
         """
         self.identity()
         self._load()
-        done, told = self._archived(read_only=read_only)
+        done, told = self._archive.files(read_only=read_only)
         problems = BoundedList(told)
         left_alone: BoundedList[tuple[str, str]] = BoundedList()
         if self._trouble is not None:
             problems.add(self._trouble)
         known, new = self._dropped(problems, left_alone)
-        stamped = self._stamp(new)
+        stamped = self._stamps.give(new)
         whole = self._trouble is None
         if read_only:
-            return Listing(_in_order([*done, *known, *stamped]), left_alone, problems, False, self._given, whole)
+            files = _in_order([*done, *known, *stamped])
+            return Listing(files, left_alone, problems, False, self._stamps.given, whole)
         present = {file.path.name for file in (*known, *stamped)}
         self._waiting = {name: entry for name, entry in self._waiting.items() if name in present}
         for file in stamped:
@@ -116,7 +119,8 @@ class Folder:
             self._waiting[file.path.name] = {"version": version, "stamp": file.stamp, "read": []}
         kept = [self._moved_aside(file, problems) for file in known] if whole else known
         self._keep()
-        return Listing(_in_order([*done, *kept, *stamped]), left_alone, problems, bool(stamped), self._given, whole)
+        files = _in_order([*done, *kept, *stamped])
+        return Listing(files, left_alone, problems, bool(stamped), self._stamps.given, whole)
 
     def mark_read(self, files: Collection[File], stream: str) -> None:
         """Record that `stream` has read these files completely. A later pass moves them."""
@@ -138,12 +142,7 @@ class Folder:
         """
         if self._context.read_only:
             return False
-        with self._own_change():
-            stamped = self._restamped(file)
-        if file.size > self._config.max_file_size:  # the other streams of this pass report it too
-            self._archive_problems.add(bad(file.name, too_large(self._config)))
-        self._archive = [stamped if each is file else each for each in self._archive]
-        return stamped.stamp != file.stamp
+        return self._archive.defer(file)
 
     def read_without_done(self, since: int) -> None:
         """Record that the done files from `since` (epoch ms) on were not read. A watermark may pass them."""
@@ -153,26 +152,25 @@ class Folder:
 
     def may_write(self) -> tuple[bool, bool]:
         """Tell whether files can be moved out of the drop folder, and into the done folder."""
-        return (
-            self._drop is not None and self._drop.may_write(),
-            self._done is not None and self._done.may_write(),
-        )
+        drop, done = self._drop, self._archive.place
+        return drop is not None and drop.may_write(), done is not None and done.may_write()
 
     def statuses(self) -> tuple[os.stat_result, os.stat_result | None]:
         """Return the status of the folder and of the done folder. None if that is missing or unusable."""
-        assert self._drop is not None
-        return self._drop.status(), self._done.status() if self._done else None
+        drop, done = self._drop, self._archive.place
+        assert drop is not None
+        return drop.status(), done.status() if done else None
 
     # -- the folders --------------------------------------------------------------------
 
     def _open(self) -> None:
-        self._done, self._trouble, self._is_marked = None, None, False
+        self._archive.place, self._trouble, self._is_marked = None, None, False
         try:
             self._drop = Place.at(self._config.path)
         except OSError as error:
             raise unavailable(self._config.path, error) from None
         try:
-            self._done = opened_done(self._config, self._drop)
+            self._archive.place = opened_done(self._config, self._drop)
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -180,29 +178,29 @@ class Folder:
 
     def _mark(self) -> str:
         """Return the id in the done folder, or "". If it cannot be read, the folder is not read either."""
-        if self._done is None or self._drop is None:
+        if self._archive.place is None or self._drop is None:
             return ""
         try:
-            found = read_mark(self._done, self._drop)
+            found = read_mark(self._archive.place, self._drop)
         except OSError as error:
-            self._trouble, self._done = _trouble(self._config.done_path / MARK, error), None
+            self._trouble, self._archive.place = _trouble(self._config.done_path / MARK, error), None
             return ""
         self._is_marked = bool(found)
         return found
 
     def _ready(self, drop: Place) -> Place:
         """Return the done folder, made, marked and tidy."""
-        if self._done is None:
-            self._done = opened_done(self._config, drop, make=True)
-        if not self._done.may_write():
+        done = self._archive.place or opened_done(self._config, drop, make=True)
+        self._archive.place = done
+        if not done.may_write():
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         if not self._is_marked:
-            write_mark(self._done)
+            write_mark(done)
             self._is_marked = True
         if not self._is_tidy:
-            tidy(self._done, self._context.now())
+            tidy(done, self._context.now())
             self._is_tidy = True
-        return self._done
+        return done
 
     # -- what stands there --------------------------------------------------------------
 
@@ -255,125 +253,24 @@ class Folder:
                 self._context.sleep(0)
             yield name
 
-    def _archived(self, *, read_only: bool) -> tuple[list[File], BoundedList[BadFile]]:
-        """Return the files of the done folder, and those that cannot be read."""
-        problems: BoundedList[BadFile] = BoundedList()
-        if self._done is None or read_only != self._context.read_only:
-            return list(self._done_files(problems, read_only=read_only)), problems
-        version = self._version()
-        if self._archive_of != version:
-            self._archive, self._archive_problems = list(self._done_files(problems, read_only=read_only)), problems
-            self._archive_of = version
-        return [*self._archive], self._archive_problems
-
-    def _version(self) -> tuple[int, int, int] | None:
-        """Return a value that changes if a name in the done folder does."""
-        status = self._done.status() if self._done else None
-        return (status.st_dev, status.st_ino, status.st_mtime_ns) if status else None
-
-    @contextmanager
-    def _own_change(self) -> Iterator[None]:
-        """Follow a change by syncd. If another program changed a name before it, the folder is listed again."""
-        is_current = self._archive_of == self._version()
-        yield
-        if is_current:
-            self._archive_of = self._version()
-
-    def _done_files(self, problems: BoundedList[BadFile], *, read_only: bool) -> Iterator[File]:
-        """Yield the files of the done folder. A file that has changed since is stamped again, like a new one.
-
-        A stamp in the future that the store does not know is forged, and no stamp follows it.
-        """
-        if self._done is None:
-            return
-        latest = max(self._given, to_ms(self._context.now()) + AHEAD)
-        unseen = None if read_only else self._context.store.get("unseen")
-        changed: list[tuple[File, bool]] = []
-        for name, size in self._listed(self._done, problems):
-            named = parse_name(name)
-            if named is None or name.startswith(TAKING) or not named[2].lower().endswith(SUFFIXES):
-                continue
-            stamp, named_size, dropped = named
-            file = File(self._done.path / name, dropped, stamp, named_size, place=self._done)
-            is_possible = stamp >= 0 and file.end <= latest
-            if is_possible and size == named_size:
-                self._done_end = max(self._done_end, file.end)
-            if is_possible and (read_only or size == named_size) and (unseen is None or file.end < unseen):
-                yield file
-            elif size > self._config.max_file_size:
-                problems.add(bad(dropped, too_large(self._config)))
-            elif read_only:
-                problems.add(BadFile(f"{shown(dropped)} {FORGED}", GIVEN))
-            else:
-                changed.append((file, is_possible))
-        if unseen is not None:
-            self._context.store.put("unseen", None)
-        for file, is_possible in changed:
-            found = self._restamped(file)
-            if is_possible or found.stamp != file.stamp:
-                yield found
-            else:
-                problems.add(BadFile(f"{shown(file.name)} {FORGED}", GIVEN))
-
-    def _listed(self, done: Place, problems: BoundedList[BadFile]) -> list[tuple[str, int]]:
-        found: list[tuple[str, int]] = []
-        try:
-            for each in listed(done, problems):
-                found.append(each)
-                if len(found) % LOOK_EVERY == 0:
-                    self._context.sleep(0)
-        except OSError as error:
-            raise unavailable(self._config.done_path, error) from None
-        return found
-
-    def _restamped(self, file: File) -> File:
-        """Return a done file with a new stamp, or unchanged if it cannot be renamed.
-
-        A file over the limit gets size 0 in its name. So it counts as changed once the limit is raised.
-        """
-        done = self._done
-        with suppress(OSError):
-            assert done is not None
-            found = done.stat(file.path.name)
-            size = found.st_size if found.st_size <= self._config.max_file_size else 0
-            (stamped,) = self._stamp([replace(file, size=size, mtime_ns=found.st_mtime_ns)])
-            name = done_name(stamped.stamp, size, file.name)
-            done.rename(file.path.name, done, name)
-            return replace(stamped, path=done.path / name)
-        return file
-
-    # -- stamps -------------------------------------------------------------------------
+    # -- what the store keeps -----------------------------------------------------------
 
     def _load(self) -> None:
         if self._loaded:
             return
         kept = self._context.store.get("files") or {}
         self._waiting = {name: {**entry} for name, entry in kept.get("waiting", {}).items()}  # copied
-        self._given = kept.get("last", 0)
+        self._stamps.given = kept.get("last", 0)
         whole = {name: entry for name, entry in self._waiting.items() if self._streams <= set(entry["read"])}
         self._moved = {name: entry["stamp"] for name, entry in whole.items()}
         self._loaded = True
 
     def _keep(self) -> None:
-        kept = {"last": self._given, "waiting": self._waiting}
+        kept = {"last": self._stamps.given, "waiting": self._waiting}
         if kept != self._context.store.get("files"):
             # Copied, because the store writes it when the page is booked, and this dict changes before that.
             waiting = {name: {**entry} for name, entry in self._waiting.items()}
             self._context.store.put("files", {**kept, "waiting": waiting})
-
-    def _stamp(self, files: Sequence[File]) -> list[File]:
-        """Give each file a stamp later than all before, the oldest first, ending now at the latest."""
-        if not files:
-            return []
-        stamped = []
-        room = sum(span(file.size) + 1 for file in files)
-        now = to_ms(self._context.now())
-        at = max(now - room + 1, self._given + 1, self._done_end + 1, to_ms(self._config.start))
-        for file in sorted(files, key=lambda file: (file.mtime_ns, file.name)):
-            stamped.append(replace(file, stamp=at))
-            at += span(file.size) + 1
-        self._given = at - 1
-        return stamped
 
     def _recognize(self, file: File) -> None:
         """Recognize a file whose move was interrupted."""
@@ -396,7 +293,7 @@ class Folder:
         if self._moved.get(key) != file.stamp:
             return file
         try:
-            with self._own_change():
+            with self._archive.own_change():
                 moved = self._move(file)
         except Changed:  # the next pass reads the other version
             return file
@@ -405,7 +302,7 @@ class Folder:
             problems.add(BadFile(told, STAYS))
             return file
         self._waiting.pop(key, None)
-        self._archive.append(moved)
+        self._archive.add(moved)
         return moved
 
     def _move(self, file: File) -> File:
@@ -422,7 +319,7 @@ class Folder:
             if not is_version(file, found):  # it was replaced a moment ago, so the new file must be read
                 if found.st_size > self._config.max_file_size:
                     raise too_large(self._config)
-                (file,) = self._stamp([replace(file, size=found.st_size, mtime_ns=found.st_mtime_ns)])
+                (file,) = self._stamps.give([replace(file, size=found.st_size, mtime_ns=found.st_mtime_ns)])
             name = done_name(file.stamp, file.size, file.name)
             with suppress(FileNotFoundError):
                 done.stat(name)
@@ -443,8 +340,3 @@ def _in_order(files: Sequence[File]) -> list[File]:
 
 def _trouble(path: Path, error: OSError) -> BadFile:
     return BadFile(f"{path} {why(error)}", REMOVE if isinstance(error, Refused) else MOUNTED)
-
-
-def unavailable(path: Path, error: OSError) -> Unavailable:
-    """Return the error for a folder that cannot be used."""
-    return Unavailable(f"{path} {why(error)}", hint=LINKED if isinstance(error, Refused) else MOUNTED)
