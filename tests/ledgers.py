@@ -148,17 +148,22 @@ def reports(ledger: Ledger) -> Reports:
 
 
 def kept(ledger: Ledger | Path) -> dict[tuple[Any, ...], int]:
-    """Return the kept counts that are not 0, by (stream_id, state, reason, verdict, changed)."""
-    return {tuple(key): n for *key, n in ask(ledger, "SELECT * FROM counts WHERE n <> 0")}
+    """Return the kept counts that are not 0, by (stream_id, state, reason, verdict, changed), and the part if any."""
+    return {_kind(key): n for *key, n in ask(ledger, "SELECT * FROM counts WHERE n <> 0")}
+
+
+def _kind(key: list[Any]) -> tuple[Any, ...]:
+    return tuple(key if key[-1] else key[:-1])
 
 
 def counted(ledger: Ledger | Path) -> dict[tuple[Any, ...], int]:
     """Count the rows as the kept counts do."""
     sql = """
-        SELECT stream_id, state, coalesce(reason, ''), coalesce(verdict, ''), changed_after_delivery, count(*)
-        FROM activities GROUP BY 1, 2, 3, 4, 5
+        SELECT stream_id, state, coalesce(reason, ''), coalesce(verdict, ''), changed_after_delivery,
+            iif(reason = 'filtered', coalesce(detail, ''), ''), count(*)
+        FROM activities GROUP BY 1, 2, 3, 4, 5, 6
     """
-    return {tuple(key): n for *key, n in ask(ledger, sql)}
+    return {_kind(key): n for *key, n in ask(ledger, sql)}
 
 
 def attempts(ledger: Ledger | Path, crm_id: str | int = "1") -> list[str | None]:

@@ -53,7 +53,8 @@ class TestRecount:
     @pytest.mark.parametrize(
         "by_hand",
         [
-            "UPDATE counts SET n = n + 1", "DELETE FROM counts", "INSERT INTO counts VALUES (1, 'dead', 'x', '', 0, 3)",
+            "UPDATE counts SET n = n + 1", "DELETE FROM counts",
+            "INSERT INTO counts VALUES (1, 'dead', 'x', '', 0, '', 3)",
             "UPDATE activities SET reason = 'no_domain' WHERE state = 'incomplete'",
         ],
     )  # fmt: skip

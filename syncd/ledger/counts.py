@@ -8,11 +8,12 @@ from typing import Any
 from sqlite_utils import Database
 
 from syncd import clock
+from syncd.lifecycle.reasons import Reason
 from syncd.lifecycle.states import State
 from syncd.lifecycle.transitions import Row
 
-# (stream_id, state, reason, verdict, changed after delivery). "" for no reason and no verdict.
-Kind = tuple[int, str, str, str, int]
+# (stream_id, state, reason, verdict, changed after delivery, part of the reason). "" for none.
+Kind = tuple[int, str, str, str, int, str]
 Lateness = tuple[str, int, str, int]  # (day of delivery, stream_id, "occurred" or "seen", bound in seconds)
 
 DAY_S = 86_400
@@ -20,8 +21,13 @@ EVER = 9_999_999_999  # the bound of a lateness of more than 30 days
 BOUNDS = (10, 30, 60, 300, 900, 3600, 4 * 3600, DAY_S, 7 * DAY_S, 30 * DAY_S, EVER)  # seconds
 KEEP_DAYS = timedelta(days=90)
 
+# A row's kind in SQL, as `kind_of` returns it.
+KIND = """
+    stream_id, state, coalesce(reason, ''), coalesce(verdict, ''), changed_after_delivery,
+    iif(reason = 'filtered', coalesce(detail, ''), '')
+"""
 _ADD = """
-    INSERT INTO counts (stream_id, state, reason, verdict, changed, n) VALUES (?, ?, ?, ?, ?, ?)
+    INSERT INTO counts (stream_id, state, reason, verdict, changed, part, n) VALUES (?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET n = n + excluded.n
 """
 _ADD_DAYS = """
@@ -41,8 +47,14 @@ _EACH = """
 
 
 def kind_of(stream_id: int, row: Row) -> Kind:
-    """Return the count that `row` belongs to."""
-    return stream_id, row.state.value, row.reason or "", row.verdict or "", int(row.changed_after_delivery)
+    """Return the count that `row` belongs to. What `except` leaves out is counted by its entry."""
+    part = row.detail if row.reason == Reason.FILTERED else None
+    return stream_id, row.state.value, row.reason or "", row.verdict or "", int(row.changed_after_delivery), part or ""
+
+
+def pending_kind(stream_id: int) -> Kind:
+    """Return the count of pending rows without a verdict."""
+    return stream_id, State.PENDING.value, "", "", 0, ""
 
 
 class Changes:
@@ -69,8 +81,8 @@ class Changes:
         groups = db.conn.execute(_LEAVING, (ids,)).fetchall()
         late: list[_Late | None] = []
         for stream_id, reason, before, n, first_seen, last_seen, first, last in groups:
-            self._kinds.append(((stream_id, State.PENDING.value, reason, before, 0), -n))
-            self._kinds.append(((stream_id, State.DELIVERED.value, "", verdict, 0), n))
+            self._kinds.append(((stream_id, State.PENDING.value, reason, before, 0, ""), -n))
+            self._kinds.append(((stream_id, State.DELIVERED.value, "", verdict, 0, ""), n))
             ends = _lateness(stream_id, first_seen, first, now), _lateness(stream_id, last_seen, last, now)
             late += [(one[0], n) if one == other else None for one, other in zip(*ends, strict=True)]
         if None in late:
@@ -122,4 +134,4 @@ def _summed(changes: Iterable[tuple[tuple[Any, ...], int]]) -> list[tuple[Any, .
     return [(*key, n) for key, n in total.items() if n]
 
 
-__all__ = ["BOUNDS", "EVER", "KEEP_DAYS", "Changes", "Kind", "kind_of"]
+__all__ = ["BOUNDS", "EVER", "KEEP_DAYS", "KIND", "Changes", "Kind", "kind_of", "pending_kind"]

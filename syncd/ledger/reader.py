@@ -85,6 +85,11 @@ class LedgerReader:
         watermark, swept_at, start = (clock.optional_instant(row[column]) for column in (0, 1, 3))
         return StreamState(watermark, swept_at, row[2] is not None, start)
 
+    def rules_of(self, source: str) -> dict[str, Any]:
+        """Return the settings that narrowed each stream in its last pass. One without any is left out."""
+        sql = "SELECT stream, rule FROM streams WHERE source = :source AND rule IS NOT NULL"
+        return {stream: json.loads(rule) for stream, rule in self._db.execute(sql, {"source": source})}
+
     def ranges(self, source: str) -> list[Range]:
         """Return the spans that are still to be read, gaps first, then the oldest first."""
         sql = f"""

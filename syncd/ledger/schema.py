@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from sqlite_utils import Database
 
+from syncd.ledger.schema_6 import V6
+
 # The guard on `state` is in SQL too, so an illegal move fails whichever program writes.
 # A test holds its pairs equal to states.MOVES.
 V1 = (
@@ -398,6 +400,11 @@ def _fifth(db: Database) -> None:
         db.execute(statement)
 
 
+def _sixth(db: Database) -> None:
+    for statement in V6:
+        db.execute(statement)
+
+
 # A migration is never edited after its release. The schema version is its place in this list, from 1.
-MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first, _second, _third, _fourth, _fifth)
+MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first, _second, _third, _fourth, _fifth, _sixth)
 VERSION = len(MIGRATIONS)

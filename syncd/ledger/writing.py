@@ -17,7 +17,7 @@ from syncd import clock
 from syncd.connector import Ref
 from syncd.ledger import file, recount
 from syncd.ledger.contract import Handle
-from syncd.ledger.counts import KEEP_DAYS, kind_of
+from syncd.ledger.counts import KEEP_DAYS, KIND, kind_of, pending_kind
 from syncd.ledger.outbox import AttemptResult, Claim, Claimed, Due, Outbox, RecordKey, Sendable
 from syncd.ledger.range_writing import RangeWriter
 from syncd.ledger.reader import DOUBT, RECOTAP, RECOUNT, LedgerReader
@@ -103,6 +103,12 @@ class Ledger(RangeWriter, Outbox, Reads, RemovedSources):
         with self.transaction():
             sql = "UPDATE streams SET last_error = :message WHERE id = :id"
             self._db.execute(sql, {"id": stream_id, "message": fit(message)})
+
+    def note_rule(self, stream_id: int, rule: Any) -> None:
+        """Keep the settings that narrow a stream, a JSON value, as of this pass."""
+        sql = "UPDATE streams SET rule = :rule WHERE id = :id"
+        with self.transaction():
+            self._db.execute(sql, {"id": stream_id, "rule": json.dumps(rule, sort_keys=True)})
 
     def pause_until(self, name: str, until: datetime, reason: str, *, now: datetime) -> None:
         """Book that no request goes to `name` until then."""
@@ -262,10 +268,7 @@ class Ledger(RangeWriter, Outbox, Reads, RemovedSources):
 
         The trigger takes them off the counts, to which nothing has added them.
         """
-        sql = """
-            DELETE FROM activities WHERE id >= :first
-            RETURNING stream_id, state, coalesce(reason, ''), coalesce(verdict, ''), changed_after_delivery
-        """
+        sql = f"DELETE FROM activities WHERE id >= :first RETURNING {KIND}"  # nosec B608 # our own text
         self._changes.add((kind, 1) for kind in self._db.execute(sql, {"first": first}).fetchall())
 
     def _insert_all(
@@ -287,7 +290,7 @@ class Ledger(RangeWriter, Outbox, Reads, RemovedSources):
         self._db.conn.executemany(_INSERT, rows)
         self._db.conn.executemany(_INSERT_PENDING, pending)
         self._db.conn.executemany("INSERT INTO payloads (activity_id, body, read_at) VALUES (?, ?, ?)", payloads)
-        self._changes.add([*kinds, ((stream_id, State.PENDING.value, "", "", 0), len(pending))])
+        self._changes.add([*kinds, (pending_kind(stream_id), len(pending))])
 
     def _refresh_alone(
         self, held: Held, reading: Reading, now: datetime, looked_up_at: datetime | None, certain: bool

@@ -45,8 +45,9 @@ _PAYLOADS = (
     "SELECT id, printf('%500d', id) FROM activities WHERE state = 'pending' AND id > :first"
 )
 _COUNTS = """
-    INSERT INTO counts SELECT stream_id, state, coalesce(reason, ''), coalesce(verdict, ''), changed_after_delivery,
-        count(*) FROM activities GROUP BY 1, 2, 3, 4, 5
+    INSERT INTO counts (stream_id, state, reason, verdict, changed, n)
+    SELECT stream_id, state, coalesce(reason, ''), coalesce(verdict, ''), changed_after_delivery, count(*)
+    FROM activities GROUP BY 1, 2, 3, 4, 5
 """
 
 
