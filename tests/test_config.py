@@ -251,6 +251,8 @@ class TestWhatItTakes:
             exclude_domains = ["partner.example"]
             not_before = 2026-01-01T02:00:00+02:00
             default_owner_email = "Sales@yourcompany.com"
+            not_owners = [" Sync@yourcompany.com", " 005xx0000012345 "]
+            company_domains = ["Rogers.com"]
             """)
         )
         rules = config.rules.to_rules()
@@ -259,6 +261,8 @@ class TestWhatItTakes:
         assert rules.exclude_domains == {"partner.example"}
         assert rules.not_before == datetime(2026, 1, 1, tzinfo=UTC)
         assert rules.default_owner_email == "sales@yourcompany.com"
+        assert rules.not_owners == {"sync@yourcompany.com", "005xx0000012345"}
+        assert rules.company_domains == {"rogers.com"}
 
     def test_empty_rules_are_no_rules(self, read):
         rules = read(source('[rules]\nnot_before = ""\ndefault_owner_email = ""')).rules.to_rules()
@@ -392,6 +396,14 @@ WRONG = [
         "rules.domain_aliases.x",
         "left of the =: expected a domain",
     ),
+    (source('[rules]\nnot_owners = [" "]'), "rules.not_owners.0", "expected a user's address"),
+    (source('[rules]\nnot_owners = ["sync@"]'), "rules.not_owners.0", "expected an e-mail address"),
+    (
+        source('[rules]\ndefault_owner_email = "a@us.example"\nnot_owners = ["A@us.example"]'),
+        "rules.not_owners",
+        "names rules.default_owner_email",
+    ),
+    (source('[rules]\ncompany_domains = ["rogers"]'), "rules.company_domains.0", "expected a domain"),
     (source("[rules]\nnot_before = 2026-01-01T00:00:00"), "rules.not_before", "time with a zone"),
     (source("[rules]\nnot_before = 2026-01-01"), "rules.not_before", "time with a zone"),
     (source("[rules]\nnot_before = 0001-01-01T00:00:00+14:00"), "rules.not_before", "time with a zone"),

@@ -262,8 +262,11 @@ def test_the_activitys_owner_is_ours_even_when_the_list_of_owners_lacks_them() -
 
 def test_whoever_sent_an_outgoing_email_is_ours_by_whatever_address() -> None:
     draft = replace(EMAIL, direction="outbound", sender=Person("jane@alias.com"), others=people("jane@alias.com"))
-    assert emails(replace(draft, contacts=people("jane@alias.com", "john@acme.com"))) == ["john@acme.com"]
     assert emails(replace(draft, contacts=(), others=people("jane@alias.com", "john@acme.com"))) == ["john@acme.com"]
+    known = Owner("7", "jane@alias.com")
+    assert emails(replace(draft, contacts=people("jane@alias.com", "john@acme.com")), owners=(known,)) == [
+        "john@acme.com"
+    ]
 
 
 def test_a_domain_that_two_active_owners_share_is_ours() -> None:
@@ -326,7 +329,7 @@ def test_what_was_not_sent_is_excluded() -> None:
 @pytest.mark.parametrize(
     "draft",
     [
-        replace(CALL, direction="internal"),
+        replace(CALL, direction="internal", contacts=()),
         replace(CALL, contacts=(COLLEAGUE,)),
         replace(CALL, contacts=(), others=(COLLEAGUE,)),
         replace(EMAIL, contacts=(COLLEAGUE,)),
@@ -434,7 +437,8 @@ def test_the_first_reason_that_holds_is_the_reason() -> None:
     rival, old = company("1", "rival.com"), NOW - timedelta(days=1)
     draft = Draft("email", old, NOW, status="not_sent", direction="internal", companies=(rival,))
     steps: list[tuple[str, dict[str, Any]]] = [
-        ("not_sent", {"status": "unfinished"}),
+        ("not_sent", {"status": "unfinished", "filtered": "except, entry 1"}),
+        ("filtered", {"filtered": None}),
         ("internal", {"direction": None}),
         ("excluded_domain", {"companies": ()}),
         ("too_old", {"occurred_at": NOW + timedelta(minutes=1), "redacted": True}),

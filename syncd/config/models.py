@@ -13,6 +13,8 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 
@@ -50,6 +52,12 @@ def _address(text: str) -> str:
     if address is None:
         raise ValueError('expected an e-mail address, e.g. "sales@yourcompany.com", or ""')
     return address
+
+
+def _user(text: str) -> str:
+    if not text.strip():
+        raise ValueError("expected a user's address, or the CRM's id of a user")
+    return _address(text) if "@" in text else text.strip()
 
 
 def _time(value: Any) -> Any:
@@ -130,13 +138,22 @@ class ScheduleConfig(Schedule):
 
 
 class RulesConfig(Table):
-    """Which addresses are on our side, and which activities are excluded."""
+    """Which addresses are on our side, who owns activities, and which activities are excluded."""
 
     own_domains: list[Domain] = []
     domain_aliases: dict[Domain, Domain] = {}
     exclude_domains: list[Domain] = []
     not_before: Annotated[AwareDatetime | None, BeforeValidator(_time), AfterValidator(_in_calendar)] = None
     default_owner_email: Annotated[str, AfterValidator(_address)] = ""
+    not_owners: list[Annotated[str, AfterValidator(_user), Field(examples=["sync@yourcompany.com"])]] = []
+    company_domains: list[Domain] = []
+
+    @field_validator("not_owners")
+    @classmethod
+    def _spare_the_default_owner(cls, users: list[str], given: ValidationInfo) -> list[str]:
+        if given.data.get("default_owner_email") in users:
+            raise ValueError("names rules.default_owner_email: remove it from one of the two")
+        return users
 
     def to_rules(self) -> "Rules":
         """Return the table as `Rules` of `syncd.normalize.our_side`."""
@@ -148,6 +165,8 @@ class RulesConfig(Table):
             exclude_domains=frozenset(self.exclude_domains),
             not_before=self.not_before.astimezone(UTC) if self.not_before else None,
             default_owner_email=self.default_owner_email,
+            not_owners=frozenset(self.not_owners),
+            company_domains=frozenset(self.company_domains),
         )
 
 

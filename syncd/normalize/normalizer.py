@@ -110,7 +110,7 @@ def _reading(
         crm_id=record.ref.crm_id, modified_at=record.ref.modified_at, external_activity_id=name, kind=draft.kind,
         occurred_at=draft.occurred_at, wanted=wanted, reason=assessed.reason, payload=payload, due_at=due_at,
         owner_id=_known_id(draft.owner), domain=assessed.domain,
-        detail=draft.filtered if assessed.reason is Reason.FILTERED else None,
+        detail=assessed.detail,
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from syncd.activity import Owner
 from syncd.addresses import domain_of, email, host, is_free_mail, registrable, within
+from syncd.normalize.known import MAILBOXES
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,19 +19,31 @@ class Rules:
     exclude_domains: frozenset[str] = frozenset()  # activities with people there, or below, are excluded
     not_before: datetime | None = None  # aware; earlier activities are too_old
     default_owner_email: str = ""  # the owner if no other is known
+    not_owners: frozenset[str] = frozenset()  # addresses, or the CRM's ids of users, that never are the owner
+    company_domains: frozenset[str] = frozenset()  # free-mail domains that belong to a company, with hosts below them
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "own_domains", frozenset(map(_as_host, self.own_domains)))
-        object.__setattr__(self, "exclude_domains", frozenset(map(_as_host, self.exclude_domains)))
+        for name in ("own_domains", "exclude_domains", "company_domains"):
+            object.__setattr__(self, name, frozenset(map(_as_host, getattr(self, name))))
+        object.__setattr__(self, "not_owners", frozenset(email(each) or each.strip() for each in self.not_owners))
         aliases = {_as_host(domain): _as_host(alias) for domain, alias in self.domain_aliases.items()}
         object.__setattr__(self, "domain_aliases", aliases)
 
+    def is_free_mail(self, name: str) -> bool:
+        """Tell whether the host `name` is a free-mail provider's that `company_domains` does not name."""
+        return is_free_mail(name) and not within(name, self.company_domains)
 
-def shared_domains(owners: Iterable[Owner]) -> frozenset[str]:
+    def may_own(self, address: str, crm_id: str | None) -> bool:
+        """Tell whether `not_owners` leaves out neither this clean address nor this user's id."""
+        return not self.not_owners or self.not_owners.isdisjoint((address, crm_id or address))
+
+
+def shared_domains(owners: Iterable[Owner], rules: Rules | None = None) -> frozenset[str]:
     """Return the domains that two or more active owners share, without free-mail providers."""
+    free = rules.is_free_mail if rules else is_free_mail
     addresses = {address for owner in owners if owner.active and (address := email(owner.email))}
     hosts = (domain_of(address) for address in addresses)
-    sharers = Counter(registrable(name) or name for name in hosts if not is_free_mail(name))
+    sharers = Counter(registrable(name) or name for name in hosts if not free(name))
     return frozenset(domain for domain, count in sharers.items() if count >= 2)
 
 
@@ -45,13 +58,16 @@ class OurSide:
 
     @classmethod
     def of(cls, rules: Rules, owners: Iterable[Owner]) -> "OurSide":
-        """Gather the owners, the operator's domains, and those that two or more active owners share."""
+        """Gather the owners, the operator's domains, and those that two or more active owners share.
+
+        The mailboxes to which people send copies for their CRM are ours too.
+        """
         by_address: dict[str, Owner] = {}
         for owner in owners:
             address = email(owner.email)
             if address and (address not in by_address or (owner.active and not by_address[address].active)):
                 by_address[address] = owner
-        return cls(by_address, rules.own_domains | shared_domains(by_address.values()))
+        return cls(by_address, rules.own_domains | shared_domains(by_address.values(), rules) | MAILBOXES)
 
     def has(self, address: str) -> bool:
         """Tell whether an address that `email` returned is an owner's or at one of our domains."""

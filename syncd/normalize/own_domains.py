@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from syncd.activity import Owner
-from syncd.addresses import domain_of, email, is_free_mail, is_public_suffix, within
+from syncd.addresses import domain_of, email, is_public_suffix, within
 from syncd.connector import Finding, Source
 from syncd.errors import ConfigError, Exit, Problem
 from syncd.normalize.our_side import Rules, shared_domains
@@ -80,7 +80,7 @@ def placeholder(rules: Rules, owners: Iterable[Owner]) -> Problem | None:
     if not is_placeholder(rules) or any(within(domain, rules.own_domains) for domain in _domains(owners)):
         return None
     message = f"still holds the example's \"{PLACEHOLDER}\", and no owner's address is at one of its domains"
-    return Problem(WHAT, message, _proposal(shared_domains(owners)))
+    return Problem(WHAT, message, _proposal(shared_domains(owners, rules)))
 
 
 def of_sources(rules: Rules, owners: Sequence[Owner], kept: Any = None) -> Iterator[Finding]:
@@ -95,7 +95,7 @@ def of_owners(rules: Rules, owners: Sequence[Owner]) -> Iterator[Finding]:
     theirs = _domains(owners)
     if not theirs or is_placeholder(rules):
         return  # no owner to compare with, e.g. a folder whose files were not read yet
-    shared = shared_domains(owners)
+    shared = shared_domains(owners, rules)
     missing = sorted(domain for domain in shared if not within(domain, rules.own_domains))
     strange = sorted(own for own in rules.own_domains if not any(within(domain, {own}) for domain in theirs))
     both = sorted(domain for domain in shared if _has_another_rule(domain, rules))
@@ -119,7 +119,7 @@ def of_list(rules: Rules) -> Iterator[Finding]:
         message = "the list is empty: a colleague who is no owner counts as the other side"
         yield _warning(message, f'set it, e.g. own_domains = ["{PLACEHOLDER}"] with your own domains')
     for own in sorted(rules.own_domains):
-        if is_free_mail(own):
+        if rules.is_free_mail(own):
             hint = "remove it; list single addresses of colleagues as owners in the CRM"
             yield _warning(f"{own} is a free-mail provider: everybody who writes from there counts as ours", hint)
         elif is_public_suffix(own, private_too=True):

@@ -1,22 +1,68 @@
 """Choose an activity's owner, and the person it is from. Pure."""
 
+from typing import NamedTuple
+
 from syncd.activity import Draft, Owner
-from syncd.addresses import email
+from syncd.addresses import domain_of, email
 from syncd.normalize.our_side import OurSide, Rules
-from syncd.normalize.people import People
+from syncd.normalize.people import People, receivers
 from syncd.text import clean
 
+CRMS, SENDER, RECEIVER, DEFAULT = (  # the rules that give an owner
+    "the first of the record's owners that has an address and is not in rules.not_owners",
+    "the sender of an email from our side",
+    "the one owner among the receivers of an inbound email",
+    "rules.default_owner_email",
+)
 
-def owner_of(draft: Draft, people: People, rules: Rules, our_side: OurSide) -> Owner | None:
-    """Return the activity's owner, clean, or None if there is none."""
-    if draft.owner and people.owner:
-        return _clean_owner(people.owner, draft.owner, our_side.owner(people.owner))
+
+class Ownership(NamedTuple):
+    """An activity's owner, and the rule that gave it."""
+
+    owner: Owner  # clean
+    rule: str
+    is_further: bool = False  # one of `Draft.owners`
+
+
+def owner_of(draft: Draft, people: People, rules: Rules, our_side: OurSide) -> Ownership | None:
+    """Return the first candidate for the owner that may be it, or None if there is none."""
+    for address, user in people.users:
+        owner = _clean_owner(address, user, our_side.owner(address))
+        if rules.may_own(address, owner.crm_id):
+            return Ownership(owner, CRMS, is_further=user is not draft.owner)
     if people.sender and draft.sender and people.direction == "outbound":
-        known = our_side.owner(people.sender)
-        return _clean_owner(people.sender, known, Owner(None, None, draft.sender.name))
-    if address := email(rules.default_owner_email):
-        return _clean_owner(address, our_side.owner(address))
+        owner = _clean_owner(people.sender, our_side.owner(people.sender), Owner(None, None, draft.sender.name))
+        if rules.may_own(people.sender, owner.crm_id) and _may_be_ours(draft, people, rules, our_side):
+            return Ownership(owner, SENDER)
+    if draft.kind == "email" and people.direction == "inbound" and (found := _receiver(draft, people, rules, our_side)):
+        return Ownership(found, RECEIVER)
+    if default := email(rules.default_owner_email):
+        return Ownership(_clean_owner(default, our_side.owner(default)), DEFAULT)
     return None
+
+
+def _may_be_ours(draft: Draft, people: People, rules: Rules, our_side: OurSide) -> bool:
+    """Tell whether nothing speaks against a sender of an outbound email whom only the CRM calls ours."""
+    sender = people.sender
+    if people.sender_is_ours or sender is None:
+        return people.sender_is_ours
+    ours = {address for address, _ in people.users}
+    known = any(address and (address in ours or our_side.has(address)) for address in receivers(draft, sender))
+    return not known and not rules.is_free_mail(domain_of(sender))
+
+
+def _receiver(draft: Draft, people: People, rules: Rules, our_side: OurSide) -> Owner | None:
+    """Return the one owner among the receivers. An active owner goes before one who left."""
+    found: dict[str, Owner] = {}
+    for address in receivers(draft, people.sender):
+        owner = our_side.owner(address) if address else None
+        if address and owner and rules.may_own(address, owner.crm_id):
+            found[address] = owner
+    active = {address: owner for address, owner in found.items() if owner.active} or found
+    if len(active) != 1:
+        return None
+    ((address, owner),) = active.items()
+    return _clean_owner(address, owner)
 
 
 def _clean_owner(address: str, *sources: Owner | None) -> Owner:

@@ -1,40 +1,100 @@
-"""Tell who took part in an activity: who is us, and who is the other side. Pure."""
+"""Tell who took part in an activity: who is us, and who is the other side. Pure.
 
-from collections.abc import Mapping, Sequence
+The people themselves decide who sent an email. The CRM's word on its direction counts only for a sender that it does
+not contradict: tools log a rep's whole inbox as outbound.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from syncd.activity import Direction, Draft, Person
+from syncd.activity import Direction, Draft, Owner, Person
 from syncd.addresses import email
+from syncd.normalize.known import is_mailbox
 from syncd.normalize.our_side import OurSide
+
+User = tuple[str, Owner]  # a candidate for the owner, with its clean address
 
 
 class People(NamedTuple):
-    """The people of a draft."""
+    """The people of a draft. Addresses are clean."""
 
-    direction: Direction | None  # of an email: told from its sender if the CRM does not know
-    sender: str | None  # of an email, clean
-    owner: str | None  # the address of the draft's owner, clean
-    contacts: Mapping[str, Person]  # the other side by clean address, in order
+    direction: Direction | None  # of an email: told from its people
+    sender: str | None  # of an email. None: unknown, or a mailbox for copies
+    sender_is_ours: bool  # by list, domain or ownership. False: unknown, or ours only on the CRM's word
+    users: Sequence[User]  # the record's owners, in order of preference
+    contacts: Mapping[str, Person]  # the other side by address, in order
     outsiders: Sequence[Person]  # the other side, also those without an address
     internal: bool
 
 
 def people_of(draft: Draft, our_side: OurSide) -> People:
     """Return the people of `draft`."""
-    # The activity's owner is one of us, even if the connector's list lacks them.
-    owner = email(draft.owner.email) if draft.owner else None
-    ours = {owner}
-
+    # The activity's owners are ours, even if the connector's list lacks them.
+    users = _users(draft, our_side)
+    ours = {address for address, _ in users}
     sender = email(draft.sender.email) if draft.kind == "email" and draft.sender else None
-    direction = draft.direction
-    if sender and direction is None:
-        direction = "outbound" if sender in ours or our_side.has(sender) else "inbound"
-    if direction == "outbound":
+    if sender and is_mailbox(sender):
+        sender = None
+    sender_is_ours = sender is not None and (sender in ours or our_side.has(sender))
+    direction = _direction(draft, sender, ours, our_side, sender_is_ours=sender_is_ours) if sender else draft.direction
+    if direction == "outbound" and sender:
         ours.add(sender)  # the author of an outbound email is one of us, at any address
+    contacts, outsiders, us = _sides(draft, direction, sender, ours, our_side)
+    internal = not outsiders and _is_internal(draft, direction, sender, us, sender_is_ours=sender_is_ours)
+    return People(direction, sender, sender_is_ours, users, contacts, outsiders, internal)
+
+
+def receivers(draft: Draft, sender: str | None) -> Iterator[str | None]:
+    """Yield the addresses to which an email went: those of its headers, otherwise of its contacts.
+
+    Its sender and mailboxes for copies are left out. An unusable address is None.
+    """
+    for group in (draft.others, draft.contacts):
+        found = [address for person in group if (address := email(person.email)) != sender or address is None]
+        people = [address for address in found if address is None or not is_mailbox(address)]
+        if people:
+            yield from people
+            return
+
+
+def _users(draft: Draft, our_side: OurSide) -> list[User]:
+    owners = (draft.owner, *draft.owners) if draft.owners else (draft.owner,)
+    return [
+        (address, owner)
+        for owner in owners
+        if owner and (address := email(owner.email)) and not _is_contact_alone(address, owner, draft, our_side)
+    ]
+
+
+def _is_contact_alone(address: str, owner: Owner, draft: Draft, our_side: OurSide) -> bool:
+    """Tell whether a field names a contact of the activity as its owner, and nothing says that it is one of us."""
+    return owner.crm_id is None and _is_contact(address, draft) and not our_side.has(address)
+
+
+def _is_contact(address: str, draft: Draft) -> bool:
+    return any(email(person.email) == address for person in draft.contacts)
+
+
+def _direction(
+    draft: Draft, sender: str, ours: set[str], our_side: OurSide, *, sender_is_ours: bool
+) -> Direction | None:
+    """Return an email's direction. An outsider that the CRM calls outbound sent it to us in two cases."""
+    if sender_is_ours:
+        return "outbound"
+    if draft.direction != "outbound" or _is_contact(sender, draft):
+        return "inbound"
+    others = list(receivers(draft, sender))
+    all_ours = others and all(address and (address in ours or our_side.has(address)) for address in others)
+    return "inbound" if all_ours else "outbound"
+
+
+def _sides(
+    draft: Draft, direction: Direction | None, sender: str | None, ours: set[str], our_side: OurSide
+) -> tuple[dict[str, Person], list[Person], set[str]]:
+    """Return the contacts and everyone of the other side, and our addresses."""
     stand_ins = draft.others
     if direction == "inbound" and sender and draft.sender:
         stand_ins = (*stand_ins, draft.sender)
-
     contacts: dict[str, Person] = {}
     outsiders: list[Person] = []
     us: set[str] = set()
@@ -49,6 +109,14 @@ def people_of(draft: Draft, our_side: OurSide) -> People:
                 contacts.setdefault(address, person)
         if contacts:
             break
+    return contacts, outsiders, us
+
+
+def _is_internal(
+    draft: Draft, direction: Direction | None, sender: str | None, us: set[str], *, sender_is_ours: bool
+) -> bool:
+    """Tell whether an activity without outsiders is between us. An unknown sender may be of the other side."""
+    if draft.kind == "email" and not sender_is_ours and (sender or direction == "inbound"):
+        return False
     # Our sender alone is not `internal` but no_contact: the CRM may still learn the receivers.
-    internal = draft.direction == "internal" or (not outsiders and bool(us - {sender}))
-    return People(direction, sender, owner, contacts, outsiders, internal)
+    return draft.direction == "internal" or any(not is_mailbox(address) for address in us if address != sender)

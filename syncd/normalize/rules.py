@@ -12,27 +12,36 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from syncd.activity import Draft, Owner
+from syncd.activity import Draft
 from syncd.addresses import domain_of, within
 from syncd.lifecycle.reasons import Reason
 from syncd.normalize.account import Account, account_of
 from syncd.normalize.our_side import OurSide, Rules, shared_domains
-from syncd.normalize.ownership import from_of, owner_of
+from syncd.normalize.ownership import Ownership, from_of, owner_of
 from syncd.normalize.people import People, people_of
 from syncd.recotap.payload import build, validate
 
 
-# Made for each record: a named tuple costs a third of a frozen dataclass.
+# Made for each record, as `Judgement` below: a named tuple costs a third of a frozen dataclass.
 class Assessment(NamedTuple):
     """The rules' decision about a draft."""
 
     reason: Reason | None  # None: complete, may go out
     payload: dict[str, Any] | None = None  # the JSON object for Recotap; None if there is a reason
-    domain: str | None = None  # the account's, also if there is a reason; never a free-mail domain
+    domain: str | None = None  # the account's, also if there is a reason; never a mass mail provider's
+    detail: str | None = None  # which entry of `except` excludes it
 
     def __repr__(self) -> str:
         """Leave the payload out, because a log may show this."""
         return f"Assessment(reason={self.reason!r})"
+
+
+class Judgement(NamedTuple):
+    """Who took part in a draft, and whose it is."""
+
+    people: People
+    account: Account | None
+    owned: Ownership | None
 
 
 def assess(
@@ -45,29 +54,34 @@ def assess(
     now: datetime,
 ) -> Assessment:
     """Return the first reason not to send `draft`, or the payload to send. `now` is aware."""
-    people = people_of(draft, our_side)
-    account = account_of(draft, people, rules, our_side)
-    owner = owner_of(draft, people, rules, our_side)
-    reason = next(_reasons(draft, people, account, owner, rules, settle, now), None)
-    if reason is not None or account is None or owner is None:
-        return Assessment(reason, None, account and account.domain)
+    judged = judge(draft, rules=rules, our_side=our_side)
+    people, account, owned = judged
+    reason = next(_reasons(draft, judged, rules, settle, now), None)
+    if reason is not None or account is None or owned is None:
+        return Assessment(
+            reason, None, account and account.domain, draft.filtered if reason is Reason.FILTERED else None
+        )
     payload = build(
         draft,
         external_activity_id=external_activity_id,
         domain=account.domain,
         account_name=account.name,
-        owner=owner,
-        sender=from_of(draft, people, owner, our_side),
+        owner=owned.owner,
+        sender=from_of(draft, people, owned.owner, our_side),
         contacts=people.contacts,
     )
     return Assessment(None, payload, account.domain)
 
 
-def _reasons(
-    draft: Draft, people: People, account: Account | None, owner: Owner | None, rules: Rules, settle: timedelta,
-    now: datetime,
-) -> Iterator[Reason]:  # fmt: skip
+def judge(draft: Draft, *, rules: Rules, our_side: OurSide) -> Judgement:
+    """Return the people, the account and the owner of `draft`."""
+    people = people_of(draft, our_side)
+    return Judgement(people, account_of(draft, people, rules, our_side), owner_of(draft, people, rules, our_side))
+
+
+def _reasons(draft: Draft, judged: Judgement, rules: Rules, settle: timedelta, now: datetime) -> Iterator[Reason]:
     """Yield the reasons that hold, in the order of `Reason`."""
+    people, account, owned = judged
     if draft.status == "not_sent":
         yield Reason.NOT_SENT
     if draft.filtered is not None:
@@ -91,7 +105,7 @@ def _reasons(
         yield Reason.NO_CONTACT_EMAIL
     if account is None:
         yield Reason.NO_DOMAIN
-    if owner is None:
+    if owned is None:
         yield Reason.NO_OWNER_EMAIL
     if max(draft.occurred_at, draft.created_at) > now - settle:
         yield Reason.SETTLING
@@ -105,4 +119,13 @@ def _is_excluded(people: People, account: Account | None, domains: frozenset[str
     return bool(people.contacts) and all(within(domain_of(address), domains) for address in people.contacts)
 
 
-__all__ = ["Assessment", "OurSide", "Rules", "assess", "shared_domains", "validate"]
+__all__ = [
+    "Assessment",
+    "Judgement",
+    "OurSide",
+    "Rules",
+    "assess",
+    "judge",
+    "shared_domains",
+    "validate",
+]

@@ -66,7 +66,7 @@ def _of_call(draft: Draft) -> dict[str, Any]:
         "callTitle": clean(draft.title),
         "durationMinutes": _minutes(draft.duration_minutes),
         "outcome": clean(draft.outcome),
-        "direction": draft.direction,
+        "direction": None if draft.direction == "internal" else draft.direction,  # Recotap knows the two others alone
     }
 
 

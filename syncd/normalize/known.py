@@ -1,0 +1,59 @@
+"""List domains and addresses that mean the same for every team. Data and its look-ups, pure.
+
+Each list is short: it has what real records showed, gathered 2026-11. The free-mail providers are a package's.
+`rules.company_domains` and `rules.own_domains` overrule the lists.
+"""
+
+from syncd.addresses import domain_of, is_free_mail, registrable, within
+
+# A company's page there says nothing about the company's own domain. Each with all hosts below it. Tenants' own names
+# at a site builder (acme.github.io, acme.wixsite.com) are on the public suffix list and count as domains.
+PLATFORMS = frozenset(
+    """
+    linkedin.com lnkd.in facebook.com fb.com fb.me instagram.com x.com twitter.com t.co threads.net tiktok.com
+    youtube.com youtu.be vimeo.com twitch.tv pinterest.com reddit.com tumblr.com medium.com substack.com snapchat.com
+    bsky.app discord.com discord.gg whatsapp.com wa.me t.me telegram.me xing.com vk.com weibo.com line.me
+    behance.net dribbble.com github.com gitlab.com soundcloud.com
+    sites.google.com docs.google.com drive.google.com maps.google.com plus.google.com play.google.com g.page g.co
+    goo.gl forms.gle business.site apps.apple.com itunes.apple.com
+    linktr.ee beacons.ai bio.link about.me carrd.co calendly.com eventbrite.com meetup.com
+    bit.ly tinyurl.com ow.ly buff.ly rb.gy is.gd cutt.ly rebrand.ly t.ly
+    yelp.com yellowpages.com foursquare.com tripadvisor.com trustpilot.com glassdoor.com indeed.com wikipedia.org
+    crunchbase.com zoominfo.com rocketreach.co dnb.com clutch.co g2.com capterra.com producthunt.com angel.co
+    wellfound.com kompass.com europages.com etsy.com
+    """.split()
+)
+
+# Mail providers of millions of strangers, by the first label of a domain on the free-mail list: yahoo.com, yahoo.co.uk.
+# The list's other domains belong to firms too, e.g. rogers.com and comcast.net.
+MASS = frozenset(
+    """
+    gmail googlemail outlook hotmail live msn windowslive yahoo ymail rocketmail icloud me mac aol aim gmx web mail
+    email inbox bk list proton protonmail pm fastmail hushmail qq foxmail 163 126 139 189 yeah sina sohu naver hanmail
+    yandex ya rambler rediffmail
+    """.split()
+)
+
+# Where people send a copy so that their CRM logs it: HubSpot's addresses for BCC and forwarding, by data centre
+# (portals' settings pages), Salesforce's for Email to Salesforce (`…@….in.salesforce.com`, `…@….na35.le.salesforce.com`
+# in organisations' published code), Email-to-Case (`case`) and Apex services (`apex`), and Pipedrive's Smart BCC.
+MAILBOXES = frozenset(
+    {f"{use}.{place}hubspot.com" for use in ("bcc", "forward") for place in ("", "eu1.", "na2.", "na3.", "ap1.")}
+    | {f"{use}.salesforce.com" for use in ("in", "le", "case", "apex")}
+    | {"pipedrivemail.com"}
+)
+
+
+def is_platform(host: str) -> bool:
+    """Tell whether companies have pages at `host`, which belongs to none of them."""
+    return within(host, PLATFORMS)
+
+
+def is_mass_provider(host: str) -> bool:
+    """Tell whether `host` is a free-mail provider's that is known for nothing else."""
+    return is_free_mail(host) and (registrable(host) or host).partition(".")[0] in MASS
+
+
+def is_mailbox(address: str) -> bool:
+    """Tell whether a clean address is a CRM's, to which people send copies."""
+    return within(domain_of(address), MAILBOXES)
