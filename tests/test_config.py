@@ -252,6 +252,7 @@ class TestWhatItTakes:
             not_before = 2026-01-01T02:00:00+02:00
             default_owner_email = "Sales@yourcompany.com"
             not_owners = [" Sync@yourcompany.com", " 005xx0000012345 "]
+            automated = ["calendar"]
             company_domains = ["Rogers.com"]
             """)
         )
@@ -262,6 +263,7 @@ class TestWhatItTakes:
         assert rules.not_before == datetime(2026, 1, 1, tzinfo=UTC)
         assert rules.default_owner_email == "sales@yourcompany.com"
         assert rules.not_owners == {"sync@yourcompany.com", "005xx0000012345"}
+        assert rules.automated == {"calendar"}
         assert rules.company_domains == {"rogers.com"}
 
     def test_empty_rules_are_no_rules(self, read):
@@ -403,6 +405,7 @@ WRONG = [
         "rules.not_owners",
         "names rules.default_owner_email",
     ),
+    (source('[rules]\nautomated = ["spam"]'), "rules.automated.0", "calendar"),
     (source('[rules]\ncompany_domains = ["rogers"]'), "rules.company_domains.0", "expected a domain"),
     (source("[rules]\nnot_before = 2026-01-01T00:00:00"), "rules.not_before", "time with a zone"),
     (source("[rules]\nnot_before = 2026-01-01"), "rules.not_before", "time with a zone"),

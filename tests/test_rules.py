@@ -438,7 +438,8 @@ def test_the_first_reason_that_holds_is_the_reason() -> None:
     draft = Draft("email", old, NOW, status="not_sent", direction="internal", companies=(rival,))
     steps: list[tuple[str, dict[str, Any]]] = [
         ("not_sent", {"status": "unfinished", "filtered": "except, entry 1"}),
-        ("filtered", {"filtered": None}),
+        ("filtered", {"filtered": None, "automated": "support"}),
+        ("automated", {"automated": None}),
         ("internal", {"direction": None}),
         ("excluded_domain", {"companies": ()}),
         ("too_old", {"occurred_at": NOW + timedelta(minutes=1), "redacted": True}),

@@ -4,7 +4,7 @@ import re
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from pydantic import (
     AfterValidator,
@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from syncd import files
+from syncd.activity import Automated
 from syncd.types import urls
 from syncd.types.durations import Positive
 from syncd.types.schedule import EVERY, Schedule
@@ -146,6 +147,7 @@ class RulesConfig(Table):
     not_before: Annotated[AwareDatetime | None, BeforeValidator(_time), AfterValidator(_in_calendar)] = None
     default_owner_email: Annotated[str, AfterValidator(_address)] = ""
     not_owners: list[Annotated[str, AfterValidator(_user), Field(examples=["sync@yourcompany.com"])]] = []
+    automated: list[Automated] = list(get_args(Automated))
     company_domains: list[Domain] = []
 
     @field_validator("not_owners")
@@ -166,6 +168,7 @@ class RulesConfig(Table):
             not_before=self.not_before.astimezone(UTC) if self.not_before else None,
             default_owner_email=self.default_owner_email,
             not_owners=frozenset(self.not_owners),
+            automated=frozenset(self.automated),
             company_domains=frozenset(self.company_domains),
         )
 

@@ -1,8 +1,10 @@
 """List domains and addresses that mean the same for every team. Data and its look-ups, pure.
 
 Each list is short: it has what real records showed, gathered 2026-11. The free-mail providers are a package's.
-`rules.company_domains` and `rules.own_domains` overrule the lists.
+`rules.company_domains`, `rules.own_domains` and `rules.automated` overrule the lists.
 """
+
+import re
 
 from syncd.addresses import domain_of, is_free_mail, registrable, within
 
@@ -43,6 +45,14 @@ MAILBOXES = frozenset(
     | {"pipedrivemail.com"}
 )
 
+# The part before the @ of senders that are programs: noreply@, billing-no-reply@, mailer-daemon@, notifications@.
+_SYSTEM = re.compile(
+    r"(?:.*[._-])?(?:(?:no|never|dont|do[._-]?not)[._-]?repl(?:y|ies)|notifications?)(?:[._-]?\d+)?"
+    r"|(?:no|do[._-]?not)[._-]?reply[._-].*"
+    r"|mailer[._-]?daemon|postmaster|bounces?(?:[._-].*)?|auto[._-]?(?:reply|responder)"
+    r"|nicht[._-]?antworten|ne[._-]?pas[._-]?repondre|no[._-]?(?:responder|responda)|nao[._-]?responda"
+)
+
 
 def is_platform(host: str) -> bool:
     """Tell whether companies have pages at `host`, which belongs to none of them."""
@@ -57,3 +67,8 @@ def is_mass_provider(host: str) -> bool:
 def is_mailbox(address: str) -> bool:
     """Tell whether a clean address is a CRM's, to which people send copies."""
     return within(domain_of(address), MAILBOXES)
+
+
+def is_system_sender(address: str) -> bool:
+    """Tell whether a clean address is a program's."""
+    return _SYSTEM.fullmatch(address.rpartition("@")[0].partition("+")[0]) is not None

@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import get_args
 
-from syncd.activity import Owner
+from syncd.activity import Automated, Owner
 from syncd.addresses import domain_of, email, host, is_free_mail, registrable, within
 from syncd.normalize.known import MAILBOXES
 
@@ -20,6 +21,7 @@ class Rules:
     not_before: datetime | None = None  # aware; earlier activities are too_old
     default_owner_email: str = ""  # the owner if no other is known
     not_owners: frozenset[str] = frozenset()  # addresses, or the CRM's ids of users, that never are the owner
+    automated: frozenset[str] = frozenset(get_args(Automated))  # the kinds that are excluded as `automated`
     company_domains: frozenset[str] = frozenset()  # free-mail domains that belong to a company, with hosts below them
 
     def __post_init__(self) -> None:

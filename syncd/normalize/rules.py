@@ -16,6 +16,7 @@ from syncd.activity import Draft
 from syncd.addresses import domain_of, within
 from syncd.lifecycle.reasons import Reason
 from syncd.normalize.account import Account, account_of
+from syncd.normalize.automated import automated_as
 from syncd.normalize.our_side import OurSide, Rules, shared_domains
 from syncd.normalize.ownership import Ownership, from_of, owner_of
 from syncd.normalize.people import People, people_of
@@ -29,7 +30,7 @@ class Assessment(NamedTuple):
     reason: Reason | None  # None: complete, may go out
     payload: dict[str, Any] | None = None  # the JSON object for Recotap; None if there is a reason
     domain: str | None = None  # the account's, also if there is a reason; never a mass mail provider's
-    detail: str | None = None  # which entry of `except` excludes it
+    detail: str | None = None  # which entry of `except`, or which kind of `rules.automated`, excludes it
 
     def __repr__(self) -> str:
         """Leave the payload out, because a log may show this."""
@@ -58,9 +59,7 @@ def assess(
     people, account, owned = judged
     reason = next(_reasons(draft, judged, rules, settle, now), None)
     if reason is not None or account is None or owned is None:
-        return Assessment(
-            reason, None, account and account.domain, draft.filtered if reason is Reason.FILTERED else None
-        )
+        return Assessment(reason, None, account and account.domain, _detail(draft, people, reason, rules))
     payload = build(
         draft,
         external_activity_id=external_activity_id,
@@ -86,6 +85,8 @@ def _reasons(draft: Draft, judged: Judgement, rules: Rules, settle: timedelta, n
         yield Reason.NOT_SENT
     if draft.filtered is not None:
         yield Reason.FILTERED
+    if automated_as(draft, people.sender, rules.automated):
+        yield Reason.AUTOMATED
     if not draft.redacted:  # otherwise not all its people are known, so nothing is concluded from them
         if people.internal:
             yield Reason.INTERNAL
@@ -109,6 +110,12 @@ def _reasons(draft: Draft, judged: Judgement, rules: Rules, settle: timedelta, n
         yield Reason.NO_OWNER_EMAIL
     if max(draft.occurred_at, draft.created_at) > now - settle:
         yield Reason.SETTLING
+
+
+def _detail(draft: Draft, people: People, reason: Reason | None, rules: Rules) -> str | None:
+    if reason is Reason.FILTERED:
+        return draft.filtered
+    return automated_as(draft, people.sender, rules.automated) if reason is Reason.AUTOMATED else None
 
 
 def _is_excluded(people: People, account: Account | None, domains: frozenset[str]) -> bool:
