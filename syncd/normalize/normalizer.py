@@ -16,6 +16,7 @@ from syncd.lifecycle.states import State
 from syncd.lifecycle.timing import settles_at
 from syncd.lifecycle.transitions import Reading
 from syncd.normalize.our_side import OurSide, Rules
+from syncd.normalize.provenance import Origin, provenance
 from syncd.normalize.rules import Assessment, assess
 
 
@@ -41,6 +42,16 @@ class Normalizer:
         now, ahead = self._clock.certain_now(), self._clock.ahead
         found = (self._reading(stream, record, now, ahead) for record in records)
         return [reading for reading in found if reading is not None]
+
+    def provenance(self, stream: str, record: Record, owners: Sequence[Owner]) -> dict[str, Origin]:
+        """Return where each field of a record's payload came from. Empty if the record is no activity.
+
+        It raises as the connector's `normalize`.
+        """
+        draft = self._connector.normalize(stream, record)
+        if draft is None:
+            return {}
+        return provenance(draft, rules=self._rules, our_side=OurSide.of(self._rules, owners))
 
     def _reading(self, stream: str, record: Record, now: datetime, ahead: timedelta) -> Reading | None:
         if text.is_stand_in(record.ref.crm_id):
