@@ -59,19 +59,22 @@ def _numeric(crm_id: str) -> tuple[bool, int, str]:
 def _company_host(company: Company, rules: Rules) -> str | None:
     """Return the first candidate's host. A mass provider's domain, or a page on a platform, is no candidate."""
     for candidate in company.domains:
-        name = _host(candidate) if isinstance(candidate, str) and len(candidate) <= LONGEST else None
-        if name and not (is_mass_provider(name) and rules.is_free_mail(name)):
-            return name
+        found = _host(candidate) if isinstance(candidate, str) and len(candidate) <= LONGEST else None
+        if found and not (found[1] and rules.is_free_mail(found[0])):
+            return found[0]
     return None
 
 
 @lru_cache(maxsize=REMEMBERED)
-def _host(written: str) -> str | None:
-    """Return the first registrable host of a field, without platforms. It may hold several: "acme.com, acme.io"."""
+def _host(written: str) -> tuple[str, bool] | None:
+    """Return the first registrable host of a field that is no platform, and whether it is a mass provider's.
+
+    The field may hold several: "acme.com, acme.io".
+    """
     for part in _BETWEEN.split(written):
         name = host(next(iter(part.split()), ""))  # after a blank there is prose: "acme.com (old)"
         if name and registrable(name) and not is_platform(name):
-            return name
+            return name, is_mass_provider(name)
     return None
 
 

@@ -7,6 +7,7 @@ from syncd.activity import Automated, Draft
 from syncd.normalize.known import is_system_sender
 
 LONGEST = 48  # characters before the colon, at most
+WIDE_COLON = "\uff1a"  # of Chinese and Japanese
 
 # Before a subject's first colon, in lower case. They are those of Outlook, Exchange and Google in the main languages
 # (seen in published filters of CRM teams, or by the programs' translations, 2026-11). A subject that starts with
@@ -61,11 +62,11 @@ def automated_as(draft: Draft, sender: str | None, kinds: Set[str]) -> Automated
 
 
 def _by_subject(subject: str) -> Automated | None:
-    start = subject[: LONGEST + 1].replace("\uff1a", ":")  # the full-width colon of Chinese and Japanese
+    start = subject[: LONGEST + 1].lower()
+    if not start.isascii():
+        start = " ".join(unicodedata.normalize("NFC", start).replace(WIDE_COLON, ":").split())
     head, colon, _ = start.partition(":")
     if not colon and len(subject) > LONGEST:
         return None
-    if not head.isascii():
-        head = unicodedata.normalize("NFC", head)
-    found = _KINDS.get(" ".join(head.lower().split()))
+    found = _KINDS.get(head.strip())
     return found if colon or found == "out_of_office" else None  # "Accepted" alone may be a person's

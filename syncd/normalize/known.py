@@ -1,12 +1,13 @@
-"""List domains and addresses that mean the same for every team. Data and its look-ups, pure.
+"""List domains and addresses that mean the same for every team. Data and its look-ups, pure, with bounded caches.
 
 Each list is short: it has what real records showed, gathered 2026-11. The free-mail providers are a package's.
 `rules.company_domains`, `rules.own_domains` and `rules.automated` overrule the lists.
 """
 
 import re
+from functools import lru_cache
 
-from syncd.addresses import domain_of, is_free_mail, registrable, within
+from syncd.addresses import REMEMBERED, domain_of, is_free_mail, registrable, within
 
 # A company's page there says nothing about the company's own domain. Each with all hosts below it. Tenants' own names
 # at a site builder (acme.github.io, acme.wixsite.com) are on the public suffix list and count as domains.
@@ -64,11 +65,13 @@ def is_mass_provider(host: str) -> bool:
     return is_free_mail(host) and (registrable(host) or host).partition(".")[0] in MASS
 
 
+@lru_cache(maxsize=REMEMBERED)
 def is_mailbox(address: str) -> bool:
     """Tell whether a clean address is a CRM's, to which people send copies."""
     return within(domain_of(address), MAILBOXES)
 
 
+@lru_cache(maxsize=REMEMBERED)
 def is_system_sender(address: str) -> bool:
     """Tell whether a clean address is a program's."""
     return _SYSTEM.fullmatch(address.rpartition("@")[0].partition("+")[0]) is not None

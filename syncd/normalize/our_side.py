@@ -37,7 +37,7 @@ class Rules:
 
     def may_own(self, address: str, crm_id: str | None) -> bool:
         """Tell whether `not_owners` leaves out neither this clean address nor this user's id."""
-        return not self.not_owners or self.not_owners.isdisjoint((address, crm_id or address))
+        return not (self.not_owners and (address in self.not_owners or crm_id in self.not_owners))
 
 
 def shared_domains(owners: Iterable[Owner], rules: Rules | None = None) -> frozenset[str]:

@@ -29,7 +29,7 @@ def owner_of(draft: Draft, people: People, rules: Rules, our_side: OurSide) -> O
     for address, user in people.users:
         owner = _clean_owner(address, user, our_side.owner(address))
         if rules.may_own(address, owner.crm_id):
-            return Ownership(owner, CRMS, is_further=user is not draft.owner)
+            return Ownership(owner, CRMS, user is not draft.owner)
     if people.sender and draft.sender and people.direction == "outbound":
         owner = _clean_owner(people.sender, our_side.owner(people.sender), Owner(None, None, draft.sender.name))
         if rules.may_own(people.sender, owner.crm_id) and _may_be_ours(draft, people, rules, our_side):

@@ -36,9 +36,11 @@ def people_of(draft: Draft, our_side: OurSide) -> People:
     if sender and is_mailbox(sender):
         sender = None
     sender_is_ours = sender is not None and (sender in ours or our_side.has(sender))
-    direction = _direction(draft, sender, ours, our_side, sender_is_ours=sender_is_ours) if sender else draft.direction
-    if direction == "outbound" and sender:
-        ours.add(sender)  # the author of an outbound email is one of us, at any address
+    direction = draft.direction
+    if sender:
+        direction = "outbound" if sender_is_ours else _direction_of_stranger(draft, sender, ours, our_side)
+        if direction == "outbound":
+            ours.add(sender)  # the author of an outbound email is one of us, at any address
     contacts, outsiders, us = _sides(draft, direction, sender, ours, our_side)
     internal = not outsiders and _is_internal(draft, direction, sender, us, sender_is_ours=sender_is_ours)
     return People(direction, sender, sender_is_ours, users, contacts, outsiders, internal)
@@ -58,29 +60,27 @@ def receivers(draft: Draft, sender: str | None) -> Iterator[str | None]:
 
 
 def _users(draft: Draft, our_side: OurSide) -> list[User]:
-    owners = (draft.owner, *draft.owners) if draft.owners else (draft.owner,)
-    return [
-        (address, owner)
-        for owner in owners
-        if owner and (address := email(owner.email)) and not _is_contact_alone(address, owner, draft, our_side)
-    ]
-
-
-def _is_contact_alone(address: str, owner: Owner, draft: Draft, our_side: OurSide) -> bool:
-    """Tell whether a field names a contact of the activity as its owner, and nothing says that it is one of us."""
-    return owner.crm_id is None and _is_contact(address, draft) and not our_side.has(address)
+    """Return the record's owners. A contact that a field names as the owner is none, unless we know it otherwise."""
+    found: list[User] = []
+    for owner in (draft.owner, *draft.owners):
+        address = email(owner.email) if owner else None
+        if owner and address:
+            if owner.crm_id is None and _is_contact(address, draft) and not our_side.has(address):
+                continue
+            found.append((address, owner))
+    return found
 
 
 def _is_contact(address: str, draft: Draft) -> bool:
     return any(email(person.email) == address for person in draft.contacts)
 
 
-def _direction(
-    draft: Draft, sender: str, ours: set[str], our_side: OurSide, *, sender_is_ours: bool
-) -> Direction | None:
-    """Return an email's direction. An outsider that the CRM calls outbound sent it to us in two cases."""
-    if sender_is_ours:
-        return "outbound"
+def _direction_of_stranger(draft: Draft, sender: str, ours: set[str], our_side: OurSide) -> Direction:
+    """Return the direction of an email whose sender is not known to be ours.
+
+    If the CRM calls it outbound, it is still inbound in two cases: the sender is one of its contacts, or every
+    receiver is ours.
+    """
     if draft.direction != "outbound" or _is_contact(sender, draft):
         return "inbound"
     others = list(receivers(draft, sender))
