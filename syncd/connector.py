@@ -284,6 +284,11 @@ class Source:
         """The connector's streams that the source reads."""
         return tuple(stream for stream in self.connector.streams if self.config.reads(stream.name))
 
+    @property
+    def unread(self) -> tuple[Stream, ...]:
+        """The others. Of these only the rows that the ledger holds already are looked up."""
+        return tuple(stream for stream in self.connector.streams if not self.config.reads(stream.name))
+
 
 __all__ = [
     "Connector",

@@ -76,7 +76,8 @@ def _fresh(
     Recotap is compared with the start of the pass under way, if any. `alive` tells whether that pass makes progress.
     """
     as_of = min(now, began) if began else now
-    read, due = glance.last_success(), glance.kept(FIRST_DUE, [source.name for source in config.sources])
+    unread = {(source.name, stream.name) for source in config.sources for stream in source.unread}
+    read, due = glance.last_success(unread), glance.kept(FIRST_DUE, [source.name for source in config.sources])
     for source in config.sources:
         name, at, schedule = source.name, read.get(source.name), config.schedule_for(source)
         if at is None:

@@ -91,12 +91,17 @@ def _explain(kind: type[BaseModel], place: tuple[str, ...], detail: Any) -> tupl
         return f"{left}{context['error']}", ""
     table, last = _follow(kind, place)
     if found == "extra_forbidden":
-        return "unknown key", nearest(place[-1], table.model_fields if table else ())
+        return "unknown key", nearest(place[-1], _keys(table) if table else ())
     example = _example(place, last) if last else ""
     if found == "missing":
         return "is missing", f"expected {example}" if example else ""
     words = next((words.format(**context) for start, words in EXPECTED.items() if found.startswith(start)), "")
     return words or detail["msg"], f"e.g. {example}" if example else ""
+
+
+def _keys(table: type[BaseModel]) -> dict[str, FieldInfo]:
+    """Return the fields of a table by the key that the file has for them."""
+    return {field.alias or name: field for name, field in table.model_fields.items()}
 
 
 def _follow(kind: type[BaseModel], place: tuple[str, ...]) -> tuple[type[BaseModel] | None, FieldInfo | None]:
@@ -105,7 +110,7 @@ def _follow(kind: type[BaseModel], place: tuple[str, ...]) -> tuple[type[BaseMod
     last = None
     for part in place:
         holder = table
-        last = table.model_fields.get(part, last) if table else last
+        last = _keys(table).get(part, last) if table else last
         inner = last.annotation if last else None
         table = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
     return (holder if place else kind), last

@@ -8,19 +8,23 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from syncd.config.models import TABLES
-from syncd.config.sources import BUILT_IN, SOURCE_NAME, load_connector
-from syncd.connector import SourceConfig
+from syncd.config.sources import BUILT_IN, SOURCE_NAME, load_connector, plain_streams
+from syncd.connector import SourceConfig, StreamConfig
 
 FILE = Path("config/syncd.schema.json")
 
 
 def schema() -> dict[str, Any]:
     """Return the schema of a file, for the built-in connectors and any others."""
-    configs: dict[str, type[SourceConfig]] = {name: load_connector(at).Config for name, at in BUILT_IN.items()}
-    models: list[type[BaseModel]] = [*TABLES.values(), SourceConfig, *configs.values()]
+    connectors = {name: load_connector(at) for name, at in BUILT_IN.items()}
+    configs: dict[str, type[SourceConfig]] = {name: each.Config for name, each in connectors.items()}
+    models: list[type[BaseModel]] = [*TABLES.values(), SourceConfig, StreamConfig, *configs.values()]
     refs, document = models_json_schema([(model, "validation") for model in models])
     # Another connector: the keys of every source, and those that its own model adds.
     document["$defs"]["SourceConfig"]["additionalProperties"] = True
+    for each in connectors.values():
+        table = document["$defs"][each.Config.__name__]["properties"]
+        table.update(dict.fromkeys(sorted(plain_streams(each)), refs[StreamConfig, "validation"]))
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "The configuration of syncd",

@@ -2,7 +2,7 @@
 
 import importlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from importlib.metadata import entry_points
 from itertools import product
 from typing import Any, ClassVar, cast
@@ -11,7 +11,7 @@ from syncd import text
 from syncd.config import mistakes
 from syncd.config.models import A_TIME
 from syncd.config.reading import RawConfig
-from syncd.connector import Connector, Context, Source, SourceConfig, Stream
+from syncd.connector import Connector, Context, Source, SourceConfig, Stream, StreamConfig
 from syncd.errors import ConfigError, Problem
 from syncd.types import urls
 
@@ -58,6 +58,21 @@ def load_connector(at: str) -> type[Connector]:
     return found
 
 
+def plain_streams(connector: type[Connector]) -> Set[str]:
+    """Return the streams whose table has only the common keys, because the connector's own model has none for them.
+
+    A connector that decides itself which streams it reads has none of these.
+    """
+    if connector.Config.reads is not SourceConfig.reads:
+        return frozenset()
+    fields = connector.Config.model_fields
+    return {name for name in _streams(connector) if name not in fields and not hasattr(connector.Config, name)}
+
+
+def _streams(connector: type[Connector]) -> list[str]:
+    return [stream.name for stream in getattr(connector, "streams", ())]
+
+
 def _source(raw: RawConfig, name: str, table: Any) -> tuple[SourceConfig, type[Connector] | None] | None:
     key = ("sources", name)
     if not SOURCE_NAME.fullmatch(name):
@@ -70,11 +85,24 @@ def _source(raw: RawConfig, name: str, table: Any) -> tuple[SourceConfig, type[C
         table = {**table, "start": ""}
     if connector is None or issubclass(connector, Unloadable):  # the common keys can be checked all the same
         table = {"connector": "", **{field: table[field] for field in COMMON if field in table}}
-    config = mistakes.read_model(raw, key, connector.Config if connector else SourceConfig, table)
+    kind = connector.Config if connector else SourceConfig
+    plain = plain_streams(connector) if connector else ()
+    config = mistakes.read_model(raw, key, kind, {name: value for name, value in table.items() if name not in plain})
     mistakes.check_schedule(raw, (*key, "schedule"), table.get("schedule"))
+    streams = {name: mistakes.read_model(raw, (*key, name), StreamConfig, table[name]) for name in plain & table.keys()}
     if config is None:
         return None
-    return _checked(raw, key, config), connector
+    config = _checked(raw, key, config.model_copy(update=streams) if streams else config)
+    _reads_something(raw, key, config, connector)
+    return config, connector
+
+
+def _reads_something(
+    raw: RawConfig, key: tuple[str, ...], config: SourceConfig, connector: type[Connector] | None
+) -> None:
+    names = _streams(connector) if connector else []
+    if names and not any(config.reads(name) for name in names):
+        raw.add_problem(key, "reads nothing", f"expected read = true for one of: {', '.join(names)}")
 
 
 def _is_number(value: Any) -> bool:

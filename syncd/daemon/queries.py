@@ -26,7 +26,9 @@ class DueQueries:
         A cron source that was never read counts as missed. RECOTAP is first if an activity is due.
         """
         never: dict[str, datetime] = {}
-        last, now = self._ledger.ask(LedgerReader.last_success, otherwise=never), clock.now()
+        sources = list(sources)
+        unread = {(source.name, stream.name) for source, _ in sources for stream in source.unread}
+        last, now = self._ledger.ask(lambda glance: glance.last_success(unread), otherwise=never), clock.now()
         due = [RECOTAP] if self.can_send() else []
         for source, schedule in sources:
             before = last.get(source.name)

@@ -212,12 +212,17 @@ class LedgerReader:
         sql = f"SELECT source FROM streams WHERE {_DUE.format(stream='streams.id')}"  # nosec B608 # our own text
         return {row[0] for row in self._db.execute(sql, times(now))}
 
-    def last_success(self) -> dict[str, datetime]:
-        """Return when each source was last read to its end. The stream with the oldest success counts."""
-        sql = """
-            SELECT source, min(last_success_at) FROM streams GROUP BY source HAVING count(*) = count(last_success_at)
+    def last_success(self, unread: Collection[tuple[str, str]] = ()) -> dict[str, datetime]:
+        """Return when each source was last read to its end. The stream with the oldest success counts.
+
+        `unread`: the (source, stream) that the configuration does not read. They do not count.
         """
-        return {source: clock.instant(at) for source, at in self._db.execute(sql)}
+        sql = "SELECT source, stream, coalesce(last_success_at, '') FROM streams"
+        found: dict[str, str] = {}
+        for source, stream, at in self._db.execute(sql):
+            if (source, stream) not in unread:
+                found[source] = min(found.get(source, at), at)
+        return {source: clock.instant(at) for source, at in found.items() if at}
 
     def next_send_at(self) -> datetime | None:
         """Return when the first pending activity may go out, or None if there is none.

@@ -259,7 +259,8 @@ class Pass:
                 if reader.gave_way:
                     self._report.gave_way(source.name)
                 elif not reader.is_alone:
-                    self._report.source_read(source.name, self._ledger.ranges(source.name), self._now())
+                    held = [each for each in self._ledger.ranges(source.name) if source.config.reads(each.stream)]
+                    self._report.source_read(source.name, held, self._now())
 
     def _book(self, reader: Reader, page: PageRead) -> None:
         source = reader.source.name

@@ -222,7 +222,8 @@ class Reader:
     def _read_streams(self, intake: Intake) -> None:
         """Read the window of each stream, and then look up due records. A missing permission ends its stream alone.
 
-        An outage ends the windows. If one was read before, the source still answers: its look-ups follow.
+        An outage ends the windows. If one was read before, the source still answers: its look-ups follow. So do those
+        of a stream that is not read any more: the ledger's rows of it must not wait for ever.
         """
         read, withheld_by = [], {}
         self._spans = SpanReader(intake, self.clock.now)
@@ -247,7 +248,8 @@ class Reader:
         if intake.glance and (read):
             self._channel.wait_until_booked()
             look_ups = LookUps(intake, intake.glance)
-            self._look_up(look_ups, streams, [each for each in read if not withheld_by[each]])
+            unread = [stream.name for stream in self.source.unread]
+            self._look_up(look_ups, [*streams, *unread], [each for each in read if not withheld_by[each]])
             if not look_ups.over:
                 Ranges(intake, intake.glance, self._spans).read(streams)
 
@@ -306,7 +308,7 @@ class Reader:
             self.store.put(key, 0)
 
     def _order(self, intake: Intake) -> list[str]:
-        names = [stream.name for stream in intake.connector.streams]
+        names = [stream.name for stream in intake.source.streams]
         glance = intake.glance
         return sorted(names, key=lambda name: glance is not None and glance.stream(self.source.name, name).failed)
 

@@ -176,7 +176,7 @@ class StaleRows:
         configured = self._sources.get(source)
         return (
             configured is not None
-            and any(each.name == stream for each in configured.streams)
+            and any(each.name == stream for each in configured.connector.streams)
             and self._ledger.pause(source, self._now()) is None
         )
 

@@ -139,7 +139,7 @@ def _ask(source: Source, context: Context) -> None:
     try:
         with closing(source.connector(source.config, context)) as connector:
             now = clock.now()
-            connector.count(source.connector.streams[0].name, Window(now, now, lambda refs: ()))
+            connector.count(source.streams[0].name, Window(now, now, lambda refs: ()))
     except Exception as error:  # noqa: BLE001 - a connector may raise anything, and the other clocks are still checked
         raise as_told(source.name, error) from None
 
