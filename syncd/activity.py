@@ -1,7 +1,7 @@
 """The objects that a connector makes of a CRM record: a draft with its people and companies."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from typing import Literal
@@ -86,4 +86,5 @@ class Draft:
     automated: Automated | None = None  # as the CRM itself marks it. `rules.automated` decides
     message_id: str | None = None  # of an email: its Message-ID header
     call_id: str | None = None  # of a call: an id that every copy of it has
-    origins: Callable[[], Mapping[str, str]] | None = None  # by field above: the CRM's field. Called if somebody asks
+    # By field above: the CRM's field. Called if somebody asks.
+    origins: Callable[[], Mapping[str, str]] | None = field(default=None, compare=False, repr=False)

@@ -195,7 +195,7 @@ def keys(model: type[BaseModel]) -> Iterator[str]:
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             yield from (f"{name}.{key}" for key in keys(inner))
         else:
-            yield name
+            yield known.alias or name
 
 
 def flat(table: dict, prefix: str = "") -> dict[str, object]:

@@ -14,8 +14,9 @@ from typing import Any, ClassVar
 from connectors.hubspot import mapping
 from connectors.hubspot.check import check
 from connectors.hubspot.client import Client
-from connectors.hubspot.config import HubSpotConfig
+from connectors.hubspot.config import HubSpotConfig, HubSpotStream
 from connectors.hubspot.portal import Portal, zone_of
+from connectors.hubspot.properties import NamedProperties
 from connectors.hubspot.redacted import Redaction
 from connectors.hubspot.related import BATCH_INPUTS, Related, Row
 from connectors.hubspot.retry import CHANGED
@@ -27,7 +28,6 @@ from syncd.fields import from_ms, to_ms
 from syncd.isolation import AdaptiveSize, Budget, TriedSize
 
 PROPERTIES = {"calls": mapping.CALLS, "emails": mapping.EMAILS}
-MEANING = {"calls": mapping.call, "emails": mapping.email}
 
 
 class HubSpot:
@@ -41,6 +41,12 @@ class HubSpot:
         self._store = context.store
         self._client = Client(config, context, zone=lambda: zone_of(context.store))
         self._portal = Portal(self._client, context.store, base_url=config.base_url)
+        self._rules: dict[str, HubSpotStream] = {"calls": config.calls, "emails": config.emails}
+        self._names = {
+            stream: tuple(dict.fromkeys((*PROPERTIES[stream], *rules.properties)))
+            for stream, rules in self._rules.items()
+        }
+        self._named = NamedProperties(self._client, context.store, self._rules, PROPERTIES, source=context.source)
         self._redaction = Redaction(self._client, context.store, time.monotonic)
         self._related = self._new_related(Budget())
         self._look_ups = Budget()  # of requests that isolate
@@ -58,6 +64,7 @@ class HubSpot:
         before it are yielded first, because the same search may fail in every pass. Closing this generator waits for
         the requests in flight, and cancels the others. Raises Unavailable, Malformed, Unauthorized or Stopped.
         """
+        self._named.require()
         failures: list[Unavailable] = []
         steps = walk(
             lambda *query: self._search(stream, *query),
@@ -106,6 +113,7 @@ class HubSpot:
         wanted = list(dict.fromkeys(ids))
         if not wanted:
             return
+        self._named.require()
         self._portal.renew()
         related = self._new_related(self._look_ups)
         kept, answered, failure = self._read_ids(related, stream, wanted)
@@ -126,7 +134,7 @@ class HubSpot:
         kept: dict[str, Row] = {}
         for start in range(0, len(wanted), BATCH_INPUTS):
             try:
-                kept |= related.read(stream, wanted[start : start + BATCH_INPUTS], PROPERTIES[stream])
+                kept |= related.read(stream, wanted[start : start + BATCH_INPUTS], self._names[stream])
             except Unavailable as error:
                 if not start or error.pause_until is not None:
                     raise
@@ -135,8 +143,10 @@ class HubSpot:
         return kept, wanted, None
 
     def normalize(self, stream: str, record: Record) -> Draft | None:
-        """Return the draft of a call or email. Unreadable if the record has no properties."""
-        return MEANING[stream](record)
+        """Return the draft of a call or email, or None. Unreadable if the record has no properties."""
+        if stream == "calls":
+            return mapping.call(record, self._config.calls)
+        return mapping.email(record, self._config.emails)
 
     def owners(self) -> Sequence[Owner]:
         """Return the portal's owners as last read. They are requested only if this pass has read nothing."""
@@ -157,20 +167,23 @@ class HubSpot:
         return total
 
     def check(self) -> list[Finding]:
-        """Check token, scopes and portal."""
-        return check(self._client, self._config)
+        """Check token, scopes, portal and the properties that the configuration names."""
+        return check(self._client, self._config, self._named)
 
     def close(self) -> None:
         """Close the connection."""
         self._client.close()
 
     def _new_related(self, budget: Budget) -> Related:
-        return Related(self._client, self._portal, department=self._config.department_property, budget=budget)
+        return Related(
+            self._client, self._portal, department=self._config.department_property, rules=self._rules,
+            labels=self._named.labels, budget=budget,
+        )  # fmt: skip
 
     def _search(self, stream: str, filters: Sequence[dict[str, str]], sort: str, limit: int) -> SearchPage:
         if stream not in self._rows:
             self._rows[stream] = TriedSize(AdaptiveSize(self._store, f"search_rows.{stream}", limit))
-        answer = self._client.search(stream, search_body(filters, sort, limit, PROPERTIES[stream]), self._rows[stream])
+        answer = self._client.search(stream, search_body(filters, sort, limit, self._names[stream]), self._rows[stream])
         return search_page(answer, otherwise=from_ms(int(filters[0]["value"])))
 
     def _until(self, window: Window) -> int | None:
@@ -189,17 +202,22 @@ class HubSpot:
     ) -> tuple[Sequence[Record], SyncdError | None, dict[str, str]]:
         """Return the records of `rows`, why content is hidden, and by id why others have no record.
 
-        A redacted one gets no contacts or companies until it is readable.
+        A redacted one gets no contacts or companies until it is readable, and one that `match` does not admit none.
         """
         hidden, withheld = self._redaction.of(rows) if stream == "emails" else ((), None)
         if not rows:
             return (), withheld, {}
-        whole = [(ref, row) for ref, row in rows if ref.crm_id not in hidden]
+        whole = [(ref, row) for ref, row in rows if ref.crm_id not in hidden and self._admits(stream, row)]
         hydrated, unserved = related.hydrate(stream, whole) if whole else ([], {})
         records = {record.ref.crm_id: record for record in hydrated}
         read = [(ref, row) for ref, row in rows if ref.crm_id not in unserved]
-        found = [records.get(ref.crm_id) or Record(ref, row, {"redacted": True}) for ref, row in read]
+        found = [records.get(ref.crm_id) or Record(ref, row, {"redacted": ref.crm_id in hidden}) for ref, row in read]
         return found, withheld, unserved
+
+    def _admits(self, stream: str, row: Row) -> bool:
+        """Tell whether a row may become an activity. One that does not needs nothing else."""
+        rules, properties = self._rules[stream], row.get("properties")
+        return not rules.match or not isinstance(properties, dict) or rules.admits(properties.get)
 
 
 __all__ = ["HubSpot", "HubSpotConfig"]

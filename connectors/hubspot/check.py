@@ -5,6 +5,7 @@ from typing import Any
 
 from connectors.hubspot.client import COMPANIES_READ, CONTACTS_READ, EMAIL_READ, OWNERS_READ, Client
 from connectors.hubspot.config import HubSpotConfig
+from connectors.hubspot.properties import NamedProperties
 from connectors.hubspot.redacted import is_readable, redacted
 from connectors.hubspot.retry import SHARED
 from connectors.hubspot.search import search_body
@@ -15,12 +16,15 @@ from syncd.fields import count, dig, parse_text
 QUOTA_LOW = 0.8  # used share of the daily quota from which one should know
 
 
-def check(client: Client, config: HubSpotConfig) -> list[Finding]:
+def check(client: Client, config: HubSpotConfig, named: NamedProperties) -> list[Finding]:
     """Return findings in order. The list ends if HubSpot cannot be reached or refuses the token."""
     findings: list[Finding] = []
-    for trial in (_token, _scopes, _quota):
+    trials: tuple[Callable[[], Iterator[Finding]], ...] = (
+        lambda: _token(client), lambda: _scopes(client, config), lambda: _properties(named), lambda: _quota(client),
+    )  # fmt: skip
+    for trial in trials:
         try:
-            findings.extend(trial(client))
+            findings.extend(trial())
         except Unauthorized as error:
             findings.append(_failed("access token", error, Exit.UNAUTHORIZED))
             break
@@ -44,11 +48,13 @@ def _token(client: Client) -> Iterator[Finding]:
         )
 
 
-def _scopes(client: Client) -> Iterator[Finding]:
+def _scopes(client: Client, config: HubSpotConfig) -> Iterator[Finding]:
     yield _scope(CONTACTS_READ, lambda: client.search("contacts", search_body([], "", 1, ())))
     yield _scope(f"{CONTACTS_READ} (calls)", lambda: client.search("calls", search_body([], "", 1, ())))
     yield _scope(COMPANIES_READ, lambda: client.search("companies", search_body([], "", 1, ())))
     yield _scope(OWNERS_READ, lambda: client.owners(archived=False, limit=1))
+    if not config.emails.read:
+        return
     emails: list[Any] = []
     finding = _scope(EMAIL_READ, lambda: emails.extend(client.latest_emails()))
     hidden = finding.ok and emails and not any(map(is_readable, emails))
@@ -63,6 +69,22 @@ def _scope(scope: str, ask: Callable[[], object]) -> Finding:
             raise
         return Finding(f"scope {scope}", False, error.message, hint=error.hint, exit_code=Exit.UNAUTHORIZED)
     return Finding(f"scope {scope}", True, "granted")
+
+
+def _properties(named: NamedProperties) -> Iterator[Finding]:
+    if not named.count:
+        return
+    found, problems = named.look()
+    for each in problems:
+        yield Finding(each.path, False, each.message, each.hint, exit_code=Exit.CONFIG)
+    if hidden := [stream for stream, shown in found.items() if shown is None]:
+        yield Finding(
+            "named properties", False, f"HubSpot does not show the token which properties {' and '.join(hidden)} have",
+            hint="compare the names in the configuration with those in HubSpot: a wrong one counts as empty",
+            warning=True,
+        )  # fmt: skip
+    elif not problems:
+        yield Finding("named properties", True, f"HubSpot shows all {named.count}")
 
 
 def _quota(client: Client) -> Iterator[Finding]:

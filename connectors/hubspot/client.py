@@ -119,6 +119,10 @@ class Client:
         """Return the time by HubSpot's clock, or the local time until that is known."""
         return self._clock.now()
 
+    def certain_now(self) -> datetime:
+        """Return the time by HubSpot's clock for an irrevocable decision. In doubt it is the earlier of two clocks."""
+        return self._clock.certain_now()
+
     @property
     def started_at(self) -> datetime | None:
         """Return the start of the pass by HubSpot's clock. None before the first answer."""
@@ -184,6 +188,11 @@ class Client:
         """Return a property's {options}, or None if the portal refuses."""
         request = Request(f"property {name}", expects="object", tolerated=UNLABELLED, optional=True)
         return self._get(request, f"/crm/properties/{{version}}/{object_type}/{name}")
+
+    def properties(self, object_type: str) -> Any:
+        """Return {results} with the definition of each property of an object, or None if the portal refuses."""
+        request = Request(f"properties of {object_type}", tolerated=UNLABELLED)
+        return self._get(request, f"/crm/properties/{{version}}/{object_type}")
 
     def account(self) -> Any:
         """Return the portal's {portalId, timeZone}, or None if it refuses."""

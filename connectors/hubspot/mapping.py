@@ -1,43 +1,48 @@
-"""Map HubSpot records to drafts (design section 5). Pure.
+"""Map HubSpot's calls and emails to drafts (design section 5). Pure.
 
 `properties` holds only what the connector requests: no bodies, no recordings, no phone numbers of calls.
 """
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
-from connectors.hubspot.ids import ids
-from syncd.activity import Company, Direction, Draft, Owner, Person, Status, header_person
+from connectors.hubspot.config import HubSpotCalls, HubSpotEmails, HubSpotStream
+from connectors.hubspot.people import Properties, headers_of, receivers, sender
+from syncd.activity import Automated, Direction, Draft, Owner, Status
 from syncd.connector import Record
 from syncd.errors import Unreadable
-from syncd.fields import addresses, count, full_name, number, parse_text, parse_time
-from syncd.http import bodies
-
-Properties = Mapping[str, Any]
+from syncd.fields import (
+    LONGEST_DURATION,
+    MILLISECOND,
+    MINUTE,
+    count,
+    duration,
+    in_minutes,
+    number,
+    parse_text,
+    parse_time,
+)
+from syncd.types.conditions import meaning
 
 CALLS = (
     "hs_timestamp", "hs_createdate", "hs_lastmodifieddate", "hs_call_title", "hs_call_duration", "hs_call_direction",
     "hs_call_disposition", "hs_call_status", "hs_call_callee_object_id", "hs_call_callee_object_type_id",
-    "hubspot_owner_id",
+    "hs_call_callee_object_type", "hubspot_owner_id",
 )  # fmt: skip
 EMAILS = (
     "hs_timestamp", "hs_createdate", "hs_lastmodifieddate", "hs_email_subject", "hs_email_direction",
     "hs_email_status", "hs_email_headers", "hs_email_from_email", "hs_email_from_firstname", "hs_email_from_lastname",
-    "hs_email_sender_email", "hs_email_to_email", "hs_email_cc_email", "hs_email_open_count", "hs_email_click_count",
-    "hubspot_owner_id",
+    "hs_email_sender_email", "hs_email_to_email", "hs_email_cc_email", "hs_email_bcc_email", "hs_email_open_count",
+    "hs_email_click_count", "hs_email_message_id", "hs_incoming_email_is_out_of_office", "hubspot_owner_id",
 )  # fmt: skip
-CONTACTS = (
-    "email", "firstname", "lastname", "jobtitle", "phone", "mobilephone", "hs_linkedin_url", "hs_seniority",
-    "associatedcompanyid", "hs_merged_object_ids",
-)  # fmt: skip
-COMPANIES = ("domain", "name", "website", "hs_additional_domains", "hs_merged_object_ids")
 
-HEADERS_MOST = 262_144  # characters; a property holds 65,536 (docs, 2026-03)
-CONTACT_TYPE = "0-1"  # HubSpot's object type id of contacts
+CONTACT_TYPES = frozenset({"0-1", "CONTACT"})  # HubSpot's object type id of contacts, and their name
 
 # hs_call_status (docs guide and the calling extensions' model, 2026-03)
 RUNNING = frozenset({"CALLING_CRM_USER", "CONNECTING", "IN_PROGRESS", "QUEUED", "RINGING", "HOLD"})
+ENDS_WITHIN = timedelta(hours=24)  # dialers leave calls QUEUED or IN_PROGRESS for ever (a portal's clean-up script)
 CALL_OUTCOMES = {
     "NO_ANSWER": "No answer",
     "BUSY": "Busy",
@@ -45,103 +50,154 @@ CALL_OUTCOMES = {
     "CANCELED": "Canceled",
     "MISSED": "Missed",
 }
-CALL_DIRECTIONS: dict[str | None, Direction] = {"INBOUND": "inbound", "OUTBOUND": "outbound"}
 
 # hs_email_status and hs_email_direction (docs guide, 2026-03); FORWARDED_EMAIL hides its true direction
-EMAIL_STATUSES: dict[str | None, Status] = {
-    "SCHEDULED": "unfinished", "SENDING": "unfinished", "BOUNCED": "not_sent", "FAILED": "not_sent",
+EMAIL_STATUSES: dict[str, Status] = {
+    "": "done", "SENT": "done", "RECEIVED": "done", "BOUNCED": "not_sent", "FAILED": "not_sent", "CANCELED": "not_sent",
 }  # fmt: skip
-EMAIL_DIRECTIONS: dict[str | None, Direction] = {"EMAIL": "outbound", "INCOMING_EMAIL": "inbound"}
+DRAFT, DRAFT_DIRECTION = "DRAFT", "DRAFT_EMAIL"
+DIRECTIONS: dict[str, Direction] = {
+    "INBOUND": "inbound", "OUTBOUND": "outbound", "INTERNAL": "internal", "INCOMING_EMAIL": "inbound",
+    "EMAIL": "outbound",
+}  # fmt: skip
+SECOND = timedelta(seconds=1)
+LONGEST_MS = LONGEST_DURATION / MILLISECOND
+CALL_RULES = HubSpotCalls()
+EMAIL_RULES = HubSpotEmails()
 
 
-def call(record: Record) -> Draft:
-    """Return a call's draft. Unreadable if the record has no properties."""
-    properties = _properties(record)
-    related = record.related
+def call(record: Record, rules: HubSpotCalls = CALL_RULES) -> Draft | None:
+    """Return a call's draft. None if `rules` do not match it. Unreadable if the record has no properties."""
+    properties = properties_of(record)
+    if rules.match and not rules.admits(properties.get):
+        return None
+    related, fields = record.related, rules.fields
     created_at = _created_at(record, properties)
-    status = parse_text(properties.get("hs_call_status")) or ""
+    occurred_at = _time(properties, fields.occurred_at)[1] or created_at
+    _, title = _text(properties, fields.title)
+    minutes = _duration(properties, rules)[1]
+    outcome = _outcome(record, properties, rules)[1]
     callee = related.get("callee")
+    owner, others = _owners(related)
     return Draft(
         kind="call",
-        occurred_at=parse_time(properties.get("hs_timestamp")) or created_at,
+        occurred_at=occurred_at,
         created_at=created_at,
-        status="unfinished" if status in RUNNING else "done",
-        direction=CALL_DIRECTIONS.get(parse_text(properties.get("hs_call_direction"))),
-        title=parse_text(properties.get("hs_call_title")),
-        duration_minutes=_minutes(properties.get("hs_call_duration")),
-        outcome=related.get("disposition") or CALL_OUTCOMES.get(status),
-        owner=related.get("owner"),
+        status=_call_status(record, properties, (occurred_at, created_at), is_done=bool(minutes or outcome)),
+        direction=_direction(properties, rules, title)[1],
+        title=title,
+        duration_minutes=minutes,
+        outcome=outcome,
+        owner=owner,
+        owners=others,
         contacts=related.get("contacts", ()),
         others=(callee,) if callee is not None else (),
         companies=related.get("companies", ()),
+        filtered=rules.filtered(properties.get) if rules.excepted else None,
+        call_id=_text(properties, fields.call_id)[1],
+        origins=partial(call_origins, record, rules),
     )
 
 
-def email(record: Record) -> Draft:
-    """Return an email's draft. Unreadable if the record has no properties."""
-    properties = _properties(record)
-    related = record.related
+def email(record: Record, rules: HubSpotEmails = EMAIL_RULES) -> Draft | None:
+    """Return an email's draft. None if it is itself a draft, or if `rules` do not match it.
+
+    Unreadable if the record has no properties.
+    """
+    properties = properties_of(record)
+    status = (parse_text(properties.get("hs_email_status")) or "").upper()
+    if status == DRAFT or parse_text(properties.get("hs_email_direction")) == DRAFT_DIRECTION:
+        return None
+    related, fields = record.related, rules.fields
+    redacted = related.get("redacted", False)  # then no condition can be judged
+    if rules.match and not redacted and not rules.admits(properties.get):
+        return None
     created_at = _created_at(record, properties)
-    headers = _headers(properties.get("hs_email_headers"))
-    direction = EMAIL_DIRECTIONS.get(parse_text(properties.get("hs_email_direction")))
-    sender = _sender(headers, properties)
-    receivers = _receivers(headers, properties)
+    headers = headers_of(properties)
+    author, _ = sender(headers, properties)
+    _, title = _text(properties, fields.title)
+    owner, others = _owners(related)
     return Draft(
         kind="email",
-        occurred_at=parse_time(properties.get("hs_timestamp")) or created_at,
+        occurred_at=_time(properties, fields.occurred_at)[1] or created_at,
         created_at=created_at,
-        status=EMAIL_STATUSES.get(parse_text(properties.get("hs_email_status")), "done"),
-        direction=direction,
-        title=parse_text(properties.get("hs_email_subject")),
+        status=EMAIL_STATUSES.get(status, "unfinished"),
+        direction=_direction(properties, rules, title)[1],
+        title=title,
         open_count=count(properties.get("hs_email_open_count")),
         click_count=count(properties.get("hs_email_click_count")),
-        owner=related.get("owner"),
-        sender=sender,
+        owner=owner,
+        owners=others,
+        sender=author,
         contacts=related.get("contacts", ()),
-        others=(*receivers, *((sender,) if sender else ())),
+        others=(*receivers(headers, properties), *((author,) if author else ())),
         companies=related.get("companies", ()),
-        redacted=related.get("redacted", False),
+        redacted=redacted,
+        filtered=rules.filtered(properties.get) if rules.excepted and not redacted else None,
+        automated=_automated(properties),
+        message_id=parse_text(properties.get("hs_email_message_id")),
+        origins=partial(email_origins, record, rules),
     )
 
 
-def contact(row: Mapping[str, Any], *, department: str, seniority: str | None) -> tuple[Person, str | None]:
-    """Return a contact without its company, and that company's id. `department` is a property's name or ""."""
-    properties: Properties = row["properties"] if isinstance(row.get("properties"), dict) else {}
-    person = Person(
-        email=parse_text(properties.get("email")),
-        crm_id=str(row["id"]),
-        name=full_name(properties.get("firstname"), properties.get("lastname")),
-        title=parse_text(properties.get("jobtitle")),
-        department=parse_text(properties.get(department)) if department else None,
-        seniority=seniority,
-        phone=parse_text(properties.get("phone")) or parse_text(properties.get("mobilephone")),
-        linkedin_url=parse_text(properties.get("hs_linkedin_url")),
-    )
-    return person, parse_text(properties.get("associatedcompanyid"))
+def call_origins(record: Record, rules: HubSpotCalls) -> Mapping[str, str]:
+    """Return the property from which each field of a call's draft comes. A field without a value is left out."""
+    properties = properties_of(record)
+    title_from, title = _text(properties, rules.fields.title)
+    found = {
+        **_common_origins(record, rules),
+        "status": "hs_call_status" if parse_text(properties.get("hs_call_status")) else "",
+        "direction": _direction(properties, rules, title)[0],
+        "title": title_from,
+        "duration_minutes": _duration(properties, rules)[0],
+        "outcome": _outcome(record, properties, rules)[0],
+        "others": "hs_call_callee_object_id" if record.related.get("callee") else "",
+        "call_id": _text(properties, rules.fields.call_id)[0],
+    }
+    return {field: origin for field, origin in found.items() if origin}
 
 
-def company(row: Mapping[str, Any]) -> Company:
-    """Return a company. Its domains are candidates, in order."""
-    properties: Properties = row["properties"] if isinstance(row.get("properties"), dict) else {}
-    domains = (
-        parse_text(properties.get("domain")),
-        parse_text(properties.get("website")),
-        *ids(properties.get("hs_additional_domains")),
-    )
-    return Company(crm_id=str(row["id"]), name=parse_text(properties.get("name")), domains=tuple(filter(None, domains)))
+def email_origins(record: Record, rules: HubSpotEmails) -> Mapping[str, str]:
+    """Return the property from which each field of an email's draft comes. A field without a value is left out."""
+    properties = properties_of(record)
+    title_from, title = _text(properties, rules.fields.title)
+    of_headers = "hs_email_headers" if headers_of(properties) else "hs_email_to_email, hs_email_cc_email"
+    found = {
+        **_common_origins(record, rules),
+        "direction": _direction(properties, rules, title)[0],
+        "title": title_from,
+        "sender": sender(headers_of(properties), properties)[1],
+        "others": of_headers,
+        **{
+            field: name
+            for field, name in (
+                ("status", "hs_email_status"),
+                ("open_count", "hs_email_open_count"),
+                ("click_count", "hs_email_click_count"),
+                ("automated", "hs_incoming_email_is_out_of_office"),
+                ("message_id", "hs_email_message_id"),
+            )
+            if parse_text(properties.get(name))
+        },
+    }
+    return {field: origin for field, origin in found.items() if origin}
 
 
-def owner(row: Mapping[str, Any]) -> Owner:
-    """Return an owner. When one leaves, HubSpot clears the name and keeps the address (seen)."""
-    return Owner(
-        crm_id=str(row["id"]),
-        email=parse_text(row.get("email")),
-        name=full_name(row.get("firstName"), row.get("lastName")),
-        active=not row.get("archived"),
-    )
+def _common_origins(record: Record, rules: HubSpotStream) -> dict[str, str]:
+    properties, related = properties_of(record), record.related
+    owners = [name for name, _ in related.get("owners", ())]
+    return {
+        "occurred_at": _time(properties, rules.fields.occurred_at)[0] or "hs_createdate",
+        "created_at": "hs_createdate",
+        "owner": next(iter(owners), ""),
+        "owners": ", ".join(owners[1:]),
+        "contacts": "associated contacts" if related.get("contacts") else "",
+        "companies": "associated companies" if related.get("companies") else "",
+        "filtered": rules.filtered(properties.get) or "",
+    }
 
 
-def _properties(record: Record) -> Properties:
+def properties_of(record: Record) -> Properties:
     """Return a call's or email's properties. Raises Unreadable if the record has none."""
     found = record.row.get("properties")
     if not isinstance(found, dict):
@@ -149,65 +205,96 @@ def _properties(record: Record) -> Properties:
     return found
 
 
+def _call_status(record: Record, properties: Properties, since: Sequence[datetime], *, is_done: bool) -> Status:
+    """Return a call's status. `since`: when it happened and when it entered HubSpot."""
+    if parse_text(properties.get("hs_call_status")) not in RUNNING:
+        return "done"
+    read_at = record.related.get("read_at")  # by HubSpot's clock
+    if read_at is None or read_at - max(since) <= ENDS_WITHIN:
+        return "unfinished"
+    return "done" if is_done else "not_sent"
+
+
+def _automated(properties: Properties) -> Automated | None:
+    """Return how HubSpot marks automated mail: only an answer of an absent receiver, read from a mailbox."""
+    marked = parse_text(properties.get("hs_incoming_email_is_out_of_office"))
+    return "out_of_office" if marked and marked.lower() == "true" else None
+
+
 def _created_at(record: Record, properties: Properties) -> datetime:
     created = parse_time(properties.get("hs_createdate"))
     return created or parse_time(record.row.get("createdAt")) or record.ref.modified_at
 
 
-def _minutes(milliseconds: Any) -> float | None:
-    duration = number(milliseconds)
-    return None if duration is None or duration < 0 else round(duration / 60_000, 2)
+def _text(properties: Properties, names: Sequence[str]) -> tuple[str, str | None]:
+    """Return the first of the properties that is not empty, and its text. ("", None) if all are."""
+    for name in names:
+        if (found := parse_text(properties.get(name))) is not None:
+            return name, found
+    return "", None
 
 
-def names_somebody(headers: str) -> bool:
-    """Tell whether the text of hs_email_headers names a person. Text that is not JSON might, so it counts."""
-    if len(headers) > HEADERS_MOST:
-        return True
-    try:
-        found = bodies.parse(headers)
-    except bodies.NotJson:
-        return True
-    return isinstance(found, dict) and bool(_sender(found, {}) or _receivers(found, {}))
+def _time(properties: Properties, names: Sequence[str]) -> tuple[str, datetime | None]:
+    for name in names:
+        if (found := parse_time(properties.get(name))) is not None:
+            return name, found
+    return "", None
 
 
-def _headers(written: Any) -> Mapping[str, Any]:
-    """Parse the JSON of hs_email_headers. Empty if it is missing, redacted, invalid or too long."""
-    if isinstance(written, str):
-        try:
-            written = bodies.parse(written) if len(written) <= HEADERS_MOST else None
-        except bodies.NotJson:
-            return {}
-    return written if isinstance(written, dict) else {}
+def _direction(properties: Properties, rules: HubSpotStream, title: str | None) -> tuple[str, Direction | None]:
+    """Return what names the direction, and the direction: by `values` of the property and the title, or by HubSpot."""
+    fields, table = rules.fields, rules.values.get("direction")
+    name, found = _text(properties, fields.direction)  # type: ignore[attr-defined]
+    if table:
+        for origin, written in ((name, found), ("the title", title)):
+            known = meaning(table, written) if written is not None else None
+            if known is not None:
+                return f"{origin}, by values.direction", known  # type: ignore[return-value]
+    return name, DIRECTIONS.get(found.upper()) if found else None
 
 
-def _sender(headers: Mapping[str, Any], properties: Properties) -> Person | None:
-    """Return an email's sender. If `from.email` of the headers is null, `sender` is the person who submitted it."""
-    person = _person(headers.get("from")) or _person(headers.get("sender"))
-    if person is not None:
-        return person
-    name = full_name(properties.get("hs_email_from_firstname"), properties.get("hs_email_from_lastname"))
-    for address_name, address in addresses(properties.get("hs_email_from_email")):
-        return header_person(address, name or address_name)
-    for address_name, address in addresses(properties.get("hs_email_sender_email")):
-        return header_person(address, address_name)
-    return None
+def _outcome(record: Record, properties: Properties, rules: HubSpotCalls) -> tuple[str, str | None]:
+    """Return what names the outcome, and its label. A status means an outcome only if the call reached nobody."""
+    name, found = "", None
+    for name in rules.fields.outcome:
+        written = parse_text(properties.get(name))
+        if written is not None:
+            found = _label(record, name, written)
+        if found is not None:
+            break
+    table = rules.values.get("outcome")
+    if table:
+        for origin, written in ((name, found), ("the title", _text(properties, rules.fields.title)[1])):
+            known = meaning(table, written) if written is not None else None
+            if known is not None:
+                return f"{origin}, by values.outcome", known
+    return (name, found) if found is not None else ("", None)
 
 
-def _receivers(headers: Mapping[str, Any], properties: Properties) -> list[Person]:
-    people: list[Person] = []
-    for part in ("to", "cc", "bcc"):
-        listed = headers.get(part)
-        if isinstance(listed, list):
-            people += filter(None, map(_person, listed))
-    if people:
-        return people
-    written = (properties.get("hs_email_to_email"), properties.get("hs_email_cc_email"))
-    return [header_person(address, name) for each in written for name, address in addresses(each)]
+def _label(record: Record, name: str, written: str) -> str | None:
+    if name == "hs_call_disposition":
+        return record.related.get("disposition") or written
+    if name == "hs_call_status":
+        return CALL_OUTCOMES.get(written)
+    labels: Mapping[str, str] = record.related.get("labels", {}).get(name, {})
+    return labels.get(written, written)
 
 
-def _person(entry: Any) -> Person | None:
-    """Return a person of the headers. None if there is no address."""
-    if not isinstance(entry, dict):
-        return None
-    address = parse_text(entry.get("email"))
-    return header_person(address, full_name(entry.get("firstName"), entry.get("lastName"))) if address else None
+def _duration(properties: Properties, rules: HubSpotCalls) -> tuple[str, float | None]:
+    """Return the property with the duration, and the duration in minutes. HubSpot's own is in milliseconds."""
+    fields = rules.fields
+    if fields.duration_minutes or fields.duration_seconds:
+        for names, unit in ((fields.duration_minutes, MINUTE), (fields.duration_seconds, SECOND)):
+            for name in names:
+                if (found := duration(properties.get(name), unit)) is not None:
+                    return name, in_minutes(found)
+    ms = number(properties.get("hs_call_duration"))
+    return ("hs_call_duration", round(ms / 60_000, 2)) if ms is not None and 0 <= ms <= LONGEST_MS else ("", None)
+
+
+def _owners(related: Mapping[str, Any]) -> tuple[Owner | None, tuple[Owner, ...]]:
+    """Return the first candidate, and the others."""
+    found: Sequence[tuple[str, Owner]] = related.get("owners", ())
+    if len(found) < 2:  # nearly always
+        return (found[0][1] if found else None), ()
+    return found[0][1], tuple(owner for _, owner in found[1:])

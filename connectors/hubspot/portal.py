@@ -9,12 +9,14 @@ from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
 from connectors.hubspot.client import Client
-from connectors.hubspot.mapping import owner as to_owner
+from connectors.hubspot.ids import ids, is_id
 from connectors.hubspot.paging import Chain
+from connectors.hubspot.people import owner as to_owner
 from syncd.activity import Owner
 from syncd.connector import Store
 from syncd.errors import Unavailable
 from syncd.fields import dig, parse_text
+from syncd.types.conditions import fold
 
 KEEP = timedelta(hours=24)
 # The defaults of a portal that has not edited them (HubSpot docs; the same six pairs in three public codebases)
@@ -26,6 +28,9 @@ DISPOSITIONS = {
     "73a0d17f-1163-4015-bdd5-ec830791da20": "No answer",
     "17b47fee-58de-441e-a44c-c6300d46f273": "Wrong number",
 }
+
+USER = "user_id"  # part of the name of a property that holds a user's id, not an owner's
+USER_IDS = ("userIdIncludingInactive", "userId")
 
 T = TypeVar("T")
 
@@ -100,6 +105,8 @@ class Portal:
         self._store = store
         self._base_url = base_url
         self.owners = CachedTable[Owner](store, "owners", self._ask_owners, _pack_owner, _unpack_owner)
+        # By user id: the owner's id. HubSpot's own properties name users, e.g. who created a record.
+        self.users = CachedTable[str](store, "users", self._ask_users, str, str)
         self.dispositions = CachedTable[str](
             store, "dispositions", self._ask_dispositions, str, str, otherwise=DISPOSITIONS
         )
@@ -123,25 +130,59 @@ class Portal:
         """Return an owner, active or archived. One that HubSpot does not list has no address."""
         return self.owners.get(crm_id) or Owner(crm_id=crm_id, email=None)
 
+    def owners_of(self, name: str, written: str) -> list[Owner]:
+        """Return the owners that a property names: by an owner's or a user's id, an address, or a unique name.
+
+        Several ids are separated by semicolons.
+        """
+        if is_id(written):
+            return self._by_id(name, written)
+        if "@" in written:
+            return [Owner(crm_id=None, email=written)]
+        several = ids(written)
+        if all(map(is_id, several)):
+            return [owner for each in several for owner in self._by_id(name, each)]
+        return self._by_name(written)
+
+    def _by_id(self, name: str, crm_id: str) -> list[Owner]:
+        if USER not in name:
+            return [self.owner(crm_id)]
+        owner_id = self.users.get(crm_id)
+        return [] if owner_id is None else [self.owner(owner_id)]
+
+    def _by_name(self, written: str) -> list[Owner]:
+        """Return the owner of that name, or nobody if several have it. An active one goes before one who left."""
+        if self.owners.known() is None:
+            self.owners.refresh()
+        named = [each for each in (self.owners.known() or {}).values() if fold(each.name or "") == fold(written)]
+        found = [each for each in named if each.active] or named
+        return found if len(found) == 1 else []
+
     def renew(self) -> None:
         """Make owners and labels be requested again, once a pass, when they are next needed."""
-        for kept in (self.owners, self.dispositions, self.seniorities):
+        for kept in (self.owners, self.users, self.dispositions, self.seniorities):
             kept.expire()
 
     def _ask_owners(self) -> dict[str, Owner]:
         """Read active and archived owners. One that is in both lists is active."""
-        everyone = [*self._owners(archived=True), *self._owners(archived=False)]
+        everyone = (to_owner(row) for row in self._everyone())
         return {str(owner.crm_id): owner for owner in everyone}
 
-    def _owners(self, *, archived: bool) -> list[Owner]:
-        owners: list[Owner] = []
+    def _ask_users(self) -> dict[str, str]:
+        """Read the users' ids. `userId` is null once a user has left (hubspot-api-python#314)."""
+        found = ((parse_text(row.get(key)), str(row["id"])) for row in self._everyone() for key in USER_IDS)
+        return {user_id: owner_id for user_id, owner_id in found if user_id}
+
+    def _everyone(self) -> list[dict[str, Any]]:
+        return [*self._owners(archived=True), *self._owners(archived=False)]
+
+    def _owners(self, *, archived: bool) -> list[dict[str, Any]]:
+        owners: list[dict[str, Any]] = []
         after: str | None = None
         chain = Chain("owners")
         while True:
             page = self._client.owners(archived=archived, after=after)
-            owners.extend(
-                to_owner({"archived": archived, **row}) for row in page["results"] if parse_text(row.get("id"))
-            )
+            owners.extend({"archived": archived, **row} for row in page["results"] if parse_text(row.get("id")))
             after = chain.next(page)
             if after is None:
                 return owners

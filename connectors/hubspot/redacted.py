@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from connectors.hubspot.client import EMAIL_READ, SAMPLE, Client
-from connectors.hubspot.mapping import names_somebody
+from connectors.hubspot.people import names_somebody
 from syncd.connector import Ref, Store
 from syncd.errors import SyncdError, Unauthorized, Unavailable
 from syncd.fields import dig, parse_text

@@ -14,13 +14,17 @@ from functools import partial
 from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
-from connectors.hubspot import mapping
 from connectors.hubspot.client import Client
+from connectors.hubspot.config import HubSpotStream
 from connectors.hubspot.ids import by_number, ids, is_id
+from connectors.hubspot.mapping import CONTACT_TYPES
 from connectors.hubspot.paging import Chain
+from connectors.hubspot.people import COMPANIES, CONTACTS
+from connectors.hubspot.people import company as to_company
+from connectors.hubspot.people import contact as to_contact
 from connectors.hubspot.portal import Portal
 from connectors.hubspot.retry import TOO_MUCH, QueryRefused
-from syncd.activity import Company, Person
+from syncd.activity import Company, Owner, Person
 from syncd.connector import Record, Ref
 from syncd.errors import Unavailable
 from syncd.fields import dig, parse_text
@@ -34,6 +38,7 @@ ASSOCIATION_INPUTS = 1_000  # a request (HubSpot changelog, 2025-02-10)
 BATCH_INPUTS = 100  # a batch read (docs, 2026-03)
 OWN = ("calls", "emails")  # queries for the records themselves
 SURE = "1"  # an id that HubSpot accepts, whether or not the record exists
+OWNER = "hubspot_owner_id"
 CACHED = 5_000  # entries per cache; a contact takes about 1 kB
 
 
@@ -75,10 +80,21 @@ class Cache(Generic[T]):
 class Related:
     """Hydrate records. Make one object per pass or look-up, because its caches never expire."""
 
-    def __init__(self, client: Client, portal: Portal, *, department: str = "", budget: Budget | None = None) -> None:
+    def __init__(
+        self,
+        client: Client,
+        portal: Portal,
+        *,
+        department: str = "",
+        rules: Mapping[str, HubSpotStream] = {},  # by object; never changed
+        labels: Callable[[str], Mapping[str, Any]] = lambda object_type: {},
+        budget: Budget | None = None,
+    ) -> None:
         self._client = client
         self._portal = portal
         self._department = department
+        self._labels = labels
+        self._owners_from = {name: _owner_properties(each) for name, each in rules.items()}
         self._contacts: Cache[tuple[Person, str | None]] = Cache()
         self._companies: Cache[Company] = Cache()
         self._budget = budget or Budget()  # of requests that isolate
@@ -101,6 +117,8 @@ class Related:
             {each for found in company_ids.values() for each in found},
         )
         records, unserved = [], {}
+        owners_from = self._owners_from.get(object_type, (OWNER,))
+        common = {"read_at": self._client.certain_now(), "labels": self._labels(object_type)}
         for ref, row in rows:
             crm_id, properties = ref.crm_id, _properties(row)
             people_ids = (*contact_ids.get(crm_id, ()), callees.get(crm_id, ""))
@@ -112,8 +130,9 @@ class Related:
                 "contacts": tuple([people[each] for each in contact_ids.get(crm_id, ()) if each in people]),
                 "callee": people.get(callees.get(crm_id, "")),
                 "companies": tuple([companies[each] for each in company_ids.get(crm_id, ()) if each in companies]),
-                "owner": self._owner(properties),
+                "owners": self._owners(properties, owners_from),
                 "disposition": self._disposition(properties),
+                **common,
             }
             records.append(Record(ref, row, related))
         return records, unserved
@@ -175,16 +194,14 @@ class Related:
 
     def _read_contacts(self, crm_ids: Sequence[str]) -> dict[str, tuple[Person, str | None]]:
         department = (self._department,) if self._department else ()
-        rows = self.read("contacts", crm_ids, (*mapping.CONTACTS, *department))
+        rows = self.read("contacts", crm_ids, (*CONTACTS, *department))
         return {
-            crm_id: mapping.contact(row, department=self._department, seniority=self._seniority(row))
+            crm_id: to_contact(row, department=self._department, seniority=self._seniority(row))
             for crm_id, row in rows.items()
         }
 
     def _read_companies(self, crm_ids: Sequence[str]) -> dict[str, Company]:
-        return {
-            crm_id: mapping.company(row) for crm_id, row in self.read("companies", crm_ids, mapping.COMPANIES).items()
-        }
+        return {crm_id: to_company(row) for crm_id, row in self.read("companies", crm_ids, COMPANIES).items()}
 
     def read(self, object_type: str, crm_ids: Sequence[str], properties: Sequence[str]) -> dict[str, Row]:
         """Return the current rows of `crm_ids`, without those that HubSpot does not find or serve.
@@ -240,9 +257,10 @@ class Related:
                 self._client.stop_retrying()
             raise
 
-    def _owner(self, properties: Row) -> Any:
-        owner_id = parse_text(properties.get("hubspot_owner_id"))
-        return None if owner_id is None else self._portal.owner(owner_id)
+    def _owners(self, properties: Row, names: Sequence[str]) -> tuple[tuple[str, Owner], ...]:
+        """Return the candidates, each with its property, in order."""
+        written = [(name, found) for name in names if (found := parse_text(properties.get(name))) is not None]
+        return tuple([(name, owner) for name, found in written for owner in self._portal.owners_of(name, found)])
 
     def _disposition(self, properties: Row) -> str | None:
         guid = parse_text(properties.get("hs_call_disposition"))
@@ -265,6 +283,11 @@ def reconcile(asked: Sequence[str], rows: Iterable[Row]) -> dict[str, Row]:
     return {crm_id: found[crm_id] for crm_id in asked if crm_id in found}
 
 
+def _owner_properties(rules: HubSpotStream) -> tuple[str, ...]:
+    """Return the properties that may name the owner, in order. The record's own owner is the last resort."""
+    return tuple(dict.fromkeys((*rules.fields.owner, OWNER)))
+
+
 def _targets(row: Row) -> Iterable[str]:
     """Return an association row's ids: integers in practice, strings in the specification (Airbyte)."""
     targets = row.get("to")
@@ -278,7 +301,8 @@ def _ascending(targets: set[str]) -> list[str]:
 
 def _callee(row: Row) -> str | None:
     properties = _properties(row)
-    is_contact = parse_text(properties.get("hs_call_callee_object_type_id")) == mapping.CONTACT_TYPE
+    named = (properties.get("hs_call_callee_object_type_id"), properties.get("hs_call_callee_object_type"))
+    is_contact = any((parse_text(each) or "").upper() in CONTACT_TYPES for each in named)
     return parse_text(properties.get("hs_call_callee_object_id")) if is_contact else None
 
 

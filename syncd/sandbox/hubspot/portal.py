@@ -46,6 +46,7 @@ class Portal(StandIn):
         self.owners: dict[int, dict[str, Any]] = {}
         self.dispositions: list[dict[str, Any]] = sample("call_dispositions.200.json")
         self.options: dict[tuple[str, str], list[tuple[str, str]]] = {("contacts", "hs_seniority"): list(SENIORITY)}
+        self.hidden: frozenset[str] = frozenset()  # properties that no token sees, e.g. sensitive ones
         self.recotap: Recotap | None = (
             None  # receives the poison messages of records generated through the control endpoint
         )
@@ -158,6 +159,8 @@ class Portal(StandIn):
                 raise ValueError(f"no such setting: {name!r}")
             if name == "tokens":
                 value = {token: frozenset(scopes) for token, scopes in value.items()}
+            if name == "hidden":
+                value = frozenset(value)
             setattr(self, name, value)
 
     def state(self) -> dict[str, Any]:

@@ -27,7 +27,7 @@ DEFAULTS = {
 _COMMON = {
     "datetime": "hubspot_owner_assigneddate",
     "enum": "hubspot_owner_id hs_all_owner_ids hs_user_ids_of_all_owners hs_object_source hs_object_source_label"
-    " hs_object_source_id",
+    " hs_object_source_id hs_created_by_user_id hs_updated_by_user_id",
     "string": "hs_merged_object_ids hs_unique_creation_key",
     "id": "hs_object_id",
 }
@@ -36,7 +36,7 @@ _OWN = {
         "datetime": "hs_timestamp",
         "number": "hs_call_duration hs_call_callee_object_id",
         "enum": "hs_call_direction hs_call_disposition hs_call_status hs_call_source hs_activity_type"
-        " hs_call_callee_object_type_id",
+        " hs_call_callee_object_type_id hs_call_callee_object_type",
         "string": "hs_call_title hs_call_body hs_call_from_number hs_call_to_number hs_call_recording_url"
         " hs_body_preview hs_body_preview_html",
     },
@@ -45,11 +45,12 @@ _OWN = {
         "number": "hs_email_open_count hs_email_click_count hs_email_reply_count hs_email_bounce_count"
         " hs_email_open_rate hs_email_click_rate hs_email_reply_rate",
         "enum": "hs_email_direction hs_email_status hs_body_preview_is_truncated hs_email_attached_video_opened"
-        " hs_email_attached_video_watched hs_not_tracking_opens_or_clicks",
+        " hs_email_attached_video_watched hs_not_tracking_opens_or_clicks hs_incoming_email_is_out_of_office",
         "string": "hs_email_subject hs_email_text hs_email_html hs_email_headers hs_body_preview hs_body_preview_html"
         " hs_email_from_email hs_email_from_firstname hs_email_from_lastname hs_email_to_email hs_email_to_firstname"
         " hs_email_to_lastname hs_email_cc_email hs_email_bcc_email hs_email_sender_email hs_email_sender_firstname"
-        " hs_email_sender_lastname hs_email_thread_id hs_email_message_id hs_email_tracker_key hs_sequence_id",
+        " hs_email_sender_lastname hs_email_thread_id hs_email_message_id hs_email_tracker_key hs_sequence_id"
+        " hs_email_logged_from",
     },
     "contacts": {
         "enum": "hs_seniority seniority job_function hs_additional_emails",

@@ -46,6 +46,7 @@ ROUTES = [
     ("GET", rf"/crm/(?:owners/{_V}|v3/owners)/(?P<id>\d+)", "owners", "_owner"),
     ("GET", r"/calling/v1/dispositions", "labels", "_dispositions"),
     ("GET", rf"/crm/(?:properties/{_V}|v3/properties)/(?P<type>[\w-]+)/(?P<name>\w+)", "labels", "_property"),
+    ("GET", rf"/crm/(?:properties/{_V}|v3/properties)/(?P<type>[\w-]+)", "labels", "_properties"),
     ("GET", rf"/account-info/(?:{_V}|v3)/details", "account", "_details"),
     ("GET", rf"/account-info/(?:{_V}|v3)/api-usage/daily/private-apps", "account", "_usage"),
 ]  # fmt: skip
@@ -216,12 +217,19 @@ class HubSpot(Portal):
     def _property(self, request: Request, *, type: PortalTable, name: str, scopes: frozenset[str]) -> Response:
         if name not in type.kinds:
             return self._error(404, f"Property {name} does not exist", "OBJECT_NOT_FOUND")
+        return Response(200, self._definition(type, name))
+
+    def _properties(self, request: Request, *, type: PortalTable, scopes: frozenset[str]) -> Response:
+        shown = [self._definition(type, name) for name in sorted(type.kinds.keys() - self.hidden)]
+        return Response(200, {"results": shown})
+
+    def _definition(self, type: PortalTable, name: str) -> Json:
         options = self.options.get((type.name, name), [])
         if (type.name, name) == ("calls", "hs_call_disposition"):
             options = [(item["id"], item["label"]) for item in self.dispositions]
         shown = [{"value": v, "label": text, "displayOrder": i, "hidden": False} for i, (v, text) in enumerate(options)]
         kind = {"enum": "enumeration", "id": "number"}.get(type.kinds[name], type.kinds[name])
-        return Response(200, {"name": name, "label": name, "type": kind, "options": shown, "archived": False})
+        return {"name": name, "label": name, "type": kind, "options": shown, "archived": False}
 
     def _details(self, request: Request, *, scopes: frozenset[str]) -> Response:
         offset = datetime.fromtimestamp(self.clock.ms() / 1000, ZoneInfo(self.time_zone)).utcoffset() or timedelta()
@@ -248,7 +256,7 @@ class HubSpot(Portal):
     def _render(
         self, table: PortalTable, rows: list[PortalRecord], names: Iterable[str], scopes: frozenset[str]
     ) -> list[Json]:
-        rendered = table.render(rows, names)
+        rendered = table.render(rows, (name for name in names if name not in self.hidden))
         if table.name == "emails" and "sales-email-read" not in scopes:
             for row in rendered:
                 row["properties"] = {n: None if n in REDACTED else v for n, v in row["properties"].items()}
