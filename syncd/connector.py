@@ -12,7 +12,7 @@ The engine decides windows and keeps the watermark. The connector only reads.
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
@@ -141,11 +141,23 @@ class RowKind:
 
 
 @dataclass(frozen=True, slots=True)
+class Holder:
+    """A user, and the number of rows that they own or created."""
+
+    role: Literal["owner", "creator"]
+    user: str  # the CRM's id, never a name or an address
+    count: int
+    of: int  # rows of all users
+
+
+@dataclass(frozen=True, slots=True)
 class Scope:
     """A CRM's rows by kind, and which of them a source reads."""
 
     kinds: Sequence[RowKind]
-    warnings: Sequence[str] = ()  # what an operator should look at, e.g. an integration account that owns many rows
+    warnings: Sequence[str] = ()  # what an operator should look at. syncd adds its own, see `normalize/scope.py`
+    holders: Sequence[Holder] = ()  # the users with most rows
+    senders: Mapping[str, int] = field(default_factory=dict)  # by domain: emails that the CRM calls outbound
 
 
 class Settle(BaseModel):
@@ -294,6 +306,7 @@ __all__ = [
     "Connector",
     "Context",
     "Finding",
+    "Holder",
     "Needed",
     "Page",
     "Record",
