@@ -30,7 +30,7 @@ def fold(text: str) -> str:
     """Return `text` as it is compared. No other character is folded to an ASCII letter, so any system can compare."""
     if text.isascii():
         return text.lower()
-    return "".join(c.lower() if c.isascii() or not c.lower().isascii() else c for c in text)
+    return "".join(c if not c.isascii() and any(map(str.isascii, c.lower())) else c.lower() for c in text)
 
 
 def as_text(found: Any) -> str:
