@@ -39,6 +39,7 @@ class Org(StandIn):
         )
         self.name_email_of_people = False  # Who.Email without TYPEOF; the docs promise it only for users and queues
         self.page_size = 2000  # rows per page, children included (REST guide v67); the server may grant fewer
+        self.folds_ascii_only = False  # SOQL tells É from é: no document says how it folds letters outside ASCII
         self.live_locators = True  # a later page shows its rows' present versions, not those of the query's time
         self.locators_end_with_session = False  # under another session a locator gets a 401
         self.query_timeout_rows: int | None = None  # a query with more matches gets a 400 QUERY_TIMEOUT

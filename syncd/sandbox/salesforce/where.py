@@ -3,6 +3,7 @@
 import operator
 import re
 from collections.abc import Callable
+from string import ascii_lowercase, ascii_uppercase
 from typing import Any
 
 from syncd.sandbox.salesforce.ids import whole
@@ -13,6 +14,7 @@ from syncd.sandbox.salesforce.schema import ID_TYPES, Field, ObjectKind
 from syncd.sandbox.salesforce.soql import Combined, Compare, Condition, Literal, Not
 
 Test = Callable[[Values], bool]
+Fold = Callable[[str], str]
 
 NUMERIC = frozenset({"int", "double", "currency", "percent"})
 BY_SIZE: dict[str, Callable[[Any, Any], bool]] = {
@@ -22,6 +24,8 @@ BY_SIZE: dict[str, Callable[[Any, Any], bool]] = {
 TAKES = {
     **dict.fromkeys(NUMERIC, "number"), "boolean": "boolean", "date": "date", "datetime": "datetime",
 }  # fmt: skip
+NO_LIKE = frozenset({"multipicklist"})  # it takes INCLUDES instead
+LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
 CALLED = {"datetime": "dateTime", "int": "int", **dict.fromkeys(("double", "currency", "percent"), "double")}
 
 
@@ -36,7 +40,7 @@ def compile_condition(org: Org, kind: ObjectKind, condition: Condition) -> Test:
     if not field.filterable:
         message = f"field '{field.name}' can not be filtered in a query call"
         raise QueryRefusal("INVALID_FIELD", condition.path.at, message)
-    return _comparison(field, read, condition)
+    return _comparison(field, read, condition, _ascii_lower if org.folds_ascii_only else str.lower)
 
 
 def _both(every: bool, tests: list[Test]) -> Test:
@@ -49,8 +53,8 @@ def _both(every: bool, tests: list[Test]) -> Test:
     return test_all
 
 
-def wanted(field: Field, literal: Literal) -> Any:
-    """Return a literal as a field's type. Raises QueryRefusal if the type does not accept it."""
+def wanted(field: Field, literal: Literal, fold: Fold = str.lower) -> Any:
+    """Return a literal as a field's type, a text in lower case. Raises QueryRefusal if the type does not accept it."""
     if literal.kind == "null":
         return None
     takes = TAKES.get(field.type, "string")
@@ -67,20 +71,20 @@ def wanted(field: Field, literal: Literal) -> Any:
             message = f"invalid ID field: {literal.value}"
             raise QueryRefusal("INVALID_QUERY_FILTER_OPERATOR", literal.at, message) from None
     if takes == "string":  # comparison ignores case, and an empty text equals null
-        return literal.value.lower() or None
+        return fold(literal.value) or None
     return literal.value
 
 
-def _comparison(field: Field, read: Read, condition: Compare) -> Test:
+def _comparison(field: Field, read: Read, condition: Compare, fold: Fold) -> Test:
     """Compile one comparison. An empty field is unequal to every value, and neither less nor greater."""
     how = condition.operator
     if how == "LIKE":
-        return _like(field, read, condition)
+        return _like(field, read, condition, fold)
     if how in BY_SIZE and field.type == "boolean":
         raise QueryRefusal("INVALID_QUERY_FILTER_OPERATOR", condition.at, "invalid operator")
     if field.type not in ID_TYPES and TAKES.get(field.type) is None:
-        read = _lower(read)
-    found = [wanted(field, literal) for literal in condition.literals]
+        read = _folded(read, fold)
+    found = [wanted(field, literal, fold) for literal in condition.literals]
     if how in BY_SIZE:
         compare, bound = BY_SIZE[how], "" if condition.literals[0].kind == "string" and not found[0] else found[0]
         if bound is None:
@@ -95,20 +99,24 @@ def _comparison(field: Field, read: Read, condition: Compare) -> Test:
     return lambda values: bool(read(values) != one)
 
 
-def _like(field: Field, read: Read, condition: Compare) -> Test:
-    if field.type in ID_TYPES or field.type in TAKES:
+def _like(field: Field, read: Read, condition: Compare, fold: Fold) -> Test:
+    if field.type in ID_TYPES or field.type in TAKES or field.type in NO_LIKE:
         raise QueryRefusal("INVALID_QUERY_FILTER_OPERATOR", condition.at, "invalid operator")
     literal = condition.literals[0]
     wanted(field, literal)
-    parts = re.findall(r"\\[%_]|%|_|[^\\%_]+|\\", literal.value or "")
+    parts = re.findall(r"\\[%_]|%|_|[^\\%_]+|\\", fold(literal.value or ""))
     pattern = "".join({"%": ".*", "_": "."}.get(part, re.escape(re.sub(r"\\([%_])", r"\1", part))) for part in parts)
-    matches = re.compile(pattern, re.IGNORECASE | re.DOTALL).fullmatch
-    return lambda values: (value := read(values)) is not None and matches(value) is not None
+    matches = re.compile(pattern, re.DOTALL).fullmatch
+    return lambda values: (value := read(values)) is not None and matches(fold(value)) is not None
 
 
-def _lower(read: Read) -> Read:
-    def lower(values: Values) -> Any:
+def _folded(read: Read, fold: Fold) -> Read:
+    def folded(values: Values) -> Any:
         value = read(values)
-        return (value.lower() or None) if isinstance(value, str) else value
+        return (fold(value) or None) if isinstance(value, str) else value
 
-    return lower
+    return folded
+
+
+def _ascii_lower(text: str) -> str:
+    return text.translate(LOWER)
