@@ -21,7 +21,7 @@ import orjson
 
 from connectors.hubspot import HubSpot, HubSpotConfig
 from connectors.salesforce import Salesforce, SalesforceConfig
-from connectors.salesforce.schema import CHILDREN, FILTERED, WANTED
+from connectors.salesforce.schema import CHILDREN, WANTED
 from syncd.connector import Connector, Context, Window
 from syncd.errors import SyncdError
 from syncd.http import httpx_deadline, urllib3_deadline
@@ -342,6 +342,8 @@ def _part(url: str) -> Any:
         return DOCUMENTS["salesforce"]["users" if "FROM%20User" in url else "query"][0]
     names = WANTED[described[1]]
     leads = {"AccountId": "Account", "OwnerId": "Owner"}
-    fields = [{"name": name, "filterable": name in FILTERED, "relationshipName": leads.get(name)} for name in names]
+    fields = [
+        {"name": name, "filterable": True, "type": "string", "relationshipName": leads.get(name)} for name in names
+    ]
     children = [{"relationshipName": CHILDREN[described[1]]}] if described[1] in CHILDREN else []
     return {"queryable": True, "fields": fields, "childRelationships": children}

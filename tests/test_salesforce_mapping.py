@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from connectors.salesforce import Salesforce, mapping
 from connectors.salesforce.config import SalesforceConfig
 from connectors.salesforce.related import Related
+from connectors.salesforce.rules import Rules as TableRules
 from connectors.salesforce.schema import WANTED, Schema
+from connectors.salesforce.tables import CallTable
 from syncd.activity import Company, Draft, Owner, Person
 from syncd.connector import Context, Record, Ref
 from syncd.isolation import AdaptiveSize, Budget
@@ -48,7 +50,8 @@ def record(row: dict[str, Any], related: dict[str, Any] | None = None) -> Record
 def call(
     related: dict[str, Any] | None = None, *, zone: str = "UTC", occurred_at_field: str = "", **fields: Any
 ) -> Draft:  # fmt: skip
-    draft = mapping.call(record({**TASK, **fields}, related), zone=ZoneInfo(zone), occurred_at_field=occurred_at_field)
+    rules = TableRules.of(CallTable(), occurred_at_field=occurred_at_field)
+    draft = mapping.call(record({**TASK, **fields}, related), zone=ZoneInfo(zone), rules=rules)
     assert draft is not None
     return draft
 
@@ -94,7 +97,7 @@ def test_a_call_with_next_to_nothing_is_a_call() -> None:
     assert call() == Draft(kind="call", occurred_at=CREATED, created_at=CREATED)
 
 
-@pytest.mark.parametrize("subtype", ["Task", "Email", "ListEmail", "LinkedIn", "Cadence", "call", "", None])
+@pytest.mark.parametrize("subtype", ["Task", "Email", "ListEmail", "LinkedIn", "Cadence", "", None])
 def test_a_task_of_another_subtype_is_no_call(subtype: str | None) -> None:
     assert mapping.call(record({**TASK, "TaskSubtype": subtype}), zone=UTC) is None
 
@@ -418,7 +421,6 @@ def test_an_email_task_is_all_that_an_org_without_email_messages_has() -> None:
         kind="email",
         occurred_at=datetime(2026, 1, 15, 11, tzinfo=UTC),
         created_at=CREATED,
-        direction="outbound",
         title="Email: Your quote",
         owner=RUNA,
         contacts=(ADA,),

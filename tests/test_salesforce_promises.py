@@ -243,7 +243,8 @@ def test_an_org_without_emailmessage_delivers_outbound_emails_of_tasks(tmp_path:
         world.sync()
         sent = world.payload(email)
         assert sent["externalActivityId"] == f"salesforce-email-{email}"
-        assert (sent["subject"], sent["from"]["email"]) == ("Your quote", f"cleo.hollisgrave@{OWN}")
+        assert (sent["subject"], sent["ownerEmail"]) == ("Your quote", f"cleo.hollisgrave@{OWN}")
+        assert "from" not in sent  # nothing says which side wrote it
         assert not {"callTitle", "durationMinutes", "outcome"} & sent.keys()
 
 
@@ -343,18 +344,19 @@ def test_a_field_that_is_hidden_overnight_costs_one_describe_and_no_record(orgs:
     assert orgs.delivered == {first, second}
 
 
-def test_a_configured_field_that_the_user_does_not_see_is_a_refusal_not_a_wrong_time(orgs: OrgWorld) -> None:
+def test_a_configured_field_that_the_user_does_not_see_ends_the_pass_over_its_source(orgs: OrgWorld) -> None:
     orgs.configure("sources.salesforce", occurred_at_field="Call_Start__c")
     call, email = orgs.task(), orgs.mail()
     outcome = orgs.sync()
-    assert outcome.exit_code == 77
-    assert "Call_Start__c" in outcome.errors[0].message
-    assert orgs.delivered == {email}
+    assert outcome.exit_code == 78
+    assert "occurred_at_field Task: no field Call_Start__c" in outcome.errors[0].summary
+    assert orgs.delivered == set()
     orgs.org.field("Task", "Call_Start__c", "datetime")
     orgs.org.edit("Task", call, touch=False, Call_Start__c="2026-10-05T06:30:00.000+0000")
-    orgs.later(hours=25)
-    orgs.sync()
+    orgs.later(minutes=5)
+    assert orgs.sync().exit_code == 0  # the org is described again, however young its description is
     assert orgs.payload(call)["occurredAt"] == "2026-10-05T06:30:00Z"
+    assert orgs.delivered == {call, email}
 
 
 def check(world: OrgWorld) -> list[Any]:

@@ -156,7 +156,14 @@ def test_a_field_that_cannot_be_filtered_by_makes_its_object_unreadable_and_no_o
 
 def test_a_field_that_nothing_is_filtered_by_need_not_be_filterable() -> None:
     assert Schema.of(unfilterable(WHOLE, TASK, "Subject")).lacking(TASK) == []
-    assert Schema.of(unfilterable(WHOLE, TASK, "Subject")).unfilterable == ()
+
+
+def test_the_type_of_a_field_is_told_if_a_query_can_be_filtered_by_it() -> None:
+    schema = Schema.of(unfilterable(WHOLE, TASK, "Subject"))
+    assert schema.type_to_filter_by(TASK, "Subject") is None
+    assert schema.type_to_filter_by(TASK, "Nowhere__c") is None
+    assert Schema.of(WHOLE).type_to_filter_by(TASK, "Subject") == "combobox"
+    assert Schema.unpack(Schema.of(WHOLE).pack()) == Schema.of(WHOLE)
 
 
 def test_a_hidden_deletion_mark_makes_nothing_unreadable() -> None:

@@ -21,14 +21,17 @@ from urllib.parse import urlencode
 import pytest
 
 from connectors.salesforce import soql
+from connectors.salesforce.conditions import completed
 from connectors.salesforce.schema import EMAIL, TASK, TASK_PEOPLE, USER, WANTED, Schema
 from connectors.salesforce.soql import Select
+from connectors.salesforce.tables import CALLS, EMAILS, MOST_NAMED, length_of
 from syncd.connector import Context, Window
 from syncd.passes import engine
 from syncd.sandbox.salesforce import Salesforce, service
 from syncd.sandbox.salesforce.describe import describe
 from syncd.sandbox.salesforce.query import run
 from syncd.sandbox.salesforce.refusals import SalesforceRefusal
+from syncd.types.conditions import Entry
 from tests.orgs import OrgWorld
 
 CHECK = Path(__file__).parent / "soql"
@@ -120,8 +123,8 @@ def selects(schema: Schema, *, custom: bool) -> Iterator[tuple[str, Select]]:
     occurred_at, linkedin = (OCCURRED_AT, LINKEDIN) if custom else ("", "")
     if not schema.lacking(TASK):
         seen = occurred_at if schema.has(TASK, occurred_at) else ""
-        yield "calls", soql.tasks(schema, "Call", occurred_at_field=seen, linkedin_field=linkedin)
-        yield "email tasks", soql.tasks(schema, "Email", linkedin_field=linkedin)
+        for what, match in (("calls", CALLS), ("email tasks", EMAILS)):
+            yield what, soql.tasks(schema, completed(match), named=[seen] if seen else [], linkedin_field=linkedin)
     if schema.has(EMAIL) and not schema.lacking(EMAIL):
         yield "emails", soql.emails(schema)
 
@@ -231,7 +234,8 @@ WRONG = {
     "an unfinished order": "SELECT Id FROM Task ORDER BY",
     "a TYPEOF without a WHEN": "SELECT Id, TYPEOF Who END FROM Task",
     "something after the end": "SELECT Id FROM Task LIMIT 1 please",
-    "OR, which nobody looks at": "SELECT Id FROM Task WHERE IsClosed = true OR IsDeleted = false",
+    "OR between all conditions": "SELECT Id FROM Task WHERE IsClosed = true OR IsDeleted = false",
+    "AND and OR without parentheses": "SELECT Id FROM Task WHERE A = 1 AND (B = 1 AND C = 2 OR D = 3)",
     "a group, which nobody looks at": "SELECT Id FROM Task GROUP BY Id",
 }
 
@@ -258,9 +262,9 @@ def test_the_parser_takes_every_text(trees: dict[str, dict[str, Any]], sent: lis
 def amiss(describes: Describes, tree: dict[str, Any]) -> Iterator[str]:
     """Yield the paths of a text that lead nowhere, are had twice, or are compared though they may not be."""
     root = tree["object"]
-    paths = [*tree["fields"], *(path for path, *_ in tree["conditions"]), *(path for path, _ in tree["order"])]
+    paths = [*tree["fields"], *(path for path, *_ in tree["compared"]), *(path for path, _ in tree["order"])]
     yield from (f"{root}.{path}" for path in paths if not leads(describes, root, path))
-    for path in (*(path for path, *_ in tree["conditions"]), *(path for path, _ in tree["order"])):
+    for path in (*(path for path, *_ in tree["compared"]), *(path for path, _ in tree["order"])):
         if "." not in path and not row_of(describes, root, path).get("filterable"):
             yield f"{path} is not filterable"
     lists = [tree["fields"], *tree["children"].values(), *(own for each in tree["typeofs"].values()
@@ -331,8 +335,8 @@ def test_what_is_really_sent_is_of_the_kinds_checked_here(sent: list[str]) -> No
 def form(text: str) -> str:
     """Return a text without its values."""
     words = text.replace("(", "( ").replace(")", " )").replace(",", " , ").split()
-    values = ["?" if (word[:1] == "'" and word not in ("'Call'", "'Email'", "'Standard'")) or word[:4].isdigit()
-              else word for word in words]  # fmt: skip
+    kept = ("'Call'", "'Email'", "'Task'", "'Standard'")
+    values = ["?" if (word[:1] == "'" and word not in kept) or word[:4].isdigit() else word for word in words]
     while (several := " ".join(values).replace("? , ?", "?")) != " ".join(values):
         values = several.split()
     return " ".join(values)
@@ -354,11 +358,23 @@ BOUNDS = [
     ["SystemModstamp", "<=", "2026-03-01T11:59:59Z", "DATETIME"],
 ]
 NOT_DELETED = ["IsDeleted", "=", "FALSE", "BOOLEAN"]
-WHICH = {
-    "calls": [["TaskSubtype", "=", "'Call'", "STRING"], ["IsClosed", "=", "TRUE", "BOOLEAN"]],
-    "email tasks": [["TaskSubtype", "=", "'Email'", "STRING"], ["IsClosed", "=", "TRUE", "BOOLEAN"]],
-    "emails": [],
-}
+CLOSED = ["IsClosed", "=", "TRUE", "BOOLEAN"]
+
+
+def which(text: Text, stream: str) -> list[Any]:
+    """Return the conditions of a stream. Without Type, a task is told by its subtype alone."""
+    if stream == "emails":
+        return []
+    subtype, other, kind = (
+        [name, "=", f"'{value}'", "STRING"]
+        for name, value in (("TaskSubtype", STREAMS[stream]), ("TaskSubtype", "Task"), ("Type", STREAMS[stream]))
+    )
+    if text.org == "Task.Type hidden":
+        return [subtype, CLOSED]
+    return [CLOSED, ["OR", [subtype, ["AND", [kind, other]]]]]
+
+
+STREAMS = {"calls": "Call", "email tasks": "Email"}
 
 
 def of(kind: str) -> list[tuple[Text, str, list[Any]]]:
@@ -370,10 +386,35 @@ def of(kind: str) -> list[tuple[Text, str, list[Any]]]:
     ]  # fmt: skip
 
 
+CONDITIONS: dict[Any, list[list[Any]]] = {
+    "Call": [["=", "'Call'", "STRING"]],
+    ("Call", "a*b", ""): [["=", "'Call'", "STRING"], ["LIKE", "'a%b'", "STRING"], ["=", "NULL", "NULL"]],
+    ("a", "b"): [["IN", ["'a'", "'b'"], "STRING"]],
+    "*": [["!=", "NULL", "NULL"]],
+    "' OR Id != null OR Subject = '": [["=", r"'\' OR Id != null OR Subject = \''", "STRING"]],
+    "\\' OR Id != null": [["=", r"'\\\' OR Id != null'", "STRING"]],
+    "') AND (Id != null*": [["LIKE", r"'\') AND (Id != null%'", "STRING"]],
+    "50%_'*\\": [["LIKE", r"'50\%\_\'%'", "STRING"]],
+    "x') LIMIT 1 --": [["=", r"'x\') LIMIT 1 --'", "STRING"]],
+    "it's*": [["LIKE", r"'it\'s%'", "STRING"]],
+}
+
+
+def test_the_parser_takes_every_condition_and_sees_no_other_than_meant() -> None:
+    """A quote, a backslash or a keyword in an operator's text stays within the text."""
+    schema = Schema.of({TASK: orgs()["everything"][TASK]})
+    written = (list(each) if isinstance(each, tuple) else each for each in CONDITIONS)
+    matches = (completed([Entry.parse({"Type": each})]) for each in written)
+    asked = [soql.tasks(schema, match).window(SINCE, UNTIL) for match in matches]
+    for tree, expected in zip(parse(asked), CONDITIONS.values(), strict=True):
+        assert tree["ok"], tree
+        assert tree["compared"] == [NOT_DELETED, *(["Type", *each] for each in expected), CLOSED, *BOUNDS]
+
+
 def test_a_window_has_both_bounds_inclusive_and_its_order_and_no_limit(trees: dict[str, dict[str, Any]]) -> None:
     for text, stream, undeleted in of("window"):
         tree = trees[text.soql]
-        assert tree["conditions"] == [*undeleted, *WHICH[stream], *BOUNDS], text
+        assert tree["conditions"] == [*undeleted, *which(text, stream), *BOUNDS], text
         assert tree["order"] == [["SystemModstamp", "ASC"], ["Id", "ASC"]]
         assert (tree["limit"], tree["count"]) == (None, False)
         assert {"Id", "SystemModstamp"} <= set(tree["fields"])
@@ -383,7 +424,7 @@ def test_a_count_counts_what_the_window_would_hold(trees: dict[str, dict[str, An
     for text, stream, undeleted in of("count"):
         tree = trees[text.soql]
         assert tree["count"]
-        assert tree["conditions"] == [*undeleted, *WHICH[stream], *BOUNDS], text
+        assert tree["conditions"] == [*undeleted, *which(text, stream), *BOUNDS], text
         assert (tree["order"], tree["limit"]) == ([], None)
 
 
@@ -393,7 +434,7 @@ def test_a_second_is_asked_for_its_ids_alone_in_their_order(trees: dict[str, dic
     for kind, after, limits in (("second", [], (1_000, None)), ("second after an id", [beyond], (1, 2))):
         for text, stream, undeleted in of(kind):
             tree = trees[text.soql]
-            assert tree["conditions"] == [*undeleted, *WHICH[stream], at, *after], text
+            assert tree["conditions"] == [*undeleted, *which(text, stream), at, *after], text
             assert (tree["fields"], tree["order"]) == (["Id", "SystemModstamp"], [["Id", "ASC"]])
             assert (tree["limit"], tree["offset"]) == limits
 
@@ -409,7 +450,7 @@ def test_a_look_up_asks_for_its_ids_whatever_has_become_of_them(trees: dict[str,
 def test_a_trial_asks_for_one_row_of_what_a_window_asks_for(trees: dict[str, dict[str, Any]]) -> None:
     for text, stream, undeleted in of("one"):
         tree = trees[text.soql]
-        assert (tree["conditions"], tree["limit"]) == ([*undeleted, *WHICH[stream]], 1), text
+        assert (tree["conditions"], tree["limit"]) == ([*undeleted, *which(text, stream)], 1), text
 
 
 def test_a_child_query_is_told_by_its_select(trees: dict[str, dict[str, Any]]) -> None:
@@ -425,7 +466,7 @@ def test_the_whole_org_is_asked_for_everything_wanted(trees: dict[str, dict[str,
         if text.org != "everything":
             continue
         tree, describes = trees[text.soql], orgs()["everything"]
-        lists = [(tree["object"], tree["fields"] + [path for path, *_ in tree["conditions"]])]
+        lists = [(tree["object"], tree["fields"] + [path for path, *_ in tree["compared"]])]
         lists += [(name, own) for each in tree["typeofs"].values() for name, own in each.items()]
         lists += [(each["childSObject"], tree["children"].get(each["relationshipName"], ()))
                   for each in describes[tree["object"]]["childRelationships"]]  # fmt: skip
@@ -457,7 +498,7 @@ def test_without_enhanced_email_there_is_no_query_for_email_messages() -> None:
 def test_a_configured_standard_field_is_not_asked_for_twice() -> None:
     """Salesforce refuses a field that is selected twice, and with it the whole query."""
     schema = Schema.of({name: orgs()["everything"][name] for name in WANTED}, [(TASK, "CompletedDateTime")])
-    select = soql.tasks(schema, "Call", occurred_at_field="CompletedDateTime", linkedin_field="Title")
+    select = soql.tasks(schema, CALLS, named=("CompletedDateTime",), linkedin_field="Title")
     assert select.fields.count("CompletedDateTime") == 1
     (who,) = [field for field in select.fields if field.startswith("TYPEOF")]
     assert who.count("Title") == 2  # of a contact and of a lead
@@ -504,9 +545,14 @@ def test_the_longest_queries_stay_within_what_a_uri_may_have() -> None:
     org = an_org(person_accounts=True)
     for name in (TASK, "Contact", "Lead"):
         org.field(name, longest, "url")
+    named = [longest, *(f"X{number}{'x' * 71}__c" for number in range(MOST_NAMED // 80 - 1))]
+    own = [(TASK, name) for name in named]
+    for object_type, name in own[1:]:
+        org.field(object_type, name)
+    assert length_of(named) > MOST_NAMED - 80
     describes = described(org)
-    schema = Schema.of({name: describes.get(name) for name in WANTED}, [(name, longest) for name, _ in CUSTOM])
-    calls = soql.tasks(schema, "Call", occurred_at_field=longest, linkedin_field=longest)
+    schema = Schema.of({name: describes.get(name) for name in WANTED}, [*((name, longest) for name, _ in CUSTOM), *own])
+    calls = soql.tasks(schema, completed(CALLS), named=named, linkedin_field=longest)
     ids = [f"{number:018}" for number in range(soql.IDS_AT_ONCE)]
     sizes = {
         "calls: window": uri(calls.window(SINCE, UNTIL)),

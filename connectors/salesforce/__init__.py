@@ -33,6 +33,7 @@ from connectors.salesforce.reading import (
 )
 from connectors.salesforce.related import Complete, Related
 from connectors.salesforce.retry import CHANGED, NotServed, QueryTimeout, TooSlow
+from connectors.salesforce.rules import Rules
 from connectors.salesforce.schema import EMAIL, TASK, Schema
 from connectors.salesforce.seconds import read_ref
 from connectors.salesforce.soql import Select
@@ -64,8 +65,10 @@ class Salesforce:
         self._config = config
         self._context = context
         self._client = Client(config, context)
-        self._org = Org(self._client, context.store, config)
+        self._org = Org(self._client, context.store, config, source=context.source)
         self._zone = ZoneInfo(config.timezone)
+        self._calls = Rules.of(config.calls, occurred_at_field=config.occurred_at_field)
+        self._emails = Rules.of(config.emails)
         self._related: Related | None = None  # of windows; caches people from page to page
         self._tried: dict[str, TriedSize] = {}  # page sizes, by stream
         self._sizes = {stream.name: window_size(context.store, stream.name) for stream in self.streams}
@@ -118,10 +121,10 @@ class Salesforce:
     def normalize(self, stream: str, record: Record) -> Draft | None:
         """Return the draft of a task or email message. None for email drafts, open tasks and heads of series."""
         if stream == CALLS:
-            return mapping.call(record, zone=self._zone, occurred_at_field=self._config.occurred_at_field)
+            return mapping.call(record, zone=self._zone, rules=self._calls)
         if "TaskSubtype" in record.row:
-            return mapping.email_task(record, zone=self._zone)
-        return mapping.email(record)
+            return mapping.email_task(record, zone=self._zone, rules=self._emails, calls=self._calls)
+        return mapping.email(record, zone=self._zone, rules=self._emails)
 
     def owners(self) -> Sequence[Owner]:
         """Return the org's own users as last read."""
@@ -165,14 +168,12 @@ class Salesforce:
     def _select(self, stream: str) -> tuple[Schema, Select]:
         """Return the org's schema, and the query of a stream that fits it."""
         source = TASK if stream == CALLS else self._org.emails_from()
-        occurred_at = self._config.occurred_at_field if stream == CALLS else ""
-        schema = self._org.readable(source, occurred_at_field=occurred_at)
+        schema = self._org.readable(source)
         if source == EMAIL:
-            return schema, soql.emails(schema)
-        subtype = "Call" if stream == CALLS else "Email"
-        return schema, soql.tasks(
-            schema, subtype, occurred_at_field=occurred_at, linkedin_field=self._config.linkedin_field
-        )
+            return schema, soql.emails(schema, named=self._config.emails.named)
+        match = (self._calls if stream == CALLS else self._emails).match
+        named, linkedin_field = self._config.named, self._config.linkedin_field
+        return schema, soql.tasks(schema, match, named=named, linkedin_field=linkedin_field)
 
     def _page(self, stream: str, found: Read, needed: Collection[str]) -> Page:
         """Return the page of what was read. The rows of `unread` are read by id, except those that have changed."""

@@ -11,7 +11,7 @@ from connectors.salesforce.retry import SHARED
 from connectors.salesforce.schema import EMAIL, ENHANCED_EMAIL, TASK, VOICE_CALL, Schema
 from connectors.salesforce.soql import Select
 from syncd.connector import Finding, Store
-from syncd.errors import Exit, SyncdError, Unauthorized, Unavailable
+from syncd.errors import ConfigError, Exit, SyncdError, Unauthorized, Unavailable
 from syncd.fields import dig, parse_text
 
 QUOTA_LOW = 0.8  # used share of the day's calls from which one should know
@@ -55,12 +55,16 @@ def _sign_in(client: Client) -> Iterator[Finding]:
 def _streams(client: Client, org: Org, selects: Selects) -> Iterator[Finding]:
     """Send each stream's own query for one row."""
     org.describe()
+    found = org.problems()
+    yield from (Finding(each.path, False, each.message, hint=each.hint, exit_code=Exit.CONFIG) for each in found)
     for stream, chosen in selects.items():
         try:
             _, select = chosen()
             client.query(select.one(), what=stream)
         except (Unauthorized, QueryRefused) as error:
             yield _failed(stream, error, Exit.UNAUTHORIZED)
+            continue
+        except ConfigError:  # named above
             continue
         yield Finding(stream, True, f"read from {select.object_type}")
 

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, WithJsonSchema, model_validator
 from pydantic_core import InitErrorDetails
 
+from connectors.salesforce.tables import MOST_NAMED, CallTable, EmailTable, field_name, length_of
 from syncd.connector import SourceConfig
 from syncd.types import urls
 from syncd.types.secrets import Secret
@@ -70,14 +71,6 @@ def _zone(name: str) -> str:
     return name
 
 
-def _field(name: str) -> str:
-    """Return the name of a field. Its characters cannot change the query that contains it."""
-    name = name.strip()
-    if name and not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,79}", name):
-        raise ValueError("expected the API name of a field, e.g. Call_Time__c")
-    return name
-
-
 def _user(name: str) -> str:
     name = name.strip()
     if any(character.isspace() for character in name):
@@ -87,7 +80,7 @@ def _user(name: str) -> str:
 
 Address = Annotated[str, AfterValidator(_address)]
 Version = Annotated[str, AfterValidator(_version), WithJsonSchema({"type": "string", "pattern": r"^\d{2,3}\.0$"})]
-FieldName = Annotated[str, AfterValidator(_field)]
+FieldName = Annotated[str, AfterValidator(field_name)]
 Reference = Annotated[
     Secret | None,
     BeforeValidator(lambda value: None if value == "" else value),  # an empty key is none
@@ -109,8 +102,10 @@ class SalesforceConfig(SourceConfig):
     api_version: Version = "66.0"  # three new ones a year
     quota_reserve: float = Field(default=0.2, ge=0, lt=1, allow_inf_nan=False)  # of the day's calls, left to others
     timezone: Annotated[str, AfterValidator(_zone)] = "UTC"  # of activities that have a date only
-    occurred_at_field: FieldName = ""  # on Task: a custom field that knows when a call happened
+    occurred_at_field: FieldName = ""  # the same as the first of calls.fields.occurred_at
     linkedin_field: FieldName = ""  # on Contact and Lead
+    calls: CallTable = CallTable()
+    emails: EmailTable = EmailTable()
 
     @model_validator(mode="wrap")
     @classmethod
@@ -129,6 +124,18 @@ class SalesforceConfig(SourceConfig):
                 _again(detail) for detail in error.errors(include_url=False) if tuple(detail["loc"]) not in at_fault
             ]
         raise ValidationError.from_exception_data(cls.__name__, mistakes)
+
+    @model_validator(mode="after")
+    def _names_few_fields(self) -> Self:
+        if length_of(self.named) > MOST_NAMED:
+            raise ValueError(f"calls and emails name too many fields: expected at most {MOST_NAMED} characters in all")
+        return self
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The fields that [calls] and [emails] name, and `occurred_at_field`, each once."""
+        own = (self.occurred_at_field,) if self.occurred_at_field else ()
+        return tuple(dict.fromkeys((*own, *self.calls.named, *self.emails.named)))
 
     @property
     def signs_in(self) -> bool:

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Any
 
-from syncd.activity import Company, Direction, Draft, Owner, Person, header_person
+from connectors.salesforce.rules import CALL_RULES, EMAIL_RULES, Rules
+from syncd.activity import Company, Draft, Owner, Person, header_person
 from syncd.connector import Record
-from syncd.fields import addresses, dig, number, parse_text, parse_time
+from syncd.fields import addresses, dig, parse_text, parse_time
 
 Row = Mapping[str, Any]
 
@@ -17,39 +18,40 @@ DAY = timedelta(days=1)
 NOON = time(12)
 YEARS = range(1900, 9999)  # that a call can be in: some hours or a zone away must be a time too
 DRAFT = "5"  # EmailMessage.Status (Object Reference v67)
-CALL_TYPES: dict[str | None, Direction] = {"Inbound": "inbound", "Outbound": "outbound", "Internal": "internal"}
-DIRECTIONS: dict[Any, Direction] = {True: "inbound", False: "outbound"}  # EmailMessage.Incoming
 SENDER, RECEIVERS = "FromAddress", ("ToAddress", "CcAddress")  # EmailMessageRelation.RelationType
 USER_PREFIX, CONTACT_PREFIX, LEAD_PREFIX, ACCOUNT_PREFIX = "005", "003", "00Q", "001"  # of ids, in every org
 TASK_PREFIX, EMAIL_PREFIX = "00T", "02s"
 
 
-def call(record: Record, *, zone: tzinfo, occurred_at_field: str = "") -> Draft | None:
-    """Return the draft of a task of subtype Call. None if it is open, or the head of a series."""
+def call(record: Record, *, zone: tzinfo, rules: Rules = CALL_RULES) -> Draft | None:
+    """Return the draft of a call's task. None if `rules` do not admit it, or if it is the head of a series."""
     row = record.row
-    if row.get("TaskSubtype") != "Call" or not _is_done(row):
+    if not rules.admits(row) or _is_series(row):
         return None
-    seconds = number(row.get("CallDurationInSeconds"))
-    duration = timedelta(seconds=seconds) if seconds is not None and 0 <= seconds < 1e8 else None
-    happened = _said_at(row.get(occurred_at_field), zone) if occurred_at_field else None
+    duration = rules.duration(row)
+    happened = _said_at(row, rules, zone)
     return _task(
         record,
+        rules,
         kind="call",
         occurred_at=happened or _task_at(record, zone, less=duration or timedelta(0)),
-        direction=CALL_TYPES.get(parse_text(row.get("CallType"))),
         duration_minutes=None if duration is None else round(duration / timedelta(minutes=1), 2),
-        outcome=parse_text(row.get("CallDisposition")),
+        outcome=rules.outcome(row),
+        call_id=rules.call_id(row),
     )
 
 
-def email_task(record: Record, *, zone: tzinfo) -> Draft | None:
-    """Return the draft of a task of subtype Email, which an org without EmailMessage has instead."""
-    if record.row.get("TaskSubtype") != "Email" or not _is_done(record.row):
+def email_task(
+    record: Record, *, zone: tzinfo, rules: Rules = EMAIL_RULES, calls: Rules = CALL_RULES
+) -> Draft | None:  # fmt: skip
+    """Return the draft of an email's task. None if `rules` do not admit it, or if it is a call by `calls`."""
+    row = record.row
+    if not rules.admits(row) or calls.admits(row) or _is_series(row):
         return None
-    return _task(record, kind="email", occurred_at=_task_at(record, zone), direction="outbound")
+    return _task(record, rules, kind="email", occurred_at=_said_at(row, rules, zone) or _task_at(record, zone))
 
 
-def email(record: Record) -> Draft | None:
+def email(record: Record, *, zone: tzinfo = UTC, rules: Rules = EMAIL_RULES) -> Draft | None:
     """Return the draft of an email message. None if it is an unsent draft."""
     row, related = record.row, record.related
     if parse_text(row.get("Status")) == DRAFT or row.get("IsPrivateDraft") is True:
@@ -62,29 +64,32 @@ def email(record: Record) -> Draft | None:
     account = related.get("account")
     return Draft(
         kind="email",
-        occurred_at=happened,
+        occurred_at=_said_at(row, rules, zone) or happened,
         created_at=created_at,
         status="not_sent" if row.get("IsBounced") is True else "done",
-        direction=DIRECTIONS.get(incoming) if isinstance(incoming, bool) else None,
-        title=parse_text(row.get("Subject")),
+        direction=rules.direction(row),
+        title=rules.title(row),
         open_count=int(row["IsOpened"] is True) if row.get("IsTracked") is True and "IsOpened" in row else None,
         owner=_email_owner(row, related, incoming=incoming is True),
         sender=_sender(row),
         contacts=related.get("contacts", ()),
         others=tuple(_header_people(row)),
         companies=(account,) if account else (),
+        filtered=rules.filtered(row),
     )
 
 
-def _task(record: Record, **said: Any) -> Draft:
+def _task(record: Record, rules: Rules, **said: Any) -> Draft:
     row, related = record.row, record.related
     account = related.get("account")
     return Draft(
         created_at=_created_at(record),
-        title=parse_text(row.get("Subject")),
+        direction=rules.direction(row),
+        title=rules.title(row),
         owner=_owner(row.get("OwnerId"), row.get("Owner")),
         contacts=related.get("contacts", ()),
         companies=(account,) if account else (),
+        filtered=rules.filtered(row),
         **said,
     )
 
@@ -146,15 +151,20 @@ def _is_person(row: Row) -> bool:
     return row.get("IsPersonAccount") is True
 
 
-def _is_done(row: Row) -> bool:
-    return row.get("IsClosed") is True and row.get("IsRecurrence") is not True
+def _is_series(row: Row) -> bool:
+    return row.get("IsRecurrence") is True
 
 
 def _created_at(record: Record) -> datetime:
     return parse_time(record.row.get("CreatedDate")) or record.ref.modified_at
 
 
-def _said_at(written: Any, zone: tzinfo) -> datetime | None:
+def _said_at(row: Row, rules: Rules, zone: tzinfo) -> datetime | None:
+    """Return the time in the first field that the source names and that has one."""
+    return next((at for name in rules.fields.occurred_at if (at := _time_in(row.get(name), zone))), None)
+
+
+def _time_in(written: Any, zone: tzinfo) -> datetime | None:
     """Return the time in a custom field. A date alone counts as its noon."""
     day = _day(written)
     if day is not None and len(parse_text(written) or "") == len("2026-01-01"):

@@ -14,15 +14,17 @@ from connectors.salesforce.client import Client, query_path
 from connectors.salesforce.config import SalesforceConfig
 from connectors.salesforce.culprits import isolated
 from connectors.salesforce.mapping import USER_PREFIX, owner
+from connectors.salesforce.mistakes import problems
 from connectors.salesforce.retry import LocatorGone, QueryTimeout
 from connectors.salesforce.schema import CONTACT, EMAIL, LEAD, TASK, WANTED, Schema
 from syncd.activity import Owner
 from syncd.connector import Store
-from syncd.errors import Unauthorized, Unavailable
+from syncd.errors import ConfigError, Problem, Unauthorized, Unavailable
 from syncd.fields import parse_text
 from syncd.isolation import AdaptiveSize, Budget, in_halves
 
 KEEP = timedelta(hours=24)
+SHAPE = "2"  # of a packed schema
 RETRIEVED_AT_ONCE = 2_000  # ids (Limits v67)
 ISOLATING = 300  # requests of a pass that halve what Salesforce does not serve. Ten culprits among 400 take so many
 GRANT = "let the acting user see it: Read on the object, and the field in a permission set"
@@ -31,7 +33,8 @@ GRANT = "let the acting user see it: Read on the object, and the field in a perm
 class Org:
     """Hold one org's schema and users, and the object its emails are read from."""
 
-    def __init__(self, client: Client, store: Store, config: SalesforceConfig) -> None:
+    def __init__(self, client: Client, store: Store, config: SalesforceConfig, *, source: str = "") -> None:
+        self._source = source  # the name of its table
         self._client = client
         self._store = store
         self._config = config
@@ -42,6 +45,7 @@ class Org:
         self._strangers: dict[str, Owner] = {}  # users of other types, asked for one by one
         self._asked: set[str] = set()  # users, in this pass
         self._fresh = False  # described in this pass
+        self._suffices: Schema | None = None  # the schema that has all fields which the configuration names
         self.budget = Budget(ISOLATING)
         self.at_once = AdaptiveSize(store, "at_once", RETRIEVED_AT_ONCE)  # ids to retrieve
         self.unserved: dict[str, str] = {}  # users that Salesforce did not serve in this pass, with the error
@@ -67,7 +71,7 @@ class Org:
             lambda some: self._client.batch(some, what="describe"),
             too_much=(QueryTimeout,),
         )
-        self._schema = Schema.of(dict(zip(WANTED, describes, strict=True)), self.custom_fields())
+        self._schema = Schema.of(dict(zip(WANTED, describes, strict=True)), self.named_fields())
         self._store.put("schema", {"key": self._key(), "schema": self._schema.pack()})
         self._users = {str(each.crm_id): each for each in map(owner, self._all_users(users))}
         self._keep_users()
@@ -91,24 +95,38 @@ class Org:
                 return found
 
     def custom_fields(self) -> list[tuple[str, str]]:
-        """Return (object, field) for each field that the configuration names."""
+        """Return (object, field) for each field beside those of the tables [calls] and [emails]."""
         linkedin = self._config.linkedin_field
-        return [
-            *([(TASK, self._config.occurred_at_field)] if self._config.occurred_at_field else []),
-            *([(CONTACT, linkedin), (LEAD, linkedin)] if linkedin else []),
-        ]
+        return [(CONTACT, linkedin), (LEAD, linkedin)] if linkedin else []
 
-    def readable(self, object_type: str, *, occurred_at_field: str = "") -> Schema:
-        """Return the schema. Unauthorized if it does not suffice to read `object_type`."""
+    def named_fields(self) -> list[tuple[str, str]]:
+        """Return (object, field) for each field that the configuration names. An object may lack some."""
+        tables = ((TASK, self._config.named), (EMAIL, self._config.emails.named))
+        return [*self.custom_fields(), *((name, each) for name, names in tables for each in names)]
+
+    def readable(self, object_type: str) -> Schema:
+        """Return the schema. Unauthorized if it does not suffice to read `object_type`.
+
+        ConfigError lists all fields that the configuration names and the acting user does not see.
+        """
+        if self.problems() and self.describe():
+            return self.readable(object_type)
         schema = self.schema()
         lacking = schema.lacking(object_type)
         if lacking:
             raise Unauthorized(f"Salesforce shows the acting user no {', no '.join(lacking)}", hint=GRANT)
-        if occurred_at_field and not schema.has(object_type, occurred_at_field):
-            message = f"Salesforce shows the acting user no {object_type}.{occurred_at_field} (occurred_at_field)"
-            hint = "write it exactly as Setup does, capital letters and __c; and let the acting user see it"
-            raise Unauthorized(message, hint=hint)
+        if found := self.problems():
+            raise ConfigError(found, where=f"sources.{self._source}")
         return schema
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Return the configuration's mistakes that the org's description shows."""
+        schema = self.schema()
+        if self._suffices is schema:
+            return ()
+        found = problems(self._config, schema, source=self._source, emails=(self.emails_from(),))
+        self._suffices = None if found else schema
+        return found
 
     def emails_from(self) -> str:
         """Return the object that emails are read from. Once an email is booked, it never changes."""
@@ -203,8 +221,9 @@ class Org:
     def _key(self) -> str:
         """Return a digest of API version and configured fields, on which the schema depends."""
         parts = [
+            SHAPE,
             self._config.api_version,
-            *(".".join(each) for each in self.custom_fields()),
+            *(".".join(each) for each in self.named_fields()),
             *map(str, WANTED.items()),
         ]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

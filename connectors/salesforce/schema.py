@@ -20,7 +20,7 @@ WANTED: dict[str, tuple[str, ...]] = {
     TASK: (
         "Id", "SystemModstamp", "CreatedDate", "IsDeleted", "TaskSubtype", "IsClosed", "IsRecurrence", "Subject",
         "ActivityDate", "CompletedDateTime", "CallDurationInSeconds", "CallType", "CallDisposition", "OwnerId",
-        "AccountId", "WhoId", "WhoCount",
+        "AccountId", "WhoId", "WhoCount", "Type", "CallObject",
     ),
     EMAIL: (
         "Id", "SystemModstamp", "CreatedDate", "IsDeleted", "Status", "Subject", "MessageDate", "Incoming",
@@ -34,12 +34,11 @@ WANTED: dict[str, tuple[str, ...]] = {
     ACCOUNT: ("Id", "Name", "Website", "IsPersonAccount"),
     VOICE_CALL: ("Id",),
 }  # fmt: skip
-# Without these there is no query; those that it filters by must be filterable too (Airbyte, pull 68166).
+# Without these there is no query; they must be filterable too (Airbyte, pull 68166).
 NEEDED = {
     TASK: ("Id", "SystemModstamp", "CreatedDate", "TaskSubtype", "IsClosed"),
     EMAIL: ("Id", "SystemModstamp", "CreatedDate"),
 }
-FILTERED = frozenset({"Id", "SystemModstamp", "TaskSubtype", "IsClosed", "IsDeleted"})
 CHILDREN = {EMAIL: "EmailMessageRelations"}
 
 ENHANCED_EMAIL = "Enhanced Email"
@@ -71,6 +70,7 @@ class Schema:
     fields: Mapping[str, Mapping[str, str | None]]  # object: field: the relationship's name, if it is a reference
     children: Mapping[str, Sequence[str]]  # object: child relationships
     unfilterable: Sequence[str] = field(default=())  # Object.Field
+    types: Mapping[str, str] = field(default_factory=dict)  # by Object.Field, as describe names them
 
     @classmethod
     def of(cls, describes: Mapping[str, Any | None], custom: Iterable[tuple[str, str]] = ()) -> "Schema":
@@ -81,6 +81,7 @@ class Schema:
         fields: dict[str, dict[str, str | None]] = {}
         children: dict[str, list[str]] = {}
         unfilterable: list[str] = []
+        types: dict[str, str] = {}
         for name, described in describes.items():
             if not isinstance(described, dict) or described.get("queryable") is False:
                 continue
@@ -89,21 +90,21 @@ class Schema:
                 each: parse_text(known[each].get("relationshipName")) for each in known if each in asked[name]
             }
             unfilterable += [f"{name}.{each}" for each in fields[name]
-                             if each in FILTERED and known[each].get("filterable") is False]  # fmt: skip
+                             if known[each].get("filterable") is False]  # fmt: skip
+            types |= {f"{name}.{each}": str(known[each].get("type")) for each in fields[name]}
             relations = _rows(described.get("childRelationships"))
             children[name] = [found for row in relations if (found := parse_text(row.get("relationshipName")))
                               in CHILDREN.values() and found]  # fmt: skip
-        return cls(fields, children, tuple(unfilterable))
+        return cls(fields, children, tuple(unfilterable), types)
 
     def pack(self) -> Any:
         """Return the schema as JSON for the store."""
-        return [self.fields, self.children, self.unfilterable]
+        return [self.fields, self.children, self.unfilterable, self.types]
 
     @classmethod
     def unpack(cls, kept: Any) -> "Schema":
         """Return the schema that `pack` returned."""
-        fields, children, unfilterable = kept
-        return cls(fields, children, unfilterable)
+        return cls(*kept)
 
     def has(self, object_type: str, field_name: str = "Id") -> bool:
         """Tell whether the user sees a field."""
@@ -113,6 +114,11 @@ class Schema:
         """Return the visible ones of `names`, in their order, each once, because a query must not repeat a field."""
         seen = self.fields.get(object_type, {})
         return [name for name in dict.fromkeys(names) if name in seen]
+
+    def type_to_filter_by(self, object_type: str, field_name: str) -> str | None:
+        """Return a field's type, e.g. picklist. None if a query cannot be filtered by it."""
+        name = f"{object_type}.{field_name}"
+        return None if name in self.unfilterable else self.types.get(name)
 
     def relationship(self, object_type: str, field_name: str) -> str | None:
         """Return the name by which a query goes through a field to its parent."""

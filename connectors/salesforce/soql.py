@@ -9,8 +9,11 @@ whole seconds (Object Reference v67, System Fields).
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
+from connectors.salesforce import conditions
 from connectors.salesforce.schema import ACCOUNT, CONTACT, EMAIL, EMAIL_PEOPLE, LEAD, TASK, TASK_PEOPLE, USER, Schema
+from syncd.types.conditions import Entry
 
 # An id takes 27 bytes of a URI that may have 16,384 with its headers (Limits v67); a token may be 2 KB of them.
 IDS_AT_ONCE = 400
@@ -68,19 +71,23 @@ class Select:
         return " AND ".join((*self.always, *self.which, *bounds))
 
 
-def tasks(schema: Schema, subtype: str, *, occurred_at_field: str = "", linkedin_field: str = "") -> Select:
-    """Return the queries for closed tasks of a subtype, Call or Email."""
+def tasks(schema: Schema, match: Sequence[Entry], *, named: Sequence[str] = (), linkedin_field: str = "") -> Select:
+    """Return the queries for the tasks that any entry of `match` admits, with the fields that the source names.
+
+    An entry that names a hidden field admits none.
+    """
     plain = [
         "Id", "SystemModstamp", "CreatedDate", "TaskSubtype", "IsClosed", "IsRecurrence", "Subject", "ActivityDate",
         "CompletedDateTime", "CallDurationInSeconds", "CallType", "CallDisposition", "OwnerId", "AccountId", "WhoId",
-        "WhoCount", *([occurred_at_field] if occurred_at_field else []),
+        "WhoCount", "Type", "CallObject", *named,
     ]  # fmt: skip
     fields = schema.kept(TASK, plain)
     if schema.has(TASK, "OwnerId"):
         fields += ["Owner.Name", "Owner.Email"]  # of a user or a queue (Name object, Object Reference v67)
     fields += _of_account(schema, TASK)
     fields += _who(schema, linkedin_field) if schema.has(TASK, "WhoId") else []
-    which = (f"TaskSubtype = '{subtype}'", "IsClosed = true")
+    seen = [entry for entry in match if len(schema.kept(TASK, entry.fields)) == len(set(entry.fields))]
+    which = conditions.where(seen, partial(schema.type_to_filter_by, TASK))
     return Select(TASK, tuple(fields), which, _not_deleted(schema, TASK))
 
 
@@ -97,12 +104,15 @@ def task_people(schema: Schema, ids: Sequence[str]) -> str | None:
     return f"SELECT {', '.join(names)} FROM {TASK_PEOPLE} WHERE TaskId IN ({_listed(ids)})"  # nosec B608 # Salesforce's ids
 
 
-def emails(schema: Schema) -> Select:
-    """Return the queries for email messages. They include drafts, which are not activities."""
+def emails(schema: Schema, *, named: Sequence[str] = ()) -> Select:
+    """Return the queries for email messages, with the fields that the source names and that these have.
+
+    They include drafts, which are not activities.
+    """
     plain = (
         "Id", "SystemModstamp", "CreatedDate", "Status", "Subject", "MessageDate", "Incoming", "FromAddress",
         "FromName", "FromId", "ToAddress", "CcAddress", "BccAddress", "RelatedToId", "ActivityId", "CreatedById",
-        "IsPrivateDraft", "IsBounced", "IsTracked", "IsOpened",
+        "IsPrivateDraft", "IsBounced", "IsTracked", "IsOpened", *named,
     )  # fmt: skip
     fields = schema.kept(EMAIL, plain)
     if schema.has(EMAIL, "CreatedById"):

@@ -1,8 +1,9 @@
 // Read one {"soql": …} per line from stdin, and print the result of a SOQL parser, or its error, as a line each.
 //
-//   {ok, object, fields, typeofs, children, count, conditions, order, limit, offset} or {ok: false, error}
+//   {ok, object, fields, typeofs, children, count, conditions, compared, order, limit, offset} or {ok: false, error}
 //
-// Anything else in a tree (GROUP BY, OR, parentheses …) is an error, because the test does not check it.
+// `conditions` are joined by AND; ["OR", […]] is one in parentheses. `compared` has their comparisons alone.
+// Anything else in a tree (GROUP BY, NOT …) is an error, because the test does not check it.
 import { createInterface } from "node:readline";
 import { parseQuery } from "@jetstreamapp/soql-parser-js";
 
@@ -16,13 +17,36 @@ function path(field) {
   return typeof field === "string" ? field : [...(field.relationships ?? []), field.field].join(".");
 }
 
-function* conditions(where) {
+function* words(where) {
   for (let rest = where; rest; rest = rest.right) {
-    const { field, operator, value, literalType, ...more } = rest.left ?? {};
+    const { field, operator, value, literalType, openParen, closeParen, ...more } = rest.left ?? {};
     need(field && operator && Object.keys(more).length === 0, "a condition that is not a plain comparison");
-    need(rest.right ? rest.operator === "AND" : !rest.operator, "conditions not joined by AND");
+    yield* Array(openParen ?? 0).fill("(");
     yield [field, operator, value, literalType];
+    yield* Array(closeParen ?? 0).fill(")");
+    need(Boolean(rest.right) === ["AND", "OR"].includes(rest.operator), "conditions not joined by AND or OR");
+    if (rest.right) yield rest.operator;
   }
+}
+
+// Return [word, conditions] of the words up to a closing parenthesis. A condition in parentheses is such a pair too.
+function joined(left) {
+  const found = [];
+  let word = "AND";
+  while (left.length && left[0] !== ")") {
+    const next = left.shift();
+    found.push(next === "(" ? joined(left) : next);
+    if (next === "(") need(left.shift() === ")", "a parenthesis that is not closed");
+    if (!left.length || left[0] === ")") break;
+    need(found.length === 1 || word === left[0], "AND and OR without parentheses");
+    word = left.shift();
+  }
+  return [word, found];
+}
+
+function leaves(condition) {
+  const [word, parts] = condition;
+  return ["AND", "OR"].includes(word) ? parts.flatMap(leaves) : [condition];
 }
 
 function whens(field) {
@@ -46,7 +70,9 @@ function read(soql) {
       found.count = true;
     }
   }
-  found.conditions = [...conditions(tree.where)];
+  const [word, conditions] = joined([...words(tree.where)]);
+  need(word === "AND", "conditions joined by OR");
+  Object.assign(found, { conditions, compared: conditions.flatMap(leaves) });
   found.order = (tree.orderBy ?? []).map((each) => [each.field, each.order]);
   return { ...found, limit: tree.limit ?? null, offset: tree.offset ?? null };
 }
