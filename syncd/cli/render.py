@@ -16,6 +16,7 @@ CLOCK = (
     "settled. `syncd check` compares all clocks"
 )
 
+UNREAD = 10  # kinds of rows that are not read, each in a line of its own
 SECONDS = "2026-10-05T09:00:00Z"  # the form of a time in a table
 
 
@@ -29,6 +30,8 @@ def status(document: dict[str, Any], console: Console | None = None) -> None:
             console.print(styled(f"last error: {each['source']} {each['stream']}: {each['last_error']}"))
     for each in document["ranges"]:
         console.print(styled(_range(each)))
+    for line in _unread(document["unread"]):
+        console.print(styled(line))
     last = document["last_pass"]
     if last:
         console.print(styled(f"last pass: began {last['started_at']}, {_ended(last)}"))
@@ -42,6 +45,14 @@ def status(document: dict[str, Any], console: Console | None = None) -> None:
         console.print(styled(CLOCK))
     if not document["balanced"]:
         console.print("[bold red]the books do not balance[/]: rows were removed by hand; restore a backup")
+
+
+def _unread(found: list[dict[str, Any]]) -> list[str]:
+    """Return a line for each kind of rows that looks like a call or an email and is not read, and for the others."""
+    alike = [each for each in found if each["looks_like"]]
+    lines = [f"not read: {each['source']} {each['what']}: {each['count']}" for each in alike[:UNREAD]]
+    rest = sum(each["count"] for each in found) - sum(each["count"] for each in alike[:UNREAD])
+    return [*lines, f"not read: {rest} other rows of 30 days, see `syncd scope`"] if rest else lines
 
 
 def _ended(last: dict[str, Any]) -> str:

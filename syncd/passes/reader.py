@@ -23,7 +23,7 @@ from syncd.normalize import incoming
 from syncd.normalize.normalizer import Normalizer
 from syncd.normalize.own_domains import Vouching
 from syncd.normalize.rules import Rules
-from syncd.passes import pins, windows
+from syncd.passes import pins, scopes, windows
 from syncd.passes.events import Event, SourceFinished, SourceOpened, StartNoted, StreamFailed, WindowRead
 from syncd.passes.intake import Channel, GaveWay, Intake
 from syncd.passes.look_ups import LookUps
@@ -252,6 +252,13 @@ class Reader:
             self._look_up(look_ups, [*streams, *unread], [each for each in read if not withheld_by[each]])
             if not look_ups.over:
                 Ranges(intake, intake.glance, self._spans).read(streams)
+                self._refresh_scope(intake.connector)
+
+    def _refresh_scope(self, connector: Connector) -> None:
+        """Count once a day which of the CRM's rows are read."""
+        self._channel.exit_if_stopping()
+        if not self._read_only:
+            scopes.refresh_if_due(self.source, connector, self.store, self._rules, self._now())
 
     def _look_up(self, look_ups: LookUps, streams: Sequence[str], clear: Sequence[str]) -> None:
         """Look up the due records of `streams`, and the redacted ones of `clear`."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from syncd import clock
 from syncd.activity import Owner
-from syncd.cli.check import files, pinned
+from syncd.cli.check import files, pinned, scope
 from syncd.cli.check.clocks import Clocks
 from syncd.config import Config
 from syncd.connector import Context, Finding, Source, Window
@@ -33,6 +33,7 @@ def findings(config: Config, sources: tuple[Source, ...]) -> Iterator[Finding]:
     asked: dict[str, Sequence[Owner]] = {}
     yield from pinned.changes_of(config)
     yield from pinned.ranges_of(config)
+    yield from scope.findings(config)
     for source in sources:
         yield from _named(source.name, _source(config, source, clocks, asked))
     yield from _owners(config, asked)

@@ -11,13 +11,14 @@ import typer
 
 from syncd import __version__
 from syncd.cli import printing
-from syncd.cli.commands import books, passes, pins, probes, trials
+from syncd.cli.commands import books, passes, pins, probes, scopes, trials
 from syncd.cli.commands.options import ConfigFile, Given, PlainUsage
 
 COMMANDS: tuple[Callable[..., None], ...] = (
     passes.sync,
     passes.run,
     probes.check,
+    scopes.scope,
     probes.health,
     books.status,
     books.explain,

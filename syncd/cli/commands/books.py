@@ -24,13 +24,14 @@ def status(config: ConfigFile = None, as_json: AsJson = False) -> None:
     from syncd import clock
     from syncd.cli import render
     from syncd.ledger import chosen
-    from syncd.passes import changes
+    from syncd.passes import changes, scopes
 
     loaded = load_config(config)
     with chosen(loaded.ledger).reports() as glance:
         document = glance.status(version=__version__, now=clock.now())
-        gone = changes.gone_since(glance, [source.name for source in loaded.sources])
-    document["sources_gone"] = [*gone]
+        names = [source.name for source in loaded.sources]
+        gone, unread = changes.gone_since(glance, names), scopes.unread(glance, names)
+    document["sources_gone"], document["unread"] = [*gone], unread
     if as_json:
         printing.document(document)
     else:

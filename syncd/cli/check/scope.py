@@ -1,0 +1,40 @@
+"""Report what the last refresh of each source's scope kept. Nothing is asked."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+from syncd import clock
+from syncd.config import Config
+from syncd.connector import Finding
+from syncd.errors import LedgerError
+from syncd.ledger import chosen
+from syncd.passes import scopes
+from syncd.passes.scopes import Kept
+
+WHAT = "scope"
+SHOWN = 3  # kinds in one line
+HINT = f"{scopes.LOOK}; README explains which rows are calls and emails"
+
+
+def findings(config: Config) -> Iterator[Finding]:
+    """Yield the rows that look like a call or an email and are not read, and a warning for each that the CRM needs."""
+    names = [source.name for source in config.sources]
+    with suppress(LedgerError), chosen(config.ledger).read() as glance:  # the ledger has its own line
+        for name, held in scopes.kept(glance, names):
+            what = f"{name}: {WHAT}"
+            yield Finding(what, True, _unread(held))
+            for warning in held.warnings:
+                yield Finding(what, False, warning, HINT, warning=True)
+
+
+def _unread(held: Kept) -> str:
+    since = clock.text(held.since)[:10]
+    found = [each for each in held.unread if each.looks_like is not None and each.count]
+    if not found:
+        return f"all rows that look like a call or an email are read (changed since {since})"
+    shown = ", ".join(f"{each.what} ({each.count:,})" for each in found[:SHOWN])
+    more = f", and {len(found) - SHOWN} more kinds" if len(found) > SHOWN else ""
+    return f"not read, though it looks like a call or an email (changed since {since}): {shown}{more}"
+
+
+__all__ = ["findings"]
