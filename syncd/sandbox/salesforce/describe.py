@@ -36,6 +36,18 @@ def describe(kind: ObjectKind, base: str, known: dict[str, ObjectKind]) -> Json:
     }  # fmt: skip
 
 
+def describe_all(kinds: list[ObjectKind], base: str) -> Json:
+    """Describe all objects that the acting user sees, without their fields (REST guide v67, Describe Global)."""
+    whole = {key: value for key, value in _template().items() if key not in ("fields", "childRelationships", "urls")}
+    rows = [
+        {**whole, "name": kind.name, "label": _label(kind.name), "labelPlural": f"{_label(kind.name)}s",
+         "keyPrefix": kind.prefix, "custom": kind.name.endswith("__c"), "queryable": True,
+         "urls": {"sobject": f"{base}/sobjects/{kind.name}"}}
+        for kind in kinds
+    ]  # fmt: skip
+    return {"encoding": "UTF-8", "maxBatchSize": 200, "sobjects": rows}
+
+
 @cache
 def _template() -> Json:
     template: Json = sample("describe_account_excerpt.json")
@@ -53,7 +65,7 @@ def _field(template: Json, kind: ObjectKind, field: Field, known: dict[str, Obje
     return {
         **template, "name": field.name, "label": _label(field.name), "type": field.type, "length": field.length,
         "byteLength": 3 * field.length if field.length != 18 else 18, "custom": field.custom,
-        "filterable": field.filterable, "sortable": field.sortable, "groupable": field.sortable,
+        "filterable": field.filterable, "sortable": field.sortable, "groupable": field.groupable,
         "aggregatable": field.sortable, "nillable": field.nillable, "createable": not field.readonly,
         "updateable": not field.readonly and field.name != "TaskSubtype", "idLookup": field.type == "id",
         "defaultedOnCreate": field.type in ("id", "boolean"), "picklistValues": choices,

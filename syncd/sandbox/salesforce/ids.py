@@ -15,6 +15,12 @@ _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _CHECK = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
 
 
+def register(name: str) -> None:
+    """Give a custom object a key prefix of its own: a00, a01, …"""
+    prefix = PREFIXES.setdefault(name, f"a{len(PREFIXES):02}")
+    OBJECTS[prefix] = name
+
+
 def new_id(draw: random.Random, prefix: str) -> str:
     """Draw an id: the prefix, the instance, then random characters."""
     return whole(f"{prefix}Dn0{''.join(draw.choices(_DIGITS, k=9))}")

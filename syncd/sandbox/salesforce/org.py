@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from syncd.sandbox.recotap.service import Recotap
-from syncd.sandbox.salesforce.ids import OBJECTS
+from syncd.sandbox.salesforce.ids import OBJECTS, register
 from syncd.sandbox.salesforce.locators import Locators
 from syncd.sandbox.salesforce.rows import OrgRow, OrgTable
-from syncd.sandbox.salesforce.schema import ObjectKind, parse, standard
+from syncd.sandbox.salesforce.schema import SYSTEM, ObjectKind, parse, standard
 from syncd.sandbox.salesforce.sessions import Sessions
 from syncd.sandbox.standin.clock import Clock, iso
 from syncd.sandbox.standin.server import StandIn
@@ -79,6 +79,16 @@ class Org(StandIn):
             raise ValueError(f"a custom field ends in __c, got {name!r}")
         kind = self.kinds[object]
         self.kinds[object] = replace(kind, fields={**kind.fields, name.lower(): parse(f"{name} {type}")})
+        self._views.clear()
+
+    def object(self, name: str) -> None:
+        """Define a custom object, as a package brings it, with a name, an owner and the system fields."""
+        if not name.endswith("__c"):
+            raise ValueError(f"a custom object ends in __c, got {name!r}")
+        register(name)
+        own = ("Name string(80)", "OwnerId reference to=User|Group as=Owner required")
+        fields = {field.name.lower(): field for field in map(parse, (*SYSTEM.split("\n")[1:-1], *own))}
+        self.kinds[name], self.tables[name] = ObjectKind(name, fields), OrgTable(name)
         self._views.clear()
 
     def hide(self, object: str, field: str | None = None) -> None:

@@ -12,7 +12,7 @@ from syncd.sandbox.salesforce.paths import NAME, Read, Values, check_levels, col
 from syncd.sandbox.salesforce.refusals import malformed, no_such_relationship, not_supported
 from syncd.sandbox.salesforce.rows import OrgRow
 from syncd.sandbox.salesforce.schema import Child, Field, ObjectKind
-from syncd.sandbox.salesforce.soql import Path, Query, TypeOf
+from syncd.sandbox.salesforce.soql import Aggregate, Path, Query, TypeOf
 from syncd.sandbox.salesforce.stamps import stamp
 from syncd.sandbox.salesforce.where import Test, compile_condition
 
@@ -138,7 +138,7 @@ class Children:
         if child is None or shown is None or len(query.source.names) > 1:
             raise no_such_relationship(query.source.at, name)
         self.child: Child = child
-        self.plan = Plan(org, shown, query.items)
+        self.plan = Plan(org, shown, [item for item in query.items if not isinstance(item, Aggregate)])
         self._org, self._query = org, query
         self._test: Test | None = None if query.where is None else compile_condition(org, shown, query.where)
         self._order: list[Ordering] = orderings(org, shown, query.order)

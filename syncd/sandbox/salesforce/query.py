@@ -5,6 +5,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from typing import Any
 
+from syncd.sandbox.salesforce.aggregate import grouped, is_grouped
 from syncd.sandbox.salesforce.locators import Locator
 from syncd.sandbox.salesforce.order import arrange, orderings
 from syncd.sandbox.salesforce.org import Org
@@ -12,7 +13,7 @@ from syncd.sandbox.salesforce.plan import Plan
 from syncd.sandbox.salesforce.refusals import QueryRefusal, SalesforceRefusal, not_supported
 from syncd.sandbox.salesforce.rows import OrgRow
 from syncd.sandbox.salesforce.schema import ObjectKind
-from syncd.sandbox.salesforce.soql import Combined, Compare, Condition, Query, parse
+from syncd.sandbox.salesforce.soql import Aggregate, Combined, Compare, Condition, Query, parse
 from syncd.sandbox.salesforce.where import compile_condition, wanted
 
 MAX_OFFSET = 2000  # SOQL guide v67
@@ -37,7 +38,11 @@ def _run(org: Org, query: Query, base: str, verb: str, page_size: int, turn: int
         raise not_supported(query.source.at, ".".join(query.source.names))
     if query.offset > MAX_OFFSET:
         raise SalesforceRefusal("NUMBER_OUTSIDE_VALID_RANGE", f"Maximum SOQL offset allowed is {MAX_OFFSET}")
-    plan = Plan(org, kind, query.items)
+    if is_grouped(query):
+        return grouped(
+            org, kind, query, lambda plain: _matches(org, kind, plain, everything=verb == "queryAll", turn=turn)
+        )
+    plan = Plan(org, kind, [item for item in query.items if not isinstance(item, Aggregate)])
     everything = verb == "queryAll"
     rows = _matches(org, kind, query, everything=everything, turn=turn)[query.offset :]
     rows = rows if query.limit is None else rows[: query.limit]

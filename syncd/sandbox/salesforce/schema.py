@@ -10,6 +10,7 @@ from syncd.sandbox.salesforce.objects import CHILDREN, LINES, NEEDED_FOR
 LENGTHS = {"id": 18, "reference": 18, "string": 255, "picklist": 255, "email": 80, "phone": 40, "url": 255}
 ID_TYPES = frozenset({"id", "reference"})
 LONG_TYPES = frozenset({"textarea", "address"})  # neither filtered nor sorted
+UNGROUPED = frozenset({"datetime", "double", "currency", "percent"})  # no GROUP BY (SOQL guide v67)
 SYSTEM = """
 Id id required readonly
 IsDeleted boolean readonly
@@ -37,6 +38,11 @@ class Field:
     readonly: bool = False
     options: tuple[str, ...] = ()
     feature: str = ""  # the setting that the field requires
+
+    @property
+    def groupable(self) -> bool:
+        """Return whether GROUP BY takes the field."""
+        return self.sortable and self.type not in UNGROUPED
 
     @property
     def custom(self) -> bool:

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import orjson
 
-from syncd.sandbox.salesforce.describe import describe
+from syncd.sandbox.salesforce.describe import describe, describe_all
 from syncd.sandbox.salesforce.ids import whole
 from syncd.sandbox.salesforce.oauth import token, userinfo
 from syncd.sandbox.salesforce.plan import Plan
@@ -35,6 +35,7 @@ ROUTES = [
     ("GET", r"/(?P<verb>query|queryAll)", "query", "_query"),
     ("GET", r"/(?P<verb>query|queryAll)/(?P<name>[\w-]+)", "more", "_more"),
     ("GET", r"/limits", "limits", "_limits"),
+    ("GET", r"/sobjects", "global", "_describe_all"),
     ("GET", rf"/sobjects/{_NAME}/describe", "describe", "_describe"),
     ("POST", r"/composite/batch", "batch", "_batch"),
     ("POST", rf"/composite/sobjects/{_NAME}", "retrieve", "_retrieve"),
@@ -165,6 +166,9 @@ class Salesforce(Records):
     def _describe(self, request: Request, base: str, *, object: str) -> Json:
         known = {name: kind for name in self.kinds if (kind := self.view(name)) is not None}
         return describe(self._seen_object(object), base, known)
+
+    def _describe_all(self, request: Request, base: str) -> Json:
+        return describe_all([kind for name in self.kinds if (kind := self.view(name)) is not None], base)
 
     def _retrieve(self, request: Request, base: str, *, object: str) -> list[Json | None]:
         """Return rows in the order of the ids, with null for deleted, unknown or invisible ones."""

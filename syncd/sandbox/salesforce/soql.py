@@ -1,8 +1,9 @@
 """The parser of SOQL, as far as a reader of activities needs it.
 
-    query     = SELECT (COUNT() | item {, item}) FROM object [WHERE condition]
+    query     = SELECT (COUNT() | item {, item}) FROM object [WHERE condition] [GROUP BY path {, path}]
                 [ORDER BY path [ASC|DESC] [NULLS FIRST|LAST] {, …}] [LIMIT n] [OFFSET n]
-    item      = path | TYPEOF path WHEN object THEN path {, path} … [ELSE path {, path}] END | (query)
+    item      = path | COUNT(path) [alias] | (query)
+              | TYPEOF path WHEN object THEN path {, path} … [ELSE path {, path}] END
     condition = term {AND term} | term {OR term}        a mixture needs parentheses, as in Salesforce
     term      = [NOT] ((condition) | path operator literal | path [NOT] IN (literal {, literal}))
 
@@ -21,6 +22,7 @@ RESERVED = frozenset(
     "AND ASC DESC EXCLUDES FIRST FROM GROUP HAVING IN INCLUDES LAST LIKE LIMIT NOT NULL NULLS OR ORDER SELECT WHERE "
     "WITH".split()
 )
+AGGREGATES = ("COUNT", "COUNT_DISTINCT")
 OPERATORS = ("=", "!=", "<>", "<", "<=", ">", ">=")
 
 
@@ -29,6 +31,16 @@ class Path:
     """A field and the relationships before it. `at` is its position in the query."""
 
     names: tuple[str, ...]
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """A function over the rows of a group, with its alias."""
+
+    function: str  # COUNT, COUNT_DISTINCT
+    path: Path
+    alias: str | None
     at: int
 
 
@@ -84,6 +96,7 @@ class Order:
     """One term of an ORDER BY."""
 
     path: Path
+    function: str  # of an aggregate, otherwise ""
     descending: bool
     nulls_last: bool
 
@@ -92,10 +105,11 @@ class Order:
 class Query:
     """A parsed query or sub-query."""
 
-    items: "tuple[Path | TypeOf | Query, ...]"
+    items: "tuple[Path | Aggregate | TypeOf | Query, ...]"
     count: bool
     source: Path
     where: Condition | None
+    group: tuple[Path, ...]
     order: tuple[Order, ...]
     limit: int | None
     offset: int
@@ -152,15 +166,16 @@ class _Parser:
         self.expect("FROM")
         source = self.path()
         where = self.condition() if self.takes("WHERE") else None
+        group = self.paths() if not inner and self.takes("GROUP", "BY") else ()
         order = self.order() if self.takes("ORDER", "BY") else ()
         if count and order:
             raise malformed(order[0].path.at, "Ordering of aggregate queries is not supported here")
         limit = self.whole_number() if self.takes("LIMIT") else None
         offset = self.whole_number() if self.takes("OFFSET") else 0
-        return Query(items, count, source, where, order, limit, offset, at)
+        return Query(items, count, source, where, group, order, limit, offset, at)
 
-    def items(self, *, inner: bool) -> tuple[Path | TypeOf | Query, ...]:
-        found: list[Path | TypeOf | Query] = [self.item(inner=inner)]
+    def items(self, *, inner: bool) -> tuple[Path | Aggregate | TypeOf | Query, ...]:
+        found: list[Path | Aggregate | TypeOf | Query] = [self.item(inner=inner)]
         while self.takes(","):
             found.append(self.item(inner=inner))
         children = [item for item in found if isinstance(item, Query)]
@@ -172,15 +187,33 @@ class _Parser:
                 raise malformed(item.at, f"'{item.names[0]}' is used in TYPEOF and cannot be selected as well")
         return tuple(found)
 
-    def item(self, *, inner: bool) -> Path | TypeOf | Query:
+    def item(self, *, inner: bool) -> Path | Aggregate | TypeOf | Query:
         if self.next.word == "TYPEOF":
             return self.typeof()
         if self.next.text != "(" or inner:
-            return self.path()
+            return self.path() if inner else self.column()
         self.take()
         query = self.query(inner=True)
         self.expect(")")
         return query
+
+    def column(self) -> Path | Aggregate:
+        """Read a field, or an aggregate with its alias. The alias of a grouped field is not supported here."""
+        function, path = self.function()
+        named = function and self.next.kind == "name" and self.next.word not in RESERVED
+        alias = self.take().text if named else None
+        return Aggregate(function, path, alias, path.at) if function else path
+
+    def function(self) -> tuple[str, Path]:
+        """Read a path and the function around it, if there is one."""
+        word = self.next.word
+        if word not in AGGREGATES or self.tokens[self.place + 1].text != "(":
+            return "", self.path()
+        self.take()
+        self.expect("(")
+        path = self.path()
+        self.expect(")")
+        return word, path
 
     def typeof(self) -> TypeOf:
         at = self.take().at
@@ -259,14 +292,14 @@ class _Parser:
         return tuple(found)
 
     def ordering(self) -> Order:
-        path = self.path()
+        function, path = self.function()
         descending = self.takes("DESC")
         if not descending:
             self.takes("ASC")
         last = self.takes("NULLS", "LAST")
         if not last:
             self.takes("NULLS", "FIRST")
-        return Order(path, descending, last)
+        return Order(path, function, descending, last)
 
     def whole_number(self) -> int:
         token = self.next
