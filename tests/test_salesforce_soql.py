@@ -148,6 +148,18 @@ def texts_of(org: str, describes: Describes, *, custom: bool) -> Iterator[Text]:
     yield Text(org, "user", soql.user_name(USER_ID))
     if "PermissionSetAssignment" in describes:
         yield Text(org, "permissions", soql.sees_everything(USER_ID))
+    yield from groups_of(org, describes, schema)
+
+
+def groups_of(org: str, describes: Describes, schema: Schema) -> Iterator[Text]:
+    """Yield the queries that count rows by kind."""
+    fields = [name for name in ("TaskSubtype", "Type", "IsClosed") if row_of(describes, TASK, name)]
+    if fields and not schema.lacking(TASK):
+        yield Text(org, "tasks: group", soql.grouped(TASK, fields, (), SINCE, UNTIL, most=500))
+        yield Text(org, "tasks: rest", soql.counted(TASK, ("IsClosed = true",), SINCE, UNTIL))
+    if not schema.lacking(EMAIL) and schema.has(EMAIL, "FromAddress") and schema.has(EMAIL, "Incoming"):
+        conditions = ("Incoming = false",)
+        yield Text(org, "senders: group", soql.grouped(EMAIL, ["FromAddress"], conditions, SINCE, UNTIL, most=500))
 
 
 @cache
@@ -236,7 +248,8 @@ WRONG = {
     "something after the end": "SELECT Id FROM Task LIMIT 1 please",
     "OR between all conditions": "SELECT Id FROM Task WHERE IsClosed = true OR IsDeleted = false",
     "AND and OR without parentheses": "SELECT Id FROM Task WHERE A = 1 AND (B = 1 AND C = 2 OR D = 3)",
-    "a group, which nobody looks at": "SELECT Id FROM Task GROUP BY Id",
+    "a HAVING, which nobody looks at": "SELECT Type FROM Task GROUP BY Type HAVING COUNT(Id) > 1",
+    "a group by nothing": "SELECT COUNT(Id) n FROM Task GROUP BY",
 }
 
 
@@ -262,9 +275,13 @@ def test_the_parser_takes_every_text(trees: dict[str, dict[str, Any]], sent: lis
 def amiss(describes: Describes, tree: dict[str, Any]) -> Iterator[str]:
     """Yield the paths of a text that lead nowhere, are had twice, or are compared though they may not be."""
     root = tree["object"]
-    paths = [*tree["fields"], *(path for path, *_ in tree["compared"]), *(path for path, _ in tree["order"])]
+    order = [path for path, _ in tree["order"] if path != "COUNT(Id)"]
+    paths = [*tree["fields"], *(path for path, *_ in tree["compared"]), *order, *tree["group"]]
     yield from (f"{root}.{path}" for path in paths if not leads(describes, root, path))
-    for path in (*(path for path, *_ in tree["compared"]), *(path for path, _ in tree["order"])):
+    yield from (f"{path} is not groupable" for path in tree["group"] if not row_of(describes, root, path)["groupable"])
+    if tree["group"] and (tree["fields"] != tree["group"] or tree["counted"] != ["Id"]):
+        yield "a field that is not grouped"
+    for path in (*(path for path, *_ in tree["compared"]), *order):
         if "." not in path and not row_of(describes, root, path).get("filterable"):
             yield f"{path} is not filterable"
     lists = [tree["fields"], *tree["children"].values(), *(own for each in tree["typeofs"].values()
@@ -344,7 +361,7 @@ def form(text: str) -> str:
 
 def test_only_wanted_fields_are_selected_and_no_bodies(trees: dict[str, dict[str, Any]]) -> None:
     custom = {name for _, name in CUSTOM}
-    wanted = {name for names in WANTED.values() for name in names} | custom | {"IsActive", "UserType"}
+    wanted = {name for names in WANTED.values() for name in names} | custom | {"IsActive", "UserType", "Type"}
     for text in texts():
         tree = trees[text.soql]
         own = [*tree["fields"], *(path for each in tree["typeofs"].values() for some in each.values() for path in some)]

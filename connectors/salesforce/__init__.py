@@ -15,9 +15,11 @@ from typing import Any, ClassVar, TypeVar
 from zoneinfo import ZoneInfo
 
 from connectors.salesforce import mapping, soql
+from connectors.salesforce import scope as scoping
 from connectors.salesforce.check import check
 from connectors.salesforce.client import PAGE_LEAST, PAGE_MOST, Client, QueryRefused
 from connectors.salesforce.config import SalesforceConfig
+from connectors.salesforce.counts import Counts
 from connectors.salesforce.culprits import isolated
 from connectors.salesforce.mapping import EMAIL_PREFIX, TASK_PREFIX
 from connectors.salesforce.org import Org
@@ -38,7 +40,7 @@ from connectors.salesforce.schema import EMAIL, TASK, Schema
 from connectors.salesforce.seconds import read_ref
 from connectors.salesforce.soql import Select
 from syncd.activity import Draft, Owner
-from syncd.connector import Context, Finding, Page, Record, SourceConfig, Stream, Window
+from syncd.connector import Context, Finding, Page, Record, Scope, SourceConfig, Stream, Window
 from syncd.errors import Malformed, Unauthorized, Unavailable
 from syncd.isolation import AdaptiveSize, TriedSize
 
@@ -154,6 +156,24 @@ class Salesforce:
             self._org,
             self._context.store,
             {stream: partial(self._select, stream) for stream in (CALLS, EMAILS)},
+        )
+
+    def scope(self, since: datetime) -> Scope:
+        """Return the org's rows by kind, and which of them are read: a dozen queries."""
+        self._client.check_quota()
+        schema = self._org.readable(TASK)
+        counts = Counts(self._client, schema, since, max(since, self._client.server_now()))
+        return scoping.count(self._client, schema, self._reads(), counts)
+
+    def _reads(self) -> scoping.Reads:
+        """Return what the streams read."""
+        messages = self._org.emails_from() == EMAIL
+        return scoping.Reads(
+            calls=scoping.closed({"TaskSubtype": "Call"}),
+            emails=scoping.closed({"TaskSubtype": "Email"}),
+            messages=messages,
+            tasks=not messages,
+            voice_calls=False,
         )
 
     def close(self) -> None:

@@ -183,6 +183,10 @@ class Client:
         """Return the org's limits, {DailyApiRequests: {Max, Remaining}, …}. None if the user may not read them."""
         return self._ask(Request("limits", tolerated=UNTOLD), lambda org: org.get("limits"))
 
+    def objects(self) -> Any:
+        """Return {sobjects: [{name, custom, queryable, …}, …]}, all objects that the user sees (Describe Global)."""
+        return self._ask(Request("objects"), lambda org: org.get("sobjects"))
+
     def check_quota(self) -> None:
         """Raise Unavailable, with a pause of an hour, if only the reserve of the day's calls is left."""
         store, reserve = self._context.store, self._config.quota_reserve

@@ -67,8 +67,7 @@ class Select:
         return f"SELECT {', '.join(self.fields)} FROM {self.object_type}"  # nosec B608 # our names
 
     def _within(self, since: datetime, until: datetime) -> str:
-        bounds = (f"SystemModstamp >= {literal(since)}", f"SystemModstamp <= {literal(until)}")
-        return " AND ".join((*self.always, *self.which, *bounds))
+        return _within((*self.always, *self.which), since, until)
 
 
 def tasks(schema: Schema, match: Sequence[Entry], *, named: Sequence[str] = (), linkedin_field: str = "") -> Select:
@@ -121,6 +120,25 @@ def emails(schema: Schema, *, named: Sequence[str] = ()) -> Select:
     relation = schema.child(EMAIL) if "RelationId" in people else None
     fields += [f"(SELECT {', '.join(people)} FROM {relation})"] if relation else []  # nosec B608 # our names
     return Select(EMAIL, tuple(fields), always=_not_deleted(schema, EMAIL), children=relation)
+
+
+def counted(object_type: str, conditions: Sequence[str], since: datetime, until: datetime) -> str:
+    """Return the query that counts the rows of an object."""
+    return f"SELECT COUNT() FROM {object_type} WHERE {_within(conditions, since, until)}"  # nosec B608 # our names
+
+
+def grouped(
+    object_type: str, fields: Sequence[str], conditions: Sequence[str], since: datetime, until: datetime, *, most: int
+) -> str:
+    """Return the query that counts the rows of an object by `fields`, as `n`, the `most` frequent groups first.
+
+    A result of groups has no further pages. More than 2,000 groups are an error (SOQL v67, GROUP BY).
+    """
+    names, within = ", ".join(fields), _within(conditions, since, until)
+    return (
+        f"SELECT {names}, COUNT(Id) n FROM {object_type} WHERE {within}"  # nosec B608 # our names
+        f" GROUP BY {names} ORDER BY COUNT(Id) DESC LIMIT {most}"
+    )
 
 
 def users(after: str = "") -> str:
@@ -198,6 +216,11 @@ def chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
 
 def _listed(ids: Sequence[str]) -> str:
     return ", ".join(f"'{each}'" for each in ids)
+
+
+def _within(conditions: Sequence[str], since: datetime, until: datetime) -> str:
+    bounds = (f"SystemModstamp >= {literal(since)}", f"SystemModstamp <= {literal(until)}")
+    return " AND ".join((*conditions, *bounds))
 
 
 def _not_deleted(schema: Schema, object_type: str) -> tuple[str, ...]:

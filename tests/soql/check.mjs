@@ -1,13 +1,14 @@
 // Read one {"soql": …} per line from stdin, and print the result of a SOQL parser, or its error, as a line each.
 //
-//   {ok, object, fields, typeofs, children, count, conditions, compared, order, limit, offset} or {ok: false, error}
+//   {ok, object, fields, typeofs, children, count, counted, group, conditions, compared, order, limit, offset}
+//   or {ok: false, error}
 //
 // `conditions` are joined by AND; ["OR", […]] is one in parentheses. `compared` has their comparisons alone.
-// Anything else in a tree (GROUP BY, NOT …) is an error, because the test does not check it.
+// Anything else in a tree (HAVING, NOT …) is an error, because the test does not check it.
 import { createInterface } from "node:readline";
 import { parseQuery } from "@jetstreamapp/soql-parser-js";
 
-const TAKEN = ["fields", "sObject", "where", "orderBy", "limit", "offset"];
+const TAKEN = ["fields", "sObject", "where", "groupBy", "orderBy", "limit", "offset"];
 
 function need(condition, message) {
   if (!condition) throw new Error(message);
@@ -65,7 +66,8 @@ function read(soql) {
       const { relationshipName, fields, ...more } = field.subquery;
       need(Object.keys(more).length === 0, `unexpected in a child query: ${Object.keys(more)}`);
       found.children[relationshipName] = fields.map(path);
-    } else {
+    } else if (field.functionName === "COUNT" && field.alias) found.counted = [...(found.counted ?? []), ...field.parameters];
+    else {
       need(field.rawValue === "COUNT()" && tree.fields.length === 1, `unexpected: ${field.rawValue}`);
       found.count = true;
     }
@@ -73,7 +75,8 @@ function read(soql) {
   const [word, conditions] = joined([...words(tree.where)]);
   need(word === "AND", "conditions joined by OR");
   Object.assign(found, { conditions, compared: conditions.flatMap(leaves) });
-  found.order = (tree.orderBy ?? []).map((each) => [each.field, each.order]);
+  found.group = (tree.groupBy ?? []).map((each) => each.field);
+  found.order = (tree.orderBy ?? []).map((each) => [each.field ?? each.fn?.rawValue, each.order]);
   return { ...found, limit: tree.limit ?? null, offset: tree.offset ?? null };
 }
 

@@ -1,0 +1,274 @@
+"""An org's scope: every row is counted by kind, marked by what the streams read, and what is not read is told."""
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from connectors.salesforce import counts
+from connectors.salesforce.scope import Reads, Tasks, closed, looks_like_calls, with_twins
+from syncd.connector import Context, Scope
+from syncd.errors import Unavailable
+from syncd.normalize import scope as judging
+from syncd.passes.store import PassStore
+from syncd.sandbox.standin.faults import Fault
+from tests.orgs import OrgWorld
+from tests.world import OWN, THEIRS
+
+
+def scope(world: OrgWorld, *, days: float = 30) -> Scope:
+    """Ask the org as a pass does."""
+    source = world.config().sources[0]
+    context = Context(source.name, PassStore({}, world.now), world.now, world._skip)
+    with closing(source.connector(source.config, context)) as connector:
+        found: Scope = connector.scope(world.now() - timedelta(days=days))  # type: ignore[attr-defined]
+    return found
+
+
+def counted(found: Scope, object_type: str) -> dict[tuple[Any, ...], tuple[int, str | None]]:
+    """Return the kinds of one object by the values of their fields."""
+    return {tuple(k.fields.values()): (k.count, k.read_as) for k in found.kinds if k.object == object_type}
+
+
+def rows(world: OrgWorld, object_type: str) -> int:
+    """Return the number of an object's rows that are not deleted."""
+    return sum(not row.values.get("IsDeleted") for row in world.org.tables[object_type].rows.values())
+
+
+# -- the golden org -----------------------------------------------------------------------
+
+
+def open_cti(world: OrgWorld) -> None:
+    world.task(TaskSubtype="Task", Type="Call")
+
+
+def to_do(world: OrgWorld) -> None:
+    world.task(TaskSubtype="Task", Type=None, Status="Not Started")
+
+
+def kept_open(world: OrgWorld) -> None:
+    world.task(Status="In Progress")
+
+
+def sequencer(world: OrgWorld) -> None:
+    world.task(TaskSubtype="Task", Type="Email", Subject="[Outreach] [Email] [Out] a")
+    world.task(TaskSubtype="Email", Type=None, Subject="Email: >> b")
+
+
+def composer(world: OrgWorld) -> None:
+    task = world.task(TaskSubtype="Email", Type="Email")
+    world.mail(ActivityId=task)
+
+
+def support(world: OrgWorld) -> None:
+    case = world.org.put("Case", {"Subject": "It leaks"}, modified_at=world.now() - timedelta(days=3))
+    world.mail(ParentId=case, Incoming=True, Status="1", FromAddress=f"mira.copperwell@{THEIRS}")
+
+
+def draft(world: OrgWorld) -> None:
+    world.mail(Status="5")
+
+
+def aircall(world: OrgWorld) -> None:
+    world.org.object("aircall__Log__c")
+    world.org.object("Recall__c")
+    for name in ("aircall__Log__c", "aircall__Log__c", "Recall__c"):
+        world.org.put(name, {"Name": "x"}, modified_at=world.now() - timedelta(days=1))
+
+
+def voice(world: OrgWorld) -> None:
+    at = world.now() - timedelta(days=1)
+    times = {"CallStartDateTime": at, "CallEndDateTime": at, "CallType": "Inbound"}
+    world.org.put("VoiceCall", times, modified_at=at)
+    world.org.put("VoiceCall", {**times, "ActivityId": world.task()}, modified_at=at)
+
+
+SHAPES: tuple[Callable[[OrgWorld], None], ...] = (
+    open_cti, to_do, kept_open, sequencer, composer, support, draft, aircall, voice,
+)  # fmt: skip
+
+
+@pytest.fixture
+def golden(orgs: OrgWorld) -> OrgWorld:
+    """Return an org with all shapes at once, and a deleted task and one that changed before the span."""
+    orgs.org.voice_call = True
+    orgs.task()
+    orgs.mail()
+    for shape in SHAPES:
+        shape(orgs)
+    orgs.org.delete("Task", orgs.task())
+    orgs.task(ago=timedelta(days=40))
+    return orgs
+
+
+def test_every_row_of_the_golden_org_is_counted_once(golden: OrgWorld) -> None:
+    found = scope(golden)
+    for object_type, before in (("Task", 1), ("EmailMessage", 0), ("VoiceCall", 0), ("aircall__Log__c", 0)):
+        number = sum(kind.count for kind in found.kinds if kind.object == object_type)
+        assert number == rows(golden, object_type) - before, object_type
+
+
+def test_the_golden_org_by_kind(golden: OrgWorld) -> None:
+    found = scope(golden)
+    assert counted(found, "Task") == {
+        ("Call", None, True): (2, "call"),
+        ("Task", "Call", True): (1, None),
+        ("Task", None, False): (1, None),
+        ("Call", None, False): (1, None),
+        ("Task", "Email", True): (1, None),
+        ("Email", "Email", True, True): (1, "email"),
+        ("Email", None, True, False): (1, None),
+    }
+    assert counted(found, "EmailMessage") == {
+        (None, False, "3"): (2, "email"),
+        (None, False, "5"): (1, None),
+        ("Case", True, "1"): (1, "email"),
+    }
+    assert counted(found, "VoiceCall") == {(True,): (1, "call"), (False,): (1, None)}
+    assert counted(found, "aircall__Log__c") == {(): (2, None)}
+    assert counted(found, "Recall__c") == {}
+
+
+def test_all_that_looks_like_a_call_or_an_email_and_is_not_read_is_told(golden: OrgWorld) -> None:
+    told = {each.what for each in judging.unread(scope(golden).kinds) if each.looks_like}
+    assert told == {
+        "Task TaskSubtype=Task Type=Call IsClosed=true", "Task TaskSubtype=Call IsClosed=false",
+        "Task TaskSubtype=Task Type=Email IsClosed=true", "Task TaskSubtype=Email IsClosed=true EmailMessage=false",
+        "EmailMessage Incoming=false Status=5", "VoiceCall Task=false", "aircall__Log__c",
+    }  # fmt: skip
+
+
+def test_the_golden_org_costs_a_bounded_number_of_requests(golden: OrgWorld) -> None:
+    scope(golden)
+    before = dict(golden.org.requests)
+    scope(golden)
+    asked = {kind: n - before.get(kind, 0) for kind, n in golden.org.requests.items() if n != before.get(kind, 0)}
+    assert asked == {"token": 1, "batch": 1, "query": 10, "global": 1}
+
+
+def test_what_was_counted_is_what_a_pass_reads(golden: OrgWorld) -> None:
+    golden.sync()
+    read = {name: golden.stream(name, "salesforce")["seen"] for name in ("calls", "emails")}
+    found = scope(golden, days=300)
+    calls = sum(kind.count for kind in found.kinds if (kind.object, kind.read_as) == ("Task", "call"))
+    emails = sum(kind.count for kind in found.kinds if (kind.object, kind.read_as) == ("EmailMessage", "email"))
+    assert read == {"calls": calls, "emails": emails}
+
+
+# -- owners, creators, senders ------------------------------------------------------------
+
+
+def test_users_with_most_rows_are_named_by_id_and_never_by_name(orgs: OrgWorld) -> None:
+    robot = orgs.org.user(f"robot@{OWN}", "Sync", "Robot")
+    for number in range(4):
+        orgs.task(OwnerId=orgs.rep if number else orgs.colleague, CreatedById=robot)
+    orgs.task(Status="Not Started", OwnerId=orgs.colleague)
+    found = scope(orgs)
+    assert [(each.role, each.user, each.count, each.of) for each in found.holders] == [
+        ("owner", orgs.rep, 3, 4), ("owner", orgs.colleague, 1, 4), ("creator", robot, 4, 4),
+    ]  # fmt: skip
+    assert "Robot" not in repr(found)
+
+
+def test_senders_of_outgoing_mail_are_counted_by_domain_and_no_address_is_kept(orgs: OrgWorld) -> None:
+    for name in ("ada", "bo", "cy"):
+        orgs.mail(FromAddress=f"{name}@alt-lanternfield.com")
+    orgs.mail()
+    orgs.mail(Incoming=True, FromAddress=f"mira.copperwell@{THEIRS}")
+    found = scope(orgs)
+    assert found.senders == {"alt-lanternfield.com": 3, OWN: 1}
+    assert "@" not in repr(found)
+
+
+# -- what an org lacks --------------------------------------------------------------------
+
+
+def test_a_hidden_type_is_a_warning_and_the_counts_go_on(orgs: OrgWorld) -> None:
+    orgs.task()
+    orgs.org.hide("Task", "Type")
+    found = scope(orgs)
+    assert counted(found, "Task") == {("Call", True): (1, "call")}
+    assert any("does not see Task.Type" in warning for warning in found.warnings)
+
+
+def test_an_org_without_emailmessage_reads_the_email_tasks(orgs: OrgWorld) -> None:
+    orgs.org.enhanced_email = False
+    sequencer(orgs)
+    assert counted(scope(orgs), "Task") == {
+        ("Email", None, True): (1, "email"), ("Task", "Email", True): (1, None),
+    }  # fmt: skip
+
+
+def test_an_org_whose_messages_are_of_cases_alone_is_warned_that_no_email_task_is_read(orgs: OrgWorld) -> None:
+    support(orgs)
+    sequencer(orgs)
+    (warning,) = scope(orgs).warnings
+    assert "mail of cases only, and about 1 email tasks are not read" in warning
+
+
+def test_an_empty_org_has_no_kind_and_no_warning(orgs: OrgWorld) -> None:
+    found = scope(orgs)
+    assert ([*found.kinds], [*found.warnings]) == ([], [])
+
+
+# -- slow orgs ----------------------------------------------------------------------------
+
+
+def test_a_count_that_is_too_much_is_halved_and_loses_no_row(orgs: OrgWorld) -> None:
+    for number in range(40):
+        orgs.task(ago=timedelta(hours=number * 12 + 1), Type="Call" if number % 2 else None)
+    orgs.org.query_timeout_rows = 15
+    assert counted(scope(orgs), "Task") == {("Call", None, True): (20, "call"), ("Call", "Call", True): (20, "call")}
+
+
+def test_an_org_that_is_too_slow_for_everything_is_not_asked_without_end(
+    orgs: OrgWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    orgs.task()
+    monkeypatch.setattr(counts, "MOST_QUERIES", 20)
+    orgs.org.query_timeout_rows = 0
+    with pytest.raises(Unavailable):
+        scope(orgs)
+    assert orgs.org.requests["query"] <= 20
+
+
+def test_an_outage_ends_it_as_an_outage(orgs: OrgWorld) -> None:
+    orgs.org.faults.add(Fault(match="query", status=503, count=None))
+    with pytest.raises(Unavailable):
+        scope(orgs)
+
+
+# -- pure ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "is_call"),
+    [
+        ("aircall__Log__c", True), ("Talkdesk_Activity__c", True), ("fastcall__Call__c", True), ("CallLog__c", True),
+        ("Dialpad_Call_Log__c", True), ("Phone_Calls__c", True), ("Recall__c", False), ("Invoice__c", False),
+        ("Callout__c", False), ("Dialog__c", False), ("CallCenter", False), ("Task", False), ("Microcalling__c", False),
+    ],
+)  # fmt: skip
+def test_objects_of_dialers_are_known_by_the_words_of_their_names(name: str, is_call: bool) -> None:
+    assert looks_like_calls(name) is is_call
+
+
+def test_email_tasks_are_divided_by_how_many_messages_name_one() -> None:
+    tasks = [Tasks({"TaskSubtype": "Task"}, "email", 5), Tasks({"TaskSubtype": "Email"}, "email", 4),
+             Tasks({"TaskSubtype": "Call"}, "call", 9)]  # fmt: skip
+    parts = [(task.look["TaskSubtype"], task.twin, task.count) for task in with_twins(tasks, 6)]
+    assert sorted(parts, key=repr) == [
+        ("Call", None, 9), ("Email", True, 4), ("Task", False, 3), ("Task", True, 2),
+    ]  # fmt: skip
+    assert sum(count for *_, count in parts) == 18
+
+
+def test_a_task_that_fulfils_the_conditions_of_both_streams_is_a_call() -> None:
+    both = Reads(closed({"Type": "*"}), closed({"Type": "Email"}), messages=True, tasks=True, voice_calls=False)
+    look = {"Type": "Email", "IsClosed": True}
+    assert both.task(look.get) == "call"
+    assert replace(both, calls=closed({"Type": "Call"})).task(look.get) == "email"
+    assert both.task({**look, "IsClosed": False}.get) is None
