@@ -30,7 +30,7 @@ def status(document: dict[str, Any], console: Console | None = None) -> None:
             console.print(styled(f"last error: {each['source']} {each['stream']}: {each['last_error']}"))
     for each in document["ranges"]:
         console.print(styled(_range(each)))
-    for line in _unread(document["unread"]):
+    for line in _unread(document.get("unread", [])):
         console.print(styled(line))
     last = document["last_pass"]
     if last:
