@@ -17,8 +17,9 @@ from connectors.jsonl.config import JsonlConfig
 from connectors.jsonl.dropped import BadFile, BoundedList, bad, too_large
 from connectors.jsonl.folder import Folder, Listing
 from connectors.jsonl.lines import Changed, File, FileProblem, Line, LineReader, opened
+from connectors.jsonl.scope import count as count_lines
 from syncd.activity import Draft, Kind, Owner
-from syncd.connector import Context, Finding, Page, Record, Ref, SourceConfig, Stream, Window
+from syncd.connector import Context, Finding, Page, Record, Ref, Scope, SourceConfig, Stream, Window
 from syncd.errors import OutsideWindow, Unavailable
 from syncd.fields import from_ms, to_ms
 
@@ -48,7 +49,8 @@ class Jsonl:
     def __init__(self, config: JsonlConfig, context: Context) -> None:
         self._config = config
         self._context = context
-        self._folder = Folder(config, context, KINDS)
+        self._streams = [stream.name for stream in STREAMS if config.reads(stream.name)]
+        self._folder = Folder(config, context, self._streams)
         self._owners: dict[str | None, Owner] = {}
         self._told: tuple[Owner, ...] = ()
         self._read: set[str] = set()  # streams that this pass has read completely
@@ -85,7 +87,7 @@ class Jsonl:
         if not yielded:
             yield Page((), (), until)
         self._read.add(stream)
-        if self._problems and self._read >= KINDS.keys():
+        if self._problems and self._read.issuperset(self._streams):
             raise _unavailable(self._problems, kind=OutsideWindow)
 
     def fetch_ids(self, stream: str, ids: Sequence[str]) -> Iterator[Page]:
@@ -147,6 +149,13 @@ class Jsonl:
         if problems:
             raise _unavailable(problems)
         return count
+
+    def scope(self, since: datetime) -> Scope:
+        """Return the lines that arrived since `since` by kind, in the folder and the done folder."""
+        listing = self._folder.listing(read_only=True)
+        at = to_ms(since)
+        files = [file for file in reversed(listing.files) if file.end >= at]
+        return count_lines((line for file in files for line, _ in self._lines_of(file, [], since=at)), self._config)
 
     def check(self) -> list[Finding]:
         """Check folder, files and mapping."""
@@ -245,7 +254,7 @@ class Jsonl:
     def _mapped(self) -> str:
         """Return a digest of the settings that decide a line's kind."""
         config = self._config
-        mapped = repr((config.columns.kind, config.kind, config.delimiter))
+        mapped = repr((config.columns.kind, config.kind, config.delimiter, self._streams))
         return hashlib.sha256(mapped.encode()).hexdigest()[:16]
 
 

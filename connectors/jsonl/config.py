@@ -4,17 +4,20 @@ from collections.abc import Mapping
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, get_args
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.functional_validators import field_validator
 
-from syncd.connector import SourceConfig
+from syncd.activity import Direction, Kind
+from syncd.connector import SourceConfig, StreamRules
 from syncd.types.durations import Duration
 from syncd.types.sizes import Size
 
 CONTACT = ("email", "id", "name", "title", "department", "seniority", "phone", "linkedin_url")  # keys of `contacts`
+TRANSLATED = ("direction", "outcome")  # the fields whose texts `values` gives a meaning
+DIRECTIONS = get_args(Direction)
 AN_ABSOLUTE_PATH = 'expected an absolute path, e.g. "/var/lib/syncd/drop"'
 
 
@@ -24,6 +27,20 @@ def _path(path: Any) -> Any:
     if not Path(path).expanduser().is_absolute():  # cron and systemd choose the working directory
         raise ValueError(AN_ABSOLUTE_PATH)
     return Path(path).expanduser()
+
+
+class LineRules(StreamRules):
+    """Choose the lines of one kind. A condition names a key of `columns`, otherwise a column of the file."""
+
+    @field_validator("values")
+    @classmethod
+    def _are_translated(cls, values: Mapping[str, Mapping[str, str]]) -> Mapping[str, Mapping[str, str]]:
+        for name, table in values.items():
+            if name not in TRANSLATED:
+                raise ValueError(f"expected one of {', '.join(TRANSLATED)}, not {name!r}")
+            if name == "direction" and not set(table.values()) <= {*DIRECTIONS}:
+                raise ValueError("direction: expected inbound, outbound or internal as the meaning of each text")
+        return values
 
 
 class Columns(BaseModel):
@@ -63,6 +80,13 @@ class Columns(BaseModel):
     account_id: str = "account_id"
     account_name: str = "account_name"
     account_domain: str = "account_domain"
+    message_id: str = "message_id"
+    call_id: str = "call_id"
+
+    @cached_property
+    def named(self) -> Mapping[str, str]:
+        """Return the column of each field of ours."""
+        return self.model_dump()
 
     @cached_property
     def of_contact(self) -> Mapping[str, str]:
@@ -83,6 +107,8 @@ class JsonlConfig(SourceConfig):
     quiet_for: Duration = timedelta(seconds=10)  # how long a file must not have changed before it is read
     max_file_size: Size = 10**9  # bytes; a larger file stays in place
     columns: Columns = Columns()
+    calls: LineRules = LineRules()
+    emails: LineRules = LineRules()
 
     @field_validator("kind")
     @classmethod
@@ -116,6 +142,10 @@ class JsonlConfig(SourceConfig):
         if not self.columns.kind and not self.kind:
             raise ValueError('kind: expected "call" or "email" where columns.kind is "": nothing else tells them apart')
         return self
+
+    def rules(self, kind: Kind) -> LineRules:
+        """Return the rules of the lines of one kind."""
+        return self.emails if kind == "email" else self.calls
 
     @property
     def done_path(self) -> Path:

@@ -32,6 +32,9 @@ MOST_COLUMNS = 2000  # of a CSV file; Salesforce exports at most 800
 HEADER_WITHIN = 2 * LONGEST  # bytes in which a CSV file's first line must end
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 PUT_RIGHT = "correct the file, or remove it from the folder: nothing of it was read"
+OTHER_KINDS = frozenset(  # shown in the scope. Another word could be anything, such as a name in the wrong column
+    "chat event fax letter linkedin meeting message note sms task text video visit voicemail whatsapp".split()
+)
 AN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # shown in logs and sent unchanged; others are hashed
 ROUNDED = re.compile(r"[+-]?\d{1,20}(?:[.,]\d{1,30})?[eE]\+\d{1,3}")  # as spreadsheets write numbers over 11 digits
 KINDS: Mapping[str, Kind] = {
@@ -86,6 +89,7 @@ class Line(NamedTuple):
     number: int  # counted from the start of the reading, from 1
     fault: str = ""  # why it is a bad line, to follow "line 17 of x.jsonl"
     weight: int = 0  # approximate bytes of memory
+    other: str | None = None  # if it is neither call nor email: its kind, or "" if that is no common word
 
 
 def span(size: int) -> int:
@@ -112,6 +116,7 @@ class LineReader:
         self._since = since
         self._until = until
         self._pause = pause
+        self._else: Kind = "call" if config.reads("calls") or not config.reads("emails") else "email"
         self._lines_before: int | None = None
         self.has_decimal_commas = False  # a CSV file delimited by `;` comes from a place that writes 2,5
 
@@ -158,23 +163,25 @@ class LineReader:
     def _line(self, at: int, raw: bytes, number: int, row: dict[str, Any], fault: str, weight: int) -> Line:
         columns = self._config.columns
         kind: Kind | None = None
+        other: str | None = None
         if not fault:
-            word = parse_text(field(row, columns.kind))
-            kind = KINDS.get((word or self._config.kind).lower())
+            word = (parse_text(field(row, columns.kind)) or self._config.kind).lower()
+            kind = KINDS.get(word)
             if kind is None:
+                other = word if word in OTHER_KINDS else ""
                 fault = f"says neither call nor email in {columns.kind!r}"
         found = None if fault else field(row if self.file.is_csv else as_written(raw, row), columns.id)
         if isinstance(found, float):  # 12345678901234567890123 and …124 are the same one
             fault = f"has a number in {columns.id!r} that is no whole one or too large: write it in quotes"
         fault = fault or _rounded(row, columns)
-        if fault:  # if its stream is unknown, `calls` takes it
-            return Line(at, f"line-{_hash(raw)}", kind or "call", {}, number, fault, weight)
+        if fault:  # if its kind is unknown, the first stream that is read takes it
+            return Line(at, f"line-{_hash(raw)}", kind or self._else, {}, number, fault, weight, other)
         written = parse_text(found)
         if written is None:
             written = _hash(raw)
         elif not AN_ID.fullmatch(written):
             written = _hash(written.encode("utf-8", "surrogatepass"))
-        return Line(at, written, kind or "call", row, number, "", weight)
+        return Line(at, written, kind or self._else, row, number, "", weight)
 
 
 def _rounded(row: Mapping[str, Any], columns: Columns) -> str:

@@ -1,13 +1,14 @@
 """Map a line to a draft. Pure."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, time, timedelta
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from connectors.jsonl.config import CONTACT, Columns, JsonlConfig
+from connectors.jsonl.config import CONTACT, Columns, JsonlConfig, LineRules
 from connectors.jsonl.lines import field
 from syncd.activity import Company, Direction, Draft, Kind, Owner, Person, Status
 from syncd.connector import Record
@@ -24,6 +25,7 @@ from syncd.fields import (
     in_minutes,
     parse_text,
 )
+from syncd.types.conditions import Look, meaning
 
 NO_ACTIVITY = "draft"
 STATUSES: Mapping[str, Status] = {
@@ -35,6 +37,22 @@ DIRECTIONS: Mapping[str, Direction] = {
     **dict.fromkeys(("inbound", "incoming", "in", "received"), "inbound"),
     **dict.fromkeys(("outbound", "outgoing", "out", "sent"), "outbound"),
     "internal": "internal",
+}
+EMPTY: tuple[Any, ...] = (None, "", [], {})
+# The columns of each field of a draft: the first one that is filled, or all that are.
+ONE_OF: Mapping[str, tuple[str, ...]] = {
+    "occurred_at": ("occurred_at", "created_at"),
+    "created_at": ("created_at", "occurred_at"),
+    "duration_minutes": ("duration_minutes", "duration_seconds"),
+    "sender": ("from_email",),
+    **{name: (name,) for name in ("status", "direction", "outcome", "open_count", "click_count")},
+    **{name: (name,) for name in ("message_id", "call_id")},
+}
+ALL_OF: Mapping[str, tuple[str, ...]] = {
+    "owner": ("owner_id", "owner_email", "owner_name"),
+    "contacts": (*(f"contact_{name}" for name in CONTACT), "contacts"),
+    "others": ("to_email", "cc_email"),
+    "companies": ("account_id", "account_name", "account_domain"),
 }
 NOON = time(12)  # the time of a date alone
 SECOND = timedelta(seconds=1)
@@ -53,15 +71,14 @@ def draft(kind: Kind, record: Record, config: JsonlConfig) -> Draft | None:
     fault = record.related.get("fault")
     if fault:
         raise Unreadable(f"{where} {fault}")
-    columns, row = config.columns, record.row
+    columns, row, rules = config.columns, record.row, config.rules(kind)
 
     def of(column: str) -> str | None:
         return parse_text(field(row, column))
 
-    word = (of(columns.status) or "done").lower()
-    if word == NO_ACTIVITY:
+    if status_word(row, columns) == NO_ACTIVITY or not rules.admits(look(row, columns)):
         return None
-    status = STATUSES.get(word)
+    status = STATUSES.get(status_word(row, columns))
     if status is None:  # never guess, because sending cannot be undone
         raise Unreadable(f"{where} has a status that is none of done, unfinished, not_sent, draft")
     zone = ZoneInfo(config.timezone)
@@ -70,15 +87,18 @@ def draft(kind: Kind, record: Record, config: JsonlConfig) -> Draft | None:
     if occurred_at is None:
         raise Unreadable(f"{where} has no time in {columns.occurred_at or columns.created_at!r}")
     is_email = kind == "email"
+    titles = [of(columns.subject), of(columns.title)] if is_email else [of(columns.title), of(columns.subject)]
+    title = next(filter(None, titles), None)
+    direction = _meaning(rules, "direction", of(columns.direction), title) or ""
     return Draft(
         kind=kind,
         occurred_at=occurred_at,
         created_at=created_at or occurred_at,
         status=status,
-        direction=DIRECTIONS.get((of(columns.direction) or "").lower()),
-        title=of(columns.subject) or of(columns.title) if is_email else of(columns.title) or of(columns.subject),
+        direction=DIRECTIONS.get(direction.lower()),
+        title=title,
         duration_minutes=None if is_email else _minutes(record, columns),
-        outcome=None if is_email else of(columns.outcome),
+        outcome=None if is_email else _meaning(rules, "outcome", of(columns.outcome), title),
         open_count=count(field(row, columns.open_count)) if is_email else None,
         click_count=count(field(row, columns.click_count)) if is_email else None,
         owner=owner(row, columns),
@@ -86,7 +106,40 @@ def draft(kind: Kind, record: Record, config: JsonlConfig) -> Draft | None:
         contacts=_contacts(row, columns),
         others=_addressed(row, columns),
         companies=_companies(row, columns),
+        filtered=rules.filtered(look(row, columns)) if rules.excepted else None,
+        message_id=of(columns.message_id) if is_email else None,
+        call_id=None if is_email else of(columns.call_id),
+        origins=partial(origins, kind, row, columns),
     )
+
+
+def look(row: Mapping[str, Any], columns: Columns) -> Look:
+    """Return the values that conditions see: of a key of `columns`, otherwise of a column of the file."""
+    return lambda name: field(row, columns.named.get(name, name))
+
+
+def status_word(row: Mapping[str, Any], columns: Columns) -> str:
+    """Return a line's status as it is compared. A line without one is done."""
+    return (parse_text(field(row, columns.status)) or "done").lower()
+
+
+def origins(kind: Kind, row: Mapping[str, Any], columns: Columns) -> Mapping[str, str]:
+    """Return the columns that each field of the draft comes from, by the field's name."""
+
+    def filled(names: Iterable[str]) -> list[str]:
+        return [columns.named[name] for name in names if field(row, columns.named[name]) not in EMPTY]
+
+    one = {**ONE_OF, "title": ("subject", "title") if kind == "email" else ("title", "subject")}
+    found = {name: filled(names)[:1] for name, names in one.items()} | {n: filled(each) for n, each in ALL_OF.items()}
+    return {name: ", ".join(used) for name, used in found.items() if used}
+
+
+def _meaning(rules: LineRules, name: str, found: str | None, title: str | None) -> str | None:
+    """Return the meaning that `values` gives the text found, otherwise the title, and otherwise the text itself."""
+    table = rules.values.get(name)
+    if not table:
+        return found
+    return (meaning(table, found) if found else None) or (meaning(table, title) if title else None) or found
 
 
 def owner(row: Mapping[str, Any], columns: Columns) -> Owner | None:
