@@ -61,6 +61,14 @@ class TestConditions:
             drop.read(stream, drop.connect(store))
             assert (drop.waiting, drop.done) == ([], ["x.jsonl"])
 
+    def test_bad_lines_are_found_again_once_another_stream_takes_them(self, tmp_path: Path) -> None:
+        with Drop(tmp_path) as drop:
+            drop.file("x.jsonl", "bad")
+            store = PassStore({}, drop.now)
+            assert [len(drop.read(stream, drop.connect(store))) for stream in ("calls", "emails")] == [1, 0]
+            drop.table["calls"] = {"read": False}
+            assert len(drop.read("emails", drop.connect(store))) == 1
+
 
 class TestValues:
     RULES: ClassVar[dict[str, Any]] = {

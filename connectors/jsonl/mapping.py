@@ -60,7 +60,7 @@ NUMBER = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]*)?(?:[eE][+-]?[0-9]+)?")
 COMPACT = (8, 12, 14)  # digits: 20260422 (its noon), 202604221030 and 20260422103000
 COMPACT_YEARS = range(EARLIEST_YEAR, 2100)
 PLAIN_NUMBER = re.compile(r"[0-9]{10,13}(?:[.][0-9]*)?")  # epoch seconds or milliseconds, which never overlap
-ISO = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{8})(?:[Tt ]\s*([0-9].*?)\s*(Z|UTC|GMT)?)?", re.IGNORECASE)
+ISO = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{8})(?:[Tt ] *([0-9][0-9:.,+ -]*+)([Zz]|UTC|GMT)?)?")
 WRITE = "write it as 2026-04-22 or 2026-04-22T10:30:00Z"
 
 
@@ -76,9 +76,10 @@ def draft(kind: Kind, record: Record, config: JsonlConfig) -> Draft | None:
     def of(column: str) -> str | None:
         return parse_text(field(row, column))
 
-    if status_word(row, columns) == NO_ACTIVITY or not rules.admits(look(row, columns)):
+    word = status_word(row, columns)
+    if word == NO_ACTIVITY or (rules.match and not rules.admits(look(row, columns))):
         return None
-    status = STATUSES.get(status_word(row, columns))
+    status = STATUSES.get(word)
     if status is None:  # never guess, because sending cannot be undone
         raise Unreadable(f"{where} has a status that is none of done, unfinished, not_sent, draft")
     zone = ZoneInfo(config.timezone)
@@ -87,8 +88,7 @@ def draft(kind: Kind, record: Record, config: JsonlConfig) -> Draft | None:
     if occurred_at is None:
         raise Unreadable(f"{where} has no time in {columns.occurred_at or columns.created_at!r}")
     is_email = kind == "email"
-    titles = [of(columns.subject), of(columns.title)] if is_email else [of(columns.title), of(columns.subject)]
-    title = next(filter(None, titles), None)
+    title = of(columns.subject) or of(columns.title) if is_email else of(columns.title) or of(columns.subject)
     direction = _meaning(rules, "direction", of(columns.direction), title) or ""
     return Draft(
         kind=kind,
