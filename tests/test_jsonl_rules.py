@@ -49,6 +49,24 @@ class TestConditions:
             drop.sync()
             assert drop.states() == {"a": "delivered", "b": "excluded"}
 
+    def test_a_kind_that_is_not_read_has_no_rows_and_its_files_are_moved_all_the_same(self, tmp_path: Path) -> None:
+        with Drop(tmp_path, calls={"read": False}) as drop:
+            drop.file("x.jsonl", call("a"), email("b"), "bad")
+            drop.sync()
+            drop.sync()
+            states = drop.states()
+            assert (states.pop("b"), list(states.values())) == ("delivered", ["dead"]), "the bad line is in the books"
+            assert not list(drop.path.glob("*.jsonl"))
+
+    def test_a_kind_that_is_read_again_is_read_from_the_done_files(self, tmp_path: Path) -> None:
+        with Drop(tmp_path, calls={"read": False}) as drop:
+            drop.file("x.jsonl", call("a"), email("b"))
+            drop.sync()
+            drop.sync()
+            drop.table["calls"] = {"read": True}
+            drop.sync()
+            assert drop.states() == {"a": "delivered", "b": "delivered"}
+
     @pytest.mark.parametrize(("unread", "stream"), [("calls", "emails"), ("emails", "calls")])
     def test_bad_lines_go_to_a_stream_that_is_read_and_files_move_once_it_has_read_them(
         self, tmp_path: Path, unread: str, stream: str
