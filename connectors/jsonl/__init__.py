@@ -34,7 +34,7 @@ MOST_LOOKED_UP = 32 * 1024 * 1024  # approximate bytes of memory for the records
 SPANS = 500  # files whose spans of lines by stream are kept
 MOST_NAMED = 3  # files that one error names
 CHANGES = BadFile("a file among the done changes while it is read", "the next pass reads it")
-PROBLEM_HINT = "`syncd check` names the first such files and the remedy of each; all other files were read"
+PROBLEM_HINT = "`syncd check` names the first such files and the remedy of each. All other files were read"
 
 Placed = tuple[Line, LineReader]
 Problems = list[BadFile | None]  # None: nothing to report, e.g. the file has been replaced

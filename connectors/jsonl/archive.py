@@ -14,7 +14,7 @@ from connectors.jsonl.stamps import Stamps
 from syncd.connector import Context
 
 FORGED = "in the done folder has a time in its name that syncd cannot have given it"
-GIVEN = "a pass renames it and reads it as a new file; if it cannot, move it back to the drop folder"
+GIVEN = "a pass renames it and reads it as a new file. If it cannot, move it back to the drop folder"
 LOOK_EVERY = 1000  # entries between two checks for a stop
 
 

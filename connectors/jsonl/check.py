@@ -14,7 +14,7 @@ from syncd.errors import Exit, SyncdError, Unreadable
 from syncd.fields import from_ms
 
 MOST_NAMED = 5  # files of each sort that get a line of their own
-REST = "they may need other remedies: look at the folder; once these are dealt with, `syncd check` shows the next ones"
+REST = "they may need other remedies: look at the folder. Then `syncd check` shows the next ones"
 SAMPLE = 20  # lines of the newest file that are tried
 
 
@@ -65,7 +65,7 @@ def _done(config: JsonlConfig, drop_status: os.stat_result, done_status: os.stat
         message = f"{config.done_path} may be written by every user of this machine"
         yield Finding("done folder", False, message, hint, warning=True)
     if done_status.st_dev != drop_status.st_dev:
-        hint = "it works; on one file system a file is moved in an instant, whatever its size"
+        hint = "it works. On one file system a file is moved in an instant, whatever its size"
         message = f"{config.done_path} is on another file system: files are copied there"
         yield Finding("done folder", False, message, hint, warning=True)
     else:
@@ -102,7 +102,7 @@ def _sample(config: JsonlConfig, listing: Listing) -> Iterator[Finding]:
         return
     faults = [fault for line in lines if (fault := _fault(line, file, config))]
     if faults:
-        hint = "compare the source's columns with the file; each bad line becomes a dead row that names file and line"
+        hint = "compare the source's columns with the file. Each bad line becomes a dead row that names file and line"
         message = f"{len(faults)} of the first {len(lines)} lines cannot be read: {faults[0]}"
         yield Finding("mapping", False, message, hint, warning=True)
     elif lines:

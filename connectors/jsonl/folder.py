@@ -41,7 +41,7 @@ from syncd.errors import Unavailable
 from syncd.files import Refused
 
 MOST_NEW = 10_000  # new files in one pass; the others wait for the next pass
-STAYS = "it stays in place until a later pass moves it; may syncd's user write there, and is there room?"
+STAYS = "it stays in place until a later pass moves it. May syncd's user write there, and is there room?"
 REMOVE = "remove it, or give it to syncd's user: until then files are read but not moved"
 
 

@@ -59,7 +59,7 @@ class Reporter:
             self._stuck_logged = True
             log.error(
                 "pass.stuck", sources=sources, where=progress.where, for_s=round(still_s), stands_at=thread_stacks(),
-                hint="the pass makes no progress: a watchdog restarts syncd; without one, restart it",
+                hint="the pass makes no progress. A watchdog restarts syncd. If there is none, restart it",
             )  # fmt: skip
 
     def _show(self, line: str) -> None:

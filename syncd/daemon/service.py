@@ -249,7 +249,7 @@ class Service:
     def _run_checks(self) -> None:
         now = time.monotonic()
         if self._exit_at and self._busy and now >= self._exit_at:
-            log.warning("run.left", hint="a request missed its deadline; the next pass finds out its outcome")
+            log.warning("run.left", hint="a request missed its deadline. The next pass finds out its outcome")
             os._exit(int(Exit.OK))
         if not (self._worker.is_alive() and self._jobs.is_alive()):
             raise RuntimeError("a thread of the daemon has ended: without it no pass would be made")
@@ -325,7 +325,7 @@ class Service:
         if not self._still_held():
             raise LedgerHeld(
                 f"the lock of {self._ledger_handle} was removed: another syncd may be at work",
-                hint="never remove <ledger>.lock; syncd exits, so that its supervisor starts it again",
+                hint="never remove <ledger>.lock. syncd exits, so that its supervisor starts it again",
             )
         if self._passes and self._ledger_handle.is_gone():
             hint = "restore a backup. Without one, everything is read again, and Recotap answers that it exists already"

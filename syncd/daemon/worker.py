@@ -132,7 +132,7 @@ class Worker:
             _log_failure(error)
             return Ended(error=error)
         except Exception as error:  # a bug must not end the service: the next pass tries again
-            log.exception("pass.bug", hint="report it; the next pass tries again")
+            log.exception("pass.bug", hint="report it. The next pass tries again")
             return Ended(error=SyncdError(f"a bug: {type(error).__name__}", hint="report it"))
         for each in outcome.errors:
             if isinstance(each, ConfigError):
