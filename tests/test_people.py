@@ -243,6 +243,12 @@ def test_a_field_that_names_a_contact_as_the_owner_makes_them_none_of_us() -> No
     assert sent(replace(draft, owner=Owner(None, "max@yourcompany.com")))["ownerId"] == "rep-9"
 
 
+def test_the_senders_domain_is_the_account_of_an_inbound_email_to_an_unlisted_domain_of_ours() -> None:
+    """The CRM knows no contact of it: the domain to which the rep's mail came was the account."""
+    draft = replace(INBOUND, contacts=(), companies=(), owner=JANE, others=people("rep@our-alias.com", "jo@acme.com"))
+    assert sent(draft)["domain"] == "acme.com"
+
+
 # --- whatever the CRM says ---
 
 

@@ -94,7 +94,7 @@ def _sides(
     """Return the contacts and everyone of the other side, and our addresses."""
     stand_ins = draft.others
     if direction == "inbound" and sender and draft.sender:
-        stand_ins = (*stand_ins, draft.sender)
+        stand_ins = (draft.sender, *stand_ins)  # first, because a receiver may be a colleague at an unlisted domain
     contacts: dict[str, Person] = {}
     outsiders: list[Person] = []
     us: set[str] = set()
