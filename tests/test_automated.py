@@ -6,9 +6,12 @@ from typing import Any
 import pytest
 
 from syncd.activity import Draft, Person
+from syncd.connector import Record, Ref, Source, SourceConfig
+from syncd.http.server_clock import ServerClock
 from syncd.normalize.known import is_system_sender
+from syncd.normalize.normalizer import Normalizer
 from syncd.normalize.rules import Rules
-from tests.test_rules import CALL, EMAIL, JOHN, RULES, judge, reason
+from tests.test_rules import CALL, EMAIL, JOHN, NOW, RULES, THEN, judge, reason
 
 INBOUND = replace(EMAIL, direction="inbound", sender=JOHN)
 
@@ -118,6 +121,17 @@ def test_each_kind_is_excluded_only_if_the_rules_list_it(kind: str) -> None:
 def test_one_kind_that_the_rules_do_not_list_hides_no_other() -> None:
     draft = replace(INBOUND, automated="support", title="Accepted: Demo", sender=Person("noreply@acme.com"))
     assert judge(draft, replace(RULES, automated=frozenset({"system_senders"})))[::3] == ("automated", "system_senders")
+
+
+def test_the_reading_names_the_kind_for_explain() -> None:
+    class Connector:
+        def normalize(self, stream: str, record: Record) -> Draft:
+            return replace(INBOUND, title="Accepted: Demo")
+
+    source = Source("crm", SourceConfig(connector="crm", start=THEN), Connector)  # type: ignore[arg-type]
+    normalizer = Normalizer(RULES, source, Connector(), ServerClock(lambda: NOW))  # type: ignore[arg-type]
+    (reading,) = normalizer.readings("emails", [Record(Ref("1", THEN), {})], ())
+    assert (reading.reason, reading.detail) == ("automated", "calendar")
 
 
 def test_a_calls_title_and_an_emails_sender_of_ours_are_judged_alike() -> None:

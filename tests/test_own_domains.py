@@ -64,7 +64,10 @@ def test_it_is_right_for_whoever_has_it(configured, people, active):
 
 def test_domains_that_owners_share_are_proposed_and_no_others():
     people = owners("a@acme.com", "b@eu.acme.com", "c@solo.com", "d@gmail.com", "e@gmail.com", "f@left.com")
-    hint = own_domains.placeholder(rules(PLACEHOLDER), (*people, *owners("g@left.com", active=False))).hint
+    everyone = (*people, *owners("g@left.com", active=False))
+    known = rules(PLACEHOLDER, company_domains=frozenset({"gmail.com"}))
+    assert '["acme.com", "gmail.com"]' in own_domains.placeholder(known, everyone).hint
+    hint = own_domains.placeholder(rules(PLACEHOLDER), everyone).hint
     assert '["acme.com"]' in hint
     assert not [name for name in ("solo", "gmail", "left") if name in hint]
 
@@ -103,6 +106,7 @@ def test_check_looks_at_the_list_alone():
     assert "gmail.com is a free-mail" in only(own_domains.of_list(rules("gmail.com")))
     assert "free-mail" in only(own_domains.of_list(rules("mail.web.de")))
     assert "github.io is shared by many" in only(own_domains.of_list(rules("github.io")))
+    assert said(own_domains.of_list(rules("rogers.com", company_domains=frozenset({"rogers.com"})))) == []
     both = rules("acme.com", exclude_domains=frozenset({"acme.com"}))
     assert "acme.com is in rules.exclude_domains" in only(own_domains.of_list(both))
 

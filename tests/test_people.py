@@ -176,6 +176,7 @@ FORMS = [
     "emailtosalesforce@dafh.41-moh.na35.le.salesforce.com",
     "support@3-xyz.na1.case.salesforce.com",
     "acme@pipedrivemail.com",
+    "sales@acme-1.hs-inbox.com",
 ]
 
 
@@ -231,6 +232,23 @@ def test_a_user_of_not_owners_gives_way_to_the_next_candidate(barred: str) -> No
     ) == ["jo@acme.com"], "still one of us"
 
 
+@pytest.mark.parametrize(
+    ("listed", "crm_id", "barred"),
+    [
+        ("005xx0000012345AAA", "005xx0000012345AAA", True),
+        ("005xx0000012345", "005xx0000012345AAA", True),
+        ("005xx0000012345", "005XX0000012345AAA", False),
+        ("005xx0000012345AAA", "005xx0000012345", False),
+        ("123", "1234", False),
+        ("005xx0000012345", "005xx0000012345AAAA", False),
+    ],
+)
+def test_a_listed_user_is_known_by_the_long_and_the_short_form_of_an_id(listed: str, crm_id: str, barred: bool) -> None:
+    draft = replace(EMAIL, sender=None, owner=Owner(crm_id, "sync@yourcompany.com"), owners=(ANN,))
+    rules = replace(RULES, not_owners=frozenset({listed}))
+    assert sent(draft, rules)["ownerEmail"] == ("ann@yourcompany.com" if barred else "sync@yourcompany.com")
+
+
 def test_the_first_of_the_records_owners_with_an_address_is_the_owner() -> None:
     draft = replace(EMAIL, sender=None, owner=Owner("queue", None), owners=(Owner("x", "n/a"), ANN, JANE))
     assert owner_of(sent(draft)) == ("ann@yourcompany.com", "Ann Other", "rep-7")
@@ -263,6 +281,7 @@ def test_no_address_of_the_other_side_becomes_the_owner_and_internal_has_no_outs
     if owned is not None:
         address = owned.owner.email or ""
         assert address not in people.contacts
+        assert address == email(rules.default_owner_email) or rules.may_own(address, owned.owner.crm_id)
         surely = address in users or our_side.has(address) or address == email(rules.default_owner_email)
         assert surely or (direction == "outbound" and address == people.sender and not is_free_mail(domain_of(address)))
     outside = [p for p in draft.contacts if not (a := email(p.email)) or not (a in users or our_side.has(a))]

@@ -736,6 +736,8 @@ DRAFTS = st.builds(
     contacts=st.lists(OUTSIDERS | PEOPLE, max_size=4).map(tuple),
     others=st.lists(PEOPLE, max_size=3).map(tuple),
     companies=st.lists(COMPANIES, max_size=3).map(tuple),
+    owners=st.lists(OWNERS, max_size=2).map(tuple),
+    automated=st.sampled_from([None] * 6 + ["support"]),
 )
 RULE_SETS = st.builds(
     Rules,
@@ -744,6 +746,8 @@ RULE_SETS = st.builds(
     exclude_domains=st.sampled_from([frozenset(), frozenset({"rival.com", "gmail.com"})]),
     not_before=st.sampled_from([None, THEN]),
     default_owner_email=st.sampled_from(["", "sales@yourcompany.com", "jane@yourcompany.com"]),
+    not_owners=st.sampled_from([frozenset()] * 3 + [frozenset({"rep-123"}), frozenset({"jane@acme.com"})]),
+    company_domains=st.sampled_from([frozenset(), frozenset({"gmail.com"})]),
 )
 LISTS_OF_OWNERS = st.lists(
     OWNERS | st.sampled_from([JANE, Owner("1", "a@sharers.com"), Owner("2", "b@sharers.com")]), max_size=4

@@ -37,13 +37,14 @@ MASS = frozenset(
     """.split()
 )
 
-# Where people send a copy so that their CRM logs it: HubSpot's addresses for BCC and forwarding, by data centre
-# (portals' settings pages), Salesforce's for Email to Salesforce (`…@….in.salesforce.com`, `…@….na35.le.salesforce.com`
-# in organisations' published code), Email-to-Case (`case`) and Apex services (`apex`), and Pipedrive's Smart BCC.
+# Where people send a copy so that their CRM logs it. HubSpot's addresses for BCC and forwarding, by data centre, and
+# its shared inboxes are from settings pages and a published suppression list. Salesforce's for Email to Salesforce
+# (`…@….in.salesforce.com`, `…@….na35.le.salesforce.com`) are from organisations' published code. `case` is
+# Email-to-Case, `apex` an email service, and pipedrivemail.com Pipedrive's Smart BCC.
 MAILBOXES = frozenset(
     {f"{use}.{place}hubspot.com" for use in ("bcc", "forward") for place in ("", "eu1.", "na2.", "na3.", "ap1.")}
     | {f"{use}.salesforce.com" for use in ("in", "le", "case", "apex")}
-    | {"pipedrivemail.com"}
+    | {"hs-inbox.com", "pipedrivemail.com"}
 )
 
 # The part before the @ of senders that are programs: noreply@, billing-no-reply@, mailer-daemon@, notifications@.

@@ -10,6 +10,8 @@ from syncd.activity import Automated, Owner
 from syncd.addresses import domain_of, email, host, is_free_mail, registrable, within
 from syncd.normalize.known import MAILBOXES
 
+LONG_ID, SHORT_ID = 18, 15  # characters of one id as an API and as a report shows it (Salesforce, docs 2026-01)
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
@@ -36,8 +38,14 @@ class Rules:
         return is_free_mail(name) and not within(name, self.company_domains)
 
     def may_own(self, address: str, crm_id: str | None) -> bool:
-        """Tell whether `not_owners` leaves out neither this clean address nor this user's id."""
-        return not (self.not_owners and (address in self.not_owners or crm_id in self.not_owners))
+        """Tell whether `not_owners` names neither this clean address nor this user's id.
+
+        An id of 18 characters may stand there without its last three, which only repeat the case of the others.
+        """
+        if not self.not_owners:
+            return True
+        ids = (crm_id, crm_id[:SHORT_ID]) if crm_id and len(crm_id) == LONG_ID else (crm_id,)
+        return self.not_owners.isdisjoint((address, *ids))
 
 
 def shared_domains(owners: Iterable[Owner], rules: Rules | None = None) -> frozenset[str]:
