@@ -696,7 +696,19 @@ def test_other_requests_share_a_ten_second_bucket_that_search_and_associations_d
 def test_an_unknown_path_is_404_and_a_wrong_method_405(client):
     assert client.http.get("/crm/objects/2025-01/calls/search").status_code == 404
     assert client.http.get("/crm/objects/2026-03/calls/search").status_code == 405
-    assert client.search("meetings").status_code == 400
+    assert client.search("tickets").status_code == 400
+
+
+def test_the_properties_of_an_object_are_listed_without_those_that_no_token_sees(hs, client):
+    hs.property("calls", "verdict", options=[("w", "Won")])
+    hs.set(hidden=["hs_call_source"])
+    crm_id = hs.put("calls", {"verdict": "w", "hs_call_source": "VOIP"})
+    listed = {row["name"]: row for row in client.http.get("/crm/properties/2026-03/calls").json()["results"]}
+    assert listed["verdict"]["options"] == [{"value": "w", "label": "Won", "displayOrder": 0, "hidden": False}]
+    assert "hs_call_source" not in listed
+    asked = {"inputs": [{"id": crm_id}], "properties": ["verdict", "hs_call_source", "nonsense"]}
+    (row,) = client.http.post("/crm/objects/2026-03/calls/batch/read", json=asked).json()["results"]
+    assert row["properties"] == {"verdict": "w"}
 
 
 # The server: HTTP, clock, hooks, faults, control

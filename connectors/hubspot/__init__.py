@@ -9,6 +9,7 @@ Only `wire` knows the SDK. It is imported for the first request.
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime
 from typing import Any, ClassVar
 
 from connectors.hubspot import mapping
@@ -20,9 +21,11 @@ from connectors.hubspot.properties import NamedProperties
 from connectors.hubspot.redacted import Redaction
 from connectors.hubspot.related import BATCH_INPUTS, Related, Row
 from connectors.hubspot.retry import CHANGED
+from connectors.hubspot.scope import DISTINGUISHED, scope
 from connectors.hubspot.search import TIME, SearchPage, Step, between, gather, read_ref, search_body, search_page, walk
+from connectors.hubspot.tally import Tallies
 from syncd.activity import Draft, Owner
-from syncd.connector import Context, Finding, Page, Record, Ref, SourceConfig, Stream, Window
+from syncd.connector import Context, Finding, Page, Record, Ref, Scope, SourceConfig, Stream, Window
 from syncd.errors import Malformed, SyncdError, Unavailable
 from syncd.fields import from_ms, to_ms
 from syncd.isolation import AdaptiveSize, Budget, TriedSize
@@ -47,6 +50,7 @@ class HubSpot:
             for stream, rules in self._rules.items()
         }
         self._named = NamedProperties(self._client, context.store, self._rules, PROPERTIES, source=context.source)
+        self._tallies = Tallies(context.store, self._rules, DISTINGUISHED)
         self._redaction = Redaction(self._client, context.store, time.monotonic)
         self._related = self._new_related(Budget())
         self._look_ups = Budget()  # of requests that isolate
@@ -87,6 +91,7 @@ class HubSpot:
         finally:
             abandoned.set_result(None)
             hydrating.shutdown(cancel_futures=True)
+            self._tallies.keep(stream)
         if failures:
             raise failures[0]
 
@@ -166,6 +171,13 @@ class HubSpot:
             raise Malformed(f"HubSpot, {stream} search: no total", hint=CHANGED)
         return total
 
+    def scope(self, since: datetime) -> Scope:
+        """Return the rows modified since `since` by kind, in at most 40 searches."""
+        self._named.require()
+        if self._client.started_at is None:
+            self._client.account()  # from its answer HubSpot's clock is known
+        return scope(self._client, self._rules, self._tallies, since=since, until=self._client.server_now())
+
     def check(self) -> list[Finding]:
         """Check token, scopes, portal and the properties that the configuration names."""
         return check(self._client, self._config, self._named)
@@ -192,6 +204,7 @@ class HubSpot:
         return None if until is None else to_ms(until)
 
     def _page(self, stream: str, refs: Sequence[Ref], rows: Sequence[Any], window: Window) -> Page:
+        self._tallies.note(stream, rows)
         until = self._until(window)
         records, withheld, unserved = self._records(self._related, stream, rows)
         end = None if until is None else from_ms(until)

@@ -128,12 +128,17 @@ class Client:
         """Return the start of the pass by HubSpot's clock. None before the first answer."""
         return self._clock.started_at
 
-    def search(self, object_type: str, body: dict[str, Any], rows: TriedSize | None = None) -> Any:
+    def search(
+        self, object_type: str, body: dict[str, Any], rows: TriedSize | None = None, *, tolerant: bool = False
+    ) -> Any:
         """Return {total, results, paging} with at most 200 rows (HubSpot search, 2026-03).
 
-        `rows` chooses the limit of each try instead of the body.
+        `rows` chooses the limit of each try instead of the body. `tolerant`: None if the portal refuses.
         """
-        request = Request(f"{object_type} search", scope=SCOPES[object_type], search=True, exempt=True)
+        request = Request(
+            f"{object_type} search", scope=SCOPES.get(object_type, CONTACTS_READ), search=True, exempt=True,
+            tolerated=UNLABELLED if tolerant else frozenset(),
+        )  # fmt: skip
         if rows is None:
             return self._ask(request, lambda wire: wire.search(object_type, body))
         answer = self._ask(request, lambda wire: wire.search(object_type, {**body, "limit": rows.now}), rows)

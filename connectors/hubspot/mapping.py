@@ -55,7 +55,7 @@ CALL_OUTCOMES = {
 EMAIL_STATUSES: dict[str, Status] = {
     "": "done", "SENT": "done", "RECEIVED": "done", "BOUNCED": "not_sent", "FAILED": "not_sent", "CANCELED": "not_sent",
 }  # fmt: skip
-DRAFT, DRAFT_DIRECTION = "DRAFT", "DRAFT_EMAIL"
+DRAFTS = ("DRAFT", "DRAFT_EMAIL")  # a status, and a direction
 DIRECTIONS: dict[str, Direction] = {
     "INBOUND": "inbound", "OUTBOUND": "outbound", "INTERNAL": "internal", "INCOMING_EMAIL": "inbound",
     "EMAIL": "outbound",
@@ -105,8 +105,7 @@ def email(record: Record, rules: HubSpotEmails = EMAIL_RULES) -> Draft | None:
     Unreadable if the record has no properties.
     """
     properties = properties_of(record)
-    status = (parse_text(properties.get("hs_email_status")) or "").upper()
-    if status == DRAFT or parse_text(properties.get("hs_email_direction")) == DRAFT_DIRECTION:
+    if is_draft(properties):
         return None
     related, fields = record.related, rules.fields
     redacted = related.get("redacted", False)  # then no condition can be judged
@@ -121,7 +120,7 @@ def email(record: Record, rules: HubSpotEmails = EMAIL_RULES) -> Draft | None:
         kind="email",
         occurred_at=_time(properties, fields.occurred_at)[1] or created_at,
         created_at=created_at,
-        status=EMAIL_STATUSES.get(status, "unfinished"),
+        status=EMAIL_STATUSES.get(_email_status(properties), "unfinished"),
         direction=_direction(properties, rules, title)[1],
         title=title,
         open_count=count(properties.get("hs_email_open_count")),
@@ -203,6 +202,15 @@ def properties_of(record: Record) -> Properties:
     if not isinstance(found, dict):
         raise Unreadable("HubSpot shows no properties of this record")
     return found
+
+
+def is_draft(properties: Properties) -> bool:
+    """Tell whether an email is itself a draft, by its status or its direction."""
+    return DRAFTS[0] == _email_status(properties) or DRAFTS[1] == parse_text(properties.get("hs_email_direction"))
+
+
+def _email_status(properties: Properties) -> str:
+    return (parse_text(properties.get("hs_email_status")) or "").upper()
 
 
 def _call_status(record: Record, properties: Properties, since: Sequence[datetime], *, is_done: bool) -> Status:

@@ -59,7 +59,12 @@ Ask = Callable[[Sequence[dict[str, str]], str, int], SearchPage]  # filters, sor
 
 
 def search_body(
-    filters: Sequence[dict[str, str]], sort: str, limit: int, properties: Sequence[str], *, direction: str = "ASCENDING"
+    filters: Sequence[Mapping[str, Any]],
+    sort: str,
+    limit: int,
+    properties: Sequence[str],
+    *,
+    direction: str = "ASCENDING",
 ) -> dict[str, Any]:
     """Return the body of a search. HubSpot accepts 3,000 characters (docs, 2026-03), this stays under 1,200."""
     return {

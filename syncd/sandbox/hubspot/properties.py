@@ -10,8 +10,13 @@ TYPES = {
     "emails": "emails", "email": "emails", "0-49": "emails",
     "contacts": "contacts", "contact": "contacts", "0-1": "contacts",
     "companies": "companies", "company": "companies", "0-2": "companies",
+    "meetings": "meetings", "meeting": "meetings", "0-47": "meetings",
+    "communications": "communications", "communication": "communications", "0-18": "communications",
 }  # fmt: skip
-SINGULAR = {"calls": "call", "emails": "email", "contacts": "contact", "companies": "company"}
+SINGULAR = {
+    "calls": "call", "emails": "email", "contacts": "contact", "companies": "company", "meetings": "meeting",
+    "communications": "communication",
+}  # fmt: skip
 
 # HubSpot search: only contacts have lastmodifieddate as their cursor (docs' default lists)
 MODIFIED = {"contacts": "lastmodifieddate"}
@@ -20,6 +25,8 @@ CREATED = {"contacts": "createdate", "companies": "createdate"}
 DEFAULTS = {
     "calls": ("hs_createdate", "hs_lastmodifieddate", "hs_object_id"),
     "emails": ("hs_createdate", "hs_lastmodifieddate", "hs_object_id"),
+    "meetings": ("hs_createdate", "hs_lastmodifieddate", "hs_object_id"),
+    "communications": ("hs_createdate", "hs_lastmodifieddate", "hs_object_id"),
     "contacts": ("createdate", "email", "firstname", "hs_object_id", "lastmodifieddate", "lastname"),
     "companies": ("createdate", "domain", "hs_lastmodifieddate", "hs_object_id", "name"),
 }
@@ -58,6 +65,8 @@ _OWN = {
         "string": "email firstname lastname jobtitle phone mobilephone company hs_email_domain work_email"
         " hs_linkedin_url",
     },
+    "meetings": {"datetime": "hs_timestamp", "enum": "hs_meeting_outcome", "string": "hs_meeting_title"},
+    "communications": {"datetime": "hs_timestamp", "enum": "hs_communication_channel_type"},
     "companies": {"string": "name domain website hs_additional_domains", "number": "annualrevenue"},
 }
 
