@@ -95,7 +95,7 @@ def test_a_portal_with_all_that_tools_write_is_told_whole_in_four_searches(world
 
 def test_a_large_portal_is_counted_kind_by_kind_and_each_once(world: World) -> None:
     for number in range(7):
-        lifelike(world.hubspot, days_ago=4 + number / 10)
+        lifelike(world.hubspot, at=world.hubspot.clock.ms() - (96 + number) * 3_600_000)
     with world.counted() as counted:
         found = scope(world)
     assert counted["search"] <= SEARCHES_MOST

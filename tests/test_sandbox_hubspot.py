@@ -898,6 +898,17 @@ def test_a_clean_world_has_none(box):
     assert box.recotap.rules == []
 
 
+def test_generated_portals_hold_records_as_tools_write_them_if_asked(box):
+    world = generate(box.hubspot, calls=10, emails=10, lifelike=3, seed=2)
+    assert len(world.ids["calls.aircall"]) == len(world.ids["emails.apollo_received"]) == 3
+    ids = {row["hs_email_message_id"] for row in _values(box, "emails") if row.get("hs_email_subject") == "One to one"}
+    assert ids == {f"<{number}.one_to_one@mail>" for number in range(3)}
+
+
+def _values(box, name):
+    return [row.values for row in box.hubspot.tables[name].rows.values()]
+
+
 def test_a_world_lies_before_now_and_within_its_days(box, client):
     generate(box.hubspot, calls=200, days=10)
     start = round((NOW - timedelta(days=10)).timestamp() * 1000)

@@ -30,19 +30,20 @@ class Lifelike:
     beside: Names = field(default_factory=dict)  # of objects that are neither
 
 
-def lifelike(hubspot: Portal, *, days_ago: float = 4.0, prefix: str = "") -> Lifelike:
-    """Write one record of each kind. They happened `days_ago` and are a minute apart.
+def lifelike(hubspot: Portal, *, at: int | None = None, prefix: str = "") -> Lifelike:
+    """Write one record of each kind, a minute apart.
 
-    `prefix` tells several sets of one portal apart.
+    `at`: when the first one happened, in epoch ms, by default four days ago. `prefix` tells several sets of one portal
+    apart.
     """
     with hubspot.lock:
-        return _Tools(hubspot, round(days_ago * 24 * HOUR), prefix).write()
+        return _Tools(hubspot, hubspot.clock.ms() - 96 * HOUR if at is None else at, prefix).write()
 
 
 class _Tools:
-    def __init__(self, hubspot: Portal, ago_ms: int, prefix: str) -> None:
+    def __init__(self, hubspot: Portal, at: int, prefix: str) -> None:
         self.hubspot = hubspot
-        self.at = hubspot.clock.ms() - ago_ms
+        self.at = at
         self.found = Lifelike()
         self.prefix = prefix
         before = self.at - 100 * 24 * HOUR

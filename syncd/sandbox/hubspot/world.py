@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from syncd.sandbox.hubspot.lifelike import lifelike as write_lifelike
 from syncd.sandbox.hubspot.portal import Portal
 from syncd.sandbox.recotap.poison import add_poison
 from syncd.sandbox.recotap.service import Recotap
@@ -31,11 +32,12 @@ DIRECTIONS = ("OUTBOUND",) * 6 + ("INBOUND",) * 3 + (None,)
 def generate(
     hubspot: Portal, recotap: Recotap | None = None, *, calls: int = 0, emails: int = 0, contacts: int = 0,
     companies: int = 0, owners: int = 12, seed: int = 1, now: datetime | str | None = None, days: float = 90.0,
-    messy: bool = True, poison: float = 0.001, external_id: str = "hubspot-{kind}-{id}",
+    messy: bool = True, poison: float = 0.001, external_id: str = "hubspot-{kind}-{id}", lifelike: int = 0,
 ) -> World:  # fmt: skip
     """Generate a portal's records over the `days` before `now`, by default the stand-in's time.
 
-    The same seed gives the same records. Without `messy`, every call and email is complete. `poison` is the share of
+    The same seed gives the same records. Without `messy`, every call and email is complete. `lifelike` is the number of
+    sets of records as each tool writes them, which come in addition, spread over these days. `poison` is the share of
     calls that Recotap refuses with a 400, and also the share that it fails one by one. `external_id` is the template
     of their ids there.
     """
@@ -47,6 +49,7 @@ def generate(
         generator.contacts(contacts or max(2, (calls + emails) // 7))
         generator.calls(calls)
         generator.emails(emails)
+        generator.lifelike(lifelike)
     if recotap is not None:
         share = poison if messy else 0.0
         add_poison(recotap, generator.world, source="hubspot", share=share, external_id=external_id)
@@ -137,6 +140,14 @@ class _PortalGenerator(Generator):
             if nature != "internal":
                 self._associate("emails", email, nature, contact)
             self.note(email, "emails", nature)
+
+    def lifelike(self, sets: int) -> None:
+        for number in range(sets):
+            at = self.end - self.span + self.span * (number + 1) // (sets + 1)
+            written = write_lifelike(self.hubspot, at=at, prefix=f"{number}.")
+            for kind, found in (("calls", written.calls), ("emails", written.emails)):
+                for name, crm_id in found.items():
+                    self.note(crm_id, kind, name.partition(".")[2])
 
     def _moments(self, count: int) -> Iterator[tuple[int, int]]:
         """Yield each record's time and modification time, ascending.
