@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from syncd.cli import health
+from syncd.cli import check, health
 from syncd.config import load
 from syncd.connector import Source, SourceConfig, Stream
 from syncd.errors import ConfigError, Exit
@@ -59,10 +59,9 @@ def test_what_waits_for_its_record_is_looked_up_and_sent(world: World) -> None:
     world.configure("sources.hubspot", **OFF)
     world.hubspot.associate("emails", alone, "contacts", world.contact)
     world.later(hours=5)
-    with world.counted() as counted:
-        assert world.sync().exit_code == Exit.OK
+    fails(world, "emails/search")
+    assert world.sync().exit_code == Exit.OK
     assert world.delivered == {settling, alone}
-    assert counted["search"] == 1, "that of the calls"
 
 
 def test_what_never_completes_dies_of_age_as_ever(world: World) -> None:
@@ -112,6 +111,19 @@ def test_its_silence_is_no_sign_of_ill_health(world: World) -> None:
         assert fresh()
         world.configure("sources.hubspot", emails={"read": True})
         assert not fresh()
+
+
+def test_check_asks_for_no_permission_that_only_it_needs(world: World) -> None:
+    world.hubspot.token(world.box.token, world.hubspot.tokens[world.box.token] - {"sales-email-read"})
+
+    def wrong() -> list[str]:
+        config = world.config()
+        return [each.what for each in check.findings(config, config.sources) if each.exit_code == Exit.UNAUTHORIZED]
+
+    world.email()
+    assert wrong() == ["hubspot: scope sales-email-read"]
+    world.configure("sources.hubspot", **OFF)
+    assert wrong() == []
 
 
 class Plain(SourceConfig):

@@ -105,7 +105,8 @@ def email(record: Record, rules: HubSpotEmails = EMAIL_RULES) -> Draft | None:
     Unreadable if the record has no properties.
     """
     properties = properties_of(record)
-    if is_draft(properties):
+    status = _text_of(properties, "hs_email_status")
+    if _is_draft(status, properties):
         return None
     related, fields = record.related, rules.fields
     redacted = related.get("redacted", False)  # then no condition can be judged
@@ -120,7 +121,7 @@ def email(record: Record, rules: HubSpotEmails = EMAIL_RULES) -> Draft | None:
         kind="email",
         occurred_at=_time(properties, fields.occurred_at)[1] or created_at,
         created_at=created_at,
-        status=EMAIL_STATUSES.get(_email_status(properties), "unfinished"),
+        status=EMAIL_STATUSES.get(status, "unfinished"),
         direction=_direction(properties, rules, title)[1],
         title=title,
         open_count=count(properties.get("hs_email_open_count")),
@@ -206,11 +207,17 @@ def properties_of(record: Record) -> Properties:
 
 def is_draft(properties: Properties) -> bool:
     """Tell whether an email is itself a draft, by its status or its direction."""
-    return DRAFTS[0] == _email_status(properties) or DRAFTS[1] == parse_text(properties.get("hs_email_direction"))
+    return _is_draft(_text_of(properties, "hs_email_status"), properties)
 
 
-def _email_status(properties: Properties) -> str:
-    return (parse_text(properties.get("hs_email_status")) or "").upper()
+def _is_draft(status: str, properties: Properties) -> bool:
+    return status == DRAFTS[0] or _text_of(properties, "hs_email_direction") == DRAFTS[1]
+
+
+def _text_of(properties: Properties, name: str) -> str:
+    """Return the value of an enumeration, in capitals as HubSpot's own are, or ""."""
+    found = properties.get(name)
+    return found.strip().upper() if isinstance(found, str) else ""
 
 
 def _call_status(record: Record, properties: Properties, since: Sequence[datetime], *, is_done: bool) -> Status:

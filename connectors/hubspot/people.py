@@ -96,12 +96,15 @@ def receivers(headers: Mapping[str, Any], properties: Properties) -> list[Person
     """Return an email's receivers. The properties complete a part of the headers that lacks an address."""
     people: list[Person] = []
     for part, name in RECEIVERS:
-        entries = headers.get(part)
-        listed = [_people(entry) for entry in entries] if isinstance(entries, list) else []
-        for found in listed:
+        listed = headers.get(part)
+        entries: list[Any] = listed if isinstance(listed, list) else []
+        is_whole = bool(entries)
+        for entry in entries:
+            found = _people(entry)
             people += found
-        if not listed or not all(listed):
-            people += [header_person(address, own) for own, address in addresses(properties.get(name))]
+            is_whole = is_whole and bool(found)
+        if not is_whole and (written := properties.get(name)):
+            people += [header_person(address, own) for own, address in addresses(written)]
     return people
 
 
