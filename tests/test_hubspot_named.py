@@ -1,6 +1,7 @@
 """The properties that the configuration names: requested, checked once a day, and used to find the owner."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,9 @@ from typing import Any
 import pytest
 
 from syncd.cli.check import findings
-from syncd.connector import Finding
-from syncd.errors import Exit, NoSuchActivity
+from syncd.connector import Context, Finding
+from syncd.errors import ConfigError, Exit, NoSuchActivity
+from syncd.passes.store import PassStore
 from syncd.sandbox import Fault
 from tests.world import OWN, World
 
@@ -112,6 +114,15 @@ def test_one_that_was_deleted_is_noticed_within_a_day(world: World) -> None:
     world.later(hours=25)
     assert "hs_object_source" in summary(world)
     assert world.state(call) == "incomplete no_contact", "and no record is taken for one that is no call"
+
+
+def test_a_look_up_alone_checks_them_too(world: World) -> None:
+    """Otherwise a record would count as no call, because the property of a condition is gone."""
+    world.hubspot.set(hidden=["hs_object_source"])
+    (source,) = world.config().sources
+    context = Context("hubspot", PassStore({}, world.now), world.now, lambda seconds: None)
+    with closing(source.connector(source.config, context)) as connector, pytest.raises(ConfigError):
+        next(connector.fetch_ids("calls", ["1"]))
 
 
 @pytest.mark.parametrize("status", [403, 404])

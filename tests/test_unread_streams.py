@@ -1,15 +1,18 @@
 """A stream with `read = false` is not read. The rows that the ledger holds of it do not wait for ever."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from syncd import clock
 from syncd.cli import check, health
 from syncd.config import load
 from syncd.connector import Source, SourceConfig, Stream
+from syncd.daemon.queries import DueQueries
 from syncd.errors import ConfigError, Exit
 from syncd.ledger import LedgerHandle
 from syncd.sandbox import Fault
@@ -111,6 +114,25 @@ def test_its_silence_is_no_sign_of_ill_health(world: World) -> None:
         assert fresh()
         world.configure("sources.hubspot", emails={"read": True})
         assert not fresh()
+
+
+def test_its_silence_starts_no_pass_that_cron_did_not_ask_for(world: World) -> None:
+    world.configure("sources.hubspot", **OFF, schedule={"cron": "0 0 1 1 *"})
+    world.sync()
+    with LedgerHandle(world.ledger).hold("sync"), LedgerHandle(world.ledger).open() as ledger:
+        ledger.stream_id("hubspot", "emails")
+    world.sql("UPDATE streams SET last_success_at = '2020-01-01T00:00:00.000Z' WHERE stream = 'emails'")
+    world.sql("UPDATE streams SET last_success_at = ? WHERE stream = 'calls'", clock.text(clock.now()))
+
+    def due() -> list[str]:
+        config = world.config()
+        queries = DueQueries(LedgerHandle(world.ledger))
+        with closing(queries):
+            return queries.due_at_start((source, config.schedule_for(source)) for source in config.sources)
+
+    assert due() == []
+    world.configure("sources.hubspot", emails={"read": True})
+    assert due() == ["hubspot"]
 
 
 def test_check_asks_for_no_permission_that_only_it_needs(world: World) -> None:
