@@ -5,12 +5,14 @@ Rows hold only the fields of `soql`: no bodies, descriptions or recordings. `rel
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from functools import partial
 from typing import Any
 
+from connectors.salesforce import origins
 from connectors.salesforce.rules import CALL_RULES, EMAIL_RULES, Rules
 from syncd.activity import Company, Draft, Owner, Person, header_person
 from syncd.connector import Record
-from syncd.fields import addresses, dig, parse_text, parse_time
+from syncd.fields import addresses, dig, in_minutes, parse_text, parse_time
 
 Row = Mapping[str, Any]
 
@@ -29,13 +31,13 @@ def call(record: Record, *, zone: tzinfo, rules: Rules = CALL_RULES) -> Draft | 
     if not rules.admits(row) or _is_series(row):
         return None
     duration = rules.duration(row)
-    happened = _said_at(row, rules, zone)
+    happened = _said_at(row, rules, zone) or _task_at(record, zone, less=duration or timedelta(0))
     return _task(
         record,
         rules,
         kind="call",
-        occurred_at=happened or _task_at(record, zone, less=duration or timedelta(0)),
-        duration_minutes=None if duration is None else round(duration / timedelta(minutes=1), 2),
+        occurred_at=happened,
+        duration_minutes=in_minutes(duration),
         outcome=rules.outcome(row),
         call_id=rules.call_id(row),
     )
@@ -48,7 +50,8 @@ def email_task(
     row = record.row
     if not rules.admits(row) or calls.admits(row) or _is_series(row):
         return None
-    return _task(record, rules, kind="email", occurred_at=_said_at(row, rules, zone) or _task_at(record, zone))
+    happened = _said_at(row, rules, zone) or _task_at(record, zone)
+    return _task(record, rules, kind="email", occurred_at=happened)
 
 
 def email(record: Record, *, zone: tzinfo = UTC, rules: Rules = EMAIL_RULES) -> Draft | None:
@@ -60,11 +63,12 @@ def email(record: Record, *, zone: tzinfo = UTC, rules: Rules = EMAIL_RULES) -> 
     created_at = _created_at(record)
     sent_at = parse_time(row.get("MessageDate"))
     # Incoming mail has the sender's clock, so it counts only up to the row's last change.
-    happened = sent_at if sent_at and sent_at <= record.ref.modified_at else created_at
+    own_time = sent_at if sent_at and sent_at <= record.ref.modified_at else created_at
+    happened = _said_at(row, rules, zone) or own_time
     account = related.get("account")
     return Draft(
         kind="email",
-        occurred_at=_said_at(row, rules, zone) or happened,
+        occurred_at=happened,
         created_at=created_at,
         status="not_sent" if row.get("IsBounced") is True else "done",
         direction=rules.direction(row),
@@ -76,10 +80,11 @@ def email(record: Record, *, zone: tzinfo = UTC, rules: Rules = EMAIL_RULES) -> 
         others=tuple(_header_people(row)),
         companies=(account,) if account else (),
         filtered=rules.filtered(row),
+        origins=partial(origins.of_email, row, rules, happened),
     )
 
 
-def _task(record: Record, rules: Rules, **said: Any) -> Draft:
+def _task(record: Record, rules: Rules, *, occurred_at: datetime, **said: Any) -> Draft:
     row, related = record.row, record.related
     account = related.get("account")
     return Draft(
@@ -90,6 +95,8 @@ def _task(record: Record, rules: Rules, **said: Any) -> Draft:
         contacts=related.get("contacts", ()),
         companies=(account,) if account else (),
         filtered=rules.filtered(row),
+        occurred_at=occurred_at,
+        origins=partial(origins.of_task, row, rules, occurred_at),
         **said,
     )
 
@@ -161,15 +168,16 @@ def _created_at(record: Record) -> datetime:
 
 def _said_at(row: Row, rules: Rules, zone: tzinfo) -> datetime | None:
     """Return the time in the first field that the source names and that has one."""
-    return next((at for name in rules.fields.occurred_at if (at := _time_in(row.get(name), zone))), None)
+    names = rules.fields.occurred_at
+    return next((at for name in names if (at := _time_in(row.get(name), zone))), None) if names else None
 
 
 def _time_in(written: Any, zone: tzinfo) -> datetime | None:
-    """Return the time in a custom field. A date alone counts as its noon."""
-    day = _day(written)
-    if day is not None and len(parse_text(written) or "") == len("2026-01-01"):
+    """Return the time in a custom field. A date alone counts as its noon. None if it is impossible."""
+    at, day = parse_time(written), _day(written)
+    if at is not None and day is not None and len(parse_text(written) or "") == len("2026-01-01"):
         return _noon(day, zone)
-    return parse_time(written)
+    return at
 
 
 def _task_at(record: Record, zone: tzinfo, *, less: timedelta = timedelta(0)) -> datetime:
