@@ -954,3 +954,84 @@ def test_a_quota_that_runs_low_in_mid_window_ends_the_reading_and_keeps_what_was
     assert requests["more"] == 2
     assert orgs.delivered < ids
     assert orgs.delivered
+
+
+# -- the source's own fields --------------------------------------------------------------
+
+
+def fields_of(world: OrgWorld, **types: str) -> None:
+    for name, kind in types.items():
+        world.org.field("Task", name, kind)
+
+
+def test_an_owner_is_the_first_user_that_the_sources_fields_name(orgs: OrgWorld) -> None:
+    """By id, address or name. What names no user of ours, or two of them, leaves it to the next field."""
+    fields_of(orgs, Caller__c="reference", Agent__c="string")
+    orgs.configure("sources.salesforce", calls={"fields": {"owner": ["Caller__c", "Agent__c", "OwnerId"]}})
+    orgs.org.user(f"second@{OWN}", "Ann", "Twin")
+    orgs.org.user(f"third@{OWN}", "Ann", "Twin")
+    partner = orgs.org.user("ivo@partner.example", "Ivo", "Ivorstone", user_type="PowerPartner")
+    named = {
+        orgs.task(Caller__c=orgs.colleague): "dario.dunmere",
+        orgs.task(Agent__c=f"Dario.Dunmere@{OWN}"): "dario.dunmere",
+        orgs.task(Agent__c=" dario  dunmere"): "cleo.hollisgrave",
+        orgs.task(Agent__c="DARIO DUNMERE"): "dario.dunmere",
+        orgs.task(Agent__c="Ann Twin"): "cleo.hollisgrave",
+        orgs.task(Agent__c=f"mira.copperwell@{THEIRS}"): "cleo.hollisgrave",
+        orgs.task(Caller__c=partner): "cleo.hollisgrave",
+        orgs.task(): "cleo.hollisgrave",
+    }
+    assert orgs.sync().exit_code == 0
+    assert {call: orgs.payload(call)["ownerEmail"] for call in named} == {
+        call: f"{name}@{OWN}" for call, name in named.items()
+    }
+
+
+def test_a_call_that_an_exception_names_is_booked_as_filtered(orgs: OrgWorld) -> None:
+    orgs.configure("sources.salesforce", calls={"except": [{"Subject": ["SMS *", "* sms *"]}]})
+    sms, call = orgs.task(Subject="SMS to Mira"), orgs.task()
+    assert orgs.sync().exit_code == 0
+    assert orgs.state(sms) == "excluded filtered"
+    assert orgs.delivered == {call}
+
+
+def test_a_call_left_open_by_its_dialer_is_read_if_an_entry_says_so(orgs: OrgWorld) -> None:
+    match = [{"TaskSubtype": "Call"}, {"TaskSubtype": "Call", "IsClosed": False, "Subject": "Missed*"}]
+    orgs.configure("sources.salesforce", calls={"match": match})
+    opened = orgs.task(Status="In Progress", Subject="Missed call", CompletedDateTime=None)
+    orgs.task(Status="In Progress", CompletedDateTime=None)
+    typed = orgs.task(TaskSubtype="Task", Type="Call")
+    assert orgs.sync().exit_code == 0
+    assert orgs.delivered == {opened}
+    orgs.configure("sources.salesforce", calls={"match": [{"Type": "call"}]})
+    orgs.org.edit("Task", typed)
+    orgs.later(minutes=5)
+    assert orgs.sync().exit_code == 0
+    assert typed in orgs.delivered
+
+
+def test_every_field_that_the_org_does_not_show_is_named_and_ends_the_pass(orgs: OrgWorld) -> None:
+    tables = {"match": [{"Kind__c": "Call"}], "except": [{"Subject": "x", "Status__c": "x"}]}
+    orgs.configure("sources.salesforce", calls={**tables, "fields": {"outcome": ["CallDisposition", "Result__c"]}})
+    orgs.task()
+    outcome = orgs.sync()
+    assert outcome.exit_code == 78
+    named = outcome.errors[0].summary
+    assert all(name in named for name in ("Kind__c", "Status__c", "Result__c")), named
+    found = [finding for finding in check(orgs) if not finding.ok and finding.exit_code == 78]
+    assert [finding.what for finding in found] == [
+        "sources.salesforce.calls.match, entry 1", "sources.salesforce.calls.except, entry 1",
+        "sources.salesforce.calls.fields.outcome",
+    ]  # fmt: skip
+
+
+def test_a_default_that_the_org_hides_is_a_warning_and_leaves_the_other_calls(orgs: OrgWorld) -> None:
+    orgs.org.hide("Task", "Type")
+    orgs.org.hide("Task", "CallDisposition")
+    call = orgs.task()
+    orgs.task(TaskSubtype="Task", Type="Call")
+    assert orgs.sync().exit_code == 0
+    assert orgs.delivered == {call}
+    (warning,) = [finding for finding in check(orgs) if finding.what == "fields"]
+    assert warning.warning
+    assert "Task.Type" in warning.message

@@ -23,6 +23,7 @@ from connectors.salesforce.counts import Counts
 from connectors.salesforce.culprits import isolated
 from connectors.salesforce.mapping import EMAIL_PREFIX, TASK_PREFIX
 from connectors.salesforce.org import Org
+from connectors.salesforce.owners import OWNER_ID, Owners, preferring
 from connectors.salesforce.reading import (
     SECOND,
     Read,
@@ -71,6 +72,7 @@ class Salesforce:
         self._zone = ZoneInfo(config.timezone)
         self._calls = Rules.of(config.calls, occurred_at_field=config.occurred_at_field)
         self._emails = Rules.of(config.emails)
+        self._owners = Owners(self._org)
         self._related: Related | None = None  # of windows; caches people from page to page
         self._tried: dict[str, TriedSize] = {}  # page sizes, by stream
         self._sizes = {stream.name: window_size(context.store, stream.name) for stream in self.streams}
@@ -122,6 +124,9 @@ class Salesforce:
 
     def normalize(self, stream: str, record: Record) -> Draft | None:
         """Return the draft of a task or email message. None for email drafts, open tasks and heads of series."""
+        return preferring(self._draft(stream, record), record.related.get("owners", ()))
+
+    def _draft(self, stream: str, record: Record) -> Draft | None:
         if stream == CALLS:
             return mapping.call(record, zone=self._zone, rules=self._calls)
         if "TaskSubtype" in record.row:
@@ -311,7 +316,14 @@ class Salesforce:
         if not rows:
             return Complete([], {})
         self._org.refresh_users()
-        return self._fitting(stream, lambda: self._records(stream, rows, fresh=fresh))
+        return self._fitting(
+            stream, lambda: self._with_owners(stream, self._records(stream, rows, fresh=fresh), fresh=fresh)
+        )
+
+    def _with_owners(self, stream: str, complete: Complete, *, fresh: bool) -> Complete:
+        """Return the records with the owners that the source's own fields name, if it names any."""
+        names = (self._calls if stream == CALLS else self._emails).fields.owner
+        return complete if names == (OWNER_ID,) else self._owners.added(complete, names, fresh=fresh)
 
     def _records(self, stream: str, rows: Rows, *, fresh: bool) -> Complete:
         schema, select = self._select(stream)
