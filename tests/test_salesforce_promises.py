@@ -1035,3 +1035,15 @@ def test_a_default_that_the_org_hides_is_a_warning_and_leaves_the_other_calls(or
     (warning,) = [finding for finding in check(orgs) if finding.what == "fields"]
     assert warning.warning
     assert "Task.Type" in warning.message
+
+
+def test_an_entry_that_no_query_can_be_filtered_by_is_a_warning(orgs: OrgWorld) -> None:
+    match = [{"TaskSubtype": "Call"}, {"Description": "*dialer*"}]
+    orgs.configure("sources.salesforce", calls={"match": match})
+    call = orgs.task(TaskSubtype="Task", Description="By the dialer")
+    orgs.task(TaskSubtype="Task")
+    assert orgs.sync().exit_code == 0
+    assert orgs.delivered == {call}
+    (warning,) = [finding for finding in check(orgs) if finding.what == "match"]
+    assert warning.warning
+    assert "calls.match, entry 2" in warning.message

@@ -29,6 +29,7 @@ def check(client: Client, org: Org, store: Store, selects: Selects) -> list[Find
     trials: tuple[Callable[[], Iterator[Finding]], ...] = (
         lambda: _sign_in(client),
         lambda: _streams(client, org, selects),
+        lambda: _broad(org),
         lambda: _left_out(org),
         lambda: _short_windows(store, selects),
         lambda: _sight(client),
@@ -67,6 +68,16 @@ def _streams(client: Client, org: Org, selects: Selects) -> Iterator[Finding]:
         except ConfigError:  # named above
             continue
         yield Finding(stream, True, f"read from {select.object_type}")
+
+
+def _broad(org: Org) -> Iterator[Finding]:
+    """Report entries of `match` by which no query can be filtered."""
+    entries = org.broad_entries()
+    if entries:
+        yield Finding(
+            "match", False, f"Salesforce cannot filter by {', '.join(entries)}: all closed tasks are read and judged",
+            hint="add a condition on a field that is no long text, e.g. TaskSubtype", warning=True,
+        )  # fmt: skip
 
 
 def _left_out(org: Org) -> Iterator[Finding]:

@@ -1,8 +1,9 @@
 """Compare the fields that a source's tables name with those that the acting user sees. Pure."""
 
 from collections.abc import Collection, Iterator
+from functools import partial
 
-from connectors.salesforce.conditions import CLOSED
+from connectors.salesforce.conditions import where
 from connectors.salesforce.config import SalesforceConfig
 from connectors.salesforce.schema import TASK, Schema
 from connectors.salesforce.tables import CallTable, EmailTable, SalesforceRules
@@ -27,9 +28,8 @@ def problems(config: SalesforceConfig, schema: Schema, *, source: str, emails: C
 def broad(config: SalesforceConfig, schema: Schema) -> Iterator[str]:
     """Yield each entry of `match` by which Salesforce cannot filter, e.g. "calls.match, entry 2"."""
     for table, rules in (("calls", config.calls), ("emails", config.emails)):
-        for place, entry in enumerate(rules.match, 1):
-            kinds = [schema.type_to_filter_by(TASK, name) for name in entry.fields if name != CLOSED.field]
-            if rules.read and not any(kinds):
+        for place, entry in enumerate(rules.match if rules.read else (), 1):
+            if not where([entry], partial(schema.type_to_filter_by, TASK)):
                 yield f"{table}.match, entry {place}"
 
 

@@ -14,7 +14,7 @@ from connectors.salesforce.client import Client, query_path
 from connectors.salesforce.config import SalesforceConfig
 from connectors.salesforce.culprits import isolated
 from connectors.salesforce.mapping import USER_PREFIX, owner
-from connectors.salesforce.mistakes import problems
+from connectors.salesforce.mistakes import broad, problems
 from connectors.salesforce.retry import LocatorGone, QueryTimeout
 from connectors.salesforce.schema import CONTACT, EMAIL, LEAD, TASK, WANTED, Schema
 from syncd.activity import Owner
@@ -127,6 +127,10 @@ class Org:
         found = problems(self._config, schema, source=self._source, emails=(self.emails_from(),))
         self._suffices = None if found else schema
         return found
+
+    def broad_entries(self) -> list[str]:
+        """Return each entry of `match` by which no query can be filtered."""
+        return list(broad(self._config, self.schema()))
 
     def emails_from(self) -> str:
         """Return the object that emails are read from. Once an email is booked, it never changes."""
