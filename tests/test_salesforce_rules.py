@@ -93,6 +93,17 @@ def test_a_task_that_both_streams_admit_is_a_call() -> None:
     assert mapping.email_task(record, zone=UTC, calls=rules(match=both)) is None
 
 
+def test_white_space_that_salesforce_keeps_is_part_of_a_text() -> None:
+    """It trims ASCII's only, so a query for Call does not find a no-break space before it."""
+    match = [{"Type": "Call"}, {"Type": ""}]
+    admitted = [
+        rules(match=match).admits({"Type": each, "IsClosed": True}) for each in (" Call ", "\u00a0Call", "\u00a0")
+    ]
+    assert admitted == [True, False, False]
+    assert rules(match=[{"Type": "*call"}]).admits({"Type": "\u00a0Call\u2003", "IsClosed": True}) is False
+    assert rules(match=[{"Type": "*call*"}]).admits({"Type": "\u00a0Call\u2003", "IsClosed": True})
+
+
 # -- what is left out -------------------------------------------------------------------
 
 SMS = [{"CreatedById": "005000000000001"}, {"Subject": ["SMS *", "* sms *"]}]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from connectors.salesforce.schema import (
     ACCOUNT,
+    CASE_SENSITIVE,
     CONTACT,
     EMAIL,
     EMAIL_PEOPLE,
@@ -163,6 +164,9 @@ def test_the_type_of_a_field_is_told_if_a_query_can_be_filtered_by_it() -> None:
     assert schema.type_to_filter_by(TASK, "Subject") is None
     assert schema.type_to_filter_by(TASK, "Nowhere__c") is None
     assert Schema.of(WHOLE).type_to_filter_by(TASK, "Subject") == "combobox"
+    exact = {**WHOLE[TASK], "fields": [{**row, "caseSensitive": True} for row in WHOLE[TASK]["fields"]]}
+    sensitive = Schema.of({TASK: exact})
+    assert [sensitive.type_to_filter_by(TASK, name) for name in ("Subject", "OwnerId")] == [CASE_SENSITIVE, "reference"]
     assert Schema.unpack(Schema.of(WHOLE).pack()) == Schema.of(WHOLE)
 
 

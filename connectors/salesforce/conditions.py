@@ -3,20 +3,23 @@
 The query admits every row that `syncd.types.conditions` admits, and perhaps more: `rules` judges each row again. So a
 condition may be left out of a query. It is left out if the field cannot be filtered by, or if SOQL compares values of
 its type in another way. A text is compared without case by both, but they may fold letters outside ASCII in different
-ways. Such a letter becomes a wildcard. Salesforce removes white space around a text when it is saved.
+ways. Such a letter becomes a wildcard.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 from urllib.parse import quote_plus
 
+from connectors.salesforce.schema import CASE_SENSITIVE
 from syncd.types.conditions import Condition, Entry, Pattern, Wanted
 
 # Types as describe names them (Object Reference v67, Field Types). SOQL takes LIKE for texts only.
 TEXTS = frozenset({"string", "picklist", "combobox", "email", "phone", "url", "textarea"})
 IDS = frozenset({"id", "reference"})
 # Amounts are converted in an org with several currencies, so they are compared with null only.
-COMPARED_WITH_NULL = frozenset({"int", "double", "currency", "percent", "date", "datetime", "multipicklist"})
+COMPARED_WITH_NULL = frozenset(
+    {"int", "double", "currency", "percent", "date", "datetime", "multipicklist", CASE_SENSITIVE}
+)
 LONGEST = 6_000  # bytes of the conditions in a URI that may have 16,384 with its headers (Limits v67)
 MOST_INT = 2**31 - 1
 MOST_DOUBLE = 10.0**12  # above it nine decimals are more than a float has

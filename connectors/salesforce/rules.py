@@ -22,6 +22,8 @@ MEANT: dict[str, Direction] = {
 }  # fmt: skip
 DIRECTIONS: dict[str, Direction] = {each: each for each in ("inbound", "outbound", "internal")}
 LONGEST_S = LONGEST_DURATION.total_seconds()
+TRIMMED = "".join(map(chr, range(0x21)))  # by Salesforce when a text is saved (Apex guide v67, String)
+JOINER = "\u2060"
 REMEMBERED, SHORT = 256, 64  # values of a condition, and characters of one
 
 
@@ -136,14 +138,25 @@ def first_of(row: Row, names: tuple[str, ...]) -> tuple[str, Any]:
 
 def _test(condition: Condition) -> Test:
     """Return a condition as a test that remembers the values it meets again and again, as of a picklist."""
-    known = lru_cache(maxsize=REMEMBERED, typed=True)(condition.holds)  # typed: 1 is not True
+
+    def judged(found: Any) -> bool:
+        return condition.holds(_as_compared(found))
+
+    known = lru_cache(maxsize=REMEMBERED, typed=True)(judged)  # typed: 1 is not True
 
     def holds(found: Any) -> bool:
-        if found is None or isinstance(found, bool) or (isinstance(found, str) and len(found) <= SHORT):
-            return known(found)
-        return condition.holds(found)
+        short = found is None or isinstance(found, bool) or (isinstance(found, str) and len(found) <= SHORT)
+        return known(found) if short else judged(found)
 
     return holds
+
+
+def _as_compared(found: Any) -> Any:
+    """Return a value as SOQL compares it. Salesforce trims no white space beyond ASCII, e.g. U+00A0, and conditions do.
+
+    A word joiner keeps it from being trimmed. So no task fits that the query did not ask for.
+    """
+    return f"{JOINER}{found}{JOINER}" if isinstance(found, str) and found.strip() != found.strip(TRIMMED) else found
 
 
 def _durations(fields: Fields) -> Iterator[tuple[str, float]]:

@@ -41,6 +41,7 @@ NEEDED = {
 }
 CHILDREN = {EMAIL: "EmailMessageRelations"}
 
+CASE_SENSITIVE = "case-sensitive"  # the type of a text that SOQL compares with case (SOQL guide v67, fieldExpression)
 ENHANCED_EMAIL = "Enhanced Email"
 # What an org may do without, by what its absence shows, and what follows; of an object that is there, if it names one.
 FEATURES = (
@@ -70,7 +71,7 @@ class Schema:
     fields: Mapping[str, Mapping[str, str | None]]  # object: field: the relationship's name, if it is a reference
     children: Mapping[str, Sequence[str]]  # object: child relationships
     unfilterable: Sequence[str] = field(default=())  # Object.Field
-    types: Mapping[str, str] = field(default_factory=dict)  # by Object.Field, as describe names them
+    types: Mapping[str, str] = field(default_factory=dict)  # by Object.Field: describe's, or CASE_SENSITIVE
 
     @classmethod
     def of(cls, describes: Mapping[str, Any | None], custom: Iterable[tuple[str, str]] = ()) -> "Schema":
@@ -91,7 +92,7 @@ class Schema:
             }
             unfilterable += [f"{name}.{each}" for each in fields[name]
                              if known[each].get("filterable") is False]  # fmt: skip
-            types |= {f"{name}.{each}": str(known[each].get("type")) for each in fields[name]}
+            types |= {f"{name}.{each}": _type(known[each]) for each in fields[name]}
             relations = _rows(described.get("childRelationships"))
             children[name] = [found for row in relations if (found := parse_text(row.get("relationshipName")))
                               in CHILDREN.values() and found]  # fmt: skip
@@ -159,6 +160,11 @@ class Schema:
         hidden = set(self.hidden())
         fields = (f"{object_type}.{name}" for object_type, names in VITAL.items() for name in names)
         return [*objects, *(each for each in fields if each in hidden)]
+
+
+def _type(row: Mapping[str, Any]) -> str:
+    kind = str(row.get("type"))
+    return CASE_SENSITIVE if row.get("caseSensitive") is True and kind not in ("id", "reference") else kind
 
 
 def _rows(found: Any) -> list[dict[str, Any]]:
