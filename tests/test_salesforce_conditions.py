@@ -30,7 +30,7 @@ FIELDS = {
     "Text__c": "string", "Choice__c": "picklist", "Mail__c": "email", "Site__c": "url", "Phone__c": "phone",
     "Area__c": "textarea", "Several__c": "multipicklist", "Whole__c": "int", "Double__c": "double",
     "Money__c": "currency", "Share__c": "percent", "Flag__c": "boolean", "Agent__c": "reference", "Day__c": "date",
-    "At__c": "datetime", "Odd__c": "location",
+    "At__c": "datetime", "Odd__c": "location", "Exact__c": "string exact",
 }  # fmt: skip
 TYPES = {
     **FIELDS,

@@ -8,7 +8,9 @@ import httpx
 import pytest
 
 from syncd.sandbox import Sandbox
-from syncd.sandbox.salesforce import sample
+from syncd.sandbox.salesforce import Salesforce, sample
+from syncd.sandbox.salesforce.query import run
+from syncd.sandbox.salesforce.refusals import SalesforceRefusal
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 T0 = datetime(2026, 5, 28, 8, 0, tzinfo=UTC)
@@ -422,3 +424,32 @@ def test_a_query_has_at_most_100000_characters(box, reader):
     box.salesforce.set(uri_limit=16_384)
     assert answer.json()["results"][0]["statusCode"] == 400
     assert answer.json()["results"][0]["result"][0]["errorCode"] == "MALFORMED_QUERY"
+
+
+@pytest.mark.parametrize(
+    ("folds_ascii_only", "type", "where", "found"),
+    [
+        (False, "string", "= 'ÉTÉ'", ["Été", "été"]),
+        (True, "string", "= 'ÉTÉ'", []),
+        (True, "string", "= 'ÉTé'", ["Été"]),
+        (True, "string", "LIKE 'éT%'", ["été"]),
+        (False, "string exact", "= 'Été'", ["Été"]),
+        (False, "string exact", "LIKE '%T%'", []),
+    ],
+)
+def test_letters_are_folded_as_the_org_and_the_field_say(folds_ascii_only, type, where, found):
+    org = Salesforce(seed=1, folds_ascii_only=folds_ascii_only)
+    org.field("Task", "Season__c", type)
+    for each in ("Été", "été"):
+        org.put("Task", {"Season__c": each})
+    text = f"SELECT Season__c FROM Task WHERE Season__c {where} ORDER BY Season__c"
+    answer = run(org, text, base="/services/data/v66.0", verb="query", page_size=200, turn=1)
+    assert [row["Season__c"] for row in answer["records"]] == found
+
+
+def test_a_multi_select_picklist_takes_no_like():
+    org = Salesforce(seed=1)
+    org.field("Task", "Channels__c", "multipicklist")
+    text = "SELECT Id FROM Task WHERE Channels__c LIKE 'a%'"
+    with pytest.raises(SalesforceRefusal, match="invalid operator"):
+        run(org, text, base="/services/data/v66.0", verb="query", page_size=200, turn=1)

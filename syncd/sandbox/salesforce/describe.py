@@ -65,7 +65,8 @@ def _field(template: Json, kind: ObjectKind, field: Field, known: dict[str, Obje
     return {
         **template, "name": field.name, "label": _label(field.name), "type": field.type, "length": field.length,
         "byteLength": 3 * field.length if field.length != 18 else 18, "custom": field.custom,
-        "filterable": field.filterable, "sortable": field.sortable, "groupable": field.groupable,
+        "filterable": field.filterable, "caseSensitive": field.case_sensitive,
+        "sortable": field.sortable, "groupable": field.groupable,
         "aggregatable": field.sortable, "nillable": field.nillable, "createable": not field.readonly,
         "updateable": not field.readonly and field.name != "TaskSubtype", "idLookup": field.type == "id",
         "defaultedOnCreate": field.type in ("id", "boolean"), "picklistValues": choices,

@@ -38,6 +38,7 @@ class Field:
     readonly: bool = False
     options: tuple[str, ...] = ()
     feature: str = ""  # the setting that the field requires
+    case_sensitive: bool = False
 
     @property
     def groupable(self) -> bool:
@@ -102,7 +103,7 @@ def parse(line: str) -> Field:
     """Parse one line: name, type or type(length), then words.
 
     `to` has the target objects, `as` the relationship, `if` a feature, `in` a picklist's values. `plain` marks a field
-    that can be neither filtered nor sorted.
+    that can be neither filtered nor sorted, `exact` one that is compared with case.
     """
     name, kind, *words = line.split()
     kind, _, length = kind.rstrip(")").partition("(")
@@ -113,7 +114,7 @@ def parse(line: str) -> Field:
         name, kind, int(length or LENGTHS.get(kind, 0)), targets, said.get("as"), len(targets) > 1,
         filterable=not plain, sortable=not plain, nillable=kind != "boolean" and "required" not in said,
         readonly="readonly" in said, options=tuple(said["in"].replace("_", " ").split("|")) if "in" in said else (),
-        feature=said.get("if", ""),
+        feature=said.get("if", ""), case_sensitive="exact" in said,
     )  # fmt: skip
 
 

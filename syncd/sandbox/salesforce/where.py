@@ -40,7 +40,8 @@ def compile_condition(org: Org, kind: ObjectKind, condition: Condition) -> Test:
     if not field.filterable:
         message = f"field '{field.name}' can not be filtered in a query call"
         raise QueryRefusal("INVALID_FIELD", condition.path.at, message)
-    return _comparison(field, read, condition, _ascii_lower if org.folds_ascii_only else str.lower)
+    fold = str if field.case_sensitive else _ascii_lower if org.folds_ascii_only else str.lower
+    return _comparison(field, read, condition, fold)
 
 
 def _both(every: bool, tests: list[Test]) -> Test:
@@ -54,7 +55,7 @@ def _both(every: bool, tests: list[Test]) -> Test:
 
 
 def wanted(field: Field, literal: Literal, fold: Fold = str.lower) -> Any:
-    """Return a literal as a field's type, a text in lower case. Raises QueryRefusal if the type does not accept it."""
+    """Return a literal as a field's type, a text folded. Raises QueryRefusal if the type does not accept it."""
     if literal.kind == "null":
         return None
     takes = TAKES.get(field.type, "string")
