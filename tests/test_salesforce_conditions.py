@@ -22,7 +22,7 @@ from syncd.sandbox.salesforce import Salesforce
 from syncd.sandbox.salesforce.describe import describe
 from syncd.sandbox.salesforce.ids import whole
 from syncd.sandbox.salesforce.query import run
-from syncd.types.conditions import Entry, first
+from syncd.types.conditions import Entry
 
 BASE = "/services/data/v66.0"
 AT = datetime(2026, 3, 1, 10, tzinfo=UTC)
@@ -243,20 +243,42 @@ def test_the_query_admits_all_that_the_evaluation_admits(found: Any, match: Any,
     assert admitted == ids_of(filter(rules.admits, answered))
 
 
-plain = st.text("aAbB*%_' []0", max_size=6).filter(lambda text: text.strip() not in ("*", ""))
+@st.composite
+def pattern_and_texts(draw: st.DrawFn, alphabet: str) -> tuple[str, list[str]]:
+    """Return a pattern, and texts that are much like it: in another case, or with a piece more or less."""
+    base = draw(st.text(alphabet, min_size=1, max_size=8))
+
+    def like(piece: st.SearchStrategy[str]) -> str:
+        cased = draw(st.sampled_from([base, base.upper(), base.lower(), base.swapcase()]))
+        start, end = sorted(draw(st.tuples(*[st.integers(0, len(cased))] * 2)))
+        return cased[:start] + draw(piece) + cased[end:]
+
+    written = like(st.sampled_from(["*", "", "**"])).replace("\u00a0", " ")
+    texts = [like(st.text(alphabet, max_size=2)).strip(" ") for _ in range(4)]
+    return written, texts
 
 
-@settings(max_examples=150)
-@given(
-    st.lists(st.none() | st.text("aAbB%_' []0", max_size=6).map(str.strip), min_size=1, max_size=8),
-    st.lists(plain | st.sampled_from(["*", ""]), min_size=1, max_size=3),
-)  # fmt: skip
-def test_the_query_for_a_plain_text_admits_nothing_else(found: Any, wanted: Any) -> None:
+def admitted(written: str, texts: Sequence[str], *, folds_ascii_only: bool) -> tuple[set[str], set[str], set[str]]:
+    """Return the ids that a query for a pattern answers, those of them that fit, and all that fit."""
+    tasks = Tasks([{"Text__c": text} for text in texts], folds_ascii_only=folds_ascii_only)
+    rules = Rules.of(CallTable(match=entries({"Text__c": written})))
+    everything, answered = tasks.ask(completed(entries({"IsClosed": True}))), tasks.ask(rules.match)
+    return ids_of(answered), ids_of(filter(rules.admits, answered)), ids_of(filter(rules.admits, everything))
+
+
+@settings(max_examples=400)
+@given(pattern_and_texts(ALPHABET.replace("*", "")), st.booleans())
+def test_a_query_for_a_pattern_finds_every_text_that_fits(case: Any, folds_ascii_only: bool) -> None:
+    _, fitting, all_fitting = admitted(*case, folds_ascii_only=folds_ascii_only)
+    assert fitting == all_fitting
+
+
+@settings(max_examples=400)
+@given(pattern_and_texts("aAbB%_' []0"))
+def test_a_query_for_a_plain_pattern_finds_nothing_else(case: Any) -> None:
     """Without letters outside ASCII and backslashes, SOQL says all of it: pages hold no row for nothing."""
-    tasks = Tasks([{"Text__c": text} for text in found], folds_ascii_only=True)
-    complete = completed(entries({"Text__c": wanted}))
-    answered = tasks.ask(complete)
-    assert all(first(complete, row.get) is not None for row in answered)
+    answered, fitting, _ = admitted(*case, folds_ascii_only=True)
+    assert answered == fitting
 
 
 INJECTIONS = [
