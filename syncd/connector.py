@@ -12,7 +12,7 @@ The engine decides windows and keeps the watermark. The connector only reads.
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
@@ -31,6 +31,7 @@ class Stream:
 
     name: str  # e.g. calls
     kind: Kind  # what its records become
+    object: str = ""  # streams of the same object share ids: a record stays in the stream that booked it first
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +190,17 @@ class StreamRules(StreamConfig):
         """Tell whether a record belongs to the stream by `match`."""
         return not self.match or first(self.match, look) is not None
 
+    def narrowing(self) -> dict[str, Any]:
+        """Return `match` as a JSON object."""
+        return {"match": [entry.to_table() for entry in self.match]}
+
+    def keeping(self, kept: Mapping[str, Any]) -> Self:
+        """Return it with the `match` that `narrowing` gave in the last pass, unless its file names one."""
+        entries = kept.get("match")
+        if "match" in self.model_fields_set or not isinstance(entries, list) or entries == self.narrowing()["match"]:
+            return self
+        return self.model_copy(update={"match": tuple(map(Entry.parse, entries))})
+
     def filtered(self, look: Look) -> str | None:
         """Return which entry of `except` leaves a record out, e.g. "except, entry 2", or None."""
         place = first(self.excepted, look)
@@ -212,6 +224,23 @@ class SourceConfig(BaseModel):
         """Tell whether the source reads a stream of its connector: unless its table says `read = false`."""
         table = getattr(self, stream, None)
         return table.read if isinstance(table, StreamConfig) else True
+
+    def narrowing(self) -> dict[str, dict[str, Any]]:
+        """Return what narrows the records of each stream that it reads, as JSON objects by stream."""
+        return {name: table.narrowing() for name, table in self if isinstance(table, StreamRules) and self.reads(name)}
+
+    def keeping(self, kept: Mapping[str, Mapping[str, Any]]) -> Self:
+        """Return it with what its file does not name as it was in the last pass.
+
+        `kept`: that pass's `narrowing`. A stream that it did not read has `"read": false` there.
+        """
+        tables = {name: table for name, table in self if isinstance(table, StreamRules) and name in kept}
+        return self.model_copy(update={name: table.keeping(kept[name]) for name, table in tables.items()})
+
+    @classmethod
+    def narrowing_before(cls, store: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """Return what narrowed each stream before ledgers kept it. `store`: what the connector kept, by key."""
+        return {}
 
     @field_validator("external_id")
     @classmethod

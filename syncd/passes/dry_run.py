@@ -3,6 +3,7 @@
 import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import nullcontext
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ from syncd.ledger import RECOTAP, AnyLedger
 from syncd.lifecycle.transitions import Reading
 from syncd.normalize.own_domains import VOUCHED, Vouching
 from syncd.normalize.rules import Rules
+from syncd.passes import narrowing
 from syncd.passes.engine import WAKE_S
 from syncd.passes.events import Event, PageRead, SourceFinished, StreamFailed
 from syncd.passes.reader import STOP_S, Reader, as_told
@@ -72,6 +74,7 @@ class DryRun:
         return pause is not None
 
     def _of(self, source: Source) -> Generator[Reading]:
+        source = self._narrowed(source)
         reader = Reader(
             source, self._rules, ledger=self._ledger, now=self._now, stopping=self._ending, vouching=self._vouching,
             read_only=True,
@@ -94,6 +97,11 @@ class DryRun:
             self._ending.set()
             reader.join(STOP_S)
             raise
+
+    def _narrowed(self, source: Source) -> Source:
+        """Return a source as the next pass reads it."""
+        with self._ledger.read() if self._ledger else nullcontext() as glance:
+            return narrowing.narrowed(source, narrowing.kept_of(glance, source), self._now()).source
 
 
 def _events(reader: Reader) -> Iterator[Event]:

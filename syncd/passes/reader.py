@@ -315,7 +315,7 @@ class Reader:
             self.store.put(key, 0)
 
     def _order(self, intake: Intake) -> list[str]:
-        names = [stream.name for stream in intake.source.streams]
+        names = [stream.name for stream in self.source.streams]
         glance = intake.glance
         return sorted(names, key=lambda name: glance is not None and glance.stream(self.source.name, name).failed)
 

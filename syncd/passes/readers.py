@@ -12,15 +12,20 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
+import structlog
+
 from syncd.connector import Source
 from syncd.ledger import Ledger
 from syncd.normalize.own_domains import Vouching
+from syncd.passes import narrowing
 from syncd.passes.control import PassControl
 from syncd.passes.events import Event, PageRead, SourceFinished
 from syncd.passes.reader import Reader
 from syncd.passes.report import PassReport
 from syncd.passes.stale import StaleRows
 from syncd.passes.turns import Turn
+
+log = structlog.get_logger()
 
 MOST = 4  # sources that are read at the same time. Each holds PAGES_AHEAD pages in memory
 LOOK_S = 0.1  # between two looks whether the last reader has ended
@@ -160,9 +165,8 @@ class Readers:
                 self._report.paused(source.name, *pause)
                 self._leave(source)
             return
+        source = self._narrowed(source)
         streams = [stream.name for stream in source.streams]
-        for stream in streams:
-            self._ledger.stream_id(source.name, stream)
         reader = self._new(source)
         if (pointless := reader.pointless()) is not None:
             self._fail(source, None, pointless)
@@ -173,6 +177,20 @@ class Readers:
         watermarks = {stream: self._ledger.stream(source.name, stream).watermark for stream in streams}
         self._running[reader] = Turn(time.monotonic(), watermarks)
         reader.start()
+
+    def _narrowed(self, source: Source) -> Source:
+        """Return a source with the rules that its file does not name, and keep all that narrow its streams."""
+        kept = narrowing.kept_of(self._ledger, source)
+        found = narrowing.narrowed(source, kept, self._now())
+        for stream in found.source.streams:
+            self._ledger.stream_id(source.name, stream.name)
+        for name, rule in found.rules.items():
+            if rule != kept.rules.get(name):
+                self._ledger.note_rule(self._ledger.stream_id(source.name, name), rule)
+        for each in found.news:
+            log.warning("rule.changed", source=source.name, stream=each.stream, error=each.told(),
+                        hint=f"{each.remedy(source.name)} reads them")  # fmt: skip
+        return found.source
 
     def _listen(self) -> None:
         """Obey the calls of another thread. A source that came after `end_soon` starts while earlier ones are read."""

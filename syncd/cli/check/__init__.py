@@ -35,7 +35,9 @@ def findings(config: Config, sources: tuple[Source, ...]) -> Iterator[Finding]:
     yield from pinned.ranges_of(config)
     yield from scope.findings(config)
     for source in sources:
-        yield from _named(source.name, _source(config, source, clocks, asked))
+        read_as = pinned.narrowed(config, source)
+        yield from _named(source.name, pinned.unread_of(read_as))
+        yield from _named(source.name, _source(config, read_as.source, clocks, asked))
     yield from _owners(config, asked)
     try:
         with wiring.sender(config) as to:

@@ -6,11 +6,12 @@ from datetime import datetime
 
 from syncd import clock
 from syncd.config import Config
-from syncd.connector import Finding
+from syncd.connector import Finding, Source
 from syncd.errors import LedgerError
 from syncd.ledger import chosen
-from syncd.passes import changes, windows, wiring
+from syncd.passes import changes, narrowing, windows, wiring
 from syncd.passes.destination import NotingSender, host_and_port
+from syncd.passes.narrowing import Narrowed
 
 WHAT = "recotap destination"
 
@@ -38,6 +39,21 @@ def changes_of(config: Config) -> Iterator[Finding]:
             yield Finding(name, False, changes.gone_text(since), changes.BRING_BACK, warning=True)
 
 
+def narrowed(config: Config, source: Source) -> Narrowed:
+    """Return a source as the next pass reads it."""
+    kept = narrowing.kept_of(None, source)
+    with suppress(LedgerError), chosen(config.ledger).read() as glance:
+        kept = narrowing.kept_of(glance, source)
+    return narrowing.narrowed(source, kept, clock.now())
+
+
+def unread_of(found: Narrowed) -> Iterator[Finding]:
+    """Yield a warning for each stream whose changed `match` or `from` leaves records unread."""
+    for each in found.unread:
+        hint = f"if you want them: {each.remedy(found.source.name)}"
+        yield Finding(each.stream, False, each.told(), hint, warning=True)
+
+
 def ranges_of(config: Config) -> Iterator[Finding]:
     """Yield each range that an earlier `start` added, and how far it is read, or that the next pass will add."""
     with suppress(LedgerError), chosen(config.ledger).read() as glance:
@@ -58,4 +74,4 @@ def _range(source: str, stream: str, since: datetime, until: datetime, read: str
     return Finding(f"{source}: range", True, message)
 
 
-__all__ = ["changes_of", "destination", "ranges_of"]
+__all__ = ["changes_of", "destination", "narrowed", "ranges_of", "unread_of"]
