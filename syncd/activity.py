@@ -83,6 +83,9 @@ class Draft:
     redacted: bool = False  # the CRM hides content from the key, so this draft is not complete
     owners: tuple[Owner, ...] = ()  # further candidates after `owner`, in order
     filtered: str | None = None  # the entry of `except` that leaves it out
+    duplicate_of: str | None = None  # the CRM's id of the record that is the same activity, and is read instead
+    # (stream, crm_id) of another record of the same activity. If that one is delivered, this one is left out.
+    counterpart: tuple[str, str] | None = None
     automated: Automated | None = None  # as the CRM itself marks it. `rules.automated` decides
     message_id: str | None = None  # of an email: its Message-ID header
     call_id: str | None = None  # of a call: an id that every copy of it has

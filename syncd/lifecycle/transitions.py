@@ -30,6 +30,7 @@ class Reading:
     due_at: datetime | None = None  # when time alone may complete it: it has settled, or it happens
     owner_id: str | None = None  # the CRM's id of the activity's owner
     domain: str | None = None  # the account's, never a free-mail domain
+    counterpart: tuple[str, str] | None = None  # (stream, crm_id) of another record of the same activity
 
 
 @dataclass(slots=True)  # never changed; `frozen` alone is a twentieth of the ledger's CPU for a new activity

@@ -96,6 +96,20 @@ class Normalizer:
         )  # fmt: skip
 
 
+def duplicate(reading: Reading) -> Reading:
+    """Return a reading whose counterpart is delivered. It is left out, unless another reason excludes it already."""
+    if reading.counterpart is None or reading.wanted not in (State.PENDING, State.INCOMPLETE):
+        return reading
+    return replace(
+        reading, wanted=State.EXCLUDED, reason=Reason.DUPLICATE_OF, payload=None, due_at=None,
+        detail=_same_as(reading.counterpart[1]),
+    )  # fmt: skip
+
+
+def _same_as(crm_id: str) -> str:
+    return f"the same as {text.fit_value(crm_id, text.MOST)} in the CRM"
+
+
 def unconfirmed(reading: Reading) -> Reading:
     """Return `reading` for a pass in which no server confirms the local clock.
 
@@ -121,8 +135,13 @@ def _reading(
         crm_id=record.ref.crm_id, modified_at=record.ref.modified_at, external_activity_id=name, kind=draft.kind,
         occurred_at=draft.occurred_at, wanted=wanted, reason=assessed.reason, payload=payload, due_at=due_at,
         owner_id=_known_id(draft.owner), domain=assessed.domain,
-        detail=assessed.detail,
+        detail=assessed.detail or _repeated(draft, assessed.reason), counterpart=draft.counterpart,
     )  # fmt: skip
+
+
+def _repeated(draft: Draft, reason: Reason | None) -> str | None:
+    """Return which record a draft repeats, if that is why it is left out."""
+    return _same_as(draft.duplicate_of) if reason is Reason.DUPLICATE_OF and draft.duplicate_of else None
 
 
 def _known_id(owner: Owner | None) -> str | None:
@@ -130,4 +149,4 @@ def _known_id(owner: Owner | None) -> str | None:
     return text.fit_value(owner.crm_id, text.MOST) or None if owner else None
 
 
-__all__ = ["Normalizer", "unconfirmed"]
+__all__ = ["Normalizer", "duplicate", "unconfirmed"]

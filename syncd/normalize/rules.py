@@ -94,6 +94,8 @@ def _reasons(draft: Draft, judged: Judgement, rules: Rules, settle: timedelta, n
             yield Reason.EXCLUDED_DOMAIN
     if rules.not_before is not None and draft.occurred_at < rules.not_before:
         yield Reason.TOO_OLD
+    if draft.duplicate_of is not None:
+        yield Reason.DUPLICATE_OF
     if draft.redacted:
         yield Reason.REDACTED
     if draft.status == "unfinished":

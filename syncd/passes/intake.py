@@ -13,7 +13,7 @@ from syncd.connector import Connector, Needed, Page, Ref, Source
 from syncd.errors import Stopped
 from syncd.ledger import LedgerReader
 from syncd.lifecycle.transitions import Reading
-from syncd.normalize.normalizer import Normalizer
+from syncd.normalize.normalizer import Normalizer, duplicate
 from syncd.normalize.own_domains import Vouching
 from syncd.passes.events import Event, PageRead, Waypoint
 from syncd.passes.pins import Evidence
@@ -116,7 +116,7 @@ class Intake:
         owners = self.connector.owners()
         if page.refs or page.missing:
             self._vouching.require(owners)
-        readings = self._normalizer.readings(stream, page.records, owners)
+        readings = self._once(self._normalizer.readings(stream, page.records, owners))
         self._evidence.weigh(stream, readings)
         missing = list(page.missing)
         unserved: Mapping[str, str] = {}
@@ -130,6 +130,20 @@ class Intake:
         )
         self.between()
 
+    def _once(self, readings: list[Reading]) -> list[Reading]:
+        """Return `readings`. Those whose counterpart the ledger has delivered are duplicates."""
+        named: dict[str, list[str]] = {}
+        for stream, crm_id in (reading.counterpart for reading in readings if reading.counterpart):
+            named.setdefault(stream, []).append(crm_id)
+        delivered = {(stream, crm_id) for stream, ids in named.items() for crm_id in self._delivered(stream, ids)}
+        return [duplicate(each) if each.counterpart in delivered else each for each in readings]
+
+    def _delivered(self, stream: str, crm_ids: Sequence[str]) -> list[str]:
+        if self.glance is None or self.glance.stream(self.source.name, stream).watermark is None:
+            return []
+        known = self.glance.known(self.source.name, stream, crm_ids)
+        return [crm_id for crm_id, (_, is_delivered) in known.items() if is_delivered]
+
     def _blamed(self, stream: str, page: Page) -> list[Reading]:
         """Return the readings of a window's unserved records that the ledger lacks or has in an older version."""
         refs = [ref for ref in page.refs if ref.crm_id in page.unserved]
@@ -140,18 +154,36 @@ class Intake:
         return [self._normalizer.unserved(stream, ref, page.unserved[ref.crm_id]) for ref in blamed]
 
     def needed(self, stream: str) -> Needed:
-        """Return the function that chooses the records of a page to read in full: new, or changed and not delivered."""
+        """Return the function that chooses the records of a page to read in full: new, or changed and not delivered.
+
+        A record that another stream of the same object has booked stays there.
+        """
+        siblings = self._siblings(stream)
 
         def needed(refs: Sequence[Ref]) -> Collection[str]:
             ids = [kept_id(ref.crm_id) for ref in refs]
             known = self.glance.known(self.source.name, stream, ids) if self.glance else {}
-            return {
+            wanted = {
                 ref.crm_id
                 for crm_id, ref in zip(ids, refs, strict=True)
                 if (held := known.get(crm_id)) is None or (held[0] < clock.text(ref.modified_at) and not held[1])
             }
+            return wanted - self._held_by(siblings, wanted - known.keys()) if siblings and wanted else wanted
 
         return needed
+
+    def _held_by(self, streams: Sequence[str], crm_ids: Collection[str]) -> set[str]:
+        """Return those of `crm_ids` that one of `streams` holds."""
+        if self.glance is None:
+            return set()
+        return {each for stream in streams for each in self.glance.known(self.source.name, stream, crm_ids)}
+
+    def _siblings(self, stream: str) -> list[str]:
+        """Return the other streams of the same object that hold records."""
+        streams = self.source.connector.streams
+        of = next((each.object for each in streams if each.name == stream), "")
+        names = [each.name for each in streams if of and each.object == of and each.name != stream]
+        return [name for name in names if self.glance and self.glance.stream(self.source.name, name).watermark]
 
 
 __all__ = ["Channel", "GaveWay", "Intake"]
