@@ -15,7 +15,7 @@ from connectors.salesforce.config import SalesforceConfig
 from connectors.salesforce.related import Related
 from connectors.salesforce.rules import Rules as TableRules
 from connectors.salesforce.schema import WANTED, Schema
-from connectors.salesforce.tables import CallTable
+from connectors.salesforce.tables import CallTable, EmailTable
 from syncd.activity import Company, Draft, Owner, Person
 from syncd.connector import Context, Record, Ref
 from syncd.isolation import AdaptiveSize, Budget
@@ -23,6 +23,7 @@ from syncd.normalize.rules import OurSide, Rules, assess
 from syncd.passes.reader import PassStore
 from syncd.recotap.payload import validate
 from syncd.sandbox.salesforce import sample
+from syncd.types.conditions import Entry
 
 MODIFIED = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CREATED = datetime(2026, 3, 1, 11, tzinfo=UTC)
@@ -155,14 +156,15 @@ def test_an_empty_configured_field_leaves_it_to_the_others(written: Any) -> None
     ("zone", "day", "takes"),
     [
         ("UTC", None, True), ("UTC", "", True), ("UTC", "2026-03-01", True), ("UTC", "2026-02-28", True),
-        ("UTC", "2026-03-02", True), ("UTC", "2026-02-27", False), ("UTC", "2026-03-03", False),
+        ("UTC", "2026-03-02", True), ("UTC", "2026-02-27", False), ("UTC", "2026-03-31", True),
         # There 10:40 of the first of March in UTC is the second, …
         ("Pacific/Kiritimati", "2026-03-03", True), ("Pacific/Kiritimati", "2026-02-28", False),
         # … and there still the last of February.
-        ("Pacific/Pago_Pago", "2026-02-27", True), ("Pacific/Pago_Pago", "2026-03-02", False),
+        ("Pacific/Pago_Pago", "2026-02-27", True), ("Pacific/Pago_Pago", "2026-02-26", False),
     ],
 )  # fmt: skip
-def test_the_completion_counts_within_a_day_of_the_due_date_in_the_zone(zone: str, day: Any, takes: bool) -> None:
+def test_the_completion_counts_unless_the_day_is_more_than_one_earlier(zone: str, day: Any, takes: bool) -> None:
+    """A later day is a due date. The days are those of the zone."""
     completed = "2026-03-01T10:40:00.000+0000"
     draft = call(zone=zone, CompletedDateTime=completed, ActivityDate=day, CallDurationInSeconds=600)
     assert (draft.occurred_at == COMPLETED - timedelta(minutes=10)) is takes
@@ -173,7 +175,7 @@ def test_the_completion_counts_within_a_day_of_the_due_date_in_the_zone(zone: st
     [
         ("UTC", "2026-01-15", "2026-01-15T12:00:00+00:00"),
         ("Europe/Berlin", "2026-01-15", "2026-01-15T11:00:00+00:00"),
-        ("Europe/Berlin", "2026-07-15", "2026-07-15T10:00:00+00:00"),
+        ("Europe/Berlin", "2025-07-15", "2025-07-15T10:00:00+00:00"),
         ("Europe/Berlin", "2025-10-26", "2025-10-26T11:00:00+00:00"),  # the day on which summer time ends
         ("America/New_York", "2025-03-09", "2025-03-09T16:00:00+00:00"),  # the day on which it begins
         ("Pacific/Auckland", "2026-01-15", "2026-01-14T23:00:00+00:00"),
@@ -188,6 +190,11 @@ def test_a_call_that_was_logged_later_is_at_noon_of_its_day(
     """The same holds without any completion. The duration is not taken from noon."""
     draft = call(zone=zone, ActivityDate=day, CompletedDateTime=completed, CallDurationInSeconds=600)
     assert draft.occurred_at.isoformat() == noon
+
+
+@pytest.mark.parametrize("day", ["2026-03-02", "2026-04-15"])
+def test_a_day_after_the_last_change_is_a_due_date_so_the_creation_tells(day: str) -> None:
+    assert call(ActivityDate=day, CompletedDateTime=None).occurred_at == CREATED
 
 
 @pytest.mark.parametrize("day", ["soon", 20260301, "0001-01-01", "9999-12-31", ["2026-01-01"], True])
@@ -304,6 +311,7 @@ def test_an_email_with_everything_says_everything() -> None:
         title="Your quote",
         open_count=1,
         owner=RUNA,
+        owners=(ODA,),
         sender=sender,
         contacts=(ADA,),
         others=(sender, Person("ada@northmill-looms.com")),
@@ -371,6 +379,10 @@ CREATOR = {"CreatedById": ODA.crm_id, "CreatedBy": {"Name": ODA.name, "Email": O
         (False, {}, CREATOR, ODA),
         (False, {"sender": BARE}, {}, None),
         (False, {"receiver": IVO, "task_owner": IVO}, CREATOR, ODA),  # whoever received it did not send it
+        (False, {"receiver": IVO, "contacts": (ADA,)}, {**CREATOR, "FromAddress": "Ada@Northmill-Looms.com"}, IVO),
+        (False, {"receiver": IVO, "contacts": (ADA,)}, {**CREATOR, "FromAddress": "runa@lanternfield.com"}, ODA),
+        (False, {"task_owner": IVO}, {**CREATOR, "FromId": "003x0000001a2BcAAI"}, IVO),
+        (False, {"task_owner": IVO}, {**CREATOR, "FromId": "00Qx0000001a2BcEAI"}, IVO),
         (True, {"receiver": RUNA, "task_owner": IVO}, CREATOR, RUNA),
         (True, {"receiver": BARE, "task_owner": IVO}, CREATOR, IVO),
         (True, {"task_owner": IVO}, CREATOR, IVO),
@@ -386,6 +398,26 @@ def test_an_email_belongs_to_the_first_of_its_people_who_has_an_address(
     incoming: Any, related: dict[str, Any], creator: dict[str, Any], owner: Owner | None
 ) -> None:
     assert email(related, Incoming=incoming, **creator).owner == owner
+
+
+def test_an_emails_further_owners_follow_in_order() -> None:
+    """`not_owners` may name the first ones."""
+    draft = email({"receiver": RUNA, "task_owner": IVO}, Incoming=True, **CREATOR)
+    assert (draft.owner, draft.owners) == (RUNA, (IVO, ODA))
+    draft = email({"receiver": RUNA, "task_owner": RUNA}, Incoming=True)
+    assert (draft.owner, draft.owners) == (RUNA, ())
+
+
+@pytest.mark.parametrize("field", ["ParentId", "RelatedToId"])
+def test_an_email_of_a_case_is_support_mail(field: str) -> None:
+    assert email(None, **{field: "500x0000001a2BcAAI"}).automated == "support"
+    assert email(None, **{field: "001x0000001a2BcAAI"}).automated is None
+
+
+def test_an_email_names_its_message_id_and_its_task() -> None:
+    draft = email(MessageIdentifier=" <1@lanternfield.com> ", ActivityId=TASK["Id"])
+    assert (draft.message_id, draft.counterpart) == ("<1@lanternfield.com>", ("email_tasks", TASK["Id"]))
+    assert (email().message_id, email().counterpart) == (None, None)
 
 
 def test_header_addresses_are_people_by_any_separator() -> None:
@@ -412,7 +444,7 @@ def test_an_email_without_headers_has_no_sender_and_no_others() -> None:
     assert (draft.sender, draft.others) == (None, ())
 
 
-def test_an_email_task_is_all_that_an_org_without_email_messages_has() -> None:
+def test_an_email_task_has_no_direction_and_no_sender() -> None:
     row = {**TASK, "TaskSubtype": "Email", "Subject": "Email: Your quote", "ActivityDate": "2026-01-15",
            "OwnerId": RUNA.crm_id, "Owner": {"Name": RUNA.name, "Email": RUNA.email},
            "CallDurationInSeconds": 600}  # fmt: skip
@@ -427,6 +459,89 @@ def test_an_email_task_is_all_that_an_org_without_email_messages_has() -> None:
         companies=(NORTHMILL,),
     )
     assert mapping.email_task(record(TASK), zone=UTC) is None  # a call
+
+
+MESSAGE = "02sx0000001a2BcAAI"
+EMAIL_TASK = {**TASK, "TaskSubtype": "Email"}
+
+
+def test_an_email_task_that_an_email_message_names_is_that_email() -> None:
+    """Once it is booked, it is the duplicate of that email. If EmailMessages are not read, it is the email."""
+    named = record(EMAIL_TASK, {"named_by": MESSAGE})
+    assert mapping.email_task(named, zone=UTC) is None
+    booked = mapping.email_task(record(EMAIL_TASK, {"named_by": MESSAGE, "by_id": True}), zone=UTC)
+    assert booked is not None
+    assert (booked.duplicate_of, booked.counterpart) == (MESSAGE, ("emails", MESSAGE))
+    alone = mapping.email_task(named, zone=UTC, beside_emails=False)
+    assert alone is not None
+    assert (alone.duplicate_of, alone.counterpart) == (None, ("emails", MESSAGE))
+
+
+def test_a_task_that_matches_both_streams_is_a_call_and_a_booked_one_stays() -> None:
+    both = TableRules.of(EmailTable(match=(Entry.parse({"TaskSubtype": "*"}),)))
+    assert mapping.email_task(record(TASK), zone=UTC, rules=both) is None
+    assert mapping.email_task(record(TASK, {"by_id": True}), zone=UTC, rules=both) is not None
+    assert mapping.email_task(record(TASK, {"by_id": True}), zone=UTC) is not None  # only a call by now
+    assert mapping.call(record(EMAIL_TASK), zone=UTC) is None
+    assert mapping.call(record(EMAIL_TASK, {"by_id": True}), zone=UTC) is not None
+    assert mapping.call(record({**TASK, "TaskSubtype": "Task"}, {"by_id": True}), zone=UTC) is None
+
+
+# -- voice calls ------------------------------------------------------------------------
+
+VOICE = {
+    "Id": "0LQx0000001a2BcAAI", "SystemModstamp": "2026-03-01T12:00:00.000+0000",
+    "CreatedDate": "2026-03-01T11:00:00.000+0000", "CallStartDateTime": "2026-03-01T10:30:00.000+0000",
+    "CallEndDateTime": "2026-03-01T10:40:00.000+0000", "CallDisposition": "completed",
+}  # fmt: skip
+
+
+def test_a_voice_call_knows_when_it_began() -> None:
+    row = {**VOICE, "CallType": "Inbound", "CallDurationInSeconds": 600, "OwnerId": RUNA.crm_id,
+           "Owner": {"Name": RUNA.name, "Email": RUNA.email}, "VendorCallKey": "5c7b9a1d"}  # fmt: skip
+    draft = mapping.voice_call(record(row, {"contacts": (ADA,), "account": NORTHMILL}))
+    assert draft == Draft(
+        kind="call", occurred_at=datetime(2026, 3, 1, 10, 30, tzinfo=UTC), created_at=CREATED, direction="inbound",
+        duration_minutes=10, owner=RUNA, contacts=(ADA,), companies=(NORTHMILL,), call_id="5c7b9a1d",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("status", "ended", "expected", "outcome"),
+    [
+        ("completed", "2026-03-01T10:40:00.000+0000", "done", None),
+        ("busy", "2026-03-01T10:40:00.000+0000", "done", "busy"),
+        ("new", "2026-03-01T10:40:00.000+0000", "done", None),  # nobody accepted it
+        ("new", None, "unfinished", None),
+        ("in-progress", "2026-03-01T12:00:01.000+0000", "unfinished", None),
+        ("In Progress", None, "unfinished", None),
+        (None, None, "done", None),
+    ],
+)
+def test_a_voice_call_is_over_once_it_has_ended(
+    status: str | None, ended: str | None, expected: str, outcome: str | None
+) -> None:
+    draft = mapping.voice_call(record({**VOICE, "CallDisposition": status, "CallEndDateTime": ended}))
+    assert (draft.status, draft.outcome) == (expected, outcome)
+
+
+@pytest.mark.parametrize(
+    ("written", "direction"),
+    [
+        ("Inbound", "inbound"), ("Outbound", "outbound"), ("InternalCall", "internal"), ("Transfer", None),
+        ("Coach", None),
+    ],
+)  # fmt: skip
+def test_a_voice_calls_direction(written: str, direction: str | None) -> None:
+    assert mapping.voice_call(record({**VOICE, "CallType": written})).direction == direction
+
+
+def test_a_voice_call_that_has_a_task_by_now_is_its_duplicate() -> None:
+    assert mapping.voice_call(record({**VOICE, "ActivityId": TASK["Id"]})).duplicate_of == TASK["Id"]
+
+
+def test_a_voice_call_without_times_happened_when_it_was_created() -> None:
+    assert mapping.voice_call(record({**VOICE, "CallStartDateTime": "soon"})).occurred_at == CREATED
 
 
 # -- who took part ----------------------------------------------------------------------
@@ -454,6 +569,9 @@ class Org:
     def retrieve(self, object_type: str, ids: Sequence[str], fields: Sequence[str]) -> list[Any]:
         self.retrieved += [(object_type, list(ids))] if ids else []
         return [self.rows_by_id.get(each) for each in ids]
+
+    def by_address(self, written: Any) -> Owner | None:
+        return next((each for each in (RUNA, ODA, IVO) if each.email == written), None)
 
     def is_ours(self, crm_id: str) -> bool:
         return crm_id in {each.crm_id for each in (RUNA, ODA, IVO)}
@@ -540,6 +658,8 @@ def test_an_emails_sender_is_its_from_id_before_its_relation() -> None:
     assert found["sender"] == RUNA
     found = related(Org(), {**EMAIL, "FromId": ADA.crm_id, "EmailMessageRelations": people})
     assert found["sender"] == ODA
+    found = related(Org(), {**EMAIL, "FromId": None, "FromAddress": IVO.email, "EmailMessageRelations": None})
+    assert found["sender"] == IVO
 
 
 def test_an_email_that_came_in_to_none_of_our_users_has_its_tasks_owner() -> None:
@@ -575,13 +695,16 @@ def test_normalize_tells_calls_emails_and_email_tasks_apart_and_knows_the_zone_a
     timed = CONNECTOR.normalize("calls", record({**TASK, "Call_Time__c": "2026-02-01T08:00:00.000+0000"}))
     assert timed is not None
     assert (timed.kind, timed.occurred_at) == ("call", datetime(2026, 2, 1, 8, tzinfo=UTC))
-    task = CONNECTOR.normalize("emails", record({**TASK, "TaskSubtype": "Email", "ActivityDate": "2026-01-15"}))
+    task = CONNECTOR.normalize("email_tasks", record({**TASK, "TaskSubtype": "Email", "ActivityDate": "2026-01-15"}))
     assert task is not None
     assert (task.kind, task.occurred_at) == ("email", datetime(2026, 1, 15, 11, tzinfo=UTC))
     mail = CONNECTOR.normalize("emails", record(EMAIL))
     assert mail is not None
     assert (mail.kind, mail.direction) == ("email", "outbound")
-    assert CONNECTOR.normalize("emails", record(TASK)) is None
+    assert CONNECTOR.normalize("email_tasks", record(TASK)) is None
+    voice = CONNECTOR.normalize("voice_calls", record(VOICE))
+    assert voice is not None
+    assert voice.kind == "call"
 
 
 # -- to what Recotap gets ---------------------------------------------------------------
@@ -682,14 +805,16 @@ TASK_FIELDS = (
 )  # fmt: skip
 EMAIL_FIELDS = (
     "CreatedDate", "Status", "Subject", "MessageDate", "Incoming", "FromAddress", "FromName", "FromId", "ToAddress",
-    "CcAddress", "BccAddress", "CreatedById", "IsPrivateDraft", "IsBounced", "IsTracked", "IsOpened",
+    "CcAddress", "BccAddress", "CreatedById", "IsPrivateDraft", "IsBounced", "IsTracked", "IsOpened", "ParentId",
+    "RelatedToId", "ActivityId", "MessageIdentifier",
 )  # fmt: skip
+VOICE_CALL_FIELDS = WANTED["VoiceCall"]
 
 
 @given(st.fixed_dictionaries({}, optional={**dict.fromkeys(TASK_FIELDS, ODD), "Owner": USER}))
 @example({"CompletedDateTime": "0001-01-01T00:00:00Z", "CallDurationInSeconds": 60})
 def test_no_value_of_any_field_stops_a_task(fields: dict[str, Any]) -> None:
-    for stream, subtype in (("calls", "Call"), ("emails", "Email")):
+    for stream, subtype in (("calls", "Call"), ("email_tasks", "Email")):
         draft = CONNECTOR.normalize(stream, record({**TASK, **fields, "TaskSubtype": subtype}))
         assert draft is None or draft.occurred_at.tzinfo is not None
         assert draft is not None or fields.get("IsRecurrence") is True
@@ -704,6 +829,11 @@ def test_no_value_of_any_field_stops_an_email(fields: dict[str, Any]) -> None:
     assert draft is None or assess(
         draft, external_activity_id="1", rules=Rules(), our_side=OUR_SIDE, settle=timedelta(0), now=NOW
     )
+
+
+@given(st.fixed_dictionaries({}, optional={**dict.fromkeys(VOICE_CALL_FIELDS, ODD), "Owner": USER}))
+def test_no_value_of_any_field_stops_a_voice_call(fields: dict[str, Any]) -> None:
+    assert mapping.voice_call(record({**VOICE, **fields, "Id": VOICE["Id"]})).occurred_at.tzinfo is not None
 
 
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(

@@ -22,7 +22,7 @@ import pytest
 
 from connectors.salesforce import soql
 from connectors.salesforce.conditions import completed
-from connectors.salesforce.schema import EMAIL, TASK, TASK_PEOPLE, USER, WANTED, Schema
+from connectors.salesforce.schema import EMAIL, TASK, TASK_PEOPLE, USER, VOICE_CALL, WANTED, Schema
 from connectors.salesforce.soql import Select
 from connectors.salesforce.tables import CALLS, EMAILS, MOST_NAMED, length_of
 from syncd.connector import Context, Window
@@ -127,6 +127,8 @@ def selects(schema: Schema, *, custom: bool) -> Iterator[tuple[str, Select]]:
             yield what, soql.tasks(schema, completed(match), named=[seen] if seen else [], linkedin_field=linkedin)
     if schema.has(EMAIL) and not schema.lacking(EMAIL):
         yield "emails", soql.emails(schema)
+    if schema.has(VOICE_CALL) and not schema.lacking(VOICE_CALL):
+        yield "voice calls", soql.voice_calls(schema)
 
 
 def texts_of(org: str, describes: Describes, *, custom: bool) -> Iterator[Text]:
@@ -143,6 +145,8 @@ def texts_of(org: str, describes: Describes, *, custom: bool) -> Iterator[Text]:
     yield Text(org, "users", soql.users())
     yield Text(org, "users after one", soql.users(USER_ID))
     yield Text(org, "users by id", soql.users_by_ids([USER_ID]))
+    if schema.has(EMAIL) and schema.filters_by(EMAIL, "ActivityId"):
+        yield Text(org, "messages of tasks", soql.messages_of_tasks(IDS))
     if len(schema.kept(TASK, ("Id", "OwnerId"))) == 2:
         yield Text(org, "owners of tasks", soql.task_owners([USER_ID]))
     yield Text(org, "user", soql.user_name(USER_ID))
@@ -190,7 +194,8 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         found.append(text)
         return run(org, text, **how)
 
-    with pytest.MonkeyPatch.context() as patch, OrgWorld(tmp_path_factory.mktemp("sent")) as world:
+    path = tmp_path_factory.mktemp("sent")
+    with pytest.MonkeyPatch.context() as patch, OrgWorld(path, org={"voice_call": True}) as world:
         patch.setattr(engine, "WAKE_S", 0.02)
         patch.setattr(service, "run", recorded)
         lead = world.org.put("Lead", {"LastName": "Fennbrook", "Company": "Cinder Looms", "Email": "f@cinder.example"})
@@ -200,6 +205,8 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         world.task(WhoId=lead)
         world.task(others=[world.contact_of("quinn.birkenhain")])
         world.mail(FromId=partner)
+        world.task(TaskSubtype="Email", ago=timedelta(hours=5))
+        world.configure("sources.salesforce", voice_calls=True)
         assert world.sync().exit_code == 0
         world.later(minutes=30)
         assert world.sync().exit_code == 0
@@ -332,20 +339,21 @@ def test_every_path_leads_to_a_field_that_the_org_is_described_with(trees: dict[
 
 
 def test_what_is_really_sent_fits_the_org_too(trees: dict[str, dict[str, Any]], sent: list[str]) -> None:
-    whole = described(Salesforce(seed=1))
+    whole = described(Salesforce(seed=1, voice_call=True))
     assert {text: found for text in sent if (found := list(amiss(whole, trees[text])))} == {}
     asked = {trees[text]["object"] for text in sent}
-    assert asked == {TASK, EMAIL, TASK_PEOPLE, USER, "PermissionSetAssignment"}
+    assert asked == {TASK, EMAIL, VOICE_CALL, TASK_PEOPLE, USER, "PermissionSetAssignment"}
 
 
 def test_what_is_really_sent_is_of_the_kinds_checked_here(sent: list[str]) -> None:
     """A text of another form than those enumerated would be one that the org variants do not check."""
-    whole = described(Salesforce(seed=1))
+    whole = described(Salesforce(seed=1, voice_call=True))
     known = {form(text.soql) for text in texts_of("", whole, custom=False)}
     assert {form(text) for text in sent} <= known
     assert {text.what for text in texts_of("", whole, custom=False) if form(text.soql) in set(map(form, sent))} >= {
         "calls: window", "calls: ids", "calls: count", "calls: one", "emails: window", "emails: one", "people of calls",
-        "users", "users by id", "user", "permissions",
+        "users", "users by id", "user", "permissions", "messages of tasks", "email tasks: window",
+        "voice calls: window", "voice calls: one",
     }  # fmt: skip
 
 
@@ -382,6 +390,8 @@ def which(text: Text, stream: str) -> list[Any]:
     """Return the conditions of a stream. Without Type, a task is told by its subtype alone."""
     if stream == "emails":
         return []
+    if stream == "voice calls":
+        return [["ActivityId", "=", "NULL", "NULL"]]
     subtype, other, kind = (
         [name, "=", f"'{value}'", "STRING"]
         for name, value in (("TaskSubtype", STREAMS[stream]), ("TaskSubtype", "Task"), ("Type", STREAMS[stream]))
@@ -490,8 +500,7 @@ def test_the_whole_org_is_asked_for_everything_wanted(trees: dict[str, dict[str,
         for object_type, own in lists:
             asked.setdefault(object_type, set()).update(path for path in own if "." not in path)
     missing = {name: left for name, names in WANTED.items() if (left := set(names) - asked.get(name, set()))}
-    # Accounts are read by path or by id; VoiceCall is told of, not read.
-    assert missing == {"Account": set(WANTED["Account"]), "VoiceCall": {"Id"}}
+    assert missing == {"Account": set(WANTED["Account"])}  # read by path or by id
     schema = Schema.of({name: orgs()["everything"][name] for name in WANTED})
     assert soql.account_fields(schema) == list(WANTED["Account"])
 

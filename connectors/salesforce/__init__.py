@@ -4,8 +4,14 @@
     (windows,   (contacts, leads,
      locators)   accounts, users)
 
-Calls are closed tasks of subtype Call. Emails are EmailMessages, or tasks of subtype Email if the org has no
-EmailMessage. Only `wire` knows the vendor's client. It is imported for the first request.
+    stream        object         which of its rows
+    calls         Task           closed, and `calls.match`
+    emails        EmailMessage   all
+    email_tasks   Task           closed, `emails.match`, no call, and named by no EmailMessage if those are read too
+    voice_calls   VoiceCall      without a Task
+
+A task belongs to the stream that booked it first. Only `wire` knows the vendor's client. It is imported for the first
+request.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -18,10 +24,10 @@ from connectors.salesforce import mapping, soql
 from connectors.salesforce import scope as scoping
 from connectors.salesforce.check import check
 from connectors.salesforce.client import PAGE_LEAST, PAGE_MOST, Client, QueryRefused
-from connectors.salesforce.config import SalesforceConfig
+from connectors.salesforce.config import CALLS, EMAIL_TASKS, EMAILS, VOICE_CALLS, SalesforceConfig
 from connectors.salesforce.counts import Counts
 from connectors.salesforce.culprits import isolated
-from connectors.salesforce.mapping import EMAIL_PREFIX, TASK_PREFIX
+from connectors.salesforce.mapping import EMAIL_PREFIX, TASK_PREFIX, VOICE_CALL_PREFIX
 from connectors.salesforce.org import Org
 from connectors.salesforce.owners import OWNER_ID, Owners, preferring
 from connectors.salesforce.reading import (
@@ -37,7 +43,7 @@ from connectors.salesforce.reading import (
 from connectors.salesforce.related import Complete, Related
 from connectors.salesforce.retry import CHANGED, NotServed, QueryTimeout, TooSlow
 from connectors.salesforce.rules import Rules
-from connectors.salesforce.schema import EMAIL, TASK, Schema
+from connectors.salesforce.schema import EMAIL, TASK, VOICE_CALL, Schema
 from connectors.salesforce.seconds import read_ref
 from connectors.salesforce.soql import Select
 from syncd.activity import Draft, Owner
@@ -45,7 +51,7 @@ from syncd.connector import Context, Finding, Page, Record, Scope, SourceConfig,
 from syncd.errors import Malformed, Unauthorized, Unavailable
 from syncd.isolation import AdaptiveSize, TriedSize
 
-CALLS, EMAILS = "calls", "emails"
+PREFIXES = {TASK: TASK_PREFIX, EMAIL: EMAIL_PREFIX, VOICE_CALL: VOICE_CALL_PREFIX}
 
 BAD_ID = "INVALID_QUERY_FILTER_OPERATOR"  # "invalid ID field"
 
@@ -62,7 +68,12 @@ class Salesforce:
     """Read one org."""
 
     Config: ClassVar[type[SourceConfig]] = SalesforceConfig
-    streams: tuple[Stream, ...] = (Stream(CALLS, "call"), Stream(EMAILS, "email"))
+    streams: tuple[Stream, ...] = (
+        Stream(CALLS, "call", TASK), Stream(EMAILS, "email", EMAIL), Stream(EMAIL_TASKS, "email", TASK),
+        Stream(VOICE_CALLS, "call", VOICE_CALL),
+    )  # fmt: skip
+
+    _objects: ClassVar[dict[str, str]] = {stream.name: stream.object for stream in streams}
 
     def __init__(self, config: SalesforceConfig, context: Context) -> None:
         self._config = config
@@ -85,6 +96,9 @@ class Salesforce:
         """Yield the records modified within `window`, in at least one page, which names the window's end."""
         until = self._until(window)
         self._client.check_quota()
+        if not self._org.offers(self._objects[stream]):
+            yield Page((), (), until)
+            return
         _, select = self._select(stream)
         pages = read(
             lambda start, end: self._window(stream, start, end),
@@ -100,7 +114,7 @@ class Salesforce:
             refs = [*(ref for ref, _ in found.rows), *found.unread]
             needed = window.needed(refs) if refs else ()
             if refs and stream == EMAILS:
-                self._org.keep_emails_from()
+                self._org.keep_that_emails_are_read()
             yield self._page(stream, found, needed)
             if not found.last:
                 self._client.check_quota()
@@ -123,15 +137,20 @@ class Salesforce:
             yield Page((), (), missing=missing)
 
     def normalize(self, stream: str, record: Record) -> Draft | None:
-        """Return the draft of a task or email message. None for email drafts, open tasks and heads of series."""
+        """Return the draft of a row. None for email drafts, open tasks, heads of series, and emails read elsewhere."""
         return preferring(self._draft(stream, record), record.related.get("owners", ()))
 
     def _draft(self, stream: str, record: Record) -> Draft | None:
         if stream == CALLS:
-            return mapping.call(record, zone=self._zone, rules=self._calls)
-        if "TaskSubtype" in record.row:
-            return mapping.email_task(record, zone=self._zone, rules=self._emails, calls=self._calls)
-        return mapping.email(record, zone=self._zone, rules=self._emails)
+            return mapping.call(record, zone=self._zone, rules=self._calls, emails=self._emails)
+        if stream == EMAIL_TASKS:
+            beside_emails = self._config.reads(EMAILS)
+            return mapping.email_task(
+                record, zone=self._zone, rules=self._emails, calls=self._calls, beside_emails=beside_emails
+            )
+        if stream == EMAILS:
+            return mapping.email(record, zone=self._zone, rules=self._emails)
+        return mapping.voice_call(record)
 
     def owners(self) -> Sequence[Owner]:
         """Return the org's own users as last read."""
@@ -141,7 +160,7 @@ class Salesforce:
         """Return the number of rows in a window."""
         since, until = window.since.replace(microsecond=0), self._until(window).replace(microsecond=0)
         self._client.check_quota()
-        return self._counted(stream, since, until) if since <= until else 0
+        return self._counted(stream, since, until) if since <= until and self._org.offers(self._objects[stream]) else 0
 
     def _counted(self, stream: str, since: datetime, until: datetime) -> int:
         try:
@@ -156,12 +175,9 @@ class Salesforce:
 
     def check(self) -> list[Finding]:
         """Check sign-in, objects, fields and permissions."""
-        return check(
-            self._client,
-            self._org,
-            self._context.store,
-            {stream: partial(self._select, stream) for stream in (CALLS, EMAILS)},
-        )
+        read = [each for each in self.streams if self._config.reads(each.name)]
+        selects = {each.name: (each.object, partial(self._select, each.name)) for each in read}
+        return check(self._client, self._org, self._context.store, self._config, selects)
 
     def scope(self, since: datetime) -> Scope:
         """Return the org's rows by kind, and which of them are read: a dozen queries."""
@@ -192,10 +208,12 @@ class Salesforce:
 
     def _select(self, stream: str) -> tuple[Schema, Select]:
         """Return the org's schema, and the query of a stream that fits it."""
-        source = TASK if stream == CALLS else self._org.emails_from()
-        schema = self._org.readable(source)
-        if source == EMAIL:
+        beside_emails = stream == EMAIL_TASKS and self._config.reads(EMAILS)
+        schema = self._org.readable(self._objects[stream], beside_emails=beside_emails)
+        if stream == EMAILS:
             return schema, soql.emails(schema, named=self._config.emails.named)
+        if stream == VOICE_CALLS:
+            return schema, soql.voice_calls(schema)
         match = (self._calls if stream == CALLS else self._emails).match
         named, linkedin_field = self._config.named, self._config.linkedin_field
         return schema, soql.tasks(schema, match, named=named, linkedin_field=linkedin_field)
@@ -300,7 +318,7 @@ class Salesforce:
         return rows, unserved
 
     def _nobody(self, stream: str) -> str:
-        return soql.no_ones_id(EMAIL_PREFIX if self._select(stream)[1].object_type == EMAIL else TASK_PREFIX)
+        return soql.no_ones_id(PREFIXES[self._objects[stream]])
 
     def _rows_by_ids(self, stream: str, ids: Sequence[str]) -> Rows:
         _, select = self._select(stream)
@@ -322,16 +340,25 @@ class Salesforce:
 
     def _with_owners(self, stream: str, complete: Complete, *, fresh: bool) -> Complete:
         """Return the records with the owners that the source's own fields name, if it names any."""
+        if stream == VOICE_CALLS:
+            return complete
         names = (self._calls if stream == CALLS else self._emails).fields.owner
         return complete if names == (OWNER_ID,) else self._owners.added(complete, names, fresh=fresh)
 
     def _records(self, stream: str, rows: Rows, *, fresh: bool) -> Complete:
-        schema, select = self._select(stream)
+        schema, _ = self._select(stream)
         related = self._related
         if fresh or related is None or related.schema is not schema:
             related = Related(self._client, self._org, schema, linkedin_field=self._config.linkedin_field, fresh=fresh)
             self._related = self._related if fresh else related
-        return related.of_emails(rows) if select.object_type == EMAIL else related.of_tasks(rows)
+        match stream:
+            case "emails":
+                return related.of_emails(rows)
+            case "email_tasks" if self._config.reads(EMAILS) or self._org.reads_emails():
+                return related.of_email_tasks(rows)
+            case "voice_calls":
+                return related.of_voice_calls(rows)
+        return related.of_tasks(rows)
 
 
 __all__ = ["Salesforce", "SalesforceConfig"]

@@ -5,10 +5,11 @@ from datetime import timedelta
 
 from connectors.salesforce import soql
 from connectors.salesforce.client import Client, QueryRefused
+from connectors.salesforce.config import SalesforceConfig
 from connectors.salesforce.org import Org
 from connectors.salesforce.reading import SHORT_S, window_size
 from connectors.salesforce.retry import SHARED
-from connectors.salesforce.schema import EMAIL, ENHANCED_EMAIL, TASK, VOICE_CALL, Schema
+from connectors.salesforce.schema import EMAIL, ENHANCED_EMAIL, VOICE_CALL, Schema
 from connectors.salesforce.soql import Select
 from syncd.connector import Finding, Store
 from syncd.errors import ConfigError, Exit, SyncdError, Unauthorized, Unavailable
@@ -20,17 +21,19 @@ SEE_ALL = (
     "see are missing without an error"
 )
 
-Selects = Mapping[str, Callable[[], tuple[Schema, Select]]]  # by stream
+Selects = Mapping[str, tuple[str, Callable[[], tuple[Schema, Select]]]]  # by stream that is read: object and query
 
 
-def check(client: Client, org: Org, store: Store, selects: Selects) -> list[Finding]:
+def check(
+    client: Client, org: Org, store: Store, config: SalesforceConfig, selects: Selects
+) -> list[Finding]:  # fmt: skip
     """Return findings in order. A refused sign-in or an outage ends the list."""
     findings: list[Finding] = []
     trials: tuple[Callable[[], Iterator[Finding]], ...] = (
         lambda: _sign_in(client),
         lambda: _streams(client, org, selects),
         lambda: _broad(org),
-        lambda: _left_out(org),
+        lambda: _left_out(org, config),
         lambda: _short_windows(store, selects),
         lambda: _sight(client),
         lambda: _quota(client),
@@ -58,7 +61,9 @@ def _streams(client: Client, org: Org, selects: Selects) -> Iterator[Finding]:
     org.describe()
     found = org.problems()
     yield from (Finding(each.path, False, each.message, hint=each.hint, exit_code=Exit.CONFIG) for each in found)
-    for stream, chosen in selects.items():
+    for stream, (object_type, chosen) in selects.items():
+        if not org.offers(object_type):
+            continue
         try:
             _, select = chosen()
             client.query(select.one(), what=stream)
@@ -80,24 +85,17 @@ def _broad(org: Org) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _left_out(org: Org) -> Iterator[Finding]:
+def _left_out(org: Org, config: SalesforceConfig) -> Iterator[Finding]:
     """Report features that the org lacks, and hidden fields: an error if their absence harms records for good."""
     schema = org.schema()
     for feature, consequence in schema.absent():
         message = f"this org does not show it: {consequence}"
-        if feature == ENHANCED_EMAIL and not org.keeps_emails_from():
-            hint = "where the org has it, give the acting user Read on EmailMessage before the first email: it stays so"
+        if feature == ENHANCED_EMAIL and not org.reads_emails():
+            hint = "if the org has it, let the acting user read EmailMessage: a task does not tell who sent an email"
             yield Finding(feature, False, message, hint=hint, warning=True)
         else:
             yield Finding(feature, True, message)
-    if org.emails_from() == TASK and schema.has(EMAIL):
-        yield Finding(
-            "Enhanced Email", False, "the org has EmailMessage now; emails are still read from tasks, as they began",
-            hint="to go over, stop this source and begin a new one under a name of its own, with a later start",
-            warning=True,
-        )  # fmt: skip
-    if schema.has(VOICE_CALL):
-        yield Finding("VoiceCall", True, "not read itself: each voice call is read as the task that it makes")
+    yield from _unread(schema, config)
     vital = schema.vital()
     if vital:
         yield Finding(
@@ -116,6 +114,21 @@ def _left_out(org: Org) -> Iterator[Finding]:
             "fields", False, f"left out, because the acting user does not see them: {', '.join(hidden)}",
             hint="give it Read on these fields in a permission set, if you miss them in Recotap", warning=True,
         )  # fmt: skip
+
+
+def _unread(schema: Schema, config: SalesforceConfig) -> Iterator[Finding]:
+    """Report which objects that hold calls or emails are not read, by the configuration or for lack of them."""
+    origin = config.emails.origin
+    if schema.has(EMAIL) and config.emails.read and origin != "both":
+        unread = "EmailMessages are" if origin == "tasks" else "email tasks that no EmailMessage names are"
+        message = f'{unread} not read: emails.from is "{origin}", in the file or since the first pass'
+        yield Finding("emails.from", True, f'{message}; emails.from = "both" adds them')
+    if config.voice_calls and not schema.has(VOICE_CALL):
+        hint = "give the acting user Read on VoiceCall, or remove voice_calls"
+        yield Finding("VoiceCall", False, "voice_calls is true, and the org shows none", hint=hint, warning=True)
+    elif schema.has(VOICE_CALL) and not config.voice_calls:
+        message = "a voice call is read as its task, if it has one; voice_calls = true reads those without one, too"
+        yield Finding("VoiceCall", True, message)
 
 
 def _short_windows(store: Store, selects: Selects) -> Iterator[Finding]:
@@ -156,7 +169,7 @@ def _quota(client: Client) -> Iterator[Finding]:
     low = usage.used >= QUOTA_LOW * usage.total
     yield Finding(
         "daily calls", not low, f"{usage.used:,} of {usage.total:,} used in the last 24 hours",
-        hint=f"{SHARED}; an idle pass of syncd costs 2" if low else "", warning=low,
+        hint=f"{SHARED}; an idle pass of syncd costs one for each stream" if low else "", warning=low,
     )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Define the configuration keys of a Salesforce source, and its ways to sign in."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -9,11 +9,17 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, WithJsonSchema, model_validator
 from pydantic_core import InitErrorDetails
 
-from connectors.salesforce.tables import MOST_NAMED, CallTable, EmailTable, field_name, length_of
+from connectors.salesforce.schema import EMAIL, TASK, VOICE_CALL
+from connectors.salesforce.tables import MOST_NAMED, CallTable, EmailsFrom, EmailTable, field_name, length_of
 from syncd.connector import SourceConfig
 from syncd.types import urls
 from syncd.types.secrets import Secret
 
+CALLS, EMAILS, EMAIL_TASKS, VOICE_CALLS = "calls", "emails", "email_tasks", "voice_calls"  # streams
+EMAILS_FROM = "emails_from"  # in the store: the object that emails come from. Only older versions kept TASK
+ORIGINS: dict[frozenset[str], EmailsFrom] = {
+    frozenset((EMAILS,)): "messages", frozenset((EMAIL_TASKS,)): "tasks", frozenset((EMAILS, EMAIL_TASKS)): "both",
+}  # fmt: skip
 WAYS = {
     "client credentials": ("login_url", "client_id", "client_secret"),
     "JWT bearer": ("login_url", "client_id", "username", "private_key"),
@@ -104,6 +110,7 @@ class SalesforceConfig(SourceConfig):
     timezone: Annotated[str, AfterValidator(_zone)] = "UTC"  # of activities that have a date only
     occurred_at_field: FieldName = ""  # the same as the first of calls.fields.occurred_at
     linkedin_field: FieldName = ""  # on Contact and Lead
+    voice_calls: bool = False  # read VoiceCalls without a task, too
     calls: CallTable = CallTable()
     emails: EmailTable = EmailTable()
 
@@ -136,6 +143,45 @@ class SalesforceConfig(SourceConfig):
         """The fields that [calls] and [emails] name, and `occurred_at_field`, each once."""
         own = (self.occurred_at_field,) if self.occurred_at_field else ()
         return tuple(dict.fromkeys((*own, *self.calls.named, *self.emails.named)))
+
+    def reads(self, stream: str) -> bool:
+        """Tell whether the source reads a stream."""
+        match stream:
+            case "voice_calls":
+                return self.voice_calls
+            case "emails":
+                return self.emails.read and self.emails.origin != "tasks"
+            case "email_tasks":
+                return self.emails.read and self.emails.origin != "messages" and super().reads(stream)
+        return super().reads(stream)
+
+    def narrowing(self) -> dict[str, dict[str, Any]]:
+        """Return what narrows the records of each stream that it reads."""
+        rules: dict[str, dict[str, Any]] = {
+            CALLS: self.calls.narrowing(), EMAILS: {"object": EMAIL}, EMAIL_TASKS: self.emails.narrowing(),
+            VOICE_CALLS: {"object": VOICE_CALL},
+        }  # fmt: skip
+        return {stream: rule for stream, rule in rules.items() if self.reads(stream)}
+
+    def keeping(self, kept: Mapping[str, Mapping[str, Any]]) -> Self:
+        """Return it with the `match` and `from` of the last pass, unless its file names them."""
+        emails = self.emails.keeping(kept.get(EMAIL_TASKS, {}))
+        were_read = (each for each in (EMAILS, EMAIL_TASKS) if each in kept and kept[each].get("read") is not False)
+        origin = ORIGINS.get(frozenset(were_read))
+        if origin is not None and "origin" not in emails.model_fields_set:
+            emails = emails.model_copy(update={"origin": origin})
+        return self.model_copy(update={"calls": self.calls.keeping(kept.get(CALLS, {})), "emails": emails})
+
+    @classmethod
+    def narrowing_before(cls, store: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """Return what narrowed the streams of older versions: the subtype, and EmailMessages or email tasks alone."""
+        object_type = store.get(EMAILS_FROM)
+        unread = {"read": False}
+        return {
+            CALLS: {"match": [{"TaskSubtype": "Call"}]},
+            **({EMAILS: {"object": EMAIL}, EMAIL_TASKS: unread} if object_type == EMAIL else {}),
+            **({EMAILS: unread, EMAIL_TASKS: {"match": [{"TaskSubtype": "Email"}]}} if object_type == TASK else {}),
+        }
 
     @property
     def signs_in(self) -> bool:

@@ -3,14 +3,14 @@
 Rows hold only the fields of `soql`: no bodies, descriptions or recordings. `related` holds what `related.py` added.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import partial
 from typing import Any
 
 from connectors.salesforce import origins
 from connectors.salesforce.rules import CALL_RULES, EMAIL_RULES, Rules
-from syncd.activity import Company, Draft, Owner, Person, header_person
+from syncd.activity import Company, Direction, Draft, Owner, Person, header_person
 from syncd.connector import Record
 from syncd.fields import addresses, dig, in_minutes, parse_text, parse_time
 
@@ -20,15 +20,23 @@ DAY = timedelta(days=1)
 NOON = time(12)
 YEARS = range(1900, 9999)  # that a call can be in: some hours or a zone away must be a time too
 DRAFT = "5"  # EmailMessage.Status (Object Reference v67)
+# CallType of Sales Dialer and Service Cloud Voice. Of the others (Bridge, Transfer, …) nothing follows.
+CALL_TYPES: dict[str | None, Direction] = {
+    "Inbound": "inbound", "Outbound": "outbound", "Internal": "internal", "InternalCall": "internal",
+}  # fmt: skip
+RUNNING = ("new", "in-progress", "in progress")  # VoiceCall.CallDisposition, a status (Object Reference v67)
 SENDER, RECEIVERS = "FromAddress", ("ToAddress", "CcAddress")  # EmailMessageRelation.RelationType
 USER_PREFIX, CONTACT_PREFIX, LEAD_PREFIX, ACCOUNT_PREFIX = "005", "003", "00Q", "001"  # of ids, in every org
-TASK_PREFIX, EMAIL_PREFIX = "00T", "02s"
+TASK_PREFIX, EMAIL_PREFIX, CASE_PREFIX, VOICE_CALL_PREFIX = "00T", "02s", "500", "0LQ"
 
 
-def call(record: Record, *, zone: tzinfo, rules: Rules = CALL_RULES) -> Draft | None:
-    """Return the draft of a call's task. None if `rules` do not admit it, or if it is the head of a series."""
+def call(record: Record, *, zone: tzinfo, rules: Rules = CALL_RULES, emails: Rules = EMAIL_RULES) -> Draft | None:
+    """Return the draft of a call's task. None if `rules` do not admit it, or if it is the head of a series.
+
+    If it is booked already, it stays a call although only `emails` admit it now.
+    """
     row = record.row
-    if not rules.admits(row) or _is_series(row):
+    if not (rules.admits(row) or (is_booked(record) and emails.admits(row))) or _is_series(row):
         return None
     duration = rules.duration(row)
     happened = _said_at(row, rules, zone) or _task_at(record, zone, less=duration or timedelta(0))
@@ -44,14 +52,67 @@ def call(record: Record, *, zone: tzinfo, rules: Rules = CALL_RULES) -> Draft | 
 
 
 def email_task(
-    record: Record, *, zone: tzinfo, rules: Rules = EMAIL_RULES, calls: Rules = CALL_RULES
+    record: Record, *, zone: tzinfo, rules: Rules = EMAIL_RULES, calls: Rules = CALL_RULES, beside_emails: bool = True
 ) -> Draft | None:  # fmt: skip
-    """Return the draft of an email's task. None if `rules` do not admit it, or if it is a call by `calls`."""
-    row = record.row
-    if not rules.admits(row) or calls.admits(row) or _is_series(row):
+    """Return the draft of an email's task. None if `rules` do not admit it, or if it is a call by `calls`.
+
+    An EmailMessage that names it is the email. So the task is no activity, or a duplicate if it is booked already. If
+    EmailMessages are not read, the task is the email, unless they were read before.
+    """
+    named_by = record.related.get("named_by")
+    if not _belongs(record, rules, but=calls) or (named_by and beside_emails and not is_booked(record)):
         return None
-    happened = _said_at(row, rules, zone) or _task_at(record, zone)
-    return _task(record, rules, kind="email", occurred_at=happened)
+    happened = _said_at(record.row, rules, zone) or _task_at(record, zone)
+    return _task(
+        record, rules, kind="email", occurred_at=happened,
+        duplicate_of=named_by if beside_emails else None, counterpart=("emails", named_by) if named_by else None,
+    )  # fmt: skip
+
+
+def is_booked(record: Record) -> bool:
+    """Tell whether a record was looked up by its id: then the ledger holds it."""
+    return record.related.get("by_id") is True
+
+
+def _belongs(record: Record, rules: Rules, *, but: Rules) -> bool:
+    """Tell whether a task belongs to the stream of `rules`. One that `but` admits too is left to that stream.
+
+    A booked task stays in its stream, even if only the other one would admit it now.
+    """
+    row = record.row
+    if _is_series(row):
+        return False
+    if is_booked(record):
+        return rules.admits(row) or but.admits(row)
+    return rules.admits(row) and not but.admits(row)
+
+
+def voice_call(record: Record) -> Draft:
+    """Return the draft of a voice call. One that has a task by now is the task's duplicate.
+
+    An inbound call that nobody accepts stays `new`, so the end of a call counts, not its status (Object Reference v67).
+    """
+    row, related = record.row, record.related
+    created_at = _created_at(record)
+    started_at, ended_at = (parse_time(row.get(name)) for name in ("CallStartDateTime", "CallEndDateTime"))
+    status = (parse_text(row.get("CallDisposition")) or "").lower()
+    runs = status in RUNNING and (ended_at is None or ended_at > record.ref.modified_at)
+    account = related.get("account")
+    return Draft(
+        kind="call",
+        occurred_at=started_at or created_at,
+        created_at=created_at,
+        status="unfinished" if runs else "done",
+        direction=CALL_TYPES.get(parse_text(row.get("CallType"))),
+        duration_minutes=in_minutes(CALL_RULES.duration(row)),
+        outcome=None if status in (*RUNNING, "completed") else parse_text(row.get("CallDisposition")),
+        owner=_owner(row.get("OwnerId"), row.get("Owner")),
+        contacts=related.get("contacts", ()),
+        companies=(account,) if account else (),
+        call_id=parse_text(row.get("VendorCallKey")),
+        duplicate_of=parse_text(row.get("ActivityId")),
+        origins=partial(origins.of_voice_call, row),
+    )
 
 
 def email(record: Record, *, zone: tzinfo = UTC, rules: Rules = EMAIL_RULES) -> Draft | None:
@@ -59,13 +120,13 @@ def email(record: Record, *, zone: tzinfo = UTC, rules: Rules = EMAIL_RULES) -> 
     row, related = record.row, record.related
     if parse_text(row.get("Status")) == DRAFT or row.get("IsPrivateDraft") is True:
         return None
-    incoming = row.get("Incoming")
     created_at = _created_at(record)
     sent_at = parse_time(row.get("MessageDate"))
     # Incoming mail has the sender's clock, so it counts only up to the row's last change.
     own_time = sent_at if sent_at and sent_at <= record.ref.modified_at else created_at
     happened = _said_at(row, rules, zone) or own_time
     account = related.get("account")
+    owner, *owners = _email_owners(row, related) or [None]
     return Draft(
         kind="email",
         occurred_at=happened,
@@ -74,13 +135,17 @@ def email(record: Record, *, zone: tzinfo = UTC, rules: Rules = EMAIL_RULES) -> 
         direction=rules.direction(row),
         title=rules.title(row),
         open_count=int(row["IsOpened"] is True) if row.get("IsTracked") is True and "IsOpened" in row else None,
-        owner=_email_owner(row, related, incoming=incoming is True),
+        owner=owner,
+        owners=tuple(filter(None, owners)),
         sender=_sender(row),
         contacts=related.get("contacts", ()),
         others=tuple(_header_people(row)),
         companies=(account,) if account else (),
         filtered=rules.filtered(row),
         origins=partial(origins.of_email, row, rules, happened),
+        automated="support" if _is_of_case(row) else None,
+        message_id=parse_text(row.get("MessageIdentifier")),
+        counterpart=("email_tasks", task) if (task := parse_text(row.get("ActivityId"))) else None,
     )
 
 
@@ -181,10 +246,10 @@ def _time_in(written: Any, zone: tzinfo) -> datetime | None:
 
 
 def _task_at(record: Record, zone: tzinfo, *, less: timedelta = timedelta(0)) -> datetime:
-    """Return when a task happened. A task has a day and a completion time, but no time of its own.
+    """Return when a closed task happened. A task has a day and a completion time, but no time of its own.
 
-    The completion time counts if the day is empty or at most one day away. Otherwise the call was logged afterwards,
-    and only the day is known.
+    The completion time counts, unless the day is more than one day earlier. Then the call was logged afterwards, and
+    only the day is known. A later day is a due date: a closed task happened before it was closed.
     """
     row = record.row
     completed_at = parse_time(row.get("CompletedDateTime"))
@@ -192,11 +257,11 @@ def _task_at(record: Record, zone: tzinfo, *, less: timedelta = timedelta(0)) ->
     if (
         completed_at
         and completed_at.year in YEARS
-        and (day is None or abs(day - completed_at.astimezone(zone).date()) <= DAY)
+        and (day is None or day >= completed_at.astimezone(zone).date() - DAY)
     ):
         return completed_at - less
-    if day is not None:
-        return _noon(day, zone)
+    if day is not None and (noon := _noon(day, zone)) <= record.ref.modified_at:
+        return noon
     return _created_at(record)
 
 
@@ -220,14 +285,29 @@ def _owner(crm_id: Any, row: Any) -> Owner | None:
     return Owner(parse_text(crm_id), parse_text(row.get("Email")), parse_text(row.get("Name")))
 
 
-def _email_owner(row: Row, related: Mapping[str, Any], *, incoming: bool) -> Owner | None:
-    """Return an email's owner, because it has no field for one: the first candidate with an address."""
-    for role in ("receiver", "task_owner") if incoming else ("sender",):
-        found: Owner | None = related.get(role)
-        if found is not None and found.email:
-            return found
-    creator = _owner(row.get("CreatedById"), row.get("CreatedBy"))
-    return creator if creator is not None and creator.email else None
+def _email_owners(row: Row, related: Mapping[str, Any]) -> list[Owner | None]:
+    """Return an email's owners in order, because it has no field for one: the candidates with an address."""
+    roles = ("receiver", "task_owner") if came_in(row, related.get("contacts", ())) else ("sender",)
+    found = [*map(related.get, roles), _owner(row.get("CreatedById"), row.get("CreatedBy"))]
+    return list(dict.fromkeys(each for each in found if each is not None and each.email))
+
+
+def came_in(row: Row, contacts: Iterable[Person] = ()) -> bool:
+    """Tell whether an email was sent to us: its sender is a contact or lead, whatever `Incoming` says.
+
+    Tools that write through the API leave `Incoming` at its default, false. Then its creator is an integration account.
+    """
+    sender_id, address = parse_text(row.get("FromId")) or "", (parse_text(row.get("FromAddress")) or "").lower()
+    return (
+        row.get("Incoming") is True
+        or sender_id.startswith((CONTACT_PREFIX, LEAD_PREFIX))
+        or (address != "" and any((person.email or "").lower() == address for person in contacts))
+    )
+
+
+def _is_of_case(row: Row) -> bool:
+    """Tell whether an email belongs to a case. Email-to-Case sets ParentId (Object Reference v67, EmailMessage)."""
+    return any((parse_text(row.get(name)) or "").startswith(CASE_PREFIX) for name in ("ParentId", "RelatedToId"))
 
 
 def _sender(row: Row) -> Person | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from connectors.salesforce import soql
 from connectors.salesforce.client import Client, query_path
-from connectors.salesforce.config import SalesforceConfig
+from connectors.salesforce.config import EMAILS_FROM, SalesforceConfig
 from connectors.salesforce.culprits import isolated
 from connectors.salesforce.mapping import USER_PREFIX, owner
 from connectors.salesforce.mistakes import broad, problems
@@ -41,6 +41,7 @@ class Org:
         self._schema: Schema | None = None
         self._users: dict[str, Owner] | None = None
         self._everyone: tuple[Owner, ...] | None = None
+        self._by_address: dict[str, Owner] | None = None  # of `everyone`
         self._current = False  # the users are at most a day old
         self._strangers: dict[str, Owner] = {}  # users of other types, asked for one by one
         self._asked: set[str] = set()  # users, in this pass
@@ -104,15 +105,18 @@ class Org:
         tables = ((TASK, self._config.named), (EMAIL, self._config.emails.named))
         return [*self.custom_fields(), *((name, each) for name, names in tables for each in names)]
 
-    def readable(self, object_type: str) -> Schema:
+    def readable(self, object_type: str, *, beside_emails: bool = False) -> Schema:
         """Return the schema. Unauthorized if it does not suffice to read `object_type`.
 
-        ConfigError lists all fields that the configuration names and the acting user does not see.
+        Tasks that are read `beside_emails` are compared with EmailMessages, unless the org has none. ConfigError lists
+        all fields that the configuration names and the acting user does not see.
         """
         if self.problems() and self.describe():
-            return self.readable(object_type)
+            return self.readable(object_type, beside_emails=beside_emails)
         schema = self.schema()
         lacking = schema.lacking(object_type)
+        if beside_emails and self.offers(EMAIL):
+            lacking += [f"{EMAIL}.{name}" for name in ("Id", "ActivityId") if not schema.filters_by(EMAIL, name)]
         if lacking:
             raise Unauthorized(f"Salesforce shows the acting user no {', no '.join(lacking)}", hint=GRANT)
         if found := self.problems():
@@ -124,7 +128,9 @@ class Org:
         schema = self.schema()
         if self._suffices is schema:
             return ()
-        found = problems(self._config, schema, source=self._source, emails=(self.emails_from(),))
+        objects = {"emails": EMAIL, "email_tasks": TASK}
+        emails = [name for stream, name in objects.items() if self._config.reads(stream) and self.offers(name)]
+        found = problems(self._config, schema, source=self._source, emails=emails)
         self._suffices = None if found else schema
         return found
 
@@ -132,22 +138,26 @@ class Org:
         """Return each entry of `match` by which no query can be filtered."""
         return list(broad(self._config, self.schema()))
 
-    def emails_from(self) -> str:
-        """Return the object that emails are read from. Once an email is booked, it never changes."""
-        kept = self._store.get("emails_from")
-        return str(kept) if kept in (EMAIL, TASK) else EMAIL if self.schema().has(EMAIL) else TASK
+    def offers(self, object_type: str) -> bool:
+        """Tell whether the org has an object that it may do without. Otherwise there is nothing to read.
 
-    def keeps_emails_from(self) -> bool:
-        """Tell whether the object of emails is fixed."""
-        return self._store.get("emails_from") is not None
-
-    def keep_emails_from(self) -> None:
-        """Fix the object of emails. An org that gains EmailMessage would send each email again under another id.
-
-        Call it with the first page of emails: the choice is committed with that page.
+        EmailMessages that were read before are hidden, not missing: `readable` reports that.
         """
-        if not self.keeps_emails_from():
-            self._store.put("emails_from", self.emails_from())
+        if object_type == TASK or self.schema().has(object_type):
+            return True
+        return object_type == EMAIL and self.reads_emails()
+
+    def reads_emails(self) -> bool:
+        """Tell whether an EmailMessage is booked."""
+        return bool(self._store.get(EMAILS_FROM) == EMAIL)
+
+    def keep_that_emails_are_read(self) -> None:
+        """Remember that EmailMessages are read. Call it with the first page: it is committed with that page.
+
+        If they are hidden later, their tasks must not be read as further emails.
+        """
+        if not self.reads_emails():
+            self._store.put(EMAILS_FROM, EMAIL)
 
     def everyone(self) -> Sequence[Owner]:
         """Return the known users on our side, however old the list, without a request."""
@@ -174,6 +184,13 @@ class Org:
         if unknown:
             self._ask_some(unknown)
         return {each: found for each in wanted if (found := self._known(each)) is not None}
+
+    def by_address(self, written: Any) -> Owner | None:
+        """Return the known user on our side with an address, an active one first."""
+        if self._by_address is None:
+            people = sorted(self.everyone(), key=lambda each: each.active)
+            self._by_address = {each.email.strip().lower(): each for each in people if each.email}
+        return self._by_address.get((parse_text(written) or "").lower())
 
     def is_ours(self, crm_id: str) -> bool:
         """Tell whether a user is known to be on our side."""
@@ -212,12 +229,12 @@ class Org:
         if not isinstance(kept, list) or len(kept) != 2:
             return False
         ours, strangers = ([Owner(*each) for each in some] for some in kept)
-        self._users, self._everyone = {str(each.crm_id): each for each in ours}, None
+        self._users, self._everyone, self._by_address = {str(each.crm_id): each for each in ours}, None, None
         self._strangers = {str(each.crm_id): each for each in strangers}
         return True
 
     def _keep_users(self) -> None:
-        self._everyone = None
+        self._everyone = self._by_address = None
         some = ((self._users or {}).values(), self._strangers.values())
         packed = [[[each.crm_id, each.email, each.name, each.active] for each in people] for people in some]
         self._store.put("users", packed)

@@ -43,6 +43,21 @@ def of_email(row: Row, rules: Rules, at: datetime) -> dict[str, str]:
     }
 
 
+def of_voice_call(row: Row) -> dict[str, str]:
+    """Return the origins of a voice call's values."""
+    return {
+        "occurred_at": "CallStartDateTime" if parse_time(row.get("CallStartDateTime")) else "CreatedDate",
+        "created_at": "CreatedDate",
+        "direction": "CallType",
+        "duration_minutes": "CallDurationInSeconds",
+        "outcome": "CallDisposition",
+        "owner": "OwnerId",
+        "contacts": "RelatedRecordId",
+        "companies": "RelatedRecordId",
+        "call_id": "VendorCallKey",
+    }
+
+
 def _time_of_task(row: Row, rules: Rules, at: datetime) -> str:
     """Return which of a task's own times `at` is. A call's completion comes less its duration."""
     completed_at = parse_time(row.get("CompletedDateTime"))

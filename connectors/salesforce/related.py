@@ -22,6 +22,7 @@ from connectors.salesforce.mapping import (
     SENDER,
     TASK_PREFIX,
     USER_PREFIX,
+    came_in,
     children,
     company,
     contact,
@@ -67,7 +68,7 @@ class Related:
         self._unserved: dict[str, str] = {}  # ids that Salesforce did not serve while it served others, and its error
 
     def of_tasks(self, rows: Rows) -> Complete:
-        """Return the records of tasks, each with `contacts` and `account`."""
+        """Return the records of tasks, each with `contacts` and `account`, and `by_id` if it was looked up."""
         self._make_room()
         for _, row in rows:
             self._learn_account(row.get("AccountId"), row.get("Account"))
@@ -79,9 +80,36 @@ class Related:
             people.append([each for each in dict.fromkeys(named) if each])
         self._retrieve(each for some in people for each in some)
         return self._complete(
-            (Record(ref, row, {"contacts": self._found(named), "account": self._account(row.get("AccountId"))}),
-             (ref.crm_id, *named))
+            (Record(ref, row, {
+                "contacts": self._found(named), "account": self._account(row.get("AccountId")), "by_id": self._fresh,
+            }), (ref.crm_id, *named))
             for (ref, row), named in zip(rows, people, strict=True)
+        )  # fmt: skip
+
+    def of_email_tasks(self, rows: Rows) -> Complete:
+        """Return the records of email tasks, as `of_tasks` does.
+
+        One that an EmailMessage names has its id as `named_by`, and no people: the EmailMessage has them.
+        """
+        named = self._named_by([ref.crm_id for ref, _ in rows]) if self.schema.has(EMAIL, "ActivityId") else {}
+        complete = self.of_tasks([(ref, row) for ref, row in rows if ref.crm_id not in named])
+        complete.records.extend(
+            Record(ref, row, {"named_by": named[ref.crm_id], "by_id": self._fresh})
+            for ref, row in rows
+            if ref.crm_id in named
+        )
+        return complete
+
+    def of_voice_calls(self, rows: Rows) -> Complete:
+        """Return the records of voice calls, each with `contacts` and `account` of the record that it relates to."""
+        self._make_room()
+        about = [parse_text(row.get("RelatedRecordId")) for _, row in rows]
+        accounts = [each if each and each.startswith(ACCOUNT_PREFIX) else None for each in about]
+        self._retrieve((each for each in about if each), accounts)
+        return self._complete(
+            (Record(ref, row, {"contacts": self._found([each] if each else ()), "account": self._account(each)}),
+             (ref.crm_id, each))
+            for (ref, row), each in zip(rows, about, strict=True)
         )  # fmt: skip
 
     def of_emails(self, rows: Rows) -> Complete:
@@ -105,6 +133,8 @@ class Related:
         self._retrieve((each for some in people for each in some), accounts)
         known = self._org.users([each for some in users for ids in some.values() for each in ids], fresh=self._fresh)
         ours = [{role: self._colleague(ids, known) for role, ids in some.items()} for some in users]
+        for (_, row), some in zip(rows, ours, strict=True):
+            some["sender"] = some["sender"] or self._org.by_address(row.get("FromAddress"))
         tasks = [None if some["receiver"] else _task_of(row) for (_, row), some in zip(rows, ours, strict=True)]
         owners = self._task_owners(tasks)
         return self._complete(
@@ -152,6 +182,17 @@ class Related:
 
         wanted = [each for each in dict.fromkeys(tasks) if each and soql.is_id(each)]
         return {parse_text(row.get("Id")): task_owner(row) for row in self._isolated(wanted, ask, TASK_PREFIX)}
+
+    def _named_by(self, tasks: Sequence[str]) -> dict[str, str]:
+        """Return the EmailMessage that names each task. A deleted one counts: it may have been sent to Recotap."""
+
+        def ask(ids: Sequence[str]) -> list[Any]:
+            queries = [soql.messages_of_tasks(some) for some in soql.chunks(ids)]
+            return list(self._client.rows(queries, what="email tasks' messages", deleted_too=True, divisible=True))
+
+        rows = self._isolated(tasks, ask, TASK_PREFIX)
+        named = sorted((str(row["ActivityId"]), str(row["Id"])) for row in rows if row.get("ActivityId"))
+        return dict(reversed(named))
 
     def _task_people(self, rows: Sequence[Row]) -> dict[str, list[str]]:
         """Return the ids of all people of tasks that have more than the inline one."""
@@ -271,8 +312,8 @@ class Related:
 
 
 def _task_of(row: Row) -> str | None:
-    """Return the id of the task linked to an incoming email."""
-    return parse_text(row.get("ActivityId")) if row.get("Incoming") is True else None
+    """Return the id of the task linked to an email that came in."""
+    return parse_text(row.get("ActivityId")) if came_in(row) else None
 
 
 def _is_shared(row: Row) -> bool:

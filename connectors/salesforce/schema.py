@@ -25,19 +25,23 @@ WANTED: dict[str, tuple[str, ...]] = {
     EMAIL: (
         "Id", "SystemModstamp", "CreatedDate", "IsDeleted", "Status", "Subject", "MessageDate", "Incoming",
         "FromAddress", "FromName", "FromId", "ToAddress", "CcAddress", "BccAddress", "RelatedToId", "ActivityId",
-        "CreatedById", "IsPrivateDraft", "IsBounced", "IsTracked", "IsOpened",
+        "CreatedById", "ParentId", "MessageIdentifier", "IsPrivateDraft", "IsBounced", "IsTracked", "IsOpened",
     ),
     TASK_PEOPLE: ("TaskId", "RelationId", "AccountId"),
     EMAIL_PEOPLE: ("RelationId", "RelationType", "RelationAddress"),
     CONTACT: ("Id", "Name", "Email", "Title", "Department", "Phone", "AccountId", "IsPersonAccount"),
     LEAD: ("Id", "Name", "Email", "Title", "Phone", "Company", "Website", "IsConverted", "ConvertedContactId"),
     ACCOUNT: ("Id", "Name", "Website", "IsPersonAccount"),
-    VOICE_CALL: ("Id",),
+    VOICE_CALL: (
+        "Id", "SystemModstamp", "CreatedDate", "IsDeleted", "ActivityId", "RelatedRecordId", "OwnerId", "CallType",
+        "CallStartDateTime", "CallEndDateTime", "CallDurationInSeconds", "CallDisposition", "VendorCallKey",
+    ),
 }  # fmt: skip
 # Without these there is no query; they must be filterable too (Airbyte, pull 68166).
 NEEDED = {
     TASK: ("Id", "SystemModstamp", "CreatedDate", "TaskSubtype", "IsClosed"),
     EMAIL: ("Id", "SystemModstamp", "CreatedDate"),
+    VOICE_CALL: ("Id", "SystemModstamp", "CreatedDate", "ActivityId", "CallStartDateTime"),
 }
 CHILDREN = {EMAIL: "EmailMessageRelations"}
 
@@ -45,7 +49,7 @@ CASE_SENSITIVE = "case-sensitive"  # the type of a text that SOQL compares with 
 ENHANCED_EMAIL = "Enhanced Email"
 # What an org may do without, by what its absence shows, and what follows; of an object that is there, if it names one.
 FEATURES = (
-    (ENHANCED_EMAIL, (EMAIL, "Id"), None, "emails are read from tasks of subtype Email"),
+    (ENHANCED_EMAIL, (EMAIL, "Id"), None, "there are no EmailMessages, so email tasks are all emails that can be read"),
     ("Shared Activities", (TASK_PEOPLE, "RelationId"), None, "a call has one contact, its Name"),
     ("email tracking", (EMAIL, "IsTracked"), EMAIL, "emails have no open count"),
     ("bounce management", (EMAIL, "IsBounced"), EMAIL, "a bounced email passes for a sent one"),
@@ -110,6 +114,10 @@ class Schema:
     def has(self, object_type: str, field_name: str = "Id") -> bool:
         """Tell whether the user sees a field."""
         return field_name in self.fields.get(object_type, {})
+
+    def filters_by(self, object_type: str, field_name: str) -> bool:
+        """Tell whether the user sees a field that queries filter by, and Salesforce lets them."""
+        return self.has(object_type, field_name) and f"{object_type}.{field_name}" not in self.unfilterable
 
     def kept(self, object_type: str, names: Iterable[str]) -> list[str]:
         """Return the visible ones of `names`, in their order, each once, because a query must not repeat a field."""

@@ -12,7 +12,19 @@ from datetime import UTC, datetime
 from functools import partial
 
 from connectors.salesforce import conditions
-from connectors.salesforce.schema import ACCOUNT, CONTACT, EMAIL, EMAIL_PEOPLE, LEAD, TASK, TASK_PEOPLE, USER, Schema
+from connectors.salesforce.schema import (
+    ACCOUNT,
+    CONTACT,
+    EMAIL,
+    EMAIL_PEOPLE,
+    LEAD,
+    TASK,
+    TASK_PEOPLE,
+    USER,
+    VOICE_CALL,
+    WANTED,
+    Schema,
+)
 from syncd.types.conditions import Entry
 
 # An id takes 27 bytes of a URI that may have 16,384 with its headers (Limits v67); a token may be 2 KB of them.
@@ -111,7 +123,7 @@ def emails(schema: Schema, *, named: Sequence[str] = ()) -> Select:
     plain = (
         "Id", "SystemModstamp", "CreatedDate", "Status", "Subject", "MessageDate", "Incoming", "FromAddress",
         "FromName", "FromId", "ToAddress", "CcAddress", "BccAddress", "RelatedToId", "ActivityId", "CreatedById",
-        "IsPrivateDraft", "IsBounced", "IsTracked", "IsOpened", *named,
+        "ParentId", "MessageIdentifier", "IsPrivateDraft", "IsBounced", "IsTracked", "IsOpened", *named,
     )  # fmt: skip
     fields = schema.kept(EMAIL, plain)
     if schema.has(EMAIL, "CreatedById"):
@@ -120,6 +132,19 @@ def emails(schema: Schema, *, named: Sequence[str] = ()) -> Select:
     relation = schema.child(EMAIL) if "RelationId" in people else None
     fields += [f"(SELECT {', '.join(people)} FROM {relation})"] if relation else []  # nosec B608 # our names
     return Select(EMAIL, tuple(fields), always=_not_deleted(schema, EMAIL), children=relation)
+
+
+def messages_of_tasks(ids: Sequence[str]) -> str:
+    """Return the query for the email messages that name at most IDS_AT_ONCE tasks."""
+    return f"SELECT Id, ActivityId FROM {EMAIL} WHERE ActivityId IN ({_listed(ids)})"  # nosec B608 # checked ids
+
+
+def voice_calls(schema: Schema) -> Select:
+    """Return the queries for voice calls without a task. One that gets a task later shows it in a look-up."""
+    fields = schema.kept(VOICE_CALL, [name for name in WANTED[VOICE_CALL] if name != "IsDeleted"])
+    if schema.has(VOICE_CALL, "OwnerId"):
+        fields += ["Owner.Name", "Owner.Email"]
+    return Select(VOICE_CALL, tuple(fields), ("ActivityId = null",), _not_deleted(schema, VOICE_CALL))
 
 
 def counted(object_type: str, conditions: Sequence[str], since: datetime, until: datetime) -> str:

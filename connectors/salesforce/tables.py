@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -16,6 +16,7 @@ MOST_FIELDS = 20  # of one list
 MOST_NAMED = 800
 MOST_VALUES = 200  # keys of a table of values
 DIRECTIONS: tuple[str, ...] = get_args(Direction)
+EmailsFrom = Literal["messages", "tasks", "both"]
 
 
 def _entries(*tables: dict[str, Any]) -> tuple[Entry, ...]:
@@ -108,6 +109,8 @@ class CallTable(SalesforceRules):
 class EmailTable(SalesforceRules):
     """The table [emails]. `match` chooses among tasks, the other keys apply to EmailMessages too."""
 
+    # messages: EmailMessages. tasks: email tasks. both: these, and the email tasks that no EmailMessage names.
+    origin: EmailsFrom = Field(default="both", alias="from")
     match: Entries = EMAILS
     fields: EmailFields = EmailFields()
 
