@@ -8,6 +8,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
@@ -37,7 +38,14 @@ MOST = 40  # the most rows of a query that does not time out in a slow org
 SECRET = "canary-consumer-secret-0815"
 ECHO = f"zinnia.zephyr@canary-bolts.com Zinnia Zephyr +49 30 5550147 {SECRET}"
 PRIVATE = ("zinnia.zephyr@canary-bolts.com", "Zinnia Zephyr", "+49 30 5550147", "rona.representer@lanternfield.com")
-OBJECTS = {"calls": "Task", "emails": "EmailMessage"}
+TITLES = {"voice_calls": "VendorCallKey"}  # the field that the suite's titles are written to
+OBJECTS = {"calls": "Task", "emails": "EmailMessage", "email_tasks": "Task", "voice_calls": "VoiceCall"}
+SUBTYPES = {"calls": "Call", "email_tasks": "Email"}
+# Part of the windows of a stream. Tasks are one object, so a permission on one kind of task alone is invented.
+FORBIDDEN = {
+    "calls": "TaskSubtype = 'Call'", "emails": " FROM EmailMessage WHERE IsDeleted",
+    "email_tasks": "TaskSubtype = 'Email'", "voice_calls": " FROM VoiceCall WHERE ",
+}  # fmt: skip
 
 
 def refusal(status: int, code: str) -> dict[str, Any]:
@@ -66,7 +74,7 @@ PARTIAL_FAULTS: Mapping[PartialFault, Mapping[str, Any]] = {
 }
 MODIFIED, HAPPENED = (datetime(2026, 3, 1, hour, 30, tzinfo=UTC) for hour in (12, 10))
 STAMP, THEN = (at.strftime("%Y-%m-%dT%H:%M:%S.000+0000") for at in (MODIFIED, HAPPENED))
-CALL, EMAIL, REP = (whole(f"{prefix}Dn0000000001") for prefix in ("00T", "02s", "005"))
+CALL, EMAIL, REP, VOICE_CALL = (whole(f"{prefix}Dn0000000001") for prefix in ("00T", "02s", "005", "0LQ"))
 COMPANY = Company("001", "Northmill", ("n.test",))
 ADA = Person("ada@northmill.example", "003", "Ada Fennbrook", company=COMPANY)
 RUNA = Owner(REP, "rep@lantern.example", "Runa Dunmere")
@@ -89,14 +97,38 @@ GOLDEN: dict[str, tuple[dict[str, Any], dict[str, Any], Draft]] = {
               others=(Person("ada@northmill.example", name="Ada"),)),
     ),
 }  # fmt: skip
+GOLDEN["email_tasks"] = (
+    {"Id": CALL, "TaskSubtype": "Task", "Type": "Email", "IsClosed": True, "Subject": "Email: >> Quote", "OwnerId": REP,
+     "Owner": {"Name": RUNA.name, "Email": RUNA.email}, "ActivityDate": "2026-03-31",
+     "CompletedDateTime": THEN},
+    {"contacts": (ADA,), "account": COMPANY},
+    Draft("email", HAPPENED, MODIFIED, title="Email: >> Quote", owner=RUNA, contacts=(ADA,), companies=(COMPANY,)),
+)  # fmt: skip
+GOLDEN["voice_calls"] = (
+    {"Id": VOICE_CALL, "CallType": "Outbound", "CallStartDateTime": THEN, "CallEndDateTime": STAMP,
+     "CallDurationInSeconds": 7200, "CallDisposition": "completed", "VendorCallKey": "0815", "OwnerId": REP,
+     "Owner": {"Name": RUNA.name, "Email": RUNA.email}},
+    {"contacts": (ADA,), "account": COMPANY},
+    Draft("call", HAPPENED, MODIFIED, direction="outbound", duration_minutes=120, owner=RUNA, contacts=(ADA,),
+          companies=(COMPANY,), call_id="0815", title="0815"),
+)  # fmt: skip
 NONE: dict[str, dict[str, Any]] = {
     "calls": {"IsClosed": False},
     "emails": {"Status": "5"},
+    "email_tasks": {"Type": "Meeting"},
 }  # the change that makes it no activity
 
-OTHERS: Sequence[dict[str, Any]] = (  # tasks that are not calls: open, a to-do, an email's twin, in the recycle bin
-    {"Status": "Not Started"}, {"TaskSubtype": "Task"}, {"TaskSubtype": "Email"}, {"IsDeleted": True},
+OTHERS: Sequence[dict[str, Any]] = (  # tasks that are neither calls nor emails: open, a to-do, in the recycle bin
+    {"Status": "Not Started"}, {"TaskSubtype": "Task"}, {"IsDeleted": True},
 )  # fmt: skip
+
+
+class Titled(Salesforce):
+    """The connector, with a title for voice calls. A VoiceCall has none, and the suite recognizes records by it."""
+
+    def normalize(self, stream: str, record: Record) -> Draft | None:
+        draft = super().normalize(stream, record)
+        return replace(draft, title=draft.call_id) if draft and stream == "voice_calls" else draft
 
 
 class OrgUnderTest:
@@ -105,7 +137,7 @@ class OrgUnderTest:
     A `slow` one allows MOST rows per query, unless one second has more.
     """
 
-    connector: type[Connector] = Salesforce
+    connector: type[Connector] = Titled
     granule = timedelta(seconds=1)
     cuts: Sequence[int] = (PART, PAGE)
     query_rows = MOST
@@ -114,7 +146,10 @@ class OrgUnderTest:
 
     def __init__(self, path: Path, *, live_locators: bool, slow: bool) -> None:
         self.at = datetime(2026, 10, 5, 9, 0, 0, 400_000, tzinfo=UTC)
-        settings = {"page_size": PAGE, "live_locators": live_locators, "client_secret": SECRET, "daily_limit": 0}
+        settings = {
+            "page_size": PAGE, "live_locators": live_locators, "client_secret": SECRET, "daily_limit": 0,
+            "voice_call": True,
+        }  # fmt: skip
         self.box = Sandbox(now=self.now, salesforce=settings)
         self.org = self.box.salesforce
         self.slow = slow
@@ -136,7 +171,8 @@ class OrgUnderTest:
     def table(self) -> dict[str, Any]:
         return {
             "connector": "salesforce", "start": datetime(2026, 1, 1, tzinfo=UTC), "login_url": self.box.salesforce_url,
-            "ca_file": self.box.salesforce_ca, **{name: f"file:{self.path / name}" for name in self.files},
+            "voice_calls": True, "ca_file": self.box.salesforce_ca,
+            **{name: f"file:{self.path / name}" for name in self.files},
         }  # fmt: skip
 
     def now(self) -> datetime:
@@ -148,13 +184,13 @@ class OrgUnderTest:
 
     def put(self, stream: str, *, modified_at: datetime, title: str, late_by: float = 0.0) -> str:
         self._written += 1
-        values = self._call() if stream == "calls" else self._email(modified_at)
+        values = {**self._values(stream, modified_at), TITLES.get(stream, "Subject"): title}
         times: dict[str, Any] = {"created_at": modified_at, "modified_at": modified_at, "late_by": late_by}
         with self.org.lock:
-            crm_id = self.org.put(OBJECTS[stream], {"Subject": title, **values}, **times)
+            crm_id = self.org.put(OBJECTS[stream], values, **times)
             if stream == "emails":
                 self.org.relate(crm_id, self.people[stream], RelationType="ToAddress", late_by=late_by)
-            if self._written % 4 == 1:
+            if self._written % 4 == 1 and stream != "voice_calls":
                 self.org.relate(crm_id, self.second, late_by=late_by)
         self._seconds[modified_at] += 1
         if self.slow:
@@ -166,7 +202,7 @@ class OrgUnderTest:
     ) -> None:
         touched = modified_at is not None
         how: dict[str, Any] = {"touch": touched, "modified_at": modified_at, "late_by": late_by}
-        self.org.edit(OBJECTS[stream], crm_id, **how, Subject=title)
+        self.org.edit(OBJECTS[stream], crm_id, **how, **{TITLES.get(stream, "Subject"): title})
 
     def delete(self, stream: str, crm_id: str) -> None:
         self.org.delete(OBJECTS[stream], crm_id)
@@ -175,13 +211,14 @@ class OrgUnderTest:
         self.org.edit("Contact", self.people[stream], Email=address)
 
     def unknown_id(self, stream: str) -> str:
-        return {"calls": CALL, "emails": EMAIL}[stream]
+        return str(GOLDEN[stream][0]["Id"])
 
     def golden(self, stream: str) -> Sequence[tuple[Record, Draft | None]]:
         fields, related, draft = GOLDEN[stream]
         row = {"SystemModstamp": STAMP, "CreatedDate": STAMP, **fields}
         record = Record(Ref(fields["Id"], MODIFIED), row, related)
-        return [(record, draft), (Record(record.ref, {**row, **NONE[stream]}, related), None)]
+        none = [(Record(record.ref, {**row, **NONE[stream]}, related), None)] if stream in NONE else []
+        return [(record, draft), *none]
 
     def outages(self) -> Mapping[str, Callable[[], None]]:
         return {}
@@ -205,13 +242,16 @@ class OrgUnderTest:
 
     def forbid(self, stream: str) -> None:
         refused = refusal(403, "INSUFFICIENT_ACCESS")
-        self.org.faults.add(**refused, match_query=f" FROM {OBJECTS[stream]} WHERE ", count=None)
+        self.org.faults.add(**refused, match_query=FORBIDDEN[stream], count=None)
 
     def fail_id(self, stream: str, crm_id: str, fault: PartialFault, *, person: bool = False) -> None:
         if person:
             own = {"LastName": "Own", "Email": f"own.{crm_id}@canary-bolts.com", "AccountId": self.account}
             owner_of, crm_id = crm_id, self.org.put("Contact", own)
-            self.org.relate(owner_of, crm_id)
+            if stream == "voice_calls":
+                self.org.edit("VoiceCall", owner_of, touch=False, RelatedRecordId=crm_id)
+            else:
+                self.org.relate(owner_of, crm_id)
         named = crm_id.encode()
         self._fail(fault, lambda request: named in request.target.encode() or named in request.body)
 
@@ -244,19 +284,27 @@ class OrgUnderTest:
         for second in range(3):
             at = self.at - timedelta(days=1) + second * self.granule
             for fields in OTHERS:
-                self.org.put("Task", {**self._call(), **fields}, created_at=at, modified_at=at)
-            self.org.put("EmailMessage", {**self._email(at), "IsDeleted": True}, created_at=at, modified_at=at)
+                self.org.put("Task", {**self._values("calls", at), **fields}, created_at=at, modified_at=at)
+            email = {**self._values("emails", at), "IsDeleted": True}
+            self.org.put("EmailMessage", email, created_at=at, modified_at=at)
+            task = self.org.put("Task", self._values("email_tasks", at), created_at=at, modified_at=at)
+            self.org.edit("Task", task, touch=False, Status="Not Started")
+            voice = {**self._values("voice_calls", at), "ActivityId": task}
+            self.org.put("VoiceCall", voice, created_at=at, modified_at=at)
 
     def _contact(self) -> str:
         first, last = PRIVATE[1].split()
         person = {"FirstName": first, "LastName": last, "Email": PRIVATE[0], "Phone": PRIVATE[2]}
         return self.org.put("Contact", {**person, "AccountId": self.account})
 
-    def _call(self) -> dict[str, Any]:
-        return {"TaskSubtype": "Call", "Status": "Completed", "OwnerId": self.rep, "WhoId": self.people["calls"]}
-
-    def _email(self, at: datetime) -> dict[str, Any]:
-        return {"FromId": self.rep, "FromAddress": PRIVATE[3], "ToAddress": PRIVATE[0], "MessageDate": at}
+    def _values(self, stream: str, at: datetime) -> dict[str, Any]:
+        if stream == "emails":
+            return {"FromId": self.rep, "FromAddress": PRIVATE[3], "ToAddress": PRIVATE[0], "MessageDate": at}
+        person = self.people[stream]
+        if stream == "voice_calls":
+            times = {"CallStartDateTime": at, "CallEndDateTime": at, "CallType": "Outbound"}
+            return {"RelatedRecordId": person, "OwnerId": self.rep, "CallDisposition": "completed", **times}
+        return {"TaskSubtype": SUBTYPES[stream], "Status": "Completed", "OwnerId": self.rep, "WhoId": person}
 
 
 class _Sessions(Sessions):
