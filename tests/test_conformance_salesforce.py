@@ -200,9 +200,9 @@ class OrgUnderTest:
     def edit(
         self, stream: str, crm_id: str, *, title: str, modified_at: datetime | None = None, late_by: float = 0.0
     ) -> None:
-        touched = modified_at is not None
-        how: dict[str, Any] = {"touch": touched, "modified_at": modified_at, "late_by": late_by}
-        self.org.edit(OBJECTS[stream], crm_id, **how, **{TITLES.get(stream, "Subject"): title})
+        how: dict[str, Any] = {"touch": modified_at is not None, "modified_at": modified_at, "late_by": late_by}
+        how[TITLES.get(stream, "Subject")] = title
+        self.org.edit(OBJECTS[stream], crm_id, **how)
 
     def delete(self, stream: str, crm_id: str) -> None:
         self.org.delete(OBJECTS[stream], crm_id)

@@ -302,7 +302,7 @@ def test_a_call_that_hangs_each_query_that_shows_it_does_not_shorten_all_windows
         orgs.later(minutes=1)
         with asked(orgs) as requests:
             assert orgs.sync().exit_code == Exit.OK
-        assert requests["query"] == 2
+        assert requests["query"] == 3
     healed(orgs, ids)
 
 
