@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 
 from connectors.salesforce import counts
-from connectors.salesforce.scope import Reads, Tasks, closed, looks_like_calls, with_twins
+from connectors.salesforce.conditions import completed
+from connectors.salesforce.counts import Groups
+from connectors.salesforce.scope import Reads, Tasks, by_queries, looks_like_calls, with_twins
 from syncd.connector import Context, Scope
 from syncd.errors import Unavailable
 from syncd.normalize import scope as judging
 from syncd.passes.store import PassStore
 from syncd.sandbox.standin.faults import Fault
+from syncd.types.conditions import Entry
 from tests.orgs import OrgWorld
 from tests.world import OWN, THEIRS
 
@@ -43,6 +46,7 @@ def rows(world: OrgWorld, object_type: str) -> int:
 
 def open_cti(world: OrgWorld) -> None:
     world.task(TaskSubtype="Task", Type="Call")
+    world.task(TaskSubtype="Task", Type="Dialer")
 
 
 def to_do(world: OrgWorld) -> None:
@@ -115,10 +119,11 @@ def test_the_golden_org_by_kind(golden: OrgWorld) -> None:
     found = scope(golden)
     assert counted(found, "Task") == {
         ("Call", None, True): (2, "call"),
-        ("Task", "Call", True): (1, None),
+        ("Task", "Call", True): (1, "call"),
+        ("Task", "Dialer", True): (1, None),
         ("Task", None, False): (1, None),
         ("Call", None, False): (1, None),
-        ("Task", "Email", True): (1, None),
+        ("Task", "Email", True, False): (1, None),
         ("Email", "Email", True, True): (1, "email"),
         ("Email", None, True, False): (1, None),
     }
@@ -135,8 +140,9 @@ def test_the_golden_org_by_kind(golden: OrgWorld) -> None:
 def test_all_that_looks_like_a_call_or_an_email_and_is_not_read_is_told(golden: OrgWorld) -> None:
     told = {each.what for each in judging.unread(scope(golden).kinds) if each.looks_like}
     assert told == {
-        "Task TaskSubtype=Task Type=Call IsClosed=true", "Task TaskSubtype=Call IsClosed=false",
-        "Task TaskSubtype=Task Type=Email IsClosed=true", "Task TaskSubtype=Email IsClosed=true EmailMessage=false",
+        "Task TaskSubtype=Task Type=Dialer IsClosed=true", "Task TaskSubtype=Call IsClosed=false",
+        "Task TaskSubtype=Task Type=Email IsClosed=true EmailMessage=false",
+        "Task TaskSubtype=Email IsClosed=true EmailMessage=false",
         "EmailMessage Incoming=false Status=5", "VoiceCall Task=false", "aircall__Log__c",
     }  # fmt: skip
 
@@ -198,7 +204,7 @@ def test_an_org_without_emailmessage_reads_the_email_tasks(orgs: OrgWorld) -> No
     orgs.org.enhanced_email = False
     sequencer(orgs)
     assert counted(scope(orgs), "Task") == {
-        ("Email", None, True): (1, "email"), ("Task", "Email", True): (1, None),
+        ("Email", None, True): (1, "email"), ("Task", "Email", True): (1, "email"),
     }  # fmt: skip
 
 
@@ -206,12 +212,49 @@ def test_an_org_whose_messages_are_of_cases_alone_is_warned_that_no_email_task_i
     support(orgs)
     sequencer(orgs)
     (warning,) = scope(orgs).warnings
-    assert "mail of cases only, and about 1 email tasks are not read" in warning
+    assert "mail of cases only, and about 2 email tasks are not read" in warning
 
 
 def test_an_empty_org_has_no_kind_and_no_warning(orgs: OrgWorld) -> None:
     found = scope(orgs)
     assert ([*found.kinds], [*found.warnings]) == ([], [])
+
+
+# -- conditions ---------------------------------------------------------------------------
+
+
+def test_marks_follow_the_conditions_of_both_streams(orgs: OrgWorld) -> None:
+    orgs.configure("sources.salesforce.calls", match=[{"Type": "Dialer*"}, {"TaskSubtype": "Call", "IsClosed": False}])
+    orgs.task(TaskSubtype="Task", Type="Dialer 2")
+    orgs.task(TaskSubtype="Task", Type="Other")
+    orgs.task(TaskSubtype="Call", Status="In Progress")
+    assert counted(scope(orgs), "Task") == {
+        ("Task", "Dialer 2", True): (1, "call"), ("Task", "Other", True): (1, None), ("Call", None, False): (1, "call"),
+    }  # fmt: skip
+
+
+def test_a_condition_on_another_field_is_counted_by_a_query_and_marked_as_approximate(orgs: OrgWorld) -> None:
+    orgs.configure("sources.salesforce.calls", match=[{"Subject": "[Nooks]*", "TaskSubtype": "Task"}])
+    for subject, number in (("[Nooks] Call", 3), ("[nooks] b", 1), ("Prepare [Nooks]", 2)):
+        for _ in range(number):
+            orgs.task(Subject=subject, TaskSubtype="Task")
+    found = scope(orgs)
+    kinds = {(kind.count, kind.read_as, kind.approximate) for kind in found.kinds}
+    assert kinds == {(4, "call", True), (2, None, True)}
+    assert "ooks" not in repr(found), "no subject is kept"
+
+
+def test_a_field_that_no_query_can_filter_by_makes_the_counts_upper_bounds_and_says_so(orgs: OrgWorld) -> None:
+    orgs.configure("sources.salesforce.calls", match=[{"Description": "*dialer*", "TaskSubtype": "Task"}])
+    orgs.task(TaskSubtype="Task", Description="by hand")
+    (warning,) = scope(orgs).warnings
+    assert "no query can filter by Description" in warning
+
+
+def test_tasks_that_two_queries_find_are_calls_and_no_task_is_counted_twice() -> None:
+    groups, calls, emails = Groups({("a",): 5, ("b",): 2}), Groups({("a",): 4}), Groups({("a",): 3, ("b",): 9})
+    parts = [(task.look["x"], task.kind, task.count) for task in by_queries(["x"], groups, calls, emails)]
+    assert parts == [("a", "call", 4), ("a", "email", 1), ("b", "email", 2)]
 
 
 # -- slow orgs ----------------------------------------------------------------------------
@@ -267,8 +310,9 @@ def test_email_tasks_are_divided_by_how_many_messages_name_one() -> None:
 
 
 def test_a_task_that_fulfils_the_conditions_of_both_streams_is_a_call() -> None:
-    both = Reads(closed({"Type": "*"}), closed({"Type": "Email"}), messages=True, tasks=True, voice_calls=False)
+    any_type, email = (completed([Entry.parse({"Type": each})]) for each in ("*", "Email"))
+    both = Reads(any_type, email, messages=True, tasks=True, voice_calls=False)
     look = {"Type": "Email", "IsClosed": True}
     assert both.task(look.get) == "call"
-    assert replace(both, calls=closed({"Type": "Call"})).task(look.get) == "email"
+    assert replace(both, calls=()).task(look.get) == "email"
     assert both.task({**look, "IsClosed": False}.get) is None

@@ -189,13 +189,8 @@ class Salesforce:
     def _reads(self) -> scoping.Reads:
         """Return what the streams read."""
         messages = self._org.emails_from() == EMAIL
-        return scoping.Reads(
-            calls=scoping.closed({"TaskSubtype": "Call"}),
-            emails=scoping.closed({"TaskSubtype": "Email"}),
-            messages=messages,
-            tasks=not messages,
-            voice_calls=False,
-        )
+        calls = self._calls.match if self._config.reads(CALLS) else ()
+        return scoping.Reads(calls, self._emails.match, messages, tasks=not messages, voice_calls=False)
 
     def close(self) -> None:
         """Close the connection."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
+from connectors.salesforce import soql
 from connectors.salesforce.client import Client, QueryRefused, QueryTimeout
 from connectors.salesforce.counts import Counts, Groups
 from connectors.salesforce.mapping import DRAFT
@@ -25,9 +26,9 @@ from syncd.activity import Kind
 from syncd.connector import Holder, RowKind, Scope
 from syncd.errors import Unauthorized
 from syncd.fields import addresses
-from syncd.types.conditions import Condition, Entry, Look, first
+from syncd.types.conditions import Entry, Look, fields_of, first
 
-SUBTYPE, TYPE, CLOSED = "TaskSubtype", "Type", "IsClosed"
+GROUPED = SUBTYPE, TYPE, CLOSED = "TaskSubtype", "Type", "IsClosed"
 MOST_GROUPS = 500  # kinds of tasks. The others are counted together
 MOST_USERS, SHOWN_USERS = 200, 10
 MOST_SENDERS = 500
@@ -48,14 +49,11 @@ WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 class Reads:
     """Which rows the streams of a source read."""
 
-    calls: Sequence[Entry]  # of tasks, any of which must hold
+    calls: Sequence[Entry]  # of tasks, any of which must hold; IsClosed is named
     emails: Sequence[Entry]  # of tasks
     messages: bool  # EmailMessages are read
     tasks: bool  # email tasks are read
     voice_calls: bool  # VoiceCalls without a task are read
-    # SOQL that admits a superset of the tasks that a stream reads. Needed if a condition has another field.
-    calls_where: str = ""
-    emails_where: str = ""
 
     def task(self, look: Look) -> Kind | None:
         """Return what a task is by the conditions. A task that fulfils both is a call."""
@@ -74,16 +72,10 @@ class Tasks:
     twin: bool | None = None  # of email tasks: an EmailMessage names them
 
 
-def closed(*tables: Mapping[str, str]) -> tuple[Entry, ...]:
-    """Return the entries of `tables`, which hold for closed tasks alone."""
-    condition = Condition(CLOSED, (True,))
-    return tuple(Entry((*Entry.parse(dict(table)).conditions, condition)) for table in tables)
-
-
 def count(client: Client, schema: Schema, reads: Reads, counts: Counts) -> Scope:
     """Return an org's rows by kind. Unavailable if it is too slow for that, or does not answer."""
-    warnings: list[str] = []
-    tasks = [*_tasks(counts, reads, warnings)]
+    warnings = [*_limits(schema, reads)]
+    tasks = [*_tasks(counts, schema, reads)]
     if not schema.lacking(EMAIL):
         twins = counts.of(EMAIL, "ActivityId != null") if schema.has(EMAIL, "ActivityId") else 0
         tasks = [*with_twins(tasks, twins)]
@@ -117,43 +109,63 @@ def looks_like_calls(name: str) -> bool:
     return name.endswith("__c") and (any(each in name.lower() for each in DIALERS) or not words.isdisjoint(CALLS))
 
 
-def _tasks(counts: Counts, reads: Reads, warnings: list[str]) -> Iterator[Tasks]:
-    """Yield the kinds of tasks. Without the field Type a warning is added."""
-    fields: tuple[str, ...] = (SUBTYPE, TYPE, CLOSED)
-    try:
-        groups = counts.by(fields, TASK, most=MOST_GROUPS)
-    except QueryRefused:
-        warnings.append(NO_TYPE)
-        fields = (SUBTYPE, CLOSED)
-        groups = counts.by(fields, TASK, most=MOST_GROUPS)
-    if reads.calls_where or reads.emails_where:
-        yield from _by_queries(counts, reads, fields, groups)
-    else:
+def _tasks(counts: Counts, schema: Schema, reads: Reads) -> Iterator[Tasks]:
+    """Yield the kinds of tasks, each with what it is by the conditions.
+
+    Tasks are grouped by few fields, which show no personal data. If a condition has another one, a query counts what
+    the stream reads.
+    """
+    fields = schema.kept(TASK, GROUPED)
+    groups = counts.by(fields, TASK, most=MOST_GROUPS)
+    if decided_by(GROUPED, reads):
         for look, number in _looks(fields, groups):
             yield Tasks(look, reads.task(look.get), number)
+    else:
+        called, mailed = (_by_query(counts, schema, fields, entries) for entries in (reads.calls, reads.emails))
+        yield from by_queries(fields, groups, called, mailed)
     if len(groups) >= MOST_GROUPS and (rest := counts.of(TASK) - groups.total()) > 0:
         yield Tasks({}, None, rest)
 
 
-def _by_queries(counts: Counts, reads: Reads, fields: Sequence[str], groups: Groups) -> Iterator[Tasks]:
-    """Yield the kinds of tasks, of which queries tell how many are read."""
-    calls = counts.by(fields, TASK, reads.calls_where, most=MOST_GROUPS)
-    emails = counts.by(fields, TASK, reads.emails_where, most=MOST_GROUPS)
+def _by_query(counts: Counts, schema: Schema, fields: Sequence[str], entries: Sequence[Entry]) -> Groups:
+    """Return the tasks that a query finds for `entries`. One that names a hidden field admits none."""
+    if not any(all(schema.has(TASK, name) for name in entry.fields) for entry in entries):
+        return Counter()
+    return counts.by(fields, TASK, *soql.task_conditions(schema, entries), most=MOST_GROUPS)
+
+
+def decided_by(fields: Sequence[str], reads: Reads) -> bool:
+    """Tell whether the conditions name none but `fields`."""
+    return {*fields_of(reads.calls), *fields_of(reads.emails)} <= {*fields}
+
+
+def by_queries(fields: Sequence[str], groups: Groups, called: Groups, mailed: Groups) -> Iterator[Tasks]:
+    """Yield the kinds of tasks, of which two queries tell how many are calls and emails. A task of both is a call."""
     for values, number in groups.items():
         look = dict(zip(fields, values, strict=True))
-        called = min(calls[values], number)
-        mailed = min(emails[values], number - called)
+        calls = min(called[values], number)
+        emails = min(mailed[values], number - calls)
         parts: tuple[tuple[Kind | None, int], ...] = (
-            ("call", called), ("email", mailed), (None, number - called - mailed),
+            ("call", calls), ("email", emails), (None, number - calls - emails),
         )  # fmt: skip
         yield from (Tasks(look, kind, part) for kind, part in parts if part)
+
+
+def _limits(schema: Schema, reads: Reads) -> Iterator[str]:
+    """Yield a warning for each field of the conditions that a query cannot see or compare."""
+    if not schema.has(TASK, TYPE):
+        yield NO_TYPE
+    named = () if decided_by(GROUPED, reads) else fields_of([*reads.calls, *reads.emails])
+    vague = [name for name in named if schema.has(TASK, name) and schema.type_to_filter_by(TASK, name) is None]
+    if vague:
+        yield f"no query can filter by {', '.join(vague)}, so fewer tasks may be read than are marked here"
 
 
 def _task_kind(tasks: Tasks, reads: Reads) -> RowKind:
     """Return the line of one kind of tasks. An email task that a message names is read by that message."""
     is_read = tasks.kind != "email" or reads.tasks or (tasks.twin is True and reads.messages)
     fields = tasks.look if tasks.twin is None else {**tasks.look, EMAIL: tasks.twin}
-    approximate = tasks.twin is not None or bool(reads.calls_where or reads.emails_where)
+    approximate = tasks.twin is not None or not decided_by(GROUPED, reads)
     return RowKind(TASK if tasks.look else OTHERS, fields, tasks.count, tasks.kind if is_read else None, approximate)
 
 
@@ -243,4 +255,4 @@ def _looks(fields: Sequence[str], groups: Groups) -> Iterator[tuple[dict[str, An
     return ((dict(zip(fields, values, strict=True)), number) for values, number in groups.items())
 
 
-__all__ = ["Reads", "Tasks", "closed", "count", "looks_like_calls", "with_twins"]
+__all__ = ["Reads", "Tasks", "by_queries", "count", "decided_by", "looks_like_calls", "with_twins"]

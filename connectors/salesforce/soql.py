@@ -83,10 +83,7 @@ class Select:
 
 
 def tasks(schema: Schema, match: Sequence[Entry], *, named: Sequence[str] = (), linkedin_field: str = "") -> Select:
-    """Return the queries for the tasks that any entry of `match` admits, with the fields that the source names.
-
-    An entry that names a hidden field admits none.
-    """
+    """Return the queries for the tasks that any entry of `match` admits, with the fields that the source names."""
     plain = [
         "Id", "SystemModstamp", "CreatedDate", "TaskSubtype", "IsClosed", "IsRecurrence", "Subject", "ActivityDate",
         "CompletedDateTime", "CallDurationInSeconds", "CallType", "CallDisposition", "OwnerId", "AccountId", "WhoId",
@@ -97,9 +94,13 @@ def tasks(schema: Schema, match: Sequence[Entry], *, named: Sequence[str] = (), 
         fields += ["Owner.Name", "Owner.Email"]  # of a user or a queue (Name object, Object Reference v67)
     fields += _of_account(schema, TASK)
     fields += _who(schema, linkedin_field) if schema.has(TASK, "WhoId") else []
+    return Select(TASK, tuple(fields), task_conditions(schema, match), _not_deleted(schema, TASK))
+
+
+def task_conditions(schema: Schema, match: Sequence[Entry]) -> tuple[str, ...]:
+    """Return conditions that each task fulfils which `match` admits. An entry that names a hidden field admits none."""
     seen = [entry for entry in match if len(schema.kept(TASK, entry.fields)) == len(set(entry.fields))]
-    which = conditions.where(seen, partial(schema.type_to_filter_by, TASK))
-    return Select(TASK, tuple(fields), which, _not_deleted(schema, TASK))
+    return conditions.where(seen, partial(schema.type_to_filter_by, TASK))
 
 
 def task_people(schema: Schema, ids: Sequence[str]) -> str | None:
