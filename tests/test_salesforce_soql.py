@@ -157,13 +157,33 @@ def texts_of(org: str, describes: Describes, *, custom: bool) -> Iterator[Text]:
 
 def groups_of(org: str, describes: Describes, schema: Schema) -> Iterator[Text]:
     """Yield the queries that count rows by kind."""
-    fields = [name for name in ("TaskSubtype", "Type", "IsClosed") if row_of(describes, TASK, name)]
-    if fields and not schema.lacking(TASK):
-        yield Text(org, "tasks: group", soql.grouped(TASK, fields, (), SINCE, UNTIL, most=500))
-        yield Text(org, "tasks: rest", soql.counted(TASK, ("IsClosed = true",), SINCE, UNTIL))
-    if not schema.lacking(EMAIL) and schema.has(EMAIL, "FromAddress") and schema.has(EMAIL, "Incoming"):
-        conditions = ("Incoming = false",)
-        yield Text(org, "senders: group", soql.grouped(EMAIL, ["FromAddress"], conditions, SINCE, UNTIL, most=500))
+    if not schema.lacking(TASK):
+        fields = schema.kept(TASK, ("TaskSubtype", "Type", "IsClosed"))
+        for name, some, conditions, most in (
+            ("kinds", fields, (), 500), ("owners", ["OwnerId"], ("IsClosed = true",), 200),
+            ("creators", ["CreatedById"], ("IsClosed = true",), 200),
+        ):  # fmt: skip
+            if all(row_of(describes, TASK, each) for each in some):
+                yield Text(org, f"tasks: {name}", _grouped(schema, TASK, some, conditions, most))
+        yield Text(org, "tasks: rest", soql.counted(TASK, _undeleted(schema, TASK), SINCE, UNTIL))
+    if schema.lacking(EMAIL):
+        return
+    if schema.has(EMAIL, "ActivityId"):
+        named = (*_undeleted(schema, EMAIL), "ActivityId != null")
+        yield Text(org, "emails: twins", soql.counted(EMAIL, named, SINCE, UNTIL))
+    fields = schema.kept(EMAIL, ("Incoming", "Status"))
+    for condition in ("ParentId != null", "ParentId = null"):
+        yield Text(org, f"emails: {condition}", _grouped(schema, EMAIL, fields, (condition,), 500))
+    if schema.has(EMAIL, "FromAddress") and schema.has(EMAIL, "Incoming"):
+        yield Text(org, "emails: senders", _grouped(schema, EMAIL, ["FromAddress"], ("Incoming = false",), 500))
+
+
+def _grouped(schema: Schema, name: str, fields: list[str], conditions: tuple[str, ...], most: int) -> str:
+    return soql.grouped(name, fields, (*_undeleted(schema, name), *conditions), SINCE, UNTIL, most=most)
+
+
+def _undeleted(schema: Schema, name: str) -> tuple[str, ...]:
+    return ("IsDeleted = false",) if schema.has(name, "IsDeleted") else ()
 
 
 @cache
@@ -214,6 +234,7 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         connector = source.connector(source.config, Context(source.name, Kept(), world.now, lambda _: None))
         assert all(finding.ok for finding in connector.check())
         assert connector.count("calls", Window(SINCE, UNTIL, lambda _: ())) == 0
+        assert connector.scope(SINCE).kinds  # type: ignore[attr-defined]
         connector.close()
     return found
 
