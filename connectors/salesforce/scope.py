@@ -34,6 +34,8 @@ MOST_USERS, SHOWN_USERS = 200, 10
 MOST_SENDERS = 500
 MOST_OBJECTS = 10
 OTHERS = "other Tasks"
+# EmailMessage.Status (Object Reference v67)
+STATUSES = {"0": "New", "1": "Read", "2": "Replied", "3": "Sent", "4": "Forwarded", DRAFT: "Draft"}
 PARENTS = (("Case", "ParentId != null"), (None, "ParentId = null"))
 NO_TYPE = (
     "the acting user does not see Task.Type, so tasks that only Type marks as calls or emails cannot be told from "
@@ -183,9 +185,14 @@ def _messages(counts: Counts, schema: Schema, reads: Reads) -> Iterator[RowKind]
     for (parent, of_case), (task, of_task) in product(PARENTS, tasks):
         for look, number in _looks(fields, counts.by(fields, EMAIL, of_case, *of_task, most=MOST_GROUPS)):
             is_read = (reads.messages or (task is True and reads.tasks)) and look.get("Status") != DRAFT
-            shown = {"Parent": parent, **look, **({} if task is None else {TASK: task})}
+            shown = {"Parent": parent, **_with_words(look), **({} if task is None else {TASK: task})}
             if number:
                 yield RowKind(EMAIL, shown, number, "email" if is_read else None)
+
+
+def _with_words(look: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of an EmailMessage with its status as a word."""
+    return {name: STATUSES.get(value, value) if name == "Status" else value for name, value in look.items()}
 
 
 def _cases_only(tasks: Sequence[Tasks], messages: Sequence[RowKind], reads: Reads) -> Iterator[str]:

@@ -33,6 +33,7 @@ LOOKS: Mapping[Kind, re.Pattern[str]] = {
     "call": re.compile(r"call|dial(?!og)|phone|talkdesk|voice(?!mail)", re.IGNORECASE),
     "email": re.compile(r"(?<!voic)e-?mail|message", re.IGNORECASE),
 }
+UNSENT = re.compile(r"\bdraft", re.IGNORECASE)  # in each CRM's own words
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,8 @@ def describe(kind: RowKind) -> str:
 def looks_like(kind: RowKind) -> Kind | None:
     """Return what rows look like to a person: a call, an email or neither. It decides nothing but what is shown."""
     values = " ".join(value for value in kind.fields.values() if isinstance(value, str))
+    if UNSENT.search(values):
+        return None
     for text in (kind.object, values):
         for name, pattern in LOOKS.items():
             if pattern.search(text):
