@@ -12,6 +12,7 @@ from connectors.salesforce import counts
 from connectors.salesforce.conditions import completed
 from connectors.salesforce.counts import Groups
 from connectors.salesforce.scope import Reads, Tasks, by_queries, looks_like_calls, with_twins
+from syncd.cli import scope as cli
 from syncd.connector import Context, Scope
 from syncd.errors import Unavailable
 from syncd.normalize import scope as judging
@@ -123,9 +124,9 @@ def test_the_golden_org_by_kind(golden: OrgWorld) -> None:
         ("Task", "Dialer", True): (1, None),
         ("Task", None, False): (1, None),
         ("Call", None, False): (1, None),
-        ("Task", "Email", True, False): (1, None),
+        ("Task", "Email", True, False): (1, "email"),
         ("Email", "Email", True, True): (1, "email"),
-        ("Email", None, True, False): (1, None),
+        ("Email", None, True, False): (1, "email"),
     }
     assert counted(found, "EmailMessage") == {
         (None, False, "Sent"): (2, "email"),
@@ -141,9 +142,21 @@ def test_all_that_looks_like_a_call_or_an_email_and_is_not_read_is_told(golden: 
     told = {each.what for each in judging.unread(scope(golden).kinds) if each.looks_like}
     assert told == {
         "Task TaskSubtype=Task Type=Dialer IsClosed=true", "Task TaskSubtype=Call IsClosed=false",
-        "Task TaskSubtype=Task Type=Email IsClosed=true EmailMessage=false",
-        "Task TaskSubtype=Email IsClosed=true EmailMessage=false",
+
         "VoiceCall Task=false", "aircall__Log__c",
+    }  # fmt: skip
+
+
+def test_with_messages_alone_the_other_email_tasks_are_told_and_with_tasks_alone_the_other_messages(
+    golden: OrgWorld,
+) -> None:
+    golden.configure("sources.salesforce.emails", **{"from": "messages"})
+    found = counted(scope(golden), "Task")
+    assert (found["Email", "Email", True, True], found["Email", None, True, False]) == ((1, "email"), (1, None))
+    golden.configure("sources.salesforce.emails", **{"from": "tasks"})
+    assert counted(scope(golden), "EmailMessage") == {
+        (None, False, "Sent", True): (1, "email"), (None, False, "Sent", False): (1, None),
+        (None, False, "Draft", False): (1, None), ("Case", True, "Read", False): (1, None),
     }  # fmt: skip
 
 
@@ -157,11 +170,12 @@ def test_the_golden_org_costs_a_bounded_number_of_requests(golden: OrgWorld) -> 
 
 def test_what_was_counted_is_what_a_pass_reads(golden: OrgWorld) -> None:
     golden.sync()
-    read = {name: golden.stream(name, "salesforce")["seen"] for name in ("calls", "emails")}
+    read = {name: golden.stream(name, "salesforce")["seen"] for name in ("calls", "emails", "email_tasks")}
     found = scope(golden, days=300)
     calls = sum(kind.count for kind in found.kinds if (kind.object, kind.read_as) == ("Task", "call"))
     emails = sum(kind.count for kind in found.kinds if (kind.object, kind.read_as) == ("EmailMessage", "email"))
-    assert read == {"calls": calls, "emails": emails}
+    tasks = sum(kind.count for kind in found.kinds if kind.fields.get("EmailMessage") is False)
+    assert read == {"calls": calls, "emails": emails, "email_tasks": tasks}
 
 
 # -- owners, creators, senders ------------------------------------------------------------
@@ -209,6 +223,7 @@ def test_an_org_without_emailmessage_reads_the_email_tasks(orgs: OrgWorld) -> No
 
 
 def test_an_org_whose_messages_are_of_cases_alone_is_warned_that_no_email_task_is_read(orgs: OrgWorld) -> None:
+    orgs.configure("sources.salesforce.emails", **{"from": "messages"})
     support(orgs)
     sequencer(orgs)
     (warning,) = scope(orgs).warnings
@@ -255,6 +270,18 @@ def test_tasks_that_two_queries_find_are_calls_and_no_task_is_counted_twice() ->
     groups, calls, emails = Groups({("a",): 5, ("b",): 2}), Groups({("a",): 4}), Groups({("a",): 3, ("b",): 9})
     parts = [(task.look["x"], task.kind, task.count) for task in by_queries(["x"], groups, calls, emails)]
     assert parts == [("a", "call", 4), ("a", "email", 1), ("b", "email", 2)]
+
+
+def test_the_command_marks_by_the_rule_that_the_ledger_keeps_if_the_file_names_none(orgs: OrgWorld) -> None:
+    orgs.configure("sources.salesforce.calls", match=[{"TaskSubtype": "Call"}])
+    orgs.task(TaskSubtype="Task", Type="Call")
+    orgs.task()
+    orgs.sync()
+    del orgs.tables["sources.salesforce.calls"]
+    config = orgs.config()
+    (answer,) = cli.answers(config, config.sources, orgs.now() - timedelta(days=30))
+    kinds = {(kind["fields"]["Type"], kind["read_as"]) for kind in answer.document["kinds"] if kind["object"] == "Task"}
+    assert kinds == {("Call", None), (None, "call")}
 
 
 # -- slow orgs ----------------------------------------------------------------------------

@@ -166,6 +166,10 @@ def groups_of(org: str, describes: Describes, schema: Schema) -> Iterator[Text]:
             if all(row_of(describes, TASK, each) for each in some):
                 yield Text(org, f"tasks: {name}", _grouped(schema, TASK, some, conditions, most))
         yield Text(org, "tasks: rest", soql.counted(TASK, _undeleted(schema, TASK), SINCE, UNTIL))
+    for condition in ("ActivityId != null", "ActivityId = null"):
+        if not schema.lacking(VOICE_CALL):
+            texts = (*_undeleted(schema, VOICE_CALL), condition)
+            yield Text(org, f"voice calls: {condition}", soql.counted(VOICE_CALL, texts, SINCE, UNTIL))
     if schema.lacking(EMAIL):
         return
     if schema.has(EMAIL, "ActivityId"):
@@ -173,7 +177,8 @@ def groups_of(org: str, describes: Describes, schema: Schema) -> Iterator[Text]:
         yield Text(org, "emails: twins", soql.counted(EMAIL, named, SINCE, UNTIL))
     fields = schema.kept(EMAIL, ("Incoming", "Status"))
     for condition in ("ParentId != null", "ParentId = null"):
-        yield Text(org, f"emails: {condition}", _grouped(schema, EMAIL, fields, (condition,), 500))
+        if schema.has(EMAIL, "ParentId"):
+            yield Text(org, f"emails: {condition}", _grouped(schema, EMAIL, fields, (condition,), 500))
     if schema.has(EMAIL, "FromAddress") and schema.has(EMAIL, "Incoming"):
         yield Text(org, "emails: senders", _grouped(schema, EMAIL, ["FromAddress"], ("Incoming = false",), 500))
 

@@ -28,15 +28,19 @@ from syncd.errors import Unauthorized
 from syncd.fields import addresses
 from syncd.types.conditions import Entry, Look, fields_of, first
 
+Variants = Sequence[tuple[Mapping[str, str | bool | None], tuple[str, ...]]]  # what is shown of rows, and their SOQL
+
 GROUPED = SUBTYPE, TYPE, CLOSED = "TaskSubtype", "Type", "IsClosed"
 MOST_GROUPS = 500  # kinds of tasks. The others are counted together
 MOST_USERS, SHOWN_USERS = 200, 10
 MOST_SENDERS = 500
 MOST_OBJECTS = 10
 OTHERS = "other Tasks"
+TASKS = (({TASK: True}, ("ActivityId != null",)), ({TASK: False}, ("ActivityId = null",)))
+NO_VARIANT: Variants = (({}, ()),)
 # EmailMessage.Status (Object Reference v67)
 STATUSES = {"0": "New", "1": "Read", "2": "Replied", "3": "Sent", "4": "Forwarded", DRAFT: "Draft"}
-PARENTS = (("Case", "ParentId != null"), (None, "ParentId = null"))
+PARENTS = (({"Parent": "Case"}, ("ParentId != null",)), ({"Parent": None}, ("ParentId = null",)))
 NO_TYPE = (
     "the acting user does not see Task.Type, so tasks that only Type marks as calls or emails cannot be told from "
     "others: give it Read on that field"
@@ -179,15 +183,13 @@ def _messages(counts: Counts, schema: Schema, reads: Reads) -> Iterator[RowKind]
     if schema.lacking(EMAIL):
         return
     fields = schema.kept(EMAIL, ("Incoming", "Status"))
-    tasks: tuple[tuple[bool | None, tuple[str, ...]], ...] = ((None, ()),)
-    if not reads.messages and schema.has(EMAIL, "ActivityId"):
-        tasks = ((True, ("ActivityId != null",)), (False, ("ActivityId = null",)))
-    for (parent, of_case), (task, of_task) in product(PARENTS, tasks):
-        for look, number in _looks(fields, counts.by(fields, EMAIL, of_case, *of_task, most=MOST_GROUPS)):
-            is_read = (reads.messages or (task is True and reads.tasks)) and look.get("Status") != DRAFT
-            shown = {"Parent": parent, **_with_words(look), **({} if task is None else {TASK: task})}
+    parents: Variants = PARENTS if schema.has(EMAIL, "ParentId") else NO_VARIANT
+    tasks: Variants = TASKS if not reads.messages and schema.has(EMAIL, "ActivityId") else NO_VARIANT
+    for (parent, of_case), (task, of_task) in product(parents, tasks):
+        for look, number in _looks(fields, counts.by(fields, EMAIL, *of_case, *of_task, most=MOST_GROUPS)):
+            is_read = (reads.messages or (task.get(TASK) is True and reads.tasks)) and look.get("Status") != DRAFT
             if number:
-                yield RowKind(EMAIL, shown, number, "email" if is_read else None)
+                yield RowKind(EMAIL, {**parent, **_with_words(look), **task}, number, "email" if is_read else None)
 
 
 def _with_words(look: Mapping[str, Any]) -> dict[str, Any]:
@@ -199,7 +201,7 @@ def _cases_only(tasks: Sequence[Tasks], messages: Sequence[RowKind], reads: Read
     """Yield a warning if EmailMessage holds nothing but the mail of cases, and email tasks are not read."""
     lost = 0 if reads.tasks else sum(each.count for each in tasks if each.twin is False)
     read = [each for each in messages if each.read_as == "email"]
-    if lost and read and all(each.fields["Parent"] for each in read):
+    if lost and read and all(each.fields.get("Parent") for each in read):
         yield (
             f"EmailMessage holds the mail of cases only, and about {lost:,} email tasks are not read: "
             'set from = "both" in the table of emails'
@@ -208,15 +210,9 @@ def _cases_only(tasks: Sequence[Tasks], messages: Sequence[RowKind], reads: Read
 
 def _voice_calls(counts: Counts, schema: Schema, reads: Reads) -> Iterator[RowKind]:
     """Yield the VoiceCalls. One with a task is read as that task."""
-    if not schema.has(VOICE_CALL):
-        return
-    for task, condition in ((True, "ActivityId != null"), (False, "ActivityId = null")):
-        try:
-            number = counts.of(VOICE_CALL, condition)
-        except (QueryRefused, Unauthorized):
-            return
-        if number:
-            yield RowKind(VOICE_CALL, {TASK: task}, number, "call" if task or reads.voice_calls else None)
+    for fields, conditions in () if schema.lacking(VOICE_CALL) else TASKS:
+        if number := counts.of(VOICE_CALL, *conditions):
+            yield RowKind(VOICE_CALL, fields, number, "call" if fields[TASK] or reads.voice_calls else None)
 
 
 def _objects(client: Client, counts: Counts) -> Iterator[RowKind]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from syncd import clock
 from syncd.cli import printing
-from syncd.cli.check import TURN_S
+from syncd.cli.check import TURN_S, pinned
 from syncd.config import Config
 from syncd.connector import Context, ShowsScope, Source
 from syncd.errors import Exit, LedgerError, SyncdError, worst
@@ -39,7 +39,7 @@ def answers(config: Config, sources: Sequence[Source], since: datetime) -> Itera
     """Yield the scope of each source as soon as it is known. It changes nothing, and ignores pauses."""
     for source in sources:
         try:
-            yield Answer(source.name, _asked(config, source, since))
+            yield Answer(source.name, _asked(config, pinned.narrowed(config, source).source, since))
         except Exception as error:  # noqa: BLE001 - a connector may raise anything, and the other sources are asked
             nothing: dict[str, Any] = {"kinds": [], "holders": [], "warnings": []}
             yield Answer(source.name, nothing, as_told(source.name, error))
