@@ -1,5 +1,6 @@
 """An org's scope: every row is counted by kind, marked by what the streams read, and what is not read is told."""
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -17,6 +18,7 @@ from syncd.connector import Context, Scope
 from syncd.errors import Unavailable
 from syncd.normalize import scope as judging
 from syncd.passes.store import PassStore
+from syncd.sandbox.salesforce import lifelike
 from syncd.sandbox.standin.faults import Fault
 from syncd.types.conditions import Entry
 from tests.orgs import OrgWorld
@@ -51,7 +53,8 @@ def open_cti(world: OrgWorld) -> None:
 
 
 def to_do(world: OrgWorld) -> None:
-    world.task(TaskSubtype="Task", Type=None, Status="Not Started")
+    world.task(TaskSubtype="Task", Type=None, Status="Not Started", CallType=None)
+    world.task(TaskSubtype="Task", Type=None)
 
 
 def kept_open(world: OrgWorld) -> None:
@@ -121,7 +124,8 @@ def test_the_golden_org_by_kind(golden: OrgWorld) -> None:
     assert counted(found, "Task") == {
         ("Call", None, True): (2, "call"),
         ("Task", "Call", True): (1, "call"),
-        ("Task", "Dialer", True): (1, None),
+        ("Task", "Dialer", True, "*"): (1, None),
+        ("Task", None, True, "*"): (1, None),
         ("Task", None, False): (1, None),
         ("Call", None, False): (1, None),
         ("Task", "Email", True, False): (1, "email"),
@@ -141,7 +145,8 @@ def test_the_golden_org_by_kind(golden: OrgWorld) -> None:
 def test_all_that_looks_like_a_call_or_an_email_and_is_not_read_is_told(golden: OrgWorld) -> None:
     told = {each.what for each in judging.unread(scope(golden).kinds) if each.looks_like}
     assert told == {
-        "Task TaskSubtype=Task Type=Dialer IsClosed=true", "Task TaskSubtype=Call IsClosed=false",
+        "Task TaskSubtype=Task Type=Dialer IsClosed=true CallType=*", "Task TaskSubtype=Task IsClosed=true CallType=*",
+        "Task TaskSubtype=Call IsClosed=false",
 
         "VoiceCall Task=false", "aircall__Log__c",
     }  # fmt: skip
@@ -165,7 +170,33 @@ def test_the_golden_org_costs_a_bounded_number_of_requests(golden: OrgWorld) -> 
     before = dict(golden.org.requests)
     scope(golden)
     asked = {kind: n - before.get(kind, 0) for kind, n in golden.org.requests.items() if n != before.get(kind, 0)}
-    assert asked == {"token": 1, "batch": 1, "query": 10, "global": 1}
+    assert asked == {"token": 1, "batch": 1, "query": 11, "global": 1}
+
+
+def test_rows_as_the_tools_write_them_are_all_counted_by_what_they_are_read_as(orgs: OrgWorld) -> None:
+    orgs.org.voice_call = True
+    people = {
+        "rep": orgs.rep, "integration": orgs.org.user(f"sync@{OWN}", "Sync", "Robot"), "buyer": orgs.buyer,
+        "colleague": orgs.contact_of("a.b"), "boss": orgs.contact_of("c.d"), "rep_address": f"cleo.hollisgrave@{OWN}",
+        "lead": orgs.org.put("Lead", {"LastName": "Fennbrook", "Company": "Cinder Looms"}),
+        "buyer_address": f"mira.copperwell@{THEIRS}",
+    }  # fmt: skip
+    lifelike.furnish(orgs.org, at=orgs.now() - timedelta(days=2), people=people)
+    wanted = Counter((row.object, row.read_as) for row in lifelike.ROWS)
+    wanted += Counter(("Task", "call" if row.object == "VoiceCall" else "email") for row in lifelike.ROWS if row.task)
+    wanted += Counter({("VoiceCall", "call"): 1, ("VoiceCall", None): -1})  # Sales Dialer's is read as its task
+    found = Counter[tuple[str, str | None]]()
+    kinds = scope(orgs).kinds
+    for kind in kinds:
+        found[kind.object, kind.read_as] += kind.count
+    assert found == +wanted
+    assert {each.what: each.count for each in judging.unread(kinds) if each.looks_like} == {
+        "Task TaskSubtype=Task IsClosed=true CallType=*": 1,
+        "Task TaskSubtype=Call Type=Call IsClosed=false": 1,
+        "Task TaskSubtype=Call IsClosed=false": 1,
+        "Task TaskSubtype=ListEmail IsClosed=true": 1,
+        "VoiceCall Task=false": 1,
+    }
 
 
 def test_what_was_counted_is_what_a_pass_reads(golden: OrgWorld) -> None:
@@ -241,7 +272,7 @@ def test_an_empty_org_has_no_kind_and_no_warning(orgs: OrgWorld) -> None:
 def test_marks_follow_the_conditions_of_both_streams(orgs: OrgWorld) -> None:
     orgs.configure("sources.salesforce.calls", match=[{"Type": "Dialer*"}, {"TaskSubtype": "Call", "IsClosed": False}])
     orgs.task(TaskSubtype="Task", Type="Dialer 2")
-    orgs.task(TaskSubtype="Task", Type="Other")
+    orgs.task(TaskSubtype="Task", Type="Other", CallType=None)
     orgs.task(TaskSubtype="Call", Status="In Progress")
     assert counted(scope(orgs), "Task") == {
         ("Task", "Dialer 2", True): (1, "call"), ("Task", "Other", True): (1, None), ("Call", None, False): (1, "call"),

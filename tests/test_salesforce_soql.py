@@ -159,12 +159,15 @@ def groups_of(org: str, describes: Describes, schema: Schema) -> Iterator[Text]:
     """Yield the queries that count rows by kind."""
     if not schema.lacking(TASK):
         fields = schema.kept(TASK, ("TaskSubtype", "Type", "IsClosed"))
+        closed = ("IsClosed = true",)
         for name, some, conditions, most in (
-            ("kinds", fields, (), 500), ("owners", ["OwnerId"], ("IsClosed = true",), 200),
-            ("creators", ["CreatedById"], ("IsClosed = true",), 200),
+            ("kinds", fields, (), 500), ("owners", ["OwnerId"], closed, 200),
+            ("creators", ["CreatedById"], closed, 200),
         ):  # fmt: skip
             if all(row_of(describes, TASK, each) for each in some):
                 yield Text(org, f"tasks: {name}", _grouped(schema, TASK, some, conditions, most))
+        if schema.has(TASK, "CallType"):
+            yield Text(org, "tasks: typed", _grouped(schema, TASK, fields, ("CallType != null",), 500))
         yield Text(org, "tasks: rest", soql.counted(TASK, _undeleted(schema, TASK), SINCE, UNTIL))
     for condition in ("ActivityId != null", "ActivityId = null"):
         if not schema.lacking(VOICE_CALL):
@@ -226,6 +229,7 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         lead = world.org.put("Lead", {"LastName": "Fennbrook", "Company": "Cinder Looms", "Email": "f@cinder.example"})
         partner = world.org.user("ivo@partner.example", "Ivo", "Ivorstone")
         world.org.edit(USER, partner, UserType="PowerPartner")
+        world.task(TaskSubtype="Task")
         world.task(ago=timedelta(minutes=2))  # not settled yet: it is looked up later
         world.task(WhoId=lead)
         world.task(others=[world.contact_of("quinn.birkenhain")])

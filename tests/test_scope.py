@@ -33,6 +33,8 @@ def warnings(*kinds: RowKind, owners: tuple[Owner, ...] = (), rules: Rules = RUL
         (RowKind("aircall__Log__c", {}, 1, None), "call"),
         (RowKind("emails", {"status": "a call to action"}, 1, None), "email"),
         (RowKind("Task", {"TaskSubtype": "LinkedIn"}, 1, None), None),
+        (RowKind("Task", {"TaskSubtype": "Task", "CallType": "*"}, 1, None), "call"),
+        (RowKind("Task", {"TaskSubtype": "Task", "CallType": None}, 1, None), None),
         (RowKind("EmailMessage", {"Status": "Draft"}, 1, None), None),
         (RowKind("emails", {"hs_email_status": "DRAFT"}, 1, None), None),
         (RowKind("Task", {"Note": "dialogue", "Box": "voicemail"}, 1, None), None),

@@ -1,12 +1,13 @@
 """Count an org's rows by the fields that distinguish calls, emails and others.
 
     tasks by TaskSubtype, Type, IsClosed    marked by the conditions of both streams
+    tasks that are not read                 with a CallType or without, which some dialers write alone
     email tasks with an EmailMessage        as many as EmailMessages name a task, so only about
     EmailMessages                           of a case or not, by Incoming and Status
     VoiceCalls                              with a task or without
     objects of packages                     whose names say call, with rows
 
-30 days take seven queries, two more if the org has VoiceCalls, the list of objects, and a query for each object that
+30 days take eight queries, two more if the org has VoiceCalls, the list of objects, and a query for each object that
 looks like calls.
 """
 
@@ -31,6 +32,7 @@ from syncd.types.conditions import Entry, Look, fields_of, first
 Variants = Sequence[tuple[Mapping[str, str | bool | None], tuple[str, ...]]]  # what is shown of rows, and their SOQL
 
 GROUPED = SUBTYPE, TYPE, CLOSED = "TaskSubtype", "Type", "IsClosed"
+CALL_TYPE = "CallType"
 MOST_GROUPS = 500  # kinds of tasks. The others are counted together
 MOST_USERS, SHOWN_USERS = 200, 10
 MOST_SENDERS = 500
@@ -81,7 +83,7 @@ class Tasks:
 def count(client: Client, schema: Schema, reads: Reads, counts: Counts) -> Scope:
     """Return an org's rows by kind. Unavailable if it is too slow for that, or does not answer."""
     warnings = [*_limits(schema, reads)]
-    tasks = [*_tasks(counts, schema, reads)]
+    tasks = [*_with_call_type(counts, schema, [*_tasks(counts, schema, reads)])]
     if not schema.lacking(EMAIL):
         twins = counts.of(EMAIL, "ActivityId != null") if schema.has(EMAIL, "ActivityId") else 0
         tasks = [*with_twins(tasks, twins)]
@@ -131,6 +133,20 @@ def _tasks(counts: Counts, schema: Schema, reads: Reads) -> Iterator[Tasks]:
         yield from by_queries(fields, groups, called, mailed)
     if len(groups) >= MOST_GROUPS and (rest := counts.of(TASK) - groups.total()) > 0:
         yield Tasks({}, None, rest)
+
+
+def _with_call_type(counts: Counts, schema: Schema, tasks: Sequence[Tasks]) -> Iterator[Tasks]:
+    """Divide the tasks that are not read into those with a CallType, which look like calls, and the others."""
+    fields = schema.kept(TASK, GROUPED)
+    unknown = [each for each in tasks if each.kind is None and each.look and each.look.get(SUBTYPE) != "Call"]
+    is_needed = unknown and schema.has(TASK, CALL_TYPE)
+    typed = counts.by(fields, TASK, f"{CALL_TYPE} != null", most=MOST_GROUPS) if is_needed else Counter()
+    for each in tasks:
+        part = min(each.count, typed[tuple(each.look.values())]) if each in unknown else 0
+        if part:
+            yield replace(each, look={**each.look, CALL_TYPE: "*"}, count=part)
+        if part < each.count:
+            yield replace(each, count=each.count - part)
 
 
 def _by_query(counts: Counts, schema: Schema, fields: Sequence[str], entries: Sequence[Entry]) -> Groups:

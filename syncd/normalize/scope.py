@@ -28,7 +28,7 @@ HOLDERS = 3  # owners from which a large share is remarkable
 SENT = 5  # emails of one foreign domain that may be ours
 SHOWN = 5  # kinds or domains in one warning
 
-# A hint for people: which rows look like a call or an email, by the words of their object, otherwise of their values.
+# A hint for people: which rows look like a call or an email, by the words of their object, otherwise of their fields.
 LOOKS: Mapping[Kind, re.Pattern[str]] = {
     "call": re.compile(r"call|dial(?!og)|phone|talkdesk|voice(?!mail)", re.IGNORECASE),
     "email": re.compile(r"(?<!voic)e-?mail|message", re.IGNORECASE),
@@ -93,7 +93,7 @@ def describe(kind: RowKind) -> str:
 
 def looks_like(kind: RowKind) -> Kind | None:
     """Return what rows look like to a person: a call, an email or neither. It decides nothing but what is shown."""
-    values = " ".join(value for value in kind.fields.values() if isinstance(value, str))
+    values = " ".join(f"{name} {value}" for name, value in kind.fields.items() if isinstance(value, str))
     if UNSENT.search(values):
         return None
     for text in (kind.object, values):
