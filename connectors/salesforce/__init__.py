@@ -188,9 +188,13 @@ class Salesforce:
 
     def _reads(self) -> scoping.Reads:
         """Return what the streams read."""
-        messages = self._org.emails_from() == EMAIL
-        calls = self._calls.match if self._config.reads(CALLS) else ()
-        return scoping.Reads(calls, self._emails.match, messages, tasks=not messages, voice_calls=False)
+        return scoping.Reads(
+            self._calls.match if self._config.reads(CALLS) else (),
+            self._emails.match,
+            messages=self._config.reads(EMAILS),
+            tasks=self._config.reads(EMAIL_TASKS),
+            voice_calls=self._config.reads(VOICE_CALLS),
+        )
 
     def close(self) -> None:
         """Close the connection."""

@@ -17,6 +17,7 @@ CLOCK = (
 )
 
 UNREAD = 10  # kinds of rows that are not read, each in a line of its own
+TWINS = "the same call or email as an earlier one, under another id (rules.same_activity)"
 SECONDS = "2026-10-05T09:00:00Z"  # the form of a time in a table
 
 
@@ -28,6 +29,8 @@ def status(document: dict[str, Any], console: Console | None = None) -> None:
     for each in document["sources"]:
         if each["last_error"]:
             console.print(styled(f"last error: {each['source']} {each['stream']}: {each['last_error']}"))
+    if document["twins"]:
+        console.print(styled(f"{TWINS}: {document['twins']}"))
     for each in document["ranges"]:
         console.print(styled(_range(each)))
     for line in _unread(document.get("unread", [])):
@@ -83,7 +86,18 @@ def _parts(document: dict[str, Any], state: str) -> list[tuple[str, int, str]]:
     counts = document["reasons"].get(state, {})
     if state == "pending":
         return [(name, count, Verdict.describe(name)) for name, count in counts.items() if count]
-    return [(name, count, Reason.describe(name)) for name, count in sorted(counts.items())]
+    return [
+        part
+        for name, count in sorted(counts.items())
+        for part in ((name, count, Reason.describe(name)), *(_entries(document) if name == Reason.FILTERED else ()))
+    ]
+
+
+def _entries(document: dict[str, Any]) -> list[tuple[str, int, str]]:
+    """Return a line for each entry of an `except` that leaves activities out."""
+    return [
+        (f"  {each['entry']}", each["count"], f"of {each['source']} {each['stream']}") for each in document["filtered"]
+    ]
 
 
 def _streams(document: dict[str, Any]) -> Table:
@@ -134,6 +148,8 @@ def explanation(document: dict[str, Any], console: Console | None = None) -> Non
         line("last verdict", f"{document['verdict']}: {Verdict.describe(document['verdict'])}")
     if document["detail"]:
         line("detail", document["detail"])
+    for twin in document["twins"]:
+        line("same as", f"{twin}: the same call or email under another id")
     line("next", _next(document))
     if not document["clock_confirmed"] and document["state"] in ("pending", "incomplete"):
         line("clock", CLOCK)

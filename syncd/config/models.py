@@ -4,7 +4,7 @@ import re
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -149,6 +149,7 @@ class RulesConfig(Table):
     not_owners: list[Annotated[str, AfterValidator(_user), Field(examples=["sync@yourcompany.com"])]] = []
     automated: list[Automated] = list(get_args(Automated))
     company_domains: list[Domain] = []
+    same_activity: Literal["report", "exclude", "off"] = "report"  # the same call or email under another id
 
     @field_validator("not_owners")
     @classmethod
@@ -170,6 +171,7 @@ class RulesConfig(Table):
             not_owners=frozenset(self.not_owners),
             automated=frozenset(self.automated),
             company_domains=frozenset(self.company_domains),
+            same_activity=self.same_activity,
         )
 
 

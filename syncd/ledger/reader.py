@@ -27,6 +27,8 @@ ACCOUNTS = "@accounts"  # under RECOTAP: some domains that were delivered to, an
 CONNECTOR = "@connector"  # under a source: the name of its connector
 FIRST_DUE = "@first_due"  # under a source: since when a pass knows of it, so that a first import can be too long
 GONE = "@gone"  # under a source: since when the configuration lacks it; null: it has it
+SAMENESS = "@sameness"  # under RECOTAP: the secret, in hex, of the keys by which copies are found
+EARLY = "@early"  # under a source: how many new activities of a pass happened before its `start`, usually
 TRUSTED = "@trusted"  # under a source: the operator vouches that its records are held under no other name
 STATES = ("pending", "incomplete", "delivered", "skipped", "excluded", "dead")
 
@@ -202,6 +204,11 @@ class LedgerReader:
         sql = f"SELECT until, reason FROM pauses WHERE name = :name AND {PAUSED}"  # nosec B608 # our own text
         row = self._db.execute(sql, {"name": name} | times(now)).fetchone()
         return None if row is None else (clock.instant(row[0]), row[1])
+
+    def secret(self) -> bytes | None:
+        """Return the secret of the keys by which copies are found, or None if no pass has made it."""
+        kept = self.kept(SAMENESS, [RECOTAP]).get(RECOTAP)
+        return None if kept is None else bytes.fromhex(kept)
 
     def requests(self) -> int:
         """Return the number of requests that operators made beside a running syncd."""

@@ -63,11 +63,23 @@ class Reports(LedgerReader):
             SELECT at, coalesce(verdict, 'under_way') AS verdict, detail
             FROM attempts JOIN posts ON posts.id = post_id WHERE activity_id = :id ORDER BY post_id
         """
+        row_id = row.pop("id")
         story = {
-            "attempts": list(self._rows(attempts, {"id": row.pop("id")})),
+            "attempts": list(self._rows(attempts, {"id": row_id})),
+            "twins": self._twins(row_id),
             "clock_confirmed": not self.clock_doubted(),
         }
         return row | story
+
+    def _twins(self, row_id: int) -> list[str]:
+        """Return the ids under which the ledger holds the same call or email."""
+        sql = """
+            SELECT external_activity_id FROM activities WHERE id IN (
+                SELECT first_id FROM twins WHERE activity_id = :id
+                UNION ALL SELECT activity_id FROM twins WHERE first_id = :id)
+            ORDER BY id
+        """
+        return [name for (name,) in self._db.execute(sql, {"id": row_id})]
 
     def find(self, wanted: str) -> list[str]:
         """Return the externalActivityIds that equal `wanted`, or whose CRM id does. NoSuchActivity if there is none.
@@ -111,6 +123,8 @@ class Reports(LedgerReader):
             "activities": self.counts(),
             "verdicts": self._verdicts(),
             "changed_after_delivery": self._number("SELECT coalesce(sum(n), 0) FROM counts WHERE changed"),
+            "twins": self._number("SELECT coalesce(sum(twins), 0) FROM streams"),
+            "filtered": self._filtered(),
             "seen": self._number("SELECT coalesce(sum(seen), 0) FROM streams"),
             "balanced": self.balanced(),
             "reasons": self._reasons(),
@@ -149,6 +163,14 @@ class Reports(LedgerReader):
         for state, reason, rows in self._db.execute(sql):
             reasons[state][reason] = rows
         return reasons
+
+    def _filtered(self) -> list[dict[str, Any]]:
+        """Return how many activities each entry of an `except` leaves out."""
+        sql = """
+            SELECT source, stream, part AS entry, sum(n) AS count FROM counts JOIN streams ON streams.id = stream_id
+            WHERE reason = 'filtered' AND state = 'excluded' GROUP BY 1, 2, 3 HAVING sum(n) <> 0 ORDER BY 1, 2, 3
+        """
+        return list(self._rows(sql))
 
     def _sources(self, now: datetime) -> list[dict[str, Any]]:
         sql = f"""

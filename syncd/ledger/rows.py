@@ -29,6 +29,10 @@ _UPDATE = f"""
         {", ".join(f"{column} = ?" for column in ROW_COLUMNS)}
     WHERE id = ?
 """  # nosec B608 # names of columns
+_RELEASE = """
+    UPDATE activities SET next_attempt_at = :now
+    WHERE id IN (SELECT activity_id FROM twins WHERE first_id = :id) AND state = 'excluded' AND reason = 'duplicate_of'
+"""
 
 
 class Held(NamedTuple):
@@ -82,7 +86,7 @@ class Writer(LedgerReader):
         self._db.conn.execute("RELEASE one")
 
     def _write(self, held: Held, after: Row, now: datetime) -> None:
-        """Write `after`, and erase the payload if the row leaves pending."""
+        """Write `after`. If the row leaves pending, its payload is erased, and its copies are looked up again."""
         before = held.row
         if after == before:
             return
@@ -90,6 +94,7 @@ class Writer(LedgerReader):
         self._changes.move(kind_of(held.stream_id, before), kind_of(held.stream_id, after))
         if before.state is State.PENDING and after.state is not State.PENDING:
             self._db.execute("DELETE FROM payloads WHERE activity_id = :id", {"id": held.id})
+            self._db.execute(_RELEASE, {"id": held.id, "now": clock.text(now)})
 
 
 def row_of(columns: Sequence[Any]) -> Row:

@@ -6,6 +6,7 @@ the verdicts of a POST             one transaction, after the answer
 """
 
 import json
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -20,11 +21,12 @@ from syncd.ledger.contract import Handle
 from syncd.ledger.counts import KEEP_DAYS, KIND, kind_of, pending_kind
 from syncd.ledger.outbox import AttemptResult, Claim, Claimed, Due, Outbox, RecordKey, Sendable
 from syncd.ledger.range_writing import RangeWriter
-from syncd.ledger.reader import DOUBT, RECOTAP, RECOUNT, LedgerReader
+from syncd.ledger.reader import DOUBT, RECOTAP, RECOUNT, SAMENESS, LedgerReader
 from syncd.ledger.reads import Reads, is_stale, read_at
 from syncd.ledger.recount import Recount
 from syncd.ledger.removed import RemovedSources
 from syncd.ledger.rows import ROW_COLUMNS, UNWRITABLE, UNWRITTEN, Held, columns_of, row_of
+from syncd.ledger.sameness import Twins
 from syncd.lifecycle import timing, transitions
 from syncd.lifecycle.reasons import Reason
 from syncd.lifecycle.states import State
@@ -32,6 +34,7 @@ from syncd.lifecycle.transitions import Reading
 from syncd.text import fit
 
 KEEP_PASSES = 500
+SECRET_BYTES = 32
 READERS_MS = 250  # to wait for readers at the end of a pass. Litestream reads all the time (seen: 5 s a pass lost)
 VACUUM_PAGES = 1000  # free pages that are worth giving back at the end of a pass, and of one transaction
 
@@ -54,10 +57,11 @@ class Booked:
 
     new: int = 0
     changed: int = 0  # rows that this reading moved or refreshed
+    early: int = 0  # of the new ones: happened before `start`
     changed_after_delivery: int = 0
 
 
-class Ledger(RangeWriter, Outbox, Reads, RemovedSources):
+class Ledger(RangeWriter, Outbox, Reads, RemovedSources, Twins):
     """Write the ledger, in the thread that opened it and while the ledger is held."""
 
     def __init__(self, db: Database, handle: Handle[LedgerReader]) -> None:
@@ -140,6 +144,11 @@ class Ledger(RangeWriter, Outbox, Reads, RemovedSources):
             with self.transaction():
                 self._db.conn.executemany(sql, rows)
 
+    def make_secret(self, now: datetime) -> None:
+        """Make the secret of this ledger's keys, unless there is one."""
+        if self.secret() is None:
+            self.keep(RECOTAP, {SAMENESS: secrets.token_hex(SECRET_BYTES)}, now)
+
     # -- the clock ----------------------------------------------------------------------
 
     def doubt_clock(self, now: datetime) -> None:
@@ -188,25 +197,31 @@ class Ledger(RangeWriter, Outbox, Reads, RemovedSources):
         watermark: datetime | None = None,
         looked_up_at: datetime | None = None,
         certain: bool = True,
+        start: datetime | None = None,
+        exclude_copies: bool = False,
     ) -> Booked:
         """Book one page: rows, payloads, the stream's counter and its watermark, in one transaction.
 
         `refs` has every record read. The ledger has those without a reading unchanged. The watermark never
         moves back. `looked_up_at` is the start of a look-up by id: a `retry` since then asks for another one.
-        `certain`: a server confirms the clock (lifecycle/transitions.py).
+        `certain`: a server confirms the clock (lifecycle/transitions.py). `start` is the source's, if `Booked.early` is
+        asked for. `exclude_copies`: the same call or email under another id is not sent.
         """
+        by_id = looked_up_at is not None
         with self.transaction():
             rows = self._existing(stream_id, {ref.crm_id for ref in refs} | {r.crm_id for r in readings})
             latest = {reading.crm_id: reading for reading in readings}
+            first = self._number("SELECT coalesce(max(id), 0) + 1 FROM activities")
+            twins = self._find_copies(stream_id, rows, latest, first, now, by_id=by_id, exclude=exclude_copies)
             new = [reading for crm_id, reading in latest.items() if crm_id not in rows]
-            self._insert(stream_id, new, now, certain)
+            self._insert(stream_id, new, first, now, certain)
             changed = sum(
                 self._refresh_alone(rows[crm_id], reading, now, looked_up_at, certain)
                 for crm_id, reading in latest.items()
                 if crm_id in rows
             )
             pairs = ((held, latest[crm_id]) for crm_id, held in rows.items() if crm_id in latest)
-            by_id = looked_up_at is not None
+            self._note_twins(twins)
             same = [held.id for held, each in pairs if _is_confirmed(held, each, by_id=by_id)]
             self._read_again(same, looked_up_at or now)
             late = self._note_changes(rows, [ref for ref in refs if ref.crm_id not in latest], now)
@@ -216,7 +231,8 @@ class Ledger(RangeWriter, Outbox, Reads, RemovedSources):
             """
             mark = clock.optional_text(watermark) or ""
             self._db.execute(sql, {"id": stream_id, "new": len(new), "watermark": mark})
-        return Booked(new=len(new), changed=changed, changed_after_delivery=late)
+        early = sum(each.occurred_at is not None and each.occurred_at < start for each in new) if start else 0
+        return Booked(new=len(new), changed=changed, early=early, changed_after_delivery=late)
 
     def book_missing(self, stream_id: int, crm_ids: Sequence[str], *, now: datetime, certain: bool = True) -> None:
         """Book that look-ups by id found nothing."""
@@ -244,11 +260,10 @@ class Ledger(RangeWriter, Outbox, Reads, RemovedSources):
             for crm_id, row_id, body, read, in_flight, *columns in found
         }
 
-    def _insert(self, stream_id: int, readings: Sequence[Reading], now: datetime, certain: bool) -> None:
-        """Insert a row for each reading. If one cannot be written, its row is dead with that reason."""
+    def _insert(self, stream_id: int, readings: Sequence[Reading], first: int, now: datetime, certain: bool) -> None:
+        """Insert a row for each reading, with ids from `first` on. One that cannot be written is dead for that."""
         if not readings:
             return
-        first = self._number("SELECT coalesce(max(id), 0) + 1 FROM activities")
         try:
             self._insert_all(stream_id, readings, first, now, certain)
         except UNWRITABLE:
@@ -358,7 +373,8 @@ class Ledger(RangeWriter, Outbox, Reads, RemovedSources):
     def recount_daily(self, now: datetime, *, stopping: Callable[[], bool]) -> Recount | None:
         """Count the rows unless that was done within a day, as `syncd ledger recount` does. None if nothing was done.
 
-        Not within a transaction. A count that `stopping` ends is made by a later pass.
+        Keys of 30 days ago are forgotten then, too. Not within a transaction. A count that `stopping` ends is made by a
+        later pass.
         """
         _, counted_at = self.store(RECOTAP).get(RECOUNT, (None, None))
         if counted_at is not None and now - timing.DAY < counted_at <= now:
@@ -367,6 +383,7 @@ class Ledger(RangeWriter, Outbox, Reads, RemovedSources):
         if found is not None:
             with self.transaction():
                 recount.correct(self._db, found, now)
+            self.forget_keys(now)
         return found
 
     def tidy(self) -> None:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from syncd.activity import Kind
 from syncd.lifecycle import timing
 from syncd.lifecycle.reasons import Reason
+from syncd.lifecycle.sameness import Key
 from syncd.lifecycle.states import MEANINGS, Cause, State, Verdict, follow, move
 
 
@@ -31,6 +32,7 @@ class Reading:
     owner_id: str | None = None  # the CRM's id of the activity's owner
     domain: str | None = None  # the account's, never a free-mail domain
     counterpart: tuple[str, str] | None = None  # (stream, crm_id) of another record of the same activity
+    keys: tuple[Key, ...] = ()  # by which it is recognized under another id; only with pending
 
 
 @dataclass(slots=True)  # never changed; `frozen` alone is a twentieth of the ledger's CPU for a new activity
@@ -98,6 +100,25 @@ def after_reread(
     if state is State.PENDING and row.state is State.PENDING and same_payload:
         return seen
     return _arrive(replace(seen, state=state), reading, now, certain)
+
+
+def may_arrive(row: Row, reading: Reading, *, by_id: bool) -> bool:
+    """Tell whether `after_reread` would make a row pending that is not, so that a copy of it may stand in its way.
+
+    A row that Recotap may have stored is sent again whatever it is, because only the answer tells.
+    """
+    if reading.wanted is not State.PENDING or row.unknown or (reading.modified_at < row.modified_at and not by_id):
+        return False
+    if row.state is State.SKIPPED:
+        return row.next_attempt_at is not None
+    return row.state not in (State.PENDING, State.DELIVERED)
+
+
+def duplicate_of(reading: Reading, first: str) -> Reading:
+    """Return `reading` as excluded, because another activity is the same call or email. `first` is that one's id."""
+    return replace(
+        reading, wanted=State.EXCLUDED, reason=Reason.DUPLICATE_OF, detail=first, payload=None, due_at=None, keys=()
+    )
 
 
 def _look_up_change(row: Row, now: datetime) -> Row:

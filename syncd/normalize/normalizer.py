@@ -12,19 +12,25 @@ from syncd.connector import Connector, Record, Ref, Source
 from syncd.errors import Unreadable
 from syncd.http.server_clock import ServerClock
 from syncd.lifecycle.reasons import Reason
+from syncd.lifecycle.sameness import Key
 from syncd.lifecycle.states import State
 from syncd.lifecycle.timing import settles_at
 from syncd.lifecycle.transitions import Reading
 from syncd.normalize.our_side import OurSide, Rules
 from syncd.normalize.provenance import Origin, provenance
 from syncd.normalize.rules import Assessment, assess
+from syncd.normalize.sameness import KeyMaker
 
 
 class Normalizer:
     """Normalize the records of one source in one pass, by its CRM's clock."""
 
-    def __init__(self, rules: Rules, source: Source, connector: Connector, server_clock: ServerClock) -> None:
+    def __init__(
+        self, rules: Rules, source: Source, connector: Connector, server_clock: ServerClock, secret: bytes | None = None
+    ) -> None:
+        """`secret` is that of the ledger's keys. None: no activity gets keys."""
         self._rules = rules
+        self._key_maker = KeyMaker(secret) if secret and rules.same_activity != "off" else None
         self._source = source
         self._connector = connector
         self._clock = server_clock
@@ -71,7 +77,8 @@ class Normalizer:
         assessed = assess(
             draft, external_activity_id=name, rules=self._rules, our_side=self._our_side, settle=settle, now=now
         )
-        return _reading(record, draft, name, assessed, settle, ahead)
+        keys = self._key_maker.keys(draft, assessed.payload) if self._key_maker and assessed.payload else ()
+        return _reading(record, draft, name, assessed, settle, ahead, keys)
 
     def unserved(self, stream: str, ref: Ref, why: str) -> Reading:
         """Return the reading of a record that the CRM names but cannot serve. A look-up by id completes it."""
@@ -101,7 +108,7 @@ def duplicate(reading: Reading) -> Reading:
     if reading.counterpart is None or reading.wanted not in (State.PENDING, State.INCOMPLETE):
         return reading
     return replace(
-        reading, wanted=State.EXCLUDED, reason=Reason.DUPLICATE_OF, payload=None, due_at=None,
+        reading, wanted=State.EXCLUDED, reason=Reason.DUPLICATE_OF, payload=None, due_at=None, keys=(),
         detail=_same_as(reading.counterpart[1]),
     )  # fmt: skip
 
@@ -117,12 +124,13 @@ def unconfirmed(reading: Reading) -> Reading:
     """
     if reading.wanted is not State.PENDING or reading.due_at is None:
         return reading
-    return replace(reading, wanted=State.INCOMPLETE, reason=Reason.SETTLING, payload=None)
+    return replace(reading, wanted=State.INCOMPLETE, reason=Reason.SETTLING, payload=None, keys=())
 
 
 def _reading(
-    record: Record, draft: Draft, name: str, assessed: Assessment, settle: timedelta, ahead: timedelta
-) -> Reading:
+    record: Record, draft: Draft, name: str, assessed: Assessment, settle: timedelta, ahead: timedelta,
+    keys: tuple[Key, ...],
+) -> Reading:  # fmt: skip
     """Put a reading together. The CRM's clock is `ahead` of the ledger's, by which the next look-up is due."""
     payload, due_at = None, None
     wanted = State.PENDING if assessed.reason is None else assessed.reason.state
@@ -135,7 +143,7 @@ def _reading(
         crm_id=record.ref.crm_id, modified_at=record.ref.modified_at, external_activity_id=name, kind=draft.kind,
         occurred_at=draft.occurred_at, wanted=wanted, reason=assessed.reason, payload=payload, due_at=due_at,
         owner_id=_known_id(draft.owner), domain=assessed.domain,
-        detail=assessed.detail or _repeated(draft, assessed.reason), counterpart=draft.counterpart,
+        detail=assessed.detail or _repeated(draft, assessed.reason), counterpart=draft.counterpart, keys=keys,
     )  # fmt: skip
 
 

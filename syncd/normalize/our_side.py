@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import get_args
+from typing import Literal, get_args
 
 from syncd.activity import Automated, Owner
 from syncd.addresses import domain_of, email, host, is_free_mail, registrable, within
@@ -25,6 +25,7 @@ class Rules:
     not_owners: frozenset[str] = frozenset()  # addresses, or the CRM's ids of users, that never are the owner
     automated: frozenset[str] = frozenset(get_args(Automated))  # the kinds that are excluded as `automated`
     company_domains: frozenset[str] = frozenset()  # free-mail domains that belong to a company, with hosts below them
+    same_activity: Literal["report", "exclude", "off"] = "report"  # the same call or email under another id
 
     def __post_init__(self) -> None:
         for name in ("own_domains", "exclude_domains", "company_domains"):

@@ -8,13 +8,25 @@ from syncd.passes.events import PageRead, RangeEvent, RangeFailed, RangeRead, St
 from syncd.passes.ranges import gap_again_at
 
 
-def book_page(ledger: Ledger, stream_id: int, page: PageRead, *, now: datetime, certain: bool) -> Booked:
-    """Book a page whole or not at all. `certain`: a server confirms the clock, or no row is written."""
+def book_page(
+    ledger: Ledger,
+    stream_id: int,
+    page: PageRead,
+    *,
+    now: datetime,
+    certain: bool,
+    start: datetime | None = None,
+    exclude_copies: bool = False,
+) -> Booked:
+    """Book a page whole or not at all. `certain`: a server confirms the clock, or no row is written.
+
+    `start` is the source's. `Booked.early` counts by it, unless the page is of a range, which an operator asked for.
+    """
     readings = page.readings if certain else [unconfirmed(reading) for reading in page.readings]
     with ledger.transaction():
         booked = ledger.book(
             stream_id, page.refs, readings, now=now, watermark=page.watermark, looked_up_at=page.looked_up_at,
-            certain=certain,
+            certain=certain, start=start if page.range_id is None else None, exclude_copies=exclude_copies,
         )  # fmt: skip
         if page.looked_up_at is not None:
             ledger.book_missing(stream_id, page.missing, now=now, certain=certain)

@@ -126,6 +126,8 @@ class Pass:
         if crashed:
             log.warning("pass.recovered", activities=crashed, hint="the last pass was cut short; nothing is lost")
         self._ledger.unpause(now)
+        if self._rules.same_activity != "off":
+            self._ledger.make_secret(now)
         if (pause := self._ledger.pause(RECOTAP, now)) is not None:
             self._push.hold_back(*pause)
         if self._stop.requested:
@@ -269,7 +271,10 @@ class Pass:
         stream_id = self._ledger.stream_id(source, page.stream)
         certain = not page.changes_rows or self._certain(may_ask=False)  # nothing else is booked by it
         now = self._now()
-        booked = book_page(self._ledger, stream_id, page, now=now, certain=certain)
+        booked = book_page(
+            self._ledger, stream_id, page, now=now, certain=certain, start=reader.source.config.start,
+            exclude_copies=self._rules.same_activity == "exclude",
+        )  # fmt: skip
         self._ledger.keep(source, reader.store.take_changes(), now)
         self._report.page_booked(source, page, booked)
         self._observer.read(source, page.stream, booked, len(page.refs))

@@ -195,7 +195,8 @@ class Reader:
         self._channel.send(SourceOpened(identity))
         if not self._vouching.is_given:  # the owners may be a day old: they can vouch, but prove nothing if they do not
             self._vouching.hear(connector.owners())
-        normalizer = Normalizer(self._rules, self.source, connector, self.clock)
+        secret = glance.secret() if glance else None
+        normalizer = Normalizer(self._rules, self.source, connector, self.clock, secret)
         intake = Intake(
             self.source,
             connector,
