@@ -14,13 +14,14 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from datetime import datetime, timedelta
 from queue import SimpleQueue
+from typing import Any
 
 import structlog
 
 from syncd import clock
 from syncd.connector import Source
 from syncd.errors import LedgerError, Stopped, Unauthorized, Unavailable
-from syncd.ledger import CLOCK, RECOTAP, Ledger
+from syncd.ledger import CLOCK, EARLY, RECOTAP, Ledger
 from syncd.normalize.own_domains import VOUCHED, Vouching
 from syncd.normalize.rules import Rules
 from syncd.passes import pins
@@ -38,6 +39,7 @@ from syncd.passes.events import (
     StreamFailed,
     WindowRead,
 )
+from syncd.passes.floods import Usual
 from syncd.passes.reader import Reader, as_told
 from syncd.passes.readers import Readers
 from syncd.passes.report import NullObserver, Observer, PassReport, PassResult
@@ -125,9 +127,10 @@ class Pass:
         crashed = self._ledger.recover(now=now)
         if crashed:
             log.warning("pass.recovered", activities=crashed, hint="the last pass was cut short; nothing is lost")
-        self._ledger.unpause(now)
-        if self._rules.same_activity != "off":
-            self._ledger.make_secret(now)
+        with self._ledger.transaction():
+            self._ledger.unpause(now)
+            if self._rules.same_activity != "off":
+                self._ledger.make_secret(now)
         if (pause := self._ledger.pause(RECOTAP, now)) is not None:
             self._push.hold_back(*pause)
         if self._stop.requested:
@@ -257,10 +260,12 @@ class Pass:
                 self._stale.checked(source.name, event, ahead=self._push.takes_whole_requests)
             case SourceFinished():
                 self._stale.ended(source.name, failed=reader.has_failed)
-                self._ledger.keep(source.name, reader.store.take_changes(), self._now())
+                whole = not (reader.gave_way or reader.is_alone)
+                early = self._note_early(source) if whole else {}
+                self._ledger.keep(source.name, {**reader.store.take_changes(), **early}, self._now())
                 if reader.gave_way:
                     self._report.gave_way(source.name)
-                elif not reader.is_alone:
+                elif whole:
                     held = [each for each in self._ledger.ranges(source.name) if source.config.reads(each.stream)]
                     self._report.source_read(source.name, held, self._now())
 
@@ -278,6 +283,15 @@ class Pass:
         self._ledger.keep(source, reader.store.take_changes(), now)
         self._report.page_booked(source, page, booked)
         self._observer.read(source, page.stream, booked, len(page.refs))
+
+    def _note_early(self, source: Source) -> dict[str, Any]:
+        """Warn of a flood of activities that happened before `start`. Return the change to keep."""
+        usual = Usual.of(self._ledger.kept(EARLY, [source.name]).get(source.name))
+        early = self._report.early(source.name)
+        if usual.is_flood(early):
+            self._report.flooded(source.name, early, usual.mean, source.config.start)
+        after = usual.after(early)
+        return {} if after == usual else {EARLY: after.to_keep()}
 
     def _await_verdicts(self, source: str, page: PageRead) -> None:
         """Wait for the verdict on each of the page's records that is being sent, before its row is touched.

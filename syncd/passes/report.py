@@ -1,5 +1,6 @@
 """The report of one pass: its progress, its log lines, and its result."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -23,6 +24,10 @@ MANY_FOREIGN = 5  # "already exists" in one pass for activities that the ledger 
 FOREIGN_HINT = (
     "if this ledger was restored from a backup, nothing is lost or doubled and there is nothing to do; otherwise a "
     "second syncd or another program sends the same ids to this Recotap: stop one of the two"
+)
+FLOOD_HINT = (
+    "has a tool imported old mail or calls? all of it is sent, and Recotap takes nothing back; `rules.not_before` "
+    "excludes activities by the time they happened, `start` by the time they were changed"
 )
 NO_HINT = "nothing is lost, and the next pass tries again; if it lasts, report it"
 
@@ -94,6 +99,7 @@ class PassReport:
         self._failed: dict[str, SyncdError] = {}
         self._codes: set[int] = set()
         self._warnings: list[str] = []
+        self._early: Counter[str] = Counter()  # by source: new activities that happened before its `start`
 
     def reading(self, source: str) -> None:
         """Forget an earlier failure of `source`, because it is read again."""
@@ -121,6 +127,20 @@ class PassReport:
         totals.new += booked.new
         totals.changed += booked.changed
         totals.changed_after_delivery += booked.changed_after_delivery
+        self._early[source] += booked.early
+
+    def early(self, source: str) -> int:
+        """Return how many new activities of `source` happened before its `start`. Ranges do not count."""
+        return self._early.pop(source, 0)
+
+    def flooded(self, source: str, early: int, usual: float, start: datetime) -> None:
+        """Report that far more history than usual has come."""
+        message = (
+            f"{source}: {early} new activities happened before its start, {clock.text(start)}. Usually a pass brings "
+            f"{usual:.0f} of them"
+        )
+        self._warnings.append(f"{message} ({FLOOD_HINT})")
+        log.warning("history.flooded", source=source, error=message, hint=FLOOD_HINT)
 
     def source_read(self, source: str, ranges: Sequence[Range], now: datetime) -> None:
         """Log the totals of each stream of `source` that had a page, and the gaps among its ranges."""
