@@ -12,7 +12,10 @@ from connectors.hubspot import HubSpot
 from syncd.activity import Draft
 from syncd.connector import Record
 from syncd.ledger import LedgerHandle
+from syncd.normalize.normalizer import unconfirmed
 from tests.conftest import Command
+from tests.ledgers import NOW
+from tests.ledgers import reading as look
 from tests.world import OWN, World
 
 
@@ -137,6 +140,11 @@ def test_a_stricter_rule_touches_nothing_that_is_booked_and_retry_judges_again(w
     world.sync()
     assert world.delivered == {first, copy}
     assert world.status()["twins"] == 0
+
+
+def test_without_a_confirmed_clock_nothing_is_a_first() -> None:
+    reading = replace(look(1, due_at=NOW), keys=((7, 7, 0),))
+    assert unconfirmed(reading).keys == ()
 
 
 def test_off_makes_no_secret_and_no_key(world: World) -> None:

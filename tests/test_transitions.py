@@ -511,3 +511,17 @@ class TestAgesThatAClockAheadBooked:
 
     def test_of_what_was_not_found(self):
         assert after_missing(standing(I, missing_since=NOW + YEAR), NOW).missing_since == NOW
+
+
+@pytest.mark.parametrize(("state", "wanted"), list(product(State, WANTED)))
+def test_a_copy_stands_in_the_way_of_what_would_become_pending(state, wanted):
+    """As `after_reread` does it, over all states."""
+    for asked_for, by_id, older in product((False, True), repeat=3):
+        row = standing(state)
+        if asked_for:
+            row = replace(row, next_attempt_at=NOW)
+        reading = look(1, wanted, WANTED[wanted], modified_at=NOW - 2 * DAY if older else NOW)
+        after = after_reread(row, reading, NOW, same_payload=False, by_id=by_id)
+        arrives = after.state is P and state is not P
+        assert transitions.may_arrive(row, reading, by_id=by_id) is arrives
+        assert not transitions.may_arrive(replace(row, unknown=True), reading, by_id=by_id), "only Recotap knows"

@@ -155,8 +155,7 @@ class _Search:
             if first is not None:
                 first.twins += 1
                 twins.append(Twin(row_id, first.id, self._stream_id))
-            if first is not None and exclude:
-                self._here[row_id].lives = False  # so its keys go to the next that has them
+            if first is not None and exclude:  # the keys that it has got alone go to the next that has them
                 instead.append(transitions.duplicate_of(reading, first.name or ""))
             else:
                 self._take(row_id, reading)
@@ -166,7 +165,7 @@ class _Search:
         """Return the activity that a row is a copy of, or None."""
         own = self._here[row_id].marked
         for slot, hashed, _ in reading.keys:
-            holder = self._holder(slot, hashed)
+            holder = self._holders[slot, hashed]
             if (
                 holder.id != row_id and holder.lives and holder.marked is not None and own is not None
                 and holder.twins < sameness.MOST and sameness.is_same(slot, own, holder.marked)
@@ -175,16 +174,11 @@ class _Search:
         return None
 
     def _take(self, row_id: int, reading: Reading) -> None:
-        """Take over the keys of a row from activities that are not sent any more."""
+        """Take over the keys of a row from activities that are not sent any more, or are not written yet."""
         for slot, hashed, own in reading.keys:
-            if not self._holder(slot, hashed).lives:
+            if not self._holders[slot, hashed].lives:
                 self._holders[slot, hashed] = self._here[row_id]
                 self.taken.append((slot, hashed, row_id, own))
-
-    def _holder(self, slot: int, hashed: int) -> _Holder:
-        """Return the holder of a key. A row of this page counts as this page makes it."""
-        holder = self._holders[slot, hashed]
-        return self._here.get(holder.id, holder)
 
     def _as_holder(self, row_id: int, reading: Reading) -> _Holder:
         marked = None

@@ -96,8 +96,9 @@ def _call_id(draft: Draft) -> str | None:
 
 
 def _slots(at: int, width: int, within: int) -> tuple[int, ...]:
-    """Return the numbers of the spans of `width` seconds in which a copy of `at` may be. Nearly always one."""
+    """Return the span of `width` seconds of `at`, and the one before if that may hold a copy.
+
+    A later copy looks back. So an earlier one need not look ahead.
+    """
     slot, rest = divmod(at, width)
-    if rest < within:
-        return (slot, slot - 1)
-    return (slot, slot + 1) if rest >= width - within else (slot,)
+    return (slot, slot - 1) if rest < within else (slot,)
