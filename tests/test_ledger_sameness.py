@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from syncd import clock
 from syncd.ledger import Ledger, LedgerHandle
 from syncd.lifecycle.sameness import MOST
 from syncd.lifecycle.states import State, Verdict
@@ -187,7 +190,9 @@ class TestExclude:
         assert state(ledger, 2) == "pending"
 
     def test_a_mark_that_very_many_have_names_no_activity(self, ledger: Ledger) -> None:
-        take(ledger, *(call(number, 7, slot=BY_ID, at=NOW - DAY + number * MINUTE) for number in range(1, MOST + 6)))
+        calls = [call(number, 7, slot=BY_ID, at=NOW - DAY + number * MINUTE) for number in range(1, MOST + 6)]
+        take(ledger, *calls[: MOST // 2])
+        take(ledger, *calls[MOST // 2 :])
         assert len(twins(ledger)) == MOST
         assert ledger.counts()["pending"] == 5
 
@@ -252,3 +257,58 @@ def test_what_except_leaves_out_is_counted_by_entry(ledger: Ledger) -> None:
     assert found == {"except, entry 2": 1}
     assert kept(ledger) == counted(ledger)
     assert reports(ledger).status(version="1", now=NOW)["reasons"]["excluded"] == {"filtered": 2, "internal": 1}
+
+
+def empty(ledger: Ledger) -> None:
+    """Forget everything, which costs less than another ledger."""
+    ledger._db.execute("PRAGMA synchronous = OFF")
+    for table in ("activities", "posts", "keys", "counts"):
+        ledger._db.execute(f"DELETE FROM {table}")
+    ledger._db.execute("UPDATE streams SET seen = 0")
+
+
+IDS, MARKS = st.integers(1, 4), st.sets(st.integers(1, 3), max_size=2)
+PLAYED = st.one_of(
+    st.tuples(st.just("complete"), st.lists(st.tuples(IDS, MARKS), min_size=1, max_size=3), st.booleans()),
+    st.tuples(st.sampled_from(["waits", "excluded", "missing", "retry"]), IDS),
+    st.tuples(
+        st.just("send"), st.sampled_from([Verdict.CREATED, Verdict.SKIPPED, Verdict.REFUSED, Verdict.UNANSWERED])
+    ),
+)
+
+
+def play(ledger: Ledger, move: tuple[Any, ...], now: datetime) -> None:
+    match move:
+        case "complete", page, by_id:
+            readings = [call(crm_id, *sorted(marks), modified_at=now) for crm_id, marks in page]
+            take(ledger, *readings, now=now, looked_up_at=now if by_id else None)
+        case "waits", crm_id:
+            take(ledger, look(crm_id, State.INCOMPLETE, "no_contact", modified_at=now), now=now)
+        case "excluded", crm_id:
+            take(ledger, look(crm_id, State.EXCLUDED, "internal", modified_at=now), now=now)
+        case "missing", crm_id:
+            ledger.book_missing(1, [str(crm_id)], now=now)
+        case "retry", crm_id:
+            sql = "UPDATE activities SET next_attempt_at = ? WHERE crm_id = ? AND state NOT IN ('delivered', 'pending')"
+            ledger._db.execute(sql, (clock.text(now), str(crm_id)))
+        case "send", verdict:
+            send(ledger, verdict, now=now, max_age=timedelta(0))
+
+
+@given(moves=st.lists(PLAYED, max_size=14))
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_happens_no_copy_waits_for_a_first_that_is_not_sent(
+    ledger: Ledger, moves: list[tuple[Any, ...]]
+) -> None:
+    """Every `duplicate_of` stands behind one that is pending or delivered, or a look-up is due. The books balance."""
+    stuck = """
+        SELECT crm_id FROM activities AS copy WHERE reason = 'duplicate_of' AND next_attempt_at IS NULL AND NOT EXISTS (
+            SELECT 1 FROM twins JOIN activities AS first ON first.id = first_id
+            WHERE activity_id = copy.id AND first.state IN ('pending', 'delivered')
+                AND copy.detail = first.external_activity_id)
+    """
+    empty(ledger)
+    for hour, move in enumerate([("complete", [(9, set())], False), *moves]):
+        play(ledger, move, NOW + hour * HOUR)
+        assert ledger._db.execute(stuck).fetchall() == []
+    assert balanced(ledger)

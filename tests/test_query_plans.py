@@ -7,6 +7,7 @@ import functools
 import re
 import sqlite3
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ import pytest
 from syncd.errors import NoSuchActivity
 from syncd.ledger import LedgerHandle, file
 from syncd.ledger.recount import COUNT
-from tests.world import World
+from tests.world import OWN, World
 
-ABOUT = re.compile(r"\b(activities|payloads|attempts|past_attempts)\b")
+ABOUT = re.compile(r"\b(activities|payloads|attempts|past_attempts|keys|twins)\b")
 QUEUE = re.compile(r"INDEX (fresh|blameless|backed_off)$")  # holds pending rows alone, in the order of the statement
-NAMED = re.compile(r"\((rowid|external_activity_id|activity_id|stream_id=\? AND crm_id)=\?")  # one activity
+NAMED = re.compile(
+    r"\((rowid|external_activity_id|activity_id|first_id|slot=\? AND hash|stream_id=\? AND crm_id)=\?"
+)  # one activity
 PLAIN = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b", re.IGNORECASE)
 
 
@@ -74,7 +77,7 @@ def plans(path: Path, statements: set[str]) -> dict[str, list[str]]:
 
 def faults(steps: list[str]) -> list[str]:
     """Return the steps that grow with the ledger. A few rows that were named by their ids may be sorted."""
-    read = [step for step in steps if re.search(r"\b(SCAN|SEARCH) (activities|past_attempts)\b", step)]
+    read = [step for step in steps if re.search(r"\b(SCAN|SEARCH) (activities|past_attempts|keys|twins)\b", step)]
     named = all(NAMED.search(step) for step in read)
     scans = [step for step in read if step.startswith("SCAN") and not QUEUE.search(step)]
     return scans + [step for step in steps if "TEMP B-TREE" in step and read and not named]
@@ -125,6 +128,28 @@ def test_no_statement_of_a_look_up_before_sending_scans(world: World, statements
     found = plans(world.ledger, statements - {COUNT})
     assert sum("read_at" in sql for sql in found) >= 5, "what is due, stale, read again and changed"
     assert not (wrong := [(sql, steps) for sql, steps in found.items() if faults(steps)]), wrong[0]
+
+
+def test_no_statement_about_copies_scans(world: World, statements: set[str]) -> None:
+    world.configure("rules", own_domains=[OWN], same_activity="exclude")
+    at = world.now() - timedelta(hours=2)
+    calls = [world.call(ago=timedelta(hours=2, seconds=-number), happened=at) for number in range(15)]
+    first = calls[0]
+    world.recotap.rule("fail", ids=[f"hubspot-call-{first}"])
+    world.sync()
+    assert world.state(calls[1]) == "excluded duplicate_of"
+    assert world.row(calls[1])["twins"]
+    world.hubspot.edit("calls", first, hs_call_status="IN_PROGRESS")
+    world.later(hours=2)
+    world.sync()
+    assert len(world.delivered & set(calls[1:])) == 1, "one of the copies"
+    found = plans(world.ledger, statements - {COUNT})
+    forgets = {sql for sql in found if "day < :oldest" in sql}  # once a day, as the count
+    for part in ("INTO keys", "JOIN keys", "INTO twins", "FROM twins"):
+        assert any(part in sql for sql in found), part
+    assert not (wrong := [(sql, steps) for sql, steps in found.items() if sql not in forgets and faults(steps)]), wrong[
+        0
+    ]
 
 
 def test_no_statement_of_a_pass_after_a_crash_or_a_doubt_about_the_clock_scans(

@@ -33,7 +33,7 @@ _TAKE = """
 """
 _HOLDERS = """
     SELECT slot, hash, activity_id, has_own_id, external_activity_id, kind, stream_id, occurred_at, domain,
-        state = 'pending' OR state = 'delivered', (SELECT count(*) FROM twins WHERE first_id = activity_id)
+        state = 'pending' OR state = 'delivered', (SELECT count(*) FROM twins WHERE first_id = keys.activity_id)
     FROM json_each(:keys) CROSS JOIN keys
         ON slot = json_extract(value, '$[0]') AND hash = json_extract(value, '$[1]')
     LEFT JOIN activities ON activities.id = activity_id

@@ -199,6 +199,8 @@ def after_missing(row: Row, now: datetime, *, stale: bool = False, certain: bool
     """
     if row.state is State.PENDING:
         return _not_found(_unsent(row), now, certain) if stale and not row.unknown else row
+    if row.state is State.EXCLUDED and row.reason == Reason.DUPLICATE_OF:  # one look-up proves nothing
+        row = replace(row, state=move(row.state, State.INCOMPLETE, Cause.READ))
     if row.state is not State.INCOMPLETE:  # asked for by `retry`, but gone: the state stays
         return replace(row, next_attempt_at=None)
     if not certain or row.missing_since is None or row.missing_since > now:
