@@ -159,14 +159,15 @@ class TestScope:
                 "3.jsonl", call("h", kind="jo@amber.example"), call("i", kind="sms"), call("j", kind=7), email("k")
             )
             assert kinds(drop) == [
-                ({"kind": None}, 3, None),
                 ({"kind": "email"}, 3, "email"),
+                ({"kind": "other"}, 2, None),
                 ({"kind": "call"}, 2, "call"),
                 ({"kind": "sms"}, 1, None),
                 ({"kind": "email", "status": "draft"}, 1, None),
                 ({"kind": "meeting"}, 1, None),
                 ({"kind": "call", "match": False}, 1, None),
                 ({"readable": False}, 1, None),
+                ({"kind": None}, 1, None),
             ]
 
     def test_a_kind_that_is_not_read_is_marked(self, tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ class Line(NamedTuple):
     number: int  # counted from the start of the reading, from 1
     fault: str = ""  # why it is a bad line, to follow "line 17 of x.jsonl"
     weight: int = 0  # approximate bytes of memory
-    other: str | None = None  # if it is neither call nor email: its kind, or "" if that is no common word
+    other: str | None = None  # if it is neither call nor email: its kind if that is a common word, "" if it names none
 
 
 def span(size: int) -> int:
@@ -168,7 +168,7 @@ class LineReader:
             word = (parse_text(field(row, columns.kind)) or self._config.kind).lower()
             kind = KINDS.get(word)
             if kind is None:
-                other = word if word in OTHER_KINDS else ""
+                other = word if word in OTHER_KINDS or not word else "other"
                 fault = f"says neither call nor email in {columns.kind!r}"
         found = None if fault else field(row if self.file.is_csv else as_written(raw, row), columns.id)
         if isinstance(found, float):  # 12345678901234567890123 and …124 are the same one
