@@ -13,6 +13,8 @@ MINUTE = timedelta(minutes=1)
 EARLIEST_YEAR = 2000  # no call or email of a CRM is older, so an earlier time is a default or a misread number
 EARLIEST_MS, LATEST_MS = 946_684_800_000, 4_102_444_800_000  # 2000 and 2100: a number beyond them is no time
 LONGEST_DURATION = timedelta(days=1)  # of a call: a longer one is in another unit, or was never ended
+HOURS_MINUTES_SECONDS = re.compile(r"([01]?\d|2[0-3]):([0-5]\d):([0-5]\d)", re.ASCII)  # as phone systems export it
+CLOCK = ("hours", "minutes", "seconds")
 THOUSANDS = re.compile(r"^-?[1-9]\d{0,2}(,\d{3})+(\.\d+)?$")  # "1,234": seen by Airbyte's users
 DECIMAL_COMMA = re.compile(r"^-?(\d+|\d{1,3}(\.\d{3})+),\d+$")  # "2,5", "1.234,5": much of Europe
 LONGEST = 132_000  # characters of a field that are read; a CRM's longest has 131,072 (Salesforce, long text area)
@@ -70,9 +72,12 @@ def count(value: Any) -> int | None:
 
 
 def duration(value: Any, unit: timedelta) -> timedelta | None:
-    """Return a number of `unit` as a duration. None if it is no number, under 0 or over 24 hours."""
+    """Return a number of `unit`, or "0:05:23", as a duration. None for others, and if under 0 or over 24 hours."""
     found = number(value)
-    return found * unit if found is not None and 0 <= found <= LONGEST_DURATION / unit else None
+    if found is None:
+        match = HOURS_MINUTES_SECONDS.fullmatch(parse_text(value) or "")
+        return timedelta(**dict(zip(CLOCK, map(int, match.groups()), strict=True))) if match else None
+    return found * unit if 0 <= found <= LONGEST_DURATION / unit else None
 
 
 def in_minutes(length: timedelta | None) -> float | None:

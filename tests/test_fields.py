@@ -106,6 +106,11 @@ def test_a_time_before_2000_and_a_number_that_is_no_time_are_none(written):
         (-1, SECOND, None),
         ("1e300", SECOND, None),
         ("long", SECOND, None),
+        ("00:05:23", SECOND, 5.38),
+        ("1:30:00", fields.MINUTE, 90.0),
+        ("24:00:00", SECOND, None),
+        ("05:23", SECOND, None),  # minutes or hours
+        ("0:60:00", SECOND, None),
         (None, SECOND, None),
         (True, SECOND, None),
     ],

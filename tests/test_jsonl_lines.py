@@ -326,3 +326,28 @@ def test_lines_whose_ids_a_spreadsheet_has_rounded_are_bad_lines_and_stay_apart(
 @pytest.mark.parametrize("whole", ["12E45", "1e10", "E+11", "1.2E11", "7+1", "1E+", "A1E+11"])
 def test_ids_that_only_look_like_rounded_numbers_stay(csv: Path, whole: str) -> None:
     assert [line.fault for line in read(csv, f"{CSV}{whole},call,x\n")] == [""]
+
+
+@pytest.mark.parametrize("word", ["#N/A", "NULL", "null", "None", " n/a ", "NaN", "undefined", "#REF!", "-", "\\N"])
+def test_lines_that_have_a_word_for_no_id_are_bad_lines_and_stay_apart(csv: Path, word: str) -> None:
+    found = read(csv, f"{CSV}{word},call,x\n{word},call,y\n,call,z\n")
+    assert [line.fault for line in found] == [
+        *["has a word for no value in 'id': leave it empty if there is no id"] * 2,
+        "",
+    ]
+    assert len({line.crm_id for line in found}) == 3
+
+
+@pytest.mark.parametrize(
+    ("first", "why"),
+    [
+        ("id,kind,occurred_at,M\xfcller\n".encode("latin-1"), "has a first line that is not UTF-8"),
+        (b'id,kind,occurred_at,"x\n', "has a first line that is not CSV"),
+        (b"id,kind,occurred_at," + b"x" * LONGEST + b"\n", "has a first line that is longer than 1024 KiB"),
+    ],
+)
+def test_a_file_whose_first_line_cannot_be_read_is_refused_for_that(csv: Path, first: bytes, why: str) -> None:
+    csv.write_bytes(first)
+    config = JsonlConfig(connector="jsonl", start="2026-01-01T00:00:00Z", path="/x")
+    with pytest.raises(FileProblem, match=why):
+        refuse(csv, config)

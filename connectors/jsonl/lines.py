@@ -37,6 +37,25 @@ OTHER_KINDS = frozenset(  # shown in the scope. Another word could be anything, 
 )
 AN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # shown in logs and sent unchanged; others are hashed
 ROUNDED = re.compile(r"[+-]?\d{1,20}(?:[.,]\d{1,30})?[eE]\+\d{1,3}")  # as spreadsheets write numbers over 11 digits
+NO_IDS = frozenset(  # as spreadsheets and programs write an empty field
+    (
+        "#n/a",
+        "#na",
+        "#name?",
+        "#null!",
+        "#num!",
+        "#ref!",
+        "#value!",
+        "n/a",
+        "null",
+        "none",
+        "nil",
+        "nan",
+        "undefined",
+        "-",
+        "\\n",
+    )
+)
 KINDS: Mapping[str, Kind] = {
     **dict.fromkeys(("call", "calls", "phone", "phone call"), "call"),
     **dict.fromkeys(("email", "emails", "e-mail", "mail"), "email"),
@@ -173,7 +192,7 @@ class LineReader:
         found = None if fault else field(row if self.file.is_csv else as_written(raw, row), columns.id)
         if isinstance(found, float):  # 12345678901234567890123 and …124 are the same one
             fault = f"has a number in {columns.id!r} that is no whole one or too large: write it in quotes"
-        fault = fault or _rounded(row, columns)
+        fault = fault or _not_an_id(row, columns)
         if fault:  # if its kind is unknown, the first stream that is read takes it
             return Line(at, f"line-{_hash(raw)}", kind or self._else, {}, number, fault, weight, other)
         written = parse_text(found)
@@ -184,12 +203,15 @@ class LineReader:
         return Line(at, written, kind or self._else, row, number, "", weight)
 
 
-def _rounded(row: Mapping[str, Any], columns: Columns) -> str:
-    """Return the fault of a line with an id in scientific notation, or "". Such ids of different records are equal."""
+def _not_an_id(row: Mapping[str, Any], columns: Columns) -> str:
+    """Return the fault of a line with an id that others may share, or "": a rounded number, or a word for none."""
     for column in (columns.id, columns.owner_id, columns.contact_id, columns.account_id):
         found = field(row, column)
         if isinstance(found, str) and "+" in found and ROUNDED.fullmatch(found.strip()):
             return f"has a rounded number in {column!r}, such as 1.2E+11: format that column as text and export again"
+    found = field(row, columns.id)
+    if isinstance(found, str) and found.strip().lower() in NO_IDS:
+        return f"has a word for no value in {columns.id!r}: leave it empty if there is no id"
     return ""
 
 
@@ -219,7 +241,10 @@ def refuse_unreadable(handle: BinaryIO, name: str, config: JsonlConfig) -> None:
         return
     handle.seek(0)
     size = min(os.fstat(handle.fileno()).st_size, HEADER_WITHIN)
-    header = Table(split(handle, 0, size), config).header
+    table = Table(split(handle, 0, size), config)
+    header = table.header
+    if table.fault:
+        raise FileProblem(f"has a first line that {table.fault}")
     if len(header) > MOST_COLUMNS:
         raise FileProblem(f"has more than {MOST_COLUMNS} columns")
     columns = config.columns

@@ -21,13 +21,15 @@ class Table:
         self._back: deque[Physical] = deque()  # lines that were read ahead and are read again
         self.delimiter = config.delimiter or ","
         self.header: list[str] = []  # the columns' names. Empty if the file has no line
+        self.fault = ""  # why the first line cannot be read
         line = self._next_with_text()
         said = SEPARATOR.fullmatch(line[1].strip(b" \r")) if line else None
         if said:
             line = self._next_with_text()
         if line is not None:
             self.delimiter = config.delimiter or (said[1].decode() if said else recognized(line[1], config))
-            self.header = [name.strip() for name in self._record(line)[1]]
+            _, names, self.fault, _ = self._record(line)
+            self.header = [name.strip() for name in names]
 
     def rows(self) -> Iterator[Found]:
         """Yield each record after the first line. A bad one has its fault and no fields."""
