@@ -183,6 +183,19 @@ class TestScope:
                 "not used: 'CallOutcome', 'Zeta', 'title'"
             ]
 
+    def test_a_condition_on_a_column_that_no_line_has_is_named(self, tmp_path: Path) -> None:
+        rules = {"match": [{"titel": "x"}, {"outcome": "*"}], "except": [{"Team": "HR"}]}
+        with Drop(tmp_path, calls=rules, columns={"outcome": "result.text"}) as drop:
+            assert not drop.connect().scope(NOW.replace(month=1)).warnings
+            drop.file("1.jsonl", call("a", Team="x", result={}))
+            told = "conditions name columns that no line has: 'titel'"
+            assert told in drop.connect().scope(NOW.replace(month=1)).warnings
+            found = {finding.what: finding for finding in drop.connect().check()}
+            assert (found["conditions"].message, found["conditions"].warning) == (f"1.jsonl: {told}", True)
+            assert "mapping" not in found
+            drop.file("2.jsonl", call("a", Team="x", result={}, titel="y"))
+            assert "conditions" not in {finding.what for finding in drop.connect().check()}
+
     def test_files_that_arrived_before_are_not_counted(self, tmp_path: Path) -> None:
         with Drop(tmp_path) as drop:
             drop.file("1.jsonl", call("a"))

@@ -9,6 +9,7 @@ from connectors.jsonl.config import JsonlConfig
 from connectors.jsonl.folder import Folder, Listing
 from connectors.jsonl.lines import Changed, File, Line, LineReader, opened
 from connectors.jsonl.naming import shown
+from connectors.jsonl.scope import missing_columns
 from syncd.connector import Finding, Record, Ref
 from syncd.errors import Exit, SyncdError, Unreadable
 from syncd.fields import from_ms
@@ -105,6 +106,9 @@ def _sample(config: JsonlConfig, listing: Listing) -> Iterator[Finding]:
         hint = "compare the source's columns with the file. Each bad line becomes a dead row that names file and line"
         message = f"{len(faults)} of the first {len(lines)} lines cannot be read: {faults[0]}"
         yield Finding("mapping", False, message, hint, warning=True)
+    elif missing := missing_columns({name for line in lines for name in line.row}, config) if lines else "":
+        hint = "a condition names a key of columns, otherwise a column as the file writes it"
+        yield Finding("conditions", False, f"{shown(file.name)}: {missing}", hint, warning=True)
     elif lines:
         yield Finding("mapping", True, f"the first {len(lines)} line(s) of {shown(file.name)} can be read")
 

@@ -1,7 +1,7 @@
 """Count the lines of a folder by kind, and name the columns that nothing uses."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from connectors.jsonl.config import JsonlConfig
 from connectors.jsonl.lines import Line
@@ -37,7 +37,15 @@ def count(lines: Iterable[Line], config: JsonlConfig) -> Scope:
             break
     partial = total == MOST_LINES
     kinds = [RowKind("line", whats[key][1], number, whats[key][2], partial) for key, number in found.most_common()]
-    return Scope(kinds, [*([PARTIAL] if partial else ()), *_unused(columns, config)])
+    missing = missing_columns(columns, config) if total else ""
+    return Scope(kinds, [*([PARTIAL] if partial else ()), *filter(None, [missing, _unused(columns, config)])])
+
+
+def missing_columns(columns: Collection[str], config: JsonlConfig) -> str:
+    """Return the warning that names columns of conditions which none of the lines with these `columns` has, or ""."""
+    named = (config.columns.named.get(name, name) for name in _of_conditions(config))
+    missing = sorted({name for name in named if name not in columns and name.split(".")[0] not in columns})
+    return f"conditions name columns that no line has: {', '.join(map(repr, missing))}" if missing else ""
 
 
 def _what(line: Line, config: JsonlConfig) -> What:
@@ -57,16 +65,17 @@ def _what(line: Line, config: JsonlConfig) -> What:
     return repr(fields), fields, None
 
 
-def _unused(columns: Iterable[str], config: JsonlConfig) -> list[str]:
-    """Return the warning that names columns which neither `columns` nor a condition uses."""
-    used = {*config.columns.named.values(), *(each.split(".")[0] for each in config.columns.named.values())}
-    for rules in (config.calls, config.emails):
-        used.update(fields_of((*rules.match, *rules.excepted)))
+def _unused(columns: Iterable[str], config: JsonlConfig) -> str:
+    """Return the warning that names columns which neither `columns` nor a condition uses, or ""."""
+    mapped = config.columns.named.values()
+    used = {*mapped, *(each.split(".")[0] for each in mapped), *_of_conditions(config)}
     unused = sorted(filter(_may_be_shown, set(columns) - used))
-    if not unused:
-        return []
     more = f" and {len(unused) - MOST_NAMED} more" if len(unused) > MOST_NAMED else ""
-    return [f"not used: {', '.join(map(repr, map(shown, unused[:MOST_NAMED])))}{more}"]
+    return f"not used: {', '.join(map(repr, map(shown, unused[:MOST_NAMED])))}{more}" if unused else ""
+
+
+def _of_conditions(config: JsonlConfig) -> tuple[str, ...]:
+    return fields_of(entry for rules in (config.calls, config.emails) for entry in (*rules.match, *rules.excepted))
 
 
 def _may_be_shown(column: str) -> bool:
