@@ -14,9 +14,11 @@ from datetime import UTC, datetime, time, timedelta
 from random import Random
 from typing import Any
 
+from syncd.activity import Kind
 from syncd.sandbox import Fault
 from syncd.sandbox.standin.server import StandIn
 from tests.campaigns.poison import Meets, Poison, Poisons, above, named, shown, within
+from tests.campaigns.shapes import ORDINARY, hubspot_calls, hubspot_emails
 from tests.orgs import OrgWorld
 from tests.world import OWN, THEIRS, World
 
@@ -31,6 +33,8 @@ LIVES = (2, 6)  # turns of a poison
 SPREAD = timedelta(seconds=1)  # of a poisoned span: a second and its neighbours
 WORDS = ("DROP TABLE deals", "UNION SELECT 1")  # in some titles: a firewall before Recotap may refuse them
 WORDY = 0.025  # share of the titles
+CONTACT = "kaya.ivorstone"
+TITLE_PROPERTIES = {"call": "hs_call_title", "email": "hs_email_subject"}
 TITLES = {"call": "callTitle", "email": "subject"}
 
 
@@ -45,7 +49,7 @@ class Expected:
     said: Mapping[str, Any]  # other keys of the payload
     modified_at: datetime
     visible_at: datetime  # when its transaction commits or its index shows it
-    internal: bool = False  # internal: a row of the ledger, but nothing for Recotap
+    excluded: str = ""  # the reason: a row of the ledger, but nothing for Recotap
     behind: bool = False  # it became visible after the watermark had passed it
 
     def differences(self, payload: Mapping[str, Any]) -> list[str]:
@@ -70,7 +74,7 @@ class Crm:
         self.random = Random(f"{self.name} {seed}")
         self.now = world.now
         self.expected: dict[str, Expected] = {}  # by externalActivityId
-        self.internal: dict[str, Expected] = {}
+        self.excluded: dict[str, Expected] = {}
         self.records: list[tuple[str, str, str]] = []  # type, id and title of the records that may be edited
         self.did: Counter[str] = Counter()
         self.gap_s = 0.0
@@ -114,17 +118,17 @@ class Crm:
         raise NotImplementedError
 
     def expect(self, kind: str, type_name: str, crm_id: str, expected: Expected) -> None:
-        kept = self.internal if expected.internal else self.expected
+        kept = self.excluded if expected.excluded else self.expected
         kept[f"{self.name}-{kind}-{crm_id}"] = expected
         self.records.append((type_name, crm_id, expected.title))
-        self.did[f"{kind}s put" if not expected.internal else "internal calls"] += 1
+        self.did[f"{kind}s put" if not expected.excluded else f"excluded as {expected.excluded}"] += 1
         self.did["late"] += expected.visible_at > self.now()
 
     def look(self, watermarks: Sequence[datetime]) -> None:
         """Mark the records that the watermark passed before they were visible."""
         if watermarks:
             now, passed = self.now(), max(watermarks)
-            for each in (*self.expected.values(), *self.internal.values()):
+            for each in (*self.expected.values(), *self.excluded.values()):
                 each.behind = each.behind or (each.modified_at <= passed and now < each.visible_at)
 
     def happened(self) -> datetime:
@@ -177,8 +181,7 @@ class Portal(Crm):
         return named(self.random.choice((crm_id, self.rare)))
 
     def change(self, type_name: str, crm_id: str, title: str, *, late_by: float) -> None:
-        key = "hs_call_title" if type_name == "calls" else "hs_email_subject"
-        properties: dict[str, Any] = {key: title}
+        properties: dict[str, Any] = {TITLE_PROPERTIES["call" if type_name == "calls" else "email"]: title}
         self.portal.edit(type_name, crm_id, late_by=late_by, **properties)
 
     def meddle(self, _: int, kind: str) -> None:
@@ -192,26 +195,35 @@ class Portal(Crm):
         return at.replace(microsecond=at.microsecond // 1000 * 1000)
 
     def _one(self, title: str) -> None:
-        draw, now = self.random, self.now()
+        draw, now, owner = self.random, self.now(), f"ada.eschenfeld@{OWN}"
         ago, happened = self.ago(), self.happened()
         late_by = 0.0 if self.gap_s else draw.choice((0.0, 0.0, 1.0, 5.0, draw.uniform(0, self.LATE_S)))
         linked = draw.choice((0.0,) * 9 + (draw.uniform(0, self.LATE_S),))
-        kind, put, key = (
-            ("call", self.world.call, "hs_call_title")
-            if draw.random() < 0.7
-            else ("email", self.world.email, "hs_email_subject")
-        )
-        contact, name = (
-            (self.rare, "quill.sedgemoor") if draw.random() < RARE else (self.world.contact, "kaya.ivorstone")
-        )
+        crm_id, name = (self.rare, "quill.sedgemoor") if draw.random() < RARE else (self.world.contact, CONTACT)
+        contact = f"{name}@{THEIRS}"
+        kind: Kind = "call" if draw.random() < 0.7 else "email"
+        shapes = hubspot_calls(crm_id) if kind == "call" else hubspot_emails(contact, owner)
+        what = "ordinary" if draw.random() < ORDINARY else draw.choice(list(shapes))
+        shape, put = shapes[what], self.world.call if kind == "call" else self.world.email
+        self.did[f"{kind}s {what}"] += 1
+        title = f"{shape.prefix}{title}"
         crm_id = put(
-            contacts=[contact], ago=ago, happened=happened, late_by=late_by, linked_late_by=linked, **{key: title}
-        )
-        owner = f"ada.eschenfeld@{OWN}"
+            contacts=[crm_id] if shape.is_linked else [], ago=ago, happened=happened, late_by=late_by,
+            linked_late_by=0.0 if "hs_email_headers" in shape.values else linked,  # its people make it complete
+            **{**shape.values, TITLE_PROPERTIES[kind]: title},
+        )  # fmt: skip
+        if shape.is_no_row:
+            return
         more = {"durationMinutes": 10, "direction": "outbound"} if kind == "call" else {"openCount": 0}
-        said = {"activityType": kind, "ownerEmail": owner, "domain": THEIRS, "accountName": "Amber Bolts", **more}
-        people, visible_at = frozenset({f"{name}@{THEIRS}"}), now + timedelta(seconds=late_by)
-        self.expect(kind, f"{kind}s", crm_id, Expected(title, people, happened, owner, said, now - ago, visible_at))
+        said = {
+            "activityType": kind, "ownerEmail": owner, "domain": THEIRS, "accountName": "Amber Bolts",
+            **more, **shape.said,
+        }  # fmt: skip
+        sender = {"owner": owner, "contact": contact}.get(shape.sender or "")
+        visible_at = now + timedelta(seconds=late_by)
+        people = frozenset({contact})
+        found = Expected(title, people, happened, sender, said, now - ago, visible_at, shape.excluded)
+        self.expect(kind, f"{kind}s", crm_id, found)
 
 
 @dataclass
@@ -345,7 +357,9 @@ class Org(Crm):
         sender = {"Inbound": addresses[who], "Outbound": address}.get(call_type or "")
         said = {
             "activityType": "call", "ownerEmail": address, "domain": domain, "accountName": name,
-            "direction": call_type and call_type.lower(), "durationMinutes": round(seconds / 60, 2),
+            # An outsider took part, whatever the type says.
+            "direction": call_type.lower() if call_type in ("Inbound", "Outbound") else None,
+            "durationMinutes": round(seconds / 60, 2),
             "outcome": disposition,
         }  # fmt: skip
         done: dict[str, Any] = {"Status": "Completed", "CompletedDateTime": completed}
@@ -359,8 +373,7 @@ class Org(Crm):
 
         def expected(modified_at: datetime, late_by: float) -> Expected:
             visible_at = max(now, self.now()) + timedelta(seconds=late_by)
-            internal = call_type == "Internal"
-            return Expected(title, people, at, sender, said, modified_at, visible_at, internal)
+            return Expected(title, people, at, sender, said, modified_at, visible_at)
 
         if planned:
             self.planned.append((crm_id, expected, done))

@@ -269,7 +269,7 @@ class Campaign:
         tally.foreign = status["verdicts"]["foreign_duplicate"]
         tally.received = world.recotap.received.total()
         found = {state: count for state, count in status["activities"].items() if count}
-        expected = {"delivered": tally.put, "excluded": sum(len(crm.internal) for crm in self.crms)}
+        expected = {"delivered": tally.put, "excluded": sum(len(crm.excluded) for crm in self.crms)}
         tally.unbalanced += not (status["balanced"] and status["seen"] == sum(expected.values()))
         tally.unbalanced += found != {state: count for state, count in expected.items() if count}
         return tally
@@ -278,7 +278,9 @@ class Campaign:
         """Compare Recotap's activities with the records of a CRM."""
         stored = self.world.recotap.stored
         lost = [f"{name} ({self._fate(name)})" for name in crm.expected.keys() - stored.keys()]
-        lost += [f"{name} ({fate})" for name in crm.internal if (fate := self._fate(name)) != "excluded internal"]
+        for name, expected in crm.excluded.items():
+            if (fate := self._fate(name)) != f"excluded {expected.excluded}":
+                lost.append(f"{name} ({fate}, not {expected.excluded})")
         wrong = [
             f"{name}: {', '.join(differences)}"
             for name, expected in crm.expected.items()
