@@ -56,10 +56,7 @@ def test_a_call_says_where_each_field_came_from() -> None:
         "occurredAt": ("hs_timestamp", AS_READ),
         "domain": ("associated company", "the company of the activity"),
         "accountName": ("associated company", "the company of the activity"),
-        "ownerEmail": (
-            "hubspot_owner_id",
-            "the first of the record's owners that has an address and is not in rules.not_owners",
-        ),
+        "ownerEmail": ("hubspot_owner_id", "the record's owner"),
         "ownerName": told(draft)["ownerEmail"],
         "ownerId": told(draft)["ownerEmail"],
         "callTitle": ("hs_call_title", AS_READ),
@@ -142,7 +139,7 @@ BARRED = replace(RULES, not_owners=frozenset({"rep-123"}))
             "ownerEmail",
             (
                 "hs_created_by_user_id",
-                "the first of the record's owners that has an address and is not in rules.not_owners",
+                "a further owner of the record, because those before it have no address or are in rules.not_owners",
             ),
         ),
         (

@@ -1,43 +1,33 @@
 """Choose an activity's owner, and the person it is from. Pure."""
 
-from typing import NamedTuple
-
 from syncd.activity import Draft, Owner
 from syncd.addresses import domain_of, email
 from syncd.normalize.our_side import OurSide, Rules
 from syncd.normalize.people import People, receivers
 from syncd.text import clean
 
-CRMS, SENDER, RECEIVER, DEFAULT = (  # the rules that give an owner
-    "the first of the record's owners that has an address and is not in rules.not_owners",
-    "the sender of an email from our side",
-    "the one owner among the receivers of an inbound email",
-    "rules.default_owner_email",
-)
+# The rules that give an owner.
+FIRST = "the record's owner"
+FURTHER = "a further owner of the record, because those before it have no address or are in rules.not_owners"
+SENDER = "the sender of an email from our side"
+RECEIVER = "the one owner among the receivers of an inbound email"
+DEFAULT = "rules.default_owner_email"
 
 
-class Ownership(NamedTuple):
-    """An activity's owner, and the rule that gave it."""
-
-    owner: Owner  # clean
-    rule: str
-    is_further: bool = False  # one of `Draft.owners`
-
-
-def owner_of(draft: Draft, people: People, rules: Rules, our_side: OurSide) -> Ownership | None:
-    """Return the first candidate for the owner that may be it, or None if there is none."""
-    for address, user in people.users:
+def owner_of(draft: Draft, people: People, rules: Rules, our_side: OurSide) -> tuple[Owner, str] | None:
+    """Return the first candidate for the owner that may be it, clean, and the rule. None if there is none."""
+    for address, user in people.users.items():
         owner = _clean_owner(address, user, our_side.owner(address))
         if rules.may_own(address, owner.crm_id):
-            return Ownership(owner, CRMS, user is not draft.owner)
+            return owner, FIRST if user is draft.owner else FURTHER
     if people.sender and draft.sender and people.direction == "outbound":
         owner = _clean_owner(people.sender, our_side.owner(people.sender), Owner(None, None, draft.sender.name))
         if rules.may_own(people.sender, owner.crm_id) and _may_be_ours(draft, people, rules, our_side):
-            return Ownership(owner, SENDER)
+            return owner, SENDER
     if draft.kind == "email" and people.direction == "inbound" and (found := _receiver(draft, people, rules, our_side)):
-        return Ownership(found, RECEIVER)
+        return found, RECEIVER
     if default := email(rules.default_owner_email):
-        return Ownership(_clean_owner(default, our_side.owner(default)), DEFAULT)
+        return _clean_owner(default, our_side.owner(default)), DEFAULT
     return None
 
 
@@ -46,8 +36,7 @@ def _may_be_ours(draft: Draft, people: People, rules: Rules, our_side: OurSide) 
     sender = people.sender
     if people.sender_is_ours or sender is None:
         return people.sender_is_ours
-    ours = {address for address, _ in people.users}
-    known = any(address and (address in ours or our_side.has(address)) for address in receivers(draft, sender))
+    known = any(address and (address in people.users or our_side.has(address)) for address in receivers(draft, sender))
     return not known and not rules.is_free_mail(domain_of(sender))
 
 

@@ -12,8 +12,6 @@ from syncd.addresses import email
 from syncd.normalize.known import is_mailbox
 from syncd.normalize.our_side import OurSide
 
-User = tuple[str, Owner]  # a candidate for the owner, with its clean address
-
 
 class People(NamedTuple):
     """The people of a draft. Addresses are clean."""
@@ -21,7 +19,7 @@ class People(NamedTuple):
     direction: Direction | None  # of an email: told from its people
     sender: str | None  # of an email. None: unknown, or a mailbox for copies
     sender_is_ours: bool  # by list, domain or ownership. False: unknown, or ours only on the CRM's word
-    users: Sequence[User]  # the record's owners, in order of preference
+    users: Mapping[str, Owner]  # the record's owners by address, in order of preference
     contacts: Mapping[str, Person]  # the other side by address, in order
     outsiders: Sequence[Person]  # the other side, also those without an address
     internal: bool
@@ -29,19 +27,33 @@ class People(NamedTuple):
 
 def people_of(draft: Draft, our_side: OurSide) -> People:
     """Return the people of `draft`."""
-    # The activity's owners are ours, even if the connector's list lacks them.
-    users = _users(draft, our_side)
-    ours = {address for address, _ in users}
+    users = _users(draft, our_side)  # ours, even if the connector's list of owners lacks them
     sender = email(draft.sender.email) if draft.kind == "email" and draft.sender else None
     if sender and is_mailbox(sender):
         sender = None
-    sender_is_ours = sender is not None and (sender in ours or our_side.has(sender))
+    sender_is_ours = sender is not None and (sender in users or our_side.has(sender))
     direction = draft.direction
     if sender:
-        direction = "outbound" if sender_is_ours else _direction_of_stranger(draft, sender, ours, our_side)
-        if direction == "outbound":
-            ours.add(sender)  # the author of an outbound email is one of us, at any address
-    contacts, outsiders, us = _sides(draft, direction, sender, ours, our_side)
+        direction = "outbound" if sender_is_ours else _direction_of_stranger(draft, sender, users, our_side)
+    author = sender if direction == "outbound" else None  # of an outbound email: one of us, at any address
+
+    stand_ins = draft.others
+    if direction == "inbound" and sender and draft.sender:
+        stand_ins = (draft.sender, *stand_ins)  # first, because a receiver may be a colleague at an unlisted domain
+    contacts: dict[str, Person] = {}
+    outsiders: list[Person] = []
+    us: list[str] = []
+    for group in (draft.contacts, stand_ins):
+        for person in group:
+            address = email(person.email)
+            if address and (address in users or address == author or our_side.has(address)):
+                us.append(address)
+                continue
+            outsiders.append(person)
+            if address:
+                contacts.setdefault(address, person)
+        if contacts:
+            break
     internal = not outsiders and _is_internal(draft, direction, sender, us, sender_is_ours=sender_is_ours)
     return People(direction, sender, sender_is_ours, users, contacts, outsiders, internal)
 
@@ -59,15 +71,15 @@ def receivers(draft: Draft, sender: str | None) -> Iterator[str | None]:
             return
 
 
-def _users(draft: Draft, our_side: OurSide) -> list[User]:
+def _users(draft: Draft, our_side: OurSide) -> dict[str, Owner]:
     """Return the record's owners. A contact that a field names as the owner is none, unless we know it otherwise."""
-    found: list[User] = []
-    for owner in (draft.owner, *draft.owners):
+    found: dict[str, Owner] = {}
+    for owner in (draft.owner, *draft.owners) if draft.owners else (draft.owner,):
         address = email(owner.email) if owner else None
         if owner and address:
             if owner.crm_id is None and _is_contact(address, draft) and not our_side.has(address):
                 continue
-            found.append((address, owner))
+            found.setdefault(address, owner)
     return found
 
 
@@ -75,7 +87,7 @@ def _is_contact(address: str, draft: Draft) -> bool:
     return any(email(person.email) == address for person in draft.contacts)
 
 
-def _direction_of_stranger(draft: Draft, sender: str, ours: set[str], our_side: OurSide) -> Direction:
+def _direction_of_stranger(draft: Draft, sender: str, users: Mapping[str, Owner], our_side: OurSide) -> Direction:
     """Return the direction of an email whose sender is not known to be ours.
 
     If the CRM calls it outbound, it is still inbound in two cases: the sender is one of its contacts, or every
@@ -84,36 +96,12 @@ def _direction_of_stranger(draft: Draft, sender: str, ours: set[str], our_side: 
     if draft.direction != "outbound" or _is_contact(sender, draft):
         return "inbound"
     others = list(receivers(draft, sender))
-    all_ours = others and all(address and (address in ours or our_side.has(address)) for address in others)
+    all_ours = others and all(address and (address in users or our_side.has(address)) for address in others)
     return "inbound" if all_ours else "outbound"
 
 
-def _sides(
-    draft: Draft, direction: Direction | None, sender: str | None, ours: set[str], our_side: OurSide
-) -> tuple[dict[str, Person], list[Person], set[str]]:
-    """Return the contacts and everyone of the other side, and our addresses."""
-    stand_ins = draft.others
-    if direction == "inbound" and sender and draft.sender:
-        stand_ins = (draft.sender, *stand_ins)  # first, because a receiver may be a colleague at an unlisted domain
-    contacts: dict[str, Person] = {}
-    outsiders: list[Person] = []
-    us: set[str] = set()
-    for group in (draft.contacts, stand_ins):
-        for person in group:
-            address = email(person.email)
-            if address and (address in ours or our_side.has(address)):
-                us.add(address)
-                continue
-            outsiders.append(person)
-            if address:
-                contacts.setdefault(address, person)
-        if contacts:
-            break
-    return contacts, outsiders, us
-
-
 def _is_internal(
-    draft: Draft, direction: Direction | None, sender: str | None, us: set[str], *, sender_is_ours: bool
+    draft: Draft, direction: Direction | None, sender: str | None, us: Sequence[str], *, sender_is_ours: bool
 ) -> bool:
     """Tell whether an activity without outsiders is between us. An unknown sender may be of the other side."""
     if draft.kind == "email" and not sender_is_ours and (sender or direction == "inbound"):

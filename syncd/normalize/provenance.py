@@ -5,13 +5,12 @@ The rules decide again for it, so it costs nothing if nobody asks.
 
 from collections.abc import Callable, Iterable, Iterator
 
-from syncd.activity import Draft
+from syncd.activity import Draft, Owner
 from syncd.addresses import email, registrable
-from syncd.normalize.account import Account
+from syncd.normalize.account import Account, account_of
 from syncd.normalize.our_side import OurSide, Rules
-from syncd.normalize.ownership import DEFAULT, RECEIVER, SENDER, Ownership
-from syncd.normalize.people import People
-from syncd.normalize.rules import judge
+from syncd.normalize.ownership import DEFAULT, FURTHER, RECEIVER, SENDER, owner_of
+from syncd.normalize.people import People, people_of
 
 Origin = dict[str, str]  # "from": the CRM's property, otherwise the field of `Draft`; "rule": what chose it
 Read = Callable[[str], str]  # by a field of `Draft`: the CRM's property, if the connector names it
@@ -27,7 +26,9 @@ def provenance(
     draft: Draft, *, rules: Rules, our_side: OurSide, fields: Iterable[str] | None = None
 ) -> dict[str, Origin]:
     """Return the origin of each of the payload's `fields`. None: of all that are known, though a reason holds."""
-    people, account, owned = judge(draft, rules=rules, our_side=our_side)
+    people = people_of(draft, our_side)
+    account = account_of(draft, people, rules, our_side)
+    owned = owner_of(draft, people, rules, our_side)
     names = draft.origins() if draft.origins is not None else {}
 
     def read(field: str) -> str:
@@ -70,12 +71,13 @@ def _account(draft: Draft, account: Account | None, people: People, read: Read) 
         yield "accountName", _origin(read("companies" if account.company is None else source), named)
 
 
-def _owner(owned: Ownership | None, read: Read) -> Iterator[tuple[str, Origin]]:
+def _owner(owned: tuple[Owner, str] | None, read: Read) -> Iterator[tuple[str, Origin]]:
     if owned is None:
         return
-    source = {SENDER: read("sender"), RECEIVER: read("others"), DEFAULT: DEFAULT}.get(owned.rule)
-    origin = _origin(source or read("owners" if owned.is_further else "owner"), owned.rule)
-    fields = {"ownerEmail": True, "ownerName": owned.owner.name, "ownerId": owned.owner.crm_id}
+    owner, rule = owned
+    field = {SENDER: "sender", RECEIVER: "others", FURTHER: "owners"}.get(rule, "owner")
+    origin = _origin(DEFAULT if rule == DEFAULT else read(field), rule)
+    fields = {"ownerEmail": True, "ownerName": owner.name, "ownerId": owner.crm_id}
     yield from ((field, origin) for field, value in fields.items() if value)
 
 

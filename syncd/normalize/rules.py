@@ -18,12 +18,12 @@ from syncd.lifecycle.reasons import Reason
 from syncd.normalize.account import Account, account_of
 from syncd.normalize.automated import automated_as
 from syncd.normalize.our_side import OurSide, Rules, shared_domains
-from syncd.normalize.ownership import Ownership, from_of, owner_of
+from syncd.normalize.ownership import from_of, owner_of
 from syncd.normalize.people import People, people_of
 from syncd.recotap.payload import build, validate
 
 
-# Made for each record, as `Judgement` below: a named tuple costs a third of a frozen dataclass.
+# Made for each record: a named tuple costs a third of a frozen dataclass.
 class Assessment(NamedTuple):
     """The rules' decision about a draft."""
 
@@ -37,14 +37,6 @@ class Assessment(NamedTuple):
         return f"Assessment(reason={self.reason!r})"
 
 
-class Judgement(NamedTuple):
-    """Who took part in a draft, and whose it is."""
-
-    people: People
-    account: Account | None
-    owned: Ownership | None
-
-
 def assess(
     draft: Draft,
     *,
@@ -55,9 +47,10 @@ def assess(
     now: datetime,
 ) -> Assessment:
     """Return the first reason not to send `draft`, or the payload to send. `now` is aware."""
-    judged = judge(draft, rules=rules, our_side=our_side)
-    people, account, owned = judged
-    reason = next(_reasons(draft, judged, rules, settle, now), None)
+    people = people_of(draft, our_side)
+    account = account_of(draft, people, rules, our_side)
+    owned = owner_of(draft, people, rules, our_side)
+    reason = next(_reasons(draft, people, account, owned is not None, rules, settle, now), None)
     if reason is not None or account is None or owned is None:
         return Assessment(reason, None, account and account.domain, _detail(draft, people, reason, rules))
     payload = build(
@@ -65,27 +58,23 @@ def assess(
         external_activity_id=external_activity_id,
         domain=account.domain,
         account_name=account.name,
-        owner=owned.owner,
-        sender=from_of(draft, people, owned.owner, our_side),
+        owner=owned[0],
+        sender=from_of(draft, people, owned[0], our_side),
         contacts=people.contacts,
     )
     return Assessment(None, payload, account.domain)
 
 
-def judge(draft: Draft, *, rules: Rules, our_side: OurSide) -> Judgement:
-    """Return the people, the account and the owner of `draft`."""
-    people = people_of(draft, our_side)
-    return Judgement(people, account_of(draft, people, rules, our_side), owner_of(draft, people, rules, our_side))
-
-
-def _reasons(draft: Draft, judged: Judgement, rules: Rules, settle: timedelta, now: datetime) -> Iterator[Reason]:
+def _reasons(
+    draft: Draft, people: People, account: Account | None, is_owned: bool, rules: Rules, settle: timedelta,
+    now: datetime,
+) -> Iterator[Reason]:  # fmt: skip
     """Yield the reasons that hold, in the order of `Reason`."""
-    people, account, owned = judged
     if draft.status == "not_sent":
         yield Reason.NOT_SENT
     if draft.filtered is not None:
         yield Reason.FILTERED
-    if automated_as(draft, people.sender, rules.automated):
+    if (draft.automated or draft.kind == "email") and automated_as(draft, people.sender, rules.automated):
         yield Reason.AUTOMATED
     if not draft.redacted:  # otherwise not all its people are known, so nothing is concluded from them
         if people.internal:
@@ -108,7 +97,7 @@ def _reasons(draft: Draft, judged: Judgement, rules: Rules, settle: timedelta, n
         yield Reason.NO_CONTACT_EMAIL
     if account is None:
         yield Reason.NO_DOMAIN
-    if owned is None:
+    if not is_owned:
         yield Reason.NO_OWNER_EMAIL
     if max(draft.occurred_at, draft.created_at) > now - settle:
         yield Reason.SETTLING
@@ -130,11 +119,9 @@ def _is_excluded(people: People, account: Account | None, domains: frozenset[str
 
 __all__ = [
     "Assessment",
-    "Judgement",
     "OurSide",
     "Rules",
     "assess",
-    "judge",
     "shared_domains",
     "validate",
 ]
