@@ -91,6 +91,7 @@ def test_a_portal_with_all_that_tools_write_is_told_whole_in_four_searches(world
     assert read == {"calls": "call", "emails": "email"}
     assert not any(kind.approximate for kind in found.kinds)
     assert written.emails["draft"] not in repr(found)
+    assert found.senders["birch-cranes-901.com"] == 1, "before any pass they are those of the sample"
 
 
 def test_a_large_portal_is_counted_kind_by_kind_and_each_once(world: World) -> None:

@@ -18,7 +18,7 @@ from connectors.hubspot.client import Client
 from connectors.hubspot.config import HubSpotStream
 from connectors.hubspot.mapping import is_draft
 from connectors.hubspot.search import LIMIT, TIME, search_body
-from connectors.hubspot.tally import Tallies
+from connectors.hubspot.tally import FROM, Tallies, sender_domain
 from syncd.activity import Kind
 from syncd.connector import RowKind, Scope
 from syncd.errors import Malformed
@@ -49,7 +49,7 @@ def scope(
         kinds += _kinds(searches, name, rule, tallies, reserved=reserved)
     for name, names in BESIDE.items():
         kinds += _beside(searches, name, names)
-    return Scope(kinds, senders=tallies.senders(since))
+    return Scope(kinds, senders=tallies.senders(since) or searches.senders)
 
 
 @dataclass
@@ -59,7 +59,8 @@ class Searches:
     client: Client
     since: datetime
     until: datetime
-    left: int = field(default=SEARCHES_MOST)
+    left: int = SEARCHES_MOST
+    senders: Counter[str] = field(default_factory=Counter)  # of the sample, by domain: enough for a first report
 
     def ask(
         self, object_type: str, filters: Sequence[Mapping[str, Any]], names: Sequence[str], *, limit: int = 1,
@@ -84,8 +85,9 @@ class Searches:
 
 def _kinds(searches: Searches, name: str, rule: HubSpotStream, tallies: Tallies, *, reserved: int) -> Iterator[RowKind]:
     names = DISTINGUISHED[name]
-    asked = tuple(dict.fromkeys((*names, *fields_of(rule.match))))
+    asked = tuple(dict.fromkeys((*names, *fields_of(rule.match), *((FROM,) if name == "emails" else ()))))
     total, rows = searches.ask(name, (), asked, limit=LIMIT if rule.read else 1)
+    searches.senders.update(filter(None, (sender_domain(dict(zip(asked, row, strict=True))) for row in rows)))
     if not rule.read:
         yield from [RowKind(name, {}, total, None)] if total else []
     elif total <= len(rows):

@@ -17,7 +17,7 @@ from syncd.fields import parse_text, to_ms
 KEY = "tally"  # and a stream
 DAYS = 31
 MOST = 40  # entries of one day, the most frequent
-OUTBOUND = "EMAIL"
+OUTBOUND, FROM = "EMAIL", "hs_email_from_email"
 DOMAIN = re.compile(r"[a-z0-9.-]{1,253}")
 
 Row = Mapping[str, Any]
@@ -57,7 +57,7 @@ class Tallies:
         if rule.match and not rule.admits(properties.get):
             values = (parse_text(properties.get(name)) or "" for name in self._distinguished[stream])
             return "".join(f"={value.replace('=', '')}" for value in values)
-        return _domain(properties) if properties.get("hs_email_direction") == OUTBOUND else None
+        return sender_domain(properties)
 
     def keep(self, stream: str) -> None:
         """Put the counts of this pass into the store."""
@@ -92,7 +92,13 @@ class Tallies:
         return found
 
 
-def _domain(properties: Row) -> str | None:
-    written = properties.get("hs_email_from_email")
-    domain = written.rpartition("@")[2].strip(" >").lower() if isinstance(written, str) else ""
+def sender_domain(properties: Row) -> str | None:
+    """Return the domain of the sender of an email that HubSpot calls outbound, or None."""
+    written = properties.get(FROM)
+    if properties.get("hs_email_direction") != OUTBOUND or not isinstance(written, str):
+        return None
+    domain = written.rpartition("@")[2].strip(" >").lower()
     return domain if DOMAIN.fullmatch(domain) else None
+
+
+__all__ = ["FROM", "Tallies", "sender_domain"]
