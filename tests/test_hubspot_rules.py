@@ -230,8 +230,8 @@ def test_an_outcome_has_the_label_of_its_option():
 @pytest.mark.parametrize(
     ("properties", "minutes"),
     [
-        ({"minutes": "2.5", "seconds": "30", "hs_call_duration": "1000"}, 2.5),
-        ({"minutes": "", "seconds": "30", "hs_call_duration": "1000"}, 0.5),
+        ({"minutes": "2.5", "seconds": "30", "hs_call_duration": "1000"}, 0.5),
+        ({"minutes": "2.5", "seconds": "", "hs_call_duration": "1000"}, 2.5),
         ({"minutes": "soon", "hs_call_duration": "90000"}, 1.5),
         ({"minutes": "-1", "seconds": "-1", "hs_call_duration": "-1"}, None),
         ({"hs_call_duration": str(25 * 3_600_000)}, None),
@@ -285,7 +285,7 @@ def test_a_draft_tells_from_which_property_each_field_comes():
     assert draft.origins is not None
     assert draft.origins() == {
         "occurred_at": "hs_timestamp", "created_at": "hs_createdate", "status": "hs_call_status",
-        "direction": "hs_call_direction, by values.direction", "title": "hs_call_title", "outcome": "hs_call_status",
+        "direction": "hs_call_direction, values.direction", "title": "hs_call_title", "outcome": "hs_call_status",
         "owner": "sales_rep", "owners": "hubspot_owner_id", "contacts": "associated contacts",
     }  # fmt: skip
     mail = email(hs_email_headers=headers(**{"from": {"email": "jo@acme.example"}}), hs_email_status="SENT")

@@ -31,6 +31,8 @@ class HubSpotFields(BaseModel):
 
     occurred_at: Properties = ("hs_timestamp",)
     owner: Properties = ("hubspot_owner_id",)  # an owner's id, a user's id, an address, or an owner's unique name
+    title: Properties = ()
+    direction: Properties = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -44,8 +46,8 @@ class HubSpotCallFields(HubSpotFields):
     title: Properties = ("hs_call_title",)
     direction: Properties = ("hs_call_direction",)
     outcome: Properties = ("hs_call_disposition", "hs_call_status")  # a status has an outcome only if nobody answered
-    duration_minutes: Properties = ()
-    duration_seconds: Properties = ()  # used if no duration_minutes is there, and hs_call_duration after both
+    duration_seconds: Properties = ()
+    duration_minutes: Properties = ()  # used if duration_seconds are empty, and hs_call_duration if both are
     call_id: Properties = ()  # an id that every copy of the call has
 
 

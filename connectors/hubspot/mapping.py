@@ -5,7 +5,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from connectors.hubspot.config import HubSpotCalls, HubSpotEmails, HubSpotStream
@@ -24,7 +24,7 @@ from syncd.fields import (
     parse_text,
     parse_time,
 )
-from syncd.types.conditions import meaning
+from syncd.types.conditions import Pattern
 
 CALLS = (
     "hs_timestamp", "hs_createdate", "hs_lastmodifieddate", "hs_call_title", "hs_call_duration", "hs_call_direction",
@@ -74,7 +74,6 @@ def call(record: Record, rules: HubSpotCalls = CALL_RULES) -> Draft | None:
     related, fields = record.related, rules.fields
     created_at = _created_at(record, properties)
     occurred_at = _time(properties, fields.occurred_at)[1] or created_at
-    _, title = _text(properties, fields.title)
     minutes = _duration(properties, rules)[1]
     outcome = _outcome(record, properties, rules)[1]
     callee = related.get("callee")
@@ -84,8 +83,8 @@ def call(record: Record, rules: HubSpotCalls = CALL_RULES) -> Draft | None:
         occurred_at=occurred_at,
         created_at=created_at,
         status=_call_status(record, properties, (occurred_at, created_at), is_done=bool(minutes or outcome)),
-        direction=_direction(properties, rules, title)[1],
-        title=title,
+        direction=_direction(properties, rules)[1],
+        title=_text(properties, fields.title)[1],
         duration_minutes=minutes,
         outcome=outcome,
         owner=owner,
@@ -115,15 +114,14 @@ def email(record: Record, rules: HubSpotEmails = EMAIL_RULES) -> Draft | None:
     created_at = _created_at(record, properties)
     headers = headers_of(properties)
     author, _ = sender(headers, properties)
-    _, title = _text(properties, fields.title)
     owner, others = _owners(related)
     return Draft(
         kind="email",
         occurred_at=_time(properties, fields.occurred_at)[1] or created_at,
         created_at=created_at,
         status=EMAIL_STATUSES.get(status, "unfinished"),
-        direction=_direction(properties, rules, title)[1],
-        title=title,
+        direction=_direction(properties, rules)[1],
+        title=_text(properties, fields.title)[1],
         open_count=count(properties.get("hs_email_open_count")),
         click_count=count(properties.get("hs_email_click_count")),
         owner=owner,
@@ -143,12 +141,11 @@ def email(record: Record, rules: HubSpotEmails = EMAIL_RULES) -> Draft | None:
 def call_origins(record: Record, rules: HubSpotCalls) -> Mapping[str, str]:
     """Return the property from which each field of a call's draft comes. A field without a value is left out."""
     properties = properties_of(record)
-    title_from, title = _text(properties, rules.fields.title)
     found = {
         **_common_origins(record, rules),
         "status": "hs_call_status" if parse_text(properties.get("hs_call_status")) else "",
-        "direction": _direction(properties, rules, title)[0],
-        "title": title_from,
+        "direction": _direction(properties, rules)[0],
+        "title": _text(properties, rules.fields.title)[0],
         "duration_minutes": _duration(properties, rules)[0],
         "outcome": _outcome(record, properties, rules)[0],
         "others": "hs_call_callee_object_id" if record.related.get("callee") else "",
@@ -160,12 +157,11 @@ def call_origins(record: Record, rules: HubSpotCalls) -> Mapping[str, str]:
 def email_origins(record: Record, rules: HubSpotEmails) -> Mapping[str, str]:
     """Return the property from which each field of an email's draft comes. A field without a value is left out."""
     properties = properties_of(record)
-    title_from, title = _text(properties, rules.fields.title)
     of_headers = "hs_email_headers" if headers_of(properties) else "hs_email_to_email, hs_email_cc_email"
     found = {
         **_common_origins(record, rules),
-        "direction": _direction(properties, rules, title)[0],
-        "title": title_from,
+        "direction": _direction(properties, rules)[0],
+        "title": _text(properties, rules.fields.title)[0],
         "sender": sender(headers_of(properties), properties)[1],
         "others": of_headers,
         **{
@@ -256,20 +252,17 @@ def _time(properties: Properties, names: Sequence[str]) -> tuple[str, datetime |
     return "", None
 
 
-def _direction(properties: Properties, rules: HubSpotStream, title: str | None) -> tuple[str, Direction | None]:
-    """Return what names the direction, and the direction: by `values` of the property and the title, or by HubSpot."""
-    fields, table = rules.fields, rules.values.get("direction")
-    name, found = _text(properties, fields.direction)  # type: ignore[attr-defined]
-    if table:
-        for origin, written in ((name, found), ("the title", title)):
-            known = meaning(table, written) if written is not None else None
-            if known is not None:
-                return f"{origin}, by values.direction", known  # type: ignore[return-value]
+def _direction(properties: Properties, rules: HubSpotStream) -> tuple[str, Direction | None]:
+    """Return the origin of the direction, and the direction: by `values`, otherwise as HubSpot means the property."""
+    name, found = _text(properties, rules.fields.direction)
+    origin, meant = _translated(properties, rules, "direction", name, found)
+    if meant is not None:
+        return origin, DIRECTIONS[meant.upper()]
     return name, DIRECTIONS.get(found.upper()) if found else None
 
 
 def _outcome(record: Record, properties: Properties, rules: HubSpotCalls) -> tuple[str, str | None]:
-    """Return what names the outcome, and its label. A status means an outcome only if the call reached nobody."""
+    """Return the origin of the outcome, and its label. A status means an outcome only if the call reached nobody."""
     name, found = "", None
     for name in rules.fields.outcome:
         written = parse_text(properties.get(name))
@@ -277,13 +270,33 @@ def _outcome(record: Record, properties: Properties, rules: HubSpotCalls) -> tup
             found = _label(record, name, written)
         if found is not None:
             break
-    table = rules.values.get("outcome")
-    if table:
-        for origin, written in ((name, found), ("the title", _text(properties, rules.fields.title)[1])):
-            known = meaning(table, written) if written is not None else None
-            if known is not None:
-                return f"{origin}, by values.outcome", known
+    origin, meant = _translated(properties, rules, "outcome", name, found)
+    if meant is not None:
+        return origin, meant
     return (name, found) if found is not None else ("", None)
+
+
+def _translated(
+    properties: Properties, rules: HubSpotStream, value: str, name: str, found: str | None
+) -> tuple[str, str | None]:
+    """Return the meaning that `values` has for the text found in a property, otherwise for the title."""
+    table = rules.values.get(value)
+    if not table:  # nearly always
+        return "", None
+    patterns = _patterns(tuple(table.items()))
+    for origin, written in ((name, found), _text(properties, rules.fields.title)):
+        if written is not None:
+            meant = next((meant for pattern, meant in patterns if pattern.fits(written)), None)
+            if meant is not None:
+                return f"{origin}, values.{value}", meant
+    return "", None
+
+
+@lru_cache(maxsize=64)
+def _patterns(table: tuple[tuple[str, str], ...]) -> tuple[tuple[Pattern, str], ...]:
+    """Return the keys of a table in the order in which they count: those without a star first."""
+    patterns = [(Pattern.of(key), meant) for key, meant in table]
+    return tuple(sorted(patterns, key=lambda pair: not pair[0].is_exact))
 
 
 def _label(record: Record, name: str, written: str) -> str | None:
@@ -299,7 +312,7 @@ def _duration(properties: Properties, rules: HubSpotCalls) -> tuple[str, float |
     """Return the property with the duration, and the duration in minutes. HubSpot's own is in milliseconds."""
     fields = rules.fields
     if fields.duration_minutes or fields.duration_seconds:
-        for names, unit in ((fields.duration_minutes, MINUTE), (fields.duration_seconds, SECOND)):
+        for names, unit in ((fields.duration_seconds, SECOND), (fields.duration_minutes, MINUTE)):
             for name in names:
                 if (found := duration(properties.get(name), unit)) is not None:
                     return name, in_minutes(found)
