@@ -1,7 +1,10 @@
 """The tables [calls] and [emails] applied to rows as tools write them, with invented people."""
 
+import re
+import tomllib
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -316,3 +319,11 @@ def test_the_fields_that_a_source_names_are_known_each_once() -> None:
     assert config.named[:3] == ("When__c", "Type", "Status")
     assert len(set(config.named)) == len(config.named)
     assert {"Result__c", "OwnerId", "Incoming"} <= set(config.named)
+
+
+def test_the_readmes_conditions_are_valid() -> None:
+    text = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```toml\n(\[sources\.salesforce\.calls\]\n.*?)```", text, re.DOTALL)
+    shown = CallTable.model_validate(tomllib.loads(block)["sources"]["salesforce"]["calls"])
+    assert Rules.of(shown).filtered({"Subject": "SMS from Kaya", "CreatedById": None}) == "except, entry 1"
+    assert {"Caller__c", "Call_Result__c"} <= set(shown.named)

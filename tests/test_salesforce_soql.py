@@ -20,7 +20,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from connectors.salesforce import soql
+from connectors.salesforce import conditions, soql
 from connectors.salesforce.conditions import completed
 from connectors.salesforce.schema import EMAIL, TASK, TASK_PEOPLE, USER, VOICE_CALL, WANTED, Schema
 from connectors.salesforce.soql import Select
@@ -609,10 +609,14 @@ def test_the_longest_queries_stay_within_what_a_uri_may_have() -> None:
     describes = described(org)
     schema = Schema.of({name: describes.get(name) for name in WANTED}, [*((name, longest) for name, _ in CUSTOM), *own])
     calls = soql.tasks(schema, completed(CALLS), named=named, linkedin_field=longest)
+    subjects = [f"{number:02} * {'x' * 50}" for number in range(65)]
+    chosen = soql.tasks(schema, completed([Entry.parse({"Subject": subjects})]), named=named, linkedin_field=longest)
+    assert sum(map(len, chosen.which)) > conditions.LONGEST * 0.7
     ids = [f"{number:018}" for number in range(soql.IDS_AT_ONCE)]
     sizes = {
         "calls: window": uri(calls.window(SINCE, UNTIL)),
         "calls: ids": uri(calls.by_ids(ids)),
+        "calls by long conditions: window": uri(chosen.window(SINCE, UNTIL)),
         "emails: ids": uri(soql.emails(schema).by_ids(ids)),
         "users: ids": uri(soql.users_by_ids(ids)),
         "people: ids": uri(soql.task_people(schema, ids) or ""),
