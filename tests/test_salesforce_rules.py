@@ -263,6 +263,7 @@ def test_a_call_tells_the_field_that_each_value_came_from() -> None:
         ({"ActivityDate": "2026-01-15"}, "ActivityDate"),
         ({"CompletedDateTime": None}, "CreatedDate"),
         ({"When__c": "2026-02-01T08:00:00.000+0000"}, "When__c"),
+        ({"When__c": "1970-01-01T00:00:00.000+0000"}, "CompletedDateTime"),
     ],
 )
 def test_a_call_tells_which_time_it_has(row: dict[str, Any], field: str) -> None:

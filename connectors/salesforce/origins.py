@@ -15,7 +15,7 @@ OWNERS = "FromId, EmailMessageRelation, its task's OwnerId, CreatedById"  # an E
 def of_task(row: Row, rules: Rules, at: datetime) -> dict[str, str]:
     """Return the origins of a task's values. `at` is when it happened."""
     return {
-        "occurred_at": first_of(row, rules.fields.occurred_at)[0] or _time_of_task(row, rules, at),
+        "occurred_at": _own_field(row, rules) or _time_of_task(row, rules, at),
         "created_at": "CreatedDate",
         "owner": first_of(row, rules.fields.owner)[0] or "OwnerId",
         "owners": ", ".join((*rules.fields.owner[1:], "OwnerId")),
@@ -29,7 +29,7 @@ def of_email(row: Row, rules: Rules, at: datetime) -> dict[str, str]:
     """Return the origins of an email message's values. `at` is when it happened."""
     own_time = "MessageDate" if parse_time(row.get("MessageDate")) == at else "CreatedDate"
     return {
-        "occurred_at": first_of(row, rules.fields.occurred_at)[0] or own_time,
+        "occurred_at": _own_field(row, rules) or own_time,
         "created_at": "CreatedDate",
         "owner": first_of(row, rules.fields.owner)[0] or OWNERS,
         "owners": OWNERS,
@@ -56,6 +56,11 @@ def of_voice_call(row: Row) -> dict[str, str]:
         "companies": "RelatedRecordId",
         "call_id": "VendorCallKey",
     }
+
+
+def _own_field(row: Row, rules: Rules) -> str:
+    """Return the first field that the source names for the time and that has a possible one."""
+    return next((name for name in rules.fields.occurred_at if parse_time(row.get(name)) is not None), "")
 
 
 def _time_of_task(row: Row, rules: Rules, at: datetime) -> str:
