@@ -289,7 +289,7 @@ BASE = {
 @pytest.mark.parametrize(
     ("table", "place", "message"),
     [
-        ({"calls": {"match": []}}, "calls.match", "at least 1"),
+        ({"calls": {"match": []}}, "calls.match", "expected 1 to 50 entries"),
         ({"calls": {"match": [{"Task Subtype": "Call"}]}}, "calls.match.0", "API name of a field"),
         ({"calls": {"match": [{"Type": []}]}}, "calls.match.0", "text in quotes"),
         ({"calls": {"fields": {"outcome": ["Call Result"]}}}, "calls.fields.outcome.0", "API name of a field"),

@@ -11,6 +11,7 @@ from syncd.connector import StreamRules
 from syncd.types.conditions import LONGEST, Entry, fields_of
 
 FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,79}")
+MOST_ENTRIES = 50  # of `match`
 MOST_FIELDS = 20  # of one list
 # Characters of all field names that a source names, each with 4 bytes more in a URI that may name 400 ids too.
 MOST_NAMED = 800
@@ -43,7 +44,13 @@ def _given(name: str) -> str:
     return field_name(name)
 
 
-Entries = Annotated[tuple[Entry, ...], Field(min_length=1, max_length=50)]
+def _some(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    if not 1 <= len(entries) <= MOST_ENTRIES:
+        raise ValueError(f"expected 1 to {MOST_ENTRIES} entries; read = false leaves the stream out")
+    return entries
+
+
+Entries = Annotated[tuple[Entry, ...], AfterValidator(_some)]
 Names = Annotated[tuple[Annotated[str, AfterValidator(_given)], ...], Field(max_length=MOST_FIELDS)]
 
 
