@@ -194,7 +194,6 @@ def test_rows_as_the_tools_write_them_are_all_counted_by_what_they_are_read_as(o
         "Task TaskSubtype=Task IsClosed=true CallType=*": 1,
         "Task TaskSubtype=Call Type=Call IsClosed=false": 1,
         "Task TaskSubtype=Call IsClosed=false": 1,
-        "Task TaskSubtype=ListEmail IsClosed=true": 1,
         "VoiceCall Task=false": 1,
     }
 

@@ -36,6 +36,10 @@ def warnings(*kinds: RowKind, owners: tuple[Owner, ...] = (), rules: Rules = RUL
         (RowKind("Task", {"TaskSubtype": "Task", "CallType": "*"}, 1, None), "call"),
         (RowKind("Task", {"TaskSubtype": "Task", "CallType": None}, 1, None), None),
         (RowKind("EmailMessage", {"Status": "Draft"}, 1, None), None),
+        (RowKind("Task", {"TaskSubtype": "ListEmail"}, 1, None), None),
+        (RowKind("communications", {"hs_communication_channel_type": "LINKEDIN_MESSAGE"}, 1, None), None),
+        (RowKind("meetings", {"hs_object_source": "EMAIL_INTEGRATION"}, 1, None), None),
+        (RowKind("line", {"kind": "sms"}, 1, None), None),
         (RowKind("emails", {"hs_email_status": "DRAFT"}, 1, None), None),
         (RowKind("Task", {"Note": "dialogue", "Box": "voicemail"}, 1, None), None),
     ],
@@ -77,6 +81,14 @@ def test_an_owner_of_most_rows_may_be_an_integration_account(counts: tuple[int, 
     holders.append(Holder("creator", "005000000000009", of, of))
     found = warnings(CALL, holders=holders)
     assert [warning.split(" owns ")[0] for warning in found] == (["user 005000000000000"] if warned else [])
+
+
+@pytest.mark.parametrize("name", ["sync@lanternfield-sales.com", "005000000000000AAA", "005000000000000"])
+def test_an_integration_account_that_the_rules_know_is_no_warning(name: str) -> None:
+    holders = [Holder("owner", user, count, 80) for user, count in (("005000000000000AAA", 60), ("1", 10), ("2", 10))]
+    owners = (Owner("005000000000000AAA", "Sync@lanternfield-sales.com"),)
+    assert len(warnings(CALL, owners=owners, holders=holders)) == 1
+    assert warnings(CALL, owners=owners, holders=holders, rules=Rules(not_owners=frozenset({name}))) == []
 
 
 def test_a_domain_of_many_outbound_emails_that_is_not_ours_is_a_warning() -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from syncd.activity import Kind, Owner
-from syncd.addresses import domain_of, email, is_free_mail, within
+from syncd.addresses import domain_of, email, within
 from syncd.connector import Holder, RowKind, Scope
 from syncd.normalize.rules import Rules, shared_domains
 from syncd.text import fit, fit_value
@@ -31,9 +31,10 @@ SHOWN = 5  # kinds or domains in one warning
 # A hint for people: which rows look like a call or an email, by the words of their object, otherwise of their fields.
 LOOKS: Mapping[Kind, re.Pattern[str]] = {
     "call": re.compile(r"call|dial(?!og)|phone|talkdesk|voice(?!mail)", re.IGNORECASE),
-    "email": re.compile(r"(?<!voic)e-?mail|message", re.IGNORECASE),
+    "email": re.compile(r"(?<!voic)e-?mail", re.IGNORECASE),
 }
-UNSENT = re.compile(r"\bdraft", re.IGNORECASE)  # in each CRM's own words
+# What README calls neither a call nor an email, in the words of any CRM.
+NEITHER = re.compile(r"\bdraft|\bsms\b|whats.?app|linked.?in|list.?e?mail|meeting", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,11 @@ def judged(scope: Scope, rules: Rules, owners: Sequence[Owner]) -> Scope:
     kinds = _bounded(sorted(map(_fit_kind, scope.kinds), key=lambda kind: (-kind.count, describe(kind))))
     told = [fit(str(warning)) for warning in scope.warnings[:MOST_WARNINGS]]
     holders = [replace(each, user=fit_value(each.user, LONGEST)) for each in scope.holders]
-    own = [*_empty_streams(kinds), *_integrations(holders, rules), *_missing_domains(scope.senders, rules, owners)]
+    own = [
+        *_empty_streams(kinds),
+        *_integrations(holders, rules, owners),
+        *_missing_domains(scope.senders, rules, owners),
+    ]
     return Scope(kinds, (*told, *own), holders)
 
 
@@ -94,7 +99,7 @@ def describe(kind: RowKind) -> str:
 def looks_like(kind: RowKind) -> Kind | None:
     """Return what rows look like to a person: a call, an email or neither. It decides nothing but what is shown."""
     values = " ".join(f"{name} {value}" for name, value in kind.fields.items() if isinstance(value, str))
-    if UNSENT.search(values):
+    if NEITHER.search(f"{kind.object} {values}"):
         return None
     for text in (kind.object, values):
         for name, pattern in LOOKS.items():
@@ -140,24 +145,29 @@ def _empty_streams(kinds: Sequence[RowKind]) -> Iterator[str]:
             yield f"no {wanted} is read, but {sum(each.count for each in candidates):,} rows look like one: {shown}"
 
 
-def _integrations(holders: Sequence[Holder], rules: Rules) -> Iterator[str]:
+def _integrations(holders: Sequence[Holder], rules: Rules, owners: Sequence[Owner]) -> Iterator[str]:
     """Yield a warning for a user who owns so much that it may be an integration account."""
-    owners = [each for each in holders if each.role == "owner"]
-    for each in owners:
-        known = each.user.lower() in getattr(rules, "not_owners", ())
-        if len(owners) >= HOLDERS and each.count >= MANY and 2 * each.count >= each.of and not known:
+    addresses = {owner.crm_id: email(owner.email) or "" for owner in owners}
+    holding = [each for each in holders if each.role == "owner"]
+    for each in holding:
+        is_large = len(holding) >= HOLDERS and each.count >= MANY and 2 * each.count >= each.of
+        if is_large and rules.may_own(addresses.get(each.user, ""), each.user):
             share = f"{each.count:,} of {each.of:,} rows"
             yield f"user {each.user} owns {share}: if it is an integration account, name it in rules.not_owners"
 
 
 def _missing_domains(senders: Mapping[str, int], rules: Rules, owners: Sequence[Owner]) -> Iterator[str]:
     """Yield a warning if many outbound emails come from domains that are not ours."""
-    ours = {*rules.own_domains, *shared_domains(owners)}
+    ours = {*rules.own_domains, *shared_domains(owners, rules)}
     theirs = {domain_of(address) for owner in owners if (address := email(owner.email))}
     strange = {
         fit(domain, LONGEST): count
         for domain, count in senders.items()
-        if domain and count >= SENT and domain not in theirs and not within(domain, ours) and not is_free_mail(domain)
+        if domain
+        and count >= SENT
+        and domain not in theirs
+        and not within(domain, ours)
+        and not rules.is_free_mail(domain)
     }
     if strange:
         most = sorted(strange.items(), key=lambda pair: (-pair[1], pair[0]))[:SHOWN]
