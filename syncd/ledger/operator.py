@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from syncd import clock
@@ -24,6 +24,17 @@ _DUE_NOW = """
     UPDATE activities SET next_attempt_at = :now
     WHERE id IN (SELECT value FROM json_each(:ids)) AND state <> 'delivered'
       AND (:state IS NULL OR state = :state) AND (:reason IS NULL OR reason = :reason)
+"""
+_ADD_SPAN = """
+    INSERT INTO ranges (stream_id, since, until, why, created_at)
+    SELECT id, :since, :until, 'backfill', :now FROM streams WHERE source = :source AND stream = :stream
+        AND NOT EXISTS (SELECT 1 FROM ranges WHERE stream_id = streams.id AND why = 'backfill'
+            AND read_to IS NULL AND since <= :since AND until >= :until)
+"""
+_FORGET_UNREAD = """
+    UPDATE streams SET rule = json_remove(rule, '$.unread')
+    WHERE source = :source AND stream = :stream AND :since <= rule ->> '$.unread.since'
+        AND rule ->> '$.unread.until' <= :until
 """
 
 
@@ -56,6 +67,31 @@ class Operator(Reports):
         with file.writing(self._db, self.handle.path):
             correct(self._db, found, now)
         return found
+
+    def backfill(
+        self, streams: Iterable[tuple[str, str]], since: datetime, until: datetime | None, *, now: datetime
+    ) -> list[tuple[str, str, datetime, datetime]]:
+        """Book a span of modification time to be read, in each (source, stream) that has read beyond `since`.
+
+        Return (source, stream, since, until) of each span. It ends at the watermark, because the windows read the rest.
+        """
+        booked = []
+        with file.writing(self._db, self.handle.path):
+            for source, stream in streams:
+                watermark = self.stream(source, stream).watermark
+                if watermark is not None and since < watermark:
+                    end = min(until or watermark, watermark)
+                    self._book(source, stream, since, end, now)
+                    booked.append((source, stream, since, end))
+            self._tell_the_daemon(now)
+        return booked
+
+    def _book(self, source: str, stream: str, since: datetime, until: datetime, now: datetime) -> None:
+        """Add a span. What a change of its stream's rule left unread is no longer reported if the span holds it."""
+        which = {"source": source, "stream": stream}
+        begins, ends = clock.text(since), clock.text(until)
+        self._db.execute(_ADD_SPAN, {**which, "since": begins, "until": ends, "now": clock.text(now)})
+        self._db.execute(_FORGET_UNREAD, {**which, "since": begins, "until": ends})
 
     def _named(self, ids: Sequence[str]) -> list[list[int]]:
         names = sorted({name for wanted in ids for name in self.find(wanted)})

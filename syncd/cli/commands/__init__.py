@@ -11,7 +11,7 @@ import typer
 
 from syncd import __version__
 from syncd.cli import printing
-from syncd.cli.commands import books, passes, pins, probes, scopes, trials
+from syncd.cli.commands import books, passes, pins, probes, ranges, scopes, trials
 from syncd.cli.commands.options import ConfigFile, Given, PlainUsage
 
 COMMANDS: tuple[Callable[..., None], ...] = (
@@ -23,6 +23,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     books.status,
     books.explain,
     books.retry,
+    ranges.backfill,
     trials.sandbox,
     trials.demo,
 )
