@@ -6,12 +6,10 @@ from typing import Any
 import pytest
 
 from syncd.activity import Draft, Person
-from syncd.connector import Record, Ref, Source, SourceConfig
-from syncd.http.server_clock import ServerClock
 from syncd.normalize.known import is_system_sender
-from syncd.normalize.normalizer import Normalizer
 from syncd.normalize.rules import Rules
-from tests.test_rules import CALL, EMAIL, JOHN, NOW, RULES, THEN, judge, reason
+from tests.test_people import reading_of
+from tests.test_rules import CALL, EMAIL, JOHN, RULES, judge, reason
 
 INBOUND = replace(EMAIL, direction="inbound", sender=JOHN)
 
@@ -124,13 +122,7 @@ def test_one_kind_that_the_rules_do_not_list_hides_no_other() -> None:
 
 
 def test_the_reading_names_the_kind_for_explain() -> None:
-    class Connector:
-        def normalize(self, stream: str, record: Record) -> Draft:
-            return replace(INBOUND, title="Accepted: Demo")
-
-    source = Source("crm", SourceConfig(connector="crm", start=THEN), Connector)  # type: ignore[arg-type]
-    normalizer = Normalizer(RULES, source, Connector(), ServerClock(lambda: NOW))  # type: ignore[arg-type]
-    (reading,) = normalizer.readings("emails", [Record(Ref("1", THEN), {})], ())
+    reading = reading_of(replace(INBOUND, title="Accepted: Demo"))
     assert (reading.reason, reading.detail) == ("automated", "calendar")
 
 

@@ -9,7 +9,11 @@ from hypothesis import strategies as st
 
 from syncd.activity import Draft, Owner, Person
 from syncd.addresses import domain_of, email, is_free_mail
+from syncd.connector import Record, Ref, Source, SourceConfig
+from syncd.http.server_clock import ServerClock
+from syncd.lifecycle.transitions import Reading
 from syncd.normalize.known import is_mailbox
+from syncd.normalize.normalizer import Normalizer
 from syncd.normalize.ownership import owner_of as chosen_owner
 from syncd.normalize.people import people_of
 from syncd.normalize.rules import OurSide, Rules
@@ -21,6 +25,7 @@ from tests.test_rules import (
     JANE,
     LEFT,
     LISTS_OF_OWNERS,
+    NOW,
     RULE_SETS,
     RULES,
     THEN,
@@ -47,6 +52,19 @@ def sent(draft: Draft, rules: Rules = RULES) -> dict[str, Any]:
 
 def why(draft: Draft, rules: Rules = RULES) -> str | None:
     return reason(draft, rules, OWNERS)
+
+
+def reading_of(draft: Draft, rules: Rules = RULES) -> Reading:
+    """Return the reading of a record that a connector reads as `draft`."""
+
+    class Connector:
+        def normalize(self, stream: str, record: Record) -> Draft:
+            return draft
+
+    source = Source("crm", SourceConfig(connector="crm", start=THEN), Connector)  # type: ignore[arg-type]
+    normalizer = Normalizer(rules, source, Connector(), ServerClock(lambda: NOW))  # type: ignore[arg-type]
+    (reading,) = normalizer.readings(f"{draft.kind}s", [Record(Ref("1", THEN), {})], OWNERS)
+    return reading
 
 
 # --- an email that the CRM calls outbound, from somebody who is not ours ---
@@ -249,6 +267,18 @@ def test_a_listed_user_is_known_by_the_long_and_the_short_form_of_an_id(listed: 
     draft = replace(EMAIL, sender=None, owner=Owner(crm_id, "sync@yourcompany.com"), owners=(ANN,))
     rules = replace(RULES, not_owners=frozenset({listed}))
     assert sent(draft, rules)["ownerEmail"] == ("ann@yourcompany.com" if barred else "sync@yourcompany.com")
+
+
+def test_the_ledger_keeps_the_id_of_the_owner_that_was_chosen() -> None:
+    assert reading_of(INBOUND).owner_id == "rep-7"
+    barred = replace(RULES, not_owners=frozenset({"rep-123"}))
+    assert reading_of(replace(EMAIL, owner=JANE, owners=(ANN,)), barred).owner_id == "rep-7"
+    incomplete = replace(EMAIL, owner=JANE, contacts=())
+    assert (reading_of(incomplete).reason, reading_of(incomplete).owner_id) == ("no_contact", "rep-123")
+    default = replace(RULES, default_owner_email="sales@yourcompany.com")
+    queue = replace(CALLED_OUTBOUND, kind="call", owner=Owner("queue", None))
+    assert reading_of(queue, default).owner_id == "queue"
+    assert reading_of(replace(queue, owner=None), default).owner_id is None
 
 
 def test_the_first_of_the_records_owners_with_an_address_is_the_owner() -> None:

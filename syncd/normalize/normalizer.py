@@ -142,7 +142,7 @@ def _reading(
     return Reading(
         crm_id=record.ref.crm_id, modified_at=record.ref.modified_at, external_activity_id=name, kind=draft.kind,
         occurred_at=draft.occurred_at, wanted=wanted, reason=assessed.reason, payload=payload, due_at=due_at,
-        owner_id=_known_id(draft.owner), domain=assessed.domain,
+        owner_id=_owner_id(draft, assessed), domain=assessed.domain,
         detail=assessed.detail or _repeated(draft, assessed.reason), counterpart=draft.counterpart, keys=keys,
     )  # fmt: skip
 
@@ -152,9 +152,12 @@ def _repeated(draft: Draft, reason: Reason | None) -> str | None:
     return _same_as(draft.duplicate_of) if reason is Reason.DUPLICATE_OF and draft.duplicate_of else None
 
 
-def _known_id(owner: Owner | None) -> str | None:
-    """Return the CRM's id of an owner as the ledger keeps it, or None."""
-    return text.fit_value(owner.crm_id, text.MOST) or None if owner else None
+def _owner_id(draft: Draft, assessed: Assessment) -> str | None:
+    """Return the CRM's id of the owner that the rules chose, otherwise of the record's owner. None if it has none."""
+    crm_id = assessed.payload.get("ownerId") if assessed.payload else None
+    if crm_id is None and draft.owner:
+        crm_id = draft.owner.crm_id
+    return text.fit_value(crm_id, text.MOST) or None
 
 
 __all__ = ["Normalizer", "duplicate", "unconfirmed"]
