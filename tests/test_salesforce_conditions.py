@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote_plus
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from connectors.salesforce import conditions, soql
@@ -268,6 +268,10 @@ def admitted(written: str, texts: Sequence[str], *, folds_ascii_only: bool) -> t
 
 @settings(max_examples=400)
 @given(pattern_and_texts(ALPHABET.replace("*", "")), st.booleans())
+@example(("Élan", ["élan", "ÉLAN"]), True)
+@example(("a*é", ["aÉ", "aé"]), True)
+@example(("i*", ["İ", "ı", "I"]), False)
+@example(("50%*", ["50%", "50%x"]), True)
 def test_a_query_for_a_pattern_finds_every_text_that_fits(case: Any, folds_ascii_only: bool) -> None:
     _, fitting, all_fitting = admitted(*case, folds_ascii_only=folds_ascii_only)
     assert fitting == all_fitting
