@@ -107,7 +107,7 @@ class TestOpening:
         )
         assert set(strict) == {
             "sources", "streams", "activities", "payloads", "posts", "past_attempts", "pauses", "store", "passes",
-            "operator", "recotap", "counts", "days", "ranges",
+            "operator", "recotap", "counts", "days", "ranges", "keys", "twins",
         }  # fmt: skip
         assert set(strict.values()) == {1}
 

@@ -55,9 +55,11 @@ def text_of(where: Console) -> str:
 
 def test_status_escapes_sources_streams_errors_reasons_and_pauses(attack: str) -> None:
     document = {
-        "seen": 1, "activities": {"dead": 1}, "verdicts": {}, "balanced": True, "clock_confirmed": True,
-        "next_attempt_at": None,
-        "reasons": {"dead": {attack: 1}}, "pauses": {attack: {"until": AT, "reason": attack}},
+        "seen": 1, "activities": {"dead": 1, "excluded": 1}, "verdicts": {}, "balanced": True, "clock_confirmed": True,
+        "next_attempt_at": None, "twins": 1,
+        "filtered": [{"source": attack, "stream": attack, "entry": attack, "count": 1}],
+        "reasons": {"dead": {attack: 1}, "excluded": {"filtered": 1}},
+        "pauses": {attack: {"until": AT, "reason": attack}},
         "sources": [{"source": attack, "stream": attack, "watermark": None, "last_success_at": None,
                      "last_error": attack}],
         "ranges": [{"source": attack, "stream": attack, "since": AT, "until": AT, "why": "gap", "read_to": None,
@@ -69,7 +71,7 @@ def test_status_escapes_sources_streams_errors_reasons_and_pauses(attack: str) -
     render.status(document, where)
     assert is_harmless(text_of(where))
     assert shown(attack, text_of(where))
-    assert text_of(where).count("forged") in (0, 12), "in each of the twelve places"
+    assert text_of(where).count("forged") in (0, 15), "in each of the fifteen places"
     assert not re.search("(?m)^forged", text_of(where))
 
 
@@ -81,7 +83,7 @@ def test_status_breaks_no_time_across_lines(width: int) -> None:
     names = [("hubspot", "calls"), ("salesforce-of-the-north", "email_tasks")]
     document = {
         "seen": 0, "activities": {}, "verdicts": {}, "balanced": True, "clock_confirmed": True, "next_attempt_at": AT,
-        "reasons": {}, "pauses": {"recotap": {"until": AT, "reason": long}},
+        "reasons": {}, "twins": 0, "filtered": [], "pauses": {"recotap": {"until": AT, "reason": long}},
         "sources": [{"source": source, "stream": name, **stream} for source, name in names],
         "ranges": [{"source": "hubspot", "stream": "calls", "since": AT, "until": AT, "why": "gap", "read_to": AT,
                     "last_error": long, "next_attempt_at": AT}],
@@ -100,7 +102,7 @@ def test_explain_escapes_ids_details_and_attempts(attack: str) -> None:
         "external_activity_id": attack, "source": attack, "stream": attack, "crm_id": attack, "kind": "call",
         "occurred_at": AT, "first_seen_at": AT, "updated_at": AT, "state": "dead", "reason": attack,
         "verdict": "failed", "detail": attack, "next_attempt_at": None, "changed_after_delivery": False,
-        "clock_confirmed": True,
+        "clock_confirmed": True, "twins": [attack],
         "attempts": [{"at": AT, "verdict": "failed", "detail": attack}],
     }  # fmt: skip
     where = console()

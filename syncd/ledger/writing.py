@@ -231,8 +231,7 @@ class Ledger(RangeWriter, Outbox, Reads, RemovedSources, Twins):
             """
             mark = clock.optional_text(watermark) or ""
             self._db.execute(sql, {"id": stream_id, "new": len(new), "watermark": mark})
-        early = sum(each.occurred_at is not None and each.occurred_at < start for each in new) if start else 0
-        return Booked(new=len(new), changed=changed, early=early, changed_after_delivery=late)
+        return Booked(new=len(new), changed=changed, early=_early(new, start), changed_after_delivery=late)
 
     def book_missing(self, stream_id: int, crm_ids: Sequence[str], *, now: datetime, certain: bool = True) -> None:
         """Book that look-ups by id found nothing."""
@@ -399,6 +398,10 @@ class Ledger(RangeWriter, Outbox, Reads, RemovedSources, Twins):
             self._db.execute(f"PRAGMA busy_timeout = {READERS_MS}")
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             self._db.execute(f"PRAGMA busy_timeout = {file.BUSY_MS}")
+
+
+def _early(readings: Sequence[Reading], start: datetime | None) -> int:
+    return 0 if start is None else sum(each.occurred_at is not None and each.occurred_at < start for each in readings)
 
 
 def _is_confirmed(held: Held, reading: Reading, *, by_id: bool) -> bool:
