@@ -3,10 +3,11 @@
     python tests/campaigns/kill.py --kills 120
     python tests/campaigns/kill.py --kills 120 --crm hubspot
 
-One configuration has a HubSpot with late rows, edits, late associations and records in the past, a Salesforce with
-late commits, edits, expiring sessions and locators that die in mid-page (crms.py), and a Recotap that drops responses
-after storing and returns 500 before storing. Unless `--poison 0`, each CRM also fails by record, by page size and by
-span of time (poison.py), Recotap is at times too slow for large batches, and a firewall refuses some words. Each of
+One configuration has a HubSpot with late rows, edits, late associations and records in the past (crms.py), and a
+Salesforce with late commits, edits, expiring sessions and locators that die in mid-page (salesforce_crm.py). Many of
+their records are as tools write them (shapes.py). Its Recotap drops responses after storing and returns 500 before
+storing. Unless `--poison 0`, each CRM also fails by record, by page size and by span of time (poison.py), Recotap is at
+times too slow for large batches, and a firewall refuses some words. Each of
 these heals after some turns. The clock moves between passes. After the last kill come a few normal passes. Then: lost
 0, doubled 0, only calls and emails, nothing mapped wrongly, the books balance, no gap is left, at most 50 x
 concurrency re-sent per kill, no foreign duplicates, and no watermark stood still in a pass that booked a newer record.
@@ -37,7 +38,8 @@ sys.path.insert(0, str(ROOT))
 
 from syncd import clock, log  # noqa: E402 - found by the line above, wherever this is started
 from syncd.sandbox import Fault  # noqa: E402
-from tests.campaigns.crms import DEADLINE_S, WORDS, Crm, Org, Portal  # noqa: E402
+from tests.campaigns.crms import DEADLINE_S, WORDS, Crm, Portal  # noqa: E402
+from tests.campaigns.salesforce_crm import Org  # noqa: E402
 from tests.forked import interpreters  # noqa: E402
 from tests.orgs import OrgWorld  # noqa: E402
 from tests.world import World  # noqa: E402

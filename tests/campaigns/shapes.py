@@ -70,9 +70,24 @@ def hubspot_emails(contact: str, owner: str) -> Mapping[str, Shape]:
     }
 
 
+def salesforce_calls() -> Mapping[str, Mapping[str, Any]]:
+    """Return the fields by which tools mark a task as a call, beside those of an ordinary one."""
+    return {
+        "of Log a Call": {},
+        "of an Open CTI adapter": {"Type": "Call", "TaskSubtype": "Task"},
+        "of a dialer": {"Type": "Call", "CallObject": None},
+        "of a contact center": {"Type": "Outbound"},
+    }
+
+
+def salesforce_email_tasks() -> Mapping[str, Mapping[str, Any]]:
+    """Return the fields by which tools mark a task as an email, beside those of an ordinary one."""
+    return {"of a sequencer": {}, "of a mail tool": {"Type": "Email", "TaskSubtype": "Task"}}
+
+
 def _headers(sender: str, receiver: str) -> str:
     people = {"from": {"email": sender}, "to": [{"email": receiver}], "cc": [], "bcc": []}
     return json.dumps(people)
 
 
-__all__ = ["ORDINARY", "Shape", "hubspot_calls", "hubspot_emails"]
+__all__ = ["ORDINARY", "Shape", "hubspot_calls", "hubspot_emails", "salesforce_calls", "salesforce_email_tasks"]
