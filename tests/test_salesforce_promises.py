@@ -789,6 +789,22 @@ def test_a_call_that_is_archived_at_once_is_read(orgs: OrgWorld) -> None:
     assert orgs.payload(call)["occurredAt"] == "2025-01-07T12:00:00Z"
 
 
+@pytest.mark.parametrize("refuses", [False, True])
+def test_an_archived_call_has_all_its_people_unless_salesforce_refuses_to_show_them(
+    orgs: OrgWorld, refuses: bool
+) -> None:
+    others = [orgs.contact_of("quinn.birkenhain"), orgs.contact_of("sven.aldermoor")]
+    archived, live = (orgs.task(others=others) for _ in range(2))
+    orgs.org.archive(archived)
+    if refuses:
+        refusal = [{"errorCode": "INVALID_TYPE", "message": "queryAll is not supported"}]
+        orgs.org.faults.add("answer", status=400, body=refusal, match="/queryAll", match_query="FROM TaskWhoRelation",
+                            count=None)  # fmt: skip
+    assert orgs.sync().exit_code == 0
+    assert len(orgs.payload(live)["contacts"]) == 3
+    assert len(orgs.payload(archived)["contacts"]) == (1 if refuses else 3)
+
+
 # -- what it costs ----------------------------------------------------------------------
 
 

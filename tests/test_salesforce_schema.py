@@ -110,7 +110,8 @@ def test_an_org_without_email_messages_has_no_child_query() -> None:
 @pytest.mark.parametrize("object_type", WANTED)
 def test_each_hidden_field_is_named_once(object_type: str) -> None:
     told_apart = {
-        (TASK_PEOPLE, "RelationId"), (EMAIL, "Id"), (EMAIL, "IsTracked"), (EMAIL, "IsBounced"),
+        (TASK_PEOPLE, "RelationId"), (EMAIL, "Id"), (EMAIL, "IsTracked"), (EMAIL, "IsBounced"), (TASK, "IsArchived"),
+        (TASK_PEOPLE, "IsDeleted"),
         (CONTACT, "IsPersonAccount"), (ACCOUNT, "IsPersonAccount"), (TASK, "IsRecurrence"), (TASK, "WhoCount"),
     }  # fmt: skip
     whole = described(voice_call=True)

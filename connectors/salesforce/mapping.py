@@ -126,7 +126,7 @@ def email(record: Record, *, zone: tzinfo = UTC, rules: Rules = EMAIL_RULES) -> 
     own_time = sent_at if sent_at and sent_at <= record.ref.modified_at else created_at
     happened = _said_at(row, rules, zone) or own_time
     account = related.get("account")
-    owner, *owners = _email_owners(row, related) or [None]
+    owners = _email_owners(row, related)
     return Draft(
         kind="email",
         occurred_at=happened,
@@ -135,8 +135,8 @@ def email(record: Record, *, zone: tzinfo = UTC, rules: Rules = EMAIL_RULES) -> 
         direction=rules.direction(row),
         title=rules.title(row),
         open_count=int(row["IsOpened"] is True) if row.get("IsTracked") is True and "IsOpened" in row else None,
-        owner=owner,
-        owners=tuple(filter(None, owners)),
+        owner=owners[0] if owners else None,
+        owners=tuple(owners[1:]),
         sender=_sender(row),
         contacts=related.get("contacts", ()),
         others=tuple(_header_people(row)),
@@ -285,11 +285,15 @@ def _owner(crm_id: Any, row: Any) -> Owner | None:
     return Owner(parse_text(crm_id), parse_text(row.get("Email")), parse_text(row.get("Name")))
 
 
-def _email_owners(row: Row, related: Mapping[str, Any]) -> list[Owner | None]:
+def _email_owners(row: Row, related: Mapping[str, Any]) -> list[Owner]:
     """Return an email's owners in order, because it has no field for one: the candidates with an address."""
     roles = ("receiver", "task_owner") if came_in(row, related.get("contacts", ())) else ("sender",)
-    found = [*map(related.get, roles), _owner(row.get("CreatedById"), row.get("CreatedBy"))]
-    return list(dict.fromkeys(each for each in found if each is not None and each.email))
+    owners: list[Owner] = []
+    creator = _owner(row.get("CreatedById"), row.get("CreatedBy"))
+    for each in [*map(related.get, roles), creator]:
+        if each is not None and each.email and each not in owners:
+            owners.append(each)
+    return owners
 
 
 def came_in(row: Row, contacts: Iterable[Person] = ()) -> bool:
@@ -297,17 +301,21 @@ def came_in(row: Row, contacts: Iterable[Person] = ()) -> bool:
 
     Tools that write through the API leave `Incoming` at its default, false. Then its creator is an integration account.
     """
-    sender_id, address = parse_text(row.get("FromId")) or "", (parse_text(row.get("FromAddress")) or "").lower()
-    return (
-        row.get("Incoming") is True
-        or sender_id.startswith((CONTACT_PREFIX, LEAD_PREFIX))
-        or (address != "" and any((person.email or "").lower() == address for person in contacts))
-    )
+    if row.get("Incoming") is True:
+        return True
+    sender_id, address = row.get("FromId"), row.get("FromAddress")
+    if isinstance(sender_id, str) and sender_id.startswith((CONTACT_PREFIX, LEAD_PREFIX)):
+        return True
+    address = address.strip().lower() if isinstance(address, str) else ""
+    return address != "" and any(person.email and person.email.lower() == address for person in contacts)
 
 
 def _is_of_case(row: Row) -> bool:
     """Tell whether an email belongs to a case. Email-to-Case sets ParentId (Object Reference v67, EmailMessage)."""
-    return any((parse_text(row.get(name)) or "").startswith(CASE_PREFIX) for name in ("ParentId", "RelatedToId"))
+    parent, about = row.get("ParentId"), row.get("RelatedToId")
+    return (isinstance(parent, str) and parent.startswith(CASE_PREFIX)) or (
+        isinstance(about, str) and about.startswith(CASE_PREFIX)
+    )
 
 
 def _sender(row: Row) -> Person | None:

@@ -30,7 +30,7 @@ from connectors.salesforce.mapping import (
     task_owner,
 )
 from connectors.salesforce.org import Org
-from connectors.salesforce.retry import TooSlow
+from connectors.salesforce.retry import QueryRefused, TooSlow
 from connectors.salesforce.schema import ACCOUNT, CONTACT, EMAIL, LEAD, TASK, Schema
 from syncd.activity import Company, Owner, Person
 from syncd.connector import Record, Ref
@@ -195,14 +195,27 @@ class Related:
         return dict(reversed(named))
 
     def _task_people(self, rows: Sequence[Row]) -> dict[str, list[str]]:
-        """Return the ids of all people of tasks that have more than the inline one."""
+        """Return the ids of all people of tasks that have more than the inline one.
 
-        def ask(ids: Sequence[str]) -> list[Any]:
+        Those of archived tasks come by queryAll alone. The Object Reference (v67) does not list that call for
+        TaskWhoRelation. If Salesforce refuses it, an archived task keeps its inline person.
+        """
+
+        def ask(ids: Sequence[str], *, archived: bool = False) -> list[Any]:
             queries = [query for some in soql.chunks(ids) if (query := soql.task_people(self.schema, some))]
-            return list(self._client.rows(queries, what="people of calls", divisible=True))
+            return list(self._client.rows(queries, what="people of calls", deleted_too=archived, divisible=True))
+
+        def ask_archived(ids: Sequence[str]) -> list[Any]:
+            try:
+                return ask(ids, archived=True)
+            except QueryRefused:
+                return []
 
         found: dict[str, list[str]] = {}
-        for row in self._isolated([str(row["Id"]) for row in rows], ask, TASK_PREFIX):
+        archived = [str(row["Id"]) for row in rows if row.get("IsArchived") is True]
+        others = [str(row["Id"]) for row in rows if row.get("IsArchived") is not True]
+        people = [*self._isolated(others, ask, TASK_PREFIX), *self._isolated(archived, ask_archived, TASK_PREFIX)]
+        for row in people:
             self._learn_account(row.get("AccountId"), row.get("Account"))
             task, person = row.get("TaskId"), row.get("RelationId")
             if isinstance(task, str) and isinstance(person, str):

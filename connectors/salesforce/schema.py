@@ -20,14 +20,14 @@ WANTED: dict[str, tuple[str, ...]] = {
     TASK: (
         "Id", "SystemModstamp", "CreatedDate", "IsDeleted", "TaskSubtype", "IsClosed", "IsRecurrence", "Subject",
         "ActivityDate", "CompletedDateTime", "CallDurationInSeconds", "CallType", "CallDisposition", "OwnerId",
-        "AccountId", "WhoId", "WhoCount", "Type", "CallObject",
+        "AccountId", "WhoId", "WhoCount", "Type", "CallObject", "IsArchived",
     ),
     EMAIL: (
         "Id", "SystemModstamp", "CreatedDate", "IsDeleted", "Status", "Subject", "MessageDate", "Incoming",
         "FromAddress", "FromName", "FromId", "ToAddress", "CcAddress", "BccAddress", "RelatedToId", "ActivityId",
         "CreatedById", "ParentId", "MessageIdentifier", "IsPrivateDraft", "IsBounced", "IsTracked", "IsOpened",
     ),
-    TASK_PEOPLE: ("TaskId", "RelationId", "AccountId"),
+    TASK_PEOPLE: ("TaskId", "RelationId", "AccountId", "IsDeleted"),
     EMAIL_PEOPLE: ("RelationId", "RelationType", "RelationAddress"),
     CONTACT: ("Id", "Name", "Email", "Title", "Department", "Phone", "AccountId", "IsPersonAccount"),
     LEAD: ("Id", "Name", "Email", "Title", "Phone", "Company", "Website", "IsConverted", "ConvertedContactId"),
@@ -65,7 +65,10 @@ VITAL: dict[str, tuple[str, ...]] = {
 }
 VITAL_OBJECTS = (CONTACT, ACCOUNT)
 # Missing in almost every org, without harm.
-UNREMARKABLE = {(CONTACT, "IsPersonAccount"), (ACCOUNT, "IsPersonAccount"), (TASK, "IsRecurrence"), (TASK, "WhoCount")}
+UNREMARKABLE = {
+    (CONTACT, "IsPersonAccount"), (ACCOUNT, "IsPersonAccount"), (TASK, "IsRecurrence"), (TASK, "WhoCount"),
+    (TASK, "IsArchived"), (TASK_PEOPLE, "IsDeleted"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ def tasks(schema: Schema, match: Sequence[Entry], *, named: Sequence[str] = (), 
     plain = [
         "Id", "SystemModstamp", "CreatedDate", "TaskSubtype", "IsClosed", "IsRecurrence", "Subject", "ActivityDate",
         "CompletedDateTime", "CallDurationInSeconds", "CallType", "CallDisposition", "OwnerId", "AccountId", "WhoId",
-        "WhoCount", "Type", "CallObject", *named,
+        "WhoCount", "Type", "CallObject", "IsArchived", *named,
     ]  # fmt: skip
     fields = schema.kept(TASK, plain)
     if schema.has(TASK, "OwnerId"):
@@ -113,7 +113,8 @@ def task_people(schema: Schema, ids: Sequence[str]) -> str | None:
     if not {"TaskId", "RelationId"} <= set(names):
         return None
     names += _of_account(schema, TASK_PEOPLE)
-    return f"SELECT {', '.join(names)} FROM {TASK_PEOPLE} WHERE TaskId IN ({_listed(ids)})"  # nosec B608 # Salesforce's ids
+    which = " AND ".join((*_not_deleted(schema, TASK_PEOPLE), f"TaskId IN ({_listed(ids)})"))
+    return f"SELECT {', '.join(names)} FROM {TASK_PEOPLE} WHERE {which}"  # nosec B608 # Salesforce's ids
 
 
 def emails(schema: Schema, *, named: Sequence[str] = ()) -> Select:

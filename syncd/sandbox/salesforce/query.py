@@ -92,13 +92,19 @@ def _family(
     return {**answer, "records": [plan.render(row.values) for row in rows[:taken]]}
 
 
+def _is_archived(org: Org, row: OrgRow) -> bool:
+    """Return whether a task, or the task that a person is related to, is archived."""
+    task = org.tables["Task"].shown.get(row.values.get("TaskId") or "")
+    return bool((row if task is None else task).values.get("IsArchived"))
+
+
 def _matches(org: Org, kind: ObjectKind, query: Query, *, everything: bool, turn: int) -> list[OrgRow]:
     """Return the matching rows, sorted."""
     test = None if query.where is None else compile_condition(org, kind, query.where)
     order = orderings(org, kind, query.order)
     rows, by_id = _candidates(org, kind, query.where, everything=everything)
     if not everything:
-        rows = [row for row in rows if not row.values.get("IsDeleted") and not row.values.get("IsArchived")]
+        rows = [row for row in rows if not row.values.get("IsDeleted") and not _is_archived(org, row)]
     if test is not None:
         rows = [row for row in rows if test(row.values)]
     if not by_id:
