@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from syncd.sandbox import Sandbox
 from syncd.sandbox.salesforce import CLIENT_ID, USERNAME, Salesforce, sample
 from syncd.sandbox.salesforce.ids import PREFIXES, whole
+from syncd.sandbox.salesforce.lifelike import ROWS
 from syncd.sandbox.salesforce.world import generate
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
@@ -971,6 +972,14 @@ def test_a_clean_world_gives_every_call_exactly_the_contacts_asked_for():
     people = org.tables["TaskWhoRelation"].by_parent("TaskId")
     assert {len(people[call]) for call in world.ids["calls"]} == {3}
     assert all(org.tables["Task"].rows[call].values["IsClosed"] for call in world.ids["calls"])
+
+
+def test_a_world_has_each_tools_row_as_often_as_asked_for():
+    org = Salesforce(seed=1)
+    world = generate(org, calls=20, emails=10, lifelike=3, now=NOW)
+    without_voice = [row for row in ROWS if row.object != "VoiceCall"]
+    assert all(len(world.ids[f"lifelike.{row.tool}"]) == 3 for row in without_voice)
+    assert not any("VoiceCall" in name for name, table in org.tables.items() if table.rows), "the org has none"
 
 
 def test_every_email_of_a_world_has_the_task_that_enhanced_email_makes():

@@ -7,6 +7,7 @@ from typing import Any
 
 from syncd.sandbox.recotap.poison import add_poison
 from syncd.sandbox.recotap.service import Recotap
+from syncd.sandbox.salesforce.lifelike import furnish
 from syncd.sandbox.salesforce.records import Records
 from syncd.sandbox.standin.clock import EPOCH, millis
 from syncd.sandbox.standin.generator import (
@@ -43,12 +44,13 @@ def generate(
     salesforce: Records, recotap: Recotap | None = None, *, calls: int = 0, emails: int = 0, contacts: int = 0,
     leads: int = 0, accounts: int = 0, users: int = 12, seed: int = 1, now: datetime | str | None = None,
     days: float = 90.0, messy: bool = True, poison: float = 0.001, external_id: str = "salesforce-{kind}-{id}",
-    contacts_each: int | None = None,
+    contacts_each: int | None = None, lifelike: int = 0,
 ) -> World:  # fmt: skip
     """Generate an org's records over the `days` before `now`, by default the stand-in's time.
 
     The same seed gives the same records. Without `messy`, every call and email is complete, and there are no to-dos.
-    `contacts_each` is the number of contacts of each call and email. `poison` is the share of calls that Recotap
+    `contacts_each` is the number of contacts of each call and email. `lifelike` is the number of times that each row of
+    `lifelike.ROWS` is written, as a tool writes it. `poison` is the share of calls that Recotap
     refuses with a 400, and also the share that it fails one by one. `external_id` is the template of their ids there.
     """
     end = salesforce.clock.ms() if now is None else millis(now)
@@ -64,6 +66,7 @@ def generate(
         generator.tasks(round(calls * TASKS_EACH) if messy else 0)
         if salesforce.enhanced_email:
             generator.emails(emails)
+        generator.lifelike(lifelike)
     if recotap is not None:
         add_poison(
             recotap, generator.world, source="salesforce", share=poison if messy else 0.0, external_id=external_id
@@ -171,6 +174,20 @@ class _OrgGenerator(Generator):
             nature = self.nature(EMAIL_NATURES)
             email = self._email(at, modified, nature)
             self.note(email, "emails", nature)
+
+    def lifelike(self, count: int) -> None:
+        """Write the rows of real tools, each `count` times, over the last days."""
+        contacts = [each for each in self.world.ids["contacts"] if self.world.addresses.get(each)]
+        for number in range(count):
+            (rep, rep_address), (buyer, colleague, boss) = self.draw.choice(self.own), self.draw.sample(contacts, 3)
+            people = {
+                "rep": rep, "rep_address": rep_address, "integration": self.salesforce.acting_user, "buyer": buyer,
+                "buyer_address": str(self.world.addresses[buyer]), "colleague": colleague, "boss": boss,
+                "lead": self._one("leads") if self.world.ids["leads"] else boss,
+            }  # fmt: skip
+            at = EPOCH + timedelta(milliseconds=self.end - self.span * (number + 1) // (count + 1))
+            for tool, row in furnish(self.salesforce, at=at, people=people).items():
+                self.note(row, "lifelike", tool)
 
     def _email(self, at: int, modified: int, nature: str) -> str:
         """Write one email, its relations, and the task that Enhanced Email adds."""
