@@ -302,6 +302,18 @@ def test_tasks_that_two_queries_find_are_calls_and_no_task_is_counted_twice() ->
     assert parts == [("a", "call", 4), ("a", "email", 1), ("b", "email", 2)]
 
 
+def test_a_stream_that_is_not_read_by_choice_is_shown_and_no_warning(orgs: OrgWorld) -> None:
+    orgs.configure("sources.salesforce.calls", read=False)
+    orgs.task()
+    orgs.mail()
+    config = orgs.config()
+    (answer,) = cli.answers(config, config.sources, orgs.now() - timedelta(days=30))
+    assert [(kind["object"], kind["read_as"]) for kind in answer.document["kinds"]] == [
+        ("EmailMessage", "email"), ("Task", None),
+    ]  # fmt: skip
+    assert answer.document["warnings"] == []
+
+
 def test_the_command_marks_by_the_rule_that_the_ledger_keeps_if_the_file_names_none(orgs: OrgWorld) -> None:
     orgs.configure("sources.salesforce.calls", match=[{"TaskSubtype": "Call"}])
     orgs.task(TaskSubtype="Task", Type="Call")

@@ -65,6 +65,10 @@ def test_a_stream_without_rows_beside_candidates_is_a_warning_that_names_them() 
     assert warnings(TO_DO) == [], "there is no candidate"
 
 
+def test_a_kind_that_the_source_does_not_read_at_all_is_not_missed() -> None:
+    assert [*judged(Scope([BY_TYPE, MAIL]), RULES, (), ["email"]).warnings] == []
+
+
 def test_a_stream_whose_rows_are_none_is_as_empty_as_one_without_a_line() -> None:
     nothing = RowKind("Task", {"TaskSubtype": "Call"}, 0, "call")
     assert len(warnings(nothing, BY_TYPE)) == 1

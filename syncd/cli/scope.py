@@ -86,7 +86,7 @@ def _asked(config: Config, source: Source, since: datetime) -> dict[str, Any]:
     with closing(source.connector(source.config, context)) as connector:
         if not isinstance(connector, ShowsScope):
             return {"kinds": [], "holders": [], "warnings": [SILENT]}
-        return scopes.document(connector.scope(since), connector.owners(), config.rules.to_rules(), since)
+        return scopes.document(source, connector.scope(since), connector.owners(), config.rules.to_rules(), since)
 
 
 def _mark(read_as: str | None) -> str:

@@ -7,7 +7,7 @@ It holds counts, domains and ids of users, and no subject, name or address.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
@@ -46,13 +46,16 @@ class Unread:
     looks_like: Kind | None  # None: neither a call nor an email
 
 
-def judged(scope: Scope, rules: Rules, owners: Sequence[Owner]) -> Scope:
-    """Return `scope` fit to be kept and shown, with the most frequent kinds first, and with syncd's own warnings."""
+def judged(scope: Scope, rules: Rules, owners: Sequence[Owner], wanted: Collection[Kind] = get_args(Kind)) -> Scope:
+    """Return `scope` fit to be kept and shown, with the most frequent kinds first, and with syncd's own warnings.
+
+    `wanted`: the kinds of the streams that the source reads. Nothing is missing of others.
+    """
     kinds = _bounded(sorted(map(_fit_kind, scope.kinds), key=lambda kind: (-kind.count, describe(kind))))
     told = [fit(str(warning)) for warning in scope.warnings[:MOST_WARNINGS]]
     holders = [replace(each, user=fit_value(each.user, LONGEST)) for each in scope.holders]
     own = [
-        *_empty_streams(kinds),
+        *_empty_streams(kinds, wanted),
         *_integrations(holders, rules, owners),
         *_missing_domains(scope.senders, rules, owners),
     ]
@@ -134,15 +137,15 @@ def _written(value: str | bool | None) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _empty_streams(kinds: Sequence[RowKind]) -> Iterator[str]:
+def _empty_streams(kinds: Sequence[RowKind], wanted: Collection[Kind]) -> Iterator[str]:
     """Yield a warning for calls, or emails, of which none is read although some rows look like one."""
-    for wanted in get_args(Kind):
-        if any(kind.count for kind in kinds if kind.read_as == wanted):
+    for name in wanted:
+        if any(kind.count for kind in kinds if kind.read_as == name):
             continue
-        candidates = [each for each in unread(kinds) if each.looks_like == wanted and each.count]
+        candidates = [each for each in unread(kinds) if each.looks_like == name and each.count]
         if candidates:
             shown = ", ".join(f"{each.what} ({each.count:,})" for each in candidates[:SHOWN])
-            yield f"no {wanted} is read, but {sum(each.count for each in candidates):,} rows look like one: {shown}"
+            yield f"no {name} is read, but {sum(each.count for each in candidates):,} rows look like one: {shown}"
 
 
 def _integrations(holders: Sequence[Holder], rules: Rules, owners: Sequence[Owner]) -> Iterator[str]:

@@ -48,7 +48,7 @@ def refresh_if_due(source: Source, connector: Connector, store: Store, rules: Ru
     if not isinstance(connector, ShowsScope) or not _is_due(store, source, now):
         return
     try:
-        found = document(connector.scope(now - SPAN), connector.owners(), rules, now - SPAN)
+        found = document(source, connector.scope(now - SPAN), connector.owners(), rules, now - SPAN)
     except Stopped:
         raise
     except Exception as error:  # noqa: BLE001 - a connector may raise anything, and its records are booked by now
@@ -60,9 +60,10 @@ def refresh_if_due(source: Source, connector: Connector, store: Store, rules: Ru
     _log(source.name, found)
 
 
-def document(found: Scope, owners: Sequence[Owner], rules: Rules, since: datetime) -> dict[str, Any]:
+def document(source: Source, found: Scope, owners: Sequence[Owner], rules: Rules, since: datetime) -> dict[str, Any]:
     """Return a CRM's rows by kind as JSON values, judged. `owners` are the CRM's users."""
-    return {"since": clock.text(since), **scope.to_json(scope.judged(found, rules, owners))}
+    wanted = dict.fromkeys(stream.kind for stream in source.streams)
+    return {"since": clock.text(since), **scope.to_json(scope.judged(found, rules, owners, [*wanted]))}
 
 
 def kept(glance: LedgerReader, names: Sequence[str]) -> Iterator[tuple[str, Kept]]:
