@@ -54,6 +54,7 @@ BY_PEOPLE = [
     "Your offer: accepted",
     "Out of office next week, call before?",
     "Out of office furniture for Acme: " + "x" * 60,
+    "Out of office" + " " * 60 + "furniture",
     "Automatic replying machines: a quote",
     ": Accepted",
     "",
