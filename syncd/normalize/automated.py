@@ -50,7 +50,10 @@ _KINDS: dict[str, Automated] = {
 
 
 def automated_as(draft: Draft, sender: str | None, kinds: Set[str]) -> Automated | None:
-    """Return the kind of `kinds` that `draft` is, or None. `sender` is its clean address, None if unknown."""
+    """Return the kind of automated mail, or None if it is none of `kinds`.
+
+    `sender` is the sender's clean address, None if unknown.
+    """
     if draft.automated in kinds:
         return draft.automated
     if draft.kind != "email" or not kinds:

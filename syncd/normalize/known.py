@@ -1,4 +1,4 @@
-"""List domains and addresses that mean the same for every team. Data and its look-ups, pure, with bounded caches.
+"""Know domains and addresses that mean the same for every team. Pure, with bounded caches.
 
 Each list is short: it has what real records showed, gathered 2026-11. The free-mail providers are a package's.
 `rules.company_domains`, `rules.own_domains` and `rules.automated` overrule the lists.
@@ -57,12 +57,12 @@ _SYSTEM = re.compile(
 
 
 def is_platform(host: str) -> bool:
-    """Tell whether companies have pages at `host`, which belongs to none of them."""
+    """Tell whether `host` is a platform's, on which companies have pages."""
     return within(host, PLATFORMS)
 
 
 def is_mass_provider(host: str) -> bool:
-    """Tell whether `host` is a free-mail provider's that is known for nothing else."""
+    """Tell whether `host` is a provider's at which millions of strangers have mail."""
     return is_free_mail(host) and (registrable(host) or host).partition(".")[0] in MASS
 
 

@@ -32,7 +32,10 @@ def owner_of(draft: Draft, people: People, rules: Rules, our_side: OurSide) -> t
 
 
 def _may_be_ours(draft: Draft, people: People, rules: Rules, our_side: OurSide) -> bool:
-    """Tell whether nothing speaks against a sender of an outbound email whom only the CRM calls ours."""
+    """Tell whether an outbound email's sender may be its owner.
+
+    A sender whom only the CRM calls ours may not if one of us received the email, or at a free-mail address.
+    """
     sender = people.sender
     if people.sender_is_ours or sender is None:
         return people.sender_is_ours

@@ -1,7 +1,7 @@
 """Tell who took part in an activity: who is us, and who is the other side. Pure.
 
-The people themselves decide who sent an email. The CRM's word on its direction counts only for a sender that it does
-not contradict: tools log a rep's whole inbox as outbound.
+The people of an email decide who sent it. The CRM's direction counts only if they do not contradict it, because tools
+log a rep's whole inbox as outbound.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -72,7 +72,7 @@ def receivers(draft: Draft, sender: str | None) -> Iterator[str | None]:
 
 
 def _users(draft: Draft, our_side: OurSide) -> dict[str, Owner]:
-    """Return the record's owners. A contact that a field names as the owner is none, unless we know it otherwise."""
+    """Return the record's owners. A contact whom a field names is no owner, unless the address is known to be ours."""
     found: dict[str, Owner] = {}
     for owner in (draft.owner, *draft.owners) if draft.owners else (draft.owner,):
         address = email(owner.email) if owner else None
