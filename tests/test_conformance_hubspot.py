@@ -49,14 +49,15 @@ PARTIAL_FAULTS: Mapping[PartialFault, Mapping[str, Any]] = {
 }
 FORBIDDEN = {"status": 403, "body": {"category": "MISSING_SCOPES", "message": ECHO}, "count": None}
 MODIFIED, HAPPENED = (datetime(2026, 3, 1, hour, 30, tzinfo=UTC) for hour in (12, 10))
+OWNER = Owner("77", "rep@lantern.example", "Runa Dunmere")
 RELATED = {
     "contacts": (
         Person("ada@northmill.example", "1", "Ada Fennbrook", company=Company("5", "Northmill", ("n.test",))),
     ),
     "companies": (Company("5", "Northmill", ("n.test",)),),
-    "owner": Owner("77", "rep@lantern.example", "Runa Dunmere"),
+    "owners": (("hubspot_owner_id", OWNER),),
 }
-SHOWN = {"owner": RELATED["owner"], "contacts": RELATED["contacts"], "companies": RELATED["companies"]}
+SHOWN = {"owner": OWNER, "contacts": RELATED["contacts"], "companies": RELATED["companies"]}
 GOLDEN: dict[str, tuple[dict[str, Any], Draft]] = {
     "calls": (
         {"hs_call_title": "Discovery", "hs_call_status": "NO_ANSWER", "hs_call_direction": "OUTBOUND",

@@ -16,9 +16,10 @@ from connectors.hubspot.config import HubSpotEmails
 from connectors.hubspot.scope import BESIDE, DISTINGUISHED, SEARCHES_MOST, may_admit
 from connectors.hubspot.tally import DAYS, MOST, Tallies
 from syncd.connector import Context, Ref, RowKind, Scope, ShowsScope, Window
-from syncd.errors import Unavailable
+from syncd.errors import Malformed, Unavailable
 from syncd.passes.store import PassStore
 from syncd.sandbox import Fault
+from syncd.sandbox.hubspot import search
 from syncd.sandbox.hubspot.lifelike import lifelike
 from tests.world import World
 
@@ -176,8 +177,7 @@ def test_in_a_large_portal_the_pages_that_were_read_tell_what_match_leaves_out(w
     store = PassStore({}, world.now)
     connector = connect(world, store, calls=match)
     for _ in range(2):  # each reads all of them again, as an overlap does
-        for _page in connector.fetch("calls", Window(world.now() - timedelta(days=2), None, lambda refs: {
-            ref.crm_id for ref in refs})):  # fmt: skip
+        for _page in connector.fetch("calls", window(world)):
             pass
     found = connector.scope(world.now() - timedelta(days=30))
     connector.close()
@@ -229,6 +229,39 @@ def test_objects_that_the_token_may_not_see_are_left_out(world: World, status: i
         world.hubspot.faults.add(Fault(match=f"{name}/search", status=status, body="{}", count=None))
     found = scope(world)
     assert {kind.object for kind in found.kinds} == {"calls", "emails"}
+
+
+def test_a_portal_that_refuses_to_exclude_values_has_a_rest(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(search.NEEDS, "NOT_IN")
+    many(world, 7, "calls", hs_object_source="OLDER")
+    many(world, 300, "calls", hs_object_source="LATEST")
+    assert told(scope(world), "calls") == {(None, "LATEST"): 300, ("other", "other"): 7}
+
+
+def test_many_rows_beside_are_told_by_their_number(world: World) -> None:
+    many(world, 250, "meetings", hs_object_source="INTEGRATION")
+    assert scope(world).kinds == [RowKind("meetings", {}, 250, None)]
+
+
+def test_a_search_without_a_total_is_malformed(world: World) -> None:
+    world.hubspot.faults.add(Fault(match="calls/search", status=200, body='{"results": []}', count=None))
+    with pytest.raises(Malformed, match="no total"):
+        scope(world)
+
+
+def test_rows_of_a_kind_that_match_always_leaves_out_have_no_line_of_read_ones(world: World) -> None:
+    many(world, 250, "calls", hs_object_source="INTEGRATION", hs_call_title="Something private")
+    store = PassStore({}, world.now)
+    connector = connect(world, store, calls={"match": [{"hs_call_title": "Demo*"}]})
+    for _page in connector.fetch("calls", window(world)):
+        pass
+    found = connector.scope(world.now() - timedelta(days=30))
+    connector.close()
+    assert [(kind.count, kind.read_as) for kind in found.kinds] == [(250, None)]
+
+
+def window(world: World) -> Window:
+    return Window(world.now() - timedelta(days=2), None, lambda refs: {ref.crm_id for ref in refs})
 
 
 def test_an_outage_is_told(world: World) -> None:

@@ -45,10 +45,7 @@ class HubSpot:
         self._client = Client(config, context, zone=lambda: zone_of(context.store))
         self._portal = Portal(self._client, context.store, base_url=config.base_url)
         self._rules: dict[str, HubSpotStream] = {"calls": config.calls, "emails": config.emails}
-        self._names = {
-            stream: tuple(dict.fromkeys((*PROPERTIES[stream], *rules.properties)))
-            for stream, rules in self._rules.items()
-        }
+        self._names = {stream: _requested(stream, rules) for stream, rules in self._rules.items()}
         self._named = NamedProperties(self._client, context.store, self._rules, PROPERTIES, source=context.source)
         self._tallies = Tallies(context.store, self._rules, DISTINGUISHED)
         self._redaction = Redaction(self._client, context.store, time.monotonic)
@@ -231,6 +228,12 @@ class HubSpot:
         """Tell whether a row may become an activity. One that does not needs nothing else."""
         rules, properties = self._rules[stream], row.get("properties")
         return not rules.match or not isinstance(properties, dict) or rules.admits(properties.get)
+
+
+def _requested(stream: str, rules: HubSpotStream) -> tuple[str, ...]:
+    """Return the properties to request: ours, those that `rules` names, and those by which a scope tells kinds."""
+    kinds = DISTINGUISHED[stream] if rules.match else ()
+    return tuple(dict.fromkeys((*PROPERTIES[stream], *rules.properties, *kinds)))
 
 
 __all__ = ["HubSpot", "HubSpotConfig"]

@@ -68,7 +68,7 @@ class Searches:
     ) -> tuple[int, list[Values]]:  # fmt: skip
         """Return the number of rows that fulfil `filters`, and up to `limit` of them with the values of `names`.
 
-        `tolerant`: an object that the portal refuses to show has no rows.
+        `tolerant`: a search that the portal refuses finds nothing.
         """
         self.left -= 1
         within = {"propertyName": TIME, "operator": "BETWEEN", "value": str(to_ms(self.since)),
@@ -155,7 +155,7 @@ def _counts(
             yield values, number
         elif open_names:
             known = {row[names.index(open_names[0])] for row in seen} - {None}
-            _, more = searches.ask(name, [_is_none_of(open_names[0], known)], names, limit=LIMIT)
+            _, more = searches.ask(name, [_is_none_of(open_names[0], known)], names, limit=LIMIT, tolerant=True)
             fresh = [row for row in more if row not in seen]
             waiting, seen = Counter(fresh), seen | {*fresh}
             if not fresh:
