@@ -1,5 +1,6 @@
 """The properties that the configuration names: requested, checked once a day, and used to find the owner."""
 
+import json
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
@@ -123,6 +124,15 @@ def test_a_look_up_alone_checks_them_too(world: World) -> None:
     context = Context("hubspot", PassStore({}, world.now), world.now, lambda seconds: None)
     with closing(source.connector(source.config, context)) as connector, pytest.raises(ConfigError):
         next(connector.fetch_ids("calls", ["1"]))
+
+
+def test_a_name_that_no_property_can_have_is_proposed_to_nobody(world: World) -> None:
+    body = json.dumps({"results": [{"name": "li\x1bne"}, {"name": 7}, {"name": None}, {}]})
+    world.hubspot.faults.add(Fault(match="/crm/properties/", status=200, body=body, count=None))
+    world.configure("sources.hubspot", calls={"except": [{"line": "test*"}]})
+    assert "sources.hubspot.calls names the property line" in summary(world)
+    (problem,) = [each for each in checked(world) if each.exit_code == Exit.CONFIG]
+    assert problem.hint.startswith("the internal name is meant")
 
 
 @pytest.mark.parametrize("status", [403, 404])

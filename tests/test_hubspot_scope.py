@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from connectors.hubspot import HubSpot
 from connectors.hubspot.config import HubSpotEmails
 from connectors.hubspot.scope import BESIDE, DISTINGUISHED, SEARCHES_MOST, may_admit
-from connectors.hubspot.tally import DAYS, MOST, Tallies
+from connectors.hubspot.tally import DAYS, IN_MEMORY, MOST, Tallies
 from syncd.connector import Context, Ref, RowKind, Scope, ShowsScope, Window
 from syncd.errors import Malformed, Unavailable
 from syncd.passes.store import PassStore
@@ -307,3 +307,33 @@ def test_a_tally_is_bounded_by_days_and_entries() -> None:
     assert len(kept["days"]) == DAYS
     assert {len(entries) for entries in kept["days"].values()} == {MOST}
     assert sum(tallies.senders(now - timedelta(days=2)).values()) == 2 * sum(next(iter(kept["days"].values())).values())
+
+
+def test_a_first_import_over_years_takes_no_more_memory() -> None:
+    now = datetime(2026, 10, 5, tzinfo=UTC)
+    tallies = Tallies(PassStore({}, lambda: now), {"emails": HubSpotEmails()}, DISTINGUISHED)
+    for day in range(400):
+        at = now - timedelta(days=400 - day)
+        values = [{"hs_email_direction": "EMAIL", "hs_email_from_email": f"a@d{n}.example"} for n in range(300)]
+        tallies.note("emails", [(Ref(f"{day}.{n}", at), {"properties": each}) for n, each in enumerate(values)])
+        assert len(tallies._new["emails"]) <= IN_MEMORY + 300
+    tallies.keep("emails")
+    assert sum(tallies.senders(now - timedelta(days=2)).values()) > MOST
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {},
+        {"properties": None},
+        {"properties": {"hs_email_direction": "EMAIL"}},
+        {"properties": {"hs_email_direction": "EMAIL", "hs_email_from_email": "a@b c"}},
+    ],
+)
+def test_a_row_without_a_sender_counts_for_nobody(row: dict[str, Any]) -> None:
+    now = datetime(2026, 10, 5, tzinfo=UTC)
+    store = PassStore({}, lambda: now)
+    tallies = Tallies(store, {"emails": HubSpotEmails()}, DISTINGUISHED)
+    tallies.note("emails", [(Ref("1", now), row)])
+    tallies.keep("emails")
+    assert store.get("tally.emails") is None

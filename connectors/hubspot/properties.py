@@ -7,6 +7,7 @@ properties has all that the token may see. Sensitive ones, and those of another 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from difflib import get_close_matches
+from itertools import islice
 from typing import Any
 
 from connectors.hubspot.client import Client
@@ -14,10 +15,11 @@ from connectors.hubspot.config import HubSpotStream
 from syncd.connector import Store
 from syncd.errors import ConfigError, Problem, Unavailable
 from syncd.fields import parse_text
+from syncd.types.conditions import FIELD
 
 KEEP = timedelta(hours=24)
 KEY = "properties"  # in the store: by object and name, the labels of the options
-LABELS_MOST = 200  # options of one property whose labels are kept
+LABELS_MOST, LABEL_MOST = 200, 255  # options of one property whose labels are kept, and characters of a label
 
 Labels = Mapping[str, Mapping[str, str]]  # by property: the label of each value
 
@@ -86,7 +88,7 @@ class NamedProperties:
             if rows is None:
                 found[stream] = None
                 continue
-            shown = {name: row for row in rows["results"] if (name := parse_text(row.get("name")))}
+            shown = {name: row for row in rows["results"] if FIELD.fullmatch(name := str(row.get("name")))}
             found[stream] = {name: _options(shown[name]) for name in names if name in shown}
             place = f"sources.{self._source}.{stream}"
             problems += [_unknown(place, stream, name, shown) for name in names if name not in shown]
@@ -114,7 +116,8 @@ def _unknown(place: str, stream: str, name: str, shown: Mapping[str, Any]) -> Pr
 def _options(row: Mapping[str, Any]) -> dict[str, str]:
     options = row.get("options")
     pairs = ((parse_text(each.get("value")), parse_text(each.get("label"))) for each in _dicts(options))
-    return {value: label for value, label in list(pairs)[:LABELS_MOST] if value and label}
+    short = ((value, label[:LABEL_MOST]) for value, label in pairs if value and label and len(value) <= LABEL_MOST)
+    return dict(islice(short, LABELS_MOST))
 
 
 def _dicts(found: Any) -> list[Mapping[str, Any]]:

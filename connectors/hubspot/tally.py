@@ -6,7 +6,7 @@ domains and values of enumerations, and no subject, name or address.
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +17,8 @@ from syncd.fields import parse_text, to_ms
 KEY = "tally"  # and a stream
 DAYS = 31
 MOST = 40  # entries of one day, the most frequent
+IN_MEMORY = 4 * DAYS * MOST  # entries of one pass, so that a first import over years takes no more
+VALUE_MOST = 60  # characters
 OUTBOUND, FROM = "EMAIL", "hs_email_from_email"
 DOMAIN = re.compile(r"[a-z0-9.-]{1,253}")
 
@@ -49,6 +51,8 @@ class Tallies:
             if entry and (at := to_ms(ref.modified_at)) > before:
                 self._until[stream] = max(self._until.get(stream, before), at)
                 found[ref.modified_at.date().isoformat(), entry] += 1
+        if len(found) > IN_MEMORY:
+            self._new[stream] = Counter(dict(_entries(_newest(_by_day(found)))))
 
     def _entry(self, stream: str, rule: HubSpotStream, properties: Any) -> str | None:
         """Return what a row is counted as: a domain, or = and its values if `match` leaves it out."""
@@ -56,7 +60,7 @@ class Tallies:
             return None
         if rule.match and not rule.admits(properties.get):
             values = (parse_text(properties.get(name)) or "" for name in self._distinguished[stream])
-            return "".join(f"={value.replace('=', '')}" for value in values)
+            return "".join(f"={value[:VALUE_MOST].replace('=', '')}" for value in values)
         return sender_domain(properties)
 
     def keep(self, stream: str) -> None:
@@ -65,14 +69,10 @@ class Tallies:
         if not found:
             return
         kept = self._store.get(f"{KEY}.{stream}") or {}
-        days = {day: Counter(entries) for day, entries in kept.get("days", {}).items()}
-        for (day, entry), number in found.items():
-            days.setdefault(day, Counter())[entry] += number
-        newest = [*sorted(days)][-DAYS:]
-        self._store.put(
-            f"{KEY}.{stream}",
-            {"until": self._until[stream], "days": {day: dict(days[day].most_common(MOST)) for day in newest}},
-        )
+        days = _by_day(found)
+        for day, entries in kept.get("days", {}).items():
+            days.setdefault(day, Counter()).update(entries)
+        self._store.put(f"{KEY}.{stream}", {"until": self._until[stream], "days": _newest(days)})
 
     def senders(self, since: datetime) -> dict[str, int]:
         """Return the number of outbound emails by the domain of the sender."""
@@ -90,6 +90,22 @@ class Tallies:
             if day >= first:
                 found.update(entries)
         return found
+
+
+def _by_day(found: Mapping[tuple[str, str], int]) -> dict[str, Counter[str]]:
+    days: dict[str, Counter[str]] = {}
+    for (day, entry), number in found.items():
+        days.setdefault(day, Counter())[entry] += number
+    return days
+
+
+def _newest(days: Mapping[str, Counter[str]]) -> dict[str, dict[str, int]]:
+    """Return the last DAYS days, each with its most frequent entries."""
+    return {day: dict(days[day].most_common(MOST)) for day in [*sorted(days)][-DAYS:]}
+
+
+def _entries(days: Mapping[str, Mapping[str, int]]) -> Iterator[tuple[tuple[str, str], int]]:
+    return (((day, entry), number) for day, entries in days.items() for entry, number in entries.items())
 
 
 def sender_domain(properties: Row) -> str | None:
