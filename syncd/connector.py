@@ -327,7 +327,7 @@ class Source:
 
     @property
     def unread(self) -> tuple[Stream, ...]:
-        """The others. Of these only the rows that the ledger holds already are looked up."""
+        """The other streams. Only the rows that the ledger holds of them are looked up."""
         return tuple(stream for stream in self.connector.streams if not self.config.reads(stream.name))
 
 

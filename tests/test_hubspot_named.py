@@ -105,7 +105,7 @@ def test_those_that_hubspot_does_not_show_end_the_pass_and_are_all_named(world: 
     world.hubspot.set(hidden=[])
     world.configure("sources.hubspot", emails={})
     assert world.sync().exit_code == Exit.OK, "at once, because no failure is kept"
-    assert any(each.message == "HubSpot shows all 5" and each.ok for each in checked(world))
+    assert any(each.message == "HubSpot shows all 5 of them" and each.ok for each in checked(world))
 
 
 def test_one_that_was_deleted_is_noticed_within_a_day(world: World) -> None:

@@ -84,7 +84,7 @@ def _properties(named: NamedProperties) -> Iterator[Finding]:
             warning=True,
         )  # fmt: skip
     elif not problems:
-        yield Finding("named properties", True, f"HubSpot shows all {named.count}")
+        yield Finding("named properties", True, f"HubSpot shows all {named.count} of them")
 
 
 def _quota(client: Client) -> Iterator[Finding]:

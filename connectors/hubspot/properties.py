@@ -25,7 +25,7 @@ Labels = Mapping[str, Mapping[str, str]]  # by property: the label of each value
 
 
 class NamedProperties:
-    """Know the properties that one source's configuration names beside those that every portal has."""
+    """Check the properties that a configuration names, and know their labels."""
 
     def __init__(
         self, client: Client, store: Store, rules: Mapping[str, HubSpotStream], known: Mapping[str, Sequence[str]],
@@ -67,7 +67,7 @@ class NamedProperties:
         return found
 
     def _kept(self, max_age: timedelta | None) -> dict[str, Labels] | None:
-        """Return what an earlier check found. None if it lacks a property that is named now."""
+        """Return the labels that an earlier check found. None if it lacks a property that is named now."""
         kept = self._store.get(KEY, max_age=max_age)
         found: dict[str, Labels] = kept if isinstance(kept, dict) else {}
         return found if all(name in found.get(stream, {}) for stream, name in self._each()) else None

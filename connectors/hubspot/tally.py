@@ -55,7 +55,7 @@ class Tallies:
             self._new[stream] = Counter(dict(_entries(_newest(_by_day(found)))))
 
     def _entry(self, stream: str, rule: HubSpotStream, properties: Any) -> str | None:
-        """Return what a row is counted as: a domain, or = and its values if `match` leaves it out."""
+        """Return the entry of a row: a domain, or = and its values if `match` leaves it out."""
         if not isinstance(properties, dict):
             return None
         if rule.match and not rule.admits(properties.get):

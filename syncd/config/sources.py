@@ -59,9 +59,9 @@ def load_connector(at: str) -> type[Connector]:
 
 
 def plain_streams(connector: type[Connector]) -> Set[str]:
-    """Return the streams whose table has only the common keys, because the connector's own model has none for them.
+    """Return the streams whose table has only the common keys.
 
-    A connector that decides itself which streams it reads has none of these.
+    The connector's own model has no table for them. A connector that decides itself which streams it reads has none.
     """
     if connector.Config.reads is not SourceConfig.reads:
         return frozenset()
