@@ -170,6 +170,7 @@ KIXIE = {
         ({"CallDisposition": "Busy"}, "Busy", None),
         ({"Sender__c": "us"}, None, "outbound"),
         ({"Sender__c": "Them", "Subject": "[Outreach] [Call] [in] Hello"}, None, "inbound"),
+        ({"Sender__c": "Us", "Subject": "Re: [In] Hello"}, None, "outbound"),
         ({"Sender__c": "Inbound"}, None, "inbound"),
         ({"Sender__c": "INTERNAL"}, None, "internal"),
         ({"Sender__c": "Them"}, None, None),
@@ -217,6 +218,11 @@ def test_the_first_possible_duration_counts(row: dict[str, Any], minutes: float 
 def test_the_first_possible_time_counts(row: dict[str, Any], expected: str) -> None:
     draft = some(call(row, **fields(occurred_at=["When__c", "Day__c"])))
     assert draft.occurred_at == datetime.fromisoformat(expected)
+
+
+def test_the_old_key_for_the_time_comes_before_the_list() -> None:
+    table = CallTable.model_validate(fields(occurred_at=["Day__c", "When__c"]))
+    assert Rules.of(table, occurred_at_field="When__c").fields.occurred_at == ("When__c", "Day__c")
 
 
 def test_an_email_takes_its_fields_and_values_too() -> None:

@@ -142,7 +142,7 @@ def _test(condition: Condition) -> Test:
     def judged(found: Any) -> bool:
         return condition.holds(_as_compared(found))
 
-    known = lru_cache(maxsize=REMEMBERED, typed=True)(judged)  # typed: 1 is not True
+    known = lru_cache(maxsize=REMEMBERED)(judged)
 
     def holds(found: Any) -> bool:
         short = found is None or isinstance(found, bool) or (isinstance(found, str) and len(found) <= SHORT)
