@@ -15,7 +15,7 @@ from syncd.ledger import Ledger, LedgerHandle
 from syncd.lifecycle.sameness import MOST
 from syncd.lifecycle.states import State, Verdict
 from syncd.lifecycle.transitions import Reading
-from tests.ledgers import DAY, HOUR, MINUTE, NOW, ask, book, counted, kept, reports, row, send
+from tests.ledgers import DAY, HOUR, MINUTE, NOW, SECOND, ask, book, counted, kept, reports, row, send
 from tests.ledgers import reading as look
 
 HELD = "hubspot-call-1"
@@ -114,6 +114,11 @@ class TestReport:
             fail()
         book(ledger, call(2, 7))
         assert twins(ledger) == {}
+
+    def test_calls_of_one_stream_that_follow_each_other_are_no_copies(self, ledger: Ledger) -> None:
+        book(ledger, call(1, 7, durationMinutes=0.5), call(2, 7, at=NOW - DAY + MINUTE, durationMinutes=0.5))
+        book(ledger, call(3, 7, at=NOW - DAY + 20 * SECOND, durationMinutes=0.5))
+        assert twins(ledger) == {"3": "1"}
 
 
 class TestExclude:

@@ -40,7 +40,14 @@ def same(one: tuple[Draft, dict[str, Any]], other: tuple[Draft, dict[str, Any]],
     keys, others = MAKER.keys(*one), MAKER.keys(*other)
     shared = {key[:2] for key in keys} & {key[:2] for key in others}
     both = [
-        Marked(draft.kind, stream_id, draft.occurred_at, payload["domain"], any(own for _, _, own in found))
+        Marked(
+            draft.kind,
+            stream_id,
+            draft.occurred_at,
+            payload["domain"],
+            any(own for _, _, own in found),
+            timedelta(minutes=draft.duration_minutes) if draft.duration_minutes else None,
+        )
         for (draft, payload), found, stream_id in ((one, keys, 1), (other, others, stream))
     ]
     answers = {is_same(slot, *both) for slot, _ in shared}
@@ -97,6 +104,13 @@ def test_copies_are_recognized_and_others_are_not(one: Any, other: Any, expected
 
 def test_two_ids_of_one_stream_make_two_calls() -> None:
     assert not same(call(call_id="CA-1234567"), call(call_id="CA-7654321"), stream=1)
+
+
+def test_in_one_stream_a_call_that_begins_after_another_ends_is_another_call() -> None:
+    """A dialer gives up after the same number of rings each time."""
+    assert not same(call(minutes=0.5), call(AT + 30 * SECOND, 0.5), stream=1)
+    assert same(call(minutes=0.5), call(AT + 29 * SECOND, 0.5), stream=1)
+    assert same(call(minutes=0.5), call(AT + 30 * SECOND, 0.5), stream=2)
 
 
 def test_keys_depend_on_the_secret_and_hold_no_text() -> None:

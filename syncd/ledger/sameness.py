@@ -184,7 +184,9 @@ class _Search:
         marked = None
         if reading.occurred_at is not None:
             own = any(own for _, _, own in reading.keys)
-            marked = Marked(reading.kind, self._stream_id, reading.occurred_at, reading.domain, own)
+            minutes = json.loads(reading.payload or "{}").get("durationMinutes")
+            lasts = timedelta(minutes=minutes) if minutes else None
+            marked = Marked(reading.kind, self._stream_id, reading.occurred_at, reading.domain, own, lasts)
         return _Holder(row_id, reading.external_activity_id, marked, True, 0)
 
 

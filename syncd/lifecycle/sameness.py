@@ -1,7 +1,8 @@
 """Decide whether two activities with different ids are the same call or email. Pure.
 
     email   by its Message-ID; otherwise by sender, subject, time and a contact in common
-    call    by an id that every copy has; otherwise by owner, account, time and duration
+    call    by an id that every copy has; otherwise by owner, account, time and duration. In one stream the calls must
+            overlap: a rep who reaches nobody makes several calls of the same length in a minute
 
 Recotap is create-only: a missed copy counts twice, and a wrong match loses an activity. So every doubt means no match.
 """
@@ -34,6 +35,7 @@ class Marked:
     occurred_at: datetime
     domain: str | None  # of its account
     has_own_id: bool  # as in `Key`
+    lasts: timedelta | None = None  # a call; None: unknown, but two that share a key by likeness last equally long
 
 
 def is_same(slot: int, one: Marked, other: Marked) -> bool:
@@ -45,7 +47,9 @@ def is_same(slot: int, one: Marked, other: Marked) -> bool:
         return one.kind == "email" or (one.domain == other.domain and apart <= CALL_ID_WITHIN)
     # A Message-ID is unique in the world, a call's id only where it was given.
     differ = one.has_own_id and other.has_own_id and (one.kind == "email" or one.stream_id == other.stream_id)
-    return not differ and apart <= ALIKE_WITHIN[one.kind]
+    lasts = one.lasts or other.lasts
+    follows = one.kind == "call" and one.stream_id == other.stream_id and lasts is not None and apart >= lasts
+    return not differ and not follows and apart <= ALIKE_WITHIN[one.kind]
 
 
 __all__ = ["ALIKE_WITHIN", "CALL_ID_WITHIN", "MOST", "Key", "Marked", "is_same"]
