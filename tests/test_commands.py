@@ -694,6 +694,8 @@ def test_demo_runs_the_real_thing_against_stand_ins_and_says_so(tmp_path: Path) 
     assert "stand-in" in flat
     assert "0 of them doubled" in flat
     assert "the books balance" in flat
+    assert "not read: salesforce Task TaskSubtype=" in flat, "an org has rows that look like calls and are none"
+    assert "wrote it, or it is a support case" in flat, "the tools' rows are among those of the stand-ins"
     assert not any(tmp_path.rglob("*.db")), "nothing is left behind"
 
 

@@ -24,12 +24,13 @@ from syncd.cli.printing import styled
 from syncd.config import Config, load
 from syncd.errors import SyncdError
 from syncd.ledger import chosen
-from syncd.passes import wiring
+from syncd.passes import scopes, wiring
 from syncd.passes.report import PassResult
 from syncd.signals import StopRequest
 
 LATER = timedelta(hours=5)  # by then everything has settled, and late associations have come
 READY_WITHIN_S = 60
+LIFELIKE = 3  # sets of records as dialers, sequencers and mail capture write them
 
 # Paragraphs without line breaks: Rich wraps them at the terminal's width.
 INTRODUCTION = (
@@ -119,6 +120,8 @@ def _show_books(console: Console, config: Config, box: _Box) -> None:
     with chosen(config.ledger).reports() as glance:
         document = glance.status(version=__version__, now=clock.now() + LATER)
         render.activities(document, console)
+        for line in render.unread(scopes.unread(glance, [source.name for source in config.sources])):
+            console.print(styled(line))
         stored = {name: times for name, times in box.order("recotap", do="stored").items() if times}
         doubled = sum(times > 1 for times in stored.values())
         console.print(
@@ -175,7 +178,12 @@ def _toml_time(at: datetime) -> str:
 def _stand_ins(calls: int, emails: int) -> Iterator[_Box]:
     command = [sys.executable, "-m", "syncd.sandbox", f"--calls={calls}", f"--emails={emails}"]
     command += [f"--contacts={max(40, (calls + emails) // 8)}", f"--companies={max(20, (calls + emails) // 25)}"]
-    command += ["--salesforce", f"--salesforce-calls={calls}", f"--salesforce-emails={emails}"]
+    command += [
+        f"--lifelike={LIFELIKE}",
+        "--salesforce",
+        f"--salesforce-calls={calls}",
+        f"--salesforce-emails={emails}",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # nosec B603 # our own module
         assert process.stdout is not None
         try:

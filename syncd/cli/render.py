@@ -33,7 +33,7 @@ def status(document: dict[str, Any], console: Console | None = None) -> None:
         console.print(styled(f"{TWINS}: {document['twins']}"))
     for each in document["ranges"]:
         console.print(styled(_range(each)))
-    for line in _unread(document.get("unread", [])):
+    for line in unread(document.get("unread", [])):
         console.print(styled(line))
     last = document["last_pass"]
     if last:
@@ -50,7 +50,7 @@ def status(document: dict[str, Any], console: Console | None = None) -> None:
         console.print("[bold red]the books do not balance[/]: rows were removed by hand; restore a backup")
 
 
-def _unread(found: list[dict[str, Any]]) -> list[str]:
+def unread(found: list[dict[str, Any]]) -> list[str]:
     """Return a line for each kind of rows that looks like a call or an email and is not read, and for the others."""
     alike = [each for each in found if each["looks_like"]]
     lines = [f"not read: {each['source']} {each['what']}: {each['count']}" for each in alike[:UNREAD]]

@@ -18,6 +18,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.add_argument(name, type=int, default=0, metavar="N", help="number to generate in HubSpot")
     for name in ("--salesforce-calls", "--salesforce-emails", "--salesforce-contacts"):
         parser.add_argument(name, type=int, default=0, metavar="N", help="number to generate in Salesforce")
+    sets = "sets of records as each tool writes them, in addition"
+    parser.add_argument("--lifelike", type=int, default=0, metavar="N", help=sets)
     parser.add_argument("--contacts-each", type=int, metavar="N", help="contacts of each call and email in Salesforce")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="seed of the generated records")
     parser.add_argument("--clean", action="store_true", help="generate complete records only")
@@ -28,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     in_salesforce = {name: getattr(chosen, f"salesforce_{name}") for name in ("calls", "emails", "contacts")}
     if any(in_salesforce.values()) and not chosen.salesforce:
         parser.error("--salesforce-calls, -emails and -contacts need --salesforce")
+    counts["lifelike"] = chosen.lifelike
+    in_salesforce["lifelike"] = chosen.lifelike if chosen.salesforce else 0
     manner = {"seed": chosen.seed, "messy": not chosen.clean}
     no_limits = {"search_per_second": 0, "per_ten_seconds": 0, "daily_limit": 0} if chosen.no_limits else {}
     unlimited = {"daily_limit": 0} if chosen.no_limits else {}
