@@ -203,6 +203,25 @@ def test_a_record_that_changes_while_it_is_sent_is_booked_after_its_verdict(
     assert world.status()["changed_after_delivery"] == 1
 
 
+def test_a_look_up_that_finds_nothing_waits_for_a_post_that_carries_its_row(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = world.call(contacts=[])
+    world.sync()
+    world.hubspot.delete("calls", call)
+    world.later(minutes=16)
+    asked: list[str] = []
+
+    def carries_any(self: Push, stream_id: int, crm_ids: Sequence[str]) -> bool:
+        asked.extend(crm_ids)
+        return False
+
+    monkeypatch.setattr(Push, "carries_any", carries_any)
+    world.sync()
+    assert world.state(call) == "incomplete not_found"
+    assert call in asked
+
+
 def test_an_idle_loop_writes_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A transaction is opened for each arrival, not for each look at the clock."""
     opened: list[int] = []

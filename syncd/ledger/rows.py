@@ -43,7 +43,6 @@ class Held(NamedTuple):
     row: Row
     body: str | None = None  # of a pending row, if it was asked for
     read_at: int | None = None  # as `body`: when its record was last read, in epoch seconds
-    in_flight: bool = False  # as `body`: a POST under way carries it
 
 
 class Writer(LedgerReader):

@@ -237,8 +237,8 @@ class Ledger(RangeWriter, Outbox, Reads, RemovedSources, Twins):
         """Book that look-ups by id found nothing."""
         with self.transaction():
             for held in self._existing(stream_id, crm_ids).values():
-                stale = is_stale(held.read_at, now) and not held.in_flight
-                self._write(held, transitions.after_missing(held.row, now, stale=stale, certain=certain), now)
+                after = transitions.after_missing(held.row, now, stale=is_stale(held.read_at, now), certain=certain)
+                self._write(held, after, now)
 
     def book_unserved(self, stream_id: int, crm_ids: Mapping[str, str], *, now: datetime, certain: bool = True) -> None:
         """Book the ids that the CRM cannot serve, each with the text of its error."""
@@ -249,14 +249,14 @@ class Ledger(RangeWriter, Outbox, Reads, RemovedSources, Twins):
 
     def _existing(self, stream_id: int, crm_ids: Any) -> dict[str, Held]:
         sql = f"""
-            SELECT crm_id, id, body, read_at, last_post < 0, {", ".join(ROW_COLUMNS)} FROM activities
+            SELECT crm_id, id, body, read_at, {", ".join(ROW_COLUMNS)} FROM activities
             LEFT JOIN payloads ON activity_id = id
             WHERE stream_id = :stream_id AND crm_id IN (SELECT value FROM json_each(:ids))
         """  # nosec B608 # names of columns
         found = self._db.execute(sql, {"stream_id": stream_id, "ids": json.dumps(list(crm_ids))})
         return {
-            crm_id: Held(row_id, stream_id, row_of(columns), body, read, bool(in_flight))
-            for crm_id, row_id, body, read, in_flight, *columns in found
+            crm_id: Held(row_id, stream_id, row_of(columns), body, read)
+            for crm_id, row_id, body, read, *columns in found
         }
 
     def _insert(self, stream_id: int, readings: Sequence[Reading], first: int, now: datetime, certain: bool) -> None:
