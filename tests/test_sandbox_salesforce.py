@@ -965,6 +965,11 @@ def test_a_world_has_what_real_orgs_have():
     assert kinds == {"FromAddress", "ToAddress", "CcAddress"}
 
 
+def test_the_rows_of_tools_have_their_people_in_a_small_world_too():
+    world = generate(Salesforce(seed=1), calls=3, emails=2, lifelike=1, now=NOW)
+    assert world.ids["lifelike.Log a Call, with three people, archived"]
+
+
 def test_a_clean_world_gives_every_call_exactly_the_contacts_asked_for():
     org = Salesforce(seed=1)
     world = generate(org, calls=50, emails=20, contacts_each=3, messy=False, now=NOW)

@@ -38,6 +38,7 @@ EMAIL_NATURES = {
 }  # fmt: skip
 TASKS_EACH = 0.1  # ordinary to-dos per call
 DAY_MS = 86_400_000
+CAST = 12  # contacts, of whom three with an address take part in the rows of tools
 
 
 def generate(
@@ -60,7 +61,7 @@ def generate(
     with salesforce.lock:
         generator.users(users)
         generator.accounts(accounts or max(1, (calls + emails) // 20))
-        generator.contacts(contacts or max(2, contacts_each or 0, (calls + emails) // 7))
+        generator.contacts(contacts or max(CAST if lifelike else 2, contacts_each or 0, (calls + emails) // 7))
         generator.leads(leads or (max(1, (calls + emails) // 40) if messy else 0))
         generator.calls(calls)
         generator.tasks(round(calls * TASKS_EACH) if messy else 0)
