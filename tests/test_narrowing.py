@@ -212,6 +212,21 @@ def test_a_task_stays_in_the_stream_that_booked_it_first(tmp_path: Path) -> None
         assert world.payload(waiting)["activityType"] == "email"
 
 
+def test_a_stream_that_the_ledger_leaves_out_does_not_make_its_source_look_unread(tmp_path: Path) -> None:
+    """The file does not name the setting, so only the ledger knows that the stream is not read."""
+    with OrgWorld(tmp_path) as world:
+        world.configure("sources.salesforce.emails", **{"from": "both"})
+        world.sync()
+        world.configure("sources.salesforce.emails", **{"from": "messages"})
+        world.later(hours=1)
+        world.sync()
+        world.tables.pop("sources.salesforce.emails")
+        world.later(hours=1)
+        world.sync()
+        with LedgerHandle(world.ledger).read() as glance:
+            assert glance.last_success() == {"salesforce": world.now()}
+
+
 def test_the_rule_of_a_pass_is_that_of_a_dry_run_and_of_a_check(tmp_path: Path) -> None:
     with OrgWorld(tmp_path) as world:
         world.task()

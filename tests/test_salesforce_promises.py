@@ -285,6 +285,49 @@ def test_an_email_task_that_is_named_later_is_that_email(orgs: OrgWorld) -> None
     assert orgs.state(after) == "excluded duplicate_of"
 
 
+def test_an_email_in_the_recycle_bin_still_stands_for_its_task(orgs: OrgWorld) -> None:
+    """It may have been sent before it was deleted."""
+    task = orgs.task(TaskSubtype="Email", ago=timedelta(hours=5))
+    email = orgs.mail(ActivityId=task)
+    orgs.org.delete("EmailMessage", email)
+    orgs.sync()
+    assert orgs.status()["seen"] == 0
+
+
+def test_voice_calls_without_a_task_are_read_if_the_source_says_so(orgs: OrgWorld) -> None:
+    orgs.org.set(voice_call=True)
+    orgs.configure("sources.salesforce", voice_calls=True)
+    at = orgs.now() - timedelta(hours=1)
+    values = {"CallType": "Outbound", "CallStartDateTime": at, "CallEndDateTime": at, "RelatedRecordId": orgs.buyer}
+    task = orgs.task()
+    orgs.org.put("VoiceCall", {**values, "ActivityId": task}, modified_at=at)
+    alone = orgs.org.put("VoiceCall", {**values, "OwnerId": orgs.rep}, modified_at=at, created_at=at)
+    new = orgs.now() - timedelta(minutes=1)
+    gets_one = orgs.org.put("VoiceCall", {**values, "CallStartDateTime": new}, modified_at=new, created_at=new)
+    about = orgs.org.put("VoiceCall", {**values, "RelatedRecordId": orgs.account}, modified_at=at, created_at=at)
+    orgs.sync()
+    assert orgs.delivered == {task, alone}
+    assert orgs.state(about) == "incomplete no_contact"
+    assert orgs.state(gets_one) == "incomplete settling"
+    sent = orgs.payload(alone)
+    assert (sent["activityType"], sent["direction"], sent["domain"]) == ("call", "outbound", THEIRS)
+    late = orgs.task(ago=timedelta(minutes=1))
+    orgs.org.edit("VoiceCall", gets_one, ActivityId=late)
+    orgs.later(minutes=30)
+    orgs.sync()
+    assert orgs.delivered == {task, alone, late}
+    assert orgs.state(gets_one) == "excluded duplicate_of"
+
+
+def test_an_org_without_voice_calls_is_told_of_by_check(orgs: OrgWorld) -> None:
+    orgs.configure("sources.salesforce", voice_calls=True)
+    call = orgs.task()
+    assert orgs.sync().exit_code == 0
+    assert orgs.delivered == {call}
+    told = next(finding for finding in check(orgs) if finding.what == "VoiceCall")
+    assert (told.ok, told.warning) == (False, True)
+
+
 def test_email_tasks_cost_a_request_per_400_and_only_if_there_are_any(orgs: OrgWorld) -> None:
     tasks = [orgs.task(TaskSubtype="Email", ago=timedelta(hours=6) - timedelta(seconds=n)) for n in range(900)]
     named = {orgs.mail(ActivityId=task): task for task in tasks[:450]}

@@ -222,9 +222,13 @@ class LedgerReader:
     def last_success(self, unread: Collection[tuple[str, str]] = ()) -> dict[str, datetime]:
         """Return when each source was last read to its end. The stream with the oldest success counts.
 
-        `unread`: the (source, stream) that the configuration does not read. They do not count.
+        `unread`: the (source, stream) that the configuration does not read. They do not count, nor do those that the
+        last pass did not read by its rule.
         """
-        sql = "SELECT source, stream, coalesce(last_success_at, '') FROM streams"
+        sql = """
+            SELECT source, stream, coalesce(last_success_at, '') FROM streams
+            WHERE coalesce(json_extract(rule, '$.read'), 1) <> 0
+        """
         found: dict[str, str] = {}
         for source, stream, at in self._db.execute(sql):
             if (source, stream) not in unread:
