@@ -397,6 +397,10 @@ def test_an_org_that_loses_emailmessage_is_not_switched_either_and_its_calls_go_
     assert outcome.exit_code == 77
     assert "EmailMessage" in outcome.errors[0].message
     assert orgs.delivered == {email, call}
+    orgs.later(hours=25)  # the org is described again
+    orgs.task(TaskSubtype="Email", ago=timedelta(hours=5))
+    assert orgs.sync().exit_code == 77
+    assert orgs.delivered == {email, call}
 
 
 @pytest.mark.parametrize(
