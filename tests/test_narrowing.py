@@ -50,7 +50,7 @@ def test_a_new_ledger_reads_by_the_defaults_and_keeps_them() -> None:
     found = read({})
     assert streams(found) == ["calls", "emails", "email_tasks"]
     assert found.rules == {"calls": {"match": CALLS}, "emails": MESSAGES, "email_tasks": {"match": EMAILS}}
-    assert (found.news, found.unread) == ((), ())
+    assert (found.news, found.unread, found.stays) == ((), (), ())
 
 
 @pytest.mark.parametrize(
@@ -72,6 +72,8 @@ def test_a_ledger_of_an_older_version_goes_on_as_it_was_filled(
     config: Any = found.source.config
     assert (config.calls.narrowing()["match"], config.emails.narrowing()["match"]) == (calls, emails)
     assert found.news == ()
+    assert found.stays == ("calls", *(("email_tasks",) if "EmailMessage" in store.values() else ()),
+                           *(("emails", "email_tasks") if "Task" in store.values() else ()))  # fmt: skip
     again = read({}, store=store, states=states, rules=dict(found.rules))
     assert (again.source.config, again.rules, again.news) == (found.source.config, found.rules, ())
 
@@ -179,6 +181,10 @@ def test_a_ledger_of_an_older_version_reads_on_and_check_tells_what_else_there_i
         world.task(TaskSubtype="Email", ago=timedelta(hours=5))
         world.sync()
         assert world.delivered == before
+        found = check.findings(world.config(), world.config().sources)
+        (stays,) = [each for each in found if each.what.endswith(" rules")]
+        assert stays.ok
+        assert "calls, email_tasks stay" in stays.message
         world.configure("sources.salesforce.calls", match=[{"TaskSubtype": "Call"}, {"Type": "Call"}])
         world.later(minutes=30)
         new = world.task(TaskSubtype="Task", Type="Call", ago=timedelta(minutes=20))

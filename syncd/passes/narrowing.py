@@ -48,6 +48,7 @@ class Narrowed:
     rules: Mapping[str, Rule]  # to keep, by stream
     news: tuple[Unread, ...]  # since the last pass
     unread: tuple[Unread, ...]  # these, and those of the last passes
+    stays: tuple[str, ...] = ()  # streams whose rule is the ledger's and not the default, because the file names none
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,9 @@ def narrowed(source: Source, kept: Kept, now: datetime) -> Narrowed:
         found = found or _kept_unread(name, before.get(name, {}), rule)
         unread += [found] if found and now - found.changed_at <= REPORTED_FOR else []
         rules[name] = {**rule, UNREAD: _packed(found)} if found else rule
-    return Narrowed(replace(source, config=config), rules, tuple(news), tuple(unread))
+    default = source.config.narrowing()
+    stays = tuple(name for name in {**default, **present} if default.get(name) != present.get(name))
+    return Narrowed(replace(source, config=config), rules, tuple(news), tuple(unread), stays)
 
 
 def _before(source: Source, kept: Kept) -> dict[str, Rule]:

@@ -48,7 +48,10 @@ def narrowed(config: Config, source: Source) -> Narrowed:
 
 
 def unread_of(found: Narrowed) -> Iterator[Finding]:
-    """Yield a warning for each stream whose changed `match` or `from` leaves records unread."""
+    """Yield which streams keep an earlier rule, and a warning for each whose changed rule leaves records unread."""
+    if found.stays:
+        message = f"{', '.join(found.stays)} stay as in earlier passes, because the file names no other"
+        yield Finding("rules", True, message)
     for each in found.unread:
         hint = f"if you want them: {each.remedy(found.source.name)}"
         yield Finding(each.stream, False, each.told(), hint, warning=True)
