@@ -194,7 +194,9 @@ def test_status_shows_what_is_not_read(world: World, asked: Asked, command: Comm
         {"source": "hubspot", "what": "calls hs_call_status=QUEUED", "count": 12, "looks_like": "call"},
         {"source": "hubspot", "what": "notes", "count": 5, "looks_like": None},
     ]
+    assert document["warnings"] == [{"source": "hubspot", "message": "look here"}]
     out = command("status", "-c", world.config_file).out
+    assert "warning: hubspot: look here\n" in out
     assert "not read: hubspot calls hs_call_status=QUEUED: 12\n" in out
     assert "not read: 5 other rows" in out
 

@@ -187,7 +187,7 @@ class Salesforce:
         return scoping.count(self._client, schema, self._reads(), counts)
 
     def _reads(self) -> scoping.Reads:
-        """Return what the streams read."""
+        """Return the rules of the streams."""
         return scoping.Reads(
             self._calls.match if self._config.reads(CALLS) else (),
             self._emails.match,

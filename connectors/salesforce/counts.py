@@ -12,7 +12,7 @@ from connectors.salesforce.reading import SECOND, halves
 from connectors.salesforce.schema import Schema
 from syncd.errors import Unavailable
 
-MOST_QUERIES = 60  # of one refresh, with those that halve what is too slow
+MOST_QUERIES = 60  # of one refresh, halves included
 WHAT = "scope"  # in messages
 
 Groups = Counter[tuple[Any, ...]]  # the values of the grouped fields: rows

@@ -29,7 +29,8 @@ from syncd.errors import Unauthorized
 from syncd.fields import addresses
 from syncd.types.conditions import Entry, Look, fields_of, first
 
-Variants = Sequence[tuple[Mapping[str, str | bool | None], tuple[str, ...]]]  # what is shown of rows, and their SOQL
+# Fields that tell rows apart, and their SOQL.
+Variants = Sequence[tuple[Mapping[str, str | bool | None], tuple[str, ...]]]
 
 GROUPED = SUBTYPE, TYPE, CLOSED = "TaskSubtype", "Type", "IsClosed"
 CALL_TYPE = "CallType"
@@ -64,7 +65,7 @@ class Reads:
     voice_calls: bool  # VoiceCalls without a task are read
 
     def task(self, look: Look) -> Kind | None:
-        """Return what a task is by the conditions. A task that fulfils both is a call."""
+        """Return a task's kind by the conditions. A task that fulfils both is a call."""
         if first(self.calls, look) is not None:
             return "call"
         return "email" if first(self.emails, look) is not None else None
@@ -118,10 +119,10 @@ def looks_like_calls(name: str) -> bool:
 
 
 def _tasks(counts: Counts, schema: Schema, reads: Reads) -> Iterator[Tasks]:
-    """Yield the kinds of tasks, each with what it is by the conditions.
+    """Yield the kinds of tasks, marked by the conditions.
 
-    Tasks are grouped by few fields, which show no personal data. If a condition has another one, a query counts what
-    the stream reads.
+    Tasks are grouped by few fields, which show no personal data. If a condition has another one, a query counts the
+    rows of each stream.
     """
     fields = schema.kept(TASK, GROUPED)
     groups = counts.by(fields, TASK, most=MOST_GROUPS)

@@ -35,6 +35,8 @@ def status(document: dict[str, Any], console: Console | None = None) -> None:
         console.print(styled(_range(each)))
     for line in unread(document.get("unread", [])):
         console.print(styled(line))
+    for each in document.get("warnings", []):
+        console.print(styled(f"warning: {each['source']}: {each['message']}"))
     last = document["last_pass"]
     if last:
         console.print(styled(f"last pass: began {last['started_at']}, {_ended(last)}"))

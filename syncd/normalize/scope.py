@@ -33,7 +33,7 @@ LOOKS: Mapping[Kind, re.Pattern[str]] = {
     "call": re.compile(r"call|dial(?!og)|phone|talkdesk|voice(?!mail)", re.IGNORECASE),
     "email": re.compile(r"(?<!voic)e-?mail", re.IGNORECASE),
 }
-# What README calls neither a call nor an email, in the words of any CRM.
+# Rows that README calls neither a call nor an email, in the words of any CRM.
 NEITHER = re.compile(r"\bdraft|\bsms\b|whats.?app|linked.?in|list.?e?mail|meeting", re.IGNORECASE)
 
 
@@ -100,7 +100,7 @@ def describe(kind: RowKind) -> str:
 
 
 def looks_like(kind: RowKind) -> Kind | None:
-    """Return what rows look like to a person: a call, an email or neither. It decides nothing but what is shown."""
+    """Return the kind that rows look like to a person. It is shown, and decides nothing else."""
     values = " ".join(f"{name} {value}" for name, value in kind.fields.items() if isinstance(value, str))
     if NEITHER.search(f"{kind.object} {values}"):
         return None

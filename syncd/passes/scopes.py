@@ -1,4 +1,4 @@
-"""Refresh the scope of each source once a day, and read from the ledger what the last refresh kept."""
+"""Count each source's rows by kind once a day, and read the last counts from the ledger."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -23,12 +23,12 @@ DUE = "@scope_due"  # in a source's store: when the next refresh is due, and the
 SPAN = timedelta(days=30)  # of modification time
 EVERY = timedelta(days=1)
 AGAIN = timedelta(hours=1)  # after a failure, and after the first pass, which has enough to do
-NOT_COUNTED = "nothing to do: activities are not affected; `syncd scope` asks at once, and shows the error"
+NOT_COUNTED = "no activity is affected, and a pass counts again in an hour. `syncd scope` counts at once"
 LOOK = "`syncd scope` shows all rows by kind"
 
 
 class Kept(NamedTuple):
-    """What the last refresh of a source kept."""
+    """The last refresh of a source."""
 
     since: datetime  # modification time
     kinds: Sequence[RowKind]
@@ -67,7 +67,7 @@ def document(source: Source, found: Scope, owners: Sequence[Owner], rules: Rules
 
 
 def kept(glance: LedgerReader, names: Sequence[str]) -> Iterator[tuple[str, Kept]]:
-    """Yield what the last refresh of each source kept, in the order of `names`. One without a refresh is left out."""
+    """Yield the last refresh of each source, in the order of `names`. A source without one is left out."""
     found = glance.kept(KEPT, names)
     for name in names:
         if isinstance(held := found.get(name), dict):
@@ -85,6 +85,13 @@ def unread(glance: LedgerReader, names: Sequence[str]) -> list[dict[str, Any]]:
     ]
 
 
+def warnings(glance: LedgerReader, names: Sequence[str]) -> list[dict[str, str]]:
+    """Return the warnings of the last refresh of each source, for `syncd status`."""
+    return [
+        {"source": name, "message": message} for name, held in kept(glance, names) for message in held.warnings
+    ]  # fmt: skip
+
+
 def _is_due(store: Store, source: Source, now: datetime) -> bool:
     """Tell whether a refresh is due. The first one waits an hour, and a changed table makes it due at once."""
     held = store.get(DUE)
@@ -100,7 +107,7 @@ def _next(source: Source, at: datetime) -> dict[str, str]:
 
 
 def _tables(source: Source) -> str:
-    """Return a digest of the tables of the source's streams, which say what is read."""
+    """Return a digest of the tables of the source's streams, which choose the rows that are read."""
     tables = source.config.model_dump_json(include={stream.name for stream in source.connector.streams})
     return hashlib.sha256(tables.encode()).hexdigest()[:16]
 
@@ -120,7 +127,7 @@ def _log_failure(source: str, error: Exception) -> None:
     if isinstance(error, SyncdError):
         log.warning("scope.failed", source=source, error=error.summary, hint=NOT_COUNTED)
     else:
-        log.error("scope.bug", source=source, exc_info=error, hint="report it; activities are not affected")
+        log.error("scope.bug", source=source, exc_info=error, hint="report it. No activity is affected")
 
 
-__all__ = ["EVERY", "KEPT", "LOOK", "Kept", "document", "kept", "refresh_if_due", "unread"]
+__all__ = ["EVERY", "KEPT", "LOOK", "Kept", "document", "kept", "refresh_if_due", "unread", "warnings"]

@@ -1,4 +1,4 @@
-"""Report what the last refresh of each source's scope kept. Nothing is asked."""
+"""Report the last count of each source's rows by kind. It makes no request."""
 
 from collections.abc import Iterator
 from contextlib import suppress

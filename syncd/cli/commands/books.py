@@ -30,8 +30,9 @@ def status(config: ConfigFile = None, as_json: AsJson = False) -> None:
     with chosen(loaded.ledger).reports() as glance:
         document = glance.status(version=__version__, now=clock.now())
         names = [source.name for source in loaded.sources]
-        gone, unread = changes.gone_since(glance, names), scopes.unread(glance, names)
-    document["sources_gone"], document["unread"] = [*gone], unread
+        gone = changes.gone_since(glance, names)
+        document["unread"], document["warnings"] = scopes.unread(glance, names), scopes.warnings(glance, names)
+    document["sources_gone"] = [*gone]
     if as_json:
         printing.document(document)
     else:
