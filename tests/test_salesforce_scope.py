@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from connectors.salesforce import counts
+from connectors.salesforce import scope as scoping
 from connectors.salesforce.conditions import completed
 from connectors.salesforce.counts import Groups
 from connectors.salesforce.scope import Reads, Tasks, by_queries, looks_like_calls, with_twins
@@ -258,6 +259,28 @@ def test_an_org_whose_messages_are_of_cases_alone_is_warned_that_no_email_task_i
     sequencer(orgs)
     (warning,) = scope(orgs).warnings
     assert "mail of cases only, and about 2 email tasks are not read" in warning
+
+
+def test_an_org_without_a_message_is_not_told_that_its_messages_are_of_cases(orgs: OrgWorld) -> None:
+    orgs.configure("sources.salesforce.emails", **{"from": "messages"})
+    sequencer(orgs)
+    assert [*scope(orgs).warnings] == []
+
+
+def test_voice_calls_without_a_task_are_read_if_the_source_says_so(orgs: OrgWorld) -> None:
+    orgs.org.voice_call = True
+    voice(orgs)
+    orgs.configure("sources.salesforce", voice_calls=True)
+    assert counted(scope(orgs), "VoiceCall") == {(True,): (1, "call"), (False,): (1, "call")}
+
+
+def test_more_kinds_than_are_asked_for_are_counted_together(orgs: OrgWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoping, "MOST_GROUPS", 2)
+    for kind, number in (("a", 4), ("b", 3), ("c", 2), ("d", 1)):
+        for _ in range(number):
+            orgs.task(TaskSubtype="Task", Type=kind, CallType=None)
+    assert counted(scope(orgs), "Task") == {("Task", "a", True): (4, None), ("Task", "b", True): (3, None)}
+    assert counted(scope(orgs), scoping.OTHERS) == {(): (3, None)}
 
 
 def test_an_empty_org_has_no_kind_and_no_warning(orgs: OrgWorld) -> None:

@@ -122,6 +122,19 @@ def test_a_failure_fails_nothing_keeps_what_is_kept_and_is_tried_again_in_an_hou
     assert len(asked.since) == 3
 
 
+def test_counts_that_the_ledger_cannot_hold_are_a_bug_of_the_connector_and_fail_nothing(
+    world: World, asked: Asked
+) -> None:  # fmt: skip
+    asked.answer = lambda: Scope([RowKind("calls", {"status": cast("Any", b"done")}, 1, "call")])
+    world.sync()
+    world.later(hours=2)
+    call = world.call()
+    with structlog.testing.capture_logs() as logs:
+        assert world.sync().exit_code == Exit.OK
+    assert [each["event"] for each in logs if each["event"].startswith("scope.")] == ["scope.bug"]
+    assert (world.state(call), kept(world)) == ("delivered", None)
+
+
 def test_a_stop_ends_a_refresh_and_the_next_pass_makes_it(world: World, asked: Asked) -> None:
     world.sync()
     world.later(hours=2)

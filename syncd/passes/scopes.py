@@ -49,13 +49,13 @@ def refresh_if_due(source: Source, connector: Connector, store: Store, rules: Ru
         return
     try:
         found = document(source, connector.scope(now - SPAN), connector.owners(), rules, now - SPAN)
+        store.put(KEPT, found)
     except Stopped:
         raise
     except Exception as error:  # noqa: BLE001 - a connector may raise anything, and its records are booked by now
         store.put(DUE, _next(source, now + AGAIN))
         _log_failure(source.name, error)
         return
-    store.put(KEPT, found)
     store.put(DUE, _next(source, now + EVERY))
     _log(source.name, found)
 
