@@ -260,6 +260,12 @@ def test_the_command_in_json_is_the_contracts_document(world: World, asked: Aske
     assert abs(asked.since[0] - since) < timedelta(milliseconds=2)
 
 
+@pytest.mark.parametrize("days", ["0", "3651"])
+def test_days_have_bounds(world: World, command: Command, days: str) -> None:
+    ran = command("scope", "-c", world.write_config(), "--days", days)
+    assert (ran.code, "from 1 to 3650" in " ".join(ran.err.split())) == (2, True)
+
+
 def test_one_source_that_fails_stops_no_other_and_gives_the_exit_code(
     world: World, asked: Asked, command: Command
 ) -> None:  # fmt: skip
@@ -278,7 +284,9 @@ def test_one_source_that_fails_stops_no_other_and_gives_the_exit_code(
     document = json.loads(ran.out)
     assert (ran.code, [len(each["kinds"]) for each in document["sources"]]) == (69, [0, 1])
     assert document["sources"][0]["error"] == "HubSpot: no answer"
-    assert "see the page" in ran.err
+    assert "hubspot was not counted:\nsyncd: HubSpot: no answer\n  → see the page" in ran.err
+    asked.answer = lambda: (_ for _ in ()).throw(Unavailable("HubSpot: no answer"))
+    assert command("scope", "-c", world.config_file, "--source", "second").err.startswith("second was not counted:")
 
 
 def test_a_terminal_folds_long_lines_below_their_text(

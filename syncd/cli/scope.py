@@ -62,7 +62,7 @@ def exit_code(found: Sequence[Answer]) -> int:
 def show(answer: Answer) -> None:
     """Print one source: a line for each kind of rows, its users with most rows, and the warnings."""
     if answer.error:
-        printing.error(answer.error)
+        show_error(answer, answer.error)
         return
     kinds = scope.kinds_of(answer.document)
     for kind in sorted(kinds, key=lambda each: (_mark(each.read_as), -each.count)):
@@ -74,6 +74,12 @@ def show(answer: Answer) -> None:
         _line(answer.source, "warning", "", warning)
     if not kinds and not answer.document["warnings"]:
         _line(answer.source, "", "0", "no rows")
+
+
+def show_error(answer: Answer, error: SyncdError) -> None:
+    """Print on stderr which source was not counted, and why."""
+    printing.note(f"{answer.source} was not counted:")
+    printing.error(error)
 
 
 def _asked(config: Config, source: Source, since: datetime) -> dict[str, Any]:
@@ -105,4 +111,4 @@ def _line(source: str, mark: str, count: str, text: str) -> None:
         printing.line(each)
 
 
-__all__ = ["Answer", "answers", "exit_code", "show", "to_json"]
+__all__ = ["Answer", "answers", "exit_code", "show", "show_error", "to_json"]

@@ -39,5 +39,5 @@ def scope(
         printing.document(scopes.to_json(found, since))
         for answer in found:
             if answer.error:
-                printing.error(answer.error)
+                scopes.show_error(answer, answer.error)
     raise typer.Exit(scopes.exit_code(found))
