@@ -378,6 +378,31 @@ def test_a_second_that_is_too_much_by_itself_ends_it(orgs: OrgWorld) -> None:
         scope(orgs)
 
 
+def test_time_outs_in_a_row_are_no_outage_if_the_org_answers_the_smallest_request(orgs: OrgWorld) -> None:
+    orgs.configure("sources.salesforce", timeout="0.3s")
+    for number in range(6):
+        orgs.task(ago=timedelta(days=number * 4 + 1), CallType=None)
+    orgs.org.faults.add("hang", match_query="GROUP BY TaskSubtype", seconds=30, count=3)
+    assert counted(scope(orgs), "Task") == {("Call", None, True): (6, "call")}
+
+
+@pytest.mark.parametrize(("part", "lost"), [("aircall__Log__c", "object"), ("GROUP BY OwnerId", "owner"),
+                                            ("GROUP BY FromAddress", "senders")])  # fmt: skip
+def test_a_count_that_the_org_refuses_leaves_the_others(orgs: OrgWorld, part: str, lost: str) -> None:
+    aircall(orgs)
+    orgs.task()
+    orgs.mail()
+    refused = [{"message": "no", "errorCode": "INVALID_FIELD"}]
+    orgs.org.faults.add(Fault(match_query=part, status=400, body=refused, count=None))
+    found = scope(orgs)
+    parts = {
+        "object": bool(counted(found, "aircall__Log__c")), "senders": bool(found.senders),
+        **{role: any(each.role == role for each in found.holders) for role in ("owner", "creator")},
+    }  # fmt: skip
+    assert parts == {**dict.fromkeys(parts, True), lost: False}
+    assert counted(found, "Task") == {("Call", None, True): (1, "call")}
+
+
 def test_an_outage_ends_it_as_an_outage(orgs: OrgWorld) -> None:
     orgs.org.faults.add(Fault(match="query", status=503, count=None))
     with pytest.raises(Unavailable):
