@@ -79,9 +79,7 @@ def draft(kind: Kind, record: Record, config: JsonlConfig) -> Draft | None:
     word = status_word(row, columns)
     if word == NO_ACTIVITY or (rules.match and not rules.admits(look(row, columns))):
         return None
-    status = STATUSES.get(word)
-    if status is None:  # never guess, because sending cannot be undone
-        raise Unreadable(f"{where} has a status that is none of done, unfinished, not_sent, draft")
+    status = _status(word, where)
     zone = ZoneInfo(config.timezone)
     occurred_at, created_at = (_time(row, column, zone, where) for column in (columns.occurred_at, columns.created_at))
     occurred_at = occurred_at or created_at
@@ -111,6 +109,13 @@ def draft(kind: Kind, record: Record, config: JsonlConfig) -> Draft | None:
         call_id=None if is_email else of(columns.call_id),
         origins=partial(origins, kind, row, columns),
     )
+
+
+def _status(word: str, where: str) -> Status:
+    status = STATUSES.get(word)
+    if status is None:  # never guess, because sending cannot be undone
+        raise Unreadable(f"{where} has a status that is none of done, unfinished, not_sent, draft")
+    return status
 
 
 def look(row: Mapping[str, Any], columns: Columns) -> Look:
