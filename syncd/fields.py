@@ -21,10 +21,12 @@ LONGEST = 132_000  # characters of a field that are read; a CRM's longest has 13
 # Each starts at `<` or is bounded, so the time grows only with the length of the field.
 IN_BRACKETS = re.compile(r"<\s{0,9}([^<>\s;@]{1,320}@[^<>\s;@]{1,255})\s{0,9}>")
 BARE = re.compile(r"[^\s<>()\[\],;:\"\\@]{1,64}@[^\s<>()\[\],;:\"\\@]{1,255}")
-AROUND = "\"'`\u2018\u2019\u201c\u201d()[]{}."  # what people and programs write around an address
+QUOTES = "'\"`\u00b4\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb"  # that mail programs put around an address
+# Characters without a glyph, which pasting brings along: soft hyphen, zero-width ones, direction marks, BOM. Of
+# these, no address needs one.
+UNSEEN = dict.fromkeys((0xAD, 0x180E, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070), 0xFEFF))
+AROUND = f"{QUOTES}()[]{{}}."  # what people and programs write around an address of a list
 BETWEEN = re.compile(r"[\s,|/]+")  # what separates addresses without names
-# Zero-width and direction marks, which come with text from web pages. They are in no address.
-UNSEEN = dict.fromkeys((0xAD, 0x180E, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A), 0xFEFF))
 # Addresses and nothing else, as most fields hold: email.utils returns them as they are, at 20 times the CPU.
 ONE = r"[\w+-]{1,64}(?:\.[\w+-]{1,64}){0,9}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,9}"
 PLAIN = re.compile(f"{ONE}(?:[;,] ?{ONE})*+", re.ASCII)

@@ -136,6 +136,7 @@ BOTH = [(None, "p@acme.example"), (None, "q@acme.example")]
         "'p@acme.example', 'q@acme.example'",
         "\u2018p@acme.example\u2019;\u201cq@acme.example\u201d",
         '"p@acme.example" "q@acme.example"',
+        "\u00abp@acme.example\u00bb; \u201eq@acme.example\u201c",
         '["p@acme.example","q@acme.example"]',
         "[p@acme.example];(q@acme.example)",
         "<p@acme.example> <q@acme.example>",
