@@ -9,6 +9,8 @@ from pydantic import ValidationError
 from connectors.jsonl import scope
 from connectors.jsonl.config import JsonlConfig
 from syncd.connector import RowKind, ShowsScope
+from syncd.ledger import LedgerHandle
+from syncd.passes import scopes
 from syncd.passes.reader import PassStore
 from tests.drops import NOW, Drop, call, email
 from tests.test_jsonl_mapping import draft, drafted
@@ -204,6 +206,16 @@ class TestScope:
             drop.later(days=2)
             drop.file("2.jsonl", call("b"), call("c"))
             assert drop.connect().scope(NOW.replace(day=6)).kinds == [RowKind("line", {"kind": "call"}, 2, "call")]
+
+    def test_a_pass_keeps_the_counts_for_status(self, tmp_path: Path) -> None:
+        with Drop(tmp_path) as drop:
+            drop.file("1.jsonl", call("a"), email("g", kind="Meeting"))
+            drop.sync()
+            drop.sync(minutes=120)
+            with LedgerHandle(drop.ledger).reports() as glance:
+                (unread,) = scopes.unread(glance, ["files"])
+            assert (unread["what"], unread["count"]) == ("line kind=meeting", 1)
+            assert (drop.waiting, drop.done) == ([], ["1.jsonl"])
 
     def test_nothing_is_changed_by_looking(self, tmp_path: Path) -> None:
         with Drop(tmp_path) as drop:
