@@ -136,13 +136,16 @@ def test_conditions_take_in_and_leave_out_what_the_defaults_do_not(tmp_path: Pat
         )  # fmt: skip
         directions = {"*[Out]*": "outbound", "*[In]*": "inbound", "*: << *": "inbound"}
         left_out = {"except": [{"Subject": ["* [Opened] *"]}]}
-        world.configure("sources.salesforce.emails", values={"direction": directions}, **left_out)
+        matched = [{"TaskSubtype": "Email"}, {"Type": "Email"}, {"Subject": ["Sent (*", "Replied: *"]}]
+        world.configure("sources.salesforce.emails", match=matched, values={"direction": directions}, **left_out)
         world.configure("rules", not_owners=[INTEGRATION])
         world.sync()
         found = world.outcomes()
         assert found["Open CTI without type"] == found["Aircall, left in progress"] == "delivered"
         assert found["Aircall, SMS"] == found["Outreach, opened"] == "excluded filtered"
         assert found["a call that is planned"] == "absent"
+        assert found["Mixmax, sent"] == found["Yesware, reply"] == "delivered"
+        assert found["Mixmax, opened"] == found["HubSpot's sync, opened"] == "absent"
         assert _said(world.payload(world.ids["Outreach, sent"]))["from"] == REP
         for received in ("Outreach, received", "Groove, received"):  # the task does not tell which address sent it
             assert "from" not in world.payload(world.ids[received])
