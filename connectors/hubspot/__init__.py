@@ -45,7 +45,7 @@ class HubSpot:
         self._client = Client(config, context, zone=lambda: zone_of(context.store))
         self._portal = Portal(self._client, context.store, base_url=config.base_url)
         self._rules: dict[str, HubSpotStream] = {"calls": config.calls, "emails": config.emails}
-        self._names = {stream: _requested(stream, rules) for stream, rules in self._rules.items()}
+        self._names = {stream: requested(stream, rules) for stream, rules in self._rules.items()}
         self._named = NamedProperties(self._client, context.store, self._rules, PROPERTIES, source=context.source)
         self._tallies = Tallies(context.store, self._rules, DISTINGUISHED)
         self._redaction = Redaction(self._client, context.store, time.monotonic)
@@ -230,7 +230,7 @@ class HubSpot:
         return not rules.match or not isinstance(properties, dict) or rules.admits(properties.get)
 
 
-def _requested(stream: str, rules: HubSpotStream) -> tuple[str, ...]:
+def requested(stream: str, rules: HubSpotStream) -> tuple[str, ...]:
     """Return the properties to request: ours, those that `rules` names, and those by which a scope tells kinds."""
     kinds = DISTINGUISHED[stream] if rules.match else ()
     return tuple(dict.fromkeys((*PROPERTIES[stream], *rules.properties, *kinds)))
