@@ -195,7 +195,7 @@ class Client:
         return self._get(request, f"/crm/properties/{{version}}/{object_type}/{name}")
 
     def properties(self, object_type: str) -> Any:
-        """Return {results} with the definition of each property of an object, or None if the portal refuses."""
+        """Return {results} with each property of an object (docs, 2026-03), or None if the portal refuses."""
         request = Request(f"properties of {object_type}", tolerated=UNLABELLED)
         return self._get(request, f"/crm/properties/{{version}}/{object_type}")
 
