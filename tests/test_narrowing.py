@@ -103,6 +103,14 @@ def test_a_stream_that_is_turned_off_keeps_its_rule_and_stays_off() -> None:
     assert (streams(again)[-1], again.news) == ("email_tasks", ()), "it goes on from its watermark"
 
 
+def test_emails_that_are_turned_off_and_on_again_come_from_where_they_came() -> None:
+    states = {"emails": READ}
+    first = read({}, store={"emails_from": "EmailMessage"}, states=states)
+    off = read({"emails": {"read": False}}, rules=dict(first.rules), states=states)
+    assert streams(off) == ["calls"]
+    assert streams(read({}, rules=dict(off.rules), states=states)) == ["calls", "emails"]
+
+
 # -- what a change leaves unread --------------------------------------------------------
 
 

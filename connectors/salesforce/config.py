@@ -166,8 +166,9 @@ class SalesforceConfig(SourceConfig):
     def keeping(self, kept: Mapping[str, Mapping[str, Any]]) -> Self:
         """Return it with the `match` and `from` of the last pass, unless its file names them."""
         emails = self.emails.keeping(kept.get(EMAIL_TASKS, {}))
-        were_read = (each for each in (EMAILS, EMAIL_TASKS) if each in kept and kept[each].get("read") is not False)
-        origin = ORIGINS.get(frozenset(were_read))
+        rules = {each: kept[each] for each in (EMAILS, EMAIL_TASKS) if kept.get(each, {}).keys() - {"read"}}
+        were_read = [each for each, rule in rules.items() if rule.get("read") is not False]
+        origin = ORIGINS.get(frozenset(were_read or rules))  # none was: as before `read = false`
         if origin is not None and "origin" not in emails.model_fields_set:
             emails = emails.model_copy(update={"origin": origin})
         return self.model_copy(update={"calls": self.calls.keeping(kept.get(CALLS, {})), "emails": emails})
