@@ -226,11 +226,11 @@ class SourceConfig(BaseModel):
         return table.read if isinstance(table, StreamConfig) else True
 
     def narrowing(self) -> dict[str, dict[str, Any]]:
-        """Return what narrows the records of each stream that it reads, as JSON objects by stream."""
+        """Return the settings that narrow each stream that it reads, as JSON objects by stream."""
         return {name: table.narrowing() for name, table in self if isinstance(table, StreamRules) and self.reads(name)}
 
     def keeping(self, kept: Mapping[str, Mapping[str, Any]]) -> Self:
-        """Return it with what its file does not name as it was in the last pass.
+        """Return the configuration with the settings of the last pass that its file does not name.
 
         `kept`: that pass's `narrowing`. A stream that it did not read has `"read": false` there.
         """
@@ -239,7 +239,7 @@ class SourceConfig(BaseModel):
 
     @classmethod
     def narrowing_before(cls, store: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-        """Return what narrowed each stream before ledgers kept it. `store`: what the connector kept, by key."""
+        """Return the rules of each stream before ledgers kept them. `store`: the values that the connector kept."""
         return {}
 
     @field_validator("external_id")

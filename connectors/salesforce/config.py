@@ -156,7 +156,7 @@ class SalesforceConfig(SourceConfig):
         return super().reads(stream)
 
     def narrowing(self) -> dict[str, dict[str, Any]]:
-        """Return what narrows the records of each stream that it reads."""
+        """Return the settings that narrow each stream that it reads."""
         rules: dict[str, dict[str, Any]] = {
             CALLS: self.calls.narrowing(), EMAILS: {"object": EMAIL}, EMAIL_TASKS: self.emails.narrowing(),
             VOICE_CALLS: {"object": VOICE_CALL},
@@ -175,7 +175,7 @@ class SalesforceConfig(SourceConfig):
 
     @classmethod
     def narrowing_before(cls, store: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-        """Return what narrowed the streams of older versions: the subtype, and EmailMessages or email tasks alone."""
+        """Return the rules of older versions: one subtype, and either EmailMessages or email tasks."""
         object_type = store.get(EMAILS_FROM)
         unread = {"read": False}
         return {

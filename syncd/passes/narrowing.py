@@ -1,4 +1,4 @@
-"""Compare what narrows a source's streams, e.g. `match`, with what narrowed them so far. Pure except for `kept_of`.
+"""Compare the settings that narrow a source's streams with those of earlier passes. Pure except for `kept_of`.
 
 A setting that the file does not name stays as the ledger keeps it. If one that it names admits more than before, the
 records behind the watermark were not read under it: they are reported, with the span that reads them.
@@ -53,15 +53,15 @@ class Narrowed:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a ledger knows of a source's streams."""
+    """A ledger's knowledge of a source's streams."""
 
     states: Mapping[str, StreamState]
     rules: Mapping[str, Rule]
-    store: Mapping[str, Any]  # what the connector kept, by key
+    store: Mapping[str, Any]  # the connector's own values, by key
 
 
 def kept_of(glance: LedgerReader | None, source: Source) -> Kept:
-    """Return what the ledger knows of a source. It knows nothing if there is none yet."""
+    """Return the ledger's knowledge of a source. It is empty if there is no ledger yet."""
     if glance is None:
         return Kept({}, {}, {})
     names = [stream.name for stream in source.connector.streams]
@@ -73,7 +73,7 @@ def kept_of(glance: LedgerReader | None, source: Source) -> Kept:
 
 
 def narrowed(source: Source, kept: Kept, now: datetime) -> Narrowed:
-    """Return `source` with all settings that its file does not name, and what its ledger is to keep."""
+    """Return `source` with the settings that its file does not name, and the rules for its ledger."""
     before = _before(source, kept)
     config = source.config.keeping(before)
     present = config.narrowing()
@@ -105,7 +105,7 @@ def _before(source: Source, kept: Kept) -> dict[str, Rule]:
 def _unread(
     name: str, before: Rule | None, rule: Rule, state: StreamState, start: datetime, now: datetime
 ) -> Unread | None:  # fmt: skip
-    """Return what a changed rule leaves unread behind the watermark, or None. Without a watermark all is read."""
+    """Return the records that a changed rule leaves unread, or None. Without a watermark all are read."""
     if before is None or state.watermark is None or not widens(before, rule):
         return None
     return Unread(name, state.start or start, state.watermark, now)
@@ -128,7 +128,7 @@ def _times(unread: Unread) -> Iterable[tuple[str, datetime]]:
 
 
 def _kept_unread(name: str, before: Rule, rule: Rule) -> Unread | None:
-    """Return what an earlier change left unread, as long as the rule stays the same."""
+    """Return the records that an earlier change left unread, if the rule is still the same."""
     kept = before.get(UNREAD)
     if not isinstance(kept, dict) or {**before, UNREAD: None} != {**rule, UNREAD: None}:
         return None

@@ -1,7 +1,7 @@
-"""Rows of calls and emails as real tools write them, beside rows that look like one and are none.
+"""Define rows of calls and emails as real tools write them, and rows that only look like one.
 
 Sources: Salesforce's Object Reference v67, the tools' own documentation and source, and published audits of orgs' tasks
-(2026-11). `read_as` is what the connector's defaults make of a row.
+(2026-11). `read_as` is the kind that the connector's defaults make of a row.
 """
 
 from collections.abc import Iterator, Mapping
