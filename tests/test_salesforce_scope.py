@@ -382,7 +382,7 @@ def test_time_outs_in_a_row_are_no_outage_if_the_org_answers_the_smallest_reques
     orgs.configure("sources.salesforce", timeout="0.3s")
     for number in range(6):
         orgs.task(ago=timedelta(days=number * 4 + 1), CallType=None)
-    orgs.org.faults.add("hang", match_query="GROUP BY TaskSubtype", seconds=30, count=3)
+    orgs.org.faults.add("hang", match_query="GROUP BY TaskSubtype", seconds=30, count=5)
     assert counted(scope(orgs), "Task") == {("Call", None, True): (6, "call")}
 
 
