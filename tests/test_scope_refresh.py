@@ -217,16 +217,18 @@ def test_status_shows_what_is_not_read(world: World, asked: Asked, command: Comm
 def test_check_shows_what_is_not_read_and_each_warning(world: World, asked: Asked, command: Command) -> None:
     two_passes(world)
     out = command("check", "-c", world.config_file).out
-    assert "ok    hubspot: scope: not read, though it looks like a call or an email" in out
+    assert "ok    hubspot: kinds of rows: not read, though it looks like a call or an email" in out
     assert "calls hs_call_status=QUEUED (12)" in out
-    assert "warn  hubspot: scope: look here" in out
+    assert "warn  hubspot: kinds of rows: look here" in out
     assert "notes" not in out
 
 
 def test_check_says_if_all_is_read(world: World, asked: Asked, command: Command) -> None:
     asked.answer = lambda: Scope([READ, OTHERS])
     two_passes(world)
-    assert "scope: all rows that look like a call or an email are read" in command("check", "-c", world.config_file).out
+    assert (
+        "kinds of rows: all that look like a call or an email are read" in command("check", "-c", world.config_file).out
+    )
 
 
 # -- syncd scope --------------------------------------------------------------------------

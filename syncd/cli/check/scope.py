@@ -11,7 +11,7 @@ from syncd.ledger import chosen
 from syncd.passes import scopes
 from syncd.passes.scopes import Kept
 
-WHAT = "scope"
+WHAT = "kinds of rows"  # not "scope": a token has scopes
 SHOWN = 3  # kinds in one line
 HINT = f"{scopes.LOOK}; README explains which rows are calls and emails"
 
@@ -31,7 +31,7 @@ def _unread(held: Kept) -> str:
     since = clock.text(held.since)[:10]
     found = [each for each in held.unread if each.looks_like is not None and each.count]
     if not found:
-        return f"all rows that look like a call or an email are read (changed since {since})"
+        return f"all that look like a call or an email are read (changed since {since})"
     shown = ", ".join(f"{each.what} ({each.count:,})" for each in found[:SHOWN])
     more = f", and {len(found) - SHOWN} more kinds" if len(found) > SHOWN else ""
     return f"not read, though it looks like a call or an email (changed since {since}): {shown}{more}"
