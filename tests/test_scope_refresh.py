@@ -211,7 +211,7 @@ def test_status_shows_what_is_not_read(world: World, asked: Asked, command: Comm
     out = command("status", "-c", world.config_file).out
     assert "warning: hubspot: look here\n" in out
     assert "not read: hubspot calls hs_call_status=QUEUED: 12\n" in out
-    assert "not read: 5 other rows" in out
+    assert "not read: rows of other kinds: 5, see `syncd scope`" in out
 
 
 def test_check_shows_what_is_not_read_and_each_warning(world: World, asked: Asked, command: Command) -> None:

@@ -57,7 +57,7 @@ def unread(found: list[dict[str, Any]]) -> list[str]:
     alike = [each for each in found if each["looks_like"]]
     lines = [f"not read: {each['source']} {each['what']}: {each['count']}" for each in alike[:UNREAD]]
     rest = sum(each["count"] for each in found) - sum(each["count"] for each in alike[:UNREAD])
-    return [*lines, f"not read: {rest} other rows of 30 days, see `syncd scope`"] if rest else lines
+    return [*lines, f"not read: rows of other kinds: {rest}, see `syncd scope`"] if rest else lines
 
 
 def _ended(last: dict[str, Any]) -> str:
