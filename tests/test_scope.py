@@ -115,6 +115,25 @@ def test_values_are_cleaned_and_one_with_an_address_is_hidden() -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("value", "hidden"),
+    [("call +49 (30) 123-45 67", True), ("2026-04-22", True), ("5550100", True), ("jo@acme", True),
+     ("Call 2", False), ("24/7 line", False), ("Q3 2026", False)],
+)  # fmt: skip
+def test_a_value_that_may_be_personal_is_hidden(value: str, hidden: bool) -> None:
+    (kind,) = judged(Scope([RowKind("Task", {"Type": value}, 7, None)]), RULES, ()).kinds
+    assert kind.fields["Type"] == (HIDDEN if hidden else value)
+
+
+def test_kinds_that_are_alike_once_they_are_fit_are_one() -> None:
+    kinds = [RowKind("Task", {"Type": f"jo{n}@acme.com"}, n, "call" if n == 3 else None) for n in (1, 2, 3)]
+    found = judged(Scope(kinds), RULES, ()).kinds
+    assert {(kind.fields["Type"], kind.count, kind.read_as) for kind in found} == {
+        (HIDDEN, 3, "call"), (HIDDEN, 3, None),
+    }  # fmt: skip
+    assert len(found) == 2
+
+
 def test_many_kinds_are_bounded_and_no_row_is_lost() -> None:
     many = [RowKind("Task", {"Type": f"t{n}"}, n + 1, "call" if n % 2 else None) for n in range(MOST_KINDS + 50)]
     kinds = judged(Scope(many), RULES, ()).kinds

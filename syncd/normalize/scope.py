@@ -21,7 +21,8 @@ MOST_KINDS = 200  # of a source. The rest is counted together
 MOST_WARNINGS = 20  # of a connector
 LONGEST = 80  # characters of an object's name or a value
 OTHER = "other kinds"
-HIDDEN = "(an address)"  # in place of a value that holds one
+HIDDEN = "(an address or a number)"  # in place of a value that holds one: a tool may write anything into a picklist
+PERSONAL = re.compile(r"@|(?:\d[ ()./-]{0,2}){7}")  # an address, or enough digits for a phone number
 
 MANY = 50  # rows of one owner that may be an integration account
 HOLDERS = 3  # owners from which a large share is remarkable
@@ -51,7 +52,7 @@ def judged(scope: Scope, rules: Rules, owners: Sequence[Owner], wanted: Collecti
 
     `wanted`: the kinds of the streams that the source reads. Nothing is missing of others.
     """
-    kinds = _bounded(sorted(map(_fit_kind, scope.kinds), key=lambda kind: (-kind.count, describe(kind))))
+    kinds = _bounded(sorted(_merged(map(_fit_kind, scope.kinds)), key=lambda kind: (-kind.count, describe(kind))))
     told = [fit(str(warning)) for warning in scope.warnings[:MOST_WARNINGS]]
     holders = [replace(each, user=fit_value(each.user, LONGEST)) for each in scope.holders]
     own = [
@@ -119,7 +120,17 @@ def _fit_kind(kind: RowKind) -> RowKind:
 def _fit_field(value: str | bool | None) -> str | bool | None:
     if not isinstance(value, str):
         return value
-    return (HIDDEN if "@" in value else fit(value, LONGEST)) or None
+    shown = fit(value, LONGEST)
+    return (HIDDEN if PERSONAL.search(shown) else shown) or None
+
+
+def _merged(kinds: Iterable[RowKind]) -> Iterable[RowKind]:
+    """Return `kinds`, of which no two are alike. Some are, once their values are hidden or cut."""
+    found: dict[Any, RowKind] = {}
+    for kind in kinds:
+        key = (kind.object, tuple(kind.fields.items()), kind.read_as, kind.approximate)
+        found[key] = replace(kind, count=kind.count + found[key].count) if key in found else kind
+    return found.values()
 
 
 def _bounded(kinds: Sequence[RowKind]) -> list[RowKind]:
