@@ -90,7 +90,8 @@ def _belongs(record: Record, rules: Rules, *, but: Rules) -> bool:
 def voice_call(record: Record) -> Draft:
     """Return the draft of a voice call. One that has a task by now is the task's duplicate.
 
-    An inbound call that is not accepted stays `new`, so the end of a call counts, not its status (Object Reference v67).
+    An inbound call that is not accepted stays `new`, so the end of a call counts, not its status (Object Reference,
+    v67).
     """
     row, related = record.row, record.related
     created_at = _created_at(record)
