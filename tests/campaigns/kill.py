@@ -82,6 +82,7 @@ class Tally:
     wrong: list[str] = field(default_factory=list)  # delivered with wrong values
     foreign: int = 0
     unbalanced: int = 0
+    no_activities: int = 0  # rows of drafts and to-dos
     verdicts: dict[str, int] = field(default_factory=dict)
     received: int = 0
     gaps: int = 0
@@ -271,10 +272,21 @@ class Campaign:
         tally.foreign = status["verdicts"]["foreign_duplicate"]
         tally.received = world.recotap.received.total()
         found = {state: count for state, count in status["activities"].items() if count}
-        expected = {"delivered": tally.put, "excluded": sum(len(crm.excluded) for crm in self.crms)}
+        tally.no_activities = self._no_activities()
+        excluded = sum(len(crm.excluded) for crm in self.crms) + tally.no_activities
+        expected = {"delivered": tally.put, "excluded": excluded}
         tally.unbalanced += not (status["balanced"] and status["seen"] == sum(expected.values()))
         tally.unbalanced += found != {state: count for state, count in expected.items() if count}
         return tally
+
+    def _no_activities(self) -> int:
+        """Return the number of drafts and to-dos that have a row, because a CRM did not serve them at first.
+
+        The look-ups that follow find that they are no activities, so each must be `deleted`.
+        """
+        names = self.world.sql("SELECT external_activity_id FROM activities WHERE reason = 'deleted'")
+        known = {name for crm in self.crms for name in (*crm.expected, *crm.excluded)}
+        return sum(name not in known for (name,) in names)
 
     def _compare(self, crm: Crm) -> None:
         """Compare Recotap's activities with the records of a CRM."""
@@ -360,6 +372,7 @@ def table(tally: Tally) -> str:
         "received by Recotap": tally.received, "verdicts": tally.verdicts,
         "lost": len(tally.lost), "doubled": tally.doubled, "neither call nor email": len(tally.alien),
         "wrong mapping": len(tally.wrong), "foreign duplicates": tally.foreign, "books unbalanced": tally.unbalanced,
+        "rows of no activity, once not served": tally.no_activities,
         "ranges after a pass, at most": tally.booked_ranges, "  left at the end": tally.ranges,
         "rows in crm_error after a pass, at most": tally.unserved,
         "windows of a stream that failed in a row, at most": f"{tally.failures[0]} ({tally.failures[1]})",
