@@ -37,7 +37,7 @@ class Reason(Described):
     EXCLUDED_DOMAIN = "excluded_domain", _E, "`rules.exclude_domains` names its domain"
     TOO_OLD = "too_old", _E, "it happened before `rules.not_before`"
     DELETED = "deleted", _E, "two look-ups, an hour apart, did not find the record in the CRM"
-    DUPLICATE_OF = "duplicate_of", _E, "another id already has the same call or email (`rules.same_activity`)"
+    DUPLICATE_OF = "duplicate_of", _E, "it is the same call or email as another one (`syncd explain` names it)"
 
     CRM_ERROR = "crm_error", _I, "the CRM cannot serve the record or its people", "open the record in the CRM"
     NOT_FOUND = "not_found", _I, "one look-up did not find it in the CRM, or found no activity"

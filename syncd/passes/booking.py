@@ -1,11 +1,15 @@
 """Book a reader's pages and ranges in the ledger."""
 
 from datetime import datetime
+from typing import Any
 
-from syncd.ledger import Booked, Ledger
+from syncd.connector import Source
+from syncd.ledger import EARLY, Booked, Ledger
 from syncd.normalize.normalizer import unconfirmed
 from syncd.passes.events import PageRead, RangeEvent, RangeFailed, RangeRead, StartNoted
+from syncd.passes.floods import Usual
 from syncd.passes.ranges import gap_again_at
+from syncd.passes.report import PassReport
 
 
 def book_page(
@@ -41,6 +45,16 @@ def book_page(
     return booked
 
 
+def note_early(ledger: Ledger, report: PassReport, source: Source) -> dict[str, Any]:
+    """Warn of a flood of activities that happened before `start`. Return the change to keep, in the source's store."""
+    usual = Usual.of(ledger.kept(EARLY, [source.name]).get(source.name))
+    early = report.early(source.name)
+    if usual.is_flood(early):
+        report.flooded(source.name, early, usual.mean, source.config.start)
+    after = usual.after(early)
+    return {} if after == usual else {EARLY: after.to_keep()}
+
+
 def book_range_event(ledger: Ledger, source: str, event: RangeEvent, *, now: datetime) -> None:
     """Book a new start, the end of a range or its failure."""
     match event:
@@ -55,4 +69,4 @@ def book_range_event(ledger: Ledger, source: str, event: RangeEvent, *, now: dat
             ledger.range_failed(range_id, error.message, next_attempt_at=next_attempt_at)
 
 
-__all__ = ["book_page", "book_range_event"]
+__all__ = ["book_page", "book_range_event", "note_early"]

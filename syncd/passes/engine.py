@@ -14,18 +14,17 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from datetime import datetime, timedelta
 from queue import SimpleQueue
-from typing import Any
 
 import structlog
 
 from syncd import clock
 from syncd.connector import Source
 from syncd.errors import LedgerError, Stopped, Unauthorized, Unavailable
-from syncd.ledger import CLOCK, EARLY, RECOTAP, Ledger
+from syncd.ledger import CLOCK, RECOTAP, Ledger
 from syncd.normalize.own_domains import VOUCHED, Vouching
 from syncd.normalize.rules import Rules
 from syncd.passes import pins
-from syncd.passes.booking import book_page, book_range_event
+from syncd.passes.booking import book_page, book_range_event, note_early
 from syncd.passes.clocks import PassClocks
 from syncd.passes.control import PassControl
 from syncd.passes.dispatch import Poster, PostReturned, Push, SendingStopped
@@ -39,7 +38,6 @@ from syncd.passes.events import (
     StreamFailed,
     WindowRead,
 )
-from syncd.passes.floods import Usual
 from syncd.passes.reader import Reader, as_told
 from syncd.passes.readers import Readers
 from syncd.passes.report import NullObserver, Observer, PassReport, PassResult
@@ -261,7 +259,7 @@ class Pass:
             case SourceFinished():
                 self._stale.ended(source.name, failed=reader.has_failed)
                 whole = not (reader.gave_way or reader.is_alone)
-                early = self._note_early(source) if whole else {}
+                early = note_early(self._ledger, self._report, source) if whole else {}
                 self._ledger.keep(source.name, {**reader.store.take_changes(), **early}, self._now())
                 if reader.gave_way:
                     self._report.gave_way(source.name)
@@ -283,15 +281,6 @@ class Pass:
         self._ledger.keep(source, reader.store.take_changes(), now)
         self._report.page_booked(source, page, booked)
         self._observer.read(source, page.stream, booked, len(page.refs))
-
-    def _note_early(self, source: Source) -> dict[str, Any]:
-        """Warn of a flood of activities that happened before `start`. Return the change to keep."""
-        usual = Usual.of(self._ledger.kept(EARLY, [source.name]).get(source.name))
-        early = self._report.early(source.name)
-        if usual.is_flood(early):
-            self._report.flooded(source.name, early, usual.mean, source.config.start)
-        after = usual.after(early)
-        return {} if after == usual else {EARLY: after.to_keep()}
 
     def _await_verdicts(self, source: str, page: PageRead) -> None:
         """Wait for the verdict on each of the page's records that is being sent, before its row is touched.
