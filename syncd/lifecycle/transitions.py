@@ -4,7 +4,7 @@
 dies of its age, and no age begins: a stamp by a wrong clock would kill the row once the clock is right.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -15,7 +15,7 @@ from syncd.lifecycle.sameness import Key
 from syncd.lifecycle.states import MEANINGS, Cause, State, Verdict, follow, move
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # never changed, as Row
 class Reading:
     """One CRM record as read and assessed."""
 
@@ -32,7 +32,7 @@ class Reading:
     owner_id: str | None = None  # the CRM's id of the activity's owner
     domain: str | None = None  # the account's, never a free-mail domain
     counterpart: tuple[str, str] | None = None  # (stream, crm_id) of another record of the same activity
-    keys: tuple[Key, ...] = ()  # by which it is recognized under another id; only with pending
+    keys: Sequence[Key] = ()  # by which it is recognized under another id; only with pending
 
 
 @dataclass(slots=True)  # never changed; `frozen` alone is a twentieth of the ledger's CPU for a new activity

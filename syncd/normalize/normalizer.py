@@ -19,7 +19,7 @@ from syncd.lifecycle.transitions import Reading
 from syncd.normalize.our_side import OurSide, Rules
 from syncd.normalize.provenance import Origin, provenance
 from syncd.normalize.rules import Assessment, assess
-from syncd.normalize.sameness import KeyMaker
+from syncd.normalize.sameness import Complete, KeyMaker
 
 
 class Normalizer:
@@ -36,6 +36,7 @@ class Normalizer:
         self._clock = server_clock
         self._owners: tuple[Owner, ...] = ()
         self._our_side = OurSide.of(rules, ())
+        self._complete: list[Complete] = []  # of the page that is read
 
     def readings(self, stream: str, records: Sequence[Record], owners: Sequence[Owner]) -> list[Reading]:
         """Return one reading for each record that is an activity.
@@ -46,7 +47,10 @@ class Normalizer:
         if owners != self._owners:
             self._owners, self._our_side = owners, OurSide.of(self._rules, owners)
         now, ahead = self._clock.certain_now(), self._clock.ahead
-        found = (self._reading(stream, record, now, ahead) for record in records)
+        found = [self._reading(stream, record, now, ahead) for record in records]
+        complete, self._complete = self._complete, []
+        if self._key_maker is not None:
+            self._key_maker.fill(complete)
         return [reading for reading in found if reading is not None]
 
     def provenance(self, stream: str, record: Record, owners: Sequence[Owner]) -> dict[str, Origin]:
@@ -77,7 +81,9 @@ class Normalizer:
         assessed = assess(
             draft, external_activity_id=name, rules=self._rules, our_side=self._our_side, settle=settle, now=now
         )
-        keys = self._key_maker.keys(draft, assessed.payload) if self._key_maker and assessed.payload else ()
+        keys: list[Key] = []
+        if self._key_maker is not None and assessed.payload is not None:
+            self._complete.append((keys, draft, assessed.payload))
         return _reading(record, draft, name, assessed, settle, ahead, keys)
 
     def unserved(self, stream: str, ref: Ref, why: str) -> Reading:
@@ -129,7 +135,7 @@ def unconfirmed(reading: Reading) -> Reading:
 
 def _reading(
     record: Record, draft: Draft, name: str, assessed: Assessment, settle: timedelta, ahead: timedelta,
-    keys: tuple[Key, ...],
+    keys: Sequence[Key],
 ) -> Reading:  # fmt: skip
     """Put a reading together. The CRM's clock is `ahead` of the ledger's, by which the next look-up is due."""
     payload, due_at = None, None
