@@ -194,6 +194,15 @@ class TestExclude:
         take(ledger, call(2, 7, modified_at=NOW + HOUR), now=NOW + HOUR)
         assert state(ledger, 2) == "pending"
 
+    def test_one_look_up_that_misses_a_copy_proves_nothing(self, ledger: Ledger) -> None:
+        take(ledger, call(1, 7), call(2, 7))
+        send(ledger, Verdict.SKIPPED)
+        ledger.book_missing(1, ["2"], now=NOW)
+        assert state(ledger, 2) == "incomplete not_found"
+        ledger.book_missing(1, ["2"], now=NOW + HOUR)
+        assert state(ledger, 2) == "excluded deleted"
+        assert balanced(ledger)
+
     def test_a_mark_that_very_many_have_names_no_activity(self, ledger: Ledger) -> None:
         calls = [call(number, 7, slot=BY_ID, at=NOW - DAY + number * MINUTE) for number in range(1, MOST + 6)]
         take(ledger, *calls[: MOST // 2])
