@@ -112,8 +112,9 @@ def test_the_recorded_email_is_read_the_same_without_its_headers():
 
 
 @pytest.mark.parametrize("status", ["CALLING_CRM_USER", "CONNECTING", "IN_PROGRESS", "QUEUED", "RINGING", "HOLD"])
-def test_a_running_call_is_unfinished(status):
-    assert call(hs_call_status=status).status == "unfinished"
+@pytest.mark.parametrize("write", [str, str.lower, lambda status: f" {status} "])
+def test_a_running_call_is_unfinished(status, write):
+    assert call(hs_call_status=write(status)).status == "unfinished"
 
 
 @pytest.mark.parametrize(
@@ -131,6 +132,7 @@ def test_every_other_call_is_done(status):
         ("FAILED", "Failed"),
         ("CANCELED", "Canceled"),
         ("MISSED", "Missed"),
+        ("no_answer", "No answer"),
         ("COMPLETED", None),
         (None, None),
     ],

@@ -145,7 +145,7 @@ def _text_of(properties: Properties, name: str) -> str:
 
 def _call_status(record: Record, properties: Properties, since: Sequence[datetime], *, is_done: bool) -> Status:
     """Return a call's status. `since`: when it happened and when it entered HubSpot."""
-    if parse_text(properties.get("hs_call_status")) not in RUNNING:
+    if _text_of(properties, "hs_call_status") not in RUNNING:
         return "done"
     read_at = record.related.get("read_at")  # by HubSpot's clock
     if read_at is None or read_at - max(since) <= ENDS_WITHIN:

@@ -97,7 +97,7 @@ def _label(record: Record, name: str, written: str) -> str | None:
     if name == "hs_call_disposition":
         return record.related.get("disposition") or written
     if name == "hs_call_status":
-        return CALL_OUTCOMES.get(written)
+        return CALL_OUTCOMES.get(written.upper())
     labels: Mapping[str, str] = record.related.get("labels", {}).get(name, {})
     return labels.get(written, written)
 
