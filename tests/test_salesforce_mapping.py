@@ -197,6 +197,12 @@ def test_a_day_after_the_last_change_is_a_due_date_so_the_creation_tells(day: st
     assert call(ActivityDate=day, CompletedDateTime=None).occurred_at == CREATED
 
 
+@pytest.mark.parametrize("day", ["1970-01-01", "1999-12-31", "1900-01-01T00:00:00.000+0000"])
+def test_a_day_before_2000_is_no_day_so_the_next_time_tells(day: str) -> None:
+    assert call(ActivityDate=day, CompletedDateTime=None).occurred_at == CREATED
+    assert call(ActivityDate=day, CompletedDateTime="2026-03-01T10:40:00.000+0000").occurred_at == COMPLETED
+
+
 @pytest.mark.parametrize("day", ["soon", 20260301, "0001-01-01", "9999-12-31", ["2026-01-01"], True])
 def test_a_day_that_is_none_is_none(day: Any) -> None:
     assert call(ActivityDate=day).occurred_at in (CREATED, datetime(2026, 3, 1, 12, tzinfo=UTC))

@@ -12,13 +12,13 @@ from connectors.salesforce import origins
 from connectors.salesforce.rules import CALL_RULES, EMAIL_RULES, Rules
 from syncd.activity import Company, Direction, Draft, Owner, Person, header_person
 from syncd.connector import Record
-from syncd.fields import addresses, dig, in_minutes, parse_text, parse_time
+from syncd.fields import EARLIEST_YEAR, addresses, dig, in_minutes, parse_text, parse_time
 
 Row = Mapping[str, Any]
 
 DAY = timedelta(days=1)
 NOON = time(12)
-YEARS = range(1900, 9999)  # that a call can be in: some hours or a zone away must be a time too
+YEARS = range(EARLIEST_YEAR, 9999)  # that a call can be in: some hours or a zone away must be a time too
 DRAFT = "5"  # EmailMessage.Status (Object Reference v67)
 # CallType of Sales Dialer and Service Cloud Voice. Of the others (Bridge, Transfer, …) nothing follows.
 CALL_TYPES: dict[str | None, Direction] = {
