@@ -42,6 +42,13 @@ def site(*written: str | None) -> Company:
         "https://www.yelp.com/biz/tiny",
         "https://www.crunchbase.com/organization/tiny",
         "https://github.com/tiny",
+        "https://www.yelp.de/biz/tiny",
+        "https://www.tripadvisor.co.uk/tiny",
+        "https://www.gelbeseiten.de/gsbiz/tiny",
+        "https://www.google.com/maps/place/Tiny",
+        "www.google.co.uk/search?q=tiny",
+        "https://tiny.wordpress.com",
+        "http://tiny.jimdosite.com/about",
     ],
 )
 def test_a_page_on_a_platform_is_no_candidate(page: str) -> None:
@@ -56,7 +63,18 @@ def test_people_who_work_for_a_platform_have_its_domain(name: str) -> None:
     assert domain(site(f"https://{name}"), contact=f"jo@{name}") == name
 
 
-@pytest.mark.parametrize("name", ["google.com", "apple.com", "tiny.github.io", "tiny.wixsite.com", "notlinkedin.com"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "google.com",
+        "apple.com",
+        "tiny.github.io",
+        "tiny.wixsite.com",
+        "notlinkedin.com",
+        "wordpress.com",
+        "linkedin-tiny.com",
+    ],
+)
 def test_others_are_companies_own_domains(name: str) -> None:
     assert domain(site(f"https://{name}")) == name
 

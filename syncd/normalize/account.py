@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from syncd.activity import Company, Draft
 from syncd.addresses import LONGEST, REMEMBERED, domain_of, host, registrable
-from syncd.normalize.known import is_mass_provider, is_platform
+from syncd.normalize.known import is_mass_provider, is_platform, is_search
 from syncd.normalize.our_side import OurSide, Rules
 from syncd.normalize.people import People
 from syncd.text import clean
@@ -72,8 +72,9 @@ def _host(written: str) -> tuple[str, bool] | None:
     The field may hold several: "acme.com, acme.io".
     """
     for part in _BETWEEN.split(written):
-        name = host(next(iter(part.split()), ""))  # after a blank there is prose: "acme.com (old)"
-        if name and registrable(name) and not is_platform(name):
+        url = next(iter(part.split()), "")  # after a blank there is prose: "acme.com (old)"
+        name = host(url)
+        if name and registrable(name) and not is_platform(name) and not is_search(url):
             return name, is_mass_provider(name)
     return None
 

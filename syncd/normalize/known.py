@@ -23,8 +23,27 @@ PLATFORMS = frozenset(
     bit.ly tinyurl.com ow.ly buff.ly rb.gy is.gd cutt.ly rebrand.ly t.ly
     yelp.com yellowpages.com foursquare.com tripadvisor.com trustpilot.com glassdoor.com indeed.com wikipedia.org
     crunchbase.com zoominfo.com rocketreach.co dnb.com clutch.co g2.com capterra.com producthunt.com angel.co
-    wellfound.com kompass.com europages.com etsy.com
+    wellfound.com kompass.com europages.com etsy.com manta.com bbb.org opencorporates.com northdata.com northdata.de
+    gelbeseiten.de dasoertliche.de 11880.com pagesjaunes.fr societe.com paginegialle.it paginasamarillas.es
     """.split()
+)
+
+# Platforms with a domain for each country, by its first label: yelp.de, tripadvisor.co.uk.
+COUNTRIES = frozenset(
+    "linkedin facebook pinterest yelp yellowpages tripadvisor trustpilot glassdoor indeed etsy kompass".split()
+)
+
+# Site builders that are missing from the public suffix list. A host below one is a customer's, and the name itself is
+# the builder's own domain.
+BUILDERS = frozenset(
+    """
+    wordpress.com squarespace.com weebly.com jimdo.com jimdosite.com jimdofree.com godaddysites.com strikingly.com
+    mystrikingly.com site123.me webnode.com webador.com ueniweb.com negocio.site hubspotpagebuilder.com odoo.com
+    wix.com typepad.com livejournal.com yolasite.com webs.com
+    """.split()
+)
+_SEARCHES = re.compile(
+    r"(?:https?://)?(?:www\.)?google\.[a-z]{2,3}(?:\.[a-z]{2})?/(?:maps|search|url)\b", re.IGNORECASE
 )
 
 # Mail providers of millions of strangers, by the first label of a domain on the free-mail list: yahoo.com, yahoo.co.uk.
@@ -58,7 +77,15 @@ _SYSTEM = re.compile(
 
 def is_platform(host: str) -> bool:
     """Tell whether `host` is a platform's, on which companies have pages."""
-    return within(host, PLATFORMS)
+    if within(host, PLATFORMS):
+        return True
+    domain = registrable(host) or host
+    return domain.partition(".")[0] in COUNTRIES or (domain in BUILDERS and host != domain)
+
+
+def is_search(url: str) -> bool:
+    """Tell whether a URL is a place on Google Maps, or a search: a company's page, and not Google's domain."""
+    return _SEARCHES.match(url) is not None
 
 
 def is_mass_provider(host: str) -> bool:
