@@ -231,6 +231,27 @@ def test_broken_headers_are_no_headers(written):
     assert draft.sender == Person("a@lantern.example")
 
 
+@pytest.mark.parametrize("entry", ["Jo Do <jo@x.example>", {"email": "'jo@x.example'"}, {"email": "Jo <JO@x.example>"}])
+def test_an_entry_of_the_headers_is_read_as_an_address_however_it_is_written(entry):
+    draft = email(hs_email_headers=headers(**{"from": entry, "to": [entry]}))
+    assert draft.sender is not None
+    assert [(person.email or "").lower() for person in (draft.sender, draft.others[0])] == ["jo@x.example"] * 2
+
+
+@pytest.mark.parametrize(
+    ("written", "at_work", "used"),
+    [
+        ("a@x.example;b@x.example", None, "a@x.example"),
+        ("n/a; b@x.example", None, "b@x.example"),
+        ("n/a", "Jo <w@x.example>", "w@x.example"),
+        (None, "none", None),
+    ],
+)
+def test_a_contact_without_email_has_the_first_usable_other_address(written, at_work, used):
+    row = {"id": 7, "properties": {"email": "", "hs_additional_emails": written, "work_email": at_work}}
+    assert people.contact(row, department="", seniority=None)[0].email == used
+
+
 def test_carbon_copies_and_blind_ones_are_people_too():
     parts = {part: [{"email": f"{part}@x.example"}] for part in ("to", "cc", "bcc")}
     draft = email(hs_email_headers=headers(**parts))

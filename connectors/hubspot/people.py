@@ -41,7 +41,8 @@ def contact(row: Mapping[str, Any], *, department: str, seniority: str | None) -
 
 def _other_address(properties: Properties) -> str | None:
     """Return an address of a contact whose `email` is empty: an additional one, otherwise the one at work."""
-    return next(iter(ids(properties.get("hs_additional_emails"))), None) or parse_text(properties.get("work_email"))
+    written = (*ids(properties.get("hs_additional_emails")), properties.get("work_email"))
+    return next((address for each in written for _, address in addresses(each)), None)
 
 
 def company(row: Mapping[str, Any]) -> Company:
@@ -127,7 +128,8 @@ def _entries(headers: Mapping[str, Any]) -> Iterator[Any]:
 
 
 def _address(entry: Any) -> str | None:
-    return parse_text(entry.get("email")) if isinstance(entry, dict) else None
+    """Return the address of an entry: an object, or a text as some tools write it."""
+    return parse_text(entry.get("email")) if isinstance(entry, dict) else parse_text(entry)
 
 
 def _people(entry: Any) -> Sequence[Person]:
@@ -135,7 +137,7 @@ def _people(entry: Any) -> Sequence[Person]:
     written = _address(entry)
     if written is None:
         return NOBODY
-    name = full_name(entry.get("firstName"), entry.get("lastName"))
+    name = full_name(entry.get("firstName"), entry.get("lastName")) if isinstance(entry, dict) else None
     if len(written) > LONGEST or len(name or "") > LONGEST:
         return _parsed(written, name)
     return _remembered(written, name)
