@@ -386,6 +386,7 @@ CREATOR = {"CreatedById": ODA.crm_id, "CreatedBy": {"Name": ODA.name, "Email": O
         (False, {"sender": BARE}, {}, None),
         (False, {"receiver": IVO, "task_owner": IVO}, CREATOR, ODA),  # whoever received it did not send it
         (False, {"receiver": IVO, "contacts": (ADA,)}, {**CREATOR, "FromAddress": "Ada@Northmill-Looms.com"}, IVO),
+        (False, {"receiver": IVO, "contacts": (ADA,)}, {**CREATOR, "FromAddress": f"Ada <{ADA.email}>"}, IVO),
         (False, {"receiver": IVO, "contacts": (ADA,)}, {**CREATOR, "FromAddress": "runa@lanternfield.com"}, ODA),
         (False, {"task_owner": IVO}, {**CREATOR, "FromId": "003x0000001a2BcAAI"}, IVO),
         (False, {"task_owner": IVO}, {**CREATOR, "FromId": "00Qx0000001a2BcEAI"}, IVO),
@@ -443,6 +444,14 @@ def test_header_addresses_are_people_by_any_separator() -> None:
         ("e@northmill-looms.com", None),
     ]
     assert all(person.crm_id is None for person in draft.others)
+
+
+@pytest.mark.parametrize(
+    "written", ["Ada <ada@x.example>", "(ada@x.example)", "'ada@x.example'; ", "ada@x.example b@y.example"]
+)
+def test_a_sender_is_read_as_a_header_however_it_is_written(written: str) -> None:
+    draft = email(FromAddress=written, FromName="Ada")
+    assert draft.sender == Person("ada@x.example", name="Ada")
 
 
 def test_an_email_without_headers_has_no_sender_and_no_others() -> None:

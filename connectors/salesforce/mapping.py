@@ -304,11 +304,16 @@ def came_in(row: Row, contacts: Iterable[Person] = ()) -> bool:
     """
     if row.get("Incoming") is True:
         return True
-    sender_id, address = row.get("FromId"), row.get("FromAddress")
+    sender_id = row.get("FromId")
     if isinstance(sender_id, str) and sender_id.startswith((CONTACT_PREFIX, LEAD_PREFIX)):
         return True
-    address = address.strip().lower() if isinstance(address, str) else ""
-    return address != "" and any(person.email and person.email.lower() == address for person in contacts)
+    address = from_address(row)
+    return address is not None and any(person.email and person.email.lower() == address for person in contacts)
+
+
+def from_address(row: Row) -> str | None:
+    """Return the sender's address in lower case. Tools also write display forms and quotes around it."""
+    return next((address.lower() for _, address in addresses(row.get(SENDER))), None)
 
 
 def _is_of_case(row: Row) -> bool:
@@ -320,8 +325,8 @@ def _is_of_case(row: Row) -> bool:
 
 
 def _sender(row: Row) -> Person | None:
-    address = parse_text(row.get("FromAddress"))
-    return header_person(address, parse_text(row.get("FromName"))) if address else None
+    own = parse_text(row.get("FromName"))
+    return next((header_person(address, own or name) for name, address in addresses(row.get("FromAddress"))), None)
 
 
 def _header_people(row: Row) -> Iterator[Person]:

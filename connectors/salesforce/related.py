@@ -26,6 +26,7 @@ from connectors.salesforce.mapping import (
     children,
     company,
     contact,
+    from_address,
     lead,
     task_owner,
 )
@@ -134,7 +135,7 @@ class Related:
         known = self._org.users([each for some in users for ids in some.values() for each in ids], fresh=self._fresh)
         ours = [{role: self._colleague(ids, known) for role, ids in some.items()} for some in users]
         for (_, row), some in zip(rows, ours, strict=True):
-            some["sender"] = some["sender"] or self._org.by_address(row.get("FromAddress"))
+            some["sender"] = some["sender"] or self._org.by_address(from_address(row))
         tasks = [None if some["receiver"] else _task_of(row) for (_, row), some in zip(rows, ours, strict=True)]
         owners = self._task_owners(tasks)
         return self._complete(
