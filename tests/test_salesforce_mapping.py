@@ -544,11 +544,21 @@ def test_a_voice_call_is_over_once_it_has_ended(
     ("written", "direction"),
     [
         ("Inbound", "inbound"), ("Outbound", "outbound"), ("InternalCall", "internal"), ("Transfer", None),
-        ("Coach", None),
+        ("Coach", None), ("inbound", "inbound"), (" OUTBOUND ", "outbound"),
     ],
 )  # fmt: skip
 def test_a_voice_calls_direction(written: str, direction: str | None) -> None:
     assert mapping.voice_call(record({**VOICE, "CallType": written})).direction == direction
+
+
+@pytest.mark.parametrize(
+    ("hours", "seconds", "status"),
+    [(23, 300, "unfinished"), (25, 300, "done"), (25, None, "not_sent"), (25, 0, "not_sent")],
+)
+def test_a_voice_call_that_runs_for_a_day_was_never_ended(hours: int, seconds: int | None, status: str) -> None:
+    row = {**VOICE, "CallDisposition": "in-progress", "CallEndDateTime": None, "CallDurationInSeconds": seconds}
+    began_at = max(CREATED, mapping.voice_call(record(row)).occurred_at)
+    assert mapping.voice_call(record(row, {"read_at": began_at + timedelta(hours=hours)})).status == status
 
 
 def test_a_voice_call_that_has_a_task_by_now_is_its_duplicate() -> None:

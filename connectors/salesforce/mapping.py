@@ -10,7 +10,7 @@ from typing import Any
 
 from connectors.salesforce import origins
 from connectors.salesforce.rules import CALL_RULES, EMAIL_RULES, Rules
-from syncd.activity import Company, Direction, Draft, Owner, Person, header_person
+from syncd.activity import Company, Direction, Draft, Owner, Person, Status, header_person
 from syncd.connector import Record
 from syncd.fields import EARLIEST_YEAR, addresses, dig, in_minutes, parse_text, parse_time
 
@@ -21,10 +21,11 @@ NOON = time(12)
 YEARS = range(EARLIEST_YEAR, 9999)  # that a call can be in: some hours or a zone away must be a time too
 DRAFT = "5"  # EmailMessage.Status (Object Reference v67)
 # CallType of Sales Dialer and Service Cloud Voice. Of the others (Bridge, Transfer, …) nothing follows.
-CALL_TYPES: dict[str | None, Direction] = {
-    "Inbound": "inbound", "Outbound": "outbound", "Internal": "internal", "InternalCall": "internal",
+CALL_TYPES: dict[str, Direction] = {
+    "inbound": "inbound", "outbound": "outbound", "internal": "internal", "internalcall": "internal",
 }  # fmt: skip
 RUNNING = ("new", "in-progress", "in progress")  # VoiceCall.CallDisposition, a status (Object Reference v67)
+ENDS_WITHIN = timedelta(hours=24)  # a voice call that is said to run for longer was never ended
 SENDER, RECEIVERS = "FromAddress", ("ToAddress", "CcAddress")  # EmailMessageRelation.RelationType
 USER_PREFIX, CONTACT_PREFIX, LEAD_PREFIX, ACCOUNT_PREFIX = "005", "003", "00Q", "001"  # of ids, in every org
 TASK_PREFIX, EMAIL_PREFIX, CASE_PREFIX, VOICE_CALL_PREFIX = "00T", "02s", "500", "0LQ"
@@ -95,17 +96,17 @@ def voice_call(record: Record) -> Draft:
     """
     row, related = record.row, record.related
     created_at = _created_at(record)
-    started_at, ended_at = (parse_time(row.get(name)) for name in ("CallStartDateTime", "CallEndDateTime"))
+    started_at = parse_time(row.get("CallStartDateTime"))
     status = (parse_text(row.get("CallDisposition")) or "").lower()
-    runs = status in RUNNING and (ended_at is None or ended_at > record.ref.modified_at)
+    duration = CALL_RULES.duration(row)
     account = related.get("account")
     return Draft(
         kind="call",
         occurred_at=started_at or created_at,
         created_at=created_at,
-        status="unfinished" if runs else "done",
-        direction=CALL_TYPES.get(parse_text(row.get("CallType"))),
-        duration_minutes=in_minutes(CALL_RULES.duration(row)),
+        status=_voice_status(record, status, max(started_at or created_at, created_at), is_done=bool(duration)),
+        direction=CALL_TYPES.get((parse_text(row.get("CallType")) or "").lower()),
+        duration_minutes=in_minutes(duration),
         outcome=None if status in (*RUNNING, "completed") else parse_text(row.get("CallDisposition")),
         owner=_owner(row.get("OwnerId"), row.get("Owner")),
         contacts=related.get("contacts", ()),
@@ -114,6 +115,16 @@ def voice_call(record: Record) -> Draft:
         duplicate_of=parse_text(row.get("ActivityId")),
         origins=partial(origins.of_voice_call, row),
     )
+
+
+def _voice_status(record: Record, status: str, since: datetime, *, is_done: bool) -> Status:
+    """Return the status of a voice call of `since`. One that runs for a day has ended, or never took place."""
+    ended_at, read_at = parse_time(record.row.get("CallEndDateTime")), record.related.get("read_at")
+    if status not in RUNNING or (ended_at is not None and ended_at <= record.ref.modified_at):
+        return "done"
+    if read_at is None or read_at - since <= ENDS_WITHIN:
+        return "unfinished"
+    return "done" if is_done or ended_at is not None else "not_sent"
 
 
 def email(record: Record, *, zone: tzinfo = UTC, rules: Rules = EMAIL_RULES) -> Draft | None:

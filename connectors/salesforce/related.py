@@ -104,12 +104,14 @@ class Related:
     def of_voice_calls(self, rows: Rows) -> Complete:
         """Return the records of voice calls, each with `contacts` and `account` of the record that it relates to."""
         self._make_room()
+        read_at = self._client.server_now()
         about = [parse_text(row.get("RelatedRecordId")) for _, row in rows]
         accounts = [each if each and each.startswith(ACCOUNT_PREFIX) else None for each in about]
         self._retrieve((each for each in about if each), accounts)
         return self._complete(
-            (Record(ref, row, {"contacts": self._found([each] if each else ()), "account": self._account(each)}),
-             (ref.crm_id, each))
+            (Record(ref, row, {
+                "contacts": self._found([each] if each else ()), "account": self._account(each), "read_at": read_at,
+            }), (ref.crm_id, each))
             for (ref, row), each in zip(rows, about, strict=True)
         )  # fmt: skip
 
