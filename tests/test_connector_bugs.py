@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 
 from connectors.jsonl import Jsonl
+from syncd import clock
 from syncd.cli import check
 from syncd.cli.check import clocks as check_clocks
-from syncd.connector import Finding, Source
+from syncd.connector import Context, Finding, Source
 from syncd.errors import Exit
 from syncd.ledger import LedgerHandle
 from syncd.normalize.rules import Rules
 from syncd.passes.dry_run import DryRun
+from syncd.passes.store import PassStore
 from syncd.signals import StopRequest
 from tests.drops import Drop, call
 from tests.world import OWN, World
@@ -89,8 +91,9 @@ def test_check_goes_on_after_findings_that_are_none(found: Callable[[type[Jsonl]
 
 def test_a_bug_while_a_clock_is_asked_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     source = Source("bad", drop_at(tmp_path, "bad").config, buggy("count"))
+    context = Context("bad", PassStore({}, clock.now), clock.now, lambda seconds: None, read_only=True)
     clocks = check_clocks.Clocks(sleep=lambda seconds: None)
-    clocks.add("bad", _Once(), lambda: check._ask(source, None))  # type: ignore[arg-type]
+    clocks.add("bad", _Once(), lambda: check._ask(source, context))  # type: ignore[arg-type]
     (finding,) = list(clocks.findings())
     assert (finding.message, finding.exit_code, finding.ok) == (MESSAGE, Exit.BUG, False)
 

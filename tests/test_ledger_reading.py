@@ -51,7 +51,7 @@ class TestStatus:
                 "pending": 0, "incomplete": 0, "delivered": 0, "skipped": 0, "excluded": 0, "dead": 0
             },
             "verdicts": {"created": 0, "duplicate": 0, "foreign_duplicate": 0},
-            "changed_after_delivery": 0, "seen": 0, "balanced": True,
+            "changed_after_delivery": 0, "twins": 0, "filtered": [], "seen": 0, "balanced": True,
             "reasons": {"pending": PENDING, "incomplete": {}, "excluded": {}, "dead": {}},
             "sources": [], "ranges": [], "oldest_pending_at": None, "next_attempt_at": None, "pauses": {},
             "recotap": dict.fromkeys(("host", "last_answer_at", "last_error", "paused_until")) | {"batch": 50},
@@ -189,7 +189,7 @@ class TestExplain:
             "verdict": None, "first_seen_at": "2026-06-01T12:00:00.000Z", "updated_at": "2026-06-01T12:00:00.000Z",
             "delivered_at": None, "next_attempt_at": "2026-06-01T12:15:00.000Z",
             "modified_at": "2026-06-01T11:59:59.000Z", "detail": None, "changed_after_delivery": False, "attempts": [],
-            "clock_confirmed": True,
+            "clock_confirmed": True, "twins": [],
         }  # fmt: skip
 
     def test_it_tells_each_attempt_in_order_and_the_one_under_way(self, ledger):

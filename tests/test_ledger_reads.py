@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from syncd.ledger import AttemptResult, LedgerHandle
+from syncd.ledger import LedgerHandle
 from syncd.ledger.reads import is_stale, read_at
 from syncd.lifecycle.states import State, Verdict
 from tests.ledgers import HOUR, MINUTE, NOW, SECOND, ask, book, due, due_names, row, send
@@ -100,16 +100,6 @@ def test_a_stale_row_that_is_not_found_waits(ledger):
     book(ledger, look(1), now=NOW + HOUR + MINUTE)
     assert row(ledger)["state"] == State.PENDING
     assert reads(ledger)["1"] == read_at(NOW + HOUR + MINUTE)
-
-
-def test_a_row_in_flight_is_not_taken_out_of_its_post(ledger):
-    book(ledger, look(1))
-    claim = ledger.intend(due(ledger), now=NOW)
-    ledger.book_missing(ledger.stream_id("hubspot", "calls"), ["1"], now=NOW + HOUR)
-    assert row(ledger)["state"] == State.PENDING
-    results = [AttemptResult(each.id, Verdict.CREATED) for each in claim.activities]
-    ledger.record_verdicts(claim.post_id, results, now=NOW + HOUR, max_age=HOUR, random=lambda: 0.0)
-    assert row(ledger)["state"] == State.DELIVERED
 
 
 def test_rows_of_skip_are_passed_over_in_the_order_of_the_sender(ledger):
