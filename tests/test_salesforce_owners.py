@@ -50,7 +50,10 @@ def added(*rows: dict[str, Any], org: Directory | None = None) -> Complete:
     ("written", "expected"),
     [
         (RUNA.crm_id, RUNA),
+        ((RUNA.crm_id or "")[:15], RUNA),
         ("ODA@lanternfield.com", ODA),
+        ("Oda J. <oda@lanternfield.com>", ODA),
+        ("oda  juniper", ODA),
         ("oda juniper", ODA),
         ("Ann Twin", None),
         ("a@lanternfield.com", TWINS[0]),
