@@ -293,6 +293,16 @@ def test_a_field_that_names_a_contact_as_the_owner_makes_them_none_of_us() -> No
     assert sent(replace(draft, owner=Owner(None, "max@yourcompany.com")))["ownerId"] == "rep-9"
 
 
+def test_a_field_that_names_the_sender_of_a_reply_makes_them_none_of_us() -> None:
+    """`fields.owner = ["hs_email_from_email"]`: the prospect was one of us, and the reply `internal` for good."""
+    named = replace(CALLED_OUTBOUND, contacts=(), companies=(), owner=Owner(None, "jo@acme.com"))
+    for direction in ("inbound", "outbound"):
+        assert sent(replace(named, direction=direction))["ownerEmail"] == ANN.email
+        assert list(people_of(replace(named, direction=direction), OurSide.of(RULES, OWNERS)).contacts) == [
+            "jo@acme.com"
+        ]
+
+
 def test_the_senders_domain_is_the_account_of_an_inbound_email_to_an_unlisted_domain_of_ours() -> None:
     """The CRM knows no contact of it: the domain to which the rep's mail came was the account."""
     draft = replace(INBOUND, contacts=(), companies=(), owner=JANE, others=people("rep@our-alias.com", "jo@acme.com"))

@@ -72,12 +72,16 @@ def receivers(draft: Draft, sender: str | None) -> Iterator[str | None]:
 
 
 def _users(draft: Draft, our_side: OurSide) -> dict[str, Owner]:
-    """Return the record's owners. A contact whom a field names is no owner, unless the address is known to be ours."""
+    """Return the record's owners.
+
+    A person of the activity whom a field names is no owner, unless the address is known to be ours: the field may hold
+    the sender of a reply.
+    """
     found: dict[str, Owner] = {}
     for owner in (draft.owner, *draft.owners) if draft.owners else (draft.owner,):
         address = email(owner.email) if owner else None
         if owner and address:
-            if owner.crm_id is None and _is_contact(address, draft) and not our_side.has(address):
+            if owner.crm_id is None and not our_side.has(address) and _takes_part(address, draft):
                 continue
             found.setdefault(address, owner)
     return found
@@ -85,6 +89,12 @@ def _users(draft: Draft, our_side: OurSide) -> dict[str, Owner]:
 
 def _is_contact(address: str, draft: Draft) -> bool:
     return any(email(person.email) == address for person in draft.contacts)
+
+
+def _takes_part(address: str, draft: Draft) -> bool:
+    """Tell whether an address is a contact's, the sender's or a receiver's."""
+    people = (*draft.contacts, *draft.others, *((draft.sender,) if draft.sender else ()))
+    return any(email(person.email) == address for person in people)
 
 
 def _direction_of_stranger(draft: Draft, sender: str, users: Mapping[str, Owner], our_side: OurSide) -> Direction:
