@@ -251,6 +251,17 @@ def test_an_org_without_emailmessage_reads_the_email_tasks(orgs: OrgWorld) -> No
     }  # fmt: skip
 
 
+def test_without_calls_a_task_that_is_one_is_not_read_and_nor_is_its_voice_call(orgs: OrgWorld) -> None:
+    """A task that both tables match is a call, so `email_tasks` leaves it out too."""
+    orgs.org.voice_call = True
+    orgs.configure("sources.salesforce.calls", read=False, match=[{"TaskSubtype": ["Call", "Email"]}])
+    voice(orgs)
+    mail = orgs.task(TaskSubtype="Email", Type=None)
+    orgs.sync()
+    assert {kind.read_as for kind in scope(orgs).kinds} == {None}
+    assert orgs.sql("SELECT count(*) FROM activities WHERE crm_id = ?", mail) == [(0,)]
+
+
 def test_an_org_whose_messages_are_of_cases_alone_is_warned_that_no_email_task_is_read(orgs: OrgWorld) -> None:
     orgs.configure("sources.salesforce.emails", **{"from": "messages"})
     support(orgs)

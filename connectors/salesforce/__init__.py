@@ -189,11 +189,12 @@ class Salesforce:
     def _reads(self) -> scoping.Reads:
         """Return the rules of the streams."""
         return scoping.Reads(
-            self._calls.match if self._config.reads(CALLS) else (),
+            self._calls.match,
             self._emails.match,
             messages=self._config.reads(EMAILS),
             tasks=self._config.reads(EMAIL_TASKS),
             voice_calls=self._config.reads(VOICE_CALLS),
+            called=self._config.reads(CALLS),
         )
 
     def close(self) -> None:

@@ -63,6 +63,7 @@ class Reads:
     messages: bool  # EmailMessages are read
     tasks: bool  # email tasks are read
     voice_calls: bool  # VoiceCalls without a task are read
+    called: bool = True  # tasks that are calls are read. If not, they are no emails either
 
     def task(self, look: Look) -> Kind | None:
         """Return a task's kind by the conditions. A task that fulfils both is a call."""
@@ -186,7 +187,7 @@ def _limits(schema: Schema, reads: Reads) -> Iterator[str]:
 
 def _task_kind(tasks: Tasks, reads: Reads) -> RowKind:
     """Return the line of one kind of tasks. An email task that a message names is read by that message."""
-    is_read = tasks.kind != "email" or reads.tasks or (tasks.twin is True and reads.messages)
+    is_read = reads.called if tasks.kind == "call" else reads.tasks or (tasks.twin is True and reads.messages)
     fields = tasks.look if tasks.twin is None else {**tasks.look, EMAIL: tasks.twin}
     approximate = tasks.twin is not None or not decided_by(GROUPED, reads)
     return RowKind(TASK if tasks.look else OTHERS, fields, tasks.count, tasks.kind if is_read else None, approximate)
@@ -229,7 +230,8 @@ def _voice_calls(counts: Counts, schema: Schema, reads: Reads) -> Iterator[RowKi
     """Yield the VoiceCalls. One with a task is read as that task."""
     for fields, conditions in () if schema.lacking(VOICE_CALL) else TASKS:
         if number := counts.of(VOICE_CALL, *conditions):
-            yield RowKind(VOICE_CALL, fields, number, "call" if fields[TASK] or reads.voice_calls else None)
+            is_read = reads.called if fields[TASK] else reads.voice_calls
+            yield RowKind(VOICE_CALL, fields, number, "call" if is_read else None)
 
 
 def _objects(client: Client, counts: Counts) -> Iterator[RowKind]:
