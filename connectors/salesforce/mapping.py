@@ -3,14 +3,14 @@
 Rows hold only the fields of `soql`: no bodies, descriptions or recordings. `related` holds what `related.py` added.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from connectors.salesforce import origins
 from connectors.salesforce.rules import CALL_RULES, EMAIL_RULES, Rules
-from syncd.activity import Company, Direction, Draft, Owner, Person, Status, header_person
+from syncd.activity import LONGEST, REMEMBERED, Company, Direction, Draft, Owner, Person, Status, header_person
 from syncd.connector import Record
 from syncd.fields import EARLIEST_YEAR, addresses, dig, in_minutes, parse_text, parse_time
 
@@ -308,7 +308,7 @@ def _email_owners(row: Row, related: Mapping[str, Any]) -> list[Owner]:
     return owners
 
 
-def came_in(row: Row, contacts: Iterable[Person] = ()) -> bool:
+def came_in(row: Row, contacts: Collection[Person] = ()) -> bool:
     """Tell whether an email was sent to us: its sender is a contact or lead, whatever `Incoming` says.
 
     Tools that write through the API leave `Incoming` at its default, false. Then its creator is an integration account.
@@ -318,13 +318,27 @@ def came_in(row: Row, contacts: Iterable[Person] = ()) -> bool:
     sender_id = row.get("FromId")
     if isinstance(sender_id, str) and sender_id.startswith((CONTACT_PREFIX, LEAD_PREFIX)):
         return True
-    address = from_address(row)
+    address = from_address(row) if contacts else None
     return address is not None and any(person.email and person.email.lower() == address for person in contacts)
 
 
 def from_address(row: Row) -> str | None:
     """Return the sender's address in lower case. Tools also write display forms and quotes around it."""
-    return next((address.lower() for _, address in addresses(row.get(SENDER))), None)
+    _, address = _from(row)
+    return address.lower() if address else None
+
+
+def _from(row: Row) -> tuple[str | None, str | None]:
+    """Return the name and the address in FromAddress. (None, None) if it holds none."""
+    written = row.get(SENDER)
+    if not isinstance(written, str) or len(written) > LONGEST:
+        return None, None
+    return _first_of(written)
+
+
+@lru_cache(maxsize=REMEMBERED)  # a pass meets the same senders again
+def _first_of(written: str) -> tuple[str | None, str | None]:
+    return next(iter(addresses(written)), (None, None))
 
 
 def _is_of_case(row: Row) -> bool:
@@ -336,8 +350,8 @@ def _is_of_case(row: Row) -> bool:
 
 
 def _sender(row: Row) -> Person | None:
-    own = parse_text(row.get("FromName"))
-    return next((header_person(address, own or name) for name, address in addresses(row.get("FromAddress"))), None)
+    name, address = _from(row)
+    return header_person(address, parse_text(row.get("FromName")) or name) if address else None
 
 
 def _header_people(row: Row) -> Iterator[Person]:
