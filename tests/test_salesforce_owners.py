@@ -53,7 +53,7 @@ def added(*rows: dict[str, Any], org: Directory | None = None) -> Complete:
         ((RUNA.crm_id or "")[:15], RUNA),
         ("ODA@lanternfield.com", ODA),
         ("Oda J. <oda@lanternfield.com>", ODA),
-        ("oda  juniper", ODA),
+        ("oda  juniper", None),
         ("oda juniper", ODA),
         ("Ann Twin", None),
         ("a@lanternfield.com", TWINS[0]),

@@ -58,15 +58,15 @@ class Owners:
         if _is_user(text):
             return known.get(text) if self._org.is_ours(text) else None
         address = next((address for _, address in addresses(text)), "")
-        return self._by_address.get(fold(address)) or self._by_name.get(_name(text))
+        return self._by_address.get(fold(address)) or self._by_name.get(fold(text))
 
     def _learn(self, everyone: Sequence[Owner]) -> None:
         if everyone is self._everyone:
             return
         self._everyone = everyone
         self._by_address = {fold(each.email): each for each in reversed(everyone) if each.email}
-        names = Counter(_name(each.name) for each in everyone if each.name)
-        self._by_name = {_name(each.name): each for each in everyone if each.name and names[_name(each.name)] == 1}
+        names = Counter(fold(each.name) for each in everyone if each.name)
+        self._by_name = {fold(each.name): each for each in everyone if each.name and names[fold(each.name)] == 1}
 
 
 def preferring(draft: Draft | None, owners: Sequence[Owner]) -> Draft | None:
@@ -81,11 +81,6 @@ def _written(row: Row, names: Sequence[str]) -> Fields:
     """Return each field that is not empty, and its text. A user's id has 18 characters, as in Salesforce's answers."""
     found = ((name, parse_text(row.get(name))) for name in names)
     return [(name, (whole_id(text) or text) if _is_user(text) else text) for name, text in found if text]
-
-
-def _name(written: str) -> str:
-    """Return a user's name as it is compared, without double spaces."""
-    return fold(" ".join(written.split()))
 
 
 def _is_user(written: str) -> bool:
