@@ -101,6 +101,15 @@ def test_every_mistake_is_reported_at_once():
     assert "never the secret itself" in found["client_id"]
 
 
+@pytest.mark.parametrize(
+    ("table", "key"), [({"origin": "tasks"}, "origin"), ({"excepted": [{"Type": "x"}]}, "excepted")]
+)
+def test_a_key_has_one_name_in_a_file(table, key):
+    raw = RawConfig({}, NOW)
+    mistakes.read_model(raw, ("sources", "crm"), SalesforceConfig, {**BASE, **CREDENTIALS, "emails": table})
+    assert {problem.path: problem.message for problem in raw.problems} == {f"sources.crm.emails.{key}": "unknown key"}
+
+
 def test_syncd_says_them_all_and_reads_on():
     """As `syncd check` shows them: without values, and valid keys can be checked further."""
     reading = RawConfig({}, NOW)

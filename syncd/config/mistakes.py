@@ -42,7 +42,7 @@ def read_model(raw: RawConfig, key: tuple[str, ...], kind: type[BaseModel], tabl
         raw.add_problem(key, f"expected a table, [{'.'.join(key)}]")
         return None
     try:
-        return kind.model_validate(table)
+        return kind.model_validate(table, by_alias=True, by_name=False)  # a file has one name for each key
     except ValidationError as error:
         details = error.errors(include_input=False, include_url=False)
     for detail in details:
