@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from connectors.hubspot import HubSpot
 from connectors.hubspot.config import HubSpotEmails
 from connectors.hubspot.scope import BESIDE, DISTINGUISHED, SEARCHES_MOST, may_admit
-from connectors.hubspot.tally import DAYS, IN_MEMORY, MOST, Tallies
+from connectors.hubspot.tally import DAYS, IN_MEMORY, MOST, Tallies, sender_domain
 from syncd.connector import Context, Ref, RowKind, Scope, ShowsScope, Window
 from syncd.errors import Malformed, Unavailable
 from syncd.passes.store import PassStore
@@ -207,6 +207,21 @@ def test_senders_of_outbound_mail_are_counted_by_domain_on_the_pages_that_are_re
     assert found["alternative.example"] == 9
     assert found["birch-cranes-901.com"] == 1
     assert not any("@" in domain for domain in found)
+
+
+@pytest.mark.parametrize(
+    ("written", "domain"),
+    [
+        ({"hs_email_from_email": "Jo <jo@a.example>"}, "a.example"),
+        ({"hs_email_headers": '{"from": {"email": "Jo <jo@B.example>"}}'}, "b.example"),
+        ({"hs_email_from_email": " ", "hs_email_headers": '{"from": {"email": "jo@b.example"}}'}, "b.example"),
+        ({"hs_email_headers": '{"from": {"email": "jo@b.example"}}', "hs_email_direction": "INCOMING_EMAIL"}, None),
+        ({}, None),
+    ],
+)
+def test_the_headers_tell_the_sender_if_no_property_does(written: dict[str, str], domain: str | None) -> None:
+    """A tool may write the headers alone. Its alternative domain was missing in the report."""
+    assert sender_domain({"hs_email_direction": "EMAIL", **written}) == domain
 
 
 def _store(world: World) -> dict[str, Any]:

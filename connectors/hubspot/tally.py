@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from connectors.hubspot.config import HubSpotStream
+from connectors.hubspot.people import headers_of, sender
 from syncd.connector import Ref, Store
 from syncd.fields import parse_text, to_ms
 
@@ -109,11 +110,17 @@ def _entries(days: Mapping[str, Mapping[str, int]]) -> Iterator[tuple[tuple[str,
 
 
 def sender_domain(properties: Row) -> str | None:
-    """Return the domain of the sender of an email that HubSpot calls outbound, or None."""
-    written = properties.get(FROM)
-    if properties.get("hs_email_direction") != OUTBOUND or not isinstance(written, str):
+    """Return the domain of the sender of an email that HubSpot calls outbound, or None.
+
+    The headers tell the sender if the property that HubSpot derives from them is empty.
+    """
+    if properties.get("hs_email_direction") != OUTBOUND:
         return None
-    domain = written.rpartition("@")[2].strip(" >").lower()
+    written = parse_text(properties.get(FROM))
+    if written is None:
+        person, _ = sender(headers_of(properties), properties)
+        written = person.email if person else None
+    domain = (written or "").rpartition("@")[2].strip(" >").lower()
     return domain if DOMAIN.fullmatch(domain) else None
 
 
