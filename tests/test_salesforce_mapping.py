@@ -421,6 +421,15 @@ def test_an_email_of_a_case_is_support_mail(field: str) -> None:
     assert email(None, **{field: "001x0000001a2BcAAI"}).automated is None
 
 
+def test_an_email_task_about_a_case_is_support_mail_and_a_call_about_one_is_a_reps() -> None:
+    case = "500x0000001a2BcAAI"
+    for what, expected in ((case, "support"), ("006x0000001a2BcAAI", None), (None, None)):
+        draft = mapping.email_task(record({**EMAIL_TASK, "WhatId": what}), zone=UTC)
+        assert draft is not None
+        assert draft.automated == expected
+    assert call(WhatId=case).automated is None
+
+
 def test_an_email_names_its_message_id_and_its_task() -> None:
     draft = email(MessageIdentifier=" <1@lanternfield.com> ", ActivityId=TASK["Id"])
     assert (draft.message_id, draft.counterpart) == ("<1@lanternfield.com>", ("email_tasks", TASK["Id"]))
@@ -826,7 +835,7 @@ ODD = JSON | TIME | st.dates().map(str) | st.sampled_from(["0001-01-01T00:00:00Z
 USER = ODD | st.fixed_dictionaries({}, optional=dict.fromkeys(("Name", "Email"), ODD))
 TASK_FIELDS = (
     "CreatedDate", "Subject", "ActivityDate", "CompletedDateTime", "CallDurationInSeconds", "CallType",
-    "CallDisposition", "OwnerId", "AccountId", "WhoId", "Call_Time__c", "IsRecurrence",
+    "CallDisposition", "OwnerId", "AccountId", "WhoId", "WhatId", "Call_Time__c", "IsRecurrence",
 )  # fmt: skip
 EMAIL_FIELDS = (
     "CreatedDate", "Status", "Subject", "MessageDate", "Incoming", "FromAddress", "FromName", "FromId", "ToAddress",

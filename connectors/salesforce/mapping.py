@@ -66,6 +66,7 @@ def email_task(
     happened = _said_at(record.row, rules, zone) or _task_at(record, zone)
     return _task(
         record, rules, kind="email", occurred_at=happened,
+        automated="support" if (parse_text(record.row.get("WhatId")) or "").startswith(CASE_PREFIX) else None,
         duplicate_of=named_by if beside_emails else None, counterpart=("emails", named_by) if named_by else None,
     )  # fmt: skip
 

@@ -20,7 +20,7 @@ WANTED: dict[str, tuple[str, ...]] = {
     TASK: (
         "Id", "SystemModstamp", "CreatedDate", "IsDeleted", "TaskSubtype", "IsClosed", "IsRecurrence", "Subject",
         "ActivityDate", "CompletedDateTime", "CallDurationInSeconds", "CallType", "CallDisposition", "OwnerId",
-        "AccountId", "WhoId", "WhoCount", "Type", "CallObject", "IsArchived",
+        "AccountId", "WhatId", "WhoId", "WhoCount", "Type", "CallObject", "IsArchived",
     ),
     EMAIL: (
         "Id", "SystemModstamp", "CreatedDate", "IsDeleted", "Status", "Subject", "MessageDate", "Incoming",

@@ -87,7 +87,7 @@ def tasks(schema: Schema, match: Sequence[Entry], *, named: Sequence[str] = (), 
     plain = [
         "Id", "SystemModstamp", "CreatedDate", "TaskSubtype", "IsClosed", "IsRecurrence", "Subject", "ActivityDate",
         "CompletedDateTime", "CallDurationInSeconds", "CallType", "CallDisposition", "OwnerId", "AccountId", "WhoId",
-        "WhoCount", "Type", "CallObject", "IsArchived", *named,
+        "WhatId", "WhoCount", "Type", "CallObject", "IsArchived", *named,
     ]  # fmt: skip
     fields = schema.kept(TASK, plain)
     if schema.has(TASK, "OwnerId"):
