@@ -1,7 +1,6 @@
 """Read and assess for `syncd sync --dry-run`. Nothing is written or sent."""
 
 import threading
-from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import nullcontext
 from datetime import datetime
@@ -18,11 +17,12 @@ from syncd.passes import narrowing
 from syncd.passes.engine import WAKE_S
 from syncd.passes.events import Event, PageRead, SourceFinished, StreamFailed
 from syncd.passes.reader import STOP_S, Reader, as_told
+from syncd.passes.tally import Tally
 from syncd.signals import StopRequest
 
 
 class DryRun:
-    """Show what a pass would book and send. `counts` and `errors` are complete once `readings` is exhausted."""
+    """Show what a pass would book and send. `tally` and `errors` are complete once `readings` is exhausted."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class DryRun:
         stop: StopRequest,
         now: Callable[[], datetime] = clock.now,
     ) -> None:
-        self.counts: Counter[tuple[str, str]] = Counter()  # readings by (state, reason)
+        self.tally = Tally()
         self.errors: list[SyncdError] = []
         self.waiting = 0  # already pending in the ledger: a pass would send them too
         self._sources = sources
@@ -88,7 +88,7 @@ class DryRun:
                 match event:
                     case PageRead():
                         for reading in event.readings:
-                            self.counts[reading.wanted.value, reading.reason or ""] += 1
+                            self.tally.add(reading)
                             yield reading
                     case StreamFailed(stream, error) if not self._vouching.postpones(source, stream, error):
                         self.errors.append(as_told(source.name, error, stream))

@@ -23,12 +23,17 @@ def sync(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the activities of a pass, but write and send nothing.")
     ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Of a dry run, print only the counts, as one JSON document.")
+    ] = False,
     verbose: Verbose = False,
 ) -> None:
     """Make one pass: read changes, send due activities."""
+    if as_json and not dry_run:
+        raise typer.BadParameter("--json needs --dry-run")
     loaded = load_config(config, secrets=True, verbose=verbose, says_which=True)
     sources = sources_of(loaded, source)
-    code = _dry_run(loaded, sources) if dry_run else _sync(loaded, sources, verbose=verbose)
+    code = _dry_run(loaded, sources, as_json=as_json) if dry_run else _sync(loaded, sources, verbose=verbose)
     raise typer.Exit(code)
 
 
@@ -61,8 +66,10 @@ def _say_errors(outcome: "PassResult") -> None:
             printing.error(error)
 
 
-def _dry_run(config: "Config", sources: "Sequence[Source]") -> int:
+def _dry_run(config: "Config", sources: "Sequence[Source]", *, as_json: bool) -> int:
+    """List the activities on stdout, and the counts on stderr. If `as_json`, print the counts alone on stdout."""
     from syncd import clock
+    from syncd.cli import dry_run
     from syncd.errors import worst
     from syncd.ledger import chosen
     from syncd.passes.dry_run import DryRun
@@ -72,12 +79,12 @@ def _dry_run(config: "Config", sources: "Sequence[Source]") -> int:
         run = DryRun(sources, config.rules.to_rules(), ledger=chosen(config.ledger), stop=stop)
         with closing(run.readings()) as readings:
             for reading in readings:
+                if as_json:
+                    continue
                 at = clock.text(reading.occurred_at) if reading.occurred_at else "?"
                 printing.row(reading.external_activity_id, at, reading.wanted.value, reading.reason or "")
-    for (state, reason), count in sorted(run.counts.items()):
-        printing.note(f"would be {state}{f' ({reason})' if reason else ''}: {count}")
-    printing.note(f"pending in the ledger already: {run.waiting}")
-    printing.note("a dry run: nothing was written, nothing was sent")
+    counts = dry_run.to_json(run)
+    printing.document(counts) if as_json else dry_run.show(counts)
     for error in run.errors:
         printing.error(error)
     return int(worst([*(error.exit_code for error in run.errors), *([stop.exit_code] if stop.requested else [])]))
