@@ -116,6 +116,14 @@ def fill(template: str, *, source: str, kind: str, id: str) -> str:
     return id.join(_around_id(template, source, kind))
 
 
+def unfill(template: str, name: str, *, source: str, kind: str) -> str | None:
+    """Return the id of which `fill` made `name`, or None if it made `name` of no id."""
+    parts = _around_id(template, source, kind)
+    size, rest = divmod(len(name) - sum(map(len, parts)), max(1, len(parts) - 1))
+    found = name[len(parts[0]) : len(parts[0]) + size]
+    return found if size > 0 and not rest and found.join(parts) == name else None
+
+
 @lru_cache(maxsize=64)  # a template, source and kind for each stream
 def _around_id(template: str, source: str, kind: str) -> tuple[str, ...]:
     """Fill the other fields, and return the texts before, between and after the ids."""

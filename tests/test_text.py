@@ -20,6 +20,7 @@ from syncd.text import (
     kept_id,
     mistake_in_template,
     timestamp,
+    unfill,
     visible,
 )  # fmt: skip
 
@@ -208,3 +209,11 @@ def test_a_template_is_filled_once() -> None:
     assert fill("x-{source}-{kind}-{id}", source="crm", kind="call", id="{kind}") == "x-crm-call-{kind}"
     assert fill("{id}-{kind}{id}", source="crm", kind="email", id="7") == "7-email7"
     assert fill("{kind}", source="crm", kind="email", id="7") == "email"
+
+
+@pytest.mark.parametrize("template", ["{source}-{kind}-{id}", "{kind}{id}", "{id}{kind}{id}", "{id}-{kind}"])
+@pytest.mark.parametrize("crm_id", ["7", "call", "00T5g00000ABCDEEA4", "a-b-c"])
+@pytest.mark.parametrize("kind", ["call", "email"])
+def test_the_id_within_an_external_id_is_the_one_that_made_it(template: str, crm_id: str, kind: str) -> None:
+    assert unfill(template, fill(template, source="s", kind=kind, id=crm_id), source="s", kind=kind) == crm_id
+    assert unfill(template, "neither", source="s", kind="x") is None
