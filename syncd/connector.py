@@ -112,6 +112,7 @@ class Context:
     read_only: bool = False  # a dry run or a check: change nothing outside
     turn_s: float | None = None  # a check: total wait for limits and failures; None: a pass's rules apply
     clock: ServerClock | None = None  # the CRM's clock; call its `learn` for each response
+    unbooked: Collection[str] = ()  # ids for `fetch_ids` that the ledger does not hold: judge them as those of a window
 
     def server_clock(self) -> ServerClock:
         """Return `clock`, or a new one if it is None."""

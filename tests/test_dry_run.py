@@ -2,19 +2,24 @@
 
 import io
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from syncd.cli import dry_run
+from syncd.ledger import LedgerHandle
 from syncd.lifecycle.reasons import Reason
 from syncd.lifecycle.states import State
 from syncd.lifecycle.transitions import Reading
 from syncd.passes import tally
+from syncd.passes.dry_run import DryRun
 from syncd.passes.tally import Names, Tally
+from syncd.signals import StopRequest
 from tests.conftest import Command
+from tests.orgs import OrgWorld
 from tests.world import THEIRS, World
 
 AT = datetime(2026, 10, 5, tzinfo=UTC)
@@ -84,6 +89,29 @@ def test_lines_of_the_table_are_found_by_grep(live: World, command: Command) -> 
     assert f"would be pending, domains: {THEIRS} 2" in lines
     assert "would be incomplete (no_contact): 1" in lines
     assert f"would be incomplete (no_contact), owners: {live.owner} 1" in lines
+
+
+def test_a_record_that_the_ledger_lacks_is_judged_by_id_as_in_a_window(tmp_path: Path) -> None:
+    """A task is asked for as a call and as an email. One that the ledger holds stays in its stream."""
+    with OrgWorld(tmp_path) as world:
+        call, email = world.task(), world.task(TaskSubtype="Email", ago=timedelta(hours=6))
+
+        def streams() -> list[tuple[str, str]]:
+            config = world.config()
+            ids = {"salesforce": {stream: [call[:15], email] for stream in ("calls", "email_tasks")}}
+            run = DryRun(
+                config.sources, config.rules.to_rules(), ledger=LedgerHandle(world.ledger), stop=StopRequest(),
+                now=world.now, ids=ids, traced=2,
+            )  # fmt: skip
+            found = list(run.activities())
+            assert run.errors == []
+            assert all("ownerEmail" in each.provenance for each in found)
+            return [(each.stream, each.reading.crm_id) for each in found]
+
+        assert streams() == [("calls", call), ("email_tasks", email)]
+        world.sync()
+        world.configure("sources.salesforce.calls", match=[{"TaskSubtype": "Email"}])
+        assert ("email_tasks", email) in streams()
 
 
 def test_json_has_the_counts_alone(live: World, command: Command) -> None:

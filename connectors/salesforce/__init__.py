@@ -349,7 +349,10 @@ class Salesforce:
         schema, _ = self._select(stream)
         related = self._related
         if fresh or related is None or related.schema is not schema:
-            related = Related(self._client, self._org, schema, linkedin_field=self._config.linkedin_field, fresh=fresh)
+            related = Related(
+                self._client, self._org, schema, linkedin_field=self._config.linkedin_field, fresh=fresh,
+                unbooked=self._context.unbooked,
+            )  # fmt: skip
             self._related = self._related if fresh else related
         match stream:
             case "emails":

@@ -72,7 +72,7 @@ def email_task(
 
 
 def is_booked(record: Record) -> bool:
-    """Tell whether a record was looked up by its id: then the ledger holds it."""
+    """Tell whether a record that the ledger holds was looked up by its id."""
     return record.related.get("by_id") is True
 
 

@@ -8,7 +8,7 @@ If Salesforce fails on some of them while it serves others, the culprits are iso
 them are `unserved`, because an activity that was sent without it could not be corrected. The others are read.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from connectors.salesforce import soql
@@ -39,6 +39,7 @@ from syncd.errors import Unavailable
 from syncd.fields import number, parse_text
 
 REMEMBERED = 50_000  # people and accounts; some 30 MB
+SHORT_ID = 15  # characters; the three more of a long id only check these
 ROLES = ("FromAddress", "ToAddress", "CcAddress", "BccAddress")  # in the order of who is an email's first contact
 
 Row = Mapping[str, Any]
@@ -56,7 +57,12 @@ class Complete(NamedTuple):
 class Related:
     """Hold the people and accounts read so far."""
 
-    def __init__(self, client: Client, org: Org, schema: Schema, *, linkedin_field: str, fresh: bool = False) -> None:
+    def __init__(
+        self, client: Client, org: Org, schema: Schema, *, linkedin_field: str, fresh: bool = False,
+        unbooked: Collection[str] = (),
+    ) -> None:  # fmt: skip
+        """`unbooked`: ids, short or not, of records that are looked up and that the ledger does not hold."""
+        self._unbooked = frozenset(crm_id[:SHORT_ID] for crm_id in unbooked)
         self._client = client
         self._org = org
         self.schema = schema
@@ -69,7 +75,7 @@ class Related:
         self._unserved: dict[str, str] = {}  # ids that Salesforce did not serve while it served others, and its error
 
     def of_tasks(self, rows: Rows) -> Complete:
-        """Return the records of tasks, each with `contacts` and `account`, and `by_id` if it was looked up."""
+        """Return the records of tasks, each with `contacts`, `account`, and `by_id` if it is booked and looked up."""
         self._make_room()
         for _, row in rows:
             self._learn_account(row.get("AccountId"), row.get("Account"))
@@ -82,10 +88,14 @@ class Related:
         self._retrieve(each for some in people for each in some)
         return self._complete(
             (Record(ref, row, {
-                "contacts": self._found(named), "account": self._account(row.get("AccountId")), "by_id": self._fresh,
+                "contacts": self._found(named), "account": self._account(row.get("AccountId")),
+                "by_id": self._is_booked(ref),
             }), (ref.crm_id, *named))
             for (ref, row), named in zip(rows, people, strict=True)
         )  # fmt: skip
+
+    def _is_booked(self, ref: Ref) -> bool:
+        return self._fresh and ref.crm_id[:SHORT_ID] not in self._unbooked
 
     def of_email_tasks(self, rows: Rows) -> Complete:
         """Return the records of email tasks, as `of_tasks` does.
@@ -95,7 +105,7 @@ class Related:
         named = self._named_by([ref.crm_id for ref, _ in rows]) if self.schema.has(EMAIL, "ActivityId") else {}
         complete = self.of_tasks([(ref, row) for ref, row in rows if ref.crm_id not in named])
         complete.records.extend(
-            Record(ref, row, {"named_by": named[ref.crm_id], "by_id": self._fresh})
+            Record(ref, row, {"named_by": named[ref.crm_id], "by_id": self._is_booked(ref)})
             for ref, row in rows
             if ref.crm_id in named
         )

@@ -1,8 +1,9 @@
-"""Read and assess for `syncd sync --dry-run`. Nothing is written or sent."""
+"""Read and assess for `syncd sync --dry-run` and `syncd preview`. Nothing is written or sent."""
 
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +13,7 @@ from syncd.errors import SyncdError, Unavailable
 from syncd.ledger import RECOTAP, AnyLedger
 from syncd.lifecycle.transitions import Reading
 from syncd.normalize.own_domains import VOUCHED, Vouching
+from syncd.normalize.provenance import Origin
 from syncd.normalize.rules import Rules
 from syncd.passes import narrowing
 from syncd.passes.engine import WAKE_S
@@ -20,9 +22,21 @@ from syncd.passes.reader import STOP_S, Reader, as_told
 from syncd.passes.tally import Tally
 from syncd.signals import StopRequest
 
+Ids = Mapping[str, Mapping[str, Sequence[str]]]  # by source and stream: crm_ids
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """An activity as the next pass would book it."""
+
+    source: str
+    stream: str
+    reading: Reading
+    provenance: Mapping[str, Origin] = field(default_factory=dict)  # by field of the payload; empty unless asked for
+
 
 class DryRun:
-    """Show what a pass would book and send. `tally` and `errors` are complete once `readings` is exhausted."""
+    """Show what a pass would book and send. `tally` and `errors` are complete once all activities were taken."""
 
     def __init__(
         self,
@@ -32,20 +46,34 @@ class DryRun:
         ledger: AnyLedger,
         stop: StopRequest,
         now: Callable[[], datetime] = clock.now,
+        ids: Ids | None = None,
+        traced: int = 0,
     ) -> None:
+        """`ids`: look up these records and read nothing else. None: read as a pass does.
+
+        `traced`: the number of activities of each page, at most, that come with the provenance of their fields.
+        """
         self.tally = Tally()
         self.errors: list[SyncdError] = []
         self.waiting = 0  # already pending in the ledger: a pass would send them too
-        self._sources = sources
+        self._sources = [source for source in sources if ids is None or ids.get(source.name)]
         self._rules = rules
         self._ledger = ledger if ledger.exists() else None
         self._vouching = Vouching(rules, self._kept())
         self._now = now
+        self._ids = ids
+        self._traced = traced
         self._ending = threading.Event()
         stop.on_request = self._ending.set
 
     def readings(self) -> Generator[Reading]:
         """Yield the readings of new and changed records, source by source."""
+        with closing(self.activities()) as activities:
+            for each in activities:
+                yield each.reading
+
+    def activities(self) -> Generator[Foreseen]:
+        """Yield the activities of new and changed records, or of `ids`, source by source."""
         for source in self._sources:
             if not self._ending.is_set() and not self._paused(source):
                 yield from self._of(source)
@@ -73,11 +101,12 @@ class DryRun:
             self.errors.append(Unavailable(f"{source.name} pauses until {clock.text(pause[0])}: {pause[1]}"))
         return pause is not None
 
-    def _of(self, source: Source) -> Generator[Reading]:
+    def _of(self, source: Source) -> Generator[Foreseen]:
         source = self._narrowed(source)
+        ids = None if self._ids is None else self._ids.get(source.name, {})
         reader = Reader(
             source, self._rules, ledger=self._ledger, now=self._now, stopping=self._ending, vouching=self._vouching,
-            read_only=True,
+            read_only=True, ids=ids, traced=self._traced,
         )  # fmt: skip
         if (pointless := reader.pointless()) is not None:
             self.errors.append(pointless)
@@ -87,9 +116,7 @@ class DryRun:
             for event in _events(reader):
                 match event:
                     case PageRead():
-                        for reading in event.readings:
-                            self.tally.add(reading)
-                            yield reading
+                        yield from self._page(source.name, event)
                     case StreamFailed(stream, error) if not self._vouching.postpones(source, stream, error):
                         self.errors.append(as_told(source.name, error, stream))
                 reader.booked(event)
@@ -98,10 +125,21 @@ class DryRun:
             reader.join(STOP_S)
             raise
 
+    def _page(self, source: str, page: PageRead) -> Iterator[Foreseen]:
+        if self._ids is not None:
+            self.errors += [_unserved(source, crm_id, why) for crm_id, why in page.unserved.items()]
+        for reading in page.readings:
+            self.tally.add(reading)
+            yield Foreseen(source, page.stream, reading, page.provenance.get(reading.crm_id, {}))
+
     def _narrowed(self, source: Source) -> Source:
         """Return a source as the next pass reads it."""
         with self._ledger.read() if self._ledger else nullcontext() as glance:
             return narrowing.narrowed(source, narrowing.kept_of(glance, source), self._now()).source
+
+
+def _unserved(source: str, crm_id: str, why: str) -> Unavailable:
+    return Unavailable(f"{source} does not serve record {crm_id}: {why}", hint="open the record in the CRM")
 
 
 def _events(reader: Reader) -> Iterator[Event]:

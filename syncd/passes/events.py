@@ -9,6 +9,7 @@ from typing import Protocol
 from syncd.connector import Ref
 from syncd.errors import Unavailable
 from syncd.lifecycle.transitions import Reading
+from syncd.normalize.provenance import Origin
 from syncd.passes.windows import Span
 
 
@@ -56,6 +57,7 @@ class PageRead:
     unserved: Mapping[str, str] = field(default_factory=dict)  # look-ups: ids that the CRM cannot serve, and why
     gaps: Sequence[Gap] = ()  # before this page: the CRM does not serve them
     range_id: int | None = None  # the ledger's, if this is a page of a range
+    provenance: Mapping[str, Mapping[str, Origin]] = field(default_factory=dict)  # by crm_id; only for a preview
 
     @property
     def changes_rows(self) -> bool:

@@ -9,12 +9,15 @@ from typing import Any
 import structlog
 
 from syncd import clock
+from syncd.activity import Owner
 from syncd.connector import Connector, Needed, Page, Ref, Source
 from syncd.errors import Stopped
 from syncd.ledger import LedgerReader
+from syncd.lifecycle.reasons import Reason
 from syncd.lifecycle.transitions import Reading
 from syncd.normalize.normalizer import Normalizer, duplicate
 from syncd.normalize.own_domains import Vouching
+from syncd.normalize.provenance import Origin
 from syncd.passes.events import Event, PageRead, Waypoint
 from syncd.passes.pins import Evidence
 from syncd.text import kept_id
@@ -96,8 +99,12 @@ class Intake:
         glance: LedgerReader | None,
         now: Callable[[], datetime],
         evidence: Evidence,
+        traced: int = 0,
     ) -> None:
-        """`glance` is None in a dry run without a ledger. `evidence` judges each page before it is sent."""
+        """`glance` is None in a dry run without a ledger. `evidence` judges each page before it is sent.
+
+        `traced`: the number of readings of each page, at most, that are sent with the provenance of their fields.
+        """
         self.source = source
         self.connector = connector
         self.channel = channel
@@ -107,6 +114,7 @@ class Intake:
         self._normalizer = normalizer
         self._vouching = vouching
         self._evidence = evidence
+        self._traced = traced
 
     def page(self, stream: str, page: Page, *, looked_up_at: datetime | None = None, **more: Any) -> None:
         """Normalize a page that is fit for the ledger, and send it. `more` goes into the event.
@@ -125,10 +133,23 @@ class Intake:
             unserved = page.unserved
         elif page.unserved:
             readings += self._blamed(stream, page)
+        if self._traced:
+            more["provenance"] = self._trace(stream, page, readings, owners)
         self.channel.send_page(
             PageRead(stream, page.refs, readings, missing, page.complete_until, looked_up_at, unserved, **more)
         )
         self.between()
+
+    def _trace(
+        self, stream: str, page: Page, readings: Sequence[Reading], owners: Sequence[Owner]
+    ) -> dict[str, Mapping[str, Origin]]:
+        """Return the provenance of the first readings by crm_id. It is empty if the record cannot be read."""
+        wanted = {reading.crm_id for reading in readings[: self._traced] if reading.reason is not Reason.UNREADABLE}
+        return {
+            record.ref.crm_id: self._normalizer.provenance(stream, record, owners)
+            for record in page.records
+            if record.ref.crm_id in wanted
+        }
 
     def _once(self, readings: list[Reading]) -> list[Reading]:
         """Return `readings`. Those whose counterpart the ledger has delivered are duplicates."""

@@ -8,7 +8,7 @@ The thread reads the ledger through a connection of its own and writes nothing.
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime
 from queue import Empty, SimpleQueue
@@ -64,10 +64,13 @@ class Reader:
         wake: Callable[[], None] = lambda: None,
         read_only: bool = False,
         desk: Desk | None = None,
+        ids: Mapping[str, Sequence[str]] | None = None,
+        traced: int = 0,
     ) -> None:
         """`wake` is called in the thread after each event, which `next_event` then returns.
 
-        `desk`: where rows that are about to be sent are asked for. None: nothing is sent.
+        `desk`: where rows that are about to be sent are asked for. None: nothing is sent. `ids`: the crm_ids of each
+        stream that are looked up, and nothing else is read. None: everything is read. `traced`: as in `Intake`.
         """
         self.source = source
         self._rules = rules
@@ -80,6 +83,8 @@ class Reader:
         self._wake = wake
         self._read_only = read_only
         self._desk = desk
+        self._ids = ids
+        self._traced = traced
         self.is_alone = desk is not None and desk.begin()  # no window, only what the desk asks for
         self.has_failed = False  # an error has ended the thread
         self._events: SimpleQueue[Event] = SimpleQueue()
@@ -163,8 +168,9 @@ class Reader:
             with self._ledger.read() if self._ledger else nullcontext() as glance:
                 self._open_store(glance)
                 context = Context(
-                    self.source.name, self.store, self._now, self._sleep, self._read_only, clock=self.clock
-                )
+                    self.source.name, self.store, self._now, self._sleep, self._read_only, clock=self.clock,
+                    unbooked=self._unbooked(glance),
+                )  # fmt: skip
                 connector = self.source.connector(self.source.config, context)
                 try:
                     self._read(glance, connector)
@@ -206,11 +212,14 @@ class Reader:
             glance=glance,
             now=self._now,
             evidence=pins.Evidence.of(glance, self.source, identity),
+            traced=self._traced,
         )
         stale = StaleLookUps(self._desk, intake, glance) if glance and self._desk else None
         if stale:
             intake.between = stale.serve
-        if not self.is_alone:
+        if self._ids is not None:
+            self._read_ids(intake, self._ids)
+        elif not self.is_alone:
             self._read_streams(intake)
         if stale:
             stale.serve_rest()
@@ -254,6 +263,28 @@ class Reader:
             if not look_ups.over:
                 Ranges(intake, intake.glance, self._spans).read(streams)
                 self._refresh_scope(intake.connector)
+
+    def _unbooked(self, glance: LedgerReader | None) -> frozenset[str]:
+        """Return those of `ids` that the ledger does not hold."""
+        asked, held = set[str](), set[str]()
+        for stream, wanted in (self._ids or {}).items():
+            asked |= {*wanted}
+            held |= {*(glance.known(self.source.name, stream, wanted) if glance else ())}
+        return frozenset(asked - held)
+
+    def _read_ids(self, intake: Intake, ids: Mapping[str, Sequence[str]]) -> None:
+        """Look up the ids of each stream. A missing permission ends its stream alone."""
+        for stream, wanted in ids.items():
+            self._stream = stream
+            asked_at = self._now()
+            try:
+                for page in intake.connector.fetch_ids(stream, wanted):
+                    intake.page(stream, incoming.page(page, by_id=True), looked_up_at=asked_at)
+                    if page.withheld is not None:
+                        self._channel.send(StreamFailed(stream, page.withheld))
+            except Unauthorized as error:
+                self._channel.send(StreamFailed(stream, error))
+        self._stream = None
 
     def _refresh_scope(self, connector: Connector) -> None:
         """Count once a day which of the CRM's rows are read."""
