@@ -61,6 +61,11 @@ def validate(payload: Any) -> list[str]:
     return faults
 
 
+def required() -> list[str]:
+    """Return the keys without which Recotap refuses an activity."""
+    return [key for key, (is_required, _) in _ACTIVITY.items() if is_required]
+
+
 def _of_call(draft: Draft) -> dict[str, Any]:
     return {
         "callTitle": clean(draft.title),

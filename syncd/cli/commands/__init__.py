@@ -19,6 +19,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     passes.run,
     probes.check,
     scopes.scope,
+    scopes.preview,
     probes.health,
     books.status,
     books.explain,
