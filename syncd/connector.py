@@ -243,6 +243,13 @@ class SourceConfig(BaseModel):
         """Return the rules of each stream before ledgers kept them. `store`: the values that the connector kept."""
         return {}
 
+    def record_url(self, stream: str, crm_id: str, store: Mapping[str, Any]) -> str | None:
+        """Return the address that opens a record in the CRM. None if it is not known.
+
+        Makes no request. `store`: the values that the connector kept.
+        """
+        return None
+
     @field_validator("external_id")
     @classmethod
     def _names_each_record(cls, template: str) -> str:

@@ -1,7 +1,8 @@
 """Define the configuration keys of a HubSpot source."""
 
+import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -20,6 +21,9 @@ def _property(name: str) -> str:
 Property = Annotated[str, AfterValidator(_property)]
 Properties = Annotated[tuple[Property, ...], Field(max_length=10)]  # the first that is not empty is used
 
+# Ids of object types (HubSpot docs, object type ids, 2026-03). A record page is /contacts/PORTAL/record/TYPE/ID.
+TYPES = {"calls": "0-48", "emails": "0-49"}
+HOST = "app.hubspot.com"  # unless account-info names another as `uiDomain`, e.g. of a portal in the EU
 DIRECTIONS = ("inbound", "outbound", "internal")  # as Draft.direction
 NAMES_MOST = 1_200  # characters of property names beside ours: a search body holds 3,000 (docs, 2026-03)
 
@@ -110,6 +114,17 @@ class HubSpotConfig(SourceConfig):
     department_property: str = ""  # HubSpot has no department of its own; a custom contact property
     calls: HubSpotCalls = HubSpotCalls()
     emails: HubSpotEmails = HubSpotEmails()
+
+    def record_url(self, stream: str, crm_id: str, store: Mapping[str, Any]) -> str | None:
+        """Return the address of a record's page. None if the portal has not told its id."""
+        kept = store.get("identity")
+        if not isinstance(kept, dict) or stream not in TYPES:
+            return None
+        portal, host = (str(kept.get(key) or "") for key in ("portal", "host"))
+        if not (portal.isalnum() and crm_id.isalnum()):
+            return None
+        host = host if re.fullmatch(r"[a-z0-9-]+\.hubspot\.com", host) else HOST
+        return f"https://{host}/contacts/{portal}/record/{TYPES[stream]}/{crm_id}"
 
     @field_validator("base_url")
     @classmethod

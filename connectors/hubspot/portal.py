@@ -123,7 +123,8 @@ class Portal:
                 return parse_text(kept.get("portal"))
         account = self._client.account()
         portal = parse_text(dig(account, "portalId"))
-        self._store.put("identity", {"key": key, "portal": portal, "zone": parse_text(dig(account, "timeZone"))})
+        zone, host = (parse_text(dig(account, name)) for name in ("timeZone", "uiDomain"))
+        self._store.put("identity", {"key": key, "portal": portal, "zone": zone, "host": host})
         return portal
 
     def owner(self, crm_id: str) -> Owner:

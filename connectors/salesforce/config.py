@@ -184,6 +184,12 @@ class SalesforceConfig(SourceConfig):
             **({EMAILS: unread, EMAIL_TASKS: {"match": [{"TaskSubtype": "Email"}]}} if object_type == TASK else {}),
         }
 
+    def record_url(self, stream: str, crm_id: str, store: Mapping[str, Any]) -> str | None:
+        """Return the address of a record: an org's host opens /ID. None if no key names that host."""
+        host = self.instance_url or self.login_url
+        known = crm_id.isalnum() and _host(host) not in ("", *SHARED_HOSTS)
+        return f"{host}/{crm_id}" if known else None
+
     @property
     def signs_in(self) -> bool:
         """Tell whether a new session can be requested after one has expired."""
