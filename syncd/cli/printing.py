@@ -40,7 +40,7 @@ def own(text: str) -> None:
     print(text, end="")
 
 
-def document(value: dict[str, Any] | list[dict[str, Any]]) -> None:
+def document(value: dict[str, Any] | list[Any]) -> None:
     """Print JSON on stdout in ASCII, which no terminal obeys and every encoding carries."""
     print(json.dumps(value, indent=2).replace("\x7f", "\\u007f"))
 

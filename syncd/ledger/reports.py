@@ -8,7 +8,8 @@ from typing import Any
 
 from syncd import clock
 from syncd.errors import NoSuchActivity
-from syncd.ledger.reader import CLOCK, PAUSED, RECOTAP, SENDING, LedgerReader, times
+from syncd.ledger.lists import Lists
+from syncd.ledger.reader import CLOCK, PAUSED, RECOTAP, SENDING, times
 from syncd.ledger.schema import VERSION
 from syncd.lifecycle.states import MEANINGS
 
@@ -39,7 +40,7 @@ _NEXT_ATTEMPT = """
 """
 
 
-class Reports(LedgerReader):
+class Reports(Lists):
     """Answer an operator's questions, each as of one moment."""
 
     def status(self, *, version: str, now: datetime) -> dict[str, Any]:

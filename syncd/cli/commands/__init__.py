@@ -11,7 +11,7 @@ import typer
 
 from syncd import __version__
 from syncd.cli import printing
-from syncd.cli.commands import books, passes, pins, probes, ranges, scopes, trials
+from syncd.cli.commands import books, lists, passes, pins, probes, ranges, scopes, trials
 from syncd.cli.commands.options import ConfigFile, Given, PlainUsage
 
 COMMANDS: tuple[Callable[..., None], ...] = (
@@ -22,6 +22,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     scopes.preview,
     probes.health,
     books.status,
+    lists.list_,
     books.explain,
     books.retry,
     ranges.backfill,
@@ -51,7 +52,7 @@ def _common(
 
 
 for command in COMMANDS:
-    app.command(cls=PlainUsage)(command)
+    app.command(command.__name__.rstrip("_"), cls=PlainUsage)(command)
 
 ledger = typer.Typer(help="Care for the ledger.", no_args_is_help=True)
 ledger.command()(books.recount)

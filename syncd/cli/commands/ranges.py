@@ -30,7 +30,7 @@ def backfill(
     from syncd import clock
     from syncd.ledger import chosen
 
-    first, last = _time(since, "--since"), None if until is None else _time(until, "--until")
+    first, last = time_of(since, "--since"), None if until is None else time_of(until, "--until")
     if first >= clock.now():
         raise typer.BadParameter(f"--since {since} lies in the future")
     if last is not None and last <= first:
@@ -45,7 +45,8 @@ def backfill(
         printing.line(NOTHING_BEHIND)
 
 
-def _time(written: str, option: str) -> datetime:
+def time_of(written: str, option: str) -> datetime:
+    """Read the time that an option was given, e.g. 2026-01-01. BadParameter if it is none."""
     from syncd.fields import parse_time
 
     found = parse_time(written)

@@ -1,0 +1,109 @@
+"""List activities: `syncd list`."""
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from syncd.cli import printing
+from syncd.cli.commands.options import AsJson, ConfigFile, load_config, sources_of
+from syncd.cli.commands.ranges import time_of
+
+if TYPE_CHECKING:
+    from syncd.config import Config
+    from syncd.ledger import LedgerReader
+
+KINDS = ("call", "email")
+NOTHING = "no activity matches"
+
+
+def list_(
+    state: Annotated[list[str] | None, typer.Option(metavar="STATE", help="In this state. May be repeated.")] = None,
+    reason: Annotated[str | None, typer.Option(metavar="REASON", help="With this reason.")] = None,
+    source: Annotated[str | None, typer.Option(metavar="NAME", help="Of this source.")] = None,
+    kind: Annotated[str | None, typer.Option(metavar="KIND", help="call or email.")] = None,
+    owner: Annotated[str | None, typer.Option(metavar="OWNER", help="An owner's id in the CRM, or address.")] = None,
+    domain: Annotated[str | None, typer.Option(metavar="DOMAIN", help="Of the account with this domain.")] = None,
+    since: Annotated[str | None, typer.Option(metavar="TIME", help="Happened since then, e.g. 2026-01-01.")] = None,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="At most so many, the latest first.")] = 100,
+    as_json: AsJson = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV for a spreadsheet.")] = False,
+    config: ConfigFile = None,
+) -> None:
+    """List activities by state, reason, owner or account.
+
+    Piped, each line has id, state, reason, time, owner's id, domain and link, separated by tabs. An address of an owner
+    is looked up among the CRM's users, and is not kept.
+
+    Example: syncd list --state incomplete --kind call --since 2026-01-01
+    """
+    if as_json and as_csv:
+        raise typer.BadParameter("give either --json or --csv")
+    _check(state, reason, kind)
+    first = None if since is None else time_of(since, "--since")
+    from syncd.cli import listing
+    from syncd.ledger import Filter, chosen
+
+    loaded = load_config(config, secrets=owner is not None and "@" in owner)
+    sources_of(loaded, source)
+    with chosen(loaded.ledger).reports() as glance:
+        wanted = Filter(
+            states=state or None, reason=reason, source=source, kind=kind,
+            owners=None if owner is None else _owners(loaded, glance, owner, source),
+            domain=None if domain is None else domain.strip().lower(), since=first,
+        )  # fmt: skip
+        rows = glance.activities(wanted, limit=limit + 1)
+        _link(rows, loaded, glance)
+    more, rows = len(rows) > limit, rows[:limit]
+    if as_json:
+        printing.document(rows)
+    elif as_csv:
+        printing.own(listing.as_csv(rows))
+    else:
+        listing.show_activities(rows)
+    if more:
+        printing.note(f"these are the latest {limit:,}, and there are more: --limit shows more")
+    elif not rows and not as_json:
+        printing.note(NOTHING)
+
+
+def _check(states: Sequence[str] | None, reason: str | None, kind: str | None) -> None:
+    """Raise BadParameter for a word that is none of syncd's."""
+    from syncd.lifecycle.reasons import Reason
+    from syncd.lifecycle.states import State
+
+    for option, given, known in (
+        ("--state", states or (), [*State]),
+        ("--reason", () if reason is None else (reason,), [*Reason]),
+        ("--kind", () if kind is None else (kind,), KINDS),
+    ):
+        if not set(given) <= set(known):
+            raise typer.BadParameter(f"expected {option} to be one of {', '.join(known)}")
+
+
+def _link(rows: Sequence[dict[str, Any]], config: "Config", glance: "LedgerReader") -> None:
+    """Add to each row the `url` that opens it in the CRM, or None."""
+    configured = {source.name: source.config for source in config.sources}
+    stores: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        name = row["source"]
+        if name not in stores:
+            stores[name] = {key: value for key, (value, _) in glance.store(name).items()}
+        known = configured.get(name)
+        row["url"] = None if known is None else known.record_url(row["stream"], row["crm_id"], stores[name])
+
+
+def _owners(config: "Config", glance: "LedgerReader", owner: str, only: str | None) -> dict[str, Collection[str]]:
+    """Return by source the CRM's ids of an owner. An id is taken as it is, of every source."""
+    from syncd.cli import users
+
+    if "@" not in owner:
+        return dict.fromkeys(glance.sources_with_rows(), (owner.strip(),))
+    sources = [(each, glance.store(each.name)) for each in sources_of(config, only)]
+    for fresh in (False, True):  # a new colleague is not among the users that a pass has kept
+        found: dict[str, Collection[str]] = {
+            each.name: users.ids_of(each, owner, kept, fresh=fresh) for each, kept in sources
+        }
+        if any(found.values()):
+            return found
+    raise typer.BadParameter("--owner: no user of the CRM is known by this address. Give the user's id in the CRM")

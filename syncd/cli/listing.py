@@ -1,0 +1,70 @@
+"""Show activities: as a table on a terminal, and otherwise in lines that `grep` and `cut` take."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from syncd.cli import printing
+from syncd.text import visible
+
+COLUMNS = (
+    "external_activity_id", "source", "stream", "crm_id", "kind", "state", "reason", "verdict", "detail", "occurred_at",
+    "next_attempt_at", "owner", "domain", "url",
+)  # fmt: skip
+LINE = ("external_activity_id", "state", "reason", "occurred_at", "owner", "domain", "url")  # of a pipe
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet computes a cell that begins so (OWASP, CSV injection)
+WIDE, WIDER = 80, 110  # columns from which a table shows the domain, and the owner
+MINUTE = len("2026-10-05T09:00")
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows of `syncd list --json` as CSV. No cell of it is a formula."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows([_cell(row[name]) for name in COLUMNS] for row in rows)
+    return file.getvalue()
+
+
+def _cell(value: object) -> str:
+    text = "" if value is None else str(value)
+    return visible(f"'{text}" if text.startswith(FORMULA) else text)
+
+
+def show_activities(rows: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
+    """Print the activities, one a line. On a terminal an id is a link into the CRM."""
+    console = console or Console()
+    if not console.is_terminal:
+        for row in rows:
+            printing.row(*(str(row[name] or "") for name in LINE))
+        return
+    table = Table(box=box.SIMPLE)
+    table.add_column("activity", overflow="fold")
+    table.add_column("state", overflow="fold")
+    table.add_column("happened (UTC)", no_wrap=True, min_width=MINUTE)
+    more = ["domain"] * (console.width >= WIDE) + ["owner"] * (console.width >= WIDER)
+    for name in more:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        named = printing.styled(row["external_activity_id"], f"link {row['url']}" if row["url"] else "")
+        told = [" ".join(filter(None, (row["state"], _why(row)))), _minute(row["occurred_at"])]
+        table.add_row(named, *map(printing.styled, (*told, *(row[name] or "" for name in more))))
+    console.print(table)
+
+
+def _why(row: Mapping[str, Any]) -> str | None:
+    """Return the reason of a row, or its last verdict."""
+    found: str | None = row["reason"] or row["verdict"]
+    return None if found == row["state"] else found
+
+
+def _minute(at: str | None) -> str:
+    return at[:MINUTE].replace("T", " ") if at else "unknown"
+
+
+__all__ = ["as_csv", "show_activities"]

@@ -1,0 +1,161 @@
+"""`syncd list`: which activities match."""
+
+import csv
+import io
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from syncd.cli import listing
+from syncd.ledger import Filter, LedgerHandle
+from tests.conftest import Command
+from tests.world import OWN, THEIRS, World
+
+KEYS = {
+    "external_activity_id", "source", "stream", "crm_id", "kind", "state", "reason", "verdict", "detail", "occurred_at",
+    "next_attempt_at", "owner", "domain", "url",
+}  # fmt: skip
+
+
+@pytest.fixture
+def ids(live: World) -> dict[str, str]:
+    """Make one pass. Return the CRM's ids of one activity of each kind of outcome."""
+    found = {
+        "old": live.call(ago=timedelta(days=9)),
+        "lonely": live.call(contacts=[]),
+        "bounced": live.email(hs_email_status="BOUNCED"),
+        "skipped": live.call(),
+        "refused": live.call(),
+        "settling": live.call(ago=timedelta(minutes=1)),
+        "email": live.email(),
+        "other": live.call(hubspot_owner_id=live.hubspot.owner(f"cleo.wintermoor@{OWN}", "Cleo", "Wintermoor")),
+    }
+    live.recotap.rule("skip", ids=[f"hubspot-call-{found['skipped']}"], text="No such type")
+    live.recotap.rule("refuse", ids=[f"hubspot-call-{found['refused']}"])
+    live.sync()
+    return found
+
+
+def listed(live: World, command: Command, *options: object) -> set[str]:
+    ran = command("list", "--json", *options, "-c", live.config_file)
+    assert ran.code == 0, ran.err
+    return {row["crm_id"] for row in json.loads(ran.out)}
+
+
+def rows_of(wanted: Filter, live: World, limit: int = 100) -> list[str]:
+    with LedgerHandle(live.ledger).reports() as glance:
+        return [row["crm_id"] for row in glance.activities(wanted, limit=limit)]
+
+
+def test_each_filter_lists_what_matches_and_nothing_else(live: World, command: Command, ids: dict[str, str]) -> None:
+    recent = (live.now() - timedelta(days=2)).isoformat()
+    for options, names in (
+        ((), {*ids}),
+        (("--state", "incomplete"), {"lonely", "settling"}),
+        (("--state", "pending"), {"refused"}),
+        (("--state", "skipped", "--state", "excluded"), {"skipped", "bounced"}),
+        (("--reason", "no_contact"), {"lonely"}),
+        (("--reason", "refused"), {"refused"}),
+        (("--kind", "email"), {"bounced", "email"}),
+        (("--source", "hubspot", "--kind", "email", "--state", "delivered"), {"email"}),
+        (("--since", recent), {*ids} - {"old"}),
+        (("--domain", THEIRS.upper(), "--state", "delivered"), {"old", "email", "other"}),
+        (("--domain", "nobody.example"), set()),
+        (("--owner", live.owner), {*ids} - {"other"}),
+    ):
+        assert listed(live, command, *options) == {ids[name] for name in names}, options
+
+
+def test_an_owners_address_is_resolved_by_the_crms_users_and_nothing_is_kept(
+    live: World, command: Command, ids: dict[str, str]
+) -> None:
+    before = live.ledger.read_bytes()
+    assert listed(live, command, "--owner", f"Cleo.Wintermoor@{OWN}") == {ids["other"]}
+    live.hubspot.owner(f"dora.newcome@{OWN}", "Dora", "Newcome")
+    with live.counted() as requests:
+        assert listed(live, command, "--owner", f"dora.newcome@{OWN}") == set()
+    assert requests, "a user whom no pass has seen is looked up in the CRM"
+    ran = command("list", "--owner", f"nobody.at.all@{OWN}", "-c", live.config_file)
+    assert (ran.code, ran.out) == (2, "")
+    assert "nobody.at.all" not in ran.err.split("Error")[-1]
+    assert live.ledger.read_bytes() == before
+
+
+def test_a_list_in_json_has_every_key_and_the_latest_first(live: World, command: Command, ids: dict[str, str]) -> None:
+    rows = json.loads(command("list", "--json", "-c", live.config_file).out)
+    assert all(set(row) >= KEYS for row in rows)
+    with LedgerHandle(live.ledger).reports() as glance:
+        portal = glance.sources()["hubspot"][0]
+    row = next(row for row in rows if row["crm_id"] == ids["email"])
+    assert row["url"] == f"https://app.hubspot.com/contacts/{portal}/record/0-49/{ids['email']}"
+    assert (row["state"], row["verdict"], row["owner"], row["domain"]) == ("delivered", "created", live.owner, THEIRS)
+    first, *_ = rows_of(Filter(), live, limit=1)
+    assert first == rows[0]["crm_id"]
+
+
+def test_a_list_that_is_cut_says_so_and_a_pipe_gets_one_line_for_each(
+    live: World, command: Command, ids: dict[str, str]
+) -> None:
+    ran = command("list", "--limit", 2, "-c", live.config_file)
+    assert len(ran.out.splitlines()) == 2
+    assert "--limit" in ran.err
+    ran = command("list", "-c", live.config_file)
+    assert len(ran.out.splitlines()) == len(ids)
+    assert ran.err == ""
+    (line,) = (each for each in ran.out.splitlines() if ids["lonely"] in each)
+    assert line.split("\t")[:3] == [f"hubspot-call-{ids['lonely']}", "incomplete", "no_contact"]
+    assert "no activity matches" in command("list", "--state", "dead", "-c", live.config_file).err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--state asleep",
+        "--reason sleepy",
+        "--kind meeting",
+        "--since yesterday",
+        "--source elsewhere",
+        "--json --csv",
+        "--limit 0",
+    ],
+)
+def test_an_unknown_word_is_2(live: World, command: Command, options: str) -> None:
+    ran = command("list", *options.split(), "-c", live.config_file)
+    assert (ran.code, ran.out) == (2, "")
+
+
+def test_before_the_first_pass_there_is_no_list(live: World, command: Command) -> None:
+    for name in ("list",):
+        assert command(name, "-c", live.config_file).code == 74
+    assert not live.ledger.exists()
+
+
+def test_csv_has_every_column_and_no_formula(live: World, command: Command, ids: dict[str, str]) -> None:
+    ran = command("list", "--csv", "-c", live.config_file)
+    rows = list(csv.DictReader(io.StringIO(ran.out)))
+    assert {row["crm_id"] for row in rows} == set(ids.values())
+    assert set(rows[0]) == KEYS
+    row = dict.fromkeys(listing.COLUMNS, "plain")
+    for attack in ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"):
+        (found,) = csv.DictReader(io.StringIO(listing.as_csv([{**row, "detail": attack}])))
+        assert found["detail"].startswith("'"), attack
+        assert found["state"] == "plain"
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_table_fits_the_terminal_and_cuts_nothing(width: int) -> None:
+    row: dict[str, Any] = {
+        **dict.fromkeys(listing.COLUMNS), "external_activity_id": "salesforce-email-02s000000000001AAA",
+        "state": "incomplete", "reason": "no_contact_email", "occurred_at": "2026-10-05T09:00:00.000Z",
+        "domain": "amber-bolts.com", "owner": "005000000000001AAA", "url": "https://crm.example/1",
+    }  # fmt: skip
+    said = io.StringIO()
+    listing.show_activities([row], Console(file=said, width=width, force_terminal=True, color_system=None))
+    lines = said.getvalue().splitlines()
+    text = "".join("".join(line.split()) for line in lines)
+    assert "…" not in text
+    assert "2026-10-05 09:00" in " ".join(lines)
+    assert ("amber-bolts.com" in " ".join(lines)) == (width >= 80)
