@@ -1,4 +1,4 @@
-"""`syncd list`: which activities match."""
+"""`syncd list` and `failures`: which activities match, what fails, and why."""
 
 import csv
 import io
@@ -10,7 +10,11 @@ import pytest
 from rich.console import Console
 
 from syncd.cli import listing
-from syncd.ledger import Filter, LedgerHandle
+from syncd.cli.similar import similar
+from syncd.ledger import Failing, Filter, LedgerHandle
+from syncd.lifecycle.reasons import Reason
+from syncd.lifecycle.remedies import AGAIN, remedy
+from syncd.lifecycle.states import State, Verdict
 from tests.conftest import Command
 from tests.world import OWN, THEIRS, World
 
@@ -128,7 +132,7 @@ def test_an_unknown_word_is_2(live: World, command: Command, options: str) -> No
 
 
 def test_before_the_first_pass_there_is_no_list(live: World, command: Command) -> None:
-    for name in ("list",):
+    for name in ("list", "failures"):
         assert command(name, "-c", live.config_file).code == 74
     assert not live.ledger.exists()
 
@@ -159,3 +163,73 @@ def test_a_table_fits_the_terminal_and_cuts_nothing(width: int) -> None:
     assert "…" not in text
     assert "2026-10-05 09:00" in " ".join(lines)
     assert ("amber-bolts.com" in " ".join(lines)) == (width >= 80)
+
+
+# -- failures -----------------------------------------------------------------------------
+
+
+def test_failures_are_grouped_by_cause_with_domains_example_and_remedy(
+    live: World, command: Command, ids: dict[str, str]
+) -> None:
+    live.call(contacts=[], ago=timedelta(minutes=2))
+    live.sync()
+    document = json.loads(command("failures", "--json", "-c", live.config_file).out)
+    found = {(each["state"], each["cause"]): each for each in document}
+    assert set(found) == {("incomplete", "no_contact"), ("skipped", "skipped"), ("pending", "refused")}
+    assert document[0]["cause"] == "no_contact", "the most frequent first"
+    for each in document:
+        assert set(each) >= {"cause", "state", "verdict", "count", "domains", "example", "remedy"}
+    assert found["incomplete", "no_contact"]["count"] == 2
+    assert found["incomplete", "no_contact"]["remedy"] == "associate a contact"
+    skipped = found["skipped", "skipped"]
+    assert (skipped["verdict"], skipped["domains"], skipped["detail"]) == ("skipped", {THEIRS: 1}, "No such type")
+    assert found["pending", "refused"]["example"] == f"hubspot-call-{ids['refused']}"
+    out = command("failures", "-c", live.config_file).out
+    assert f"domains: {THEIRS} (1)" in out
+    assert f"example: hubspot-call-{ids['skipped']}: No such type" in out
+
+
+def test_an_outage_is_a_failure_with_a_remedy(live: World, command: Command) -> None:
+    live.call()
+    live.recotap.set(keys=["another"])
+    live.sync()
+    (each,) = json.loads(command("failures", "--json", "-c", live.config_file).out)
+    assert (each["state"], each["cause"], each["count"], each["domains"]) == ("pending", "unauthorized", 1, {})
+    assert "syncd check" in each["remedy"]
+
+
+def test_nothing_fails_while_activities_only_wait(live: World, command: Command) -> None:
+    live.call(ago=timedelta(minutes=1))
+    live.call()
+    live.sync()
+    ran = command("failures", "-c", live.config_file)
+    assert (ran.code, ran.out.startswith("nothing fails")) == (0, True)
+    assert json.loads(command("failures", "--json", "-c", live.config_file).out) == []
+
+
+def test_a_domain_like_a_delivered_one_is_suggested_as_an_alias() -> None:
+    delivered = ["amber-bolts.com", "manh.com", "umbra.com", "corvid.com"]
+    found = similar(["amber-bolt.io", "manhattanassociates.com", "quartz.com", "umbra.com", "corvids.de"], delivered)
+    assert found == {
+        "amber-bolt.io": "amber-bolts.com",
+        "manhattanassociates.com": "manh.com",
+        "corvids.de": "corvid.com",
+    }
+    each = Failing("skipped", "skipped", 1, {"corvids.de": 1, "quartz.com": 1}, "hubspot-call-1", None)
+    (document,) = listing.failing_to_json([each], found)
+    assert document["similar"] == {"corvids.de": "corvid.com"}
+    said = io.StringIO()
+    listing.show_failing([document], Console(file=said, width=60, force_terminal=True, color_system=None))
+    text = " ".join(said.getvalue().split())
+    assert "if corvids.de is corvid.com, add it to rules.domain_aliases" in text
+    assert max(map(len, said.getvalue().splitlines())) <= 60
+
+
+def test_every_cause_has_a_remedy() -> None:
+    for reason in Reason:
+        assert remedy(State.DEAD, reason).endswith(f"then `syncd retry --reason {reason}`")
+        assert remedy(State.INCOMPLETE, reason)
+    for verdict in Verdict:
+        assert remedy(State.PENDING, verdict)
+    assert remedy(State.PENDING, Verdict.THROTTLED) == AGAIN
+    assert "syncd retry --state skipped" in remedy(State.SKIPPED, Verdict.SKIPPED)

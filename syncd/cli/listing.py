@@ -1,4 +1,4 @@
-"""Show activities: as a table on a terminal, and otherwise in lines that `grep` and `cut` take."""
+"""Show activities and failures: as a table on a terminal, and otherwise in lines that `grep` and `cut` take."""
 
 import csv
 import io
@@ -7,9 +7,13 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 
 from syncd.cli import printing
+from syncd.ledger import Failing
+from syncd.lifecycle.remedies import remedy
+from syncd.lifecycle.states import Verdict
 from syncd.text import visible
 
 COLUMNS = (
@@ -18,6 +22,7 @@ COLUMNS = (
 )  # fmt: skip
 LINE = ("external_activity_id", "state", "reason", "occurred_at", "owner", "domain", "url")  # of a pipe
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet computes a cell that begins so (OWASP, CSV injection)
+DOMAINS = 5  # of each group of failures, in the text
 WIDE, WIDER = 80, 110  # columns from which a table shows the domain, and the owner
 MINUTE = len("2026-10-05T09:00")
 
@@ -67,4 +72,49 @@ def _minute(at: str | None) -> str:
     return at[:MINUTE].replace("T", " ") if at else "unknown"
 
 
-__all__ = ["as_csv", "show_activities"]
+def failing_to_json(found: Sequence[Failing], alike: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the document of `syncd failures --json` (design 4.4), with `detail` and `similar` beside its keys."""
+    return [
+        {
+            "cause": each.cause, "state": each.state, "verdict": _verdict(each.cause), "count": each.count,
+            "domains": dict(each.domains), "example": each.example, "remedy": remedy(each.state, each.cause),
+            "detail": each.detail, "similar": {domain: alike[domain] for domain in each.domains if domain in alike},
+        }
+        for each in found
+    ]  # fmt: skip
+
+
+def _verdict(cause: str) -> str | None:
+    return cause if cause in set(Verdict) else None
+
+
+def show_failing(document: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
+    """Print each cause in a line, with its domains, an example and the remedy below it."""
+    console = console or Console()
+    for each in document:
+        _line(f"{each['count']:>9,}  {each['state']} {each['cause']}", console)
+        if each["domains"]:
+            _line(f"           domains: {_domains(each['domains'])}", console)
+        detail = f": {each['detail']}" if each["detail"] else ""
+        _line(f"           example: {each['example']}{detail}", console)
+        _line(f"           → {each['remedy']}", console)
+        for domain, other in each["similar"].items():
+            _line(f"           → if {domain} is {other}, add it to rules.domain_aliases", console)
+
+
+def _domains(domains: Mapping[str, int]) -> str:
+    first = [f"{domain} ({count:,})" for domain, count in [*domains.items()][:DOMAINS]]
+    rest = len(domains) - len(first)
+    return ", ".join(first) + (f", and {rest:,} more" if rest else "")
+
+
+def _line(text: str, console: Console) -> None:
+    """Print one line. A terminal gets it folded behind its indent, and anything else gets it whole, for `grep`."""
+    if not console.is_terminal:
+        printing.line(text)
+        return
+    words = text.lstrip()
+    console.print(Padding(printing.styled(words), (0, 0, 0, len(text) - len(words))))
+
+
+__all__ = ["as_csv", "failing_to_json", "show_activities", "show_failing"]

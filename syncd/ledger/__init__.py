@@ -7,7 +7,7 @@ process, through a connection of its own. A `PersistentReader` does so for years
 
 from syncd.ledger.contract import Handle
 from syncd.ledger.handle import AnyLedger, LedgerHandle, chosen
-from syncd.ledger.lists import Filter
+from syncd.ledger.lists import Failing, Filter
 from syncd.ledger.operator import Operator
 from syncd.ledger.persistent import PersistentReader
 from syncd.ledger.ranges import Range
@@ -46,6 +46,7 @@ __all__ = [
     "Claim",
     "Claimed",
     "Due",
+    "Failing",
     "Filter",
     "Handle",
     "Ledger",

@@ -1,4 +1,4 @@
-"""Answer which activities match. Writes nothing."""
+"""Answer which activities match, and which fail. Writes nothing."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -8,6 +8,12 @@ from typing import Any
 
 from syncd import clock
 from syncd.ledger.reader import LedgerReader
+from syncd.lifecycle.reasons import Reason
+from syncd.lifecycle.states import SILENCES
+
+DELIVERED_SPAN = 100_000  # rows, the latest: their domains stand for all. To read every row would take seconds
+# Waiting is the normal course of these, so they are no failure.
+WAITS = (Reason.SETTLING, Reason.IN_FUTURE, Reason.UNFINISHED)
 
 _LIST = """
     SELECT external_activity_id, source, stream, crm_id, kind, state, reason, verdict, detail, occurred_at,
@@ -27,6 +33,28 @@ _CONDITIONS = {
 }
 _PENDING = "activities.id IN (SELECT activity_id FROM payloads)"  # spares a look at each row of the ledger
 
+_COUNTED = """
+    SELECT coalesce(sum(n), 0) FROM counts
+    WHERE state = 'dead' OR state = 'skipped' OR (state = 'incomplete' AND reason NOT IN (SELECT value FROM
+        json_each(:waits)))
+"""
+_ENDED = """
+    SELECT state, coalesce(iif(state = 'skipped', verdict, reason), 'unknown') AS cause, domain, count(*), max(id)
+    FROM activities
+    WHERE state = 'dead' OR state = 'skipped'
+        OR (state = 'incomplete' AND reason NOT IN (SELECT value FROM json_each(:waits)))
+    GROUP BY 1, 2, 3
+"""
+_REFUSED = """
+    SELECT state, verdict AS cause, domain, count(*), max(id) FROM activities INDEXED BY backed_off
+    WHERE state = 'pending' AND last_post > 0 AND refusals > 0 GROUP BY 1, 2, 3
+"""
+_UNSENT = """
+    SELECT state, verdict AS cause, NULL, count(*), max(id) FROM activities INDEXED BY blameless
+    WHERE state = 'pending' AND last_post > 0 AND refusals = 0 AND verdict IN (SELECT value FROM json_each(:silences))
+    GROUP BY 1, 2
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Filter:
@@ -41,8 +69,20 @@ class Filter:
     since: datetime | None = None  # when it happened, or was first seen if its record cannot be read
 
 
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """Activities of one state that fail for one cause."""
+
+    state: str
+    cause: str  # a reason, or the last verdict if the state has none
+    count: int
+    domains: Mapping[str, int]  # the accounts', most activities first; empty if an outage is the cause
+    example: str  # the externalActivityId of the latest one
+    detail: str | None  # of the example
+
+
 class Lists(LedgerReader):
-    """List activities."""
+    """List activities and failures."""
 
     def activities(self, wanted: Filter, *, limit: int) -> list[dict[str, Any]]:
         """Return up to `limit` rows of `syncd list --json` (design 4.4) without `url`, the latest first."""
@@ -70,5 +110,35 @@ class Lists(LedgerReader):
             found["owners"] = json.dumps(pairs)
         return {part: value for part, value in found.items() if value is not None}
 
+    def failures(self) -> list[Failing]:
+        """Return what fails by state and cause, most activities first.
 
-__all__ = ["Filter", "Lists"]
+        Nothing fails that merely waits for a time, as a call that settles.
+        """
+        waits, silences = json.dumps(WAITS), json.dumps(sorted(SILENCES))
+        found = [*self._db.execute(_REFUSED), *self._db.execute(_UNSENT, {"silences": silences})]
+        if self._db.execute(_COUNTED, {"waits": waits}).fetchone()[0]:
+            found += self._db.execute(_ENDED, {"waits": waits}).fetchall()
+        groups: dict[tuple[str, str], list[tuple[str | None, int, int]]] = {}
+        for state, cause, domain, count, last in found:
+            groups.setdefault((state, cause), []).append((domain, count, last))
+        each = [self._failing(*key, parts) for key, parts in groups.items()]
+        return sorted(each, key=lambda one: (-one.count, one.state, one.cause))
+
+    def _failing(self, state: str, cause: str, parts: list[tuple[str | None, int, int]]) -> Failing:
+        domains = {domain: count for domain, count, _ in sorted(parts, key=lambda part: -part[1]) if domain}
+        sql = "SELECT external_activity_id, detail FROM activities WHERE id = :id"
+        example, detail = self._db.execute(sql, {"id": max(last for *_, last in parts)}).fetchone()
+        return Failing(state, cause, sum(count for _, count, _ in parts), domains, example, detail)
+
+    def delivered_domains(self) -> list[str]:
+        """Return the domains of the latest deliveries, each once."""
+        sql = """
+            SELECT DISTINCT domain FROM activities
+            WHERE id > (SELECT coalesce(max(id), 0) FROM activities) - :span AND state = 'delivered'
+                AND domain IS NOT NULL
+        """
+        return [domain for (domain,) in self._db.execute(sql, {"span": DELIVERED_SPAN})]
+
+
+__all__ = ["Failing", "Filter", "Lists"]

@@ -24,6 +24,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     books.status,
     lists.list_,
     books.explain,
+    lists.failures,
     books.retry,
     ranges.backfill,
     trials.sandbox,

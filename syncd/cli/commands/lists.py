@@ -1,4 +1,4 @@
-"""List activities: `syncd list`."""
+"""List activities and failures: `syncd list` and `failures`."""
 
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 KINDS = ("call", "email")
 NOTHING = "no activity matches"
+NO_FAILURE = "nothing fails: every activity is delivered, excluded, or waits for its time"
 
 
 def list_(
@@ -65,6 +66,28 @@ def list_(
         printing.note(f"these are the latest {limit:,}, and there are more: --limit shows more")
     elif not rows and not as_json:
         printing.note(NOTHING)
+
+
+def failures(config: ConfigFile = None, as_json: AsJson = False) -> None:
+    """Show why activities fail, and what to do about it.
+
+    Groups them by cause, with the accounts' domains, an example and the remedy. It leaves out activities that only wait
+    for their time, and those that a rule excludes: `syncd list --state excluded`.
+    """
+    from syncd.cli import listing, similar
+    from syncd.ledger import chosen
+
+    with chosen(load_config(config).ledger).reports() as glance:
+        found = glance.failures()
+        failing = [domain for each in found for domain in each.domains]
+        alike = similar.similar(failing, glance.delivered_domains()) if failing else {}
+    document = listing.failing_to_json(found, alike)
+    if as_json:
+        printing.document(document)
+    elif document:
+        listing.show_failing(document)
+    else:
+        printing.line(NO_FAILURE)
 
 
 def _check(states: Sequence[str] | None, reason: str | None, kind: str | None) -> None:
