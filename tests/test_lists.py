@@ -1,4 +1,4 @@
-"""`syncd list` and `failures`: which activities match, what fails, and why."""
+"""`syncd list`, `failures` and `passes`: which activities match, what fails and why, and how the passes ended."""
 
 import csv
 import io
@@ -132,7 +132,7 @@ def test_an_unknown_word_is_2(live: World, command: Command, options: str) -> No
 
 
 def test_before_the_first_pass_there_is_no_list(live: World, command: Command) -> None:
-    for name in ("list", "failures"):
+    for name in ("list", "failures", "passes"):
         assert command(name, "-c", live.config_file).code == 74
     assert not live.ledger.exists()
 
@@ -233,3 +233,23 @@ def test_every_cause_has_a_remedy() -> None:
         assert remedy(State.PENDING, verdict)
     assert remedy(State.PENDING, Verdict.THROTTLED) == AGAIN
     assert "syncd retry --state skipped" in remedy(State.SKIPPED, Verdict.SKIPPED)
+
+
+# -- passes -------------------------------------------------------------------------------
+
+
+def test_passes_are_listed_the_latest_first(live: World, command: Command) -> None:
+    assert live.sync().exit_code == 0
+    live.recotap.set(keys=["another"])
+    live.call()
+    live.sync()
+    live.sql("INSERT INTO passes (started_at) VALUES ('2026-01-01T00:00:00.000Z')")
+    found = json.loads(command("passes", "--json", "-c", live.config_file).out)
+    assert [each["exit_code"] for each in found] == [None, 77, 0]
+    assert found[0]["duration_s"] is None
+    assert found[1]["duration_s"] >= 0
+    assert all(set(each) >= {"started_at", "finished_at", "exit_code"} for each in found)
+    lines = command("passes", "--limit", 2, "-c", live.config_file).out.splitlines()
+    assert len(lines) == 2
+    assert "still running" in lines[0]
+    assert lines[1].endswith("exit code 77")

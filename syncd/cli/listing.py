@@ -1,4 +1,4 @@
-"""Show activities and failures: as a table on a terminal, and otherwise in lines that `grep` and `cut` take."""
+"""Show activities, failures and passes: as a table on a terminal, and otherwise in lines that `grep` and `cut` take."""
 
 import csv
 import io
@@ -24,6 +24,7 @@ LINE = ("external_activity_id", "state", "reason", "occurred_at", "owner", "doma
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet computes a cell that begins so (OWASP, CSV injection)
 DOMAINS = 5  # of each group of failures, in the text
 WIDE, WIDER = 80, 110  # columns from which a table shows the domain, and the owner
+UNDER_WAY = "interrupted, or still running"
 MINUTE = len("2026-10-05T09:00")
 
 
@@ -117,4 +118,13 @@ def _line(text: str, console: Console) -> None:
     console.print(Padding(printing.styled(words), (0, 0, 0, len(text) - len(words))))
 
 
-__all__ = ["as_csv", "failing_to_json", "show_activities", "show_failing"]
+def show_passes(found: Sequence[Mapping[str, Any]]) -> None:
+    """Print one line for each pass: its start, its seconds and its exit code."""
+    for each in found:
+        took = "-" if each["duration_s"] is None else f"{each['duration_s']:.1f} s"
+        code = each["exit_code"]
+        end = f"exit code {code}" if code is not None else "interrupted" if each["finished_at"] else UNDER_WAY
+        printing.line(f"{each['started_at']}  {took:>10}  {end}")
+
+
+__all__ = ["as_csv", "failing_to_json", "show_activities", "show_failing", "show_passes"]

@@ -1,4 +1,4 @@
-"""Answer which activities match, and which fail. Writes nothing."""
+"""Answer which activities match, which fail, and how the passes ended. Writes nothing."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -82,7 +82,7 @@ class Failing:
 
 
 class Lists(LedgerReader):
-    """List activities and failures."""
+    """List activities, failures and passes."""
 
     def activities(self, wanted: Filter, *, limit: int) -> list[dict[str, Any]]:
         """Return up to `limit` rows of `syncd list --json` (design 4.4) without `url`, the latest first."""
@@ -139,6 +139,11 @@ class Lists(LedgerReader):
                 AND domain IS NOT NULL
         """
         return [domain for (domain,) in self._db.execute(sql, {"span": DELIVERED_SPAN})]
+
+    def passes(self, limit: int) -> list[dict[str, Any]]:
+        """Return the start, end and exit code of up to `limit` passes, the latest first."""
+        sql = "SELECT started_at, finished_at, exit_code FROM passes ORDER BY id DESC LIMIT :limit"
+        return list(self._rows(sql, {"limit": limit}))
 
 
 __all__ = ["Failing", "Filter", "Lists"]

@@ -25,6 +25,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     lists.list_,
     books.explain,
     lists.failures,
+    lists.passes,
     books.retry,
     ranges.backfill,
     trials.sandbox,

@@ -1,6 +1,7 @@
-"""List activities and failures: `syncd list` and `failures`."""
+"""List activities, failures and passes: `syncd list`, `failures` and `passes`."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 KINDS = ("call", "email")
 NOTHING = "no activity matches"
 NO_FAILURE = "nothing fails: every activity is delivered, excluded, or waits for its time"
+NO_PASS = "no pass yet"
 
 
 def list_(
@@ -88,6 +90,32 @@ def failures(config: ConfigFile = None, as_json: AsJson = False) -> None:
         listing.show_failing(document)
     else:
         printing.line(NO_FAILURE)
+
+
+def passes(
+    config: ConfigFile = None,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="At most so many, the latest first.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List the last passes, their length and exit code."""
+    from syncd.cli import listing
+    from syncd.ledger import chosen
+
+    with chosen(load_config(config).ledger).reports() as glance:
+        found = [each | {"duration_s": _seconds(each)} for each in glance.passes(limit)]
+    if as_json:
+        printing.document(found)
+    elif found:
+        listing.show_passes(found)
+    else:
+        printing.line(NO_PASS)
+
+
+def _seconds(each: Mapping[str, Any]) -> float | None:
+    if each["exit_code"] is None:  # the next pass closed it
+        return None
+    began, ended = (datetime.fromisoformat(each[key]) for key in ("started_at", "finished_at"))
+    return (ended - began).total_seconds()
 
 
 def _check(states: Sequence[str] | None, reason: str | None, kind: str | None) -> None:
