@@ -191,7 +191,7 @@ def test_69_for_recotap_that_asks_for_a_long_pause(live: World, command: Command
     with live.counted() as requests:
         assert command("sync", "-c", live.config_file).code == 69
     assert "post" not in requests
-    assert "pause: @recotap until" in command("status", "-c", live.config_file).out
+    assert "pause: recotap until" in command("status", "-c", live.config_file).out
 
 
 @pytest.mark.parametrize("what", ["newer", "garbage", "cut", "directory", "under a file"])

@@ -11,9 +11,8 @@ from syncd.cli.commands import app
 from tests.conftest import Command
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-TABLE = dict(
-    re.findall(r"(?m)^\| `syncd ([a-z ]+?)(?: ID| NAME| \[ID\]\.\.\.)?` \| (.*) \|$", README.split("## Commands\n")[1])
-)
+ROW = re.compile(r"^\| `syncd ([a-z ]+?)(?: ID| NAME| \[NAME\]| \[ID\]\.\.\.)?` \| (.*) \|$", re.MULTILINE)
+TABLE = dict(ROW.findall(README.split("## Commands\n")[1]))
 
 
 def commands(command: Any, path: str = "") -> dict[str, Any]:

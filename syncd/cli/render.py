@@ -43,7 +43,7 @@ def status(document: dict[str, Any], console: Console | None = None) -> None:
     if document["recotap"]["last_error"]:
         console.print(styled(f"last error: Recotap: {document['recotap']['last_error']}"))
     for name, pause in document["pauses"].items():
-        console.print(styled(f"pause: {name} until {pause['until']}: {pause['reason']}"))
+        console.print(styled(f"pause: {name.removeprefix('@')} until {pause['until']}: {pause['reason']}"))
     if document["next_attempt_at"]:
         console.print(styled(f"next attempt or look-up: {document['next_attempt_at']}"))
     if not document["clock_confirmed"]:

@@ -56,9 +56,11 @@ class DueQueries:
         requests = self._ledger.ask(LedgerReader.requests, otherwise=self._requests)
         if requests == self._requests:
             return None
-        self._requests = requests
+        known, self._requests = self._requests, requests
         nothing: set[str] = set()
-        sources = self._ledger.ask(lambda glance: glance.sources_to_look_up(clock.now()), otherwise=nothing)
+        sources = self._ledger.ask(
+            lambda glance: glance.sources_to_look_up(clock.now()) | glance.resumed_since(known), otherwise=nothing
+        )
         return [*sorted(sources), *([RECOTAP] if self.can_send() else [])]
 
     def counts(self) -> dict[str, int]:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from syncd import clock
 from syncd.ledger import file
-from syncd.ledger.reader import ACCOUNTS, DESTINATION, RECOTAP, TRUSTED
+from syncd.ledger.reader import ACCOUNTS, DESTINATION, RECOTAP, RESUMED, TRUSTED
 from syncd.ledger.recount import Recount, correct, count
 from syncd.ledger.reports import Reports
 
@@ -35,6 +35,12 @@ _FORGET_UNREAD = """
     UPDATE streams SET rule = json_remove(rule, '$.unread')
     WHERE source = :source AND stream = :stream AND :since <= rule ->> '$.unread.since'
         AND rule ->> '$.unread.until' <= :until
+"""
+# The daemon makes a pass over the sources whose number is above that of the requests that it knows.
+_RESUMED = """
+    INSERT INTO store (source, key, value, at)
+    SELECT :source, :key, CAST(requests AS TEXT), :at FROM operator WHERE true
+    ON CONFLICT (source, key) DO UPDATE SET value = excluded.value, at = excluded.at
 """
 
 
@@ -105,6 +111,20 @@ class Operator(Reports):
         while chunk := [row[0] for row in self._db.execute(_MATCHING, values)]:
             yield chunk
             values["after"] = chunk[-1]
+
+    def resume(self, name: str | None, *, now: datetime) -> dict[str, dict[str, str]]:
+        """Lift the pause of a source or of RECOTAP, or all pauses if `name` is None.
+
+        Return each pause that was in force by its name: its end (`until`) and its `reason`.
+        """
+        with file.writing(self._db, self.handle.path):
+            lifted = {each: pause for each, pause in sorted(self._pauses(now).items()) if name in (None, each)}
+            if lifted:
+                self._tell_the_daemon(now)
+            for each in lifted:
+                self._db.execute("DELETE FROM pauses WHERE name = :name", {"name": each})
+                self._db.execute(_RESUMED, {"source": each, "key": RESUMED, "at": clock.text(now)})
+        return lifted
 
     def trust_recotap(self, now: datetime) -> str | None:
         """Forget the pinned destination, so that the next pass pins the configured one. Return the old one, if any."""

@@ -29,6 +29,7 @@ FIRST_DUE = "@first_due"  # under a source: since when a pass knows of it, so th
 GONE = "@gone"  # under a source: since when the configuration lacks it; null: it has it
 SAMENESS = "@sameness"  # under RECOTAP: the secret, in hex, of the keys by which copies are found
 EARLY = "@early"  # under a source: how many new activities of a pass happened before its `start`, usually
+RESUMED = "@resumed"  # under a source, or RECOTAP: the number of the request that lifted its pause
 TRUSTED = "@trusted"  # under a source: the operator vouches that its records are held under no other name
 STATES = ("pending", "incomplete", "delivered", "skipped", "excluded", "dead")
 
@@ -213,6 +214,12 @@ class LedgerReader:
     def requests(self) -> int:
         """Return the number of requests that operators made beside a running syncd."""
         return self._number("SELECT coalesce(max(requests), 0) FROM operator")
+
+    def resumed_since(self, requests: int) -> set[str]:
+        """Return the sources whose pause an operator lifted after that many requests."""
+        sql = "SELECT source FROM store WHERE key = :key AND source <> :recotap AND CAST(value AS INTEGER) > :requests"
+        values = {"key": RESUMED, "recotap": RECOTAP, "requests": requests}
+        return {source for (source,) in self._db.execute(sql, values)}
 
     def sources_to_look_up(self, now: datetime) -> set[str]:
         """Return the sources with a look-up that is due by `now`."""

@@ -11,7 +11,7 @@ import typer
 
 from syncd import __version__
 from syncd.cli import printing
-from syncd.cli.commands import books, lists, passes, pins, probes, ranges, scopes, trials
+from syncd.cli.commands import books, lists, passes, pauses, pins, probes, ranges, scopes, trials
 from syncd.cli.commands.options import ConfigFile, Given, PlainUsage
 
 COMMANDS: tuple[Callable[..., None], ...] = (
@@ -27,6 +27,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     lists.failures,
     lists.passes,
     books.retry,
+    pauses.resume,
     ranges.backfill,
     trials.sandbox,
     trials.demo,
