@@ -8,7 +8,7 @@ process, through a connection of its own. A `PersistentReader` does so for years
 from syncd.ledger.contract import Handle
 from syncd.ledger.handle import AnyLedger, LedgerHandle, chosen
 from syncd.ledger.lists import Failing, Filter
-from syncd.ledger.operator import Operator
+from syncd.ledger.operator import Choice, Operator
 from syncd.ledger.persistent import PersistentReader
 from syncd.ledger.ranges import Range
 from syncd.ledger.reader import (
@@ -43,6 +43,7 @@ __all__ = [
     "AnyLedger",
     "AttemptResult",
     "Booked",
+    "Choice",
     "Claim",
     "Claimed",
     "Due",

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from syncd import clock
@@ -20,6 +21,10 @@ _MATCHING = """
     ORDER BY id LIMIT :limit
 """
 _NAMED = "SELECT id FROM activities WHERE external_activity_id IN (SELECT value FROM json_each(:names))"
+_SHOWN = """
+    SELECT external_activity_id, state, reason FROM activities
+    WHERE id IN (SELECT value FROM json_each(:ids)) ORDER BY id
+"""
 _DUE_NOW = """
     UPDATE activities SET next_attempt_at = :now
     WHERE id IN (SELECT value FROM json_each(:ids)) AND state <> 'delivered'
@@ -44,6 +49,27 @@ _RESUMED = """
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One activity that `retry` was asked for."""
+
+    external_activity_id: str
+    state: str
+    reason: str | None
+    left_out: str  # why `retry` leaves it out, "" if it makes it due
+
+
+def left_out(found: str, because: str | None, *, state: str | None, reason: str | None) -> str:
+    """Return why `retry` leaves out an activity in the state `found`, or "". `state` and `reason`: the wanted ones."""
+    if found == "delivered":
+        return "delivered"
+    if state not in (None, found):
+        return f"it is {found}, not {state}"
+    if reason not in (None, because):
+        return f"its reason is {because}, not {reason}" if because else f"it has no reason, not {reason}"
+    return ""
+
+
 class Operator(Reports):
     """Write short transactions that move no state. They need no hold on the ledger."""
 
@@ -64,6 +90,15 @@ class Operator(Reports):
         with file.writing(self._db, self.handle.path):
             self._tell_the_daemon(now)
         return due
+
+    def choices(self, ids: Sequence[str], *, state: str | None, reason: str | None) -> Iterator[Choice]:
+        """Yield the activities that `retry` would make due, and of the named ones those that it would leave out.
+
+        Writes nothing. NoSuchActivity if an id is unknown.
+        """
+        for chunk in self._named(ids) if ids else self._matching(state, reason):
+            for name, found, because in self._db.execute(_SHOWN, {"ids": json.dumps(chunk)}).fetchall():
+                yield Choice(name, found, because, left_out(found, because, state=state, reason=reason))
 
     def recount(self, *, now: datetime) -> Recount:
         """Count the rows, and correct the kept counts if the rows agree with `seen`. Only the correction is locked."""

@@ -1,6 +1,6 @@
 """Read the ledger, request retries and recount: `syncd status`, `explain`, `retry` and `ledger recount`."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +9,11 @@ from syncd.cli import printing
 from syncd.cli.commands.options import AsJson, ConfigFile, load_config
 from syncd.errors import Exit
 from syncd.text import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from syncd.ledger import Choice
 
 NOTHING_TO_RETRY = "nothing to retry: no activity matches, or all that do are delivered"
 
@@ -66,12 +71,13 @@ def retry(
     ids: Annotated[list[str] | None, typer.Argument(metavar="ID", hidden=True)] = None,
     state: Annotated[str | None, typer.Option(metavar="STATE", help="All in this state.")] = None,
     reason: Annotated[str | None, typer.Option(metavar="REASON", help="All with this reason.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the activities, but change nothing.")] = False,
     config: ConfigFile = None,
 ) -> None:
     """Make activities due in the next pass.
 
     The next pass sends those that are pending, and looks the others up again. ID is the externalActivityId or the
-    CRM's id.
+    CRM's id. Named activities that are left out are listed, e.g. delivered ones: Recotap takes no update.
     """
     from syncd import clock
     from syncd.ledger import chosen
@@ -86,8 +92,26 @@ def retry(
     if reason is not None and reason not in set(Reason):
         raise typer.BadParameter(f"expected --reason to be one of {', '.join(Reason)}")
     with chosen(load_config(config).ledger).operate() as operator:
+        named = operator.choices(ids or (), state=state, reason=reason)
+        if dry_run:
+            _list(named)
+            return
+        left_out = [each for each in named if each.left_out] if ids else []
         count = operator.retry(ids or (), state=state, reason=reason, now=clock.now())
     printing.line(f"{count} due in the next pass" if count else NOTHING_TO_RETRY)
+    for each in left_out:
+        printing.line(f"left out: {each.external_activity_id}: {each.left_out}")
+
+
+def _list(choices: "Iterable[Choice]") -> None:
+    """Print the activities that `retry` would make due or leave out, each in a line, and their number on stderr."""
+    count = 0
+    for each in choices:
+        count += not each.left_out
+        last = [f"left out: {each.left_out}"] if each.left_out else []
+        printing.row(each.external_activity_id, each.state, each.reason or "", *last)
+    printing.note(f"{count} would be due in the next pass" if count else NOTHING_TO_RETRY)
+    printing.note("a dry run: nothing was written")
 
 
 def recount(config: ConfigFile = None) -> None:
