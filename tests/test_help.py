@@ -8,6 +8,7 @@ import pytest
 from typer.main import get_command
 
 from syncd.cli.commands import app
+from syncd.cli.commands.examples import EXAMPLES
 from tests.conftest import Command
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -58,6 +59,26 @@ def test_a_command_is_one_short_sentence_in_the_list_and_has_plain_metavars(path
     shown = command(*path.split(), "--help").out
     assert not re.search(r"[{<]|\[\[", shown)
     assert all(len(line.split()) > 1 for line in shown.splitlines() if line.startswith("  --")), "each has a text"
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_h_is_help(path: str, command: Command) -> None:
+    assert command(*path.split(), "-h") == command(*path.split(), "--help")
+
+
+def test_a_wrong_command_line_names_help(command: Command) -> None:
+    assert "Try 'syncd sync --help' for help." in command("sync", "--dry").err
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_help_ends_with_examples_that_the_command_line_understands(name: str, command: Command) -> None:
+    shown = [line.strip() for line in command(name, "--help").out.partition("Examples:\n")[2].splitlines() if line]
+    assert [line.split("  ")[0] for line in shown] == [line for line, _ in EXAMPLES[name]]
+    for line, gloss in EXAMPLES[name]:
+        program, called, *arguments = line.split()
+        assert (program, called, gloss.endswith(".")) == ("syncd", name, False)
+        context = COMMANDS[name].make_context(name, arguments)
+        assert {given for given, value in context.params.items() if value}
 
 
 def test_ids_are_called_id_in_the_usage(command: Command) -> None:

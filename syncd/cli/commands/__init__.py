@@ -11,7 +11,7 @@ import typer
 
 from syncd import __version__
 from syncd.cli import printing
-from syncd.cli.commands import books, lists, passes, pauses, pins, probes, ranges, scopes, trials
+from syncd.cli.commands import books, examples, lists, passes, pauses, pins, probes, ranges, scopes, trials
 from syncd.cli.commands.options import ConfigFile, Given, PlainUsage
 
 COMMANDS: tuple[Callable[..., None], ...] = (
@@ -37,6 +37,7 @@ app = typer.Typer(
     name="syncd",
     help="Bring the calls and emails of a CRM into Recotap, each exactly once.",
     no_args_is_help=True,
+    context_settings={"help_option_names": ["--help", "-h"]},
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -55,7 +56,8 @@ def _common(
 
 
 for command in COMMANDS:
-    app.command(command.__name__.rstrip("_"), cls=PlainUsage)(command)
+    name = command.__name__.rstrip("_")
+    app.command(name, cls=PlainUsage, epilog=examples.epilog(name))(command)
 
 ledger = typer.Typer(help="Care for the ledger.", no_args_is_help=True)
 ledger.command()(books.recount)

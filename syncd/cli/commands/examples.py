@@ -1,0 +1,33 @@
+"""Examples at the end of a command's help."""
+
+EXAMPLES = {
+    "sync": (
+        ("syncd sync --dry-run", "list the activities, send nothing"),
+        ("syncd sync --source hubspot", "one source of several"),
+    ),
+    "scope": (
+        ("syncd scope --days 90", "the rows of the last 90 days"),
+        ("syncd scope --source hubspot --json", "one source, for a program"),
+    ),
+    "explain": (
+        ("syncd explain hubspot-call-4711", "by Recotap's externalActivityId"),
+        ("syncd explain 4711 --json", "by the CRM's id, for a program"),
+    ),
+    "retry": (
+        ("syncd retry hubspot-call-4711", "one activity"),
+        ("syncd retry --state dead --dry-run", "list those that are given up"),
+        ("syncd retry --reason no_domain", "after the CRM was corrected"),
+    ),
+    "backfill": (
+        ("syncd backfill --since 2025-01-01", "all since then"),
+        ("syncd backfill --since 2025-01-01 --until 2025-04-01", "one quarter"),
+    ),
+}
+
+
+def epilog(command: str) -> str | None:
+    """Return the examples of a command for the end of its help, or None. `\\b` keeps the lines as they are."""
+    if command not in EXAMPLES:
+        return None
+    width = max(len(line) for line, _ in EXAMPLES[command])
+    return "\n".join(("\b", "Examples:", *(f"  {line:<{width}}  {gloss}" for line, gloss in EXAMPLES[command])))
