@@ -18,8 +18,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from syncd.config import credentials, mistakes, reading, sources
+from syncd.config import credentials, mistakes, origins, reading, sources
 from syncd.config.models import TABLES, LedgerConfig, RecotapConfig, RulesConfig, ScheduleConfig
+from syncd.config.origins import Setting
 from syncd.connector import Source
 from syncd.errors import ConfigError, Problem
 from syncd.types import urls
@@ -57,14 +58,31 @@ def load(
     *,
     environ: Mapping[str, str] | None = None,
     secrets: bool = True,
+    connectors: bool = False,
     now: datetime | None = None,
 ) -> Config:
     """Read and check the configuration. Makes no network call.
 
     The file is `path`, otherwise that of SYNCD_CONFIG, otherwise config/syncd.toml, otherwise /etc/syncd/syncd.toml.
-    With `secrets`, each secret is read once too, always from the process's own environment. `now` (aware) is the
-    latest valid start. Raises ConfigError with all mistakes, and nothing else.
+    With `secrets`, each secret is read once too, always from the process's own environment. With `connectors`, one that
+    cannot be loaded is a mistake. Otherwise a pass over its source reports it. `now` (aware) is the latest valid start.
+    Raises ConfigError with all mistakes, and nothing else.
     """
+    return _read(path, environ, secrets=secrets, connectors=connectors, now=now)[0]
+
+
+def explained(
+    path: Path | None = None, *, environ: Mapping[str, str] | None = None, now: datetime | None = None
+) -> tuple[Config, list[Setting]]:
+    """Return the configuration, and each of its keys with the origin. Reads no secret. ConfigError as for `load`."""
+    config, raw = _read(path, environ, secrets=False, connectors=True, now=now)
+    tables = {name: getattr(config, name) for name in TABLES}
+    return config, list(origins.settings(raw, tables, config.sources))
+
+
+def _read(
+    path: Path | None, environ: Mapping[str, str] | None, *, secrets: bool, connectors: bool, now: datetime | None
+) -> tuple[Config, reading.RawConfig]:
     environ = os.environ if environ is None else environ
     file = reading.find(path, environ)
     tree = reading.parse(file)
@@ -79,11 +97,13 @@ def load(
             credentials.read_all(raw, (name,), table)
         for name, (config, _) in configs.items():
             credentials.read_all(raw, ("sources", name), config)
+    if connectors:
+        raw.problems += sources.not_loaded(configs)
     if raw.problems and is_empty:
         raw.problems.insert(0, Problem(str(file), "is empty", reading.BEGIN))
     if raw.problems:
         raise ConfigError(raw.problems, where=str(file))
-    return Config(path=file, sources=sources.specs(configs), **tables)
+    return Config(path=file, sources=sources.specs(configs), **tables), raw
 
 
 def _own_domains(raw: reading.RawConfig, rules: RulesConfig | None) -> None:
@@ -117,7 +137,9 @@ __all__ = [
     "RecotapConfig",
     "RulesConfig",
     "ScheduleConfig",
+    "Setting",
     "Source",
+    "explained",
     "load",
     "locate",
 ]

@@ -51,6 +51,12 @@ def specs(configs: Configs) -> tuple[Source, ...]:
     return tuple(Source(name, config, connector) for name, (config, connector) in configs.items() if connector)
 
 
+def not_loaded(configs: Configs) -> list[Problem]:
+    """Return the problem of each connector that cannot be loaded."""
+    found = (connector for _, connector in configs.values())
+    return [connector.problem for connector in found if connector and issubclass(connector, Unloadable)]
+
+
 def load_connector(at: str) -> type[Connector]:
     """Import the class that an entry point names, e.g. "connectors.hubspot:HubSpot"."""
     module, _, attribute = at.partition(":")

@@ -11,7 +11,7 @@ import typer
 
 from syncd import __version__
 from syncd.cli import printing
-from syncd.cli.commands import books, examples, lists, passes, pauses, pins, probes, ranges, scopes, trials
+from syncd.cli.commands import books, examples, lists, passes, pauses, pins, probes, ranges, scopes, settings, trials
 from syncd.cli.commands.options import ConfigFile, Given, PlainUsage
 
 COMMANDS: tuple[Callable[..., None], ...] = (
@@ -64,7 +64,9 @@ ledger.command()(books.recount)
 ledger.command(cls=PlainUsage)(pins.trust)
 app.add_typer(ledger, name="ledger")
 
-documents = typer.Typer(help="Print an example configuration or its schema.", no_args_is_help=True)
+documents = typer.Typer(help="Show, check or begin a configuration.", no_args_is_help=True)
+documents.command()(settings.show)
+documents.command()(settings.check)
 documents.command()(trials.example)
 documents.command()(trials.schema)
 app.add_typer(documents, name="config")

@@ -43,11 +43,13 @@ class Given:
 
 
 def load_config(
-    config: Path | None, *, secrets: bool = False, verbose: bool = False, says_which: bool = False
-) -> "Config":
+    config: Path | None, *, secrets: bool = False, connectors: bool = False, verbose: bool = False,
+    says_which: bool = False,
+) -> "Config":  # fmt: skip
     """Read the configuration and start the log.
 
-    `says_which`: log which file was found, unless the operator named it. ConfigError if it has mistakes.
+    `says_which`: log which file was found, unless the operator named it. ConfigError if it has mistakes, which includes
+    secrets that cannot be read and connectors that cannot be loaded if `secrets` and `connectors` say so.
     """
     import structlog
 
@@ -59,7 +61,7 @@ def load_config(
     if says_which and named is None:
         named = locate()
         structlog.get_logger().info("config.found", file=str(named))
-    return load(named, secrets=secrets)
+    return load(named, secrets=secrets, connectors=connectors)
 
 
 def sources_of(config: "Config", only: str | None) -> "tuple[Source, ...]":
