@@ -30,15 +30,15 @@ MARGIN = 8192  # no secret is longer
 PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 
 
-def configure(verbose: bool = False, stream: TextIO | None = None) -> None:
+def configure(verbose: bool = False, stream: TextIO | None = None, *, as_json: bool | None = None) -> None:
     """Send all logs, including libraries' warnings, to `stream` (default stderr). `verbose` adds debug lines.
 
-    It may be called again. The last call counts.
+    Without `as_json`, a terminal gets text and anything else JSON. It may be called again. The last call counts.
     """
     stream = stream or sys.stderr
     level = logging.DEBUG if verbose else logging.INFO
     structlog.configure(
-        processors=[structlog.contextvars.merge_contextvars, add_log_level, *_dress(stream)],
+        processors=[structlog.contextvars.merge_contextvars, add_log_level, *_dress(stream, as_json)],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", _Unbreakable(stream))),
         cache_logger_on_first_use=False,  # a module's logger must follow a later configure
@@ -66,16 +66,18 @@ class _Unbreakable:
             self._stream.flush()
 
 
-def _dress(stream: TextIO) -> list[structlog.typing.Processor]:
-    """Return the processors that turn an event into a line of text fit for `stream`."""
-    if stream.isatty():
-        clock = TimeStamper(fmt="%H:%M:%S", utc=False)
-        colors = "NO_COLOR" not in os.environ
-        pretty = ConsoleRenderer(colors=colors, exception_formatter=plain_traceback)
-        return [clock, _render_exception, _redact, pretty]
+def _dress(stream: TextIO, as_json: bool | None) -> list[structlog.typing.Processor]:
+    """Return the processors that turn an event into a line fit for `stream`."""
+    on_terminal = stream.isatty()
+    as_json = not on_terminal if as_json is None else as_json
+    colors = on_terminal and "NO_COLOR" not in os.environ
+    pretty = ConsoleRenderer(colors=colors, exception_formatter=plain_traceback)
+    render: structlog.typing.Processor = JSONRenderer() if as_json else pretty
     if _is_journal(stream):
-        return [_render_exception, _redact, _prefix_priority]
-    return [TimeStamper(fmt="iso"), _render_exception, _redact, JSONRenderer()]
+        return [_render_exception, _redact, _with_priority(render)]
+    brief = on_terminal and not as_json
+    clock = TimeStamper(fmt="%H:%M:%S", utc=False) if brief else TimeStamper(fmt="iso")
+    return [clock, _render_exception, _redact, render]
 
 
 def _is_journal(stream: TextIO) -> bool:
@@ -88,9 +90,12 @@ def _is_journal(stream: TextIO) -> bool:
     return (device, inode) == (str(status.st_dev), str(status.st_ino))
 
 
-def _prefix_priority(logger: Any, method: str, event: Event) -> str:
-    line = JSONRenderer()(logger, method, event)
-    return f"<{PRIORITIES.get(event.get('level', ''), 6)}>{line!s}"
+def _with_priority(render: structlog.typing.Processor) -> structlog.typing.Processor:
+    def prefixed(logger: Any, method: str, event: Event) -> str:
+        priority = PRIORITIES.get(event.get("level", ""), 6)  # text takes the level out of the event
+        return f"<{priority}>{render(logger, method, event)!s}"
+
+    return prefixed
 
 
 def _redact(_logger: Any, _method: str, event: Event) -> Event:

@@ -5,9 +5,11 @@ import io
 import json
 import logging
 import os
+import re
 import sqlite3
 import subprocess
 import sys
+from datetime import datetime
 
 import pytest
 import structlog
@@ -91,6 +93,30 @@ class TestForms:
             structlog.get_logger().info("run.finished")
             stream.seek(0)
             assert "timestamp" in json.loads(stream.read())
+
+    def test_text_is_one_plain_line_with_a_utc_time_if_it_is_asked_for(self):
+        stream = io.StringIO()
+        log.configure(stream=stream, as_json=False)
+        structlog.get_logger().info("pull.finished", source="hubspot", seen=12)
+        time, _, rest = stream.getvalue().partition("Z ")
+        assert datetime.fromisoformat(f"{time}Z")
+        assert re.fullmatch(r"\[info +\] pull.finished +seen=12 source=hubspot\n", rest)
+
+    def test_json_is_json_on_a_terminal_too_if_it_is_asked_for(self):
+        stream = Terminal()
+        log.configure(stream=stream, as_json=True)
+        structlog.get_logger().info("pull.finished", seen=12)
+        assert lines(stream)[0]["seen"] == 12
+        assert lines(stream)[0]["timestamp"].endswith("Z")
+
+    def test_text_in_the_journal_has_a_priority_and_no_time(self, tmp_path, monkeypatch):
+        with (tmp_path / "journal").open("w+") as stream:
+            status = os.fstat(stream.fileno())
+            monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
+            log.configure(stream=stream, as_json=False)
+            structlog.get_logger().error("push.failed", hint="wait")
+            stream.seek(0)
+            assert re.fullmatch(r"<3>\[error +\] push.failed +hint=wait\n", stream.read())
 
     def test_debug_lines_are_for_verbose(self, stream):
         structlog.get_logger().debug("page.read")

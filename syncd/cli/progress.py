@@ -9,10 +9,10 @@ from syncd.passes.report import Observer
 
 
 @contextmanager
-def watching(*, verbose: bool = False) -> Iterator[Observer | None]:
-    """Show progress bars on a terminal, with the logs above them."""
-    if not sys.stderr.isatty():
-        log.configure(verbose)
+def watching(*, verbose: bool = False, as_json: bool | None = None) -> Iterator[Observer | None]:
+    """Show progress bars on a terminal, with the logs above them. There are none if the logs are JSON."""
+    if as_json or not sys.stderr.isatty():
+        log.configure(verbose, as_json=as_json)
         yield None
         return
     from rich.console import Console  # 60 ms that a pass by cron does not wait for
@@ -20,6 +20,6 @@ def watching(*, verbose: bool = False) -> Iterator[Observer | None]:
     from syncd.cli.progress_bars import ProgressBars
 
     with ProgressBars(Console(stderr=True)) as bars:
-        log.configure(verbose)  # to the stderr that the bars have taken over
+        log.configure(verbose, as_json=as_json)  # to the stderr that the bars have taken over
         yield bars
-    log.configure(verbose)
+    log.configure(verbose, as_json=as_json)

@@ -1,5 +1,6 @@
 """Define the options that commands share, and load the configuration."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +24,19 @@ ConfigFile = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+class LogForm(StrEnum):
+    """The form of the lines of the log."""
+
+    JSON = "json"
+    TEXT = "text"
+
+
+LogFormat = Annotated[
+    LogForm | None,
+    typer.Option("--log-format", metavar="FORMAT", help="json or text. Default: text on a terminal, otherwise json."),
+]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Also log each page and each POST.")]
 Port = Annotated[int, typer.Option(metavar="PORT", help="0 picks a free port.")]
 Number = Annotated[int, typer.Option(metavar="N", help="Number to invent in each CRM.")]
@@ -36,6 +50,11 @@ class PlainUsage(TyperCommand):
         return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
 
 
+def is_json(form: LogForm | None) -> bool | None:
+    """Tell whether the log is JSON. None: it depends on the stream."""
+    return None if form is None else form is LogForm.JSON
+
+
 class Given:
     """Options that stand before the command."""
 
@@ -44,7 +63,7 @@ class Given:
 
 def load_config(
     config: Path | None, *, secrets: bool = False, connectors: bool = False, verbose: bool = False,
-    says_which: bool = False,
+    says_which: bool = False, log_format: LogForm | None = None,
 ) -> "Config":  # fmt: skip
     """Read the configuration and start the log.
 
@@ -56,7 +75,7 @@ def load_config(
     from syncd import log
     from syncd.config import load, locate
 
-    log.configure(verbose)
+    log.configure(verbose, as_json=is_json(log_format))
     named = config or Given.config
     if says_which and named is None:
         named = locate()

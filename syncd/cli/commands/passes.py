@@ -8,7 +8,7 @@ import typer
 
 from syncd import signals
 from syncd.cli import printing
-from syncd.cli.commands.options import ConfigFile, Given, Verbose, load_config, sources_of
+from syncd.cli.commands.options import ConfigFile, Given, LogForm, LogFormat, Verbose, is_json, load_config, sources_of
 from syncd.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -27,33 +27,36 @@ def sync(
         bool, typer.Option("--json", help="Of a dry run, print only the counts, as one JSON document.")
     ] = False,
     verbose: Verbose = False,
+    log_format: LogFormat = None,
 ) -> None:
     """Make one pass: read changes, send due activities."""
     if as_json and not dry_run:
         raise typer.BadParameter("--json needs --dry-run")
-    loaded = load_config(config, secrets=True, verbose=verbose, says_which=True)
+    loaded = load_config(config, secrets=True, verbose=verbose, says_which=True, log_format=log_format)
     sources = sources_of(loaded, source)
-    code = _dry_run(loaded, sources, as_json=as_json) if dry_run else _sync(loaded, sources, verbose=verbose)
+    if dry_run:
+        raise typer.Exit(_dry_run(loaded, sources, as_json=as_json))
+    code = _sync(loaded, sources, verbose=verbose, form=log_format)
     raise typer.Exit(code)
 
 
-def run(config: ConfigFile = None, verbose: Verbose = False) -> None:
+def run(config: ConfigFile = None, verbose: Verbose = False, log_format: LogFormat = None) -> None:
     """Make passes on a schedule until SIGTERM.
 
     This is the daemon. SIGHUP makes it read its configuration again.
     """
     from syncd import daemon, log
 
-    log.configure(verbose)
+    log.configure(verbose, as_json=is_json(log_format))
     raise typer.Exit(daemon.run(config or Given.config))
 
 
-def _sync(config: "Config", sources: "Sequence[Source]", *, verbose: bool) -> int:
+def _sync(config: "Config", sources: "Sequence[Source]", *, verbose: bool, form: LogForm | None) -> int:
     from syncd.cli import progress
     from syncd.passes import wiring
 
     stop = signals.StopRequest()
-    with signals.handling(stop), progress.watching(verbose=verbose) as observer:
+    with signals.handling(stop), progress.watching(verbose=verbose, as_json=is_json(form)) as observer:
         outcome = wiring.sync(config, sources=sources, command="sync", stop=stop, observer=observer)
     _say_errors(outcome)
     return int(outcome.exit_code)
