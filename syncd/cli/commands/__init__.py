@@ -38,7 +38,6 @@ app = typer.Typer(
     help="Bring the calls and emails of a CRM into Recotap, each exactly once.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["--help", "-h"]},
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
