@@ -137,14 +137,16 @@ class OrgUnderTest:
     A `slow` one allows MOST rows per query, unless one second has more.
     """
 
-    connector: type[Connector] = Titled
     granule = timedelta(seconds=1)
     cuts: Sequence[int] = (PART, PAGE)
     query_rows = MOST
     reads_people_by_id = True
     private: Collection[str] = PRIVATE
 
-    def __init__(self, path: Path, *, live_locators: bool, slow: bool) -> None:
+    def __init__(
+        self, path: Path, *, live_locators: bool, slow: bool, connector: type[Connector] = Titled
+    ) -> None:  # fmt: skip
+        self.connector = connector
         self.at = datetime(2026, 10, 5, 9, 0, 0, 400_000, tzinfo=UTC)
         settings = {
             "page_size": PAGE, "live_locators": live_locators, "client_secret": SECRET, "daily_limit": 0,
@@ -169,10 +171,11 @@ class OrgUnderTest:
         self._written = 0
 
     def table(self) -> dict[str, Any]:
+        every = len(self.connector.streams) == len(OBJECTS)
         return {
             "connector": "salesforce", "start": datetime(2026, 1, 1, tzinfo=UTC), "login_url": self.box.salesforce_url,
-            "voice_calls": True, "ca_file": self.box.salesforce_ca,
-            **{name: f"file:{self.path / name}" for name in self.files},
+            "emails": {"from": "both" if every else "messages"}, "voice_calls": every,
+            "ca_file": self.box.salesforce_ca, **{name: f"file:{self.path / name}" for name in self.files},
         }  # fmt: skip
 
     def now(self) -> datetime:
@@ -323,7 +326,7 @@ class _Sessions(Sessions):
 class TestSalesforce(ConnectorConformance, NetworkConformance):
     """All tests are the suite's."""
 
-    org: ClassVar[dict[str, bool]] = {"live_locators": True, "slow": False}
+    org: ClassVar[dict[str, Any]] = {"live_locators": True, "slow": False}
 
     @pytest.fixture
     def crm(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OrgUnderTest]:
@@ -338,9 +341,15 @@ class TestSalesforce(ConnectorConformance, NetworkConformance):
             crm.heal()
 
 
+class CallsAndEmails(Titled):
+    """The connector of an org whose emails are messages. The other streams are read in the same way."""
+
+    streams = Titled.streams[:2]
+
+
 class TestSlowSalesforce(ConnectorConformance):
     """A slow org, whose later pages show the rows of the query's time."""
 
-    org: ClassVar[dict[str, bool]] = {"live_locators": False, "slow": True}
+    org: ClassVar[dict[str, Any]] = {"live_locators": False, "slow": True, "connector": CallsAndEmails}
     crm = TestSalesforce.crm
     test_more_records = NetworkConformance.test_more_records_than_one_query_can_give_are_all_read

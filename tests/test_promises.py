@@ -1175,7 +1175,7 @@ def test_one_portal_under_two_names_is_refused_too(world: World) -> None:
     world.configure("sources.twin", **world.source())
     outcome = world.sync()
     assert outcome.exit_code == Exit.CONFIG
-    assert set(world.recotap.stored) == {f"hubspot-call-{call}"}
+    assert [*world.recotap.stored] in ([f"hubspot-call-{call}"], [f"twin-call-{call}"]), "the one that asked first"
 
 
 def test_another_form_of_ids_is_refused_once_rows_stand(world: World) -> None:

@@ -28,7 +28,7 @@ def list_(
     owner: Annotated[str | None, typer.Option(metavar="OWNER", help="An owner's id in the CRM, or address.")] = None,
     domain: Annotated[str | None, typer.Option(metavar="DOMAIN", help="Of the account with this domain.")] = None,
     since: Annotated[str | None, typer.Option(metavar="TIME", help="Happened since then, e.g. 2026-01-01.")] = None,
-    limit: Annotated[int, typer.Option(metavar="N", min=1, help="At most so many, the latest first.")] = 100,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="The most to list, the latest first.")] = 100,
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV for a spreadsheet.")] = False,
     config: ConfigFile = None,
@@ -44,7 +44,6 @@ def list_(
         raise typer.BadParameter("give either --json or --csv")
     _check(state, reason, kind)
     first = None if since is None else time_of(since, "--since")
-    from syncd.cli import listing
     from syncd.ledger import Filter, chosen
 
     loaded = load_config(config, secrets=owner is not None and "@" in owner)
@@ -57,17 +56,22 @@ def list_(
         )  # fmt: skip
         rows = glance.activities(wanted, limit=limit + 1)
         _link(rows, loaded, glance)
-    more, rows = len(rows) > limit, rows[:limit]
+    _show(rows[:limit], as_json=as_json, as_csv=as_csv)
+    if len(rows) > limit:
+        printing.note(f"these are the latest {limit:,}, and there are more: --limit shows more")
+    elif not rows and not as_json:
+        printing.note(NOTHING)
+
+
+def _show(rows: list[dict[str, Any]], *, as_json: bool, as_csv: bool) -> None:
+    from syncd.cli import listing
+
     if as_json:
         printing.document(rows)
     elif as_csv:
         printing.own(listing.as_csv(rows))
     else:
         listing.show_activities(rows)
-    if more:
-        printing.note(f"these are the latest {limit:,}, and there are more: --limit shows more")
-    elif not rows and not as_json:
-        printing.note(NOTHING)
 
 
 def failures(config: ConfigFile = None, as_json: AsJson = False) -> None:
