@@ -16,7 +16,7 @@ from tests.world import World
 
 COMMANDS = [
     "check", "status", "status --json", "health", "explain 1", "retry 1", "retry --state dead", "sync",
-    "sync --dry-run", "run",
+    "sync --dry-run", "preview 1", "run",
 ]  # fmt: skip
 
 

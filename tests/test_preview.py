@@ -11,9 +11,11 @@ from rich.console import Console
 
 from syncd.cli import preview
 from syncd.connector import Source, SourceConfig, Stream
-from syncd.passes.wanted import Wanted, fitting
+from syncd.ledger import LedgerHandle
+from syncd.passes.wanted import Wanted, fitting, wanted
 from tests.conftest import Command
 from tests.orgs import OrgWorld
+from tests.poisoned import poisoned
 from tests.world import World
 
 
@@ -63,6 +65,10 @@ def test_an_activity_that_lacks_something_names_the_reason_and_all_that_is_missi
     assert found[call]["payload"] is None
     assert found[call]["missing"] == ["domain", "ownerEmail", "contacts"]
     assert found[call]["provenance"]["occurredAt"]["from"] == "hs_timestamp"
+    assert (
+        f"hubspot-call-{call}\tmissing\tdomain, ownerEmail, contacts\t\t"
+        in command("preview", call, "-c", live.config_file).out.splitlines()
+    )
     assert (found[bounced]["reason"], found[bounced]["missing"]) == ("not_sent", []), "it is left out on purpose"
 
 
@@ -74,6 +80,8 @@ def test_a_delivered_record_is_looked_up_in_its_stream_alone_and_marked(live: Wo
     with live.counted() as requests:
         found = shown(command, live, call)
     assert (found[call]["state"], found[call]["payload"]["callTitle"]) == ("delivered", "Another title")
+    held = wanted([call], live.config().sources, LedgerHandle(live.ledger))
+    assert held.places == {call: [("hubspot", "calls", call)]}
     assert files(live) == before
     assert "post" not in requests
     assert command("preview", "-c", live.config_file).code == 0
@@ -112,6 +120,16 @@ def test_a_failure_has_the_code_of_a_pass_and_calls_no_id_unknown(
         assert (ran.code, ran.out) == (code, "")
         assert "no source has" not in ran.err
         assert "→" in ran.err
+
+
+def test_a_record_that_the_crm_does_not_serve_is_named_and_the_others_are_shown(live: World, command: Command) -> None:
+    good, bad = live.call(), live.call(contacts=[live.person("noor.quillfeather")])
+    with poisoned(live.hubspot, bad, path="batch/read"):
+        ran = command("preview", f"hubspot-call-{good}", f"hubspot-call-{bad}", "--json", "-c", live.config_file)
+    assert [each["crm_id"] for each in json.loads(ran.out)] == [good]
+    assert ran.code == 69
+    assert f"hubspot does not serve record {bad}" in ran.err
+    assert "no source has" not in ran.err
 
 
 def test_a_piped_preview_has_a_line_for_each_field_and_a_terminal_a_block(live: World, command: Command) -> None:

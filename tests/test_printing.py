@@ -11,7 +11,7 @@ import structlog
 from rich.console import Console
 
 from syncd import log
-from syncd.cli import printing, render
+from syncd.cli import preview, printing, render
 from syncd.cli.progress_bars import ProgressBars
 from syncd.connector import Finding
 from syncd.daemon import status_line
@@ -178,6 +178,22 @@ def test_progress_bars_show_a_streams_name_as_it_is(attack: str) -> None:
     said = re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", text_of(where)).replace("\r", "")  # the bars' own movements
     assert is_harmless(said)
     assert shown(attack, said)
+
+
+def test_a_preview_escapes_the_records_texts_and_the_origins(attack: str, capsys: pytest.CaptureFixture[str]) -> None:
+    document = {
+        "external_activity_id": attack, "state": "incomplete", "reason": "no_contact", "detail": attack, "missing": [],
+        "payload": {"callTitle": attack, "contacts": [{"name": attack}]},
+        "provenance": {"callTitle": {"from": attack, "rule": attack}},
+    }  # fmt: skip
+    where = console()
+    preview.show(document, where)
+    preview.show(document)
+    piped = capsys.readouterr().out
+    for said in (text_of(where), piped):
+        assert is_harmless(said)
+        assert shown(attack, said)
+    assert {line.count("\t") for line in piped.splitlines()} == {4}
 
 
 def test_an_attack_in_the_ledger_reaches_no_terminal(live: World, command: Command, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ PLAIN = {"COLUMNS": "120", "NO_COLOR": "1"}
 # Each command, whether it writes to stdout, and its own exit code.
 COMMANDS = {
     "--help": (True, 0), "--version": (True, 0), "status --help": (True, 0),
-    "sync --dry-run": (True, 0), "sync": (False, 0), "check": (True, 0),
+    "sync --dry-run": (True, 0), "preview {id}": (True, 0), "sync": (False, 0), "check": (True, 0),
     "health": (True, 69), "health --json": (True, 69),
     "status": (True, 0), "status --json": (True, 0), "explain {id}": (True, 0), "explain {id} --json": (True, 0),
     "retry --state incomplete": (True, 0),
