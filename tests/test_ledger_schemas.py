@@ -106,7 +106,7 @@ with LedgerHandle(Path(sys.argv[1])).open():
 
 @pytest.mark.parametrize(
     ("number", "step"),
-    [(number, step) for number in (4, 5) for step in range(len(getattr(schema, f"V{number + 1}")) + 1)],
+    [(number, step) for number in (4, 5, 6) for step in range(len(getattr(schema, f"V{number + 1}")) + 1)],
 )
 def test_a_kill_at_any_step_leaves_the_schema_it_was(tmp_path, number, step):
     """In a process of its own, by SIGKILL. The last step is after the last statement, before the commit."""

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from syncd.errors import NoSuchActivity
-from syncd.ledger import LedgerHandle, file
+from syncd.ledger import Filter, LedgerHandle, file
 from syncd.ledger.recount import COUNT
 from tests.world import OWN, World
 
@@ -192,3 +192,54 @@ def test_no_question_of_an_operator_or_of_the_daemon_scans(world: World, stateme
     found = plans(world.ledger, statements)
     assert len(found) >= 10
     assert not (wrong := [(sql, steps) for sql, steps in found.items() if faults(steps)]), wrong[0]
+
+
+def test_no_list_of_failures_scans(world: World, statements: set[str]) -> None:
+    live(world, statements)
+    statements.clear()
+    with LedgerHandle(world.ledger).reports() as glance:
+        assert glance.failures()
+        glance.delivered_domains()
+        glance.passes(50)
+    found = plans(world.ledger, statements)
+    assert len(found) >= 7
+    indexes = re.compile(r"INDEX (ended|look_ups|withheld|fresh|blameless|backed_off)\b")  # hold no delivered row
+    for sql, steps in found.items():
+        read = [step for step in steps if re.search(r"\b(SCAN|SEARCH) activities\b", step)]
+        assert read
+        newest = "SEARCH activities"  # the greatest id
+        assert all(indexes.search(step) or "(rowid" in step or step == newest for step in read), (sql, steps)
+    ended = [steps for sql, steps in found.items() if "INDEXED BY ended" in sql]
+    assert len(ended) == 2
+    assert all("COVERING INDEX ended" in step for steps in ended for step in steps), "no row is read, none is sorted"
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        Filter(),
+        Filter(states=["dead"], reason="refused"),
+        Filter(source="hubspot", kind="call", domain="amber-bolts.com"),
+        Filter(owners={"hubspot": ["1", "2"]}),
+    ],
+)
+def test_a_list_reads_the_latest_rows_first_and_sorts_none(world: World, statements: set[str], wanted: Filter) -> None:
+    """It ends with the last row that is asked for."""
+    live(world, statements)
+    statements.clear()
+    with LedgerHandle(world.ledger).reports() as glance:
+        glance.activities(wanted, limit=10)
+    ((_, steps),) = plans(world.ledger, statements).items()
+    assert "SCAN activities" in steps
+    assert not [step for step in steps if "TEMP B-TREE" in step]
+
+
+def test_a_list_of_pending_activities_reads_no_other(world: World, statements: set[str]) -> None:
+    world.call()
+    world.sync()
+    statements.clear()
+    with LedgerHandle(world.ledger).reports() as glance:
+        glance.activities(Filter(states=["pending"]), limit=10)
+    ((_, steps),) = plans(world.ledger, statements).items()
+    assert any("SEARCH activities USING INTEGER PRIMARY KEY (rowid=?)" in step for step in steps)
+    assert not [step for step in steps if step.startswith("SCAN activities") or "TEMP B-TREE" in step]

@@ -9,7 +9,7 @@ from typing import Any
 from syncd import clock
 from syncd.ledger.reader import LedgerReader
 from syncd.lifecycle.reasons import Reason
-from syncd.lifecycle.states import SILENCES
+from syncd.lifecycle.states import SILENCES, State
 
 DELIVERED_SPAN = 100_000  # rows, the latest: their domains stand for all. To read every row would take seconds
 # Waiting is the normal course of these, so they are no failure.
@@ -21,29 +21,35 @@ _LIST = """
     FROM activities CROSS JOIN streams ON streams.id = stream_id
     {where} ORDER BY activities.id DESC LIMIT :limit
 """
-# By part of a filter. A pending row shows a verdict about itself as its reason, as in `status`.
+# By part of a filter. A pending row shows a verdict about itself as its reason, as in `status`. The plus keeps SQLite
+# from an index of streams, because then it would sort all rows of the stream.
 _CONDITIONS = {
     "states": "state IN (SELECT value FROM json_each(:states))",
     "reason": "(reason = :reason OR (state = 'pending' AND verdict = :reason))",
-    "streams": "stream_id IN (SELECT value FROM json_each(:streams))",
+    "streams": "+stream_id IN (SELECT value FROM json_each(:streams))",
     "kind": "kind = :kind",
-    "owners": "(stream_id, owner_id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(:owners))",
     "domain": "domain = :domain",
     "since": "coalesce(occurred_at, first_seen_at) >= :since",
 }
+# Two portals may use the same id. An equality is a third of the time of a look into a list.
+_OWNED = "(owner_id = :owner_{number} AND +stream_id IN (SELECT value FROM json_each(:streams_{number})))"
 _PENDING = "activities.id IN (SELECT activity_id FROM payloads)"  # spares a look at each row of the ledger
 
-_COUNTED = """
-    SELECT coalesce(sum(n), 0) FROM counts
-    WHERE state = 'dead' OR state = 'skipped' OR (state = 'incomplete' AND reason NOT IN (SELECT value FROM
-        json_each(:waits)))
-"""
+# Each reads one index: the rows that ended, those that wait for a look-up, and those that wait for a scope.
 _ENDED = """
-    SELECT state, coalesce(iif(state = 'skipped', verdict, reason), 'unknown') AS cause, domain, count(*), max(id)
-    FROM activities
-    WHERE state = 'dead' OR state = 'skipped'
-        OR (state = 'incomplete' AND reason NOT IN (SELECT value FROM json_each(:waits)))
+    SELECT state, coalesce(reason, state) AS cause, domain, count(*), max(id) FROM activities INDEXED BY ended
+    WHERE state = :state GROUP BY reason, domain
+"""
+_WAITING = """
+    SELECT state, reason AS cause, domain, count(*), max(activities.id)
+    FROM streams CROSS JOIN activities INDEXED BY look_ups ON stream_id = streams.id
+    WHERE state <> 'pending' AND next_attempt_at IS NOT NULL AND state = 'incomplete' AND reason <> 'redacted'
+        AND reason NOT IN (SELECT value FROM json_each(:waits))
     GROUP BY 1, 2, 3
+"""
+_WITHHELD = """
+    SELECT state, reason AS cause, domain, count(*), max(id) FROM activities INDEXED BY withheld
+    WHERE state = 'incomplete' AND reason = 'redacted' GROUP BY 1, 2, 3
 """
 _REFUSED = """
     SELECT state, verdict AS cause, domain, count(*), max(id) FROM activities INDEXED BY backed_off
@@ -88,27 +94,41 @@ class Lists(LedgerReader):
         """Return up to `limit` rows of `syncd list --json` (design 4.4) without `url`, the latest first."""
         values = self._values(wanted)
         conditions = [_CONDITIONS[part] for part in values]
-        if wanted.states is not None and set(wanted.states) == {"pending"}:
+        if wanted.states is not None and set(wanted.states) == {State.PENDING}:
             conditions.insert(0, _PENDING)
+        if wanted.owners is not None:
+            owned, ids = self._owned(wanted.owners)
+            conditions, values = [*conditions, owned], {**values, **ids}
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
         return list(self._rows(_LIST.format(where=where), {**values, "limit": limit}))
 
     def _values(self, wanted: Filter) -> dict[str, Any]:
         """Return the values of the conditions that `wanted` takes, by the condition's name."""
-        streams = {row[0]: row[1] for row in self._db.execute("SELECT id, source FROM streams")}
-        found: dict[str, Any] = {
+        found = {
             "states": None if wanted.states is None else json.dumps([*wanted.states]),
             "reason": wanted.reason,
+            "streams": None if wanted.source is None else self._streams_of(wanted.source),
             "kind": wanted.kind,
             "domain": wanted.domain,
             "since": clock.optional_text(wanted.since),
         }
-        if wanted.source is not None:
-            found["streams"] = json.dumps([each for each, source in streams.items() if source == wanted.source])
-        if wanted.owners is not None:
-            pairs = [[each, owner] for each, source in streams.items() for owner in wanted.owners.get(source, ())]
-            found["owners"] = json.dumps(pairs)
         return {part: value for part, value in found.items() if value is not None}
+
+    def _owned(self, owners: Mapping[str, Collection[str]]) -> tuple[str, dict[str, str]]:
+        """Return the condition that any of `owners` owns a row, and its values."""
+        parts: list[str] = []
+        values: dict[str, str] = {}
+        for source, ids in owners.items():
+            for owner in ids:
+                number = len(parts)
+                parts.append(_OWNED.format(number=number))
+                values |= {f"owner_{number}": owner, f"streams_{number}": self._streams_of(source)}
+        return f"({' OR '.join(parts) or '0'})", values
+
+    def _streams_of(self, source: str) -> str:
+        """Return the row ids of a source's streams, as JSON."""
+        sql = "SELECT json_group_array(id) FROM streams WHERE source = :source"
+        return str(self._db.execute(sql, {"source": source}).fetchone()[0])
 
     def failures(self) -> list[Failing]:
         """Return what fails by state and cause, most activities first.
@@ -116,9 +136,14 @@ class Lists(LedgerReader):
         Nothing fails that merely waits for a time, as a call that settles.
         """
         waits, silences = json.dumps(WAITS), json.dumps(sorted(SILENCES))
-        found = [*self._db.execute(_REFUSED), *self._db.execute(_UNSENT, {"silences": silences})]
-        if self._db.execute(_COUNTED, {"waits": waits}).fetchone()[0]:
-            found += self._db.execute(_ENDED, {"waits": waits}).fetchall()
+        found = [
+            row
+            for sql, values in (
+                (_ended(State.DEAD), {}), (_ended(State.SKIPPED), {}), (_WAITING, {"waits": waits}), (_WITHHELD, {}),
+                (_REFUSED, {}), (_UNSENT, {"silences": silences}),
+            )
+            for row in self._db.execute(sql, values)
+        ]  # fmt: skip
         groups: dict[tuple[str, str], list[tuple[str | None, int, int]]] = {}
         for state, cause, domain, count, last in found:
             groups.setdefault((state, cause), []).append((domain, count, last))
@@ -144,6 +169,11 @@ class Lists(LedgerReader):
         """Return the start, end and exit code of up to `limit` passes, the latest first."""
         sql = "SELECT started_at, finished_at, exit_code FROM passes ORDER BY id DESC LIMIT :limit"
         return list(self._rows(sql, {"limit": limit}))
+
+
+def _ended(state: State) -> str:
+    """Return the query of one state. SQLite uses a partial index only if the state stands in the statement."""
+    return _ENDED.replace(":state", f"'{state.value}'")
 
 
 __all__ = ["Failing", "Filter", "Lists"]

@@ -374,6 +374,14 @@ V5_READS = (
 )
 V5 = V5_RANGES + V5_COUNTS + V5_READS
 
+V7 = (
+    # What syncd has given up or leaves out, by cause and account, so that `syncd failures` reads no delivered row.
+    """
+    CREATE INDEX ended ON activities (state, reason, domain)
+        WHERE state = 'dead' OR state = 'skipped' OR state = 'excluded'
+    """,
+)
+
 
 def _first(db: Database) -> None:
     for statement in V1:
@@ -405,6 +413,11 @@ def _sixth(db: Database) -> None:
         db.execute(statement)
 
 
+def _seventh(db: Database) -> None:
+    for statement in V7:
+        db.execute(statement)
+
+
 # A migration is never edited after its release. The schema version is its place in this list, from 1.
-MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first, _second, _third, _fourth, _fifth, _sixth)
+MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first, _second, _third, _fourth, _fifth, _sixth, _seventh)
 VERSION = len(MIGRATIONS)

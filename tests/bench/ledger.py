@@ -44,6 +44,10 @@ _PAYLOADS = (
     "INSERT INTO payloads (activity_id, body) "
     "SELECT id, printf('%500d', id) FROM activities WHERE state = 'pending' AND id > :first"
 )
+_ACCOUNTS = """
+    UPDATE activities SET domain = printf('account-%d.example', id % 5000), owner_id = printf('%d', 1000 + id % 50)
+    WHERE id >= :first
+"""
 _COUNTS = """
     INSERT INTO counts (stream_id, state, reason, verdict, changed, n)
     SELECT stream_id, state, coalesce(reason, ''), coalesce(verdict, ''), changed_after_delivery, count(*)
@@ -67,6 +71,7 @@ def fill(path: Path, rows: int, *, stream: int = 1) -> None:
             db.execute(sql, values)
         db.execute("UPDATE streams SET seen = seen + ? WHERE id = ?", (rows, stream))
         if db.execute("PRAGMA user_version").fetchone()[0] >= 5:
+            db.execute(_ACCOUNTS, values)
             db.execute("DELETE FROM counts")
             db.execute(_COUNTS)
         db.execute("COMMIT")
@@ -96,6 +101,10 @@ def commands(rows: int) -> dict[str, float]:
             "status": best(config, "status"),
             "explain, by Recotap's id": best(config, "explain", f"hubspot-call-{some}"),
             "explain, by the CRM's id": best(config, "explain", some),
+            "list, the latest": best(config, "list"),
+            "list, nothing matches": best(config, "list", "--owner", "1", "--domain", "nobody.example"),
+            "failures": best(config, "failures"),
+            "passes": best(config, "passes"),
             "health": best(config, "health", exits=(69,)),  # no daemon holds the ledger
             "an idle pass": best(config, "sync"),
         }
