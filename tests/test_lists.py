@@ -71,6 +71,8 @@ def test_each_filter_lists_what_matches_and_nothing_else(live: World, command: C
         (("--owner", live.owner), {*ids} - {"other"}),
     ):
         assert listed(live, command, *options) == {ids[name] for name in names}, options
+    assert rows_of(Filter(owners={"another": [live.owner]}), live) == [], "the same id in another portal"
+    assert rows_of(Filter(owners={"hubspot": []}), live) == []
 
 
 def test_an_owners_address_is_resolved_by_the_crms_users_and_nothing_is_kept(
