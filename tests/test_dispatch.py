@@ -533,7 +533,7 @@ class TestRetryAfter:
         assert push.stop.message == (
             "Recotap pauses until 2026-03-02T10:00:00.000Z: Recotap asks for a pause (HTTP 429)"
         )
-        assert push.stop.hint == NOTHING_LOST
+        assert push.stop.hint == f"{NOTHING_LOST}, or at once after `syncd resume recotap`"
 
 
 class TestThrottling:

@@ -32,7 +32,10 @@ def test_a_pass_after_resume_reads_the_source_again(live: World, command: Comman
     live.hubspot.faults.add("daily")
     assert command("sync", "-c", live.config_file).code == 69
     live.hubspot.faults.clear()
-    assert command("sync", "-c", live.config_file).code == 69
+    for line, code in (("sync", 69), ("check", 0)):
+        ran = command(line, "-c", live.config_file)
+        assert ran.code == code
+        assert "end it: syncd resume hubspot" in ran.out + ran.err
     ran = command("resume", "hubspot", "-c", live.config_file)
     assert (ran.code, ran.err) == (0, "")
     assert ran.out.startswith("hubspot: the pause until 20")

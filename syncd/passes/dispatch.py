@@ -252,9 +252,9 @@ class Push:
 
     def hold_back(self, until: datetime, reason: str) -> None:
         """Send nothing in this pass, because Recotap asked for a pause in an earlier one."""
-        self.stop = SendingStopped(
-            Exit.UNAVAILABLE, f"Recotap pauses until {clock.text(until)}: {reason}", NOTHING_LOST
-        )
+        message = f"Recotap pauses until {clock.text(until)}: {reason}"
+        hint = f"{NOTHING_LOST}, or at once after `syncd resume recotap`"
+        self.stop = SendingStopped(Exit.UNAVAILABLE, message, hint)
 
     def close(self) -> None:
         """End the threads. Call it when nothing is in flight."""

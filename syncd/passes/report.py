@@ -159,7 +159,8 @@ class PassReport:
 
     def paused(self, source: str, until: datetime, reason: str) -> None:
         """Add that `source` is not read, because it pauses."""
-        error = Unavailable(f"{source} pauses until {clock.text(until)}: {reason}", hint="nothing to do")
+        hint = f"nothing to do. If its cause is gone, end it: syncd resume {source}"
+        error = Unavailable(f"{source} pauses until {clock.text(until)}: {reason}", hint=hint)
         self.failed(source, error, "pull.paused", source=source)
 
     def failed(self, name: str, error: SyncdError, event: str, **facts: Any) -> None:

@@ -160,7 +160,8 @@ def _pause(config: Config, source: Source) -> Iterator[Finding]:
         pause = glance.pause(source.name, clock.now())
         if pause is not None:
             message = f"passes leave it alone until {clock.text(pause[0])}: {pause[1]}"
-            yield Finding("pause", False, message, "nothing to do", warning=True)
+            hint = f"nothing to do. If its cause is gone, end it: syncd resume {source.name}"
+            yield Finding("pause", False, message, hint, warning=True)
 
 
 def _refuse_stranger(config: Config, source: Source, identity: str | None) -> None:
