@@ -59,7 +59,7 @@ def test_a_record_is_looked_up_by_either_id_before_there_is_a_ledger(live: World
 def test_an_activity_that_lacks_something_names_the_reason_and_all_that_is_missing(
     live: World, command: Command
 ) -> None:
-    call, bounced = live.call(contacts=[], hubspot_owner_id=""), live.email(hs_email_status="BOUNCED")
+    call, bounced = live.call(contacts=[], hubspot_owner_id=""), live.email(hs_email_status="BOUNCED", contacts=[])
     found = shown(command, live)
     assert (found[call]["state"], found[call]["reason"]) == ("incomplete", "no_contact")
     assert found[call]["payload"] is None
