@@ -9,6 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from syncd.cli import printing
 from syncd.ledger import Failing
@@ -23,7 +24,7 @@ COLUMNS = (
 LINE = ("external_activity_id", "state", "reason", "occurred_at", "owner", "domain", "url")  # of a pipe
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet computes a cell that begins so (OWASP, CSV injection)
 DOMAINS = 5  # of each group of failures, in the text
-WIDE, WIDER = 80, 110  # columns from which a table shows the domain, and the owner
+WIDE, WIDER = 110, 130  # columns from which an activity fits into one line of a table, and its owner too
 UNDER_WAY = "interrupted, or still running"
 MINUTE = len("2026-10-05T09:00")
 
@@ -43,24 +44,36 @@ def _cell(value: object) -> str:
 
 
 def show_activities(rows: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
-    """Print the activities, one a line. On a terminal an id is a link into the CRM."""
+    """Print the activities, one a line. On a terminal an id is a link into the CRM.
+
+    A narrow terminal gets two lines for each, so that no id is broken.
+    """
     console = console or Console()
     if not console.is_terminal:
         for row in rows:
             printing.row(*(str(row[name] or "") for name in LINE))
         return
+    if console.width < WIDE:
+        for row in rows:
+            console.print(_named(row), printing.styled(f" {_minute(row['occurred_at'])}"))
+            console.print(Padding(printing.styled(", ".join(filter(None, (_state(row), row["domain"])))), (0, 0, 0, 4)))
+        return
     table = Table(box=box.SIMPLE)
-    table.add_column("activity", overflow="fold")
-    table.add_column("state", overflow="fold")
-    table.add_column("happened (UTC)", no_wrap=True, min_width=MINUTE)
-    more = ["domain"] * (console.width >= WIDE) + ["owner"] * (console.width >= WIDER)
-    for name in more:
+    more = ("domain", "owner") if console.width >= WIDER else ("domain",)
+    for name in ("activity", "state", "happened (UTC)", *more):
         table.add_column(name, overflow="fold")
     for row in rows:
-        named = printing.styled(row["external_activity_id"], f"link {row['url']}" if row["url"] else "")
-        told = [" ".join(filter(None, (row["state"], _why(row)))), _minute(row["occurred_at"])]
-        table.add_row(named, *map(printing.styled, (*told, *(row[name] or "" for name in more))))
+        told = (_state(row), _minute(row["occurred_at"]), *(row[name] or "" for name in more))
+        table.add_row(_named(row), *map(printing.styled, told))
     console.print(table)
+
+
+def _named(row: Mapping[str, Any]) -> Text:
+    return printing.styled(row["external_activity_id"], f"link {row['url']}" if row["url"] else "")
+
+
+def _state(row: Mapping[str, Any]) -> str:
+    return " ".join(filter(None, (row["state"], _why(row))))
 
 
 def _why(row: Mapping[str, Any]) -> str | None:
@@ -99,7 +112,7 @@ def show_failing(document: Sequence[Mapping[str, Any]], console: Console | None 
         detail = f": {each['detail']}" if each["detail"] else ""
         _line(f"           example: {each['example']}{detail}", console)
         _line(f"           → {each['remedy']}", console)
-        for domain, other in each["similar"].items():
+        for domain, other in [*each["similar"].items()][:DOMAINS]:
             _line(f"           → if {domain} is {other}, add it to rules.domain_aliases", console)
 
 

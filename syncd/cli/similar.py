@@ -11,7 +11,7 @@ MOST = 10  # domains to compare: each takes milliseconds if thousands were deliv
 def similar(domains: Iterable[str], delivered: Iterable[str]) -> dict[str, str]:
     """Return the delivered domain that resembles each of the first 10 of `domains`, if there is one.
 
-    Names are compared without what follows their first dot. Only names with the same first letter are compared.
+    Names are compared up to their first dot. Only names with the same first letter are compared.
     """
     by_letter: dict[str, list[str]] = {}
     known = set(delivered)
@@ -34,10 +34,13 @@ def _closest(domain: str, candidates: list[str]) -> str | None:
 
 
 def _likeness(matcher: "SequenceMatcher[str]", name: str, other: str, least: float) -> float:
-    """Return how much two names resemble each other, from 0 to 1. 0 if it is surely less than `least`."""
+    """Return how much two names resemble each other, from 0 to 1. 0 if it is surely less than `least`.
+
+    A name that begins another one resembles it, and the more, the less is added.
+    """
     shorter, longer = sorted((name, other), key=len)
     if len(shorter) >= START and longer.startswith(shorter):
-        return 1.0
+        return LIKE + (1 - LIKE) * len(shorter) / len(longer)
     matcher.set_seq1(other)
     if matcher.real_quick_ratio() < least or matcher.quick_ratio() < least:
         return 0.0

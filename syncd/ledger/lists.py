@@ -131,9 +131,9 @@ class Lists(LedgerReader):
         return str(self._db.execute(sql, {"source": source}).fetchone()[0])
 
     def failures(self) -> list[Failing]:
-        """Return what fails by state and cause, most activities first.
+        """Return the failing activities by state and cause, most first.
 
-        Nothing fails that merely waits for a time, as a call that settles.
+        An activity that only waits for a time, e.g. to settle, does not fail.
         """
         waits, silences = json.dumps(WAITS), json.dumps(sorted(SILENCES))
         found = [

@@ -375,7 +375,7 @@ V5_READS = (
 V5 = V5_RANGES + V5_COUNTS + V5_READS
 
 V7 = (
-    # What syncd has given up or leaves out, by cause and account, so that `syncd failures` reads no delivered row.
+    # Rows that syncd has given up or leaves out, by cause and account. So `syncd failures` reads no delivered row.
     """
     CREATE INDEX ended ON activities (state, reason, domain)
         WHERE state = 'dead' OR state = 'skipped' OR state = 'excluded'

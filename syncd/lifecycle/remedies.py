@@ -1,4 +1,4 @@
-"""Name what an operator can do about activities that fail. Pure."""
+"""Name the remedy for activities that fail. Pure."""
 
 from syncd.lifecycle.reasons import Reason
 from syncd.lifecycle.states import State, Verdict
@@ -15,7 +15,7 @@ VERDICTS = {
 
 
 def remedy(state: str, cause: str) -> str:
-    """Return what to do about activities in `state` for `cause`, a reason or a verdict."""
+    """Return the remedy for activities that are in `state` for `cause`, a reason or a verdict."""
     action = _action(cause)
     if state == State.SKIPPED:
         return f"{action}, then `syncd retry --state skipped`"

@@ -28,7 +28,7 @@ def list_(
     owner: Annotated[str | None, typer.Option(metavar="OWNER", help="An owner's id in the CRM, or address.")] = None,
     domain: Annotated[str | None, typer.Option(metavar="DOMAIN", help="Of the account with this domain.")] = None,
     since: Annotated[str | None, typer.Option(metavar="TIME", help="Happened since then, e.g. 2026-01-01.")] = None,
-    limit: Annotated[int, typer.Option(metavar="N", min=1, help="The most to list, the latest first.")] = 100,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="Show at most N, the latest first.")] = 100,
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV for a spreadsheet.")] = False,
     config: ConfigFile = None,
@@ -56,29 +56,30 @@ def list_(
         )  # fmt: skip
         rows = glance.activities(wanted, limit=limit + 1)
         _link(rows, loaded, glance)
-    _show(rows[:limit], as_json=as_json, as_csv=as_csv)
-    if len(rows) > limit:
-        printing.note(f"these are the latest {limit:,}, and there are more: --limit shows more")
-    elif not rows and not as_json:
-        printing.note(NOTHING)
+    _show(rows[:limit], more=len(rows) > limit, as_json=as_json, as_csv=as_csv)
 
 
-def _show(rows: list[dict[str, Any]], *, as_json: bool, as_csv: bool) -> None:
+def _show(rows: Sequence[dict[str, Any]], *, more: bool, as_json: bool, as_csv: bool) -> None:
     from syncd.cli import listing
 
     if as_json:
-        printing.document(rows)
+        printing.document([*rows])
     elif as_csv:
         printing.own(listing.as_csv(rows))
     else:
         listing.show_activities(rows)
+    if more:
+        printing.note(f"these are the latest {len(rows):,}, and there are more: --limit shows more")
+    elif not rows and not as_json:
+        printing.note(NOTHING)
 
 
 def failures(config: ConfigFile = None, as_json: AsJson = False) -> None:
-    """Show why activities fail, and what to do about it.
+    """Group failing activities by cause, with the remedy.
 
-    Groups them by cause, with the accounts' domains, an example and the remedy. It leaves out activities that only wait
-    for their time, and those that a rule excludes: `syncd list --state excluded`.
+    Each cause has the accounts' domains and an example. It leaves out activities that only wait for their time,
+    and those that a rule excludes: `syncd list --state excluded`. A domain whose name resembles a delivered one is
+    suggested for `rules.domain_aliases`.
     """
     from syncd.cli import listing, similar
     from syncd.ledger import chosen
@@ -98,7 +99,7 @@ def failures(config: ConfigFile = None, as_json: AsJson = False) -> None:
 
 def passes(
     config: ConfigFile = None,
-    limit: Annotated[int, typer.Option(metavar="N", min=1, help="At most so many, the latest first.")] = 50,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="Show at most N, the latest first.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """List the last passes, their length and exit code."""
