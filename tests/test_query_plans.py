@@ -195,7 +195,8 @@ def test_no_question_of_an_operator_or_of_the_daemon_scans(world: World, stateme
 
 
 def test_no_list_of_failures_scans(world: World, statements: set[str]) -> None:
-    live(world, statements)
+    world.call(contacts=[])
+    world.sync()
     statements.clear()
     with LedgerHandle(world.ledger).reports() as glance:
         assert glance.failures()
@@ -225,7 +226,8 @@ def test_no_list_of_failures_scans(world: World, statements: set[str]) -> None:
 )
 def test_a_list_reads_the_latest_rows_first_and_sorts_none(world: World, statements: set[str], wanted: Filter) -> None:
     """It ends with the last row that is asked for."""
-    live(world, statements)
+    world.call()
+    world.sync()
     statements.clear()
     with LedgerHandle(world.ledger).reports() as glance:
         glance.activities(wanted, limit=10)
