@@ -76,6 +76,15 @@ def test_each_filter_lists_what_matches_and_nothing_else(live: World, command: C
     assert rows_of(Filter(owners={"hubspot": []}), live) == []
 
 
+def test_a_source_that_the_configuration_lacks_is_listed_without_links(
+    live: World, command: Command, ids: dict[str, str]
+) -> None:
+    live.sql("UPDATE streams SET source = 'former' WHERE stream = 'emails'")
+    rows = json.loads(command("list", "--json", "--source", "former", "-c", live.config_file).out)
+    assert {row["crm_id"] for row in rows} == {ids["email"], ids["bounced"]}
+    assert {row["url"] for row in rows} == {None}
+
+
 def test_an_owners_address_is_resolved_by_the_crms_users_and_nothing_is_kept(
     live: World, command: Command, ids: dict[str, str]
 ) -> None:
@@ -130,6 +139,7 @@ def test_a_list_that_is_cut_says_so_and_a_pipe_gets_one_line_for_each(
     ],
 )
 def test_an_unknown_word_is_2(live: World, command: Command, options: str) -> None:
+    live.sync()
     ran = command("list", *options.split(), "-c", live.config_file)
     assert (ran.code, ran.out) == (2, "")
 

@@ -47,8 +47,9 @@ def list_(
     from syncd.ledger import Filter, chosen
 
     loaded = load_config(config, secrets=owner is not None and "@" in owner)
-    sources_of(loaded, source)
     with chosen(loaded.ledger).reports() as glance:
+        if source not in glance.sources_with_rows():  # a removed one is listed too
+            sources_of(loaded, source)
         wanted = Filter(
             states=state or None, reason=reason, source=source, kind=kind,
             owners=None if owner is None else _owners(loaded, glance, owner, source),
