@@ -21,6 +21,7 @@ from typing import Any
 from syncd import clock
 
 MOST = 1000  # characters of an external text that are stored or logged
+LONG_ID, SHORT_ID = 18, 15  # characters of one id as Salesforce's API and its reports show it (docs 2026-01)
 SEARCHED = 4096  # characters of an external text that are searched
 LONGEST_ID = 200  # characters of a record's id; no CRM uses more than 40
 MARK = "\ufffd"  # part of every stand-in for an id, and of no id that is kept

@@ -24,11 +24,12 @@ GUARDED = {
     "shutil.copyfileobj": (),
     "shutil.copy": (),
     "orjson.loads": ("syncd.http.bodies",),
-    # Of the ledger's own texts, of a variable that the operator has set, and of a line that bodies has parsed.
+    # Of the ledger's own texts, a payload of ours, a variable that the operator has set, a line that bodies has parsed.
     "json.loads": (
         "syncd.ledger*",
         "syncd.passes.destination",
         "syncd.passes.judging",
+        "syncd.cli.preview",
         "syncd.config.reading",
         "connectors.jsonl.objects",
     ),

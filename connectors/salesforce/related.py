@@ -37,9 +37,9 @@ from syncd.activity import Company, Owner, Person
 from syncd.connector import Record, Ref
 from syncd.errors import Unavailable
 from syncd.fields import number, parse_text
+from syncd.text import SHORT_ID
 
 REMEMBERED = 50_000  # people and accounts; some 30 MB
-SHORT_ID = 15  # characters; the three more of a long id only check these
 ROLES = ("FromAddress", "ToAddress", "CcAddress", "BccAddress")  # in the order of who is an email's first contact
 
 Row = Mapping[str, Any]

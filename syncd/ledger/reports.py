@@ -12,8 +12,8 @@ from syncd.ledger.lists import Lists
 from syncd.ledger.reader import CLOCK, PAUSED, RECOTAP, SENDING, times
 from syncd.ledger.schema import VERSION
 from syncd.lifecycle.states import MEANINGS
+from syncd.text import SHORT_ID
 
-SHORT_ID = 15  # characters
 FULL_BATCH = 50  # activities in one POST, unless a pass has kept a smaller size
 FAULTS = tuple(verdict.value for verdict, meaning in MEANINGS.items() if meaning.fault)
 VERDICTS = ("created", "duplicate", "foreign_duplicate")

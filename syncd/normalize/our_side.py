@@ -9,8 +9,7 @@ from typing import Literal, get_args
 from syncd.activity import Automated, Owner
 from syncd.addresses import domain_of, email, host, is_free_mail, registrable, within
 from syncd.normalize.known import MAILBOXES
-
-LONG_ID, SHORT_ID = 18, 15  # characters of one id as an API and as a report shows it (Salesforce, docs 2026-01)
+from syncd.text import LONG_ID, SHORT_ID
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from syncd import text
 from syncd.connector import Source
 from syncd.errors import NoSuchActivity
 from syncd.ledger import AnyLedger, Reports
-from syncd.ledger.reports import SHORT_ID
 from syncd.passes.dry_run import Ids
 
 Place = tuple[str, str, str]  # source, stream, crm_id
@@ -92,7 +91,7 @@ def _is_delivered(glance: Reports, place: Place) -> bool:
 
 def _is_at(place: Place, found: Place) -> bool:
     """Tell whether a found record is the one of a place. A CRM may know it by its short id too."""
-    crm_id = found[2][:SHORT_ID] if len(place[2]) == SHORT_ID else found[2]
+    crm_id = found[2][: text.SHORT_ID] if len(place[2]) == text.SHORT_ID else found[2]
     return place == (found[0], found[1], crm_id)
 
 
