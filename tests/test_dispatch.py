@@ -1171,7 +1171,7 @@ orders: st.SearchStrategy[object] = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(orders, max_size=40), st.integers(1, 4), st.integers(0, 2**16))
 def test_nothing_is_booked_as_delivered_that_recotap_does_not_hold(tmp_path_factory, script, concurrency, seed):
     recotap = Recotap(script=list(script))

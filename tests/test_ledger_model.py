@@ -169,6 +169,6 @@ class LedgerLife(RuleBasedStateMachine):
 
 TestLedgerLife = LedgerLife.TestCase
 TestLedgerLife.settings = settings(
-    max_examples=60, stateful_step_count=30, deadline=timedelta(seconds=5),
+    max_examples=40, stateful_step_count=30, deadline=timedelta(seconds=5),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )  # fmt: skip

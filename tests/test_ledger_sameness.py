@@ -310,7 +310,7 @@ def play(ledger: Ledger, move: tuple[Any, ...], now: datetime) -> None:
 
 
 @given(moves=st.lists(PLAYED, max_size=14))
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_happens_no_copy_waits_for_a_first_that_is_not_sent(
     ledger: Ledger, moves: list[tuple[Any, ...]]
 ) -> None:

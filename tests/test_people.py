@@ -312,7 +312,7 @@ def test_the_senders_domain_is_the_account_of_an_inbound_email_to_an_unlisted_do
 # --- whatever the CRM says ---
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(DRAFTS, RULE_SETS, LISTS_OF_OWNERS, st.sampled_from(["outbound", "inbound", None, "internal"]))
 def test_no_address_of_the_other_side_becomes_the_owner_and_internal_has_no_outsider(
     draft: Draft, rules: Rules, owners: list[Owner], direction: Any

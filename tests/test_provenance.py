@@ -175,7 +175,7 @@ def test_an_activity_that_is_not_sent_still_tells_what_is_known() -> None:
     assert not {"ownerEmail", "contacts", "from"} & found.keys()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(DRAFTS, RULE_SETS, LISTS_OF_OWNERS)
 def test_every_field_that_goes_out_has_an_origin(draft: Draft, rules: Rules, owners: list[Owner]) -> None:
     side = OurSide.of(rules, owners)

@@ -319,7 +319,6 @@ def test_a_call_that_no_search_can_show_becomes_a_gap_and_holds_up_no_other(worl
     assert world.status()["balanced"]
 
 
-@pytest.mark.usefixtures("no_daily_count")
 def test_a_gap_is_tried_again_on_the_look_up_schedule_and_closed(world: World) -> None:
     ids = world.calls(5)
     named = f'"{ids[2]}"'

@@ -92,7 +92,6 @@ def test_a_redacted_email_does_not_age(world):
     assert world.state(email) == "dead no_contact"
 
 
-@pytest.mark.usefixtures("no_daily_count")
 def test_a_pass_over_redacted_emails_costs_one_request_more_than_an_idle_one(world):
     for number in range(30):
         world.email(ago=timedelta(hours=30 + number))

@@ -768,7 +768,7 @@ def test_a_hostile_draft_still_goes_out_at_times() -> None:
     assert payload(draft)["domain"] == "acme.com"
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(DRAFTS, RULE_SETS, LISTS_OF_OWNERS)
 def test_whatever_a_crm_holds_the_assessment_is_sound(draft: Draft, rules: Rules, owners: list[Owner]) -> None:
     our_side = OurSide.of(rules, owners)

@@ -266,7 +266,7 @@ def admitted(written: str, texts: Sequence[str], *, folds_ascii_only: bool) -> t
     return ids_of(answered), ids_of(filter(rules.admits, answered)), ids_of(filter(rules.admits, everything))
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(pattern_and_texts(ALPHABET.replace("*", "")), st.booleans())
 @example(("Élan", ["élan", "ÉLAN"]), True)
 @example(("a*é", ["aÉ", "aé"]), True)
@@ -277,7 +277,7 @@ def test_a_query_for_a_pattern_finds_every_text_that_fits(case: Any, folds_ascii
     assert fitting == all_fitting
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(pattern_and_texts("aAbB%_' []0"))
 def test_a_query_for_a_plain_pattern_finds_nothing_else(case: Any) -> None:
     """Without letters outside ASCII and backslashes, SOQL says all of it: pages hold no row for nothing."""

@@ -367,7 +367,7 @@ outages = st.sampled_from([
 odd = st.lists(st.integers(0, 119), max_size=4, unique=True)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=18, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.sampled_from([50, 25, 7, 1]), st.sampled_from(["nested", "flat", "opaque"]), odd, odd, odd,
     st.lists(outages, max_size=25), st.integers(1, 4), st.integers(0, 2**16),

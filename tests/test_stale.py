@@ -81,7 +81,6 @@ def looked_up(asked: Asked) -> list[str]:
 # -- when Recotap is back -------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("no_daily_count")
 @pytest.mark.parametrize("windows", [True, False])
 def test_what_the_crm_changed_while_recotap_was_down_is_sent_as_it_is_now(
     world: World, asked: Asked, windows: bool
