@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 KINDS = ("call", "email")
 NOTHING = "no activity matches"
 NO_FAILURE = "nothing fails: every activity is delivered, excluded, or waits for its time"
-NO_PASS = "no pass yet"
+NONE_YET = "no pass yet"
 
 
 def list_(
@@ -114,7 +114,7 @@ def passes(
     elif found:
         listing.show_passes(found)
     else:
-        printing.line(NO_PASS)
+        printing.line(NONE_YET)
 
 
 def _seconds(each: Mapping[str, Any]) -> float | None:
