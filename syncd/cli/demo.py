@@ -50,7 +50,7 @@ SIGN_UP = (
 NEXT_STEPS = (
     ("syncd config example > syncd.toml", "Set the five lines marked <--."),
     ("export SYNCD_CONFIG=syncd.toml HUBSPOT_ACCESS_TOKEN=… RECOTAP_API_KEY=…", SIGN_UP),
-    ("syncd check && syncd sync --dry-run", "If you like the list of activities: syncd sync."),
+    ("syncd check && syncd scope && syncd preview", "If you like the activities: syncd sync sends them."),
     ("syncd run", "It makes passes for years. The source's deploy/README.md sets it up."),
 )
 
