@@ -5,6 +5,7 @@ from collections.abc import Callable
 from sqlite_utils import Database
 
 from syncd.ledger.schema_6 import V6
+from syncd.ledger.schema_8 import V8
 
 # The guard on `state` is in SQL too, so an illegal move fails whichever program writes.
 # A test holds its pairs equal to states.MOVES.
@@ -418,6 +419,13 @@ def _seventh(db: Database) -> None:
         db.execute(statement)
 
 
+def _eighth(db: Database) -> None:
+    for statement in V8:
+        db.execute(statement)
+
+
 # A migration is never edited after its release. The schema version is its place in this list, from 1.
-MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first, _second, _third, _fourth, _fifth, _sixth, _seventh)
+MIGRATIONS: tuple[Callable[[Database], None], ...] = (
+    _first, _second, _third, _fourth, _fifth, _sixth, _seventh, _eighth,
+)  # fmt: skip
 VERSION = len(MIGRATIONS)
