@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 from sqlite_utils import Database
 
 from syncd.ledger import file, place
+from syncd.ledger.diagnosis import Diagnosis
 from syncd.ledger.operator import Operator
 from syncd.ledger.persistent import PersistentReader
 from syncd.ledger.reader import LedgerReader
@@ -56,6 +57,10 @@ class LedgerHandle:
     def operate(self) -> AbstractContextManager[Operator]:
         """Open an existing ledger for an operator's short writes, which need no hold. LedgerError as for `read`."""
         return self._opened(file.operate, Operator)
+
+    def diagnose(self) -> AbstractContextManager[Diagnosis]:
+        """Open an existing ledger for a report on itself. LedgerError as for `read`."""
+        return self._opened(file.view, Diagnosis)
 
     def persistent(self) -> PersistentReader:
         """Return a reader for the life of a process. The ledger need not exist yet."""

@@ -11,7 +11,20 @@ import typer
 
 from syncd import __version__
 from syncd.cli import printing
-from syncd.cli.commands import books, examples, lists, passes, pauses, pins, probes, ranges, scopes, settings, trials
+from syncd.cli.commands import (
+    books,
+    examples,
+    lists,
+    passes,
+    pauses,
+    pins,
+    probes,
+    ranges,
+    scopes,
+    settings,
+    support,
+    trials,
+)
 from syncd.cli.commands.options import ConfigFile, Given, PlainUsage
 
 COMMANDS: tuple[Callable[..., None], ...] = (
@@ -29,6 +42,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     books.retry,
     pauses.resume,
     ranges.backfill,
+    support.support_bundle,
     trials.sandbox,
     trials.demo,
 )
@@ -55,7 +69,7 @@ def _common(
 
 
 for command in COMMANDS:
-    name = command.__name__.rstrip("_")
+    name = command.__name__.rstrip("_").replace("_", "-")
     app.command(name, cls=PlainUsage, epilog=examples.epilog(name))(command)
 
 ledger = typer.Typer(help="Care for the ledger.", no_args_is_help=True)
