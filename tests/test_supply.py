@@ -17,6 +17,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import syncd
 from syncd.config import load
 from syncd.errors import Exit
 
@@ -234,7 +235,9 @@ def test_the_wheel_holds_every_file_of_the_packages_and_nothing_else(wheel):
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "syncd", "connectors"],
         cwd=ROOT, capture_output=True, text=True, check=True,
     ).stdout.splitlines()  # fmt: skip
-    assert packed == {*tracked, "syncd/config/syncd.example.toml", "syncd/config/syncd.schema.json"}
+    added = {"syncd/config/syncd.example.toml", "syncd/config/syncd.schema.json"}
+    manual = f"syncd-{syncd.__version__}.data/data/share/man/man1/syncd.1"
+    assert packed == {*tracked, *added, manual}
 
 
 def test_the_source_distribution_builds_the_same_wheel_to_the_byte(wheel, tmp_path):
