@@ -2,7 +2,7 @@
 
 import sys
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Any Python 3 can run this file without a package. The install commands begin with this import, because pip would
 # blame the first dependency that has no release for an old Python. 78 is errors.Exit.CONFIG.

@@ -18,6 +18,7 @@ import syncd
 from syncd.config import load
 from syncd.config.models import LedgerConfig, RecotapConfig
 from syncd.errors import Exit
+from syncd.ledger import schema
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
@@ -88,7 +89,10 @@ def test_the_manifests_are_what_the_api_knows(version):
     assert run("kubernetes-validate", "--strict", "-k", version, *MANIFESTS) == ""
 
 
-@pytest.mark.parametrize("script", sorted((ROOT / "tests" / "deployed").glob("*.sh")), ids=lambda file: file.name)
+SCRIPTS = [*(ROOT / "tests" / "deployed").glob("*.sh"), ROOT / "deploy" / "release.sh"]
+
+
+@pytest.mark.parametrize("script", sorted(SCRIPTS), ids=lambda file: file.name)
 def test_a_script_is_without_a_finding(script):
     assert run("shellcheck", script) == ""
 
@@ -278,3 +282,8 @@ def test_every_docker_run_of_the_readme_confines_it_as_the_crontab_does():
     for command in commands:
         words = shlex.split(command.split("$(", 1)[0])
         assert any(words[at : at + len(flags) - 1] == flags[1:] for at in range(len(words))), command
+
+
+def test_the_upgrade_page_names_this_version_and_its_schema():
+    page = (ROOT / "deploy" / "UPGRADE.md").read_text(encoding="utf-8")
+    assert f"\n| {syncd.__version__} | {schema.VERSION} | 1 to {schema.VERSION - 1} |" in page
