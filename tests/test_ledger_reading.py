@@ -50,7 +50,7 @@ class TestStatus:
             "activities": {
                 "pending": 0, "incomplete": 0, "delivered": 0, "skipped": 0, "excluded": 0, "dead": 0
             },
-            "verdicts": {"created": 0, "duplicate": 0, "foreign_duplicate": 0},
+            "verdicts": {"created": 0, "duplicate": 0, "foreign_duplicate": 0}, "adopted": 0, "adoption": None,
             "changed_after_delivery": 0, "twins": 0, "filtered": [], "seen": 0, "balanced": True,
             "reasons": {"pending": PENDING, "incomplete": {}, "excluded": {}, "dead": {}},
             "sources": [], "ranges": [], "oldest_pending_at": None, "next_attempt_at": None, "pauses": {},

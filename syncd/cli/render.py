@@ -31,6 +31,8 @@ def status(document: dict[str, Any], console: Console | None = None) -> None:
             console.print(styled(f"last error: {each['source']} {each['stream']}: {each['last_error']}"))
     if document["twins"]:
         console.print(styled(f"{TWINS}: {document['twins']}"))
+    if document["adoption"]:
+        console.print(styled(adoption(document["adoption"])))
     for each in document["ranges"]:
         console.print(styled(_range(each)))
     for line in unread(document.get("unread", [])):
@@ -100,6 +102,12 @@ def _entries(document: dict[str, Any]) -> list[tuple[str, int, str]]:
     return [
         (f"  {each['entry']}", each["count"], f"of {each['source']} {each['stream']}") for each in document["filtered"]
     ]
+
+
+def adoption(document: dict[str, Any]) -> str:
+    """Return one line about the last adoption."""
+    ended = f"ended {document['ended_at']}" if document["ended_at"] else "goes on in the next pass"
+    return f"adopted: {document['adopted']} of the duplicates; the adoption began {document['began_at']}, {ended}"
 
 
 def _streams(document: dict[str, Any]) -> Table:

@@ -5,6 +5,7 @@ All SQL lives in this package. `chosen` turns the table [ledger] into a `LedgerH
 process, through a connection of its own. A `PersistentReader` does so for years, and `Reports` answers people.
 """
 
+from syncd.ledger.adoption import ADOPTION, Adoption, adoption_of
 from syncd.ledger.contract import Handle
 from syncd.ledger.handle import AnyLedger, LedgerHandle, chosen
 from syncd.ledger.lists import Failing, Filter
@@ -31,6 +32,7 @@ from syncd.ledger.writing import AttemptResult, Booked, Claim, Claimed, Due, Led
 
 __all__ = [
     "ACCOUNTS",
+    "ADOPTION",
     "CLOCK",
     "CONNECTOR",
     "DESTINATION",
@@ -40,6 +42,7 @@ __all__ = [
     "RECOTAP",
     "SENDING",
     "TRUSTED",
+    "Adoption",
     "AnyLedger",
     "AttemptResult",
     "Booked",
@@ -61,5 +64,6 @@ __all__ = [
     "Reports",
     "Sendable",
     "StreamState",
+    "adoption_of",
     "chosen",
 ]

@@ -8,6 +8,7 @@ from typing import Any
 
 from syncd import clock
 from syncd.errors import NoSuchActivity
+from syncd.ledger.adoption import adoption_of
 from syncd.ledger.lists import Lists
 from syncd.ledger.reader import CLOCK, PAUSED, RECOTAP, SENDING, times
 from syncd.ledger.schema import VERSION
@@ -123,6 +124,7 @@ class Reports(Lists):
             "ledger": {"path": str(self.handle), "schema": VERSION, "bytes": self._bytes()},
             "activities": self.counts(),
             "verdicts": self._verdicts(),
+            **self._adoption(),
             "changed_after_delivery": self._number("SELECT coalesce(sum(n), 0) FROM counts WHERE changed"),
             "twins": self._number("SELECT coalesce(sum(twins), 0) FROM streams"),
             "filtered": self._filtered(),
@@ -150,6 +152,11 @@ class Reports(Lists):
         sql = "SELECT verdict, sum(n) FROM counts WHERE state = 'delivered' GROUP BY verdict"
         found = dict(self._db.execute(sql).fetchall())
         return {verdict: found.get(verdict, 0) for verdict in VERDICTS}
+
+    def _adoption(self) -> dict[str, Any]:
+        """Return the last adoption, and how many of the duplicates were adopted in all."""
+        found = adoption_of(self)
+        return {"adopted": found.adopted if found else 0, "adoption": found.to_json() if found else None}
 
     def _reasons(self) -> dict[str, dict[str, int]]:
         """Return the reasons of each state. A pending row's is its last verdict, if that is about the item itself."""

@@ -17,6 +17,7 @@ from sqlite_utils import Database
 from syncd import clock
 from syncd.connector import Ref
 from syncd.ledger import file, recount
+from syncd.ledger.adoption import AdoptionWriter
 from syncd.ledger.contract import Handle
 from syncd.ledger.counts import KEEP_DAYS, KIND, kind_of, pending_kind
 from syncd.ledger.outbox import AttemptResult, Claim, Claimed, Due, Outbox, RecordKey, Sendable
@@ -61,7 +62,7 @@ class Booked:
     changed_after_delivery: int = 0
 
 
-class Ledger(RangeWriter, Outbox, Reads, RemovedSources, Twins):
+class Ledger(RangeWriter, Outbox, Reads, RemovedSources, Twins, AdoptionWriter):
     """Write the ledger, in the thread that opened it and while the ledger is held."""
 
     def __init__(self, db: Database, handle: Handle[LedgerReader]) -> None:

@@ -93,7 +93,7 @@ class Verdict(Described):
     """The result that Recotap, or the network, reported for one activity in one attempt."""
 
     CREATED = "created", "Recotap stored it"
-    DUPLICATE = "duplicate", "already there, and an earlier attempt of this ledger explains it"
+    DUPLICATE = "duplicate", "already there, by an earlier attempt of this ledger or an adopted one"
     FOREIGN_DUPLICATE = "foreign_duplicate", "already there, and no attempt of this ledger explains it"
     SKIPPED = "skipped", "Recotap will never take it"
     FAILED = "failed", "Recotap answered that this one failed"  # 200

@@ -22,6 +22,7 @@ from syncd.errors import Exit
 from syncd.ledger import RECOTAP, SENDING, AttemptResult, Ledger, RecordKey, Sendable
 from syncd.lifecycle.states import MEANINGS, Verdict
 from syncd.passes import judging
+from syncd.passes.adoption import Adopting
 from syncd.passes.batch_size import BatchSize
 from syncd.passes.breaker import Breaker, Circuit
 from syncd.passes.jobs import LOOK, Batch, Job, Poster, PostReturned, SendingStopped, Totals
@@ -63,6 +64,7 @@ class Push:
         `stale` holds back what is to be looked up first. None: everything goes out as it stands.
         """
         self._ledger = ledger
+        self._adopting = Adopting(ledger)
         self._stale = stale or StaleRows(ledger, (), now=now)
         self._certain = certain
         self._poster = poster
@@ -401,10 +403,12 @@ class Push:
         if not results:  # the smallest request
             return
         certain = not any(MEANINGS[result.verdict].fault for result in results) or self._certain()
-        self.totals.died += self._ledger.record_verdicts(
-            job.post_id, results, now=self._now(), max_age=self._max_age, random=self._random.random,
-            certain=certain,
-        )  # fmt: skip
+        with self._ledger.transaction():
+            results = self._adopting.judge(results, self._now())
+            self.totals.died += self._ledger.record_verdicts(
+                job.post_id, results, now=self._now(), max_age=self._max_age, random=self._random.random,
+                certain=certain,
+            )  # fmt: skip
         verdicts = [result.verdict for result in results]
         self.totals.verdicts.update(verdicts)
         self.totals.silent += verdicts.count(Verdict.UNANSWERED)

@@ -12,7 +12,7 @@ from syncd.config import Config
 from syncd.connector import Source
 from syncd.errors import ConfigError, Exit, Problem, SyncdError
 from syncd.ledger import ACCOUNTS, RECOTAP, Ledger, LedgerReader, chosen
-from syncd.passes import changes, destination
+from syncd.passes import adoption, changes, destination
 from syncd.passes.control import PassControl
 from syncd.passes.destination import NotingSender, Review
 from syncd.passes.engine import Pass
@@ -120,6 +120,7 @@ def _conclude(config: Config, ledger: Ledger, to: NotingSender, result: PassResu
     """Keep what the pass has taught. A mistaken configuration, e.g. a renamed table, proves no removal."""
     if RECOTAP not in result.failed:
         _learn_accounts(ledger, to, now)
+    adoption.conclude(ledger, config.sources, now)
     if all(error.exit_code != Exit.CONFIG for error in result.errors):
         changes.note_removed(ledger, [source.name for source in config.sources], to, now)
 
