@@ -113,6 +113,7 @@ class TestALedgerThatWentBackInTime:
         assert line["log_level"] == "warning"
         assert f"already had {MANY_FOREIGN} activities" in line["error"]
         assert "restored from a backup" in line["hint"]
+        assert "`syncd adopt --since TIME`" in line["hint"]
         assert "stop one of the two" in line["hint"]
         (warning,) = outcome.warnings
         assert line["error"] in warning

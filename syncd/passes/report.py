@@ -22,8 +22,9 @@ DELIVERIES = [verdict for verdict, meaning in MEANINGS.items() if meaning.state 
 
 MANY_FOREIGN = 5  # "already exists" in one pass for activities that the ledger never sent
 FOREIGN_HINT = (
-    "if this ledger was restored from a backup, nothing is lost or doubled and there is nothing to do; otherwise a "
-    "second syncd or another program sends the same ids to this Recotap: stop one of the two"
+    "if this ledger is new or was restored from a backup, nothing is lost or doubled, and `syncd adopt --since TIME` "
+    "counts the others as its own; otherwise a second syncd or another program sends the same ids to this Recotap: "
+    "stop one of the two"
 )
 FLOOD_HINT = (
     "has a tool imported old mail or calls? all of it is sent, and Recotap takes nothing back; `rules.not_before` "

@@ -20,6 +20,7 @@ from syncd.cli.commands import (
     pins,
     probes,
     ranges,
+    recovery,
     scopes,
     settings,
     support,
@@ -43,6 +44,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     pauses.resume,
     ranges.backfill,
     support.support_bundle,
+    recovery.adopt,
     trials.sandbox,
     trials.demo,
 )

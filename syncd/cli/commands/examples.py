@@ -18,6 +18,10 @@ EXAMPLES = {
         ("syncd retry --state dead --dry-run", "list those that are given up"),
         ("syncd retry --reason no_domain", "after the CRM was corrected"),
     ),
+    "adopt": (
+        ("syncd adopt --since 2026-01-01", "the ledger was lost: since its `start`"),
+        ("syncd adopt --since 2026-11-27 --yes", "a backup of that day"),
+    ),
     "backfill": (
         ("syncd backfill --since 2025-01-01", "all since then"),
         ("syncd backfill --since 2025-01-01 --until 2025-04-01", "one quarter"),

@@ -1,0 +1,123 @@
+"""State the cost of an adoption, and make its passes: `syncd adopt`."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from time import sleep
+
+import typer
+
+from syncd import clock
+from syncd.cli import printing
+from syncd.cli.check import TURN_S, pinned
+from syncd.config import Config
+from syncd.connector import Context, Source, Window
+from syncd.errors import ConfigError, Exit, worst
+from syncd.ledger import Adoption, AnyLedger, StreamState, adoption_of, chosen
+from syncd.lifecycle.states import Verdict
+from syncd.passes import adoption, wiring
+from syncd.passes.reader import PassStore, as_told
+from syncd.passes.report import Observer, PassResult
+from syncd.recotap.sender import BATCH
+from syncd.signals import StopRequest
+
+SURE = "Read and push them again?"
+NOTHING_DONE = "nothing was read or sent"
+GOES_ON = "not all is read yet: the next pass goes on, and so does the same `syncd adopt`"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """The records of one stream that an adoption reads."""
+
+    source: str
+    stream: str
+    since: datetime  # of modification time
+    records: int
+
+
+def costs(config: Config, ledger: AnyLedger, since: datetime) -> Iterator[Cost]:
+    """Ask each CRM how many records an adoption reads: one `count` a stream. Raises SyncdError."""
+    for source in config.sources:
+        yield from _costs_of(pinned.narrowed(config, source).source, _states(ledger, source), since)
+
+
+def _states(ledger: AnyLedger, source: Source) -> dict[str, StreamState]:
+    """Return how far each stream was read. A ledger that does not exist is not created for it."""
+    if not ledger.exists():
+        return {}
+    with ledger.open() as glance:  # a backup may have an older schema
+        return {stream.name: glance.stream(source.name, stream.name) for stream in source.streams}
+
+
+def _costs_of(source: Source, states: dict[str, StreamState], since: datetime) -> Iterator[Cost]:
+    context = Context(source.name, PassStore({}, clock.now), clock.now, sleep, read_only=True, turn_s=TURN_S)
+    try:
+        with closing(source.connector(source.config, context)) as connector:
+            for stream in source.streams:
+                state = states.get(stream.name, StreamState())
+                first = adoption.reads_from(since, state, source.config, clock.now())
+                count = connector.count(stream.name, Window(first, None, lambda refs: ()))
+                yield Cost(source.name, stream.name, first, count)
+    except Exception as error:  # noqa: BLE001 - a connector may raise anything
+        raise as_told(source.name, error) from None
+
+
+def show_costs(found: Sequence[Cost]) -> None:
+    """Print on stderr the number of records by stream, and the number of pushes at most."""
+    for each in found:
+        printing.note(f"{each.source} {each.stream}: {each.records:,} records modified since {clock.text(each.since)}")
+    records = sum(each.records for each in found)
+    posts = -(-records // BATCH)
+    printing.note(f"in all {records:,} records to read, and up to as many activities to push, in {posts:,} requests")
+
+
+def is_sure() -> bool:
+    """Ask on the terminal. An interrupt exits with 130."""
+    try:
+        return typer.confirm(SURE, err=True)
+    except typer.Abort:
+        raise typer.Exit(int(Exit.SIGINT)) from None
+
+
+def adopt(config: Config, since: datetime, *, stop: StopRequest, observer: Observer | None) -> int:
+    """Make the passes of an adoption, print its result, and return the exit code. Call it while the ledger is held."""
+    ledger = chosen(config.ledger)
+    with ledger.open() as writing:
+        before = adoption.begin(writing, config.sources, since, clock.now()).adopted
+    results = [*adoption.until_read(ledger, lambda: _pass(config, stop, observer))]
+    with ledger.read() as glance:
+        found = adoption_of(glance)
+    show(found, before, results)
+    codes = [result.exit_code for result in results]
+    is_over = found is not None and found.ended_at is not None
+    return int(worst(codes if is_over else [*codes, Exit.UNAVAILABLE]))
+
+
+def _pass(config: Config, stop: StopRequest, observer: Observer | None) -> PassResult:
+    return wiring.one_pass(config, sources=config.sources, stop=stop, observer=observer)
+
+
+def show(found: Adoption | None, before: int, results: Sequence[PassResult]) -> None:
+    """Print the numbers on stdout. `before`: the number of activities that earlier adoptions adopted."""
+    adopted = 0 if found is None else found.adopted - before
+    created = sum(result.totals.verdicts[Verdict.CREATED] for result in results)
+    read = sum(stream.read for result in results for stream in result.streams.values())
+    printing.line(f"read {read:,} records: {adopted:,} activities adopted, {created:,} created")
+    for error in {each.summary: each for result in results for each in result.errors}.values():
+        if isinstance(error, ConfigError):  # the log has only the number of its mistakes
+            printing.error(error)
+    if found is None or found.ended_at is None:
+        printing.note(GOES_ON)
+    else:
+        printing.note("next: `syncd status`")
+
+
+def has_terminal() -> bool:
+    """Tell whether somebody can answer a question."""
+    return sys.stdin.isatty()
+
+
+__all__ = ["NOTHING_DONE", "Cost", "adopt", "costs", "has_terminal", "is_sure", "show", "show_costs"]

@@ -1,0 +1,47 @@
+"""Go on after a loss: `syncd adopt`."""
+
+from typing import Annotated
+
+import typer
+
+from syncd.cli import printing
+from syncd.cli.commands.options import ConfigFile, LogFormat, Verbose, is_json, load_config
+from syncd.cli.commands.ranges import time_of
+
+NEEDS_YES = "there is no terminal to ask on: give --yes to adopt without a question"
+
+
+def adopt(
+    since: Annotated[str, typer.Option(metavar="TIME", help="Read what was modified since then.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    config: ConfigFile = None,
+    verbose: Verbose = False,
+    log_format: LogFormat = None,
+) -> None:
+    """Take over the deliveries of a lost ledger.
+
+    Use it if the ledger was lost, or restored from a backup that is older than its last deliveries. It states how many
+    records it reads, and asks. Then it reads what was modified since TIME, at least what the next pass would read, and
+    pushes it. If Recotap has an activity already, it is a `duplicate` and not a `foreign_duplicate`, and is counted as
+    adopted in `syncd status`. Nothing is doubled, as long as each source has the name and the `external_id` that it had
+    before. If it is interrupted, the next pass goes on with it.
+    """
+    from syncd import clock, signals
+    from syncd.cli import adopting, progress
+    from syncd.ledger import chosen
+
+    first = time_of(since, "--since")
+    if first >= clock.now():
+        raise typer.BadParameter(f"--since {since} lies in the future")
+    if not yes and not adopting.has_terminal():
+        raise typer.BadParameter(NEEDS_YES)
+    loaded = load_config(config, secrets=True, verbose=verbose, says_which=True, log_format=log_format)
+    ledger, stop = chosen(loaded.ledger), signals.StopRequest()
+    with ledger.hold("adopt"):
+        adopting.show_costs([*adopting.costs(loaded, ledger, first)])
+        if not yes and not adopting.is_sure():
+            printing.note(adopting.NOTHING_DONE)
+            raise typer.Exit
+        with signals.handling(stop), progress.watching(verbose=verbose, as_json=is_json(log_format)) as observer:
+            code = adopting.adopt(loaded, first, stop=stop, observer=observer)
+    raise typer.Exit(code)
