@@ -211,6 +211,10 @@ class LedgerReader:
         kept = self.kept(SAMENESS, [RECOTAP]).get(RECOTAP)
         return None if kept is None else bytes.fromhex(kept)
 
+    def forgotten(self) -> frozenset[str]:
+        """Return the keyed hashes of the people whom `syncd forget` named."""
+        return frozenset(hashed for (hashed,) in self._db.execute("SELECT hash FROM forgotten"))
+
     def requests(self) -> int:
         """Return the number of requests that operators made beside a running syncd."""
         return self._number("SELECT coalesce(max(requests), 0) FROM operator")

@@ -20,6 +20,7 @@ from syncd.ledger import file, recount
 from syncd.ledger.adoption import AdoptionWriter
 from syncd.ledger.contract import Handle
 from syncd.ledger.counts import KEEP_DAYS, KIND, kind_of, pending_kind
+from syncd.ledger.forgetting import ForgottenRows
 from syncd.ledger.outbox import AttemptResult, Claim, Claimed, Due, Outbox, RecordKey, Sendable
 from syncd.ledger.range_writing import RangeWriter
 from syncd.ledger.reader import DOUBT, RECOTAP, RECOUNT, SAMENESS, LedgerReader
@@ -62,7 +63,7 @@ class Booked:
     changed_after_delivery: int = 0
 
 
-class Ledger(RangeWriter, Outbox, Reads, RemovedSources, Twins, AdoptionWriter):
+class Ledger(RangeWriter, Outbox, Reads, RemovedSources, Twins, AdoptionWriter, ForgottenRows):
     """Write the ledger, in the thread that opened it and while the ledger is held."""
 
     def __init__(self, db: Database, handle: Handle[LedgerReader]) -> None:

@@ -37,6 +37,7 @@ class Reason(Described):
     EXCLUDED_DOMAIN = "excluded_domain", _E, "`rules.exclude_domains` names its domain"
     TOO_OLD = "too_old", _E, "it happened before `rules.not_before`"
     DELETED = "deleted", _E, "two look-ups, an hour apart, did not find the record in the CRM"
+    FORGOTTEN = "forgotten", _E, "`syncd forget` named its owner, or its only other person"
     DUPLICATE_OF = "duplicate_of", _E, "it is the same call or email as another one (`syncd explain` names it)"
 
     CRM_ERROR = "crm_error", _I, "the CRM cannot serve the record or its people", "open the record in the CRM"

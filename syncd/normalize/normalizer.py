@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 import orjson
 
@@ -16,6 +17,7 @@ from syncd.lifecycle.sameness import Key
 from syncd.lifecycle.states import State
 from syncd.lifecycle.timing import settles_at
 from syncd.lifecycle.transitions import Reading
+from syncd.normalize.forgotten import Assess, Forgotten, assess_without
 from syncd.normalize.our_side import OurSide, Rules
 from syncd.normalize.provenance import Origin, provenance
 from syncd.normalize.rules import Assessment, assess
@@ -26,10 +28,12 @@ class Normalizer:
     """Normalize the records of one source in one pass, by its CRM's clock."""
 
     def __init__(
-        self, rules: Rules, source: Source, connector: Connector, server_clock: ServerClock, secret: bytes | None = None
-    ) -> None:
-        """`secret` is that of the ledger's keys. None: no activity gets keys."""
+        self, rules: Rules, source: Source, connector: Connector, server_clock: ServerClock,
+        secret: bytes | None = None, forgotten: Forgotten | None = None,
+    ) -> None:  # fmt: skip
+        """`secret` is that of the ledger's keys. None: no activity gets keys. `forgotten` people are left out."""
         self._rules = rules
+        self._forgotten = forgotten or Forgotten()
         self._key_maker = KeyMaker(secret) if secret and rules.same_activity != "off" else None
         self._source = source
         self._connector = connector
@@ -45,7 +49,8 @@ class Normalizer:
         """
         owners = tuple(owners)
         if owners != self._owners:
-            self._owners, self._our_side = owners, OurSide.of(self._rules, owners)
+            known = self._forgotten.owners(owners) if self._forgotten else owners
+            self._owners, self._our_side = owners, OurSide.of(self._rules, known)
         now, ahead = self._clock.certain_now(), self._clock.ahead
         found = [self._reading(stream, record, now, ahead) for record in records]
         complete, self._complete = self._complete, []
@@ -78,13 +83,17 @@ class Normalizer:
             raise ValueError("a draft is a call or an email")
         name = text.fill(config.external_id, source=self._source.name, kind=draft.kind, id=record.ref.crm_id)
         settle = config.settle.call if draft.kind == "call" else config.settle.email
-        assessed = assess(
-            draft, external_activity_id=name, rules=self._rules, our_side=self._our_side, settle=settle, now=now
+        judge = partial(
+            assess, external_activity_id=name, rules=self._rules, our_side=self._our_side, settle=settle, now=now
         )
+        assessed = self._without(draft, judge) if self._forgotten else judge(draft)
         keys: list[Key] = []
         if self._key_maker is not None and assessed.payload is not None:
             self._complete.append((keys, draft, assessed.payload))
         return _reading(record, draft, name, assessed, settle, ahead, keys)
+
+    def _without(self, draft: Draft, judge: Assess) -> Assessment:
+        return assess_without(draft, judge, forgotten=self._forgotten, rules=self._rules, our_side=self._our_side)
 
     def unserved(self, stream: str, ref: Ref, why: str) -> Reading:
         """Return the reading of a record that the CRM names but cannot serve. A look-up by id completes it."""

@@ -38,6 +38,7 @@ from syncd.passes.events import (
     StreamFailed,
     WindowRead,
 )
+from syncd.passes.forgetting import LeftOut
 from syncd.passes.reader import Reader, as_told
 from syncd.passes.readers import Readers
 from syncd.passes.report import NullObserver, Observer, PassReport, PassResult
@@ -90,6 +91,7 @@ class Pass:
         self._vouching = Vouching(rules, kept.get(VOUCHED, (None, None))[0])
         self._clocks = PassClocks(poster, kept.get(CLOCK, (None, None))[0])
         self._report = PassReport()
+        self._left_out = LeftOut(ledger)
         control = control or PassControl()
         control.on_call = self._wake
         self._readers = Readers(
@@ -260,7 +262,7 @@ class Pass:
                 self._stale.ended(source.name, failed=reader.has_failed)
                 whole = not (reader.gave_way or reader.is_alone)
                 early = note_early(self._ledger, self._report, source) if whole else {}
-                self._ledger.keep(source.name, {**reader.store.take_changes(), **early}, self._now())
+                self._left_out.keep(source.name, {**reader.store.take_changes(), **early}, self._now())
                 if reader.gave_way:
                     self._report.gave_way(source.name)
                 elif whole:
@@ -274,11 +276,13 @@ class Pass:
         stream_id = self._ledger.stream_id(source, page.stream)
         certain = not page.changes_rows or self._certain(may_ask=False)  # nothing else is booked by it
         now = self._now()
+        page, named = self._left_out.page(page, reader.forgotten)
         booked = book_page(
             self._ledger, stream_id, page, now=now, certain=certain, start=reader.source.config.start,
             exclude_copies=self._rules.same_activity == "exclude",
         )  # fmt: skip
-        self._ledger.keep(source, reader.store.take_changes(), now)
+        self._ledger.look_up_forgotten(stream_id, named, now)
+        self._left_out.keep(source, reader.store.take_changes(), now)
         self._report.page_booked(source, page, booked)
         self._observer.read(source, page.stream, booked, len(page.refs))
 

@@ -20,11 +20,13 @@ from syncd.errors import OutsideWindow, Stopped, SyncdError, Unauthorized, Unava
 from syncd.http.server_clock import ServerClock
 from syncd.ledger import CLOCK, Handle, LedgerReader, StreamState
 from syncd.normalize import incoming
+from syncd.normalize.forgotten import Forgotten
 from syncd.normalize.normalizer import Normalizer
 from syncd.normalize.own_domains import Vouching
 from syncd.normalize.rules import Rules
 from syncd.passes import pins, scopes, windows
 from syncd.passes.events import Event, SourceFinished, SourceOpened, StartNoted, StreamFailed, WindowRead
+from syncd.passes.forgetting import forgotten_of
 from syncd.passes.intake import Channel, GaveWay, Intake
 from syncd.passes.look_ups import LookUps
 from syncd.passes.ranges import Ranges, gaps_of
@@ -92,6 +94,7 @@ class Reader:
         self._abandoned = False
         self._cut = False
         self._gave_way = False
+        self.forgotten = Forgotten()  # whom it leaves out
         self.identity: str | None = None  # as the CRM calls itself, known once SourceOpened is sent
         self._stream: str | None = None  # that is being read
         self._thread = threading.Thread(target=self._run, name=f"read {source.name}", daemon=True)
@@ -201,8 +204,9 @@ class Reader:
         self._channel.send(SourceOpened(identity))
         if not self._vouching.is_given:  # the owners may be a day old: they can vouch, but prove nothing if they do not
             self._vouching.hear(connector.owners())
+        self.forgotten = forgotten_of(glance)
         secret = glance.secret() if glance else None
-        normalizer = Normalizer(self._rules, self.source, connector, self.clock, secret)
+        normalizer = Normalizer(self._rules, self.source, connector, self.clock, secret, self.forgotten)
         intake = Intake(
             self.source,
             connector,
