@@ -7,6 +7,7 @@ process, through a connection of its own. A `PersistentReader` does so for years
 
 from syncd.ledger.adoption import ADOPTION, Adoption, adoption_of
 from syncd.ledger.contract import Handle
+from syncd.ledger.examination import Examination
 from syncd.ledger.handle import AnyLedger, LedgerHandle, chosen
 from syncd.ledger.lists import Failing, Filter
 from syncd.ledger.operator import Choice, Operator
@@ -50,6 +51,7 @@ __all__ = [
     "Claim",
     "Claimed",
     "Due",
+    "Examination",
     "Failing",
     "Filter",
     "Handle",

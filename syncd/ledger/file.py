@@ -120,8 +120,8 @@ def operate(path: Path) -> Database:
     return db
 
 
-def view(path: Path) -> Database:
-    """Open an existing ledger of this schema for reading. Never creates one."""
+def view(path: Path, *, older_too: bool = False) -> Database:
+    """Open an existing ledger for reading, of this schema unless `older_too`. Never creates one."""
     if not exists(path):
         hint = "the first `syncd sync` makes it; see [ledger] path"
         raise LedgerError(f"there is no ledger at {path}", hint=hint)
@@ -130,7 +130,7 @@ def view(path: Path) -> Database:
         try:
             _refuse_newer(db, path)
             _refuse_foreign(db, path)
-            if _version(db) < VERSION:
+            if _version(db) < VERSION and not older_too:
                 older = "is of an older syncd" if _version(db) else "is empty"
                 raise LedgerError(f"the ledger at {path} {older}", hint="the next `syncd sync` brings it up to date")
         except BaseException:

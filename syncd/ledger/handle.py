@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -11,6 +12,7 @@ from sqlite_utils import Database
 
 from syncd.ledger import file, place
 from syncd.ledger.diagnosis import Diagnosis
+from syncd.ledger.examination import Examination
 from syncd.ledger.operator import Operator
 from syncd.ledger.persistent import PersistentReader
 from syncd.ledger.reader import LedgerReader
@@ -54,6 +56,10 @@ class LedgerHandle:
         """Open an existing ledger for an operator's questions. LedgerError as for `read`."""
         return self._opened(file.view, Reports)
 
+    def examine(self) -> AbstractContextManager[Examination]:
+        """Open an existing ledger, perhaps of an older schema, to look at the file. LedgerError as for `read`."""
+        return self._opened(partial(file.view, older_too=True), lambda db, _: Examination(db))
+
     def operate(self) -> AbstractContextManager[Operator]:
         """Open an existing ledger for an operator's short writes, which need no hold. LedgerError as for `read`."""
         return self._opened(file.operate, Operator)
@@ -95,9 +101,17 @@ class LedgerHandle:
 
     def obstacle(self) -> str:
         """Return the reason why a first pass could not create the ledger, or ""."""
-        parent = next(each for each in self.path.absolute().parents if each.exists())
+        parent = self._parent()
         writable = parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)
         return "" if writable else f"{parent} is not writable"
+
+    def free_bytes(self) -> int | None:
+        """Return the free space of the file system that holds the ledger, or will. None if that cannot be told."""
+        try:
+            found = os.statvfs(self._parent())
+        except OSError:
+            return None
+        return found.f_bavail * found.f_frsize
 
     def identity(self) -> tuple[int, int] | None:
         """Return a value that changes if another ledger takes this one's place. None if there is none."""
@@ -125,6 +139,10 @@ class LedgerHandle:
             return place.resolve(self.path)
         except OSError:
             return self.path
+
+    def _parent(self) -> Path:
+        """Return the directory of the ledger, or the nearest one above that exists."""
+        return next(each for each in self._real_path().absolute().parents if each.exists())
 
     def explained(self) -> AbstractContextManager[None]:
         """Turn the database's errors into LedgerError with a hint. IntegrityError stays, because it is a bug."""

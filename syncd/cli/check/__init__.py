@@ -9,13 +9,13 @@ from typing import Any
 
 from syncd import clock
 from syncd.activity import Owner
-from syncd.cli.check import files, pinned, scope
+from syncd.cli.check import files, ledger, pinned, scope
 from syncd.cli.check.clocks import Clocks
 from syncd.config import Config
 from syncd.connector import Context, Finding, Source, Window
-from syncd.errors import ConfigError, Exit, LedgerError, SyncdError
+from syncd.errors import ConfigError, LedgerError, SyncdError
 from syncd.http.server_clock import ServerClock
-from syncd.ledger import CLOCK, RECOTAP, AnyLedger, chosen
+from syncd.ledger import CLOCK, RECOTAP, chosen
 from syncd.normalize import incoming, own_domains
 from syncd.passes import pins, wiring
 from syncd.passes.reader import PassStore, as_told
@@ -28,7 +28,7 @@ def findings(config: Config, sources: tuple[Source, ...]) -> Iterator[Finding]:
     yield Finding("configuration", True, f"{config.path}: {len(sources)} source(s)")
     yield from files.findings(config)
     yield from own_domains.of_list(config.rules.to_rules())
-    yield from _ledger(config)
+    yield from ledger.findings(config)
     clocks = Clocks(sleep)
     asked: dict[str, Sequence[Owner]] = {}
     yield from pinned.changes_of(config)
@@ -66,38 +66,6 @@ def _named(source: str, found: Iterator[Finding]) -> Iterator[Finding]:
             yield Finding(f"{source}: {each.what}", each.ok, each.message, each.hint, each.warning, each.exit_code)
     except Exception as error:  # noqa: BLE001 - a connector may raise anything, and the other sources are still checked
         yield _failed(f"{source}: source", as_told(source, error))
-
-
-def _ledger(config: Config) -> Iterator[Finding]:
-    ledger = chosen(config.ledger)
-    try:
-        ledger.require_lock()
-        if not ledger.exists():
-            yield _new_ledger(ledger)
-            return
-        with ledger.reports() as glance:
-            sound, balanced = glance.sound(), glance.balanced()
-            seen = sum(glance.counts().values())
-    except SyncdError as error:
-        yield Finding("ledger", False, error.message, error.hint, exit_code=error.exit_code)
-        return
-    if not sound:
-        hint = "keep the file, restore a backup, then run `syncd sync`: it reads again all that the backup lacks"
-        yield Finding("ledger", False, f"{ledger} is damaged", hint, exit_code=Exit.LEDGER)
-    elif not balanced:
-        hint = "rows were removed by hand: restore a backup"
-        yield Finding("ledger", False, f"{ledger}: the books do not balance", hint, exit_code=Exit.UNBALANCED)
-    else:
-        yield Finding("ledger", True, f"{ledger}: {seen} activities, the books balance")
-
-
-def _new_ledger(ledger: AnyLedger) -> Finding:
-    """Check whether the first pass can create the ledger, without creating it."""
-    obstacle = ledger.obstacle()
-    if not obstacle:
-        return Finding("ledger", True, f"{ledger}: the first pass makes it")
-    hint = "let syncd's user write there, or set [ledger] path to a place where it can"
-    return Finding("ledger", False, f"{ledger} cannot be made: {obstacle}", hint, exit_code=Exit.LEDGER)
 
 
 def _source(config: Config, source: Source, clocks: Clocks, asked: dict[str, Sequence[Owner]]) -> Iterator[Finding]:
