@@ -14,16 +14,18 @@ from syncd.normalize.own_domains import Vouching
 from syncd.passes import readers, turns
 from syncd.passes.control import PassControl
 from syncd.passes.events import PageRead, SourceFinished
+from syncd.passes.limits import Limits
 from syncd.passes.readers import Readers
 from syncd.passes.report import PassReport
 from syncd.passes.stale import StaleRows
+from tests.ledgers import book, reading
 from tests.paced import NOW, RULES, Crm
 
 
 class Idle:
     """A reader without a thread. That of `hung` is called for look-ups, and an earlier one of its name hangs."""
 
-    has_event = gave_way = False
+    has_event = gave_way = is_limited = False
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -39,6 +41,9 @@ class Idle:
     def booked(self, event: Any) -> None:
         """Do nothing."""
 
+    def read_no_more(self) -> None:
+        self.was_asked = True
+
     def give_way(self) -> None:
         self.was_asked = True
 
@@ -49,7 +54,9 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
         yield ledger
 
 
-def of(ledger: Ledger, control: PassControl, *names: str) -> tuple[Readers, dict[str, Idle]]:
+def of(
+    ledger: Ledger, control: PassControl, *names: str, limits: Limits | None = None
+) -> tuple[Readers, dict[str, Idle]]:
     """Return the readers of some sources, and those that were begun, by name."""
     begun: dict[str, Idle] = {}
 
@@ -59,7 +66,8 @@ def of(ledger: Ledger, control: PassControl, *names: str) -> tuple[Readers, dict
 
     made = Readers(
         [Crm(name, 1).source for name in names], ledger, PassReport(), Vouching(RULES),
-        StaleRows(ledger, (), now=lambda: NOW), control, new=new, fail=lambda *_: None, now=lambda: NOW,
+        StaleRows(ledger, (), now=lambda: NOW), control, limits or Limits(), new=new, fail=lambda *_: None,
+        now=lambda: NOW,
     )  # fmt: skip
     return made, begun
 
@@ -92,3 +100,12 @@ def test_a_source_that_waits_for_its_own_look_ups_asks_no_other_to_give_way(
     control.join(Crm("alone", 1).source)
     sources.start(may_send=True)
     assert not begun["long"].was_asked, "there is room"
+
+
+def test_a_reached_limit_ends_the_readers_except_for_one_that_looks_up_what_is_sent(ledger: Ledger) -> None:
+    sources, begun = of(ledger, PassControl(), "long", "alone", limits=(limits := Limits(most=1)))
+    sources.start(may_send=True)
+    book(ledger, reading("1"))
+    sources.start(may_send=True)
+    assert limits.is_reached(ledger, NOW)
+    assert {name: reader.was_asked for name, reader in begun.items()} == {"long": True, "alone": False}

@@ -25,6 +25,7 @@ from syncd.connector import Context, Source
 from syncd.ledger import LedgerHandle
 from syncd.passes import wiring
 from syncd.passes.control import PassControl
+from syncd.passes.limits import Limits
 from syncd.passes.report import Observer, PassResult
 from syncd.sandbox import Sandbox
 from syncd.signals import StopRequest
@@ -158,6 +159,7 @@ class World:
     def sync(
         self, *, stop: StopRequest | None = None, observer: Observer | None = None, patient: bool = False,
         connector: type[Any] | None = None, sources: Sequence[Source] | None = None, control: PassControl | None = None,
+        limits: Limits | None = None,
     ) -> PassResult:  # fmt: skip
         """Make one pass. If `patient`, the connector really sleeps.
 
@@ -169,7 +171,8 @@ class World:
             sources = [replace(source, connector=self._impatient(source)) for source in sources]
         with LedgerHandle(self.ledger).hold("sync"):
             return wiring.one_pass(
-                config, sources=sources, stop=stop or StopRequest(), observer=observer, control=control, now=self.now,
+                config, sources=sources, stop=stop or StopRequest(), observer=observer, control=control, limits=limits,
+                now=self.now,
                 monotonic=lambda: time.monotonic() * HASTE,
             )  # fmt: skip
 

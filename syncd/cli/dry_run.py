@@ -1,14 +1,14 @@
 """Show how many activities a pass would book, by state and reason: the end of `syncd sync --dry-run`."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from syncd.cli import printing
 from syncd.cli.printing import styled
 from syncd.lifecycle.reasons import Reason
 from syncd.lifecycle.states import State
-from syncd.passes.dry_run import DryRun
+from syncd.passes.dry_run import DryRun, Foreseen
 from syncd.passes.tally import Tally
 
 NOTHING_SENT = "a dry run: nothing was written, nothing was sent"
@@ -23,6 +23,16 @@ def to_json(run: DryRun) -> dict[str, Any]:
             {"message": error.summary, "hint": error.hint, "exit_code": int(error.exit_code)} for error in run.errors
         ],
     }
+
+
+def up_to(limit: int | None, activities: Iterable[Foreseen]) -> Iterator[Foreseen]:
+    """Yield activities until `limit` of them would be sent, or all if it is None."""
+    for each in activities:
+        yield each
+        if limit is not None and each.reading.wanted is State.PENDING:
+            limit -= 1
+            if not limit:
+                return
 
 
 def groups(tally: Tally) -> list[dict[str, Any]]:

@@ -70,7 +70,7 @@ def of_ids(
         return found, [error for error in run.errors if not isinstance(error, Unauthorized)]
     if run.errors or stop.requested:  # the record may be where nothing could be read
         return found, run.errors
-    return found, [*map(wanted.nothing_at, lacking)]
+    return found, [*names.errors(places)]
 
 
 def to_json(each: Foreseen, *, is_delivered: bool = False) -> dict[str, Any]:

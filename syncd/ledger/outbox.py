@@ -27,6 +27,7 @@ _CLAIMED = """
     FROM activities JOIN payloads ON activity_id = id
     WHERE id IN (SELECT value FROM json_each(:ids))
 """
+_ONLY = " AND id IN (SELECT value FROM json_each(:only))"
 _FRESH = " AND last_post = 0 ORDER BY occurred_at LIMIT :limit"
 _BEFORE = " AND last_post > 0 AND last_post < :first_post"
 _BLAMELESS = _BEFORE + " AND refusals = 0 AND isolated = {} ORDER BY next_attempt_at LIMIT :limit"
@@ -56,6 +57,8 @@ _QUEUES = (
     _BLAMELESS.format(1),
 )
 
+
+_QUEUES_OF_SOME = tuple(_ONLY + queue for queue in _QUEUES)
 
 RecordKey = tuple[int, str]  # (stream_id, the record's id in the CRM)
 
@@ -107,18 +110,28 @@ class Outbox(Writer):
         """Return the id of the next POST. Attempts from it on belong to this pass."""
         return self._number("SELECT coalesce(max(id), 0) + 1 FROM posts")
 
-    def due(self, limit: int, *, first_post: int, now: datetime, skip: Collection[int] = ()) -> list[Due]:
+    def due(
+        self,
+        limit: int,
+        *,
+        first_post: int,
+        now: datetime,
+        skip: Collection[int] = (),
+        only: Collection[int] | None = None,
+    ) -> list[Due]:
         """Return up to `limit` activities to send next: all fresh, all retried, or all isolated. Reads no payload.
 
         Fresh ones come first, the oldest first, and then retries. Activities that a 400 named come last, and
         only with their like. Those that this pass has tried are left out, and those of `skip`. An activity without a
-        verdict about itself is due, whatever the clock said when it was booked.
+        verdict about itself is due, whatever the clock said when it was booked. `only`: the rows that may go out.
 
         An activity is stale if its record was not read within an hour, unless Recotap may have stored it.
         """
-        values = {"limit": limit, "first_post": first_post} | times(now) | fresh(now)
+        values: dict[str, Any] = {"limit": limit, "first_post": first_post, **times(now), **fresh(now)}
+        if only is not None:
+            values["only"] = json.dumps(list(only))
         rows: list[Any] = []
-        for queue in _QUEUES:
+        for queue in _QUEUES if only is None else _QUEUES_OF_SOME:
             rows = rows or self._next_of(queue, values, skip)
         return [Due(row_id, bool(isolated), bool(crashes), stale_in) for row_id, isolated, crashes, stale_in in rows]
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
+from syncd.ledger.reader import times
 from syncd.ledger.rows import Writer
 from syncd.lifecycle import timing
 
@@ -16,6 +17,16 @@ _STALE = """
     SELECT activity_id FROM payloads
     WHERE activity_id IN (SELECT value FROM json_each(:ids))
       AND coalesce(read_at, 0) NOT BETWEEN :fresh_since AND :fresh_until
+"""
+
+
+_COUNT_DUE = """
+    SELECT count(*) FROM (
+        SELECT 1 FROM activities WHERE state = 'pending' AND last_post >= 0 AND last_post < :first_post
+          AND (refusals = 0 OR next_attempt_at <= :now OR next_attempt_at > :nonsense) LIMIT :most)
+"""
+_ROW_IDS = """
+    SELECT id FROM activities WHERE stream_id = :stream_id AND crm_id IN (SELECT value FROM json_each(:ids))
 """
 
 
@@ -36,6 +47,16 @@ class Reads(Writer):
         """Return the CRM's id of each activity."""
         sql = "SELECT id, crm_id FROM activities WHERE id IN (SELECT value FROM json_each(:ids))"
         return dict(self._db.execute(sql, {"ids": json.dumps(list(activity_ids))}).fetchall())
+
+    def row_ids(self, stream_id: int, crm_ids: Collection[str]) -> list[int]:
+        """Return the row ids of the activities of a stream, by the CRM's ids."""
+        found = self._db.execute(_ROW_IDS, {"stream_id": stream_id, "ids": json.dumps(list(crm_ids))})
+        return [row_id for (row_id,) in found]
+
+    def count_due(self, most: int, *, first_post: int, now: datetime) -> int:
+        """Return how many activities are due that this pass has not sent, at most `most`. See `Outbox.due`."""
+        values = {"most": most, "first_post": first_post, **times(now)}
+        return int(self._db.execute(_COUNT_DUE, values).fetchone()[0])
 
     def stale_of(self, activity_ids: Collection[int], now: datetime) -> set[int]:
         """Return those of `activity_ids` that are pending and were not read within an hour."""

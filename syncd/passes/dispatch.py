@@ -119,6 +119,7 @@ class Push:
         if not claim.activities:
             self._end_trial(batch.trial)
             return None
+        self._stale.claimed(claim.activities)
         self._carried.update(activity.record for activity in claim.activities)
         self.in_flight += 1
         self.totals.posts += 1

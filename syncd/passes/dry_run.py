@@ -18,11 +18,10 @@ from syncd.normalize.rules import Rules
 from syncd.passes import narrowing
 from syncd.passes.engine import WAKE_S
 from syncd.passes.events import Event, PageRead, SourceFinished, StreamFailed
+from syncd.passes.limits import Ids
 from syncd.passes.reader import STOP_S, Reader, as_told
 from syncd.passes.tally import Tally
 from syncd.signals import StopRequest
-
-Ids = Mapping[str, Mapping[str, Sequence[str]]]  # by source and stream: crm_ids
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ from syncd.passes.events import (
     WindowRead,
 )
 from syncd.passes.forgetting import LeftOut
+from syncd.passes.limits import Limits
 from syncd.passes.reader import Reader, as_told
 from syncd.passes.readers import Readers
 from syncd.passes.report import NullObserver, Observer, PassReport, PassResult
@@ -67,6 +68,7 @@ class Pass:
         stop: StopRequest | None = None,
         observer: Observer | None = None,
         control: PassControl | None = None,
+        limits: Limits | None = None,
         now: Callable[[], datetime] = clock.now,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -80,7 +82,8 @@ class Pass:
         self._returned: SimpleQueue[PostReturned] = SimpleQueue()
         self._ending = threading.Event()
         self._stop.on_request = self._end_soon
-        self._stale = StaleRows(ledger, (*look_up, *sources), now=now)
+        self._limits = limits or Limits()
+        self._stale = StaleRows(ledger, (*look_up, *sources), now=now, limits=self._limits)
         self._push = Push(
             ledger, poster, concurrency=concurrency, max_age=max_age, now=now, monotonic=monotonic,
             answered=self._answered, certain=lambda: self._certain(may_ask=False),
@@ -95,7 +98,7 @@ class Pass:
         control = control or PassControl()
         control.on_call = self._wake
         self._readers = Readers(
-            sources, ledger, self._report, self._vouching, self._stale, control,
+            sources, ledger, self._report, self._vouching, self._stale, control, self._limits,
             new=self._reader_of, fail=self._fail, now=now,
         )  # fmt: skip
 
@@ -204,6 +207,7 @@ class Pass:
         return Reader(
             source, self._rules, ledger=self._ledger.handle, now=self._now, stopping=self._ending,
             vouching=self._vouching, wake=self._wake, desk=self._stale.desk(source.name),
+            ids=self._limits.ids(source.name),
         )  # fmt: skip
 
     def _fail(self, source: Source, stream: str | None, error: BaseException) -> None:
@@ -216,7 +220,7 @@ class Pass:
             self._stale.give_up(source.name, stream)
         error = as_told(source.name, error, stream)
         for each in source.streams:
-            if stream in (None, each.name):
+            if stream in (None, each.name) and self._limits.only is None:
                 self._ledger.window_failed(self._ledger.stream_id(source.name, each.name), error.summary)
         if isinstance(error, Unavailable) and error.pause_until is not None:
             self._ledger.pause_until(source.name, error.pause_until, error.message, now=self._now())
@@ -260,13 +264,14 @@ class Pass:
                 self._stale.checked(source.name, event, ahead=self._push.takes_whole_requests)
             case SourceFinished():
                 self._stale.ended(source.name, failed=reader.has_failed)
-                whole = not (reader.gave_way or reader.is_alone)
+                whole = not (reader.gave_way or reader.is_alone or reader.is_limited)
                 early = note_early(self._ledger, self._report, source) if whole else {}
-                self._left_out.keep(source.name, {**reader.store.take_changes(), **early}, self._now())
+                self._left_out.keep(source.name, {**reader.take_changes(), **early}, self._now())
                 if reader.gave_way:
                     self._report.gave_way(source.name)
-                elif whole:
-                    held = [each for each in self._ledger.ranges(source.name) if source.config.reads(each.stream)]
+                elif not reader.is_alone:
+                    ranges = self._ledger.ranges(source.name) if whole else ()
+                    held = [each for each in ranges if source.config.reads(each.stream)]
                     self._report.source_read(source.name, held, self._now())
 
     def _book(self, reader: Reader, page: PageRead) -> None:
@@ -282,7 +287,8 @@ class Pass:
             exclude_copies=self._rules.same_activity == "exclude",
         )  # fmt: skip
         self._ledger.look_up_forgotten(stream_id, named, now)
-        self._left_out.keep(source, reader.store.take_changes(), now)
+        self._limits.booked(self._ledger, source, page)
+        self._left_out.keep(source, reader.take_changes(), now)
         self._report.page_booked(source, page, booked)
         self._observer.read(source, page.stream, booked, len(page.refs))
 

@@ -150,6 +150,11 @@ class SourceFinished:
     """The thread has ended. No event follows."""
 
 
+def moves_on(event: "Event | None") -> bool:
+    """Tell whether `event` moves a watermark, a range or a sweep."""
+    return isinstance(event, WindowRead | RangeEvent) or (isinstance(event, PageRead) and event.looked_up_at is None)
+
+
 Event = SourceOpened | PageRead | WindowRead | RangeEvent | Waypoint | Checked | StreamFailed | SourceFinished
 
 
@@ -167,5 +172,6 @@ __all__ = [
     "StreamFailed",
     "Waypoint",
     "WindowRead",
+    "moves_on",
     "reached",
 ]

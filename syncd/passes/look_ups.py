@@ -34,7 +34,9 @@ NOT_SERVED = "the CRM did not say whether it has the record"
 class LookUps:
     """Look up one source's records in one pass."""
 
-    def __init__(self, intake: Intake, glance: LedgerReader) -> None:
+    def __init__(self, intake: Intake, glance: LedgerReader, *, windows_read: bool = True) -> None:
+        """`windows_read`: this pass has read the streams' windows, so their CRM is there."""
+        self._windows_read = windows_read
         self._intake = intake
         self._glance = glance
         self._refused: set[str] = set()  # streams whose look-ups lack a permission
@@ -52,6 +54,19 @@ class LookUps:
         """
         for stream, ids in due_pages(self._glance, self._intake, streams):
             self.look_up(stream, ids)
+        self._tell()
+
+    def given(self, ids: Mapping[str, Sequence[str]]) -> None:
+        """Look up the ids of each stream, whatever their number. Errors are sent and raised as by `due`."""
+        for stream, wanted in ids.items():
+            for start in range(0, len(wanted), LOOK_UPS_AT_ONCE):
+                self.look_up(stream, wanted[start : start + LOOK_UPS_AT_ONCE])
+            if (withheld := self._hidden.get(stream)) is not None:
+                self._intake.channel.send(StreamFailed(stream, withheld))
+        self._tell()
+
+    def _tell(self) -> None:
+        """Log how many records the CRM does not serve. Raise the first bug, if there was one."""
         if self._blamed:
             log.warning("records.unserved", source=self._intake.source.name, count=self._blamed, hint=UNSERVED_HINT)
         if self._bug is not None:
@@ -146,13 +161,13 @@ class LookUps:
     def _require_service(self, stream: str, ids: Sequence[str], error: SyncdError) -> None:
         """Raise `error` unless the CRM serves another id alone: then `ids` are not to blame.
 
-        If the stream has no other id, its window, which this pass has read, is the proof.
+        If the stream has no other id, its window is the proof, if this pass has read it.
         """
         known = self._glance.others(self._intake.source.name, stream, set(ids), limit=PROBES)
         probes = [crm_id for crm_id in known if not is_stand_in(crm_id)]
         if not probes and len(ids) > 1:
             probes = random.sample(ids, min(PROBES, len(ids)))
-        if probes and not any(self._serves(stream, crm_id) for crm_id in probes):
+        if (probes or not self._windows_read) and not any(self._serves(stream, crm_id) for crm_id in probes):
             raise self._bug if self._bug and not isinstance(error, Unavailable) else error
 
     def _serves(self, stream: str, crm_id: str) -> bool:

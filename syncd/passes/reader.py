@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime
 from queue import Empty, SimpleQueue
+from typing import Any
 
 import structlog
 
@@ -25,7 +26,7 @@ from syncd.normalize.normalizer import Normalizer
 from syncd.normalize.own_domains import Vouching
 from syncd.normalize.rules import Rules
 from syncd.passes import pins, scopes, windows
-from syncd.passes.events import Event, SourceFinished, SourceOpened, StartNoted, StreamFailed, WindowRead
+from syncd.passes.events import Event, SourceFinished, SourceOpened, StartNoted, StreamFailed, WindowRead, moves_on
 from syncd.passes.forgetting import forgotten_of
 from syncd.passes.intake import Channel, GaveWay, Intake
 from syncd.passes.look_ups import LookUps
@@ -95,6 +96,7 @@ class Reader:
         self._cut = False
         self._gave_way = False
         self.forgotten = Forgotten()  # whom it leaves out
+        self._is_full = False
         self.identity: str | None = None  # as the CRM calls itself, known once SourceOpened is sent
         self._stream: str | None = None  # that is being read
         self._thread = threading.Thread(target=self._run, name=f"read {source.name}", daemon=True)
@@ -114,6 +116,9 @@ class Reader:
             event = self._events.get(timeout=timeout)
         except Empty:
             return None
+        if self._is_full and moves_on(event):
+            self._channel.booked(event)
+            return None
         return None if self._cut and not isinstance(event, SourceFinished) else event
 
     def cut_short(self) -> None:
@@ -128,6 +133,18 @@ class Reader:
         """End the thread after its next page, because another source waits. All that was sent is booked."""
         self._channel.gives_way = True
 
+    def read_no_more(self) -> None:
+        """End the thread as `give_way` does, and drop all that it has read ahead except for look-ups by id."""
+        self._is_full = True
+        self.give_way()
+
+    def take_changes(self) -> dict[str, Any]:
+        """Return the changes of the connector's store since the last call, to be kept.
+
+        After `read_no_more` there are none, because the store may already say that what is dropped was read.
+        """
+        return {} if self._is_full else self.store.take_changes()
+
     def booked(self, event: Event) -> None:
         """Hear that `event` is committed. A page makes room for another one."""
         self._channel.booked(event)
@@ -139,7 +156,12 @@ class Reader:
     @property
     def gave_way(self) -> bool:
         """Whether the thread ended because another source waits."""
-        return self._gave_way and not self._cut
+        return self._gave_way and not self._cut and not self._is_full
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether the pass wants only a part of the source."""
+        return self._is_full or self._ids is not None
 
     @property
     def is_alive(self) -> bool:
@@ -221,8 +243,8 @@ class Reader:
         stale = StaleLookUps(self._desk, intake, glance) if glance and self._desk else None
         if stale:
             intake.between = stale.serve
-        if self._ids is not None:
-            self._read_ids(intake, self._ids)
+        if self._ids is not None and not self.is_alone:
+            self._read_ids(intake, glance, self._ids)
         elif not self.is_alone:
             self._read_streams(intake)
         if stale:
@@ -276,19 +298,28 @@ class Reader:
             held |= {*(glance.known(self.source.name, stream, wanted) if glance else ())}
         return frozenset(asked - held)
 
-    def _read_ids(self, intake: Intake, ids: Mapping[str, Sequence[str]]) -> None:
-        """Look up the ids of each stream. A missing permission ends its stream alone."""
+    def _read_ids(self, intake: Intake, glance: LedgerReader | None, ids: Mapping[str, Sequence[str]]) -> None:
+        """Look up the ids of each stream. A missing permission ends its stream alone.
+
+        A pass isolates those that make their request fail. A dry run ends with the error.
+        """
+        if glance is not None and not self._read_only:
+            LookUps(intake, glance, windows_read=False).given(ids)
+            return
         for stream, wanted in ids.items():
             self._stream = stream
-            asked_at = self._now()
-            try:
-                for page in intake.connector.fetch_ids(stream, wanted):
-                    intake.page(stream, incoming.page(page, by_id=True), looked_up_at=asked_at)
-                    if page.withheld is not None:
-                        self._channel.send(StreamFailed(stream, page.withheld))
-            except Unauthorized as error:
-                self._channel.send(StreamFailed(stream, error))
+            self._show_ids(intake, stream, wanted)
         self._stream = None
+
+    def _show_ids(self, intake: Intake, stream: str, ids: Sequence[str]) -> None:
+        asked_at = self._now()
+        try:
+            for page in intake.connector.fetch_ids(stream, ids):
+                intake.page(stream, incoming.page(page, by_id=True), looked_up_at=asked_at)
+                if page.withheld is not None:
+                    self._channel.send(StreamFailed(stream, page.withheld))
+        except Unauthorized as error:
+            self._channel.send(StreamFailed(stream, error))
 
     def _refresh_scope(self, connector: Connector) -> None:
         """Count once a day which of the CRM's rows are read."""

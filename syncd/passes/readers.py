@@ -20,6 +20,7 @@ from syncd.normalize.own_domains import Vouching
 from syncd.passes import narrowing
 from syncd.passes.control import PassControl
 from syncd.passes.events import Event, PageRead, SourceFinished
+from syncd.passes.limits import Limits
 from syncd.passes.reader import Reader
 from syncd.passes.report import PassReport
 from syncd.passes.stale import StaleRows
@@ -42,13 +43,15 @@ class Readers:
         vouching: Vouching,
         stale: StaleRows,
         control: PassControl,
+        limits: Limits,
         *,
         new: Callable[[Source], Reader],
         fail: Callable[[Source, str | None, BaseException], None],
         now: Callable[[], datetime],
     ) -> None:
         """`new` makes a reader, and `fail` books why a source, or one stream of it, could not be read."""
-        self._waiting = deque(sources)
+        self._limits = limits
+        self._waiting = deque(limits.sources(sources))
         self._ledger = ledger
         self._report = report
         self._vouching = vouching
@@ -89,6 +92,8 @@ class Readers:
         self._listen()
         if self._vouching.is_given or not (self._running or self._waiting):
             self.resume_postponed()
+        if self._limits.is_reached(self._ledger, self._now()):
+            self._read_no_more()
         if may_send and self._early is None:
             self._waiting += self._stale.without_reader(but=self._names())
         while len(self._running) < MOST and not self._is_ending and (source := self._next()) is not None:
@@ -96,6 +101,13 @@ class Readers:
             if len(self._running) > 1:
                 self._mixed.update(self._running)
         self._ask_to_give_way(time.monotonic())
+
+    def _read_no_more(self) -> None:
+        """Start no source, and end the readers. A reader that only looks up what is to be sent goes on."""
+        self._waiting.clear()
+        for reader in self._running:
+            if not reader.is_alone:
+                reader.read_no_more()
 
     def _names(self) -> set[str]:
         return {source.name for source in (*self._waiting, *(reader.source for reader in self._running))}
@@ -205,7 +217,7 @@ class Readers:
         reading = {reader.source.name for reader in self._running}
         wanting = [source for source in self._waiting if source.name not in reading]  # others wait for themselves
         count = len(wanting) if self._early is None else len(self._running)
-        over = [reader for reader, turn in self._running.items() if turn.is_over(now)]
+        over = [reader for reader, turn in self._running.items() if turn.is_over(now) and not reader.is_limited]
         for reader in sorted(over, key=lambda each: self._running[each].began_at)[:count]:
             reader.give_way()
 

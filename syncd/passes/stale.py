@@ -18,9 +18,10 @@ from datetime import datetime
 import structlog
 
 from syncd.connector import Source
-from syncd.ledger import Due, Ledger, LedgerReader
+from syncd.ledger import Claimed, Due, Ledger, LedgerReader
 from syncd.passes.events import Checked, StreamFailed
 from syncd.passes.intake import Intake
+from syncd.passes.limits import Limits
 from syncd.passes.look_ups import LOOK_UPS_AT_ONCE, LookUps
 from syncd.recotap.sender import BATCH
 
@@ -88,9 +89,12 @@ class Desk:
 class StaleRows:
     """Choose the rows that may go out, and ask for the records of stale ones. The ledger's thread alone uses it."""
 
-    def __init__(self, ledger: Ledger, sources: Iterable[Source], *, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, ledger: Ledger, sources: Iterable[Source], *, now: Callable[[], datetime], limits: Limits | None = None
+    ) -> None:
         """`sources` are all that the configuration has. Rows of any other source go out as they stand."""
         self._ledger = ledger
+        self._limits = limits or Limits()
         self._sources: Mapping[str, Source] = {source.name: source for source in sources}
         self._now = now
         self._desks = {name: Desk() for name in self._sources}
@@ -129,6 +133,10 @@ class StaleRows:
             found = self._beside(ahead, now)[:limit]
         return [] if found and found[0].isolated and self.busy else found
 
+    def claimed(self, activities: Iterable[Claimed]) -> None:
+        """Hear that the intent to send activities is booked."""
+        self._limits.claimed(activities)
+
     def _beside(self, ahead: bool, now: datetime) -> Sequence[Due]:
         """Return what may go out among the next rows, of which some must wait, and ask for those.
 
@@ -140,7 +148,7 @@ class StaleRows:
         return ready
 
     def _find(self, limit: int, now: datetime) -> Sequence[Due]:
-        return self._ledger.due(limit, first_post=self._first_post, now=now, skip=self._skipped)
+        return self._limits.due(self._ledger, limit, first_post=self._first_post, now=now, skip=self._skipped)
 
     def _must_wait(self, due: Due) -> bool:
         return bool(due.stale_in) and due.id not in self._unserved and not self._is_over(due.stale_in)

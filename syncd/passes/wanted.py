@@ -8,7 +8,7 @@ from syncd import text
 from syncd.connector import Source
 from syncd.errors import NoSuchActivity
 from syncd.ledger import AnyLedger, Reports
-from syncd.passes.dry_run import Ids
+from syncd.passes.limits import Ids
 
 Place = tuple[str, str, str]  # source, stream, crm_id
 HINT = (
@@ -41,6 +41,10 @@ class Wanted:
             for asked, places in self.places.items()
             if not any(_is_at(place, each) for place in places for each in found)
         ]
+
+    def errors(self, found: Collection[Place]) -> list[NoSuchActivity]:
+        """Return an error for each id whose record is at none of its places."""
+        return [*map(nothing_at, self.lacking(found))]
 
 
 def wanted(asked: Sequence[str], sources: Sequence[Source], ledger: AnyLedger) -> Wanted:

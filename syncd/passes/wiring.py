@@ -16,6 +16,7 @@ from syncd.passes import adoption, changes, destination
 from syncd.passes.control import PassControl
 from syncd.passes.destination import NotingSender, Review
 from syncd.passes.engine import Pass
+from syncd.passes.limits import Limits
 from syncd.passes.report import Observer, PassResult
 from syncd.signals import StopRequest
 
@@ -48,6 +49,7 @@ def sync(
     command: str,
     stop: StopRequest,
     observer: Observer | None = None,
+    limits: Limits | None = None,
     now: Callable[[], datetime] = clock.now,
 ) -> PassResult:
     """Hold the ledger, make one pass over `sources`, and release it.
@@ -56,7 +58,7 @@ def sync(
     """
     memory.collect_less_often()
     with chosen(config.ledger).hold(command):
-        return one_pass(config, sources=sources, stop=stop, observer=observer, now=now)
+        return one_pass(config, sources=sources, stop=stop, observer=observer, limits=limits, now=now)
 
 
 def one_pass(
@@ -66,13 +68,14 @@ def one_pass(
     stop: StopRequest,
     observer: Observer | None = None,
     control: PassControl | None = None,
+    limits: Limits | None = None,
     now: Callable[[], datetime] = clock.now,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> PassResult:
     """Make one pass over `sources`, which may be empty, while the ledger is `held`.
 
     Opens the ledger and reads every key again, so a rotated key is used from this pass on. `control` lets another
-    thread take part.
+    thread take part. `limits`: what part of the work it does, by default all.
     """
     with chosen(config.ledger).open() as ledger, sender(config, now=now) as to:
         making = Pass(
@@ -86,12 +89,13 @@ def one_pass(
             stop=stop,
             observer=observer,
             control=control,
+            limits=limits,
             now=now,
             monotonic=monotonic,
         )
         _compare(config, ledger, to, making, now())
         result = making.run()
-        if not stop.requested:
+        if not stop.requested and (limits is None or limits.only is None):
             _conclude(config, ledger, to, result, now())
     return result
 

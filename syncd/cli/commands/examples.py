@@ -3,6 +3,8 @@
 EXAMPLES = {
     "sync": (
         ("syncd sync --dry-run", "list the activities, send nothing"),
+        ("syncd sync --only 4711 4712", "these records alone, by the CRM's ids"),
+        ("syncd sync --limit 5", "send five activities, to see them arrive"),
         ("syncd sync --source hubspot", "one source of several"),
     ),
     "scope": (

@@ -43,11 +43,11 @@ Number = Annotated[int, typer.Option(metavar="N", help="Number to invent in each
 
 
 class PlainUsage(TyperCommand):
-    """A command whose usage line says ID. Typer alone would write {ID}."""
+    """A command whose usage line says ID. Typer alone would write {ID}, and [] for an argument without a name."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return the parts of the usage line."""
-        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx) if piece != "[]..."]
 
 
 def is_json(form: LogForm | None) -> bool | None:

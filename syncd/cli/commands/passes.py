@@ -11,6 +11,8 @@ from syncd.cli import printing
 from syncd.cli.commands.options import ConfigFile, Given, LogForm, LogFormat, Verbose, is_json, load_config, sources_of
 from syncd.errors import ConfigError
 
+MOST = 100_000  # activities of `sync --limit`
+
 if TYPE_CHECKING:
     from syncd.config import Config
     from syncd.connector import Source
@@ -19,7 +21,14 @@ if TYPE_CHECKING:
 
 def sync(
     config: ConfigFile = None,
+    ids: Annotated[list[str] | None, typer.Argument(metavar="", hidden=True)] = None,
     source: Annotated[str | None, typer.Option(metavar="NAME", help="Sync only this source.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", help="Send at most N activities, and read no further.")
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="ID", help="Read and send only these activities.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the activities of a pass, but write and send nothing.")
     ] = False,
@@ -29,15 +38,30 @@ def sync(
     verbose: Verbose = False,
     log_format: LogFormat = None,
 ) -> None:
-    """Make one pass: read changes, send due activities."""
-    if as_json and not dry_run:
-        raise typer.BadParameter("--json needs --dry-run")
+    """Make one pass: read changes, send due activities.
+
+    ID is the externalActivityId or the CRM's id. `--only` prints what became of each, and leaves all else for the next
+    pass. After `--limit`, the next pass goes on where this one stopped.
+    """
+    asked = [*(only or ()), *(ids or ())]
+    _refuse_misuse(as_json=as_json and not dry_run, ids=bool(ids and not only), both=bool(only), limit=limit)
     loaded = load_config(config, secrets=True, verbose=verbose, says_which=True, log_format=log_format)
     sources = sources_of(loaded, source)
     if dry_run:
-        raise typer.Exit(_dry_run(loaded, sources, as_json=as_json))
-    code = _sync(loaded, sources, verbose=verbose, form=log_format)
+        raise typer.Exit(_dry_run(loaded, sources, asked, limit, as_json=as_json))
+    code = _sync(loaded, sources, asked, limit, verbose=verbose, form=log_format)
     raise typer.Exit(code)
+
+
+def _refuse_misuse(*, as_json: bool, ids: bool, both: bool, limit: int | None) -> None:
+    if as_json:
+        raise typer.BadParameter("--json needs --dry-run")
+    if ids:
+        raise typer.BadParameter("an ID stands after --only")
+    if both and limit is not None:
+        raise typer.BadParameter("--only and --limit exclude each other")
+    if limit is not None and not 1 <= limit <= MOST:
+        raise typer.BadParameter(f"expected --limit from 1 to {MOST}")
 
 
 def run(config: ConfigFile = None, verbose: Verbose = False, log_format: LogFormat = None) -> None:
@@ -51,15 +75,25 @@ def run(config: ConfigFile = None, verbose: Verbose = False, log_format: LogForm
     raise typer.Exit(daemon.run(config or Given.config))
 
 
-def _sync(config: "Config", sources: "Sequence[Source]", *, verbose: bool, form: LogForm | None) -> int:
-    from syncd.cli import progress
+def _sync(
+    config: "Config", sources: "Sequence[Source]", asked: list[str], limit: int | None, *, verbose: bool,
+    form: LogForm | None,
+) -> int:  # fmt: skip
+    from syncd.cli import named, progress
+    from syncd.errors import worst
+    from syncd.ledger import chosen
     from syncd.passes import wiring
+    from syncd.passes.limits import Limits
+    from syncd.passes.wanted import wanted
 
+    names = wanted(asked, sources, chosen(config.ledger)) if asked else None
+    limits = Limits(only=names.ids if names else None, most=limit)
     stop = signals.StopRequest()
     with signals.handling(stop), progress.watching(verbose=verbose, as_json=is_json(form)) as observer:
-        outcome = wiring.sync(config, sources=sources, command="sync", stop=stop, observer=observer)
+        outcome = wiring.sync(config, sources=sources, command="sync", stop=stop, observer=observer, limits=limits)
     _say_errors(outcome)
-    return int(outcome.exit_code)
+    errors = named.show(chosen(config.ledger), names, limits, outcome) if names else []
+    return int(worst([outcome.exit_code, *(error.exit_code for error in errors)]))
 
 
 def _say_errors(outcome: "PassResult") -> None:
@@ -69,23 +103,33 @@ def _say_errors(outcome: "PassResult") -> None:
             printing.error(error)
 
 
-def _dry_run(config: "Config", sources: "Sequence[Source]", *, as_json: bool) -> int:
+def _dry_run(
+    config: "Config", sources: "Sequence[Source]", asked: list[str], limit: int | None, *, as_json: bool
+) -> int:
     """List the activities on stdout, and the counts on stderr. If `as_json`, print the counts alone on stdout."""
     from syncd import clock
     from syncd.cli import dry_run
     from syncd.errors import worst
     from syncd.ledger import chosen
     from syncd.passes.dry_run import DryRun
+    from syncd.passes.wanted import wanted
 
     stop = signals.StopRequest()
     with signals.handling(stop):
-        run = DryRun(sources, config.rules.to_rules(), ledger=chosen(config.ledger), stop=stop)
-        with closing(run.readings()) as readings:
-            for reading in readings:
+        ledger = chosen(config.ledger)
+        names = wanted(asked, sources, ledger) if asked else None
+        run = DryRun(sources, config.rules.to_rules(), ledger=ledger, stop=stop, ids=names.ids if names else None)
+        places = set()
+        with closing(run.activities()) as activities:
+            for each in dry_run.up_to(limit, activities):
+                reading = each.reading
+                places.add((each.source, each.stream, reading.crm_id))
                 if as_json:
                     continue
                 at = clock.text(reading.occurred_at) if reading.occurred_at else "?"
                 printing.row(reading.external_activity_id, at, reading.wanted.value, reading.reason or "")
+        if names and not run.errors and not stop.requested:
+            run.errors += names.errors(places)
     counts = dry_run.to_json(run)
     printing.document(counts) if as_json else dry_run.show(counts)
     for error in run.errors:
