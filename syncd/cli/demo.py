@@ -43,14 +43,10 @@ SECOND = (
     "[bold]Second pass[/], {hours} hours later (the stand-ins' clock moves, yours does not): syncd looks up by id what "
     "was incomplete, and sends again what was refused."
 )
-SIGN_UP = (
-    "HubSpot: Development > Keys > Service keys. Recotap: a user's API key. Salesforce: an External Client App, step "
-    "by step in the source's connectors/README.md."
-)
 NEXT_STEPS = (
-    ("syncd config example > syncd.toml", "Set the five lines marked <--."),
-    ("export SYNCD_CONFIG=syncd.toml HUBSPOT_ACCESS_TOKEN=… RECOTAP_API_KEY=…", SIGN_UP),
-    ("syncd check && syncd scope && syncd preview", "If you like the activities: syncd sync sends them."),
+    ("syncd init", "It asks a few questions, explains which keys to create, and writes config/syncd.toml."),
+    ("syncd check && syncd scope && syncd preview", "They write nothing and send nothing."),
+    ("syncd sync", "It makes one pass, and sends the activities."),
     ("syncd run", "It makes passes for years. The source's deploy/README.md sets it up."),
 )
 

@@ -1,6 +1,6 @@
-"""Find a user of a CRM by address."""
+"""Ask a CRM for its users, and find one by address."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 from time import sleep
@@ -18,21 +18,32 @@ def ids_of(source: Source, address: str, kept: Mapping[str, tuple[Any, datetime]
 
     The users that the connector keeps are searched, or if `fresh` those that the CRM has now.
     """
-    store = PassStore({} if fresh else dict(kept), clock.now)
-    context = Context(source.name, store, clock.now, sleep, read_only=True, turn_s=TURN_S)
     wanted = address.strip().lower()
+    found = everyone(source, {} if fresh else kept, fresh=fresh)
+    return [each.crm_id for each in found if each.crm_id and _address(each) == wanted]
+
+
+def everyone(
+    source: Source, kept: Mapping[str, tuple[Any, datetime]] | None = None, *, fresh: bool = True,
+    turn_s: float = TURN_S,
+) -> Sequence[Owner]:  # fmt: skip
+    """Return the users of a CRM. Keeps nothing, and raises SyncdError.
+
+    `kept`: the connector's values in the ledger. If `fresh`, the CRM is asked. `turn_s`: total wait for it in seconds.
+    """
+    store = PassStore(dict(kept or {}), clock.now)
+    context = Context(source.name, store, clock.now, sleep, read_only=True, turn_s=turn_s)
     try:
         with closing(source.connector(source.config, context)) as connector:
             if fresh:
                 connector.check()  # some connectors learn their users only with a request
-            everyone = connector.owners()
+            return connector.owners()
     except Exception as error:  # noqa: BLE001 - a connector may raise anything
         raise as_told(source.name, error) from None
-    return [each.crm_id for each in everyone if each.crm_id and _address(each) == wanted]
 
 
 def _address(owner: Owner) -> str:
     return (owner.email or "").strip().lower()
 
 
-__all__ = ["ids_of"]
+__all__ = ["everyone", "ids_of"]

@@ -24,7 +24,7 @@ SEARCHED = (Path("config/syncd.toml"), Path("/etc/syncd/syncd.toml"))
 FILE_VARIABLE = "SYNCD_CONFIG"
 PREFIX = "SYNCD_"
 
-BEGIN = "run: syncd config example > syncd.toml, set the lines marked <--, and run: syncd check -c syncd.toml"
+BEGIN = "run: syncd init"
 
 
 @dataclass
@@ -63,7 +63,7 @@ def find(path: Path | None, environ: Mapping[str, str]) -> Path:
             return candidate
     looked = " and ".join(map(str, candidates))
     origin = f", which {FILE_VARIABLE} names" if named and not path else ""
-    hint = f"correct the path, or begin: {BEGIN}" if named else f"to begin, {BEGIN}"
+    hint = f"correct the path, or {BEGIN}" if named else f"to begin, {BEGIN}"
     raise ConfigError(message=f"no configuration found: looked for {looked}{origin}", where=looked, hint=hint)
 
 

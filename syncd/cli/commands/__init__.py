@@ -23,12 +23,14 @@ from syncd.cli.commands import (
     recovery,
     scopes,
     settings,
+    setup,
     support,
     trials,
 )
 from syncd.cli.commands.options import ConfigFile, Given, PlainUsage
 
 COMMANDS: tuple[Callable[..., None], ...] = (
+    setup.init,
     passes.sync,
     passes.run,
     probes.check,
@@ -52,6 +54,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
 app = typer.Typer(
     name="syncd",
     help="Bring the calls and emails of a CRM into Recotap, each exactly once.",
+    epilog="To begin: syncd init. To try it without an account: syncd demo.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["--help", "-h"]},
     pretty_exceptions_enable=False,

@@ -1,6 +1,10 @@
 """Examples at the end of a command's help."""
 
 EXAMPLES = {
+    "init": (
+        ("syncd init --crm hubspot --crm salesforce", "ask for the rest"),
+        ("syncd init --output syncd.toml", "write it here"),
+    ),
     "sync": (
         ("syncd sync --dry-run", "list the activities, send nothing"),
         ("syncd sync --only 4711 4712", "these records alone, by the CRM's ids"),
