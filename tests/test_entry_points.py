@@ -24,12 +24,14 @@ GUARDED = {
     "shutil.copyfileobj": (),
     "shutil.copy": (),
     "orjson.loads": ("syncd.http.bodies",),
-    # Of the ledger's own texts, a payload of ours, a variable that the operator has set, a line that bodies has parsed.
+    # Of the ledger's own texts, a payload of ours, a variable that the operator has set, a line that bodies has parsed,
+    # and the sandbox's own announcement.
     "json.loads": (
         "syncd.ledger*",
         "syncd.passes.destination",
         "syncd.passes.judging",
         "syncd.cli.preview",
+        "syncd.cli.init.stand_ins",
         "syncd.config.reading",
         "connectors.jsonl.objects",
     ),

@@ -1,6 +1,7 @@
 """`syncd init`: its questions, its flags, the file that it writes, and what it tells the operator to do."""
 
 import io
+import json
 import os
 import pty
 import re
@@ -8,6 +9,7 @@ import shlex
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,13 +21,15 @@ from typer.main import get_command
 
 from connectors.hubspot import client
 from syncd.cli.commands import app
-from syncd.cli.init import asking, document, guide, places
+from syncd.cli.init import asking, document, guide, places, stand_ins
 from syncd.cli.init.answers import Answers, mistakes, tree
 from syncd.cli.init.services import CRMS, RECOTAP, services
 from syncd.config import load
 from syncd.normalize.own_domains import PLACEHOLDER
 from syncd.sandbox import SCOPES
 from tests.conftest import Command
+from tests.forked import interpreters
+from tests.orgs import OrgWorld
 from tests.world import OWN, World
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
@@ -181,8 +185,8 @@ class TestPlaces:
         assert places.ledger({"XDG_STATE_HOME": "/s"}, is_root=False) == Path("/s/syncd/ledger.db")
         assert places.ledger({"XDG_STATE_HOME": "s"}, is_root=False) == here / ".local/state/syncd/ledger.db"
 
-    @pytest.mark.parametrize(("text", "free"), [(None, True), ("\n", True), ("#", False)])
-    def test_only_an_empty_file_may_be_replaced(self, text: str | None, free: bool, here: Path) -> None:
+    @pytest.mark.parametrize(("text", "free"), [(None, True), ("\n", True), (document.FOR_SANDBOX, True), ("#", False)])
+    def test_only_an_empty_file_or_a_sandboxs_may_be_replaced(self, text: str | None, free: bool, here: Path) -> None:
         file = here / "syncd.toml"
         if text is not None:
             file.write_text(text)
@@ -389,6 +393,98 @@ class TestOwnDomains:
     def test_a_given_domain_is_not_looked_up(self, live: World, command: Command) -> None:
         assert command(*HUBSPOT, "--own-domain", "acme.com").code == 0
         assert not live.hubspot.requests
+
+
+class TestWithASandbox:
+    @pytest.fixture
+    def place(self, tmp_path: Path) -> Iterator[dict[str, str]]:
+        with OrgWorld(tmp_path, with_hubspot=True, real_time=True) as world:
+            self.world = world
+            world.call()
+            world.task()
+            yield world.box.describe()
+
+    def test_the_running_one_is_found_and_its_first_activity_delivered(
+        self, place: dict[str, str], command: Command, here: Path
+    ) -> None:
+        with stand_ins.announcing(None) as announce:
+            announce({**place})
+            ran = command("init", "--sandbox")
+        assert ran.code == 0
+        assert "  syncd check " in ran.out
+        assert command("sync").code == 0
+        assert len(self.world.recotap.stored) == 2
+        for name in stand_ins.KEYS.values():
+            assert stat.S_IMODE((here / "config" / "sandbox" / name).stat().st_mode) == 0o600
+
+    def test_one_crm_of_it_can_be_chosen(self, place: dict[str, str], command: Command, here: Path) -> None:
+        with stand_ins.announcing(None) as announce:
+            announce({**place})
+            assert command("init", "--sandbox", "--crm", "hubspot", "--output", "x.toml").code == 0
+            assert command("init", "--sandbox", "--crm", "x", "--output", "y.toml").code == 2
+        assert [source.name for source in load(here / "x.toml", environ={}).sources] == ["hubspot"]
+        assert not (here / "y.toml").exists()
+
+    def test_each_sandbox_has_a_ledger_of_its_own(self) -> None:
+        place = {"recotap_url": "http://127.0.0.1:9/", "hubspot_url": "http://127.0.0.1:9"}
+        paths = {
+            document.get(stand_ins.tree({**place, "pid": pid}, Path("/s"), ("hubspot",), now=NOW), ("ledger", "path"))
+            for pid in (1, 2)
+        }
+        assert len(paths) == 2
+
+    def test_one_that_has_ended_or_never_ran_is_78(self, command: Command, here: Path) -> None:
+        file = stand_ins.announced_at({})
+        assert file == here / ".cache" / "syncd" / "sandbox.json"
+        assert stand_ins.announced_at({"XDG_RUNTIME_DIR": "/run/user/7"}) == Path("/run/user/7/syncd/sandbox.json")
+        file.parent.mkdir(parents=True)
+        for content in ("", "[]", "[" * 60_000, json.dumps({"pid": 1, "recotap_url": "http://127.0.0.1:9/"})):
+            file.write_text(content)
+            ran = command("init", "--sandbox")
+            assert ran.code == 78
+            assert "run `syncd sandbox` in another terminal" in ran.err
+
+    def test_the_announcement_ends_with_the_sandbox_that_made_it(self) -> None:
+        file = stand_ins.announced_at({})
+        with stand_ins.announcing(None) as announce:
+            announce({"recotap_key": "k"})
+            assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert not file.exists()
+        with stand_ins.announcing(None) as announce:
+            announce({"recotap_key": "k"})
+            file.write_text(json.dumps({"pid": -1}))
+        assert file.exists(), "another sandbox has announced itself since"
+
+    def test_a_home_that_cannot_be_written_stops_no_sandbox(self, here: Path) -> None:
+        (here / ".cache").write_text("")
+        with stand_ins.announcing(None) as announce:
+            announce({"recotap_key": "k"})
+
+    def test_the_configuration_of_a_sandbox_replaces_an_earlier_sandboxs_only(
+        self, place: dict[str, str], command: Command, here: Path
+    ) -> None:
+        for _ in range(2):
+            with stand_ins.announcing(here / "box.toml") as announce:
+                announce({**place})
+        (here / "mine.toml").write_text("# mine\n")
+        ran = command("sandbox", "--write-config", "mine.toml")
+        assert (ran.code, (here / "mine.toml").read_text()) == (2, "# mine\n")
+        assert "--write-config" in ran.err
+
+    def test_write_config_writes_it_once_the_sandbox_serves(self, here: Path, tmp_path: Path) -> None:
+        file, out = here / "box.toml", tmp_path / "out"
+        arguments = ["sandbox", "--write-config", str(file)]
+        for name in ("calls", "emails", "contacts", "companies"):
+            arguments += [f"--{name}", "2"]
+        process = interpreters().start(arguments, environ=os.environ, cwd=here, output=out, errors=tmp_path / "err")
+        try:
+            while not out.read_text():
+                assert process.poll() is None
+                time.sleep(0.02)
+            assert {source.name for source in load(file, environ={}).sources} == {"hubspot", "salesforce"}
+            assert f"syncd -c {file} check" in (tmp_path / "err").read_text()
+        finally:
+            process.kill()
 
 
 def test_a_mistake_that_no_question_could_have_caused_is_left_to_the_last_check() -> None:

@@ -108,12 +108,12 @@ class Sandbox:
 
 def serve(
     *, world: dict[str, Any] | None = None, salesforce_world: dict[str, Any] | None = None,
-    ready_file: str | None = None, **settings: Any,
+    ready_file: str | None = None, on_ready: Callable[[dict[str, Any]], None] | None = None, **settings: Any,
 ) -> None:  # fmt: skip
     """Serve until SIGTERM or SIGINT, and print one JSON line with URLs and secrets when all are ready.
 
     `world` and `salesforce_world` are the arguments of each `world.generate`, `settings` those of Sandbox.
-    `ready_file` receives the same line in one atomic write.
+    `ready_file` receives the same line in one atomic write. `on_ready` is called before, with what the line will hold.
     """
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -125,6 +125,8 @@ def serve(
             from syncd.sandbox.salesforce.world import generate as generate_org
 
             ready["salesforce_world"] = generate_org(sandbox.salesforce, sandbox.recotap, **salesforce_world).summary()
+        if on_ready:
+            on_ready(ready)
         gc.freeze()  # the generated records stay; a collection that walks them would delay a response
         line = json.dumps(ready)
         if ready_file:

@@ -3,7 +3,7 @@
 EXAMPLES = {
     "init": (
         ("syncd init --crm hubspot --crm salesforce", "ask for the rest"),
-        ("syncd init --output syncd.toml", "write it here"),
+        ("syncd init --sandbox", "for the running `syncd sandbox`"),
     ),
     "sync": (
         ("syncd sync --dry-run", "list the activities, send nothing"),
@@ -14,6 +14,10 @@ EXAMPLES = {
     "scope": (
         ("syncd scope --days 90", "the rows of the last 90 days"),
         ("syncd scope --source hubspot --json", "one source, for a program"),
+    ),
+    "sandbox": (
+        ("syncd sandbox", "serve until Ctrl-C"),
+        ("syncd sandbox --write-config box.toml", "and begin: syncd -c box.toml check"),
     ),
     "explain": (
         ("syncd explain hubspot-call-4711", "by Recotap's externalActivityId"),

@@ -26,6 +26,7 @@ def init(
     recotap_key: Annotated[Text, Reference] = None,
     ledger: Annotated[Text, typer.Option(metavar="FILE", help="The ledger, on a local disk.")] = None,
     output: Annotated[Path | None, typer.Option(metavar="FILE", help="The file to write. Default: as -c.")] = None,
+    sandbox: Annotated[bool, typer.Option("--sandbox", help="Write one for the running `syncd sandbox`.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
     config: ConfigFile = None,
 ) -> None:
@@ -36,12 +37,15 @@ def init(
     its users and proposes your own domains. Keys are references, so the file holds no secret.
     """
     from syncd import clock
-    from syncd.cli.init import asking, begin, places
+    from syncd.cli.init import asking, begin, for_sandbox, places
     from syncd.cli.init.answers import Answers, domains
 
     file = places.configuration(output or config or Given.config, os.environ)
     places.require_free(file, option="--output", force=force)
     names = tuple(dict.fromkeys(name.strip().lower() for name in crm or ()))
+    if sandbox:
+        for_sandbox(file, names)
+        return
     flags = {
         "--start": start, "--hubspot-key": hubspot_key, "--salesforce-url": salesforce_url,
         "--salesforce-id": salesforce_id, "--salesforce-secret": salesforce_secret, "--recotap-key": recotap_key,

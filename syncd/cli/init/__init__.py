@@ -4,13 +4,15 @@ flags, questions ─► Answers ─► tree ─► mistakes? ─► own domains,
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import typer
 
+from syncd import clock
 from syncd.cli import printing
 from syncd.cli.init import answers as judging
-from syncd.cli.init import asking, document, guide, owners, places
+from syncd.cli.init import asking, document, guide, owners, places, stand_ins
 from syncd.cli.init.answers import Answers
 from syncd.config import load
 
@@ -33,4 +35,13 @@ def begin(answers: Answers, file: Path, *, asks: bool) -> None:
     guide.after(answers, tree, file, named=not places.is_found(file, os.environ), explain=not asks)
 
 
-__all__ = ["Answers", "begin"]
+def for_sandbox(file: Path, crms: Sequence[str]) -> None:
+    """Write a configuration that points to the running sandbox. ConfigError if none runs."""
+    judging.require_none(judging.unknown(crms))
+    place = stand_ins.running(stand_ins.announced_at(os.environ))
+    stand_ins.write(place, file, crms, now=clock.now())
+    printing.line(f"Wrote {file} for the sandbox that runs.")
+    guide.next_steps(None if places.is_found(file, os.environ) else file)
+
+
+__all__ = ["Answers", "begin", "for_sandbox"]

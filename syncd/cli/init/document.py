@@ -17,6 +17,7 @@ Tree = dict[str, Any]  # the tables of a configuration, as tomllib returns them
 
 COLUMN = 48  # of the comments
 WRITTEN = "# A configuration of syncd, written by `syncd init`. `syncd config example` shows every other key."
+FOR_SANDBOX = "# A configuration for `syncd sandbox`. It holds as long as that sandbox runs, and may be overwritten."
 REFERENCES = "# Keys are references, never the keys themselves: env:NAME, file:PATH or credential:NAME (systemd)."
 COMMENTS: Mapping[Key, str] = {
     ("recotap", "api_key"): "where the API key is kept",

@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 
 from syncd import files
+from syncd.cli.init.document import FOR_SANDBOX
 from syncd.config import reading
 from syncd.config.models import LedgerConfig
 from syncd.errors import ConfigError
@@ -31,9 +32,10 @@ def ledger(environ: Mapping[str, str], *, is_root: bool) -> Path:
 
 
 def is_free(file: Path) -> bool:
-    """Tell whether nothing is lost if `file` is written: it is missing or empty."""
+    """Tell whether nothing is lost if `file` is written: it is missing, empty or of an earlier sandbox."""
     try:
-        return not files.read(file, most=reading.MOST).strip()
+        text = files.read(file, most=reading.MOST).strip()
+        return not text or text.startswith(FOR_SANDBOX.encode())
     except OSError:
         return not os.path.lexists(file)
 
