@@ -4,7 +4,10 @@ Rich must not interpret markup and emoji names in outside text: `styled` makes a
 """
 
 import json
+import os
+import shutil
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from syncd.errors import SyncdError
@@ -17,6 +20,32 @@ if TYPE_CHECKING:
 def line(text: str) -> None:
     """Print one line on stdout, at once."""
     print(visible(text), flush=True)
+
+
+def wrapped(text: str, *, lead: str, colour: str = "", indent: str = "") -> None:
+    """Print `text` on stdout after `lead`: one line, unless a terminal is narrower.
+
+    Its further lines there begin with `indent`, and `lead` has a colour. No word is cut.
+    """
+    if not sys.stdout.isatty():
+        line(f"{lead}{text}")
+        return
+    width = max(shutil.get_terminal_size().columns, 2 * len(lead) + 1)
+    first, *more = textwrap.wrap(
+        visible(text), width - max(len(lead), len(indent)), break_long_words=False, break_on_hyphens=False
+    ) or [""]
+    print(f"{_coloured(lead, colour)}{first}", flush=True)
+    for each in more:
+        print(f"{indent}{each}", flush=True)
+
+
+def _coloured(text: str, colour: str) -> str:
+    """Return our own text in a colour, unless the operator wants none (no-color.org)."""
+    if not colour or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return text
+    import typer
+
+    return typer.style(text, fg=colour, bold=True)
 
 
 def note(text: str) -> None:

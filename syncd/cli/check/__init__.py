@@ -10,44 +10,96 @@ from typing import Any
 from syncd import clock
 from syncd.activity import Owner
 from syncd.cli.check import files, ledger, pinned, scope
-from syncd.cli.check.clocks import Clocks
+from syncd.cli.check.clocks import THIS_MACHINE, Clocks
+from syncd.cli.check.parts import Part, Placed, within
 from syncd.config import Config
 from syncd.connector import Context, Finding, Source, Window
 from syncd.errors import ConfigError, LedgerError, SyncdError
 from syncd.http.server_clock import ServerClock
+from syncd.http.tls import Trust
 from syncd.ledger import CLOCK, RECOTAP, chosen
 from syncd.normalize import incoming, own_domains
 from syncd.passes import pins, wiring
+from syncd.passes.destination import NotingSender
 from syncd.passes.reader import PassStore, as_told
 
 TURN_S = 30.0  # total wait of a check for each server: a pass may be using up a rate limit that they share
 
 
-def findings(config: Config, sources: tuple[Source, ...]) -> Iterator[Finding]:
-    """Yield each finding as soon as it is known. Pauses are ignored."""
-    yield Finding("configuration", True, f"{config.path}: {len(sources)} source(s)")
+def findings(config: Config, sources: tuple[Source, ...], *, offline: bool = False) -> Iterator[Placed]:
+    """Yield each finding as soon as it is known. Pauses are ignored. If `offline`, no request is sent."""
+    yield from within(Part.MACHINE, _machine(config, len(sources)))
+    yield from within(Part.CRM, pinned.changes_of(config))
+    clocks = Clocks(sleep)
+    asked: dict[str, Sequence[Owner]] = {}
+    for source in sources:
+        found = _offline(config, source) if offline else _all(config, source, clocks, asked)
+        yield from within(Part.CRM, _named(source.name, found), source.name)
+    if not offline:
+        yield from within(Part.CRM, _owners(config, asked))
+    try:
+        with wiring.sender(config) as to:
+            if offline:
+                yield from within(Part.RECOTAP, [Finding("recotap key", True, "readable, and not tried")])
+                return
+            yield from within(Part.RECOTAP, _recotap(config, to))
+            clocks.add("Recotap", to.clock, to.ask_the_time)
+            yield from _of_clocks(clocks, sources)
+    except ConfigError as error:
+        yield from within(Part.RECOTAP, [_failed("recotap key", error)])
+
+
+def has_begun(config: Config) -> bool:
+    """Tell whether the ledger holds activities."""
+    with suppress(LedgerError), chosen(config.ledger).read() as glance:
+        return any(glance.counts().values())
+    return False
+
+
+def _machine(config: Config, sources: int) -> Iterator[Finding]:
+    yield Finding("configuration", True, f"{config.path}: {sources} source(s)")
     yield from files.findings(config)
     yield from own_domains.of_list(config.rules.to_rules())
     yield from ledger.findings(config)
-    clocks = Clocks(sleep)
-    asked: dict[str, Sequence[Owner]] = {}
-    yield from pinned.changes_of(config)
-    yield from pinned.ranges_of(config)
-    yield from scope.findings(config)
-    for source in sources:
-        read_as = pinned.narrowed(config, source)
-        yield from _named(source.name, pinned.unread_of(read_as))
-        yield from _named(source.name, _source(config, read_as.source, clocks, asked))
-    yield from _owners(config, asked)
-    try:
-        with wiring.sender(config) as to:
-            to.clock.recall(_kept(config, RECOTAP).get(CLOCK, (None, None))[0])
-            yield to.check(turn_s=TURN_S, sleep=sleep)
-            yield from pinned.destination(config, to)
-            clocks.add("Recotap", to.clock, to.ask_the_time)
-            yield from clocks.findings()
-    except ConfigError as error:
-        yield _failed("recotap key", error)
+
+
+def _remembered(config: Config, source: Source) -> Iterator[Finding]:
+    """Yield what the ledger remembers of a source, without a request."""
+    yield from pinned.ranges_of(config, source)
+    yield from scope.findings(config, source.name)
+    yield from pinned.unread_of(pinned.narrowed(config, source))
+    yield from _pause(config, source)
+
+
+def _offline(config: Config, source: Source) -> Iterator[Finding]:
+    yield from _remembered(config, source)
+    place = f"sources.{source.name}"
+    if named := getattr(source.config, "ca_file", ""):
+        try:
+            Trust(source.name, place, f"{place}.ca_file", named).context("https:")
+            yield Finding("CA file", True, f"{named}: valid certificates")
+        except ConfigError as error:
+            yield _failed("CA file", error)
+
+
+def _all(config: Config, source: Source, clocks: Clocks, asked: dict[str, Sequence[Owner]]) -> Iterator[Finding]:
+    yield from _remembered(config, source)
+    yield from _source(config, pinned.narrowed(config, source).source, clocks, asked)
+
+
+def _recotap(config: Config, to: NotingSender) -> Iterator[Finding]:
+    to.clock.recall(_kept(config, RECOTAP).get(CLOCK, (None, None))[0])
+    yield to.check(turn_s=TURN_S, sleep=sleep)
+    yield from pinned.destination(config, to)
+
+
+def _of_clocks(clocks: Clocks, sources: Sequence[Source]) -> Iterator[Placed]:
+    """Yield the findings about clocks, each in the part of its server."""
+    named = {f"clock of {source.name}": source.name for source in sources}
+    for each in clocks.findings():
+        source = named.get(each.what)
+        part = Part.CRM if source else Part.MACHINE if each.what == THIS_MACHINE else Part.RECOTAP
+        yield from within(part, [each], source)
 
 
 def _owners(config: Config, asked: Mapping[str, Sequence[Owner]]) -> Iterator[Finding]:
@@ -70,7 +122,6 @@ def _named(source: str, found: Iterator[Finding]) -> Iterator[Finding]:
 
 def _source(config: Config, source: Source, clocks: Clocks, asked: dict[str, Sequence[Owner]]) -> Iterator[Finding]:
     """Yield the findings of one source, and put its owners into `asked`."""
-    yield from _pause(config, source)
     store = PassStore(_kept(config, source.name), clock.now)
     server_clock = ServerClock(clock.now, store.get(CLOCK))
     context = Context(source.name, store, clock.now, sleep, read_only=True, turn_s=TURN_S, clock=server_clock)

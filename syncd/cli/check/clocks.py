@@ -7,6 +7,7 @@ from syncd.errors import Exit, SyncdError
 from syncd.http.server_clock import ClockReport, ServerClock, complaint, in_words, is_confirmed, wrong_by_s
 from syncd.passes.clocks import HELD, remedy, unconfirmed
 
+THIS_MACHINE = "clock of this machine"
 SERVER_HINT = "that server's clock or a cache before it is wrong; syncd allows for it"
 
 
@@ -29,7 +30,7 @@ class Clocks:
             yield from (_of_server(each) for each in told)
         if told and not is_confirmed(told):
             hint = f"{remedy(told)}: {HELD}"
-            yield Finding("clock of this machine", False, unconfirmed(told), hint, warning=True)
+            yield Finding(THIS_MACHINE, False, unconfirmed(told), hint, warning=True)
 
     def _ask_again(self) -> Iterator[Finding]:
         """Call servers whose Date may stand still once more, all after one wait of at most 3 s."""
@@ -55,4 +56,4 @@ def _of_server(told: ClockReport) -> Finding:
     return Finding(what, True, f"{in_words(told.skew_s)} this machine's, which is near enough")
 
 
-__all__ = ["Clocks"]
+__all__ = ["THIS_MACHINE", "Clocks"]

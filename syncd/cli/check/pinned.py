@@ -57,24 +57,23 @@ def unread_of(found: Narrowed) -> Iterator[Finding]:
         yield Finding(each.stream, False, each.told(), hint, warning=True)
 
 
-def ranges_of(config: Config) -> Iterator[Finding]:
+def ranges_of(config: Config, source: Source) -> Iterator[Finding]:
     """Yield each range that an earlier `start` added, and how far it is read, or that the next pass will add."""
     with suppress(LedgerError), chosen(config.ledger).read() as glance:
-        for source in config.sources:
-            for each in glance.ranges(source.name):
-                if each.why == "start":
-                    read = f"is read up to {clock.text(each.read_to)}" if each.read_to else "is not read yet"
-                    yield _range(source.name, each.stream, each.since, each.until, read)
-            for stream in source.streams:
-                state = glance.stream(source.name, stream.name)
-                added = windows.added_by(source.config.start, state.start, state.watermark)
-                if added is not None and added.until is not None:
-                    yield _range(source.name, stream.name, added.since, added.until, "is added by the next pass")
+        for each in glance.ranges(source.name):
+            if each.why == "start":
+                read = f"is read up to {clock.text(each.read_to)}" if each.read_to else "is not read yet"
+                yield _range(each.stream, each.since, each.until, read)
+        for stream in source.streams:
+            state = glance.stream(source.name, stream.name)
+            added = windows.added_by(source.config.start, state.start, state.watermark)
+            if added is not None and added.until is not None:
+                yield _range(stream.name, added.since, added.until, "is added by the next pass")
 
 
-def _range(source: str, stream: str, since: datetime, until: datetime, read: str) -> Finding:
+def _range(stream: str, since: datetime, until: datetime, read: str) -> Finding:
     message = f"{stream} modified from {clock.text(since)} to {clock.text(until)}, by an earlier start: {read}"
-    return Finding(f"{source}: range", True, message)
+    return Finding("range", True, message)
 
 
 __all__ = ["changes_of", "destination", "narrowed", "ranges_of", "unread_of"]

@@ -16,15 +16,13 @@ SHOWN = 3  # kinds in one line
 HINT = f"{scopes.LOOK}; README explains which rows are calls and emails"
 
 
-def findings(config: Config) -> Iterator[Finding]:
+def findings(config: Config, source: str) -> Iterator[Finding]:
     """Yield the rows that look like a call or an email and are not read, and a warning for each that the CRM needs."""
-    names = [source.name for source in config.sources]
     with suppress(LedgerError), chosen(config.ledger).read() as glance:  # the ledger has its own line
-        for name, held in scopes.kept(glance, names):
-            what = f"{name}: {WHAT}"
-            yield Finding(what, True, _unread(held))
+        for _, held in scopes.kept(glance, [source]):
+            yield Finding(WHAT, True, _unread(held))
             for warning in held.warnings:
-                yield Finding(what, False, warning, HINT, warning=True)
+                yield Finding(WHAT, False, warning, HINT, warning=True)
 
 
 def _unread(held: Kept) -> str:

@@ -11,6 +11,10 @@ EXAMPLES = {
         ("syncd sync --limit 5", "send five activities, to see them arrive"),
         ("syncd sync --source hubspot", "one source of several"),
     ),
+    "check": (
+        ("syncd check --offline", "before the keys work, or without a network"),
+        ("syncd check --json", "for a program: a list of findings"),
+    ),
     "scope": (
         ("syncd scope --days 90", "the rows of the last 90 days"),
         ("syncd scope --source hubspot --json", "one source, for a program"),

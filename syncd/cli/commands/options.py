@@ -37,6 +37,7 @@ LogFormat = Annotated[
     LogForm | None,
     typer.Option("--log-format", metavar="FORMAT", help="json or text. Default: text on a terminal, otherwise json."),
 ]
+INDENT = " " * len("error ")  # below a finding
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Also log each page and each POST.")]
 Port = Annotated[int, typer.Option(metavar="PORT", help="0 picks a free port.")]
 Number = Annotated[int, typer.Option(metavar="N", help="Number to invent in each CRM.")]
@@ -93,7 +94,7 @@ def sources_of(config: "Config", only: str | None) -> "tuple[Source, ...]":
 
 def print_finding(finding: "Finding") -> None:
     """Print a finding of `check` or `health`, and its remedy below it."""
-    mark = "ok   " if finding.ok else "warn " if finding.warning else "error"
-    printing.line(f"{mark} {finding.what}: {finding.message}")
+    mark, colour = ("ok", "green") if finding.ok else ("warn", "yellow") if finding.warning else ("error", "red")
+    printing.wrapped(f"{finding.what}: {finding.message}", lead=f"{mark:<5} ", colour=colour, indent=INDENT)
     if finding.hint and not finding.ok:
-        printing.line(f"      → {finding.hint}")
+        printing.wrapped(finding.hint, lead=f"{INDENT}→ ", indent=f"{INDENT}  ")

@@ -1,30 +1,68 @@
 """Report problems: `syncd check` and `syncd health`."""
 
-from typing import Annotated
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from syncd.cli import printing
 from syncd.cli.commands.options import AsJson, ConfigFile, Given, load_config, print_finding, sources_of
-from syncd.errors import Exit
+from syncd.errors import ConfigError, worst
+
+if TYPE_CHECKING:
+    from syncd.cli.check.parts import Placed
 
 
-def check(config: ConfigFile = None) -> None:
+def check(
+    config: ConfigFile = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Send no request: test this machine and the configuration only.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Try everything that a pass depends on.
 
-    Prints ok, warn or error for the configuration, the ledger, credentials, scopes and clocks, with a remedy for
-    each failure.
+    Prints ok, warn or error for each part, this machine, the CRM and Recotap, with a remedy for each failure, and ends
+    with a verdict. It sends nothing to Recotap and changes nothing. The exit code is that of the worst error. Beside a
+    running pass it waits its turn, up to 30 s for each server.
     """
-    loaded = load_config(config, secrets=True)
-    from syncd.cli import check as checks
-    from syncd.errors import worst
+    from syncd.cli.check import parts
 
-    codes = []
-    for finding in checks.findings(loaded, sources_of(loaded, None)):
-        print_finding(finding)
-        if not finding.ok and not finding.warning:
-            codes.append(finding.exit_code or Exit.UNAVAILABLE)
-    raise typer.Exit(int(worst(codes)))
+    try:
+        loaded = load_config(config, secrets=True)
+    except ConfigError as error:
+        if not as_json:
+            raise
+        printing.document(parts.document(parts.mistakes(error)))
+        raise typer.Exit(int(error.exit_code)) from None
+    from syncd.cli import check as checks
+
+    sources = sources_of(loaded, None)
+    found = checks.findings(loaded, sources, offline=offline)
+    shown = list(found) if as_json else list(_shown(found))
+    if as_json:
+        printing.document(parts.document(shown))
+    else:
+        untested = [*(source.name for source in sources), "Recotap", "all clocks"] if offline else []
+        told = parts.conclusion(shown, has_begun=checks.has_begun(loaded), untested=untested)
+        printing.line("")
+        printing.wrapped(told, lead="")
+    raise typer.Exit(int(worst(map(parts.code, shown))))
+
+
+def _shown(found: Iterable["Placed"]) -> Iterator["Placed"]:
+    """Print each finding as soon as it is known, below the heading of its part, and yield it."""
+    from syncd.cli.check.parts import Part
+
+    order, headed = list(Part), -1
+    for each in found:
+        if order.index(each.part) > headed:
+            headed = order.index(each.part)
+            if headed:
+                printing.line("")
+            printing.line(each.part.heading)
+        print_finding(each)
+        yield each
 
 
 def health(
@@ -42,7 +80,6 @@ def health(
     from syncd import clock
     from syncd.cli import health as probes
     from syncd.config import load
-    from syncd.errors import worst
 
     if probe is not None and probe not in probes.PROBES:
         raise typer.BadParameter(f"expected --probe to be one of {', '.join(probes.PROBES)}")
