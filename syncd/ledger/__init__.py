@@ -6,6 +6,7 @@ process, through a connection of its own. A `PersistentReader` does so for years
 """
 
 from syncd.ledger.adoption import ADOPTION, Adoption, adoption_of
+from syncd.ledger.comparison import Comparison
 from syncd.ledger.contract import Handle
 from syncd.ledger.examination import Examination
 from syncd.ledger.handle import AnyLedger, LedgerHandle, chosen
@@ -50,6 +51,7 @@ __all__ = [
     "Choice",
     "Claim",
     "Claimed",
+    "Comparison",
     "Due",
     "Examination",
     "Failing",

@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 from sqlite_utils import Database
 
 from syncd.ledger import file, place
+from syncd.ledger.comparison import Comparison
 from syncd.ledger.diagnosis import Diagnosis
 from syncd.ledger.examination import Examination
 from syncd.ledger.operator import Operator
@@ -59,6 +60,10 @@ class LedgerHandle:
     def examine(self) -> AbstractContextManager[Examination]:
         """Open an existing ledger, perhaps of an older schema, to look at the file. LedgerError as for `read`."""
         return self._opened(partial(file.view, older_too=True), lambda db, _: Examination(db))
+
+    def compare(self) -> AbstractContextManager[Comparison]:
+        """Open an existing ledger for a comparison with its CRMs. LedgerError as for `read`."""
+        return self._opened(file.view, Comparison)
 
     def operate(self) -> AbstractContextManager[Operator]:
         """Open an existing ledger for an operator's short writes, which need no hold. LedgerError as for `read`."""

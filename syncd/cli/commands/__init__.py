@@ -27,6 +27,7 @@ from syncd.cli.commands import (
     support,
     trials,
 )
+from syncd.cli.commands import verify as verifying
 from syncd.cli.commands.options import ConfigFile, Given, PlainUsage
 
 COMMANDS: tuple[Callable[..., None], ...] = (
@@ -47,6 +48,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     ranges.backfill,
     support.support_bundle,
     recovery.adopt,
+    verifying.verify,
     trials.sandbox,
     trials.demo,
 )

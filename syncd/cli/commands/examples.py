@@ -40,6 +40,10 @@ EXAMPLES = {
         ("syncd backfill --since 2025-01-01", "all since then"),
         ("syncd backfill --since 2025-01-01 --until 2025-04-01", "one quarter"),
     ),
+    "verify": (
+        ("syncd verify --since 2026-10-01", "all since then"),
+        ("syncd verify --source hubspot --json", "one source, for a program"),
+    ),
 }
 
 

@@ -1,0 +1,132 @@
+"""Show how the CRMs differ from the ledger: the results and the progress of `syncd verify`."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from syncd import clock
+from syncd.cli import printing
+from syncd.passes.verify import Compared, Silent, Watcher
+from syncd.text import visible
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+SHOWN = 20  # ids of one stream on a terminal
+ALL_IS_WELL = "every activity behind the watermarks has its row"
+REPAIR = "`syncd backfill --since TIME` books them: give it a time before the oldest of them was modified"
+UNEXPECTED = "the CRM has deleted or merged them since they were read; what Recotap has of them stays there"
+
+
+def to_json(found: Sequence[Compared]) -> dict[str, dict[str, Any]]:
+    """Return the document of `syncd verify --json` (design 4.4)."""
+    document: dict[str, dict[str, Any]] = {}
+    for each in found:
+        document.setdefault(each.source, {})[each.stream] = {
+            "crm": each.crm,
+            "ledger": each.ledger,
+            "missing": list(each.missing),
+            "unexpected": list(each.unexpected),
+            "since": clock.optional_text(each.since),
+            "until": clock.optional_text(each.until),
+            "spans_left_out": each.left_out,
+            "error": each.error.summary if each.error else None,
+        }
+    return document
+
+
+def show(each: Compared) -> None:
+    """Print one stream: a line with its numbers, then a line for each id that differs."""
+    where = f"{each.source} {each.stream}"
+    if each.error is not None and each.since is None:
+        printing.line(f"{where}: not compared, see the error below")
+        return
+    if each.since is None:
+        printing.line(f"{where}: no pass has read a record yet, so there is nothing to compare")
+        return
+    printing.line(
+        f"{where}: {each.crm:,} in the CRM, {each.ledger:,} in the ledger, {len(each.missing):,} missing, "
+        f"{len(each.unexpected):,} unexpected"
+    )
+    for what, crm_ids in (("missing", each.missing), ("unexpected", each.unexpected)):
+        shown = crm_ids[:SHOWN] if sys.stdout.isatty() else crm_ids
+        for crm_id in shown:
+            printing.line(f"{where}: {what} {crm_id}")
+        if len(shown) < len(crm_ids):
+            printing.line(f"{where}: {len(crm_ids) - len(shown):,} more {what}, which `--json` lists")
+
+
+def show_end(found: Sequence[Compared]) -> None:
+    """Print the spans that were left out, each error once, and the verdict with its remedy, on stderr."""
+    for each in found:
+        if each.left_out:
+            told = f"{each.left_out} span(s) are still to be read and were left out: `syncd status` shows them"
+            printing.note(f"{each.source} {each.stream}: {told}")
+    for error in dict.fromkeys(each.error for each in found if each.error):
+        printing.error(error)
+    missing, unexpected = (sum(len(ids) for ids in group) for group in zip(*map(_ids, found), strict=True))
+    if missing:
+        printing.note(f"{missing:,} activities of the CRM have no row in the ledger")
+        printing.note(f"  → {REPAIR}")
+    elif not any(each.error for each in found):
+        printing.note(ALL_IS_WELL)
+    if unexpected:
+        printing.note(f"{unexpected:,} rows of the ledger have no record in the CRM any more")
+        printing.note(f"  → {UNEXPECTED}")
+
+
+def _ids(each: Compared) -> tuple[Sequence[str], Sequence[str]]:
+    return each.missing, each.unexpected
+
+
+@contextmanager
+def watching() -> Iterator[Watcher]:
+    """Show bars on a terminal. Yields a watcher that ignores everything if stderr is none."""
+    if not sys.stderr.isatty():
+        yield Silent()
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description:<32}", markup=False), BarColumn(bar_width=20), MofNCompleteColumn(),
+        TimeElapsedColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        yield Bars(progress)
+
+
+class Bars:
+    """A Watcher with one line for each step of a stream."""
+
+    wants_totals = True
+
+    def __init__(self, progress: "Progress") -> None:
+        self._progress = progress
+        self._task: TaskID | None = None
+
+    def begin(self, source: str, stream: str, what: str, total: int | None) -> None:
+        """Begin a new line. The last one is complete."""
+        self._end()
+        self._task = self._progress.add_task(visible(f"{source} {stream}: {what}"), total=total)
+
+    def advance(self, count: int) -> None:
+        """Move the bar."""
+        if self._task is not None:
+            self._progress.advance(self._task, count)
+
+    def _end(self) -> None:
+        if self._task is not None:
+            task = next(each for each in self._progress.tasks if each.id == self._task)
+            self._progress.update(self._task, total=task.completed)
+
+
+__all__ = ["Bars", "show", "show_end", "to_json", "watching"]
