@@ -10,6 +10,8 @@ from syncd.cli import check
 from tests.conftest import Command
 from tests.orgs import OrgWorld
 
+START = "2026-01-01T00:00:00.000Z"
+
 
 def not_read(world: OrgWorld) -> list[str]:
     with pytest.MonkeyPatch.context() as patch:
@@ -37,10 +39,11 @@ def test_a_backfill_reads_what_the_old_match_left_out_and_sends_nothing_twice(tm
         assert not_read(world) == ["salesforce: calls"]
         file = world.write_config()
         ran = command("backfill", "--since", "2020-01-01", "-c", file)
-        assert (ran.code, ran.out.count("in the next passes")) == (0, 1), "email streams have read nothing yet"
+        assert (ran.code, ran.out.count("in the next passes")) == (0, 3)
         assert "salesforce calls: 2020-01-01T00:00:00.000Z to " in ran.out
         assert command("backfill", "--since", "2020-01-01", "-c", file).code == 0
-        assert world.sql("SELECT why, count(*) FROM ranges") == [("backfill", 1)], "asked twice, booked once"
+        assert world.sql("SELECT why, count(*) FROM ranges") == [("backfill", 3)], "asked twice, booked once"
+        assert f"salesforce emails: 2020-01-01T00:00:00.000Z to {START}" in ran.out, "its windows begin at `start`"
         assert not_read(world) == []
         world.sync()
         assert world.delivered == {held, *missed}
@@ -61,11 +64,21 @@ def test_a_span_that_is_shorter_than_what_is_unread_leaves_the_message(tmp_path:
         assert not_read(world) == ["salesforce: calls"]
 
 
-def test_a_ledger_that_has_read_nothing_has_nothing_behind_it(tmp_path: Path, command: Command) -> None:
+def test_what_the_windows_read_is_not_booked(tmp_path: Path, command: Command) -> None:
     with OrgWorld(tmp_path) as world:
         world.sync()
-        ran = command("backfill", "--since", "2020-01-01", "-c", world.write_config())
+        ran = command("backfill", "--since", "2026-01-01", "-c", world.write_config())
         assert (ran.code, ran.out.startswith("nothing to read")) == (0, True)
+        assert world.sql("SELECT count(*) FROM ranges") == [(0,)]
+
+
+def test_a_stream_that_holds_nothing_is_read_up_to_its_start(tmp_path: Path, command: Command) -> None:
+    with OrgWorld(tmp_path) as world:
+        world.sync()
+        old = world.task(ago=timedelta(days=400))
+        assert command("backfill", "--since", "2025-01-01", "-c", world.write_config()).code == 0
+        world.sync()
+        assert world.delivered == {old}
 
 
 @pytest.mark.parametrize(

@@ -206,7 +206,7 @@ def test_status_shows_what_is_to_be_read(live: World, command: Command) -> None:
     assert shown == {
         "source": "hubspot", "stream": "calls", "since": "2026-02-01T00:00:00.000Z",
         "until": "2026-02-01T00:00:00.999Z", "why": "gap", "read_to": None, "last_error": "answered 500",
-        "next_attempt_at": None,
+        "next_attempt_at": None, "newest_first": False, "share": 0.0,
     }  # fmt: skip
     out = " ".join(command("status", "-c", live.config_file).out.split())
     assert "to read: hubspot calls 2026-02-01T00:00:00.000Z to 2026-02-01T00:00:00.999Z (a gap" in out

@@ -133,7 +133,8 @@ WHY = {"start": "an earlier start", "gap": "a gap that the CRM did not serve", "
 
 def _range(each: dict[str, Any]) -> str:
     """Return one line about a range that is still to be read."""
-    read = f", read up to {each['read_to']}" if each["read_to"] else ""
+    direction = "down" if each["newest_first"] else "up"
+    read = f", read {direction} to {each['read_to']}, {each['share']:.0%} of it" if each["read_to"] else ""
     error = f": {each['last_error']}" if each["last_error"] else ""
     after = f", tried again after {each['next_attempt_at']}" if each["next_attempt_at"] else ""
     span = f"{each['since']} to {each['until']}"

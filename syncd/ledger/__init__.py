@@ -6,6 +6,7 @@ process, through a connection of its own. A `PersistentReader` does so for years
 """
 
 from syncd.ledger.adoption import ADOPTION, Adoption, adoption_of
+from syncd.ledger.backfills import Backfill
 from syncd.ledger.comparison import Comparison
 from syncd.ledger.contract import Handle
 from syncd.ledger.examination import Examination
@@ -47,6 +48,7 @@ __all__ = [
     "Adoption",
     "AnyLedger",
     "AttemptResult",
+    "Backfill",
     "Booked",
     "Choice",
     "Claim",

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from syncd import clock
-from syncd.ledger import file
+from syncd.ledger import backfills, file
+from syncd.ledger.backfills import Backfill
 from syncd.ledger.reader import ACCOUNTS, DESTINATION, RECOTAP, RESUMED, TRUSTED
 from syncd.ledger.recount import Recount, correct, count
 from syncd.ledger.reports import Reports
@@ -29,17 +30,6 @@ _DUE_NOW = """
     UPDATE activities SET next_attempt_at = :now
     WHERE id IN (SELECT value FROM json_each(:ids)) AND state <> 'delivered'
       AND (:state IS NULL OR state = :state) AND (:reason IS NULL OR reason = :reason)
-"""
-_ADD_SPAN = """
-    INSERT INTO ranges (stream_id, since, until, why, created_at)
-    SELECT id, :since, :until, 'backfill', :now FROM streams WHERE source = :source AND stream = :stream
-        AND NOT EXISTS (SELECT 1 FROM ranges WHERE stream_id = streams.id AND why = 'backfill'
-            AND read_to IS NULL AND since <= :since AND until >= :until)
-"""
-_FORGET_UNREAD = """
-    UPDATE streams SET rule = json_remove(rule, '$.unread')
-    WHERE source = :source AND stream = :stream AND :since <= rule ->> '$.unread.since'
-        AND rule ->> '$.unread.until' <= :until
 """
 # The daemon makes a pass over the sources whose number is above that of the requests that it knows.
 _RESUMED = """
@@ -110,29 +100,29 @@ class Operator(Reports):
         return found
 
     def backfill(
-        self, streams: Iterable[tuple[str, str]], since: datetime, until: datetime | None, *, now: datetime
-    ) -> list[tuple[str, str, datetime, datetime]]:
-        """Book a span of modification time to be read, in each (source, stream) that has read beyond `since`.
+        self, streams: Iterable[tuple[str, str, datetime]], since: datetime, until: datetime | None, *,
+        newest_first: bool = False, now: datetime,
+    ) -> list[Backfill]:  # fmt: skip
+        """Book a span of modification time to be read, in each (source, stream, start) whose windows begin later.
 
-        Return (source, stream, since, until) of each span. It ends at the watermark, because the windows read the rest.
+        A span ends at the watermark, or at the stream's `start` before there is one: the windows read the rest.
         """
         booked = []
         with file.writing(self._db, self.handle.path):
-            for source, stream in streams:
-                watermark = self.stream(source, stream).watermark
-                if watermark is not None and since < watermark:
-                    end = min(until or watermark, watermark)
-                    self._book(source, stream, since, end, now)
-                    booked.append((source, stream, since, end))
+            for source, stream, start in streams:
+                ends = self.stream(source, stream).watermark or start
+                if since < ends and self._knows(source, stream):
+                    asked = Backfill(source, stream, since, min(until or ends, ends), newest_first)
+                    held = [each for each in self.ranges(source) if each.stream == stream]
+                    changed = "unread" in self.rules_of(source).get(stream, {})
+                    booked.append(backfills.book(self._db, asked, held, rule_changed=changed, now=now))
             self._tell_the_daemon(now)
         return booked
 
-    def _book(self, source: str, stream: str, since: datetime, until: datetime, now: datetime) -> None:
-        """Add a span. What a change of its stream's rule left unread is no longer reported if the span holds it."""
-        which = {"source": source, "stream": stream}
-        begins, ends = clock.text(since), clock.text(until)
-        self._db.execute(_ADD_SPAN, {**which, "since": begins, "until": ends, "now": clock.text(now)})
-        self._db.execute(_FORGET_UNREAD, {**which, "since": begins, "until": ends})
+    def _knows(self, source: str, stream: str) -> bool:
+        """Tell whether a pass has read the stream."""
+        sql = "SELECT count(*) FROM streams WHERE source = :source AND stream = :stream"
+        return bool(self._db.execute(sql, {"source": source, "stream": stream}).fetchone()[0])
 
     def _named(self, ids: Sequence[str]) -> list[list[int]]:
         names = sorted({name for wanted in ids for name in self.find(wanted)})

@@ -34,10 +34,11 @@ class RangeWriter(Writer):
             self._db.execute(sql, values)
 
     def range_read_to(self, range_id: int, read_to: datetime) -> None:
-        """Book how far a range is read. It never moves back."""
+        """Book how far a range is read, upwards or, if it is newest first, downwards. It never moves back."""
         sql = """
-            UPDATE ranges SET read_to = max(coalesce(read_to, ''), :read_to), attempts = 0, last_error = NULL,
-                next_attempt_at = NULL
+            UPDATE ranges SET attempts = 0, last_error = NULL, next_attempt_at = NULL,
+                read_to = iif(newest_first, min(coalesce(read_to, :read_to), :read_to),
+                    max(coalesce(read_to, ''), :read_to))
             WHERE id = :id
         """
         with self.transaction():

@@ -10,6 +10,7 @@ from syncd import clock
 from syncd.errors import NoSuchActivity
 from syncd.ledger.adoption import adoption_of
 from syncd.ledger.lists import Lists
+from syncd.ledger.ranges import share
 from syncd.ledger.reader import CLOCK, PAUSED, RECOTAP, SENDING, times
 from syncd.ledger.schema import VERSION
 from syncd.lifecycle.states import MEANINGS
@@ -190,10 +191,10 @@ class Reports(Lists):
 
     def _ranges(self) -> list[dict[str, Any]]:
         sql = """
-            SELECT source, stream, since, until, why, read_to, ranges.last_error, next_attempt_at
+            SELECT source, stream, since, until, why, read_to, ranges.last_error, next_attempt_at, newest_first
             FROM ranges JOIN streams ON streams.id = stream_id ORDER BY source, stream, since
         """
-        return list(self._rows(sql))
+        return [{**each, "newest_first": bool(each["newest_first"]), "share": _share(each)} for each in self._rows(sql)]
 
     def _pauses(self, now: datetime) -> dict[str, dict[str, str]]:
         sql = f"SELECT name, until, reason FROM pauses WHERE {PAUSED}"  # nosec B608 # our own text
@@ -232,3 +233,10 @@ class Reports(Lists):
             yield
         finally:
             self._db.execute("COMMIT")
+
+
+def _share(each: dict[str, Any]) -> float:
+    since, until, read_to = (clock.optional_instant(each[key]) for key in ("since", "until", "read_to"))
+    assert since
+    assert until
+    return round(share(since, until, read_to, newest_first=bool(each["newest_first"])), 3)

@@ -8,6 +8,6 @@ V8 = (
         at   TEXT NOT NULL
     ) STRICT, WITHOUT ROWID
     """,
-    # 1: the newest records first. Then `until` moves down as slices are read, and read_to stays NULL.
+    # 1: the newest records first. Then read_to moves down from `until`, a slice at a time.
     "ALTER TABLE ranges ADD COLUMN newest_first INTEGER NOT NULL DEFAULT 0",
 )

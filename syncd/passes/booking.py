@@ -6,7 +6,7 @@ from typing import Any
 from syncd.connector import Source
 from syncd.ledger import EARLY, Booked, Ledger
 from syncd.normalize.normalizer import unconfirmed
-from syncd.passes.events import PageRead, RangeEvent, RangeFailed, RangeRead, StartNoted
+from syncd.passes.events import PageRead, RangeEvent, RangeFailed, RangeRead, SliceRead, StartNoted
 from syncd.passes.floods import Usual
 from syncd.passes.ranges import gap_again_at
 from syncd.passes.report import PassReport
@@ -56,13 +56,15 @@ def note_early(ledger: Ledger, report: PassReport, source: Source) -> dict[str, 
 
 
 def book_range_event(ledger: Ledger, source: str, event: RangeEvent, *, now: datetime) -> None:
-    """Book a new start, the end of a range or its failure."""
+    """Book a new start, a slice of a range, its end or its failure."""
     match event:
         case StartNoted(stream, start, added):
             stream_id = ledger.stream_id(source, stream)
             ledger.note_start(stream_id, start)
             if added is not None and added.until is not None:
                 ledger.add_range(stream_id, added.since, added.until, why="start", now=now)
+        case SliceRead(range_id, read_to):
+            ledger.range_read_to(range_id, read_to)
         case RangeRead(range_id):
             ledger.range_finished(range_id)
         case RangeFailed(range_id, _, _, error, next_attempt_at):

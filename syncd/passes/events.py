@@ -57,6 +57,7 @@ class PageRead:
     unserved: Mapping[str, str] = field(default_factory=dict)  # look-ups: ids that the CRM cannot serve, and why
     gaps: Sequence[Gap] = ()  # before this page: the CRM does not serve them
     range_id: int | None = None  # the ledger's, if this is a page of a range
+    in_slice: bool = False  # the range moves only once the whole slice is read
     provenance: Mapping[str, Mapping[str, Origin]] = field(default_factory=dict)  # by crm_id; only for a preview
 
     @property
@@ -72,7 +73,7 @@ class PageRead:
     @property
     def read_to(self) -> datetime | None:
         """How far the page's range is read, or None if this page does not move that."""
-        return None if self.range_id is None else reached(self)
+        return None if self.range_id is None or self.in_slice else reached(self)
 
 
 class Read(Protocol):
@@ -102,6 +103,14 @@ class WindowRead:
     stream: str
     until: datetime | None  # the CRM's clock
     sweep: bool  # it was the daily sweep
+
+
+@dataclass(frozen=True, slots=True)
+class SliceRead(RangeEvent):
+    """A range that is read from its end was read down to `read_to`."""
+
+    range_id: int
+    read_to: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +175,7 @@ __all__ = [
     "RangeEvent",
     "RangeFailed",
     "RangeRead",
+    "SliceRead",
     "SourceFinished",
     "SourceOpened",
     "StartNoted",

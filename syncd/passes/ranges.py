@@ -1,15 +1,22 @@
-"""Read a slice of one source's ranges, after its windows and look-ups."""
+"""Read a slice of one source's ranges, after its windows and look-ups.
+
+oldest first: pages move the range's position up
+newest first: whole slices move it down (slices.py)
+"""
 
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime, timedelta
 
+from syncd.connector import Window
 from syncd.errors import Unauthorized, Unavailable
 from syncd.ledger import LedgerReader, Range
 from syncd.lifecycle import timing
-from syncd.passes import windows
-from syncd.passes.events import RangeFailed, RangeRead, StreamFailed, reached
+from syncd.passes import slices, windows
+from syncd.passes.events import RangeFailed, RangeRead, SliceRead, StreamFailed, reached
 from syncd.passes.intake import Intake
+from syncd.passes.slices import Slice
 from syncd.passes.spans import Part, SpanReader
 from syncd.passes.windows import Span
 
@@ -39,7 +46,7 @@ class Ranges:
             first, *due = due
             share = -(-pages // (len(due) + 1))
             try:
-                pages -= self._slice(first, share)
+                pages -= (self._slices if first.newest_first else self._slice)(first, share)
             except Unauthorized as error:
                 self._intake.channel.send(StreamFailed(first.stream, error))
                 return
@@ -62,7 +69,9 @@ class Ranges:
         if this.why != "gap":
             spans = windows.without(spans[0], gaps_of(self._held, this.stream))
         count, has_moved = 0, False
-        with closing(self._spans.read(this.stream, spans, may_cut=this.attempts > 0)) as parts:
+        with closing(
+            self._spans.read(this.stream, spans, may_cut=this.attempts > 0, is_past=this.why != "gap")
+        ) as parts:
             for part in parts:
                 if count >= most and has_moved:
                     return count
@@ -72,8 +81,44 @@ class Ranges:
         self._intake.channel.send(RangeRead(this.id))
         return count
 
-    def _send(self, this: Range, part: Part) -> None:
-        self._intake.page(this.stream, part.page, gaps=part.gaps, range_id=this.id)
+    def _slices(self, this: Range, most: int) -> int:
+        """Read about `most` pages of a range from its end, in whole slices, and return their number."""
+        channel, count = self._intake.channel, 0
+        left, length = slices.rest(this), None
+        while left is not None and count < most:
+            part = slices.newest(left, lambda span: self._count(this, span), length=length)
+            count += max(1, self._whole(this, part))
+            channel.send(SliceRead(this.id, part.since))
+            channel.exit_if_giving_way()
+            left, length = slices.rest(replace(this, read_to=part.since)), part.next_length()
+        if left is None:
+            channel.send(RangeRead(this.id))
+        return count
+
+    def _whole(self, this: Range, part: Slice) -> int:
+        """Read a slice whole, and return the number of its pages. It does not give way in its middle."""
+        channel, count = self._intake.channel, 0
+        spans = windows.without(Span(part.since, part.until), gaps_of(self._held, this.stream))
+        channel.holds_on = True
+        try:
+            for each in self._spans.read(this.stream, spans, may_cut=this.attempts > 0, is_past=this.why != "gap"):
+                self._send(this, each, in_slice=True)
+                count += 1
+        finally:
+            channel.holds_on = False
+        return count
+
+    def _count(self, this: Range, span: Span) -> int:
+        """Return the number of a span's records. If the CRM cannot count them alone, they count as too many."""
+        self._intake.channel.exit_if_stopping()
+        try:
+            return self._intake.connector.count(this.stream, Window(span.since, span.until, lambda refs: ()))
+        except Unavailable as error:
+            self._spans.require_cut(this.stream, error, may_cut=this.attempts > 0)
+            return slices.SLICE_RECORDS + 1
+
+    def _send(self, this: Range, part: Part, *, in_slice: bool = False) -> None:
+        self._intake.page(this.stream, part.page, gaps=part.gaps, range_id=this.id, in_slice=in_slice)
 
 
 def gaps_of(held: Iterable[Range], stream: str) -> list[Span]:

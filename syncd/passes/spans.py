@@ -7,7 +7,8 @@
                                              └─ fail too ─► a gap
 
 A span is cut only in a pass that may: its stream has failed in an earlier pass too. A gap leaves this module with the
-next page that the CRM serves, so an outage leaves no gap.
+next page that the CRM serves, so an outage leaves no gap. At the end of a span of the past an instant long ago is such
+a page.
 """
 
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -43,8 +44,11 @@ class SpanReader:
     cuts_left: int = CUTS  # in this pass
     _served: bool = field(default=False)  # a request since the last failure
 
-    def read(self, stream: str, spans: Sequence[Span], *, may_cut: bool) -> Generator[Part]:
-        """Yield the pages of `spans`, in order. Raises the CRM's error for what is left to read in a later pass."""
+    def read(self, stream: str, spans: Sequence[Span], *, may_cut: bool, is_past: bool = False) -> Generator[Part]:
+        """Yield the pages of `spans`, in order. Raises the CRM's error for what is left to read in a later pass.
+
+        `is_past`: no later page can prove that gaps at the end are no outage. The smallest request then does.
+        """
         left = list(reversed(spans))
         gaps: list[Gap] = []
         error: Unavailable | None = None
@@ -69,22 +73,31 @@ class SpanReader:
                 else:
                     gaps.append(_gap(rest, failed))
         if gaps and error is not None:  # nothing after them was served: it may be an outage
-            raise error
+            if not is_past or not self._serves_anything(stream):
+                raise error
+            yield Part(Page((), ()), gaps)
 
     def _cut(self, stream: str, rest: Span, error: Unavailable, *, may_cut: bool) -> tuple[Span, Span] | None:
         """Return the halves of what is left of a span, or None if it lies within a second.
 
         Raises `error` if the span must not be cut, or if the CRM serves nothing.
         """
-        if not may_cut or error.pause_until is not None or isinstance(error, OutsideWindow) or not self.cuts_left:
-            raise error
-        if not self._served and not self._serves_anything(stream):
-            raise error
-        self.cuts_left -= 1
+        self.require_cut(stream, error, may_cut=may_cut, served=self._served)
         halves = windows.halves(rest, now=self.now())
         if halves is None and rest.until is None:
             raise error  # the newest second is not over yet
         return halves
+
+    def require_cut(self, stream: str, error: Unavailable, *, may_cut: bool, served: bool = False) -> None:
+        """Take one cut of this pass. Raises `error` if the span must not be cut, or if the CRM serves nothing.
+
+        `served`: it has served a request of this span.
+        """
+        if not may_cut or error.pause_until is not None or isinstance(error, OutsideWindow) or not self.cuts_left:
+            raise error
+        if not served and not self._serves_anything(stream):
+            raise error
+        self.cuts_left -= 1
 
     def _serves_anything(self, stream: str) -> bool:
         at = self.intake.source.config.start - LONG_AGO

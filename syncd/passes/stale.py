@@ -291,17 +291,18 @@ class StaleLookUps:
         if self._serving:
             return
         channel, self._serving = self._intake.channel, True
+        held_on = channel.holds_on
         try:
             while (request := self._desk.take()) is not None:
                 channel.holds_on = True
                 self._look_ups.look_up(request.stream, request.ids)
-                channel.holds_on = False
+                channel.holds_on = held_on
                 if (bug := self._look_ups.take_bug()) is not None:
                     channel.send(StreamFailed(request.stream, bug))
                 channel.send(Checked(request.stream, self._look_ups.over))
                 channel.exit_if_giving_way()
         finally:
-            channel.holds_on = self._serving = False
+            channel.holds_on, self._serving = held_on, False
 
 
 __all__ = ["Desk", "Request", "StaleLookUps", "StaleRows"]

@@ -39,6 +39,7 @@ EXAMPLES = {
     "backfill": (
         ("syncd backfill --since 2025-01-01", "all since then"),
         ("syncd backfill --since 2025-01-01 --until 2025-04-01", "one quarter"),
+        ("syncd backfill --since 2025-01-01 --newest-first", "latest first"),
     ),
     "verify": (
         ("syncd verify --since 2026-10-01", "all since then"),

@@ -10,8 +10,7 @@ from syncd.cli.commands.options import ConfigFile, load_config, sources_of
 
 TIME_EXPECTED = "expected a date or a time in UTC, e.g. 2026-01-01 or 2026-01-01T00:00:00Z"
 NOTHING_BEHIND = (
-    "nothing to read: no stream has read beyond that time yet. Records after a watermark, or in a stream without one, "
-    "are read anyway"
+    "nothing to read: every pass reads what was modified since then. If the ledger is new, run `syncd sync` first"
 )
 
 
@@ -19,6 +18,7 @@ def backfill(
     since: Annotated[str, typer.Option(metavar="TIME", help="Read what was modified since then.")],
     until: Annotated[str | None, typer.Option(metavar="TIME", help="Default: each stream's watermark.")] = None,
     source: Annotated[str | None, typer.Option(metavar="NAME", help="Read only this source.")] = None,
+    newest_first: Annotated[bool, typer.Option("--newest-first", help="Default: the oldest records first.")] = False,
     config: ConfigFile = None,
 ) -> None:
     """Read a span of modification time again.
@@ -36,11 +36,13 @@ def backfill(
     if last is not None and last <= first:
         raise typer.BadParameter("--until is not later than --since")
     loaded = load_config(config)
-    streams = [(each.name, stream.name) for each in sources_of(loaded, source) for stream in each.connector.streams]
+    sources = sources_of(loaded, source)
+    streams = [(each.name, stream.name, each.config.start) for each in sources for stream in each.streams]
     with chosen(loaded.ledger).operate() as operator:
-        booked = operator.backfill(streams, first, last, now=clock.now())
-    for name, stream, begins, ends in booked:
-        printing.line(f"{name} {stream}: {clock.text(begins)} to {clock.text(ends)}, in the next passes")
+        booked = operator.backfill(streams, first, last, newest_first=newest_first, now=clock.now())
+    for each in booked:
+        span = f"{clock.text(each.since)} to {clock.text(each.until)}"
+        printing.line(f"{each.source} {each.stream}: {span}, in the next passes")
     if not booked:
         printing.line(NOTHING_BEHIND)
 
