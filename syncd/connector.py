@@ -320,6 +320,17 @@ class ShowsScope(Protocol):
         """Return the rows modified since `since` by kind: a few requests, once a day. It raises as a `Connector`."""
 
 
+@runtime_checkable
+class FindsPeople(Protocol):
+    """A connector that can find the calls and emails of a person, for `syncd forget`."""
+
+    def records_of(self, address: str) -> Iterator[tuple[str, str]]:
+        """Yield (stream, crm_id) of each record in which the person takes part, or which the person owns.
+
+        `address` is clean. A record may come twice, and in each stream of its object. It raises as a `Connector`.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """A configured connector."""
@@ -343,6 +354,7 @@ __all__ = [
     "Connector",
     "Context",
     "Finding",
+    "FindsPeople",
     "Holder",
     "Needed",
     "Page",

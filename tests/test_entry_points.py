@@ -30,6 +30,7 @@ GUARDED = {
         "syncd.ledger*",
         "syncd.passes.destination",
         "syncd.passes.judging",
+        "syncd.passes.forgetting",
         "syncd.cli.preview",
         "syncd.cli.init.stand_ins",
         "syncd.config.reading",

@@ -10,6 +10,7 @@ from syncd.ledger.backfills import Backfill
 from syncd.ledger.comparison import Comparison
 from syncd.ledger.contract import Handle
 from syncd.ledger.examination import Examination
+from syncd.ledger.forgetting import Erased, Forget
 from syncd.ledger.handle import AnyLedger, LedgerHandle, chosen
 from syncd.ledger.lists import Failing, Filter
 from syncd.ledger.operator import Choice, Operator
@@ -56,8 +57,10 @@ __all__ = [
     "Comparison",
     "Due",
     "Examination",
+    "Erased",
     "Failing",
     "Filter",
+    "Forget",
     "Handle",
     "Ledger",
     "LedgerHandle",

@@ -1,17 +1,73 @@
-"""Write about forgotten people."""
+"""Write about forgotten people: what a pass notes of them, and what `syncd forget` erases beside it."""
 
 import json
-from collections.abc import Sequence
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, Protocol
 
 from syncd import clock
-from syncd.ledger.rows import Writer
+from syncd.errors import Unavailable
+from syncd.ledger.operator import CHUNK, Operator
+from syncd.ledger.reader import RECOTAP, SAMENESS
+from syncd.ledger.rows import ROW_COLUMNS, Held, Writer, row_of
+from syncd.lifecycle import transitions
+
+SECRET_BYTES = 32
+AGAIN_S = 0.2  # until the next look whether a POST has returned
+READERS_MS = 5000  # to wait for readers of the log
+LARGE = 256 * 2**20  # bytes of a file that is not rewritten under a pass, which waits 5 s for it
 
 _LOOK_UP = """
     UPDATE activities SET next_attempt_at = :now
     WHERE stream_id = :stream_id AND crm_id IN (SELECT value FROM json_each(:ids))
         AND state = 'excluded' AND reason = 'forgotten'
 """
+_PAYLOADS = "SELECT activity_id FROM payloads WHERE instr(lower(body), :part) > 0"
+_HELD = f"""
+    SELECT id, stream_id, last_post < 0, body, {", ".join(ROW_COLUMNS)} FROM activities
+    JOIN payloads ON activity_id = id WHERE id IN (SELECT value FROM json_each(:ids)) AND state = 'pending'
+"""  # nosec B608 # names of columns
+# Where texts of a CRM or of Recotap are kept. `except` names no person, and counts go by its text.
+_TEXTS = (
+    ("activities", "detail", ("id",), "reason IS NOT 'filtered'"),
+    ("past_attempts", "detail", ("activity_id", "post_id"), "true"),
+    ("streams", "last_error", ("id",), "true"),
+    ("ranges", "last_error", ("id",), "true"),
+    ("pauses", "reason", ("name",), "true"),
+)
+_SENT = """
+    SELECT external_activity_id, kind, occurred_at, state, stream, crm_id
+    FROM activities JOIN streams ON streams.id = stream_id
+    WHERE source = :source AND stream = :stream AND crm_id IN (SELECT value FROM json_each(:ids))
+        AND (state = 'delivered' OR unknown = 1)
+    ORDER BY activities.id
+"""
+_KEYS = "SELECT count(*) FROM activities WHERE instr(lower(crm_id || ' ' || external_activity_id), :address) > 0"
+
+
+class Person(Protocol):
+    """Recognize the person who is to be forgotten. `normalize.forgotten.Forgotten` does."""
+
+    def text(self, written: str) -> str:
+        """Return a text without the person's address."""
+
+    def without(self, value: Any) -> Any:
+        """Return a JSON value without the person."""
+
+    def names(self, value: Any) -> bool:
+        """Tell whether a JSON value holds the person's address."""
+
+
+@dataclass(slots=True)
+class Erased:
+    """The number of places from which a person was erased."""
+
+    payloads: int = 0  # of activities that waited to be sent
+    texts: int = 0  # of errors
+    values: int = 0  # that connectors keep
 
 
 class ForgottenRows(Writer):
@@ -25,4 +81,131 @@ class ForgottenRows(Writer):
                 self._db.execute(_LOOK_UP, values)
 
 
-__all__ = ["ForgottenRows"]
+class Forget(Writer, Operator):
+    """Erase a person, in short transactions that need no hold on the ledger."""
+
+    def make_secret(self, now: datetime) -> bytes:
+        """Return the secret of this ledger's hashes. It is made if no pass has made it."""
+        sql = "INSERT OR IGNORE INTO store (source, key, value, at) VALUES (:source, :key, :value, :at)"
+        new = json.dumps(secrets.token_hex(SECRET_BYTES))
+        with self.transaction():
+            self._db.execute(sql, {"source": RECOTAP, "key": SAMENESS, "value": new, "at": clock.text(now)})
+        found = self.secret()
+        if found is None:
+            raise RuntimeError("the ledger's secret is null")
+        return found
+
+    def note(self, hashed: str, now: datetime) -> None:
+        """Remember a person by the hash of the address. Each page that is booked from now on leaves them out."""
+        with self.transaction():
+            sql = "INSERT OR IGNORE INTO forgotten (hash, at) VALUES (:hash, :now)"
+            self._db.execute(sql, {"hash": hashed, "now": clock.text(now)})
+            self._tell_the_daemon(now)
+
+    def erase(
+        self, person: Person, address: str, *, now: datetime, is_held: Callable[[], bool], patience_s: float,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> Erased:  # fmt: skip
+        """Erase a person whom `note` has noted from payloads, kept texts and connectors' values.
+
+        An activity that waits with the person is looked up by the next pass. One in a POST under way is waited for.
+        Unavailable if that takes longer than `patience_s`. `is_held`: whether a pass may be under way.
+        """
+        local = address.rpartition("@")[0]
+        part = local if local.isascii() else "@"  # lower() of SQLite knows ASCII alone
+        erased = Erased()
+        ends = time.monotonic() + patience_s
+        while True:
+            count, in_flight = self._erase_payloads(person, part, now, is_held)
+            erased.payloads += count
+            if not in_flight:
+                break
+            if time.monotonic() >= ends:
+                message = f"{in_flight} activities of this person are in a POST under way"
+                raise Unavailable(message, hint="run `syncd forget` again in a minute")
+            sleep(AGAIN_S)
+        erased.texts, erased.values = self._erase_texts(person, part), self._erase_values(person, part)
+        with self.transaction():
+            self._tell_the_daemon(now)
+        return erased
+
+    def _erase_payloads(
+        self, person: Person, part: str, now: datetime, is_held: Callable[[], bool]
+    ) -> tuple[int, int]:  # fmt: skip
+        """Return how many payloads were erased, and how many are in flight. Payloads are found before the lock."""
+        found = [row[0] for row in self._db.execute(_PAYLOADS, {"part": part})]
+        erased = in_flight = 0
+        for first in range(0, len(found), CHUNK):
+            with self.transaction():
+                # A POST that a crash cut short is not under way. A pass that begins now finds the row excluded.
+                waits = is_held()
+                for held, flies in self._holding(person, found[first : first + CHUNK]):
+                    if flies and waits:
+                        in_flight += 1
+                        continue
+                    self._write(held, transitions.after_forgotten(held.row, now), now)
+                    erased += 1
+        return erased, in_flight
+
+    def _holding(self, person: Person, ids: Sequence[int]) -> Iterator[tuple[Held, bool]]:
+        """Yield the pending rows whose payload names the person, and whether a POST carries them."""
+        rows = self._db.execute(_HELD, {"ids": json.dumps(ids)}).fetchall()
+        for row_id, stream_id, flies, body, *columns in rows:
+            if person.names(json.loads(body)):
+                yield Held(row_id, stream_id, row_of(columns)), bool(flies)
+
+    def _erase_texts(self, person: Person, part: str) -> int:
+        return sum(self._erase_column(person, part, *place) for place in _TEXTS)
+
+    def _erase_column(
+        self, person: Person, part: str, table: str, column: str, keys: Sequence[str], which: str
+    ) -> int:  # fmt: skip
+        columns, same = ", ".join(keys), " AND ".join(f"{key} = ?" for key in (*keys, column))
+        sql = f"SELECT {columns}, {column} FROM {table} WHERE {which} AND instr(lower({column}), :part) > 0"  # nosec B608 # our own names
+        found = self._db.execute(sql, {"part": part}).fetchall()
+        changed = [(after, *key, text) for *key, text in found if (after := person.text(text)) != text]
+        if changed:
+            with self.transaction():
+                self._db.conn.executemany(f"UPDATE {table} SET {column} = ? WHERE {same}", changed)  # nosec B608
+        return len(changed)
+
+    def _erase_values(self, person: Person, part: str) -> int:
+        sql = "SELECT source, key, value FROM store WHERE instr(lower(value), :part) > 0"
+        changed = []
+        for source, key, text in self._db.execute(sql, {"part": part}).fetchall():
+            value = json.loads(text)
+            if (after := person.without(value)) != value:
+                changed.append((json.dumps(after), source, key, text))
+        if changed:
+            with self.transaction():
+                sql = "UPDATE store SET value = ? WHERE source = ? AND key = ? AND value = ?"
+                self._db.conn.executemany(sql, changed)
+        return len(changed)
+
+    def rebuild(self, *, is_held: bool) -> str:
+        """Rewrite the file and truncate its log. Return why that was not possible, or "".
+
+        `secure_delete` overwrites what is deleted. SQLite may still have a copy between the cells of a page, where rows
+        were moved. Only VACUUM removes it.
+        """
+        bytes_ = self._number("PRAGMA page_count") * self._number("PRAGMA page_size")
+        kept = (
+            "the ledger is too large to be rewritten while another syncd uses it" if is_held and bytes_ > LARGE else ""
+        )
+        with self.handle.explained():
+            if not kept:
+                self._db.execute("VACUUM")
+            self._db.execute(f"PRAGMA busy_timeout = {READERS_MS}")
+            (is_busy, *_) = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return "another program reads the ledger, so its log still has earlier content" if is_busy else kept
+
+    def sent(self, source: str, stream: str, crm_ids: Sequence[str]) -> list[dict[str, Any]]:
+        """Return those of `crm_ids` that Recotap has, or may have: an attempt had no readable answer."""
+        return list(self._rows(_SENT, {"source": source, "stream": stream, "ids": json.dumps([*crm_ids])}))
+
+    def named_by_id(self, address: str) -> int:
+        """Return the number of activities whose id holds the address. Ids stay."""
+        return int(self._db.execute(_KEYS, {"address": address}).fetchone()[0])
+
+
+__all__ = ["Erased", "Forget", "ForgottenRows", "Person"]

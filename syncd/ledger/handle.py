@@ -14,6 +14,7 @@ from syncd.ledger import file, place
 from syncd.ledger.comparison import Comparison
 from syncd.ledger.diagnosis import Diagnosis
 from syncd.ledger.examination import Examination
+from syncd.ledger.forgetting import Forget
 from syncd.ledger.operator import Operator
 from syncd.ledger.persistent import PersistentReader
 from syncd.ledger.reader import LedgerReader
@@ -72,6 +73,10 @@ class LedgerHandle:
     def diagnose(self) -> AbstractContextManager[Diagnosis]:
         """Open an existing ledger for a report on itself. LedgerError as for `read`."""
         return self._opened(file.view, Diagnosis)
+
+    def forget(self) -> AbstractContextManager[Forget]:
+        """Open an existing ledger to erase a person, which needs no hold. LedgerError as for `read`."""
+        return self._opened(file.operate, Forget)
 
     def persistent(self) -> PersistentReader:
         """Return a reader for the life of a process. The ledger need not exist yet."""

@@ -238,6 +238,17 @@ def after_unserved(row: Row, detail: str, now: datetime, *, certain: bool = True
     return _wait(replace(row, reason=Reason.CRM_ERROR, detail=detail), None, now, certain)
 
 
+def after_forgotten(row: Row, now: datetime) -> Row:
+    """Return a pending `row` after its payload was erased with a forgotten person in it.
+
+    It is excluded, and due for a look-up, which tells whether somebody else is in it.
+    """
+    gone = move(row.state, State.EXCLUDED, Cause.READ)
+    return replace(
+        row, state=gone, reason=Reason.FORGOTTEN, detail=None, next_attempt_at=now, refused_since=None, refusals=0
+    )
+
+
 def after_removal(row: Row, *, gone_at: datetime, now: datetime) -> Row:
     """Return an incomplete `row` of a source that the configuration lacks since `gone_at`. It dies of age.
 

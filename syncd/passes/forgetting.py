@@ -1,11 +1,10 @@
 """Keep forgotten people out of what a pass reads and keeps."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
-
-import orjson
 
 from syncd.ledger import Ledger, LedgerReader
 from syncd.lifecycle.reasons import Reason
@@ -40,7 +39,7 @@ class LeftOut:
         forgotten = self._now()
         if forgotten.hashes == known.hashes:
             return page, ()
-        named = [each.crm_id for each in page.readings if each.payload and forgotten.names(orjson.loads(each.payload))]
+        named = [each.crm_id for each in page.readings if each.payload and forgotten.names(json.loads(each.payload))]
         readings = [_held_back(each) if each.crm_id in named else each for each in page.readings]
         return replace(page, readings=readings), named
 

@@ -14,6 +14,7 @@ from syncd.cli import printing
 from syncd.cli.commands import (
     books,
     examples,
+    forgetting,
     lists,
     passes,
     pauses,
@@ -49,6 +50,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     support.support_bundle,
     recovery.adopt,
     verifying.verify,
+    forgetting.forget,
     trials.sandbox,
     trials.demo,
 )

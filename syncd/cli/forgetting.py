@@ -1,0 +1,107 @@
+"""Erase a person from the ledger, and name the delivered activities of a person."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import islice
+from time import sleep
+
+from syncd import clock
+from syncd.cli import printing
+from syncd.config import Config
+from syncd.connector import Context, FindsPeople, Source
+from syncd.errors import LedgerError, SyncdError, Unavailable
+from syncd.ledger import Erased, chosen
+from syncd.normalize.forgotten import Forgotten, hash_of
+from syncd.passes.reader import PassStore, as_told
+
+AT_ONCE = 500  # records that are compared with the ledger
+IN_USE = "stop the program that uses it (syncd run, litestream, sqlite3), then run `syncd forget` again"
+CANNOT_SEARCH = "{} cannot be searched by address: look for the person's records there yourself"
+
+
+def erase(config: Config, address: str, *, patience_s: float) -> list[SyncdError]:
+    """Erase a person, and return the errors. Raises LedgerError if the ledger cannot be written.
+
+    The person is left out from the first moment, whatever fails later.
+    """
+    ledger, now = chosen(config.ledger), clock.now()
+    errors: list[SyncdError] = []
+    with ledger.forget() as writing:
+        secret = writing.make_secret(now)
+        hashed = hash_of(address, secret)
+        writing.note(hashed, now)
+        try:
+            erased = writing.erase(
+                Forgotten([hashed], secret), address, now=now, patience_s=patience_s,
+                is_held=lambda: ledger.holder() is not None,
+            )  # fmt: skip
+            printing.note(_told(erased))
+        except Unavailable as error:
+            errors.append(error)
+        if why := writing.rebuild(is_held=ledger.holder() is not None):
+            errors.append(Unavailable(why, hint=IN_USE))
+        if named := writing.named_by_id(address):
+            printing.note(f"activities whose id holds the address, and ids are kept: {named:,}")
+    return errors
+
+
+def _told(erased: Erased) -> str:
+    waiting = f"waiting activities, which the next pass reads again: {erased.payloads:,}"
+    return f"erased from {waiting}; texts of errors: {erased.texts:,}; values of connectors: {erased.values:,}"
+
+
+def sent(config: Config, address: str, errors: list[SyncdError]) -> Iterator[tuple[str, ...]]:
+    """Yield a line for each activity of a person that Recotap has, or may have. Adds to `errors`."""
+    count = 0
+    for source in config.sources:
+        try:
+            for row in _of(config, source, address):
+                count += 1
+                yield row
+        except SyncdError as error:
+            errors.append(error)
+    told = f"delivered activities found: {count:,}. Ask Recotap's support to delete them" if count else ""
+    printing.note(told or "no delivered activity was found by this address")
+
+
+def _of(config: Config, source: Source, address: str) -> Iterator[tuple[str, ...]]:
+    """Yield the lines of one source. Raises SyncdError."""
+    with chosen(config.ledger).read() as glance:
+        kept, pause = glance.store(source.name), glance.pause(source.name, clock.now())
+    if pause is not None:
+        raise Unavailable(f"{source.name} pauses until {clock.text(pause[0])}: {pause[1]}", hint=_again(source))
+    context = Context(source.name, PassStore(kept, clock.now), clock.now, sleep, read_only=True)
+    values = {key: value for key, (value, _) in kept.items()}
+    try:
+        with closing(source.connector(source.config, context)) as connector:
+            if not isinstance(connector, FindsPeople):
+                printing.note(CANNOT_SEARCH.format(source.name))
+                return
+            found, told = iter(connector.records_of(address)), set[str]()
+            while some := list(islice(found, AT_ONCE)):
+                for line in _lines(config, source, some, values):
+                    if line[0] not in told:
+                        told.add(line[0])
+                        yield line
+    except (LedgerError, GeneratorExit):
+        raise
+    except Exception as error:  # noqa: BLE001 - a connector may raise anything
+        raise as_told(source.name, error) from None
+
+
+def _lines(
+    config: Config, source: Source, records: list[tuple[str, str]], values: dict[str, object]
+) -> Iterator[tuple[str, ...]]:  # fmt: skip
+    with chosen(config.ledger).forget() as ledger:
+        for stream in dict.fromkeys(stream for stream, _ in records):
+            for row in ledger.sent(source.name, stream, [crm_id for name, crm_id in records if name == stream]):
+                url = source.config.record_url(stream, row["crm_id"], values) or ""
+                state = "delivered" if row["state"] == "delivered" else "perhaps delivered"
+                yield row["external_activity_id"], state, row["kind"], row["occurred_at"] or "", url
+
+
+def _again(source: Source) -> str:
+    return f"end it: `syncd resume {source.name}`; then run `syncd forget` again, which names its delivered activities"
+
+
+__all__ = ["erase", "sent"]

@@ -1,0 +1,290 @@
+"""`syncd forget` erases a person from every file of the ledger, and from then on the person is left out."""
+
+import io
+import json
+import random
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from syncd.errors import Unavailable
+from syncd.ledger import AttemptResult, Forget, Ledger, LedgerHandle
+from syncd.lifecycle.states import State, Verdict
+from syncd.normalize.forgotten import REMOVED, Forgotten, hash_of
+from tests.conftest import Command, Ran
+from tests.daemons import wait_until
+from tests.ledgers import NOW, WEEK, book, half, reading
+from tests.test_service import seldom, serving
+from tests.world import OWN, World
+
+PERSON = "kaya.ivorstone@amber-bolts.com"
+REP = f"ada.eschenfeld@{OWN}"
+
+Ask = Callable[[str], Ran]
+
+
+@pytest.fixture
+def forget(live: World, command: Command, monkeypatch: pytest.MonkeyPatch) -> Ask:
+    """Run `syncd forget` with an address on standard input."""
+
+    def run(address: str) -> Ran:
+        monkeypatch.setattr("sys.stdin", io.StringIO(f"{address}\n"))
+        return command("forget", "-c", live.config_file)
+
+    return run
+
+
+def files_with(world: World, *words: str) -> list[str]:
+    """Return the files of the ledger's directory that hold one of `words` in any case."""
+    found = {each.name: each.read_bytes().lower() for each in world.ledger.parent.iterdir()}
+    return [name for name, content in found.items() if any(word.lower().encode() in content for word in words)]
+
+
+def waiting(world: World) -> tuple[str, str]:
+    """Let a call with the person alone, and one with somebody else too, wait because Recotap is away."""
+    other = world.person("mika.tern")
+    calls = world.call(), world.call(contacts=[world.contact, other], hs_call_title=f"With {PERSON.upper()}")
+    world.recotap.faults.add("unavailable", count=None)
+    assert world.sync().exit_code == 69
+    world.recotap.faults.clear()
+    return calls
+
+
+def test_no_byte_of_the_address_is_left_and_waiting_activities_go_on_without_the_person(
+    live: World, forget: Ask, command: Command
+) -> None:
+    alone, both = waiting(live)
+    live.sql("UPDATE activities SET detail = 'no answer about Kaya.Ivorstone@amber-bolts.com'")
+    live.sql("UPDATE streams SET last_error = 'refused: ' || ?", PERSON)
+    live.sql("UPDATE past_attempts SET detail = '<' || ? || '>'", PERSON)
+    live.sql("INSERT INTO pauses (name, until, reason) VALUES ('gone', '2099-01-01T00:00:00.000Z', 'of ' || ?)", PERSON)
+    live.sql(
+        """
+        INSERT INTO ranges (stream_id, since, until, why, last_error, next_attempt_at, created_at)
+        SELECT id, '2025-01-01T00:00:00.000Z', '2025-01-01T00:00:00.000Z', 'gap', ?, '2099-01-01T00:00:00.000Z', start
+        FROM streams WHERE stream = 'calls'
+        """,
+        PERSON,
+    )
+    assert files_with(live, PERSON) != []
+    ran = forget(" Kaya.Ivorstone@AMBER-bolts.com")
+    assert (ran.code, ran.out) == (0, "")
+    assert ": 2; texts of errors: 6; values of connectors: 0\n" in ran.err
+    assert "backups of the ledger" in ran.err
+    assert PERSON not in (ran.out + ran.err).lower()
+    assert files_with(live, PERSON, "kaya", "ivorstone") == []
+    assert live.sql("SELECT DISTINCT last_error FROM streams WHERE last_error IS NOT NULL") == [
+        (f"refused: {REMOVED}",)
+    ]
+    assert [live.state(each) for each in (alone, both)] == ["excluded forgotten"] * 2
+    assert live.status()["balanced"]
+
+    assert live.sync().exit_code == 0
+    assert live.delivered == {both}
+    assert [each["email"] for each in live.payload(both)["contacts"]] == ["mika.tern@amber-bolts.com"]
+    assert live.payload(both)["callTitle"] == f"With {REMOVED}"
+    assert live.state(alone) == "excluded forgotten"
+    assert live.row(alone)["next_attempt_at"] is None
+    assert files_with(live, PERSON) == []
+    assert live.status()["balanced"]
+
+
+def test_a_rep_is_erased_from_the_owners_that_a_connector_keeps(live: World, forget: Ask) -> None:
+    first = live.call()
+    live.sync()
+    assert files_with(live, REP)
+    ran = forget(REP)
+    assert "values of connectors: 1" in ran.err
+    assert files_with(live, REP, "eschenfeld") == []
+    second = live.call()
+    live.sync()
+    assert (live.state(first), live.state(second)) == ("delivered", "excluded forgotten")
+    assert files_with(live, REP, "eschenfeld") == []
+
+
+def test_it_may_be_done_twice_and_before_the_first_pass_has_made_a_secret(live: World, forget: Ask) -> None:
+    with LedgerHandle(live.ledger).open():
+        pass
+    for _ in range(2):
+        ran = forget(PERSON)
+        assert ran.code == 0
+        assert "reads again: 0;" in ran.err
+    assert live.sql("SELECT count(*) FROM forgotten") == [(1,)]
+    call = live.call()
+    live.sync()
+    assert live.state(call) == "excluded forgotten"
+
+
+@pytest.mark.parametrize("written", ["", "kaya", "kaya@amber-bolts.com, mika@amber-bolts.com"])
+def test_anything_but_one_address_is_a_mistake_that_is_not_repeated(live: World, forget: Ask, written: str) -> None:
+    ran = forget(written)
+    assert ran.code == 2
+    assert "expected one e-mail address" in ran.err
+    assert "kaya" not in ran.err
+
+
+def test_without_a_ledger(live: World, forget: Ask) -> None:
+    assert forget(PERSON).code == 74
+
+
+def test_on_a_terminal_it_asks(live: World, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    live.sync()
+    keyboard = io.StringIO(f"{PERSON}\n")
+    keyboard.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr("sys.stdin", keyboard)
+    ran = command("forget", "-c", live.config_file)
+    assert ran.code == 0
+    assert ran.err.startswith("E-mail address of the person: ")
+
+
+def test_a_configuration_that_names_the_person(live: World, forget: Ask) -> None:
+    live.configure("rules", own_domains=[OWN], not_owners=[REP.title()])
+    live.write_config()
+    live.sync()
+    assert "your configuration names this address" in forget(REP).err
+    assert "your configuration" not in forget(PERSON).err
+
+
+def test_ids_with_the_address_are_kept_and_said(live: World, forget: Ask) -> None:
+    live.call()
+    live.sync()
+    live.sql("UPDATE activities SET external_activity_id = 'call-' || ?", PERSON)
+    assert "whose id holds the address, and ids are kept: 1" in forget(PERSON).err
+
+
+# -- beside other programs --------------------------------------------------------------------
+
+
+def test_beside_a_reader_of_the_log(live: World, forget: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting(live)
+    monkeypatch.setattr("syncd.ledger.forgetting.READERS_MS", 10)
+    with closing(sqlite3.connect(live.ledger, isolation_level=None)) as other:
+        other.execute("BEGIN")
+        other.execute("SELECT count(*) FROM payloads").fetchone()
+        ran = forget(PERSON)
+        assert ran.code == 69
+        assert "another program reads the ledger" in ran.err
+        assert "litestream" in ran.err
+    assert forget(PERSON).code == 0
+    assert files_with(live, PERSON) == []
+
+
+def test_beside_a_daemon_which_acts_at_once(live: World, forget: Ask) -> None:
+    alone, both = waiting(live)
+    live.recotap.faults.add("unavailable", count=None)
+    with serving(seldom(live)) as running:
+        assert forget(PERSON).code == 0
+        live.recotap.faults.clear()
+        wait_until(lambda: live.delivered == {both}, at_most=10)
+        assert [each["email"] for each in live.payload(both)["contacts"]] == ["mika.tern@amber-bolts.com"]
+        assert running.error is None
+    assert live.state(alone) == "excluded forgotten"
+    assert files_with(live, PERSON) == []
+
+
+def test_a_large_file_is_not_rewritten_beside_another_syncd(
+    live: World, forget: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting(live)
+    monkeypatch.setattr("syncd.ledger.forgetting.LARGE", 1)
+    with LedgerHandle(live.ledger).hold("run"):
+        ran = forget(PERSON)
+    assert ran.code == 69
+    assert "too large to be rewritten" in ran.err
+    assert live.sql("SELECT * FROM payloads") == []
+    assert forget(PERSON).code == 0
+
+
+SECRET = b"of one ledger"
+WHO = Forgotten([hash_of(PERSON, SECRET)], SECRET)
+
+
+def erase(
+    ledger: Forget, *, is_held: bool, sleep: Callable[[float], None] = lambda s: None, patience_s: float = 9
+) -> int:
+    return ledger.erase(
+        WHO, PERSON, now=NOW, is_held=lambda: is_held, patience_s=patience_s, sleep=sleep
+    ).payloads  # fmt: skip
+
+
+def sending(ledger: Ledger) -> int:
+    """Book an activity with the person, and the intent to send it. Return the POST."""
+    book(ledger, reading(1, contacts=[{"email": PERSON}]), reading(2, contacts=[{"email": f"b{PERSON}"}]))
+    post = ledger.intend(ledger.due(50, first_post=ledger.first_post(), now=NOW), now=NOW)
+    assert len(post.activities) == 2
+    return post.post_id
+
+
+def rows(ledger: Ledger) -> list[tuple[Any, ...]]:
+    return ledger._db.execute("SELECT state, reason, unknown, next_attempt_at IS NULL FROM activities").fetchall()
+
+
+@pytest.fixture
+def handle(tmp_path: Path) -> LedgerHandle:
+    return LedgerHandle(tmp_path / "ledger.db")
+
+
+def test_copies_that_sqlite_leaves_between_the_cells_of_a_page(handle: LedgerHandle) -> None:
+    """`secure_delete` does not overwrite them. They come from cells that were moved to another page."""
+    chosen = random.Random(0)
+
+    def of(number: int) -> Any:
+        contact = {"email": PERSON if number % 3 == 0 else "mika.tern@amber-bolts.com"}
+        return reading(number, modified_at=at, contacts=[contact], note="z" * chosen.randint(10, 1500))
+
+    with handle.open() as ledger:
+        for turn in range(5):
+            at = NOW + timedelta(minutes=turn)
+            book(ledger, *map(of, chosen.sample(range(400), 80) if turn else range(400)), now=at)
+    with handle.forget() as forgetting:
+        assert erase(forgetting, is_held=False) == 134
+        forgetting._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        assert PERSON.encode() in handle.path.read_bytes(), "otherwise this test shows nothing"
+        assert forgetting.rebuild(is_held=False) == ""
+    assert PERSON.encode() not in handle.path.read_bytes()
+
+
+class TestInFlight:
+    @pytest.mark.parametrize(("verdict", "state"), [(Verdict.CREATED, "delivered"), (Verdict.UNANSWERED, "excluded")])
+    def test_a_post_under_way_is_waited_for(self, handle: LedgerHandle, verdict: Verdict, state: str) -> None:
+        with handle.open() as ledger, handle.forget() as forgetting:
+            post = sending(ledger)
+
+            def returns(seconds: float) -> None:
+                results = [AttemptResult(1, verdict), AttemptResult(2, verdict)]
+                ledger.record_verdicts(post, results, now=NOW, max_age=WEEK, random=half)
+
+            assert erase(forgetting, is_held=True, sleep=returns) == (state == "excluded")
+            assert rows(ledger)[0][0] == state
+            assert ledger.balanced()
+
+    def test_one_that_does_not_return_is_not_touched(self, handle: LedgerHandle) -> None:
+        with handle.open() as ledger, handle.forget() as forgetting:
+            sending(ledger)
+            with pytest.raises(Unavailable, match="1 activities of this person are in a POST under way"):
+                erase(forgetting, is_held=True, patience_s=0)
+            assert rows(ledger) == [("pending", None, 0, 0)] * 2
+
+    def test_what_a_crash_left_open_is_erased_and_recovered(self, handle: LedgerHandle) -> None:
+        with handle.open() as ledger, handle.forget() as forgetting:
+            sending(ledger)
+            assert erase(forgetting, is_held=False) == 1
+            assert ledger.recover(now=NOW + timedelta(minutes=1)) == 2
+            assert rows(ledger) == [("excluded", "forgotten", 1, 0), ("pending", None, 1, 0)]
+            assert ledger.balanced()
+            (named,) = forgetting.sent("hubspot", "calls", ["1"])
+            assert (named["external_activity_id"], named["state"]) == ("hubspot-call-1", State.EXCLUDED)
+
+    def test_an_address_beyond_ascii(self, handle: LedgerHandle) -> None:
+        who = Forgotten([hash_of("jörg@acme.com", SECRET)], SECRET)
+        with handle.open() as ledger, handle.forget() as forgetting:
+            book(ledger, reading(1, contacts=[{"email": "JÖRG@acme.com"}]), reading(2, contacts=[{"email": PERSON}]))
+            ledger.keep("hubspot", {"owners": [["7", "Jörg@acme.com", "Jörg"]]}, NOW)
+            erased = forgetting.erase(who, "jörg@acme.com", now=NOW, is_held=lambda: False, patience_s=0)
+            assert (erased.payloads, erased.values) == (1, 1)
+            assert json.loads(ledger._db.execute("SELECT value FROM store").fetchone()[0])[0][2] == ""
