@@ -86,8 +86,7 @@ class Pass:
         self._stale = StaleRows(ledger, (*look_up, *sources), now=now, limits=self._limits)
         self._push = Push(
             ledger, poster, concurrency=concurrency, max_age=max_age, now=now, monotonic=monotonic,
-            answered=self._answered, certain=lambda: self._certain(may_ask=False),
-            stale=self._stale,
+            answered=self._answered, certain=lambda: self._certain(may_ask=False), stale=self._stale,
         )  # fmt: skip
         kept = ledger.store(RECOTAP)
         # What an earlier configuration booked waits, too, until the owners of a source vouch for the example's domain.
