@@ -58,11 +58,16 @@ class Ended:
 class PassProgress:
     """The progress of a pass so far. An Observer in the worker's thread, read by the main thread."""
 
+    wants_totals = False
+
     def __init__(self) -> None:
         self.at = time.monotonic()
         self.read_count = 0
         self.delivered = 0
         self.where = ""  # the stream of the last page
+
+    def expected(self, source: str, stream: str, count: int) -> None:
+        """Do nothing."""
 
     def on_progress(self) -> None:
         """Note the time of the progress."""

@@ -88,6 +88,10 @@ class LedgerReader:
         watermark, swept_at, start = (clock.optional_instant(row[column]) for column in (0, 1, 3))
         return StreamState(watermark, swept_at, row[2] is not None, start)
 
+    def has_read_a_window(self) -> bool:
+        """Tell whether a window of any stream was ever read to its end."""
+        return bool(self._number("SELECT EXISTS (SELECT 1 FROM streams WHERE last_success_at IS NOT NULL)"))
+
     def rules_of(self, source: str) -> dict[str, Any]:
         """Return the settings that narrowed each stream in its last pass. One without any is left out."""
         sql = "SELECT stream, rule FROM streams WHERE source = :source AND rule IS NOT NULL"

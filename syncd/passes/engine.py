@@ -30,6 +30,7 @@ from syncd.passes.control import PassControl
 from syncd.passes.dispatch import Poster, PostReturned, Push, SendingStopped
 from syncd.passes.events import (
     Checked,
+    Counted,
     Event,
     PageRead,
     RangeEvent,
@@ -206,7 +207,7 @@ class Pass:
         return Reader(
             source, self._rules, ledger=self._ledger.handle, now=self._now, stopping=self._ending,
             vouching=self._vouching, wake=self._wake, desk=self._stale.desk(source.name),
-            ids=self._limits.ids(source.name),
+            ids=self._limits.ids(source.name), counts=self._observer.wants_totals,
         )  # fmt: skip
 
     def _fail(self, source: Source, stream: str | None, error: BaseException) -> None:
@@ -247,6 +248,8 @@ class Pass:
                 pins.refuse_stranger(self._ledger, source, identity)  # another reader may have come first
                 self._clocks.meet(source.name, reader.clock)
                 self._ledger.introduce(source.name, identity=identity, external_id=source.config.external_id)
+            case Counted(stream, count):
+                self._observer.expected(source.name, stream, count)
             case PageRead():
                 self._book(reader, event)
             case WindowRead(stream, until, sweep):

@@ -97,6 +97,14 @@ def reached(page: Read) -> datetime | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Counted:
+    """A stream's window holds about so many records, which follow."""
+
+    stream: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class WindowRead:
     """A stream was read to its window's end."""
 
@@ -164,11 +172,12 @@ def moves_on(event: "Event | None") -> bool:
     return isinstance(event, WindowRead | RangeEvent) or (isinstance(event, PageRead) and event.looked_up_at is None)
 
 
-Event = SourceOpened | PageRead | WindowRead | RangeEvent | Waypoint | Checked | StreamFailed | SourceFinished
+Event = SourceOpened | Counted | PageRead | WindowRead | RangeEvent | Waypoint | Checked | StreamFailed | SourceFinished
 
 
 __all__ = [
     "Checked",
+    "Counted",
     "Event",
     "Gap",
     "PageRead",

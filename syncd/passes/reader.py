@@ -25,7 +25,7 @@ from syncd.normalize.forgotten import Forgotten
 from syncd.normalize.normalizer import Normalizer
 from syncd.normalize.own_domains import Vouching
 from syncd.normalize.rules import Rules
-from syncd.passes import pins, scopes, windows
+from syncd.passes import counting, pins, scopes, windows
 from syncd.passes.events import Event, SourceFinished, SourceOpened, StartNoted, StreamFailed, WindowRead, moves_on
 from syncd.passes.forgetting import forgotten_of
 from syncd.passes.intake import Channel, GaveWay, Intake
@@ -69,11 +69,13 @@ class Reader:
         desk: Desk | None = None,
         ids: Mapping[str, Sequence[str]] | None = None,
         traced: int = 0,
+        counts: bool = False,
     ) -> None:
         """`wake` is called in the thread after each event, which `next_event` then returns.
 
         `desk`: where rows that are about to be sent are asked for. None: nothing is sent. `ids`: the crm_ids of each
         stream that are looked up, and nothing else is read. None: everything is read. `traced`: as in `Intake`.
+        `counts`: count the records of each window first, with one request a stream.
         """
         self.source = source
         self._rules = rules
@@ -88,15 +90,13 @@ class Reader:
         self._desk = desk
         self._ids = ids
         self._traced = traced
+        self._counts = counts
         self.is_alone = desk is not None and desk.begin()  # no window, only what the desk asks for
         self.has_failed = False  # an error has ended the thread
         self._events: SimpleQueue[Event] = SimpleQueue()
         self._channel = Channel(self._put, lambda: stopping.is_set() or self._abandoned)
-        self._abandoned = False
-        self._cut = False
-        self._gave_way = False
+        self._abandoned = self._cut = self._gave_way = self._is_full = False
         self.forgotten = Forgotten()  # whom it leaves out
-        self._is_full = False
         self.identity: str | None = None  # as the CRM calls itself, known once SourceOpened is sent
         self._stream: str | None = None  # that is being read
         self._thread = threading.Thread(target=self._run, name=f"read {source.name}", daemon=True)
@@ -353,7 +353,10 @@ class Reader:
         )  # fmt: skip
         self._note_start(stream, state)
         held = intake.glance.ranges(self.source.name) if intake.glance else ()
-        for part in self._parts(stream, windows.without(Span(since, until), gaps_of(held, stream))):
+        spans = windows.without(Span(since, until), gaps_of(held, stream))
+        if self._counts:
+            counting.announce(intake.connector, stream, spans, self._channel.send)
+        for part in self._parts(stream, spans):
             until, withheld = part.page.complete_until or until, part.page.withheld
             intake.page(stream, part.page, gaps=part.gaps)
         self._channel.send(WindowRead(stream, until, sweep))

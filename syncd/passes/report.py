@@ -36,6 +36,11 @@ NO_HINT = "nothing is lost, and the next pass tries again; if it lasts, report i
 class Observer(Protocol):
     """Follow a pass, e.g. as progress bars. Called in the ledger's thread."""
 
+    wants_totals: bool  # count the records of each window first, with one request a stream
+
+    def expected(self, source: str, stream: str, count: int) -> None:
+        """Hear that a stream's window holds about `count` records. Called only if it `wants_totals`."""
+
     def on_progress(self) -> None:
         """Hear that something came, of a reader or of a POST."""
 
@@ -48,6 +53,11 @@ class Observer(Protocol):
 
 class NullObserver:
     """Ignore everything."""
+
+    wants_totals = False
+
+    def expected(self, source: str, stream: str, count: int) -> None:
+        """Do nothing."""
 
     def on_progress(self) -> None:
         """Do nothing."""

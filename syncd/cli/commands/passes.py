@@ -1,7 +1,8 @@
 """Make passes: `syncd sync` and `syncd run`."""
 
+import sys
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing as ends
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -29,6 +30,7 @@ def sync(
     only: Annotated[
         list[str] | None, typer.Option("--only", metavar="ID", help="Read and send only these activities.")
     ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before the first sync.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the activities of a pass, but write and send nothing.")
     ] = False,
@@ -49,8 +51,19 @@ def sync(
     sources = sources_of(loaded, source)
     if dry_run:
         raise typer.Exit(_dry_run(loaded, sources, asked, limit, as_json=as_json))
+    if not (yes or asked or limit) and not _is_confirmed(loaded, sources):
+        printing.note("nothing was read, nothing was sent")
+        raise typer.Exit
     code = _sync(loaded, sources, asked, limit, verbose=verbose, form=log_format)
     raise typer.Exit(code)
+
+
+def _is_confirmed(config: "Config", sources: "Sequence[Source]") -> bool:
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return True
+    from syncd.cli import first_sync
+
+    return first_sync.confirm(config, sources)
 
 
 def _refuse_misuse(*, as_json: bool, ids: bool, both: bool, limit: int | None) -> None:
@@ -79,7 +92,9 @@ def _sync(
     config: "Config", sources: "Sequence[Source]", asked: list[str], limit: int | None, *, verbose: bool,
     form: LogForm | None,
 ) -> int:  # fmt: skip
-    from syncd.cli import named, progress
+    from time import monotonic
+
+    from syncd.cli import closing, named, progress
     from syncd.errors import worst
     from syncd.ledger import chosen
     from syncd.passes import wiring
@@ -88,11 +103,13 @@ def _sync(
 
     names = wanted(asked, sources, chosen(config.ledger)) if asked else None
     limits = Limits(only=names.ids if names else None, most=limit)
-    stop = signals.StopRequest()
+    stop, began_at = signals.StopRequest(), monotonic()
     with signals.handling(stop), progress.watching(verbose=verbose, as_json=is_json(form)) as observer:
         outcome = wiring.sync(config, sources=sources, command="sync", stop=stop, observer=observer, limits=limits)
     _say_errors(outcome)
     errors = named.show(chosen(config.ledger), names, limits, outcome) if names else []
+    if form is not LogForm.JSON:
+        closing.say(chosen(config.ledger), outcome, monotonic() - began_at)
     return int(worst([outcome.exit_code, *(error.exit_code for error in errors)]))
 
 
@@ -120,7 +137,7 @@ def _dry_run(
         names = wanted(asked, sources, ledger) if asked else None
         run = DryRun(sources, config.rules.to_rules(), ledger=ledger, stop=stop, ids=names.ids if names else None)
         places = set()
-        with closing(run.activities()) as activities:
+        with ends(run.activities()) as activities:
             for each in dry_run.up_to(limit, activities):
                 reading = each.reading
                 places.add((each.source, each.stream, reading.crm_id))

@@ -1,0 +1,95 @@
+"""Say in one sentence how a pass ended, and what to do next. Pure, except for `say`."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+from syncd import __version__, clock
+from syncd.cli import printing
+from syncd.errors import Exit, LedgerError
+from syncd.ledger import AnyLedger
+from syncd.lifecycle.states import ANSWERS, SILENCES, Verdict
+from syncd.passes.report import PassResult
+
+SHOWN = 3  # reasons
+BEGINNINGS = {
+    Exit.OK: "Done",
+    Exit.DIED: "Done",
+    Exit.SIGINT: "Stopped by you",
+    Exit.SIGTERM: "Stopped by a signal",
+}
+NOT_WHOLE = "Ended with errors"
+# By exit code (design 4.2): what to do next.
+NEXT = {
+    Exit.BUG: "report the bug above; everything else was done",
+    Exit.DIED: "`syncd list --state dead` names what syncd has given up",
+    Exit.UNBALANCED: "`syncd ledger recount`, because the books do not balance",
+    Exit.UNAVAILABLE: "nothing, the next pass goes on; `syncd check` shows what is out of reach",
+    Exit.LEDGER: "mend the ledger's disk, then `syncd check`",
+    Exit.UNAUTHORIZED: "renew the key or grant the scope that is named above, then `syncd check`",
+    Exit.CONFIG: "correct the configuration as told above, then `syncd config check`",
+    Exit.SIGINT: "`syncd sync` goes on where this one stopped",
+    Exit.SIGTERM: "`syncd sync` goes on where this one stopped",
+}
+
+
+def say(ledger: AnyLedger, outcome: PassResult, seconds: float) -> None:
+    """Print the sentence on the terminal, stdout if it is one, otherwise stderr. Without a terminal print nothing."""
+    if not (sys.stdout.isatty() or sys.stderr.isatty()):
+        return
+    held: Mapping[str, Any] = {}
+    with suppress(LedgerError), ledger.reports() as reports:
+        held = reports.status(version=__version__, now=clock.now())
+    (printing.line if sys.stdout.isatty() else printing.note)(told(outcome, seconds, held))
+
+
+def told(outcome: PassResult, seconds: float, held: Mapping[str, Any]) -> str:
+    """Return the sentence. `held`: the document of `status`, or nothing if the ledger cannot be read."""
+    beginning = BEGINNINGS.get(outcome.exit_code, NOT_WHOLE)
+    parts = [f"read {sum(each.read for each in outcome.streams.values()):,}", _sent(outcome), *_held(held)]
+    return f"{beginning} in {_length(seconds)}: {', '.join(parts)}. Next: {_next(outcome.exit_code, held)}."
+
+
+def _sent(outcome: PassResult) -> str:
+    """Return e.g. "sent 120 (118 created, 2 duplicate)". An activity that met no answer counts as not sent."""
+    found = {each: outcome.totals.verdicts[each] for each in Verdict if each not in {*SILENCES, Verdict.BYSTANDER}}
+    answers = {each: count for each, count in found.items() if count}
+    sent = sum(count for each, count in answers.items() if each in ANSWERS)
+    kinds = ", ".join(f"{count:,} {_words(each)}" for each, count in answers.items())
+    return f"sent {sent:,} ({kinds})" if kinds else f"sent {sent:,}"
+
+
+def _held(held: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what the ledger holds that is not in Recotap yet."""
+    states: Mapping[str, int] = held.get("activities", {})
+    if waiting := states.get("incomplete", 0):
+        reasons = sorted(held["reasons"]["incomplete"].items(), key=lambda each: -each[1])
+        shown = [f"{reason} {count:,}" for reason, count in reasons[:SHOWN]] + ["…"] * (len(reasons) > SHOWN)
+        yield f"{waiting:,} wait for data ({', '.join(shown)})"
+    if pending := states.get("pending", 0):
+        yield f"{pending:,} wait to be sent"
+
+
+def _next(code: int, held: Mapping[str, Any]) -> str:
+    states: Mapping[str, int] = held.get("activities", {})
+    if code != Exit.OK:
+        return NEXT.get(Exit(code), "`syncd status`")
+    if states.get("incomplete", 0):
+        return "`syncd list --state incomplete`"
+    if states.get("pending", 0):
+        return "`syncd status` shows when they are sent"
+    return "nothing, or `syncd run` to let passes follow"
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _length(seconds: float) -> str:
+    """Return e.g. "12 s" or "3 min 20 s"."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+__all__ = ["say", "told"]
