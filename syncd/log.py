@@ -3,7 +3,8 @@
     log = structlog.get_logger()
     log.info("pull.finished", source="hubspot", stream="calls", seen=12)
 
-Events are `noun.verb`, facts are keys. Every line, including a library's, passes through `redact_value`.
+Events are `noun.verb`, facts are keys. Text adds each event's words. Every line, including a library's, passes through
+`redact_value`.
 """
 
 import logging
@@ -25,9 +26,72 @@ Event = MutableMapping[str, Any]
 
 LONGEST = 4000  # characters of one value in a log line
 MARGIN = 8192  # no secret is longer
+WIDEST = 50  # characters of an event and its words, after which its facts begin
 
 # The numbers of syslog(3), which journald reads from the start of a line.
 PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
+
+# What each event is, in plain words. deploy/LOG.md has the same table.
+WORDS = {
+    # a pass
+    "pass.recovered": "the last pass was cut short",
+    "pass.finished": "the pass is over",
+    "pass.failed": "the pass could not be made",
+    "pass.stuck": "the pass makes no progress",
+    "pass.bug": "a bug ended the pass",
+    # reading a CRM
+    "pull.finished": "a stream was read",
+    "pull.failed": "a stream could not be read",
+    "pull.paused": "a source is not read for now",
+    "pull.gave_way": "a source lets another one go first",
+    "pull.bug": "a bug while a source was read",
+    "page.booked": "a page of records is in the ledger",
+    "window.uncounted": "the records of a stream were not counted",
+    "records.unserved": "the CRM does not serve some records",
+    "look_ups.late": "a CRM takes too long to look records up",
+    "range.added": "an earlier start adds a span to read",
+    "range.failed": "a span of the past could not be read",
+    "gaps.open": "a CRM does not serve some spans of time",
+    "rule.changed": "the rules of a stream have changed",
+    "history.flooded": "far more old activities than usual",
+    "scope.counted": "the CRM's rows were counted by kind",
+    "scope.warned": "some rows of the CRM look misread",
+    "scope.failed": "the CRM's rows could not be counted",
+    "scope.bug": "a bug while the CRM's rows were counted",
+    # sending to Recotap
+    "push.finished": "activities were sent to Recotap",
+    "push.failed": "sending to Recotap has stopped",
+    "push.unanswered": "Recotap gave no readable answer",
+    "push.foreign": "Recotap had activities that syncd never sent",
+    "post.settled": "Recotap's answer is in the ledger",
+    "destination.pinned": "the ledger delivers to this Recotap",
+    "key.accepted": "Recotap accepts the new key",
+    # the books, the configuration, the clock
+    "books.unbalanced": "the books do not balance",
+    "books.recounted": "rows are not as they were counted",
+    "ledger.gone": "the ledger's file is gone",
+    "source.back": "a source is configured again",
+    "source.gone": "a source is no longer configured",
+    "source.aged": "activities of a removed source were given up",
+    "config.found": "the configuration was found",
+    "config.read": "the configuration was read again",
+    "config.in_force": "the new configuration is in force",
+    "config.refused": "the new configuration is wrong",
+    "config.problem": "a mistake in the configuration",
+    "keys.changed": "a refused key was replaced",
+    "clock.off": "a server's clock differs from this machine's",
+    "clock.unconfirmed": "no server confirms this machine's clock",
+    "clock.behind": "this machine's clock is not set yet",
+    "clock.set": "this machine's clock was set",
+    # the daemon
+    "run.started": "the daemon runs",
+    "run.stopping": "the daemon stops",
+    "run.left": "the daemon ends with a request open",
+    "run.finished": "the daemon has ended",
+    "tick.skipped": "a pass was due while one was under way",
+    "operator.asked": "an operator asked for a pass",
+    "library.said": "a message of a library",
+}
 
 
 def configure(verbose: bool = False, stream: TextIO | None = None, *, as_json: bool | None = None) -> None:
@@ -71,13 +135,21 @@ def _dress(stream: TextIO, as_json: bool | None) -> list[structlog.typing.Proces
     on_terminal = stream.isatty()
     as_json = not on_terminal if as_json is None else as_json
     colors = on_terminal and "NO_COLOR" not in os.environ
-    pretty = ConsoleRenderer(colors=colors, exception_formatter=plain_traceback)
-    render: structlog.typing.Processor = JSONRenderer() if as_json else pretty
+    pretty = ConsoleRenderer(colors=colors, exception_formatter=plain_traceback, pad_event_to=WIDEST)
+    render: structlog.typing.Processor = JSONRenderer() if as_json else _in_words(pretty)
     if _is_journal(stream):
         return [_render_exception, _redact, _with_priority(render)]
     brief = on_terminal and not as_json
     clock = TimeStamper(fmt="%H:%M:%S", utc=False) if brief else TimeStamper(fmt="iso")
     return [clock, _render_exception, _redact, render]
+
+
+def _in_words(render: structlog.typing.Processor) -> structlog.typing.Processor:
+    def worded(logger: Any, method: str, event: Event) -> Any:
+        words = WORDS.get(str(event.get("event")))
+        return render(logger, method, {**event, "event": f"{event['event']}: {words}"} if words else event)
+
+    return worded
 
 
 def _is_journal(stream: TextIO) -> bool:
@@ -160,4 +232,4 @@ class _Foreign(logging.Handler):
         structlog.get_logger().log(level, "library.said", **facts)
 
 
-__all__ = ["configure", "register_secret", "render"]
+__all__ = ["WORDS", "configure", "register_secret", "render"]

@@ -100,7 +100,7 @@ class TestForms:
         structlog.get_logger().info("pull.finished", source="hubspot", seen=12)
         time, _, rest = stream.getvalue().partition("Z ")
         assert datetime.fromisoformat(f"{time}Z")
-        assert re.fullmatch(r"\[info +\] pull.finished +seen=12 source=hubspot\n", rest)
+        assert re.fullmatch(r"\[info +\] pull.finished: a stream was read +seen=12 source=hubspot\n", rest)
 
     def test_json_is_json_on_a_terminal_too_if_it_is_asked_for(self):
         stream = Terminal()
@@ -116,7 +116,9 @@ class TestForms:
             log.configure(stream=stream, as_json=False)
             structlog.get_logger().error("push.failed", hint="wait")
             stream.seek(0)
-            assert re.fullmatch(r"<3>\[error +\] push.failed +hint=wait\n", stream.read())
+            assert re.fullmatch(
+                r"<3>\[error +\] push.failed: sending to Recotap has stopped +hint=wait\n", stream.read()
+            )
 
     def test_debug_lines_are_for_verbose(self, stream):
         structlog.get_logger().debug("page.read")

@@ -151,7 +151,7 @@ def unbooked(glance: LedgerReader, source: str, event: Event, error: Exception) 
         held = glance.owners_of(reading.external_activity_id for reading in event.readings)
         if (mistake := collision(source, event.stream, event.readings, held)) is not None:
             return stream, mistake
-    log.error("pull.bug", source=source, stream=stream, exc_info=error)
+    log.error("pull.bug", source=source, stream=stream, exc_info=error, hint="report it; the other sources go on")
     message = f"a bug while {source} was booked: {type(error).__name__}"
     return stream, SyncdError(message, hint="report it; the other sources go on")
 

@@ -399,7 +399,7 @@ def as_told(source: str, error: BaseException, stream: str | None = None) -> Syn
     """Return `error` if it is a SyncdError. Otherwise log a bug of the connector and return its type alone."""
     if isinstance(error, SyncdError):
         return error
-    log.error("pull.bug", source=source, stream=stream, exc_info=error)
+    log.error("pull.bug", source=source, stream=stream, exc_info=error, hint="report it; the other sources go on")
     return SyncdError(f"a bug in the connector of {source}: {type(error).__name__}", hint="report it")
 
 
