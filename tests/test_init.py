@@ -242,13 +242,13 @@ class TestTheGuide:
         monkeypatch.setattr(sys.stdout, "isatty", lambda: columns is not None)
         for service in services(tuple(CRMS)):
             guide.steps(service)
+        guide.next_steps(None)
         lines = capsys.readouterr().out.splitlines()
         if columns is not None:
             assert max(map(len, lines)) <= columns
         else:
-            assert len([line for line in lines if line.startswith("  ")]) == sum(
-                len(service.steps) for service in services(tuple(CRMS))
-            )
+            facts = sum(len(service.steps) for service in services(tuple(CRMS))) + len(guide.NEXT_STEPS)
+            assert len([line for line in lines if line.startswith("  ")]) == facts
 
 
 class TestOnATerminal:

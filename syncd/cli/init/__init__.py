@@ -31,6 +31,7 @@ def begin(answers: Answers, file: Path, *, asks: bool) -> None:
     document.loaded(tree)
     places.write(file, document.render(tree, proposed=proposed))
     load(file, secrets=False, connectors=True)
+    guide.say()
     printing.line(f"Wrote {file}.")
     guide.after(answers, tree, file, named=not places.is_found(file, os.environ), explain=not asks)
 

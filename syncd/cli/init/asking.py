@@ -44,6 +44,7 @@ def completed(answers: Answers, keys: Path) -> Answers:
 
 def own_domains(answers: Answers, proposed: Sequence[str]) -> Answers:
     """Ask for our own domains, with those that the CRM's users share as the proposal."""
+    guide.say()
     if proposed:
         guide.say("Two or more of the CRM's users share these domains. Press Enter if all of them are yours.")
     else:

@@ -14,7 +14,7 @@ from syncd.cli.init.document import Tree
 from syncd.cli.init.services import OWN_DOMAINS, Question, Service, services
 from syncd.types.secrets import Secret
 
-WIDEST = 100  # columns of a paragraph
+WIDEST, UNBROKEN = 100, 10_000  # columns of a paragraph
 NEXT_STEPS = (
     ("check", "try everything that a pass depends on"),
     ("scope", "see which of the CRM's rows are read"),
@@ -22,20 +22,24 @@ NEXT_STEPS = (
     ("sync --dry-run", "count the activities of a pass, send nothing"),
     ("sync", "make one pass"),
     ("status", "see what was delivered, and what waits"),
-    ("run", "make passes for years; deploy/README.md of the source sets it up"),
+    ("run", "make passes for years: see deploy/README.md"),
 )
 BY_SYSTEMD = "the credential {name} of its unit: LoadCredential={name}:PATH, as deploy/README.md of the source shows"
 
 
 def say(text: str = "", *, indent: str = "", hang: str | None = None) -> None:
     """Print a paragraph, wrapped if stdout is a terminal. `hang`: the indent of further lines."""
-    columns = min(shutil.get_terminal_size().columns, WIDEST) if sys.stdout.isatty() else 10_000
     after = indent if hang is None else hang
     lines = wrap(
-        text, columns, initial_indent=indent, subsequent_indent=after, break_long_words=False, break_on_hyphens=False
+        text, _columns(), initial_indent=indent, subsequent_indent=after, break_long_words=False, break_on_hyphens=False
     )
     for line in lines or [""]:
         printing.line(line)
+
+
+def _columns() -> int:
+    """Return the width of a paragraph. If stdout is no terminal, each is one line."""
+    return min(shutil.get_terminal_size().columns, WIDEST) if sys.stdout.isatty() else UNBROKEN
 
 
 def steps(service: Service) -> None:
@@ -55,7 +59,7 @@ def after(answers: Answers, tree: Tree, file: Path, *, named: bool, explain: boo
                 steps(service)
     if wanted:
         say()
-        say("Give syncd the keys. What you paste is not shown by the first of these commands:")
+        say("Give syncd the keys. Run each command, paste the key and press Enter. For a file, press Ctrl-D then.")
         for each in wanted:
             say(f"{each.text}:", indent="  ")
             printing.line(f"    {_how(document.get(tree, each.key))}")
@@ -71,8 +75,13 @@ def next_steps(file: Path | None) -> None:
     say("Next:")
     lines = list(commands(file))
     width = max(len(line) for line, _ in lines)
+    is_narrow = any(2 + width + 2 + len(gloss) > _columns() for _, gloss in lines)
     for line, gloss in lines:
-        printing.line(f"  {line:<{width}}  {gloss}")
+        if is_narrow:
+            printing.line(f"  {line}")
+            say(gloss, indent="      ")
+        else:
+            printing.line(f"  {line:<{width}}  {gloss}")
 
 
 def commands(file: Path | None) -> Iterator[tuple[str, str]]:

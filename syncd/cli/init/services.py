@@ -78,7 +78,10 @@ CRMS = {
             "In Setup > My Domain, find the org's address, e.g. https://acme.my.salesforce.com.",
         ),
         (
-            Question(("sources", "salesforce", "login_url"), "--salesforce-url", "The org's My Domain", is_needed=True),
+            Question(
+                ("sources", "salesforce", "login_url"), "--salesforce-url", "The org's My Domain, with https://",
+                is_needed=True,
+            ),
             Question(
                 ("sources", "salesforce", "client_id"), "--salesforce-id", "The app's consumer key",
                 "env:SALESFORCE_CLIENT_ID", is_secret=True,
