@@ -203,6 +203,14 @@ class TestTheGuide:
         required = {client.CONTACTS_READ, client.COMPANIES_READ, client.OWNERS_READ, client.EMAIL_READ}
         assert named == set(SCOPES) == required
 
+    def test_it_asks_salesforce_for_the_same_as_the_documentation(self) -> None:
+        said = " ".join(CRMS["salesforce"].steps)
+        written = " ".join((Path(__file__).parents[1] / "connectors" / "README.md").read_text("utf-8").split())
+        for name in ("Salesforce Integration", "Minimum Access - API Only Integrations", "Salesforce API Integration",
+                     "API Enabled", "Access Activities", "View All Data", "External Client App", "Run As"):  # fmt: skip
+            assert name in said
+            assert name in written
+
     def test_it_explains_the_keys_that_are_not_there_and_only_those(
         self, command: Command, here: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -325,6 +333,16 @@ class TestOnATerminal:
         assert (ran.code, list(here.iterdir())) == (130, [])
         assert "Traceback" not in ran.err
 
+    def test_ctrl_c_while_a_crm_is_asked_is_130_too(
+        self, command: Command, terminal: list[str], here: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupted(tree: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("syncd.cli.init.owners.propose", interrupted)
+        terminal += [""] * 5
+        assert (command("init").code, list(here.iterdir())) == (130, [])
+
     def test_a_real_terminal_is_asked(self, here: Path, tmp_path: Path) -> None:
         """The questions go to stderr, so that stdout can be a file."""
         master, slave = pty.openpty()
@@ -405,10 +423,11 @@ class TestWithASandbox:
             yield world.box.describe()
 
     def test_the_running_one_is_found_and_its_first_activity_delivered(
-        self, place: dict[str, str], command: Command, here: Path
+        self, place: dict[str, str], command: Command, here: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         with stand_ins.announcing(None) as announce:
             announce({**place})
+            assert "In another terminal: syncd init --sandbox" in capsys.readouterr().err
             ran = command("init", "--sandbox")
         assert ran.code == 0
         assert "  syncd check " in ran.out

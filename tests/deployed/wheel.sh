@@ -36,6 +36,18 @@ syncd demo --calls 60 --emails 40 >shown 2>log || code=$?
 grep -q "0 of them doubled" shown || fail "demo: $(cat shown)"
 echo "ok   demo: $(grep -c . shown) lines, $(grep -o "Recotap's own count: [0-9]* activities" shown)"
 
+export XDG_RUNTIME_DIR=$work # where a sandbox announces itself
+syncd sandbox --calls 20 --emails 10 --contacts 10 --companies 5 >ready 2>log &
+sandbox=$!
+trap 'kill "$sandbox"; rm -rf "$work"' EXIT
+until [ -s ready ]; do kill -0 "$sandbox" || fail "sandbox: $(cat log)"; sleep 0.2; done
+syncd init --sandbox >begun 2>log || fail "init: $(cat begun log)"
+syncd check >checked 2>&1 || fail "check: $(cat checked)"
+syncd sync 2>log || fail "sync: $(tail -n 20 log)"
+delivered=$(syncd status --json | grep -o '"delivered": [0-9]*')
+[ "${delivered##* }" -gt 0 ] || fail "nothing was delivered: $(cat log)"
+echo "ok   from init to the first delivered activity on a sandbox: $delivered"
+
 syncd config schema >syncd.schema.json
 syncd config example >syncd.toml
 code=0

@@ -56,5 +56,5 @@ def init(
     answers = Answers(clock.now(), default, names, given, domains(" ".join(own_domain or ())))
     try:
         begin(answers, file, asks=asking.on_terminal())
-    except typer.Abort:
+    except (typer.Abort, KeyboardInterrupt):
         raise typer.Exit(int(Exit.SIGINT)) from None

@@ -64,7 +64,9 @@ def announcing(config: Path | None) -> Iterator[Callable[[dict[str, Any]], None]
             files.write(file, json.dumps(place).encode())
         if config is not None:
             write(place, config, (), now=clock.now())
-            printing.note(f"Wrote {config}. In another terminal: {guide.command('check', config)}")
+            printing.note(f"Wrote {config}.")
+        next_one = "syncd init --sandbox" if config is None else guide.command("check", config)
+        printing.note(f"Serving until Ctrl-C. In another terminal: {next_one}")
 
     try:
         yield announce
