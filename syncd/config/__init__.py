@@ -13,6 +13,7 @@ No message repeats a value, because a misplaced value may be a secret.
 
 import os
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,6 +72,13 @@ def load(
     return _read(path, environ, secrets=secrets, connectors=connectors, now=now)[0]
 
 
+def judge(
+    tree: Mapping[str, Any], where: Path, *, environ: Mapping[str, str], secrets: bool = False, connectors: bool = False
+) -> Config:
+    """Check the tables of a configuration that is not written yet, as `load` would. `where`: its file-to-be."""
+    return _checked(deepcopy(dict(tree)), where, environ, secrets=secrets, connectors=connectors, now=None)[0]
+
+
 def explained(
     path: Path | None = None, *, environ: Mapping[str, str] | None = None, now: datetime | None = None
 ) -> tuple[Config, list[Setting]]:
@@ -85,7 +93,13 @@ def _read(
 ) -> tuple[Config, reading.RawConfig]:
     environ = os.environ if environ is None else environ
     file = reading.find(path, environ)
-    tree = reading.parse(file)
+    return _checked(reading.parse(file), file, environ, secrets=secrets, connectors=connectors, now=now)
+
+
+def _checked(
+    tree: dict[str, Any], file: Path, environ: Mapping[str, str], *, secrets: bool, connectors: bool,
+    now: datetime | None,
+) -> tuple[Config, reading.RawConfig]:  # fmt: skip
     is_empty = not tree
     raw = reading.RawConfig(tree, now=now or datetime.now(UTC))
     reading.overlay(raw, environ)
@@ -140,6 +154,7 @@ __all__ = [
     "Setting",
     "Source",
     "explained",
+    "judge",
     "load",
     "locate",
 ]

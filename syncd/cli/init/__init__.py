@@ -28,7 +28,7 @@ def begin(answers: Answers, file: Path, *, asks: bool) -> None:
     if asks and not answers.own_domains:
         answers = asking.own_domains(answers, proposed)
     tree = judging.tree(answers)
-    document.loaded(tree)
+    document.judged(tree)
     places.write(file, document.render(tree, proposed=proposed))
     load(file, secrets=False, connectors=True)
     guide.say()

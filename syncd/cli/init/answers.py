@@ -1,4 +1,4 @@
-"""Turn answers into a configuration, and judge them. Pure, except for what `document.mistakes` reads."""
+"""Turn answers into a configuration, and judge them. Pure, except for the keys that are read."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace

@@ -1,15 +1,13 @@
-"""Write a short commented configuration. Pure, except for `mistakes`."""
+"""Write a short commented configuration, and judge it. Pure, except for the keys that `secrets` reads."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from syncd import files
 from syncd.cli import toml
 from syncd.cli.init.services import OWN_DOMAINS, Key
-from syncd.config import Config, load
+from syncd.config import Config, judge
 from syncd.errors import ConfigError, Problem
 from syncd.normalize.own_domains import PLACEHOLDER
 
@@ -60,18 +58,15 @@ def get(tree: Tree, key: Key) -> Any:
     return found
 
 
-def loaded(tree: Tree, *, environ: Mapping[str, str] | None = None, secrets: bool = False) -> Config:
+def judged(tree: Tree, *, environ: Mapping[str, str] | None = None, secrets: bool = False) -> Config:
     """Return the configuration as syncd will read it, with the variables of `environ`. ConfigError for mistakes."""
-    with TemporaryDirectory(prefix="syncd-init-") as folder:
-        file = Path(folder) / "syncd.toml"
-        files.write(file, render(tree).encode())
-        return load(file, environ=environ or {}, secrets=secrets, connectors=True)
+    return judge(tree, Path("syncd.toml"), environ=environ or {}, secrets=secrets, connectors=True)
 
 
 def mistakes(tree: Tree, *, secrets: bool = False) -> Sequence[Problem]:
     """Return the mistakes of a configuration, and with `secrets` also its keys that cannot be read."""
     try:
-        loaded(tree, secrets=secrets)
+        judged(tree, secrets=secrets)
     except ConfigError as error:
         return error.problems
     return ()

@@ -18,7 +18,7 @@ TURN_S = 5.0  # total wait for a CRM: `syncd check` waits longer, and names the 
 def propose(tree: Tree) -> list[str]:
     """Return the domains that two active users share, without free mail. A CRM that does not answer is noted."""
     owners: list[Owner] = []
-    for source in document.loaded(tree, environ=os.environ).sources:
+    for source in document.judged(tree, environ=os.environ).sources:
         if has_keys(source):
             owners += _of(source)
     return sorted(shared_domains(owners))
