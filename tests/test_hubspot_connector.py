@@ -1119,13 +1119,24 @@ def test_check_warns_of_a_quota_nearly_used_up(rig):
     rig.portal.daily_limit = 8
     (finding,) = (finding for finding in rig.connect().check() if not finding.ok)
     assert (finding.what, finding.warning) == ("daily quota", True)
+    assert finding.message == "1 of 8 calls left today. 1,000 records cost at most 31"
 
 
-def test_check_does_without_a_quota(rig):
-    rig.portal.faults.add("answer", status=403, body={}, match="/api-usage/")
-    assert "daily quota" not in [finding.what for finding in rig.connect().check()]
-    rig.portal.faults.add("answer", status=200, body={"results": [{"usageLimit": None}]}, match="/api-usage/")
-    assert "daily quota" not in [finding.what for finding in rig.connect().check()]
+def quota(rig):
+    return [finding.message for finding in rig.connect().check() if finding.what == "daily quota"]
+
+
+@pytest.mark.parametrize(
+    "answer", [{"status": 403, "body": {}}, {"status": 200, "body": {"results": [{"usageLimit": None}]}}]
+)
+def test_check_takes_the_quota_from_headers_if_hubspot_does_not_count_it(rig, answer):
+    rig.portal.daily_limit = 10_000
+    rig.portal.faults.add("answer", match="/api-usage/", count=None, **answer)
+    (message,) = quota(rig)
+    # From the answer about owners. A search names none.
+    assert message.startswith("9,995 of 10,000 calls left today")
+    rig.portal.daily_limit = 0
+    assert quota(rig) == []
 
 
 def test_the_sdk_is_imported_by_the_first_request_only():

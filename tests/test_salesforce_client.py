@@ -516,6 +516,18 @@ def test_a_window_that_times_out_is_too_much_twice_and_then_an_outage(rig, box):
     box.salesforce.faults.clear()
 
 
+def test_the_usage_is_taken_from_the_limits_until_a_header_names_it(rig, box):
+    client = rig.sign_in(box)
+    limits = {"DailyApiRequests": {"Max": 1_000, "Remaining": 877}}
+    box.salesforce.faults.add("answer", match="/limits", status=200, body=limits)
+    client.learn_usage()
+    assert client.usage == (123, 1_000)
+    client.learn_usage()
+    assert client.usage == (1, 100_000)
+    client.learn_usage()
+    assert client.usage == (2, 100_000)
+
+
 def test_limits_that_the_user_may_not_see_are_none_but_a_used_up_day_is_not(rig, box):
     client = rig.sign_in(box)
     assert client.limits()["DailyApiRequests"]["Max"] == 100_000

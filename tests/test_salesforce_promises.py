@@ -1,5 +1,6 @@
 """The promises over a Salesforce org: whole passes, on its good and its bad days."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -965,6 +966,14 @@ def test_check_tells_a_voice_call_object_and_a_quota_that_runs_low(orgs: OrgWorl
     found = {finding.what: finding for finding in check(orgs)}
     assert found["VoiceCall"].ok
     assert found["daily calls"].warning
+    assert re.fullmatch(
+        r"[89]\d of 1,000 left of the last 24 hours. 1,000 records cost about 5. Passes pause: quota_reserve leaves "
+        "200 to others",
+        found["daily calls"].message,
+    )
+    orgs.org.set(daily_limit=100_000, used=1_000)
+    (ample,) = (finding for finding in check(orgs) if finding.what == "daily calls")
+    assert (ample.ok, ample.message[:5]) == (True, "98,98")
 
 
 def test_a_stream_that_the_user_may_not_read_does_not_stop_the_other(orgs: OrgWorld) -> None:

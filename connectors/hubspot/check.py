@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from connectors.hubspot.client import COMPANIES_READ, CONTACTS_READ, EMAIL_READ, OWNERS_READ, Client
+from connectors.hubspot.client import COMPANIES_READ, CONTACTS_READ, EMAIL_READ, OWNERS_READ, Client, DailyCalls
 from connectors.hubspot.config import HubSpotConfig
 from connectors.hubspot.properties import NamedProperties
 from connectors.hubspot.redacted import is_readable, redacted
@@ -13,7 +13,10 @@ from syncd.connector import Finding
 from syncd.errors import Exit, SyncdError, Unauthorized, Unavailable
 from syncd.fields import count, dig, parse_text
 
-QUOTA_LOW = 0.8  # used share of the daily quota from which one should know
+QUOTA_LOW = 0.2  # share of the daily calls. One should know if no more are left
+# Calls to read 1,000 records, if each has a contact and a company of its own: 5 searches of 200, 3 reads of
+# associations by 1,000, 20 batch reads of 100, owners and labels (limits of the docs, 2026-03).
+COST = 31
 
 
 def check(client: Client, config: HubSpotConfig, named: NamedProperties) -> list[Finding]:
@@ -88,17 +91,19 @@ def _properties(named: NamedProperties) -> Iterator[Finding]:
 
 
 def _quota(client: Client) -> Iterator[Finding]:
+    """Report how many of the day's calls are left: by HubSpot's count, otherwise by the headers of its answers."""
     rows = dig(client.daily_usage(), "results") or ()
-    for used, limit in ((count(row.get("currentUsage")), count(row.get("usageLimit"))) for row in rows):
-        if used is not None and limit:
-            low = used >= QUOTA_LOW * limit
-            yield Finding(
-                "daily quota",
-                not low,
-                f"{used:,} of {limit:,} calls used today",
-                hint=f"{SHARED}; an idle pass of syncd costs 2 calls" if low else "",
-                warning=low,
-            )
+    counted = ((count(dig(row, "currentUsage")), count(dig(row, "usageLimit"))) for row in rows)
+    found = [DailyCalls(max(0, limit - used), limit) for used, limit in counted if used is not None and limit]
+    for left, limit in found or ([client.daily] if client.daily else []):
+        low = left <= QUOTA_LOW * limit
+        yield Finding(
+            "daily quota",
+            not low,
+            f"{left:,} of {limit:,} calls left today. 1,000 records cost at most {COST}",
+            hint=f"{SHARED}; an idle pass of syncd costs 2 calls" if low else "",
+            warning=low,
+        )
 
 
 def _failed(what: str, error: SyncdError, code: Exit) -> Finding:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from connectors.hubspot.config import HubSpotConfig
 from connectors.hubspot.ids import is_id
@@ -51,6 +51,13 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+class DailyCalls(NamedTuple):
+    """Count the calls of the portal's day."""
+
+    left: int
+    limit: int
+
+
 class Client:
     """Send one pass's requests to one portal, from the searching and the hydrating threads."""
 
@@ -73,6 +80,7 @@ class Client:
         self._retries = RetryBudget(monotonic, turn_s=context.turn_s)
         self._thread = threading.local()  # abandoned: done once no thread waits for this one
         self._lock = threading.Lock()  # over the limiters, the clock and the connection
+        self.daily: DailyCalls | None = None  # from the newest answer that names it. A search does not
 
     def token(self) -> str:
         """Read the access token. Unauthorized if it is missing or invalid."""
@@ -304,11 +312,14 @@ class Client:
             return self._wire
 
     def _learn(self, answer: Response, *, local_start: datetime, elapsed_s: float) -> None:
-        """Learn HubSpot's clock and rate limit from an answer's headers."""
+        """Learn HubSpot's clock and rate limits from an answer's headers (usage guidelines, 2026-03)."""
         self._clock.learn(answer.headers, local_start=local_start, elapsed_s=elapsed_s)
-        maximum, interval = (
-            answer.headers.get(f"x-hubspot-ratelimit-{name}", "") for name in ("max", "interval-milliseconds")
+        maximum, interval, limit, left = (
+            answer.headers.get(f"x-hubspot-ratelimit-{name}", "")
+            for name in ("max", "interval-milliseconds", "daily", "daily-remaining")
         )
+        if is_id(limit) and is_id(left) and int(limit):
+            self.daily = DailyCalls(int(left), int(limit))
         if is_id(maximum) and interval in ("", "10000"):
             self._rolling.learn(int(maximum))
 

@@ -16,6 +16,7 @@ from syncd.errors import ConfigError, Exit, SyncdError, Unauthorized, Unavailabl
 from syncd.fields import dig, parse_text
 
 QUOTA_LOW = 0.8  # used share of the day's calls from which one should know
+COST = 5  # calls to read 1,000 records with two people each: pages of 2,000 rows, people, accounts (REST guide v67)
 SEE_ALL = (
     "give it the permission View All Data, or View All on Account, Contact, Lead and activities: rows that it may not "
     "see are missing without an error"
@@ -36,7 +37,7 @@ def check(
         lambda: _left_out(org, config),
         lambda: _short_windows(store, selects),
         lambda: _sight(client),
-        lambda: _quota(client),
+        lambda: _quota(client, config),
     )
     for trial in trials:
         try:
@@ -52,7 +53,7 @@ def check(
 
 def _sign_in(client: Client) -> Iterator[Finding]:
     session = client.session()
-    client.limits()  # a configured session was not requested: this shows whether it is valid
+    client.learn_usage()  # a configured session was not requested: this shows whether it is valid
     yield Finding("sign-in", True, f"accepted by org {session.org_id}")
 
 
@@ -162,14 +163,19 @@ def _name(client: Client, user_id: str) -> str:
     return (parse_text(dig(rows[0], "Name")) if rows else None) or f"user {user_id}"
 
 
-def _quota(client: Client) -> Iterator[Finding]:
+def _quota(client: Client, config: SalesforceConfig) -> Iterator[Finding]:
+    """Report how many of the org's calls of 24 hours are left, and whether passes pause for their reserve."""
     usage = client.usage
     if usage is None or not usage.total:
         return
-    low = usage.used >= QUOTA_LOW * usage.total
+    left, reserve = max(0, usage.total - usage.used), config.quota_reserve * usage.total
+    message = f"{left:,} of {usage.total:,} left of the last 24 hours. 1,000 records cost about {COST}"
+    if left < reserve:
+        message = f"{message}. Passes pause: quota_reserve leaves {reserve:,.0f} to others"
+    low = left < reserve or usage.used >= QUOTA_LOW * usage.total
     yield Finding(
-        "daily calls", not low, f"{usage.used:,} of {usage.total:,} used in the last 24 hours",
-        hint=f"{SHARED}; an idle pass of syncd costs one for each stream" if low else "", warning=low,
+        "daily calls", not low, message, warning=low,
+        hint=f"{SHARED}; an idle pass of syncd costs one for each stream" if low else "",
     )  # fmt: skip
 
 

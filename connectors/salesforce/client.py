@@ -192,7 +192,7 @@ class Client:
         store, reserve = self._context.store, self._config.quota_reserve
         if self.usage is None and store.get("quota_low"):
             # Requested first. Otherwise each pass would read the same one stream before it learns of the quota.
-            self._learn_usage(self.limits())
+            self.learn_usage()
         usage = self.usage
         if usage is None:
             return
@@ -208,8 +208,9 @@ class Client:
             pause_until=self._context.now() + timedelta(seconds=HOUR_S),
         )
 
-    def _learn_usage(self, limits: Any) -> None:
-        """Take the usage from `limits`, if no header has named it."""
+    def learn_usage(self) -> None:
+        """Ask for the org's limits, and take the usage from them unless a header names it."""
+        limits = self.limits()
         most, left = (dig(limits, "DailyApiRequests", name) for name in ("Max", "Remaining"))
         if self.usage is None and isinstance(most, int) and isinstance(left, int):
             self.usage = Usage(most - left, most)
