@@ -9,7 +9,7 @@ from typing import Any
 
 from syncd import clock
 from syncd.activity import Owner
-from syncd.cli.check import files, ledger, pinned, scope
+from syncd.cli.check import files, ledger, pinned, scope, volume
 from syncd.cli.check.clocks import THIS_MACHINE, Clocks
 from syncd.cli.check.parts import Part, Placed, within
 from syncd.config import Config
@@ -135,6 +135,8 @@ def _source(config: Config, source: Source, clocks: Clocks, asked: dict[str, Seq
             failed = any(_fails(finding) for finding in found)
             identity = None if failed else incoming.identity(connector.identity())
             theirs = () if failed else connector.owners()
+            if not failed:
+                yield from volume.findings(source, connector, volume.new_streams(config, source))
         finally:
             connector.close()
         _refuse_stranger(config, source, identity)
