@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from syncd import clock
 from syncd.cli import printing
+from syncd.passes.repair import Booked, Repaired
 from syncd.passes.verify import Compared, Silent, Watcher
 from syncd.text import visible
 
@@ -15,12 +16,16 @@ if TYPE_CHECKING:
 
 SHOWN = 20  # ids of one stream on a terminal
 ALL_IS_WELL = "every activity behind the watermarks has its row"
-REPAIR = "`syncd backfill --since TIME` books them: give it a time before the oldest of them was modified"
+REPAIR = "`syncd verify --repair` books them, and sends those that are complete"
+STAY = "the log names the cause; `syncd preview ID` shows one as the CRM has it now"
 UNEXPECTED = "the CRM has deleted or merged them since they were read; what Recotap has of them stays there"
 
 
-def to_json(found: Sequence[Compared]) -> dict[str, dict[str, Any]]:
-    """Return the document of `syncd verify --json` (design 4.4)."""
+def to_json(found: Sequence[Compared], booked: Booked | None = None) -> dict[str, dict[str, Any]]:
+    """Return the document of `syncd verify --json` (design 4.4). After a repair, `missing` has what stays missing.
+
+    `booked`: what the repair booked. It is in `repaired`.
+    """
     document: dict[str, dict[str, Any]] = {}
     for each in found:
         document.setdefault(each.source, {})[each.stream] = {
@@ -28,6 +33,7 @@ def to_json(found: Sequence[Compared]) -> dict[str, dict[str, Any]]:
             "ledger": each.ledger,
             "missing": list(each.missing),
             "unexpected": list(each.unexpected),
+            "repaired": list((booked or {}).get((each.source, each.stream), ())),
             "since": clock.optional_text(each.since),
             "until": clock.optional_text(each.until),
             "spans_left_out": each.left_out,
@@ -57,27 +63,29 @@ def show(each: Compared) -> None:
             printing.line(f"{where}: {len(crm_ids) - len(shown):,} more {what}, which `--json` lists")
 
 
-def show_end(found: Sequence[Compared]) -> None:
-    """Print the spans that were left out, each error once, and the verdict with its remedy, on stderr."""
+def show_end(found: Sequence[Compared], done: Repaired | None = None) -> None:
+    """Print the spans that were left out, each error once, and the verdict with its remedy, on stderr.
+
+    `done`: the end of a repair, whose streams are `found`.
+    """
     for each in found:
         if each.left_out:
-            told = f"{each.left_out} span(s) are still to be read and were left out: `syncd status` shows them"
+            told = f"left out what is still to be read: {each.left_out} in `syncd status`"
             printing.note(f"{each.source} {each.stream}: {told}")
-    for error in dict.fromkeys(each.error for each in found if each.error):
+    for error in dict.fromkeys([*(each.error for each in found if each.error), *(done.errors if done else ())]):
         printing.error(error)
-    missing, unexpected = (sum(len(ids) for ids in group) for group in zip(*map(_ids, found), strict=True))
-    if missing:
-        printing.note(f"{missing:,} activities of the CRM have no row in the ledger")
-        printing.note(f"  → {REPAIR}")
-    elif not any(each.error for each in found):
+    if done and (booked := sum(map(len, done.booked.values()))):
+        printing.note(f"missing activities that were booked: {booked:,}")
+    if done and done.rebalanced:
+        printing.note("rows had been deleted from the ledger: its books balance again")
+    if missing := sum(len(each.missing) for each in found):
+        printing.note(f"activities of the CRM without a row in the ledger: {missing:,}")
+        printing.note(f"  → {STAY if done else REPAIR}")
+    elif found and not any(each.error for each in found):
         printing.note(ALL_IS_WELL)
-    if unexpected:
-        printing.note(f"{unexpected:,} rows of the ledger have no record in the CRM any more")
+    if unexpected := sum(len(each.unexpected) for each in found):
+        printing.note(f"rows whose record the CRM does not find any more: {unexpected:,}")
         printing.note(f"  → {UNEXPECTED}")
-
-
-def _ids(each: Compared) -> tuple[Sequence[str], Sequence[str]]:
-    return each.missing, each.unexpected
 
 
 @contextmanager

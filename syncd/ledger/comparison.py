@@ -95,6 +95,13 @@ class Comparison(LedgerReader):
         """Return those of `crm_ids` that one of the source's `streams` holds."""
         return {each for stream in streams for each in self.known(source, stream, crm_ids)}
 
+    def lacking(self) -> dict[tuple[str, str], int]:
+        """Return by how many rows each (source, stream) has fewer than it has seen, e.g. because they were deleted."""
+        sql = """
+            SELECT source, stream, seen - (SELECT count(*) FROM activities WHERE stream_id = streams.id) FROM streams
+        """
+        return {(source, stream): number for source, stream, number in self._db.execute(sql) if number > 0}
+
     def _pages(self, sql: str, values: dict[str, Any]) -> Iterator[list[str]]:
         after = ""
         while page := [row[0] for row in self._db.execute(sql, values | {"after": after, "limit": AT_ONCE})]:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -98,6 +98,16 @@ class Operator(Reports):
         with file.writing(self._db, self.handle.path):
             correct(self._db, found, now)
         return found
+
+    def unsee(self, rows: Mapping[tuple[str, str], int]) -> None:
+        """Count so many rows of each (source, stream) as seen once: they were deleted, and a repair booked them again.
+
+        Call `recount` after it. Only while the ledger is held.
+        """
+        sql = "UPDATE streams SET seen = seen - ? WHERE source = ? AND stream = ?"
+        with file.writing(self._db, self.handle.path):
+            for (source, stream), number in rows.items():
+                self._db.execute(sql, (number, source, stream))
 
     def backfill(
         self, streams: Iterable[tuple[str, str, datetime]], since: datetime, until: datetime | None, *,

@@ -208,7 +208,7 @@ class _Asking:
 
     def _differences(self, stream: Stream, until: datetime) -> tuple[list[str], list[str]]:
         """Return the missing and the unexpected ids. Each was looked up."""
-        streams = _streams_of(self.source, stream.name)
+        streams = streams_of(self.source, stream.name)
         self.how.watcher.begin(self.source.name, stream.name, "look-ups", None)
         missing = [crm_id for some in self.rows.unheld(streams) for crm_id in self._activities(stream, some, until)]
         unexpected = [crm_id for some in self.rows.unlisted() for crm_id in self._gone(stream, some)]
@@ -252,7 +252,7 @@ class _Asking:
             return True
 
 
-def _streams_of(source: Source, stream: str) -> list[str]:
+def streams_of(source: Source, stream: str) -> list[str]:
     """Return a stream, and those that share the ids of its object."""
     of = next(each.object for each in source.connector.streams if each.name == stream)
     return [
@@ -299,4 +299,4 @@ def joined(spans: Sequence[Closed]) -> list[Closed]:
     return found
 
 
-__all__ = ["Compared", "Silent", "Verification", "Watcher", "by_day", "closed", "day_of", "joined"]
+__all__ = ["Compared", "Silent", "Verification", "Watcher", "by_day", "closed", "day_of", "joined", "streams_of"]

@@ -44,6 +44,7 @@ EXAMPLES = {
     "verify": (
         ("syncd verify --since 2026-10-01", "all since then"),
         ("syncd verify --source hubspot --json", "one source, for a program"),
+        ("syncd verify --repair", "book what is missing"),
     ),
 }
 

@@ -1,0 +1,106 @@
+"""Book what `syncd verify` found missing, by passes that read and send only these records."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from syncd import clock
+from syncd.config import Config
+from syncd.connector import Source
+from syncd.errors import Exit, SyncdError
+from syncd.ledger import AnyLedger, chosen
+from syncd.passes import wiring
+from syncd.passes.limits import Ids, Limits
+from syncd.passes.report import Observer
+from syncd.passes.verify import Compared, streams_of
+from syncd.signals import StopRequest
+
+AT_ONCE = 5000  # ids of one pass, which remembers the rows of all of them
+
+Booked = Mapping[tuple[str, str], Sequence[str]]  # by source and stream: crm_ids
+
+
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """The end of a repair."""
+
+    found: Sequence[Compared]  # each stream with what stays missing
+    booked: Booked  # what was missing and has a row now
+    errors: Sequence[SyncdError] = ()
+    exit_codes: Sequence[Exit] = ()  # see `errors.worst`
+    rebalanced: bool = False  # rows had been deleted from the ledger, and its books balance again
+
+
+def repair(
+    config: Config,
+    sources: Sequence[Source],
+    found: Sequence[Compared],
+    *,
+    stop: StopRequest,
+    observer: Observer | None = None,
+) -> Repaired:
+    """Book the missing records of `found`, and send those that are complete. Call it while the ledger is held.
+
+    Rows that were deleted by hand balance again once they are booked, because they are not counted as seen twice.
+    """
+    ledger, names = chosen(config.ledger), {source.name: source for source in sources}
+    with ledger.compare() as rows:
+        lacking = rows.lacking()
+    errors, codes = list[SyncdError](), set[Exit]()
+    for ids in batches(found):
+        outcome = wiring.one_pass(config, sources=sources, stop=stop, observer=observer, limits=Limits(only=ids))
+        errors += outcome.errors
+        codes |= {outcome.exit_code, *(error.exit_code for error in errors)}
+        if outcome.failed or stop.requested:
+            break
+    after = [_remaining(ledger, each, names[each.source]) for each in found]
+    booked = {(before.source, before.stream): _gone(before, now) for before, now in zip(found, after, strict=True)}
+    balanced, corrected = _balance(ledger, lacking, booked)
+    if balanced:
+        codes.discard(Exit.UNBALANCED)
+        errors = [error for error in errors if error.exit_code != Exit.UNBALANCED]
+    else:
+        codes.add(Exit.UNBALANCED)
+    return Repaired(after, booked, errors, [*codes], rebalanced=balanced and corrected)
+
+
+def batches(found: Sequence[Compared]) -> Iterator[Ids]:
+    """Yield the missing ids by source and stream, at most AT_ONCE together."""
+    ids: dict[str, dict[str, list[str]]] = {}
+    room = AT_ONCE
+    for each in found:
+        for crm_id in each.missing:
+            ids.setdefault(each.source, {}).setdefault(each.stream, []).append(crm_id)
+            room -= 1
+            if not room:
+                yield ids
+                ids, room = {}, AT_ONCE
+    if ids:
+        yield ids
+
+
+def _remaining(ledger: AnyLedger, found: Compared, source: Source) -> Compared:
+    """Return `found` with those of its missing ids that still have no row."""
+    with ledger.compare() as rows:
+        held = rows.held(found.source, streams_of(source, found.stream), found.missing)
+    return replace(found, missing=[crm_id for crm_id in found.missing if crm_id not in held])
+
+
+def _gone(before: Compared, after: Compared) -> list[str]:
+    missing = {*after.missing}
+    return [crm_id for crm_id in before.missing if crm_id not in missing]
+
+
+def _balance(ledger: AnyLedger, lacking: Mapping[tuple[str, str], int], booked: Booked) -> tuple[bool, bool]:
+    """Correct `seen` by the rows that were lacking and are booked again.
+
+    Return whether the books balance now, and whether `seen` was corrected.
+    """
+    twice = {stream: min(lacking.get(stream, 0), len(crm_ids)) for stream, crm_ids in booked.items()}
+    with ledger.operate() as operator:
+        if any(twice.values()):
+            operator.unsee({stream: number for stream, number in twice.items() if number})
+            operator.recount(now=clock.now())
+        return operator.balanced(), any(twice.values())
+
+
+__all__ = ["Booked", "Repaired", "batches", "repair"]
