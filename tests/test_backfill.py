@@ -1,22 +1,40 @@
-"""`syncd backfill` books a span, and the next passes read it without sending anything twice."""
+"""`syncd backfill` books a span and reads it, unless another syncd holds the ledger. It sends nothing twice."""
 
-from datetime import timedelta
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from syncd import clock
-from syncd.cli import check
+from syncd import clock, signals
+from syncd.cli import backfilling, check
+from syncd.errors import Exit, SyncdError, Unavailable
+from syncd.ledger import LedgerHandle, Range
+from syncd.lifecycle.states import Verdict
+from syncd.passes import backfill, slices, wiring
+from syncd.passes.backfill import Left, Reading
+from syncd.passes.jobs import Totals
+from syncd.passes.report import PassResult, StreamTotals
 from tests.conftest import Command
 from tests.orgs import OrgWorld
+from tests.world import World
 
 START = "2026-01-01T00:00:00.000Z"
+AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def org(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OrgWorld]:
+    """A Salesforce, and commands that go by its clock."""
+    with OrgWorld(tmp_path) as world:
+        monkeypatch.setattr(clock, "now", world.now)
+        yield world
 
 
 def not_read(world: OrgWorld) -> list[str]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(clock, "now", world.now)
-        found = list(check.findings(world.config(), world.config().sources))
+    found = list(check.findings(world.config(), world.config().sources))
     return [each.what for each in found if "not read under" in each.message]
 
 
@@ -25,60 +43,58 @@ def widen(world: OrgWorld) -> None:
     world.later(minutes=30)
 
 
-def test_a_backfill_reads_what_the_old_match_left_out_and_sends_nothing_twice(tmp_path: Path, command: Command) -> None:
-    with OrgWorld(tmp_path) as world:
-        world.configure("sources.salesforce.calls", match=[{"TaskSubtype": "Call"}])
-        held = world.task(ago=timedelta(days=2))
-        missed = {
-            world.task(TaskSubtype="Task", Type="Call", ago=timedelta(days=days)) for days in (3, 4)
-        }  # before the sweep
-        world.sync()
-        widen(world)
-        world.sync()
-        assert world.delivered == {held}
-        assert not_read(world) == ["salesforce: calls"]
-        file = world.write_config()
-        ran = command("backfill", "--since", "2020-01-01", "-c", file)
-        assert (ran.code, ran.out.count("in the next passes")) == (0, 3)
-        assert "salesforce calls: 2020-01-01T00:00:00.000Z to " in ran.out
-        assert command("backfill", "--since", "2020-01-01", "-c", file).code == 0
-        assert world.sql("SELECT why, count(*) FROM ranges") == [("backfill", 3)], "asked twice, booked once"
-        assert f"salesforce emails: 2020-01-01T00:00:00.000Z to {START}" in ran.out, "its windows begin at `start`"
-        assert not_read(world) == []
-        world.sync()
-        assert world.delivered == {held, *missed}
-        assert world.sql("SELECT verdict, count(*) FROM activities GROUP BY 1") == [("created", 3)]
-        assert world.sql("SELECT count(*) FROM ranges") == [(0,)]
-        assert not_read(world) == []
+def test_a_backfill_reads_what_the_old_match_left_out_and_sends_nothing_twice(org: OrgWorld, command: Command) -> None:
+    org.configure("sources.salesforce.calls", match=[{"TaskSubtype": "Call"}])
+    held = org.task(ago=timedelta(days=2))
+    # before the sweep
+    missed = {org.task(TaskSubtype="Task", Type="Call", ago=timedelta(days=days)) for days in (3, 4)}
+    org.sync()
+    widen(org)
+    org.sync()
+    assert org.delivered == {held}
+    assert not_read(org) == ["salesforce: calls"]
+    file = org.write_config()
+    with LedgerHandle(org.ledger).hold("run"):
+        for _ in range(2):
+            ran = command("backfill", "--since", "2020-01-01", "-c", file)
+            assert (ran.code, "`syncd run`, process" in ran.out) == (0, True)
+    assert "salesforce calls: 2020-01-01T00:00:00.000Z to " in ran.out
+    assert f"salesforce emails: 2020-01-01T00:00:00.000Z to {START}" in ran.out, "its windows begin at `start`"
+    assert org.sql("SELECT why, count(*) FROM ranges") == [("backfill", 3)], "asked twice, booked once"
+    assert not_read(org) == []
+    assert org.delivered == {held}
+    ran = command("backfill", "--since", "2020-01-01", "-c", file)
+    assert ran.code == 0
+    assert "2 new; delivered 2 activities" in ran.out.splitlines()[-1]
+    assert org.delivered == {held, *missed}
+    assert org.sql("SELECT verdict, count(*) FROM activities GROUP BY 1") == [("created", 3)]
+    assert org.sql("SELECT count(*) FROM ranges") == [(0,)]
+    assert not_read(org) == []
 
 
-def test_a_span_that_is_shorter_than_what_is_unread_leaves_the_message(tmp_path: Path, command: Command) -> None:
-    with OrgWorld(tmp_path) as world:
-        world.configure("sources.salesforce.calls", match=[{"TaskSubtype": "Call"}])
-        world.task(ago=timedelta(days=2))
-        world.sync()
-        widen(world)
-        world.sync()
-        since = (world.now() - timedelta(days=3)).date()
-        assert command("backfill", "--since", since, "-c", world.write_config()).code == 0
-        assert not_read(world) == ["salesforce: calls"]
+def test_a_span_that_is_shorter_than_what_is_unread_leaves_the_message(org: OrgWorld, command: Command) -> None:
+    org.configure("sources.salesforce.calls", match=[{"TaskSubtype": "Call"}])
+    org.task(ago=timedelta(days=2))
+    org.sync()
+    widen(org)
+    org.sync()
+    since = (org.now() - timedelta(days=3)).date()
+    assert command("backfill", "--since", since, "-c", org.write_config()).code == 0
+    assert not_read(org) == ["salesforce: calls"]
 
 
-def test_what_the_windows_read_is_not_booked(tmp_path: Path, command: Command) -> None:
-    with OrgWorld(tmp_path) as world:
-        world.sync()
-        ran = command("backfill", "--since", "2026-01-01", "-c", world.write_config())
-        assert (ran.code, ran.out.startswith("nothing to read")) == (0, True)
-        assert world.sql("SELECT count(*) FROM ranges") == [(0,)]
+def test_what_the_windows_read_is_not_booked(org: OrgWorld, command: Command) -> None:
+    org.sync()
+    ran = command("backfill", "--since", "2026-01-01", "-c", org.write_config())
+    assert (ran.code, ran.out.startswith("nothing to read")) == (0, True)
+    assert org.sql("SELECT count(*) FROM ranges") == [(0,)]
 
 
-def test_a_stream_that_holds_nothing_is_read_up_to_its_start(tmp_path: Path, command: Command) -> None:
-    with OrgWorld(tmp_path) as world:
-        world.sync()
-        old = world.task(ago=timedelta(days=400))
-        assert command("backfill", "--since", "2025-01-01", "-c", world.write_config()).code == 0
-        world.sync()
-        assert world.delivered == {old}
+def test_a_stream_that_holds_nothing_is_read_up_to_its_start(org: OrgWorld, command: Command) -> None:
+    org.sync()
+    old = org.task(ago=timedelta(days=400))
+    assert command("backfill", "--since", "2025-01-01", "-c", org.write_config()).code == 0
+    assert org.delivered == {old}
 
 
 @pytest.mark.parametrize(
@@ -92,11 +108,188 @@ def test_a_stream_that_holds_nothing_is_read_up_to_its_start(tmp_path: Path, com
     ],
 )
 def test_a_wrong_span_is_2_and_books_nothing(
-    tmp_path: Path, command: Command, times: tuple[str, ...], told: str
+    org: OrgWorld, command: Command, times: tuple[str, ...], told: str
 ) -> None:
-    with OrgWorld(tmp_path) as world:
-        world.task()
-        world.sync()
-        ran = command("backfill", *times, "-c", world.write_config())
-        assert (ran.code, told in " ".join(ran.err.split())) == (2, True), ran.err
-        assert world.sql("SELECT count(*) FROM ranges") == [(0,)]
+    org.task()
+    org.sync()
+    ran = command("backfill", *times, "-c", org.write_config())
+    assert (ran.code, told in " ".join(ran.err.split())) == (2, True), ran.err
+    assert org.sql("SELECT count(*) FROM ranges") == [(0,)]
+
+
+# -- it reads by itself ------------------------------------------------------------------
+
+
+@pytest.fixture
+def old(world: World, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Calls before a portal's `start`, in small pages, of which a pass of `backfill` reads four."""
+    monkeypatch.setattr(clock, "now", world.now)
+    monkeypatch.setattr(backfill, "PAGES", 4)
+    monkeypatch.setattr(slices, "SLICE_RECORDS", 4)
+    monkeypatch.setattr("connectors.hubspot.search.gather.__kwdefaults__", {"group": 2, "refs": 10})
+    world.configure("sources.hubspot", start=world.now() - timedelta(days=2))
+    world.call()
+    world.sync()
+    return [world.call(ago=timedelta(days=4, minutes=-number)) for number in range(12)]
+
+
+def run(world: World, command: Command, *options: str) -> Any:
+    since = (world.now() - timedelta(days=5)).date()
+    return command("backfill", "--since", since, *options, "-c", world.write_config())
+
+
+@pytest.mark.parametrize("order", [[], ["--newest-first"]])
+def test_passes_follow_until_all_is_read_and_each_begins_with_the_windows(
+    world: World, old: list[str], command: Command, order: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh: list[str] = []
+    one_pass = wiring.one_pass
+
+    def with_news(*what: Any, **how: Any) -> PassResult:
+        fresh.append(world.call(ago=timedelta(minutes=10)))
+        result = one_pass(*what, **how)
+        assert fresh[-1] in world.delivered
+        return result
+
+    monkeypatch.setattr(wiring, "one_pass", with_news)
+    ran = run(world, command, *order)
+    assert ran.code == 0, ran.err
+    assert "done after" in ran.out
+    assert len(fresh) > 2, "a pass has its share"
+    assert {*old, *fresh} <= world.delivered
+    assert (world.status()["ranges"], world.status()["balanced"], world.recotap.doubled) == ([], True, 0)
+
+
+@pytest.mark.parametrize("order", [[], ["--newest-first"]])
+def test_an_outage_ends_it_with_69_and_the_same_command_goes_on(
+    world: World, old: list[str], command: Command, order: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes: list[int] = []
+    one_pass = wiring.one_pass
+
+    def breaking(*what: Any, **how: Any) -> PassResult:
+        passes.append(1)
+        if len(passes) == 2:
+            world.hubspot.faults.add("unavailable", match="/crm/", count=None)
+        return one_pass(*what, **how)
+
+    monkeypatch.setattr(wiring, "one_pass", breaking)
+    monkeypatch.setattr("syncd.passes.reader.Reader._sleep", lambda self, seconds: None)
+    ran = run(world, command, *order)
+    assert (ran.code, len(passes)) == (Exit.UNAVAILABLE, 1 + backfill.STILL), "it does not loop"
+    assert "stopped by an outage after" in ran.out
+    assert "The rest is kept" in ran.out
+    (held,) = [each for each in world.status()["ranges"] if each["stream"] == "calls"]
+    assert 0 < held["share"] < 1
+    world.hubspot.faults.clear()
+    ran = run(world, command, *order)
+    assert ran.code == 0
+    assert "from where an earlier backfill stopped" in ran.out
+    assert world.delivered >= {*old}
+    assert world.status()["ranges"] == []
+
+
+def test_a_pause_ends_it_without_a_request(world: World, old: list[str], command: Command) -> None:
+    with LedgerHandle(world.ledger).open() as ledger:
+        until = world.now() + timedelta(hours=3)
+        ledger.pause_until("hubspot", until, "the day's quota is used up", now=world.now())
+    with world.counted() as counted:
+        ran = run(world, command)
+    assert (ran.code, counted) == (Exit.UNAVAILABLE, {})
+    assert "stopped by a pause after" in ran.out
+
+
+def test_a_refused_key_ends_it_at_once(world: World, old: list[str], command: Command) -> None:
+    world.key_file.write_text("another")
+    ran = run(world, command)
+    assert ran.code == Exit.UNAUTHORIZED
+    assert "stopped by a refused key or a missing scope" in ran.out
+
+
+def test_an_unreadable_key_is_78_before_anything_is_booked(world: World, old: list[str], command: Command) -> None:
+    world.key_file.unlink()
+    assert run(world, command).code == Exit.CONFIG
+    assert world.status()["ranges"] == []
+
+
+def test_a_signal_ends_it_and_what_is_left_is_kept(
+    world: World, old: list[str], command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one_pass = wiring.one_pass
+
+    def interrupted(*what: Any, stop: signals.StopRequest, **how: Any) -> PassResult:
+        result = one_pass(*what, stop=stop, **how)
+        stop.request(2)
+        return result
+
+    monkeypatch.setattr(wiring, "one_pass", interrupted)
+    ran = run(world, command)
+    assert (ran.code, "stopped after" in ran.out) == (Exit.SIGINT, True)
+    assert [each["stream"] for each in world.status()["ranges"]] == ["calls"]
+
+
+def test_without_a_ledger_it_is_74_and_makes_none(world: World, command: Command) -> None:
+    ran = command("backfill", "--since", "2025-01-01", "-c", world.write_config())
+    assert ran.code == Exit.LEDGER
+    assert not world.ledger.exists()
+
+
+# -- decisions ---------------------------------------------------------------------------
+
+
+def left(read_to: datetime | None = None, *, is_paused: bool = False) -> Left:
+    this = Range(1, "calls", AT, AT + timedelta(days=9), "backfill", read_to, None, 0, None, AT)
+    return Left("hubspot", this, is_paused)
+
+
+def result(code: Exit = Exit.OK, *, died: int = 0, failed: dict[str, SyncdError] | None = None) -> PassResult:
+    totals = Totals(verdicts=Counter({Verdict.CREATED: 5}), died=died)
+    return PassResult(code, totals, {("hubspot", "calls"): StreamTotals(read=7, new=6)}, failed=failed or {})
+
+
+@pytest.mark.parametrize(
+    ("results", "looks", "code", "passes"),
+    [
+        ([], [[]], Exit.OK, 0),
+        ([result()], [[left()], []], Exit.OK, 1),
+        ([result(), result()], [[left()], [left(AT)], []], Exit.OK, 2),
+        ([result(Exit.DIED, died=1), result()], [[left()], [left(AT)], []], Exit.DIED, 2),
+        ([result()] * 2, [[left()]] * 3, Exit.UNAVAILABLE, 2),  # nothing moves: it does not loop
+        ([result(Exit.UNAVAILABLE), result()], [[left()], [left()], []], Exit.OK, 2),  # the second try got through
+        ([result()], [[left()], [left(AT, is_paused=True)]], Exit.UNAVAILABLE, 1),
+        (
+            [result(Exit.UNAUTHORIZED, failed={"@recotap": Unavailable("no")})],
+            [[left()], [left(AT)]], Exit.UNAUTHORIZED, 1,
+        ),
+    ],
+)  # fmt: skip
+def test_when_a_backfill_ends_and_with_which_code(
+    results: list[PassResult], looks: list[list[Left]], code: Exit, passes: int
+) -> None:
+    making, looking = iter(results), iter(looks)
+    heard: list[int] = []
+    reading = backfill.read(
+        lambda: next(making), lambda: next(looking), stopping=lambda: False, passed=lambda r: heard.append(r.passes)
+    )
+    assert (reading.exit_code, reading.passes) == (code, passes)
+    assert heard == [*range(1, passes + 1)]
+    assert (reading.read, reading.new) == (7 * passes, 6 * passes)
+    assert not [*making]
+
+
+def test_a_stop_before_the_first_pass_makes_none() -> None:
+    reading = backfill.read(lambda: result(), lambda: [left()], stopping=lambda: True)
+    assert (reading.passes, reading.exit_code) == (0, Exit.UNAVAILABLE)
+
+
+def test_the_closing_sentence_names_what_was_given_up() -> None:
+    reading = Reading([], 3, 12_000, 1_000, Totals(verdicts=Counter({Verdict.CREATED: 900}), died=2), (), Exit.DIED)
+    assert backfilling.closing(reading, seconds=3783) == (
+        "done after 1 h 3 min: read 12,000 records, 1,000 new; delivered 900 activities; 2 given up, "
+        "see `syncd failures`"
+    )
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(0.2, "0 s"), (59, "59 s"), (192, "3 min 12 s"), (7200, "2 h")])
+def test_lengths_in_words(seconds: float, words: str) -> None:
+    assert backfilling.length(seconds) == words

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from syncd.errors import Exit
-from syncd.ledger import Backfill, Ledger, Range, ranges
+from syncd.ledger import Backfill, Ledger, LedgerHandle, Range, ranges
 from syncd.ledger.backfills import continued
 from syncd.passes import slices
 from syncd.passes.windows import Span
@@ -130,10 +130,16 @@ def small(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     return world
 
 
+def book(world: World, command: Command, *options: object) -> None:
+    """Book a span for the next passes, as beside a daemon."""
+    with LedgerHandle(world.ledger).hold("run"):
+        ran = command("backfill", *options, "-c", world.write_config())
+    assert (ran.code, "holds the ledger" in ran.out) == (0, True), ran.err
+
+
 def backfill(world: World, command: Command, *, days: int = 30) -> None:
     since = (world.now() - timedelta(days=days)).date()
-    ran = command("backfill", "--since", since, "--newest-first", "-c", world.write_config())
-    assert ran.code == 0, ran.err
+    book(world, command, "--since", since, "--newest-first")
 
 
 def test_the_newest_records_come_first_and_the_range_moves_down(small: World, command: Command) -> None:
@@ -201,7 +207,7 @@ def test_a_second_at_the_end_that_is_not_served_holds_up_nothing(
     at = small.now() - timedelta(days=3, hours=5)
     since, until = (small.now() - timedelta(days=30)).date(), (at + SECOND).isoformat()
     order = ["--newest-first"] if newest_first else []
-    assert command("backfill", "--since", since, "--until", until, *order, "-c", small.write_config()).code == 0
+    book(small, command, "--since", since, "--until", until, *order)
     with poisoned(small.hubspot, f'"{bad}"', path="calls/search", answers=True):
         for _ in range(14):
             outcome = small.sync()

@@ -82,6 +82,9 @@ class ProgressBars:
         total = None if task.total is None else max(int(task.total), completed)
         self._progress.update(line, completed=completed, total=total, note=f"{self._new[line]} new")
 
+    def range_read(self, source: str, stream: str, count: int) -> None:
+        """Do nothing: `read` has shown them."""
+
     def sent(self, totals: Totals) -> None:
         """Update the line of deliveries."""
         if self._sent is None:

@@ -78,6 +78,9 @@ class PassProgress:
         self.read_count += count
         self.where = f"{source} {stream}"
 
+    def range_read(self, source: str, stream: str, count: int) -> None:
+        """Do nothing: `read` has counted them."""
+
     def sent(self, totals: Totals) -> None:
         """Note the number of delivered activities."""
         self.delivered = sum(n for verdict, n in totals.verdicts.items() if MEANINGS[verdict].state is State.DELIVERED)

@@ -208,6 +208,7 @@ class Pass:
             source, self._rules, ledger=self._ledger.handle, now=self._now, stopping=self._ending,
             vouching=self._vouching, wake=self._wake, desk=self._stale.desk(source.name),
             ids=self._limits.ids(source.name), counts=self._observer.wants_totals,
+            range_pages=self._limits.range_pages,
         )  # fmt: skip
 
     def _fail(self, source: Source, stream: str | None, error: BaseException) -> None:
@@ -293,6 +294,8 @@ class Pass:
         self._left_out.keep(source, reader.take_changes(), now)
         self._report.page_booked(source, page, booked)
         self._observer.read(source, page.stream, booked, len(page.refs))
+        if page.range_id is not None:
+            self._observer.range_read(source, page.stream, len(page.refs))
 
     def _await_verdicts(self, source: str, page: PageRead) -> None:
         """Wait for the verdict on each of the page's records that is being sent, before its row is touched.

@@ -18,6 +18,7 @@ class Limits:
 
     only: Ids | None = None  # look up these records and read nothing else: no watermark, range or sweep moves
     sends_all: bool = False  # with `only`: send all that is due. Otherwise only what was looked up
+    range_pages: int | None = None  # of the ranges of each source. None: the share of an ordinary pass
     most: int | None = None  # send at most this many activities, and read no further than that takes
     unserved: dict[tuple[str, str], str] = field(default_factory=dict)  # (source, crm_id): why the CRM did not serve it
     _rows: set[int] = field(default_factory=set)  # of the ledger: what was looked up

@@ -27,21 +27,25 @@ OUTAGE_FOR = timedelta(days=30)  # how long a gap counts as an outage (exit 69);
 class Ranges:
     """Read one source's ranges in one pass."""
 
-    def __init__(self, intake: Intake, glance: LedgerReader, spans: SpanReader) -> None:
+    def __init__(
+        self, intake: Intake, glance: LedgerReader, spans: SpanReader, *, range_pages: int | None = None
+    ) -> None:
+        """`range_pages`: the share of this pass. None: RANGE_PAGES."""
         self._intake = intake
         self._glance = glance
         self._spans = spans
+        self._pages = range_pages or RANGE_PAGES
         self._held: Sequence[Range] = ()
 
     def read(self, streams: Collection[str]) -> None:
-        """Read the due ranges of `streams`, each as far as its share of RANGE_PAGES goes.
+        """Read the due ranges of `streams`, each as far as its share of the pages goes.
 
         A range that fails waits, and the others are read. Only a pause or a missing permission ends its reading.
         """
         now = self._intake.now()
         self._held = self._glance.ranges(self._intake.source.name)
         due = [each for each in self._held if each.stream in streams and is_due(each, now)]
-        pages = RANGE_PAGES
+        pages = self._pages
         while due and pages > 0:
             first, *due = due
             share = -(-pages // (len(due) + 1))

@@ -70,12 +70,13 @@ class Reader:
         ids: Mapping[str, Sequence[str]] | None = None,
         traced: int = 0,
         counts: bool = False,
+        range_pages: int | None = None,
     ) -> None:
         """`wake` is called in the thread after each event, which `next_event` then returns.
 
-        `desk`: where rows that are about to be sent are asked for. None: nothing is sent. `ids`: the crm_ids of each
-        stream that are looked up, and nothing else is read. None: everything is read. `traced`: as in `Intake`.
-        `counts`: count the records of each window first, with one request a stream.
+        `desk`: where rows that are about to be sent are asked for. None: nothing is sent. `ids`: look up these crm_ids
+        of each stream, and read nothing else. None: read all. `traced`: as in `Intake`. `counts`: count the records of
+        each window first, with one request a stream. `range_pages`: as in `Ranges`.
         """
         self.source = source
         self._rules = rules
@@ -91,6 +92,7 @@ class Reader:
         self._ids = ids
         self._traced = traced
         self._counts = counts
+        self._range_pages = range_pages
         self.is_alone = desk is not None and desk.begin()  # no window, only what the desk asks for
         self.has_failed = False  # an error has ended the thread
         self._events: SimpleQueue[Event] = SimpleQueue()
@@ -287,7 +289,7 @@ class Reader:
             unread = [stream.name for stream in self.source.unread]
             self._look_up(look_ups, [*streams, *unread], [each for each in read if not withheld_by[each]])
             if not look_ups.over:
-                Ranges(intake, intake.glance, self._spans).read(streams)
+                Ranges(intake, intake.glance, self._spans, range_pages=self._range_pages).read(streams)
                 self._refresh_scope(intake.connector)
 
     def _unbooked(self, glance: LedgerReader | None) -> frozenset[str]:

@@ -47,6 +47,9 @@ class Observer(Protocol):
     def read(self, source: str, stream: str, booked: Booked, count: int) -> None:
         """Hear that a page of `count` records was booked."""
 
+    def range_read(self, source: str, stream: str, count: int) -> None:
+        """Hear that the page just read was one of a range."""
+
     def sent(self, totals: Totals) -> None:
         """Hear that the verdicts of one POST were booked."""
 
@@ -63,6 +66,9 @@ class NullObserver:
         """Do nothing."""
 
     def read(self, source: str, stream: str, booked: Booked, count: int) -> None:
+        """Do nothing."""
+
+    def range_read(self, source: str, stream: str, count: int) -> None:
         """Do nothing."""
 
     def sent(self, totals: Totals) -> None:

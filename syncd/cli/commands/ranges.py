@@ -1,12 +1,20 @@
-"""Ask for a span of the past to be read: `syncd backfill`."""
+"""Read a span of the past: `syncd backfill`."""
 
+from contextlib import ExitStack
 from datetime import datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from syncd.cli import printing
-from syncd.cli.commands.options import ConfigFile, load_config, sources_of
+from syncd.cli.commands.options import ConfigFile, LogFormat, Verbose, is_json, load_config, sources_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from syncd.config import Config
+    from syncd.connector import Source
+    from syncd.ledger import AnyLedger, Backfill
 
 TIME_EXPECTED = "expected a date or a time in UTC, e.g. 2026-01-01 or 2026-01-01T00:00:00Z"
 NOTHING_BEHIND = (
@@ -20,31 +28,78 @@ def backfill(
     source: Annotated[str | None, typer.Option(metavar="NAME", help="Read only this source.")] = None,
     newest_first: Annotated[bool, typer.Option("--newest-first", help="Default: the oldest records first.")] = False,
     config: ConfigFile = None,
+    verbose: Verbose = False,
+    log_format: LogFormat = None,
 ) -> None:
     """Read a span of modification time again.
 
-    Use it after a change of `match` or `from`, because what lies behind the watermark was read under the old one. The
-    next passes read the span in slices, after the new records. Activities that the ledger holds are not sent twice.
-    `syncd status` shows how far it is read.
+    Use it after a change of `match` or `from`, because what lies behind the watermark was read under the old one. New
+    records come first. Activities that the ledger holds are not sent twice. If it is stopped, the next pass or the same
+    command goes on. While another syncd holds the ledger, that one reads the span. `syncd status` shows how far it is.
     """
-    from syncd import clock
+    from syncd.cli import backfilling
     from syncd.ledger import chosen
+
+    first, last = _span(since, until)
+    loaded = load_config(config, verbose=verbose, log_format=log_format)
+    ledger, sources = chosen(loaded.ledger), sources_of(loaded, source)
+    with ExitStack() as held:
+        reads = _hold(ledger, held)
+        if reads:
+            load_config(config, secrets=True, verbose=verbose, log_format=log_format)  # before anything is booked
+        booked = _book(loaded, sources, first, last, newest_first=newest_first)
+        if not booked:
+            printing.line(NOTHING_BEHIND)
+        elif reads:
+            how = backfilling.How(verbose=verbose, as_json=is_json(log_format))
+            raise typer.Exit(backfilling.read(loaded, sources, booked, how))
+        else:
+            printing.line(f"{ledger.holder() or 'another syncd'} holds the ledger, and reads this in its next passes")
+
+
+def _span(since: str, until: str | None) -> tuple[datetime, datetime | None]:
+    """Read the options. BadParameter if they are no span of the past."""
+    from syncd import clock
 
     first, last = time_of(since, "--since"), None if until is None else time_of(until, "--until")
     if first >= clock.now():
         raise typer.BadParameter(f"--since {since} lies in the future")
     if last is not None and last <= first:
         raise typer.BadParameter("--until is not later than --since")
-    loaded = load_config(config)
-    sources = sources_of(loaded, source)
+    return first, last
+
+
+def _hold(ledger: "AnyLedger", held: ExitStack) -> bool:
+    """Hold the ledger until `held` is closed, unless another process has it, or there is none. Tell whether it is held.
+
+    An older ledger is brought up to date.
+    """
+    from syncd.errors import LedgerHeld
+
+    if not ledger.exists():
+        return False
+    try:
+        held.enter_context(ledger.hold("backfill"))
+    except LedgerHeld:
+        return False
+    with ledger.open():
+        return True
+
+
+def _book(
+    config: "Config", sources: "Sequence[Source]", since: datetime, until: datetime | None, *, newest_first: bool
+) -> "list[Backfill]":
+    """Book the span in each stream, and print the spans."""
+    from syncd import clock
+    from syncd.ledger import chosen
+
     streams = [(each.name, stream.name, each.config.start) for each in sources for stream in each.streams]
-    with chosen(loaded.ledger).operate() as operator:
-        booked = operator.backfill(streams, first, last, newest_first=newest_first, now=clock.now())
+    with chosen(config.ledger).operate() as operator:
+        booked = operator.backfill(streams, since, until, newest_first=newest_first, now=clock.now())
     for each in booked:
-        span = f"{clock.text(each.since)} to {clock.text(each.until)}"
-        printing.line(f"{each.source} {each.stream}: {span}, in the next passes")
-    if not booked:
-        printing.line(NOTHING_BEHIND)
+        goes_on = ", from where an earlier backfill stopped" if each.goes_on else ""
+        printing.line(f"{each.source} {each.stream}: {clock.text(each.since)} to {clock.text(each.until)}{goes_on}")
+    return booked
 
 
 def time_of(written: str, option: str) -> datetime:
