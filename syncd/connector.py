@@ -331,6 +331,13 @@ class FindsPeople(Protocol):
         """
 
 
+@runtime_checkable
+class HasPrice(Protocol):
+    """A connector that knows how many requests 1,000 records cost at most. Only a forecast uses it."""
+
+    requests_per_1000: int
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """A configured connector."""
@@ -355,6 +362,7 @@ __all__ = [
     "Context",
     "Finding",
     "FindsPeople",
+    "HasPrice",
     "Holder",
     "Needed",
     "Page",

@@ -1,5 +1,9 @@
 """`syncd backfill` books a span and reads it, unless another syncd holds the ledger. It sends nothing twice."""
 
+import io
+import json
+import re
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -7,14 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from connectors.hubspot import HubSpot
 from syncd import clock, signals
 from syncd.cli import backfilling, check
+from syncd.cli.backfill_bars import BackfillBars
+from syncd.cli.backfill_progress import RangeProgress
 from syncd.errors import Exit, SyncdError, Unavailable
 from syncd.ledger import LedgerHandle, Range
 from syncd.lifecycle.states import Verdict
 from syncd.passes import backfill, slices, wiring
 from syncd.passes.backfill import Left, Reading
+from syncd.passes.forecast import Forecast, price
 from syncd.passes.jobs import Totals
 from syncd.passes.report import PassResult, StreamTotals
 from tests.conftest import Command
@@ -293,3 +302,88 @@ def test_the_closing_sentence_names_what_was_given_up() -> None:
 @pytest.mark.parametrize(("seconds", "words"), [(0.2, "0 s"), (59, "59 s"), (192, "3 min 12 s"), (7200, "2 h")])
 def test_lengths_in_words(seconds: float, words: str) -> None:
     assert backfilling.length(seconds) == words
+
+
+# -- forecast and progress ---------------------------------------------------------------
+
+
+def test_it_says_first_what_is_to_be_read_and_what_that_costs_and_logs_how_far_it_is(
+    world: World, old: list[str], command: Command
+) -> None:
+    with world.counted() as counted:
+        ran = run(world, command, "--log-format", "json")
+    told = (
+        "hubspot: about 13 records to read (calls 13, emails 0); requests: about 1 (at most 31 for 1,000 records). "
+        "`syncd check` shows how many the CRM allows today"
+    )
+    assert told in ran.err
+    logged = [json.loads(line) for line in ran.err.splitlines() if '"backfill.pass_finished"' in line]
+    assert [each["passes"] for each in logged] == [1, 2, 3]
+    assert [each["ranges_left"] for each in logged][-1] == 0
+    assert logged[0]["range_records"] < logged[-1]["range_records"]
+    assert logged[-1]["expected"] == logged[-1]["range_records"] >= 12, "a page may be read again at the position"
+    assert "seconds_left" in logged[0]
+    assert "seconds_left" not in logged[-1]
+    assert counted["search"] < 30
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (Unavailable("the CRM counts nothing"), "before they are read: the CRM counts nothing"),
+        (ZeroDivisionError(), "a bug in the connector of hubspot: ZeroDivisionError"),
+    ],
+)
+def test_what_cannot_be_counted_is_read_all_the_same(
+    world: World, old: list[str], command: Command, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
+) -> None:
+    def count(*_: object) -> int:
+        raise error
+
+    monkeypatch.setattr(HubSpot, "count", count)
+    ran = run(world, command)
+    assert (ran.code, told in ran.err) == (0, True), ran.err
+    assert world.delivered >= {*old}
+
+
+def test_a_forecast_without_a_price_names_none() -> None:
+    assert price(1001, 31) == 32
+    assert price(1001, None) is None
+    told = backfilling.foretold(Forecast("files", {"calls": 1200}, None, None))
+    assert told == "files: about 1,200 records to read (calls 1,200)"
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_bars_show_records_rate_and_time_left_of_each_stream(width: int) -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=width, color_system=None)
+    times = iter(range(1000))
+    with BackfillBars([Forecast("salesforce", {"email_tasks": 20_000}, None, None)], console) as bars:
+        bars._progress.get_time = lambda: float(next(times))
+        for _ in range(10):
+            bars.range_read("salesforce", "email_tasks", 1000)
+            bars._progress.refresh()
+        bars.range_read("salesforce", "calls", 7)
+    shown = re.split(r"[\r\n]", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out.getvalue()))
+    line = next(each for each in reversed(shown) if re.search("email_tasks .*10000/20000", each))
+    assert re.search(r"\d+/s +0:\d\d:\d\d left", line), line
+    assert len(line.rstrip()) <= width
+    assert any("calls" in each and "7/?" in each for each in shown)
+
+
+def test_a_total_grows_if_more_is_read_than_was_foretold() -> None:
+    out = io.StringIO()
+    with BackfillBars([Forecast("hubspot", {"calls": 5}, None, None)], Console(file=out, width=80)) as bars:
+        bars.range_read("hubspot", "calls", 8)
+    assert "8/8" in out.getvalue()
+
+
+def test_bars_are_drawn_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for is_terminal, as_json, kind in (
+        (True, None, BackfillBars),
+        (True, True, RangeProgress),
+        (False, None, RangeProgress),
+    ):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda told=is_terminal: told)
+        with backfilling.watching([], as_json=as_json) as progress:
+            assert type(progress) is kind

@@ -38,6 +38,9 @@ class HubSpot:
 
     Config: ClassVar[type[SourceConfig]] = HubSpotConfig
     streams: tuple[Stream, ...] = (Stream("calls", "call"), Stream("emails", "email"))
+    # Each with a contact and a company of its own: 5 searches of 200, 3 reads of associations by 1,000, 20 batch reads
+    # of 100, owners and labels (limits of the docs, 2026-03).
+    requests_per_1000 = 31
 
     def __init__(self, config: HubSpotConfig, context: Context) -> None:
         self._config = config

@@ -73,6 +73,7 @@ class Salesforce:
         Stream(VOICE_CALLS, "call", VOICE_CALL),
     )  # fmt: skip
 
+    requests_per_1000 = 5  # with two people each: pages of 2,000 rows, their people and accounts (REST guide v67)
     _objects: ClassVar[dict[str, str]] = {stream.name: stream.object for stream in streams}
 
     def __init__(self, config: SalesforceConfig, context: Context) -> None:

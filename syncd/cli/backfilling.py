@@ -1,22 +1,29 @@
 """Read what `syncd backfill` has booked, and say how it goes."""
 
+import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
 from syncd import clock, memory, signals
+from syncd import log as logs
 from syncd.cli import printing
+from syncd.cli.backfill_progress import RangeProgress
 from syncd.config import Config
 from syncd.connector import Source
-from syncd.errors import ConfigError, Exit
+from syncd.errors import ConfigError, Exit, Stopped
 from syncd.ledger import Backfill, chosen
 from syncd.lifecycle.states import MEANINGS, State
 from syncd.passes import backfill, wiring
 from syncd.passes.backfill import Left, Reading
+from syncd.passes.forecast import Forecast, forecast
 from syncd.passes.limits import Limits
-from syncd.passes.report import PassResult
+from syncd.passes.report import Observer, PassResult
 
 log = structlog.get_logger()
 
@@ -35,16 +42,16 @@ def read(config: Config, sources: Sequence[Source], booked: Sequence[Backfill], 
     streams = [(each.source, each.stream) for each in booked]
     memory.collect_less_often()
 
-    def make_pass() -> PassResult:
-        limits = Limits(range_pages=backfill.PAGES)
-        return wiring.one_pass(config, sources=sources, stop=stop, limits=limits, now=clock.now)
-
     def look() -> list[Left]:
         with chosen(config.ledger).read() as glance:
             return backfill.left_of(glance, streams, clock.now())
 
     with signals.handling(stop):
-        reading = backfill.read(make_pass, look, stopping=lambda: stop.requested, passed=_log)
+        forecasts = _forecasts(config, sources, look(), stop)
+        with watching(forecasts, verbose=how.verbose, as_json=how.as_json) as progress:
+            make_pass = partial(_make_pass, config, sources, stop, progress)
+            passed = partial(_log, progress)
+            reading = backfill.read(make_pass, look, stopping=lambda: stop.requested, passed=passed)
     if stop.requested:
         reading.exit_code = stop.exit_code
     for error in reading.errors:
@@ -54,9 +61,67 @@ def read(config: Config, sources: Sequence[Source], booked: Sequence[Backfill], 
     return int(reading.exit_code)
 
 
-def _log(reading: Reading) -> None:
-    log.info("backfill.pass_finished", passes=reading.passes, read=reading.read, new=reading.new,
-             left=len(reading.left))  # fmt: skip
+def _forecasts(
+    config: Config, sources: Sequence[Source], left: Sequence[Left], stop: signals.StopRequest
+) -> list[Forecast]:
+    """Ask the sources that do not pause for the number of records, and print it."""
+    ended = threading.Event()
+    stop.on_request = ended.set
+
+    def sleep(seconds: float) -> None:
+        if ended.wait(seconds):
+            raise Stopped("stopped by a signal")
+
+    found = []
+    for source in sources:
+        of_source = [each for each in left if each.source == source.name and not each.is_paused]
+        if of_source and not stop.requested:
+            each = forecast(source, of_source, chosen(config.ledger), now=clock.now, sleep=sleep)
+            if not stop.requested:
+                printing.note(foretold(each))
+                found.append(each)
+    return found
+
+
+def foretold(each: Forecast) -> str:
+    """Return the forecast of a source in words, with its basis. Pure."""
+    if each.error is not None:
+        return f"{each.source}: the records cannot be counted before they are read: {each.error.message}"
+    parts = ", ".join(f"{stream} {count:,}" for stream, count in each.records.items())
+    told = f"{each.source}: about {each.total:,} records to read ({parts})"
+    if each.requests is None:
+        return told
+    return (
+        f"{told}; requests: about {each.requests:,} (at most {each.per_1000} for 1,000 records). `syncd check` shows "
+        "how many the CRM allows today"
+    )
+
+
+@contextmanager
+def watching(
+    forecasts: Sequence[Forecast], *, verbose: bool = False, as_json: bool | None = None
+) -> Iterator[RangeProgress]:
+    """Show bars on a terminal, with the logs above them. There are none if the logs are JSON."""
+    if as_json or not sys.stderr.isatty():
+        yield RangeProgress(forecasts)
+        return
+    from rich.console import Console
+
+    from syncd.cli.backfill_bars import BackfillBars
+
+    with BackfillBars(forecasts, Console(stderr=True)) as bars:
+        logs.configure(verbose, as_json=as_json)  # to the stderr that the bars have taken over
+        yield bars
+    logs.configure(verbose, as_json=as_json)
+
+
+def _make_pass(config: Config, sources: Sequence[Source], stop: signals.StopRequest, observer: Observer) -> PassResult:
+    limits = Limits(range_pages=backfill.PAGES)
+    return wiring.one_pass(config, sources=sources, stop=stop, observer=observer, limits=limits, now=clock.now)
+
+
+def _log(progress: RangeProgress, reading: Reading) -> None:
+    log.info("backfill.pass_finished", passes=reading.passes, ranges_left=len(reading.left), **progress.facts())
 
 
 WHY_STOPPED = {
