@@ -14,7 +14,7 @@ from syncd.ledger import LedgerHandle
 from syncd.lifecycle.states import Verdict
 from syncd.passes import destination
 from syncd.recotap import sender as recotap_sender
-from syncd.recotap.responses import BatchResult, ItemResult, account_domains
+from syncd.recotap.responses import BatchResult, ItemResult, account_page
 from syncd.sandbox import Sandbox
 from tests.conftest import Command
 from tests.ledgers import NOW
@@ -314,7 +314,7 @@ class TestAccounts:
 
     @pytest.mark.parametrize("body", ["", "<html>", "[]", '{"data": []}', '{"data": {"data": null}}'])
     def test_another_body_is_no_list(self, body: str) -> None:
-        assert account_domains(body) is None
+        assert account_page(body) is None
 
 
 # -- check, and syncd ledger trust recotap ------------------------------------------------------

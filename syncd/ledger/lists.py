@@ -165,6 +165,18 @@ class Lists(LedgerReader):
         """
         return [domain for (domain,) in self._db.execute(sql, {"span": DELIVERED_SPAN})]
 
+    def domains_in_use(self) -> list[tuple[str | None, int]]:
+        """Return the domains of activities that are delivered or held, and their numbers, most first.
+
+        Held: pending or incomplete. None: the rows that an older syncd delivered. It reads every row.
+        """
+        sql = """
+            SELECT domain, count(*) FROM activities
+            WHERE state = 'delivered' OR state = 'pending' OR (state = 'incomplete' AND domain IS NOT NULL)
+            GROUP BY domain ORDER BY 2 DESC, domain
+        """
+        return self._db.execute(sql).fetchall()
+
     def passes(self, limit: int) -> list[dict[str, Any]]:
         """Return the start, end and exit code of up to `limit` passes, the latest first."""
         sql = "SELECT started_at, finished_at, exit_code FROM passes ORDER BY id DESC LIMIT :limit"

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from syncd.http import bodies
 from syncd.http.response import retry_after
@@ -248,11 +248,19 @@ def is_envelope(body: bytes | str) -> bool:
     return isinstance(document, dict) and "data" in document
 
 
-def account_domains(body: bytes | str) -> set[str] | None:
-    """Return the domains in a response of `GET /accounts`, or None if `body` is no such response."""
+class AccountPage(NamedTuple):
+    """One response of `GET /accounts`."""
+
+    domains: set[str]
+    next_cursor: str | None  # of the next page; None: this is the last one. `hasNextPage` decides, not `nextCursor`
+
+
+def account_page(body: bytes | str) -> AccountPage | None:
+    """Read a response of `GET /accounts`. None if `body` is no such response."""
     document = _json(body)
     data = document.get("data") if isinstance(document, dict) else None
     accounts = data.get("data") if isinstance(data, dict) else None
-    if not isinstance(accounts, list):
+    if not isinstance(data, dict) or not isinstance(accounts, list):
         return None
-    return {domain for account in _dicts(accounts) if isinstance(domain := account.get("domain"), str)}
+    domains = {domain for account in _dicts(accounts) if isinstance(domain := account.get("domain"), str)}
+    return AccountPage(domains, str(data.get("nextCursor", "")) if data.get("hasNextPage") is True else None)

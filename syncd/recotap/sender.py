@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from types import TracebackType
@@ -26,6 +26,9 @@ BATCH = 50  # activities in one POST at most (vendor's page, 2026-04)
 PATH = "/sales-activities"
 ACCOUNTS = "/accounts?limit=1"  # the vendor's way to test a key
 DOMAINS = "/accounts?domains="  # a JSON array, at most 100 (vendor's page)
+MOST_DOMAINS = 100
+PAGES = "/accounts?limit=100"  # and `cursor`, the nextCursor of the page before
+MOST_PAGES = 50
 URL_HINT = "recotap.base_url should end in /api/v1, e.g. https://eapi.recotap.com/api/v1"
 KEY_HINT = "generating a new key invalidates the old one: put the new one where recotap.api_key points"
 LEAST_S = 0.5  # of the deadline for a probe after a POST that was refused late
@@ -125,14 +128,7 @@ class Sender:
         """
         what = "recotap key"
         try:
-            response, body = self._exchange("GET", ACCOUNTS, None)
-            while response.status_code == 429:
-                wait_s = max(retry_after(response.headers, now=self.clock.now()) or 0.0, BUSY_S)
-                if wait_s > turn_s:
-                    break
-                turn_s -= wait_s
-                sleep(wait_s)
-                response, body = self._exchange("GET", ACCOUNTS, None)
+            response, body = self._in_turn(ACCOUNTS, turn_s=turn_s, sleep=sleep)
         except httpx.HTTPError as error:
             reason, hint = self._unreachable(error)
             hint = hint or "is recotap.base_url right, and does this machine reach it (DNS, proxy, firewall)?"
@@ -157,23 +153,55 @@ class Sender:
             return Finding(what, False, message, hint, exit_code=Exit.UNAVAILABLE)
         return Finding(what, True, "accepted")
 
-    def accounts(self, domains: Sequence[str]) -> set[str]:
-        """Return those of `domains`, at most 100, of which Recotap has an account.
+    def accounts(
+        self, domains: Sequence[str], *, turn_s: float = 0.0, sleep: Callable[[float], None] = time.sleep
+    ) -> set[str]:
+        """Return those of `domains`, at most MOST_DOMAINS, of which Recotap has an account.
 
-        Unauthorized if it refuses the key, Unavailable if it gives no list.
+        Unauthorized if it refuses the key, Unavailable if it gives no list. `turn_s` is as in `check`.
         """
         query = quote(json.dumps([*domains], separators=(",", ":")))
+        page = self._account_page(f"{DOMAINS}{query}", turn_s=turn_s, sleep=sleep)
+        if page.next_cursor is not None and len(domains) > 1:  # its pages are shorter than the list
+            half = len(domains) // 2
+            parts = (self.accounts(part, turn_s=turn_s, sleep=sleep) for part in (domains[:half], domains[half:]))
+            return set().union(*parts)
+        return page.domains & set(domains)
+
+    def all_accounts(self, *, turn_s: float = 0.0, sleep: Callable[[float], None] = time.sleep) -> Iterator[set[str]]:
+        """Yield the domains of Recotap's accounts, at most MOST_PAGES pages. It raises as `accounts`."""
+        path, before = PAGES, set[str]()
+        for _ in range(MOST_PAGES):
+            page = self._account_page(path, turn_s=turn_s, sleep=sleep)
+            if page.domains == before:  # a server that ignores `cursor` gives the same page again
+                return
+            yield page.domains
+            if page.next_cursor is None:
+                return
+            path, before = f"{PAGES}&cursor={quote(page.next_cursor, safe='')}", page.domains
+
+    def _account_page(self, path: str, *, turn_s: float, sleep: Callable[[float], None]) -> responses.AccountPage:
         try:
-            response, body = self._exchange("GET", f"{DOMAINS}{query}", None)
+            response, body = self._in_turn(path, turn_s=turn_s, sleep=sleep)
         except httpx.HTTPError as error:
             reason, hint = self._unreachable(error)
             raise Unavailable(f"Recotap cannot be reached: {reason}", hint=hint) from None
         if response.status_code == 401:
             raise Unauthorized("Recotap refuses the key (HTTP 401)", hint=KEY_HINT)
-        found = responses.account_domains(body) if response.status_code == 200 else None
-        if found is None:
+        page = responses.account_page(body) if response.status_code == 200 else None
+        if page is None:
             raise Unavailable(f"HTTP {response.status_code}, and no list of accounts")
-        return found & set(domains)
+        return page
+
+    def _in_turn(self, path: str, *, turn_s: float, sleep: Callable[[float], None]) -> tuple[httpx.Response, bytes]:
+        """Return the response to a GET. If it is a 429, wait as long as it says and try again, for `turn_s` in all."""
+        while True:
+            response, body = self._exchange("GET", path, None)
+            wait_s = max(retry_after(response.headers, now=self.clock.now()) or 0.0, BUSY_S)
+            if response.status_code != 429 or wait_s > turn_s:
+                return response, body
+            turn_s -= wait_s
+            sleep(wait_s)
 
     def _exchange(
         self, method: str, path: str, content: bytes | None, *, within_s: float | None = None

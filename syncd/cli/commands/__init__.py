@@ -44,6 +44,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     books.explain,
     lists.failures,
     lists.passes,
+    recovery.accounts,
     books.retry,
     pauses.resume,
     ranges.backfill,

@@ -23,6 +23,7 @@ EXAMPLES = {
         ("syncd sandbox", "serve until Ctrl-C"),
         ("syncd sandbox --write-config box.toml", "and begin: syncd -c box.toml check"),
     ),
+    "accounts": (("syncd accounts --json", "for a program"),),
     "explain": (
         ("syncd explain hubspot-call-4711", "by Recotap's externalActivityId"),
         ("syncd explain 4711 --json", "by the CRM's id, for a program"),
