@@ -31,7 +31,7 @@ def status(document: dict[str, Any], console: Console | None = None) -> None:
             console.print(styled(f"last error: {each['source']} {each['stream']}: {each['last_error']}"))
     if document["twins"]:
         console.print(styled(f"{TWINS}: {document['twins']}"))
-    if document["adoption"]:
+    if document.get("adoption"):
         console.print(styled(adoption(document["adoption"])))
     for each in document["ranges"]:
         console.print(styled(_range(each)))
