@@ -16,10 +16,12 @@ from syncd.passes import adoption
 from tests.conftest import Command
 from tests.daemons import ROOT, wait_until
 from tests.test_adoption import begin
+from tests.test_ledger_schemas import of_schema
 from tests.world import World
 
 SINCE = "2026-02-01"
 DAY = timedelta(days=1)
+MAY = datetime(2026, 5, 1, 10, tzinfo=UTC)  # the watermarks of the ledgers of earlier schemas
 
 
 def lose(world: World) -> None:
@@ -158,6 +160,13 @@ class TestTheQuestion:
         assert "in all 60 records to read, and up to as many activities to push, in 2 requests\n" in ran.err
         assert live.ledger.exists() is adopted, "a `no` leaves no empty ledger in the way of a restored one"
         assert (adopting.NOTHING_DONE in ran.err) is not adopted
+
+    def test_a_backup_of_an_older_syncd_counts_from_its_watermarks(self, live: World) -> None:
+        backup = of_schema(7, live.path)
+        live.configure("ledger", path=str(backup))
+        found = [*adopting.costs(live.config(), LedgerHandle(backup), MAY + DAY)]
+        overlap = timedelta(minutes=15)
+        assert [(each.stream, each.since) for each in found] == [("calls", MAY - overlap), ("emails", MAY - overlap)]
 
     def test_without_a_terminal_it_needs_yes(self, live: World, command: Command) -> None:
         ran = command("adopt", "--since", SINCE, "-c", live.config_file)

@@ -41,7 +41,8 @@ class Cost:
 def costs(config: Config, ledger: AnyLedger, since: datetime) -> Iterator[Cost]:
     """Ask each CRM how many records an adoption reads: one `count` a stream. Raises SyncdError."""
     for source in config.sources:
-        yield from _costs_of(pinned.narrowed(config, source).source, _states(ledger, source), since)
+        states = _states(ledger, source)  # first, because it brings the ledger up to date
+        yield from _costs_of(pinned.narrowed(config, source).source, states, since)
 
 
 def _states(ledger: AnyLedger, source: Source) -> dict[str, StreamState]:
