@@ -19,12 +19,13 @@ from syncd.recotap.sender import MOST_DOMAINS, Sender
 
 MOST_LENGTH = 4000  # characters of the domains in one request: many servers refuse an address of 8 KiB
 QUOTED = 9  # characters around a domain in an address: %22acme.com%22%2C
+MOST_SHOWN = 3  # pairs in the remedy
 NONE_YET = "the ledger holds no domain yet: the first pass brings them"
-ALL_KNOWN = "Recotap has an account for each of them"
 REMEDY = (
-    "their activities are stored, but belong to no account. Create the account in Recotap, or map the domain in "
-    '[rules]: domain_aliases = { "in-the-crm.com" = "in-recotap.com" }. That applies to activities sent from then on'
+    "  → create the account in Recotap, or map the domain for what is sent later:",
+    "    [rules]",
 )
+EXAMPLE = {"in-the-crm.com": "in-recotap.com"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,19 +115,24 @@ def show(found: Answer) -> None:
             printing.line(f"{each.activities:>9,}  {each.domain}{f'  is it {other}?' if other else ''}")
         else:
             printing.row(each.domain, str(each.activities), other)
-    printing.note(_summary(found))
-    if found.without_domain:
-        printing.note(f"{found.without_domain:,} activities of an older syncd have no domain in the ledger")
+    for line in summary(found):
+        printing.note(line)
 
 
-def _summary(found: Answer) -> str:
+def summary(found: Answer) -> Iterator[str]:
+    """Yield the lines of the sums and of the remedy. Pure."""
     if not found.asked:
-        return NONE_YET
-    asked = f"{found.asked:,} domains of delivered or waiting activities"
-    if not found.unknown:
-        return f"{asked}: {ALL_KNOWN}"
+        yield NONE_YET
+        return
+    yield f"domains of delivered or waiting activities: {found.asked:,}"
     activities = sum(each.activities for each in found.unknown)
-    return f"{asked}: Recotap has no account for {len(found.unknown):,}, with {activities:,} activities. {REMEDY}"
+    yield f"of these without an account in Recotap: {len(found.unknown):,}, with {activities:,} activities"
+    if found.without_domain:
+        yield f"activities of an older syncd, whose domain is not in the ledger: {found.without_domain:,}"
+    if found.unknown:
+        alike = {each.domain: other for each in found.unknown for other in each.similar[:1]}
+        pairs = ", ".join(f'"{domain}" = "{other}"' for domain, other in [*(alike or EXAMPLE).items()][:MOST_SHOWN])
+        yield from (*REMEDY, f"    domain_aliases = {{ {pairs} }}")
 
 
-__all__ = ["Answer", "Unknown", "answer", "parts", "show"]
+__all__ = ["Answer", "Unknown", "answer", "parts", "show", "summary"]
