@@ -15,7 +15,7 @@ from syncd.cli.check import TURN_S, pinned
 from syncd.config import Config
 from syncd.connector import Context, Source, Window
 from syncd.errors import ConfigError, Exit, worst
-from syncd.ledger import Adoption, AnyLedger, StreamState, adoption_of, chosen
+from syncd.ledger import AnyLedger, StreamState, adoption_of, chosen
 from syncd.lifecycle.states import Verdict
 from syncd.passes import adoption, wiring
 from syncd.passes.reader import PassStore, as_told
@@ -25,6 +25,7 @@ from syncd.signals import StopRequest
 
 SURE = "Read and push them again?"
 NOTHING_DONE = "nothing was read or sent"
+NEXT = "next: `syncd status`"
 GOES_ON = "not all is read yet: the next pass goes on, and so does the same `syncd adopt`"
 
 
@@ -83,37 +84,45 @@ def is_sure() -> bool:
         raise typer.Exit(int(Exit.SIGINT)) from None
 
 
-def adopt(config: Config, since: datetime, *, stop: StopRequest, observer: Observer | None) -> int:
-    """Make the passes of an adoption, print its result, and return the exit code. Call it while the ledger is held."""
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The passes of an adoption, and how it stands after them."""
+
+    results: Sequence[PassResult]
+    adopted: int  # by these passes
+    is_over: bool  # everything is read
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of the command."""
+        codes = [result.exit_code for result in self.results]
+        return int(worst(codes if self.is_over else [*codes, Exit.UNAVAILABLE]))
+
+
+def adopt(config: Config, since: datetime, *, stop: StopRequest, observer: Observer | None) -> Outcome:
+    """Make the passes of an adoption. Call it while the ledger is held."""
     ledger = chosen(config.ledger)
     with ledger.open() as writing:
-        before = adoption.begin(writing, config.sources, since, clock.now()).adopted
+        begun = adoption.begin(writing, config.sources, since, clock.now())
     results = [*adoption.until_read(ledger, lambda: _pass(config, stop, observer))]
     with ledger.read() as glance:
-        found = adoption_of(glance)
-    show(found, before, results)
-    codes = [result.exit_code for result in results]
-    is_over = found is not None and found.ended_at is not None
-    return int(worst(codes if is_over else [*codes, Exit.UNAVAILABLE]))
+        found = adoption_of(glance) or begun
+    return Outcome(results, found.adopted - begun.adopted, is_over=found.ended_at is not None)
 
 
 def _pass(config: Config, stop: StopRequest, observer: Observer | None) -> PassResult:
     return wiring.one_pass(config, sources=config.sources, stop=stop, observer=observer)
 
 
-def show(found: Adoption | None, before: int, results: Sequence[PassResult]) -> None:
-    """Print the numbers on stdout. `before`: the number of activities that earlier adoptions adopted."""
-    adopted = 0 if found is None else found.adopted - before
-    created = sum(result.totals.verdicts[Verdict.CREATED] for result in results)
-    read = sum(stream.read for result in results for stream in result.streams.values())
-    printing.line(f"read {read:,} records: {adopted:,} activities adopted, {created:,} created")
-    for error in {each.summary: each for result in results for each in result.errors}.values():
+def show(outcome: Outcome) -> None:
+    """Print the numbers on stdout, and the next step on stderr."""
+    created = sum(result.totals.verdicts[Verdict.CREATED] for result in outcome.results)
+    read = sum(stream.read for result in outcome.results for stream in result.streams.values())
+    printing.line(f"read {read:,} records: {outcome.adopted:,} activities adopted, {created:,} created")
+    for error in {each.summary: each for result in outcome.results for each in result.errors}.values():
         if isinstance(error, ConfigError):  # the log has only the number of its mistakes
             printing.error(error)
-    if found is None or found.ended_at is None:
-        printing.note(GOES_ON)
-    else:
-        printing.note("next: `syncd status`")
+    printing.note(NEXT if outcome.is_over else GOES_ON)
 
 
 def has_terminal() -> bool:
@@ -121,4 +130,4 @@ def has_terminal() -> bool:
     return sys.stdin.isatty()
 
 
-__all__ = ["NOTHING_DONE", "Cost", "adopt", "costs", "has_terminal", "is_sure", "show", "show_costs"]
+__all__ = ["NOTHING_DONE", "Cost", "Outcome", "adopt", "costs", "has_terminal", "is_sure", "show", "show_costs"]

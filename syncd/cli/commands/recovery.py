@@ -59,5 +59,6 @@ def adopt(
             printing.note(adopting.NOTHING_DONE)
             raise typer.Exit
         with signals.handling(stop), progress.watching(verbose=verbose, as_json=is_json(log_format)) as observer:
-            code = adopting.adopt(loaded, first, stop=stop, observer=observer)
-    raise typer.Exit(code)
+            outcome = adopting.adopt(loaded, first, stop=stop, observer=observer)
+    adopting.show(outcome)
+    raise typer.Exit(outcome.exit_code)
