@@ -127,7 +127,7 @@ def test_a_killed_adoption_goes_on_with_the_next_pass_of_any_command(live: World
     ids = live.calls(230)
     sync(live, command)
     lose(live)
-    live.recotap.faults.add("slow", match="sales-activities", seconds=0.3, count=None)
+    live.recotap.faults.add("slow", match="sales-activities", seconds=1.0, count=None)
     posts = live.recotap.requests["post"]
     line = [sys.executable, "-m", "syncd", "adopt", "--since", SINCE, "--yes", "-c", str(live.config_file)]
     with subprocess.Popen(line, stderr=subprocess.DEVNULL, cwd=ROOT) as process:
