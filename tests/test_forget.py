@@ -73,7 +73,8 @@ def test_no_byte_of_the_address_is_left_and_waiting_activities_go_on_without_the
     )
     assert files_with(live, PERSON) != []
     ran = forget(" Kaya.Ivorstone@AMBER-bolts.com")
-    assert (ran.code, ran.out) == (0, "")
+    assert ran.code == 0
+    assert {state for state, *_ in listed(ran).values()} == {"perhaps delivered"}, "Recotap answered with 503"
     assert ": 2; texts of errors: 6; values of connectors: 0\n" in ran.err
     assert "backups of the ledger" in ran.err
     assert PERSON not in (ran.out + ran.err).lower()
@@ -155,6 +156,79 @@ def test_ids_with_the_address_are_kept_and_said(live: World, forget: Ask) -> Non
     live.sync()
     live.sql("UPDATE activities SET external_activity_id = 'call-' || ?", PERSON)
     assert "whose id holds the address, and ids are kept: 1" in forget(PERSON).err
+
+
+# -- what Recotap has -------------------------------------------------------------------------
+
+
+def listed(ran: Ran) -> dict[str, list[str]]:
+    """Return the cells of each line after the id, by the CRM's id."""
+    return {line.split("\t")[0].rpartition("-")[2]: line.split("\t")[1:] for line in ran.out.splitlines()}
+
+
+class TestHubSpot:
+    def test_it_lists_the_delivered_activities_in_which_the_person_takes_part(self, live: World, forget: Ask) -> None:
+        other = live.person("mika.tern")
+        also = live.person("k.i", address="k@amber-bolts.com", hs_additional_emails=f"k.old@amber-bolts.com;{PERSON}")
+        callee = {"hs_call_callee_object_type_id": "0-1", "hs_call_callee_object_id": live.contact}
+        to = f"Mika <mika.tern@amber-bolts.com>;Kaya+I<{PERSON.upper()}>"
+        theirs = {
+            live.call(), live.call(contacts=[other, live.contact]), live.call(contacts=[], **callee), live.email(),
+            live.call(contacts=[also]), live.email(contacts=[other], hs_email_to_email=to),
+        }  # fmt: skip
+        live.call(contacts=[other])
+        live.email(contacts=[other], hs_email_to_email=f"e{PERSON}")
+        waiting = live.call(hs_call_status="IN_PROGRESS")
+        live.sync()
+        assert live.state(waiting) == "incomplete unfinished"
+        assert theirs < live.delivered
+        ran = forget(PERSON)
+        assert ran.code == 0
+        assert set(listed(ran)) == theirs
+        state, kind, at, url = listed(ran)[min(theirs)]
+        assert (state, at[:4], url[:8]) == ("delivered", f"{live.now():%Y}", "https://")
+        assert kind in ("call", "email")
+        assert f"Recotap has, or may have: {len(theirs)}." in ran.err
+        assert set(listed(forget(PERSON))) == theirs, "again, although the ledger knows only the hash"
+
+    def test_a_reps_are_those_that_the_rep_owns(self, live: World, forget: Ask) -> None:
+        bram = live.hubspot.owner(f"bram.dell@{OWN}", "Bram", "Dell")
+        theirs = {live.call(), live.email()}
+        live.call(hubspot_owner_id=bram)
+        live.sync()
+        assert set(listed(forget(REP))) == theirs
+
+    def test_a_portal_that_refuses_a_filter_is_asked_more_plainly(self, live: World, forget: Ask) -> None:
+        call = live.call()
+        live.sync()
+        for table, name in (("contacts", "work_email"), ("emails", "hs_email_sender_email")):
+            del live.hubspot.tables[table].kinds[name]
+        assert set(listed(forget(PERSON))) == {call}
+
+    def test_more_than_a_page(self, live: World, forget: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("connectors.hubspot.by_address.LIMIT", 2)
+        calls = live.calls(5)
+        live.sync()
+        assert set(listed(forget(REP))) == {*calls}
+
+    def test_an_outage_of_the_crm_comes_after_the_erasure(self, live: World, forget: Ask) -> None:
+        call, _ = waiting(live)
+        live.hubspot.faults.add("unavailable", count=None)
+        ran = forget(PERSON)
+        assert ran.code == 69
+        assert "HubSpot" in ran.err
+        assert live.state(call) == "excluded forgotten"
+        live.hubspot.faults.clear()
+        assert forget(PERSON).code == 0
+
+    def test_a_source_that_pauses_is_not_asked(self, live: World, forget: Ask) -> None:
+        live.sync()
+        with LedgerHandle(live.ledger).open() as ledger:
+            ledger.pause_until("hubspot", live.now() + timedelta(hours=1), "the daily limit", now=live.now())
+        with live.counted() as counts:
+            ran = forget(PERSON)
+        assert (ran.code, counts) == (69, {})
+        assert "syncd resume hubspot" in ran.err
 
 
 # -- beside other programs --------------------------------------------------------------------

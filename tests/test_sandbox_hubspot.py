@@ -113,6 +113,11 @@ def seed(hs, count=5):
         (where("hs_call_title", "HAS_PROPERTY"), [1, 2, 3, 4, 5]),
         (where("hs_call_body", "NOT_HAS_PROPERTY"), [1, 2, 3, 4, 5]),
         (where("hs_call_body", "HAS_PROPERTY"), []),
+        (where("hs_call_title", "CONTAINS_TOKEN", "CALL"), [1, 2, 3, 4, 5]),
+        (where("hs_call_title", "CONTAINS_TOKEN", "2"), [2]),
+        (where("hs_call_title", "CONTAINS_TOKEN", "c*l"), [1, 2, 3, 4, 5]),
+        (where("hs_call_title", "CONTAINS_TOKEN", "al"), []),
+        (where("hs_call_body", "CONTAINS_TOKEN", "*"), []),
         (where("hs_call_body", "NEQ", "x"), []),
     ],
 )

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from connectors.hubspot import mapping
+from connectors.hubspot.by_address import records_of
 from connectors.hubspot.check import check
 from connectors.hubspot.client import Client
 from connectors.hubspot.config import HubSpotConfig, HubSpotStream
@@ -177,6 +178,12 @@ class HubSpot:
         if self._client.started_at is None:
             self._client.account()  # from its answer HubSpot's clock is known
         return scope(self._client, self._rules, self._tallies, since=since, until=self._client.server_now())
+
+    def records_of(self, address: str) -> Iterator[tuple[str, str]]:
+        """Yield (stream, crm_id) of a person's calls and emails: a few searches for each page of them."""
+        self._portal.owners.refresh()
+        owners = [*(self._portal.owners.known() or {}).values()]
+        return records_of(self._client, self._new_related(Budget()), owners, address)
 
     def check(self) -> list[Finding]:
         """Check token, scopes, portal and the properties that the configuration names."""

@@ -107,8 +107,8 @@ class Related:
         Also return by id why others have no record: HubSpot does not serve something that they need.
         """
         crm_ids = [ref.crm_id for ref, _ in rows]
-        contact_ids = self._associated(object_type, "contacts", crm_ids)
-        company_ids = self._associated(object_type, "companies", crm_ids)
+        contact_ids = self.associated(object_type, "contacts", crm_ids)
+        company_ids = self.associated(object_type, "companies", crm_ids)
         callees = {
             ref.crm_id: callee for ref, row in rows if ref.crm_id not in contact_ids and (callee := _callee(row))
         }
@@ -151,7 +151,7 @@ class Related:
         )
         return next((why for each in found for why in each.values()), "")
 
-    def _associated(self, object_type: str, to_type: str, crm_ids: Sequence[str]) -> dict[str, list[str]]:
+    def associated(self, object_type: str, to_type: str, crm_ids: Sequence[str]) -> dict[str, list[str]]:
         """Return each record's associated ids, ascending. A record without any is left out."""
         found: dict[str, set[str]] = {}
         crm_ids = list(filter(is_id, crm_ids))

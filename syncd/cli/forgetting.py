@@ -60,7 +60,7 @@ def sent(config: Config, address: str, errors: list[SyncdError]) -> Iterator[tup
                 yield row
         except SyncdError as error:
             errors.append(error)
-    told = f"delivered activities found: {count:,}. Ask Recotap's support to delete them" if count else ""
+    told = f"activities that Recotap has, or may have: {count:,}. Ask Recotap's support to delete them" if count else ""
     printing.note(told or "no delivered activity was found by this address")
 
 

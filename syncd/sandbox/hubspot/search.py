@@ -1,6 +1,7 @@
 """HubSpot's search over one table: limits, operators, order, and random order among equals."""
 
 import operator
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from syncd.sandbox.standin.clock import millis
 MAX_GROUPS, MAX_FILTERS, MAX_FILTERS_IN_ALL = 5, 6, 18  # HubSpot search (docs, 2026-03)
 DEFAULT_LIMIT, MAX_LIMIT = 10, 200  # rows per page (docs, 2026-03)
 MAX_RESULTS = 10_000  # rows per query over all pages (docs, 2026-03)
+
+_TOKEN = re.compile(r"[^\s,;<>()\[\]{}\"]+")
 
 Json = dict[str, Any]
 Test = Callable[[PortalRecord], bool]
@@ -184,6 +187,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "BETWEEN": ("value", "highValue"),
     "IN": ("values",),
     "NOT_IN": ("values",),
+    "CONTAINS_TOKEN": ("value",),
     "HAS_PROPERTY": (),
     "NOT_HAS_PROPERTY": (),
 }  # fmt: skip
@@ -202,12 +206,23 @@ def _test(table: PortalTable, condition: Json) -> Test:
         kind = table.kinds[condition["propertyName"]]
         values = {str(value) if kind == "string" else _convert(kind, value) for value in condition["values"]}
         return lambda row: (value := read(row)) is not None and (value in values) == (how == "IN")
+    if how == "CONTAINS_TOKEN":
+        return _has_token(read, str(condition["value"]))
     wanted = _value(table, condition)
     if how == "BETWEEN":
         high = _value(table, condition, "highValue")
         return lambda row: (value := read(row)) is not None and bool(wanted <= value <= high)
     compare = COMPARE[how]
     return lambda row: (value := read(row)) is not None and compare(value, wanted)
+
+
+def _has_token(read: Callable[[PortalRecord], Any], wanted: str) -> Test:
+    """Compile CONTAINS_TOKEN, without case; `*` stands for any characters (docs, 2026-03).
+
+    HubSpot does not document its tokens. Here they end at blanks, commas, semicolons and brackets.
+    """
+    pattern = re.compile(".*".join(map(re.escape, wanted.lower().split("*"))), re.DOTALL)
+    return lambda row: any(pattern.fullmatch(token) for token in _TOKEN.findall(str(read(row) or "").lower()))
 
 
 def _reader(table: PortalTable, name: str) -> Callable[[PortalRecord], Any]:
