@@ -4,7 +4,7 @@ import io
 import json
 import random
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -19,8 +19,9 @@ from syncd.normalize.forgotten import REMOVED, Forgotten, hash_of
 from tests.conftest import Command, Ran
 from tests.daemons import wait_until
 from tests.ledgers import NOW, WEEK, book, half, reading
+from tests.orgs import OrgWorld
 from tests.test_service import seldom, serving
-from tests.world import OWN, World
+from tests.world import OWN, THEIRS, World
 
 PERSON = "kaya.ivorstone@amber-bolts.com"
 REP = f"ada.eschenfeld@{OWN}"
@@ -229,6 +230,81 @@ class TestHubSpot:
             ran = forget(PERSON)
         assert (ran.code, counts) == (69, {})
         assert "syncd resume hubspot" in ran.err
+
+
+class TestSalesforce:
+    @pytest.fixture
+    def orgs(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OrgWorld]:
+        monkeypatch.setenv("NO_COLOR", "1")
+        with OrgWorld(tmp_path, real_time=True, org={"voice_call": True}) as made:
+            made.configure("sources.salesforce", voice_calls=True)
+            made.write_config()
+            yield made
+
+    @pytest.fixture
+    def ask(self, orgs: OrgWorld, command: Command, monkeypatch: pytest.MonkeyPatch) -> Ask:
+        def run(address: str) -> Ran:
+            monkeypatch.setattr("sys.stdin", io.StringIO(address))
+            return command("forget", "-c", orgs.config_file)
+
+        return run
+
+    def voice_call(self, orgs: OrgWorld, about: str) -> str:
+        at = orgs.now() - timedelta(hours=1)
+        fields = {
+            "OwnerId": orgs.rep, "RelatedRecordId": about, "CallStartDateTime": at, "CallEndDateTime": at,
+            "CallType": "Outbound", "CallDurationInSeconds": 60,
+        }  # fmt: skip
+        return str(orgs.org.put("VoiceCall", fields, created_at=at, modified_at=at))
+
+    def test_it_lists_the_delivered_activities_in_which_the_person_takes_part(self, orgs: OrgWorld, ask: Ask) -> None:
+        other, person = orgs.contact_of("mika.tern"), "mira.copperwell@amber-bolts.com"
+        lead = orgs.org.put("Lead", {"LastName": "Copperwell", "Company": "Amber Bolts", "Email": person.title()})
+        copied = f"x@y.com; Mira <{person}>"
+        long_ago = timedelta(hours=5)
+        theirs = {
+            orgs.task(),
+            orgs.task(WhoId=other, others=[other, orgs.buyer]),
+            orgs.task(WhoId=lead),
+            orgs.task(TaskSubtype="Email", Subject="Email: hello", ago=long_ago),
+            orgs.mail(ToAddress=""),
+            orgs.mail(to=[other], ago=long_ago, CcAddress=copied, ToAddress=f"mika.tern@{THEIRS}"),
+            orgs.mail(to=[other], ToAddress="", Incoming=True, FromAddress=person, FromId=None),
+            self.voice_call(orgs, orgs.buyer),
+        }
+        orgs.task(WhoId=other)
+        orgs.mail(to=[other], ToAddress=f"e{person}")
+        orgs.sync()
+        assert theirs <= orgs.delivered
+        ran = ask(person)
+        assert ran.code == 0
+        assert set(listed(ran)) == theirs
+
+    def test_a_reps_are_those_that_the_rep_owns_or_wrote(self, orgs: OrgWorld, ask: Ask) -> None:
+        written = orgs.mail(FromId=None, FromAddress="", CreatedById=orgs.rep)
+        theirs = {orgs.task(), orgs.mail(), written, self.voice_call(orgs, orgs.buyer)}
+        orgs.task(OwnerId=orgs.colleague)
+        orgs.mail(FromId=orgs.colleague, FromAddress=f"dario.dunmere@{OWN}", CreatedById=orgs.colleague)
+        orgs.sync()
+        assert len(orgs.delivered) == 6
+        assert set(listed(ask(f"cleo.hollisgrave@{OWN}"))) == theirs
+        assert files_with(orgs, "hollisgrave") == []
+
+    def test_what_the_acting_user_does_not_see_is_not_asked_for(self, orgs: OrgWorld, ask: Ask) -> None:
+        orgs.org.set(shared_activities=False, enhanced_email=False)
+        call = orgs.task()
+        orgs.sync()
+        ran = ask("mira.copperwell@amber-bolts.com")
+        assert (ran.code, set(listed(ran))) == (0, {call})
+
+
+def test_a_source_that_cannot_be_searched_is_named(live: World, forget: Ask) -> None:
+    (live.path / "drop").mkdir()
+    drop = {"connector": "jsonl", "path": str(live.path / "drop"), "start": live.now() - timedelta(days=9)}
+    live.configure("sources.drop", **drop)
+    live.write_config()
+    live.sync()
+    assert "drop cannot be searched by address" in forget(PERSON).err
 
 
 # -- beside other programs --------------------------------------------------------------------

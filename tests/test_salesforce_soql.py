@@ -20,7 +20,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from connectors.salesforce import conditions, soql
+from connectors.salesforce import by_address, conditions, soql
 from connectors.salesforce.conditions import completed
 from connectors.salesforce.schema import EMAIL, TASK, TASK_PEOPLE, USER, VOICE_CALL, WANTED, Schema
 from connectors.salesforce.soql import Select
@@ -153,6 +153,24 @@ def texts_of(org: str, describes: Describes, *, custom: bool) -> Iterator[Text]:
     if "PermissionSetAssignment" in describes:
         yield Text(org, "permissions", soql.sees_everything(USER_ID))
     yield from groups_of(org, describes, schema)
+    yield from of_a_person(org, schema)
+
+
+def of_a_person(org: str, schema: Schema) -> Iterator[Text]:
+    """Yield the queries by which a person's records are found."""
+    address = "kaya.o'ivor_stone%@amber-bolts.com"
+    for name in ("Contact", "Lead", USER):
+        if name == USER or (schema.has(name) and schema.filters_by(name, "Email")):
+            yield Text(org, f"{name} by address", soql.by_address(name, "Id", "Email", address))
+    for _, name, column, field in (*by_address.OF_CONTACTS, *by_address.OF_USERS):
+        if schema.filters_by(name, field) and schema.has(name, column):
+            yield Text(org, f"{name} by {field}", soql.by_reference(name, column, field, IDS))
+    for name, column, field in by_address.OF_ADDRESSES:
+        if schema.filters_by(name, field) and schema.has(name, column):
+            yield Text(org, f"{name} by {field}", soql.by_address(name, column, field, address))
+    lists = [name for name in by_address.LISTS if schema.filters_by(EMAIL, name)]
+    if lists and schema.has(EMAIL):
+        yield Text(org, "emails by lists", soql.by_addresses(EMAIL, lists, address))
 
 
 def groups_of(org: str, describes: Describes, schema: Schema) -> Iterator[Text]:
@@ -619,6 +637,7 @@ def test_the_longest_queries_stay_within_what_a_uri_may_have() -> None:
         "calls by long conditions: window": uri(chosen.window(SINCE, UNTIL)),
         "emails: ids": uri(soql.emails(schema).by_ids(ids)),
         "users: ids": uri(soql.users_by_ids(ids)),
+        "a person's: ids": uri(soql.by_reference("EmailMessageRelation", "EmailMessageId", "RelationId", ids)),
         "people: ids": uri(soql.task_people(schema, ids) or ""),
     }
     assert calls.fields.count(longest) == 1

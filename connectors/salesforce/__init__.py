@@ -22,6 +22,7 @@ from zoneinfo import ZoneInfo
 
 from connectors.salesforce import mapping, soql
 from connectors.salesforce import scope as scoping
+from connectors.salesforce.by_address import records_of
 from connectors.salesforce.check import check
 from connectors.salesforce.client import PAGE_LEAST, PAGE_MOST, Client, QueryRefused
 from connectors.salesforce.config import CALLS, EMAIL_TASKS, EMAILS, VOICE_CALLS, SalesforceConfig
@@ -173,6 +174,12 @@ class Salesforce:
         if not isinstance(answer.get("totalSize"), int):
             raise Malformed(f"Salesforce, {stream}: a count without a total", hint=CHANGED)
         return int(answer["totalSize"])
+
+    def records_of(self, address: str) -> Iterator[tuple[str, str]]:
+        """Yield (stream, crm_id) of a person's calls and emails: up to 15 queries, and a page for 2,000 of them."""
+        self._client.check_quota()
+        for object_type, crm_id in records_of(self._client, self._org.schema(), address):
+            yield from ((stream.name, crm_id) for stream in self.streams if stream.object == object_type)
 
     def check(self) -> list[Finding]:
         """Check sign-in, objects, fields and permissions."""

@@ -147,16 +147,17 @@ def _text(pattern: Pattern, kind: str) -> _Compared:
         return ANY
     written = pattern.written.strip()  # as the operator writes it, whatever the case
     if pattern.is_exact and written.isascii():
-        return _Compared("=", _quoted(written))
-    like = _for_like(written)
+        return _Compared("=", quoted(written))
+    like = for_like(written)
     return ANY if like == "%" else _Compared("LIKE", f"'{like}'")
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """Return a text as SOQL literal."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def _for_like(written: str) -> str:
+def for_like(written: str) -> str:
     r"""Return a pattern for LIKE. A backslash becomes a wildcard: after it, % and _ would lose their sense.
 
     SOQL guide v67, quoted string escape sequences: \_ and \% are LIKE's own.

@@ -28,7 +28,7 @@ WANTED: dict[str, tuple[str, ...]] = {
         "CreatedById", "ParentId", "MessageIdentifier", "IsPrivateDraft", "IsBounced", "IsTracked", "IsOpened",
     ),
     TASK_PEOPLE: ("TaskId", "RelationId", "AccountId", "IsDeleted"),
-    EMAIL_PEOPLE: ("RelationId", "RelationType", "RelationAddress"),
+    EMAIL_PEOPLE: ("EmailMessageId", "RelationId", "RelationType", "RelationAddress"),
     CONTACT: ("Id", "Name", "Email", "Title", "Department", "Phone", "AccountId", "IsPersonAccount"),
     LEAD: ("Id", "Name", "Email", "Title", "Phone", "Company", "Website", "IsConverted", "ConvertedContactId"),
     ACCOUNT: ("Id", "Name", "Website", "IsPersonAccount"),

@@ -201,6 +201,24 @@ def user_name(user_id: str) -> str:
     return f"SELECT Name FROM {USER} WHERE Id = '{user_id}'"  # nosec B608 # our user's id
 
 
+def by_address(object_type: str, column: str, field_name: str, address: str) -> str:
+    """Return the query for a column of the rows whose field is an e-mail address."""
+    return f"SELECT {column} FROM {object_type} WHERE {field_name} = {conditions.quoted(address)}"  # nosec B608 # quoted
+
+
+def by_addresses(object_type: str, fields: Sequence[str], address: str) -> str:
+    """Return the query for the ids and fields of rows of which a field lists an e-mail address, or a longer one."""
+    like = f"'%{conditions.for_like(address)}%'"
+    which = " OR ".join(f"{name} LIKE {like}" for name in fields)
+    which = f"({which})" if len(fields) > 1 else which
+    return f"SELECT Id, {', '.join(fields)} FROM {object_type} WHERE {which}"  # nosec B608 # quoted
+
+
+def by_reference(object_type: str, column: str, field_name: str, ids: Sequence[str]) -> str:
+    """Return the query for a column of the rows whose field leads to one of at most IDS_AT_ONCE records."""
+    return f"SELECT {column} FROM {object_type} WHERE {field_name} IN ({_listed(ids)})"  # nosec B608 # Salesforce's ids
+
+
 def contact_fields(schema: Schema, linkedin_field: str) -> list[str]:
     """Return the fields of a contact, without parents."""
     names = ("Id", "Name", "Email", "Title", "Department", "Phone", "AccountId", "IsPersonAccount", linkedin_field)
