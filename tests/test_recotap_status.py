@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from syncd.errors import Exit
+from syncd.sandbox import Fault
 from tests.world import World
 
 
@@ -19,6 +20,7 @@ def test_before_the_first_pass_that_sends_nothing_is_known(world: World) -> None
     world.sync()
     assert world.status()["recotap"] == {
         "host": None, "last_answer_at": None, "last_error": None, "paused_until": None, "batch": 50,
+        "key_refused": False, "silent_since": None,
     }  # fmt: skip
 
 
@@ -54,3 +56,24 @@ def test_a_server_that_is_too_slow_for_full_batches_shows_in_the_size(world: Wor
     assert world.delivered == set(ids)
     assert world.status()["recotap"]["batch"] == 25
     assert world.status()["verdicts"]["foreign_duplicate"] == 0
+
+
+def test_a_refused_key_shows_until_one_is_accepted(world: World) -> None:
+    world.calls(3)
+    world.recotap.faults.add(Fault(match="sales-activities", status=401, count=None))
+    world.recotap.faults.add(Fault(match="accounts", status=401, count=None))
+    assert world.sync().exit_code == Exit.UNAUTHORIZED
+    told = world.status()["recotap"]
+    assert (told["key_refused"], told["silent_since"][:10]) == (True, "2026-10-05")
+    world.recotap.faults.clear()
+    assert world.sync().exit_code == Exit.OK
+    told = world.status()["recotap"]
+    assert (told["key_refused"], told["silent_since"]) == (False, None)
+
+
+def test_an_outage_is_no_refused_key(world: World) -> None:
+    world.calls(3)
+    world.recotap.faults.add("close", count=None)
+    assert world.sync().exit_code == Exit.UNAVAILABLE
+    assert world.status()["recotap"]["last_error"]
+    assert world.status()["recotap"]["key_refused"] is False

@@ -1,23 +1,25 @@
 """Answers for people: the documents of `status` and `explain`, and the ids that a command names. Writes nothing."""
 
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from syncd import clock
-from syncd.errors import NoSuchActivity
+from syncd.errors import Exit, NoSuchActivity
 from syncd.ledger.adoption import adoption_of
 from syncd.ledger.lists import Lists
 from syncd.ledger.ranges import share
 from syncd.ledger.reader import CLOCK, PAUSED, RECOTAP, SENDING, times
 from syncd.ledger.schema import VERSION
-from syncd.lifecycle.states import MEANINGS
+from syncd.lifecycle.states import MEANINGS, Verdict
 from syncd.text import SHORT_ID
 
 FULL_BATCH = 50  # activities in one POST, unless a pass has kept a smaller size
 FAULTS = tuple(verdict.value for verdict, meaning in MEANINGS.items() if meaning.fault)
+DUE_MOST = 10_000  # rows whose back-off is over that `status` looks at. The next pass sends them, so more are rare
 VERDICTS = ("created", "duplicate", "foreign_duplicate")
 # The first time of each queue, by its index. The first row in the line stands for all that no POST has carried.
 _NEXT_ATTEMPT = """
@@ -40,6 +42,14 @@ _NEXT_ATTEMPT = """
             WHERE stream_id = streams.id AND state <> 'pending' AND next_attempt_at IS NOT NULL)
         FROM streams)
 """
+# Pending rows that a verdict about themselves delayed, and whose back-off is over.
+_DUE_AGAIN = """
+    SELECT verdict FROM json_each('[0, 1]') AS kind CROSS JOIN activities
+        ON state = 'pending' AND last_post > 0 AND refusals > 0 AND isolated = kind.value
+    WHERE next_attempt_at <= :now LIMIT :most
+"""
+# The pause that holds the next step of a row: Recotap's if it is to be sent, its source's if it is to be looked up.
+_HOLDS = f"SELECT until FROM pauses WHERE name = iif(:state = 'pending', :recotap, :source) AND {PAUSED}"  # nosec B608
 
 
 class Reports(Lists):
@@ -50,14 +60,19 @@ class Reports(Lists):
         with self._at_one_moment():
             return self._status(version, now)
 
-    def explain(self, external_activity_id: str) -> dict[str, Any]:
-        """Return the document of `syncd explain --json` (design 4.4) for an id from `find`."""
+    def explain(self, external_activity_id: str, *, now: datetime | None = None) -> dict[str, Any]:
+        """Return the document of `syncd explain --json` (design 4.4) for an id from `find`.
+
+        `payload` is the one that will be sent, of a pending row. `now` tells whether a pause holds its next step.
+        """
         sql = """
             SELECT external_activity_id, source, stream, crm_id, kind, occurred_at, state, reason, verdict,
                 first_seen_at, coalesce(updated_at, iif(state = 'delivered', finished_at, NULL), first_seen_at)
                 AS updated_at, iif(state = 'delivered', coalesce(updated_at, finished_at), NULL) AS delivered_at,
-                next_attempt_at, modified_at, detail, changed_after_delivery, activities.id
+                next_attempt_at, modified_at, detail, changed_after_delivery, owner_id AS owner, domain,
+                waiting_since, refused_since, body, read_at, activities.id
             FROM activities JOIN streams ON streams.id = stream_id LEFT JOIN posts ON posts.id = last_post
+                LEFT JOIN payloads ON activity_id = activities.id
             WHERE external_activity_id = :id
         """
         (row,) = self._rows(sql, {"id": external_activity_id})
@@ -67,12 +82,23 @@ class Reports(Lists):
             FROM attempts JOIN posts ON posts.id = post_id WHERE activity_id = :id ORDER BY post_id
         """
         row_id = row.pop("id")
+        now = now or clock.now()
+        body, read_at = row.pop("body"), row.pop("read_at")
         story = {
             "attempts": list(self._rows(attempts, {"id": row_id})),
             "twins": self._twins(row_id),
             "clock_confirmed": not self.clock_doubted(),
+            "paused_until": self._held_until(row, now),
+            "payload": None if body is None else json.loads(body),
+            "payload_read_at": None if read_at is None else clock.text(datetime.fromtimestamp(read_at, UTC)),
         }
         return row | story
+
+    def _held_until(self, row: Mapping[str, Any], now: datetime) -> str | None:
+        """Return the end of the pause that holds the next step of `row`, or None."""
+        values = {"state": row["state"], "source": row["source"], "recotap": RECOTAP, **times(now)}
+        found = self._db.execute(_HOLDS, values).fetchone()
+        return None if found is None or row["next_attempt_at"] is None else str(found[0])
 
     def _twins(self, row_id: int) -> list[str]:
         """Return the ids under which the ledger holds the same call or email."""
@@ -122,8 +148,10 @@ class Reports(Lists):
     def _status(self, version: str, now: datetime) -> dict[str, Any]:
         return {
             "version": version,
+            "at": clock.text(now),
             "ledger": {"path": str(self.handle), "schema": VERSION, "bytes": self._bytes()},
             "activities": self.counts(),
+            "pending": self._pending(now),
             "verdicts": self._verdicts(),
             **self._adoption(),
             "changed_after_delivery": self._number("SELECT coalesce(sum(n), 0) FROM counts WHERE changed"),
@@ -173,6 +201,20 @@ class Reports(Lists):
             reasons[state][reason] = rows
         return reasons
 
+    def _pending(self, now: datetime) -> dict[str, Any]:
+        """Return how many pending rows are due, back off by cause, or wait because Recotap refuses them.
+
+        A row is due if the next pass sends it: no verdict about itself delays it, or its back-off is over.
+        """
+        sql = "SELECT verdict, sum(n) FROM counts WHERE state = 'pending' GROUP BY verdict"
+        kept = dict(self._db.execute(sql).fetchall())
+        values = {"now": clock.text(now), "most": DUE_MOST}
+        again = Counter(verdict for (verdict,) in self._db.execute(_DUE_AGAIN, values))
+        waiting = {name: max(kept.get(name, 0) - again[name], 0) for name in FAULTS}
+        due = sum(kept.values()) - sum(waiting.values())
+        refused = waiting.pop(Verdict.REFUSED.value)
+        return {"due": due, "backing_off": waiting, "refused": refused}
+
     def _filtered(self) -> list[dict[str, Any]]:
         """Return how many activities each entry of an `except` leaves out."""
         sql = """
@@ -207,7 +249,13 @@ class Reports(Lists):
         told = {key: kept.get(key) for key in ("host", "last_answer_at", "last_error")}
         pause = self.pause(RECOTAP, now)
         until = None if pause is None else clock.text(pause[0])
-        return {**told, "paused_until": until, "batch": kept.get("batch", FULL_BATCH)}
+        return {
+            **told,
+            "paused_until": until,
+            "batch": kept.get("batch", FULL_BATCH),
+            "key_refused": bool(told["last_error"]) and kept.get("exit_code") == Exit.UNAUTHORIZED,
+            "silent_since": clock.optional_text(self.silent_since()),
+        }
 
     def _clock_skew_s(self) -> float | None:
         """Return by how many seconds this machine's clock was ahead of the closest server's. None if no server told.

@@ -270,8 +270,9 @@ class Push:
         """
         if self.totals.posts or self.stop is not None:
             answered = {} if self._last_answer_at is None else {"last_answer_at": clock.text(self._last_answer_at)}
+            error, code = (None, None) if self.stop is None else (self.stop.message, int(self.stop.exit_code))
             host = getattr(self._poster, "host", None)
-            self._keep({**answered, "host": host, "last_error": None if self.stop is None else self.stop.message})
+            self._keep({**answered, "host": host, "last_error": error, "exit_code": code})
 
     def _has_answered(self, job: Job, answer: BatchResult) -> None:
         """Act on an answer about activities, or on that of the smallest request."""
