@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
@@ -139,6 +140,19 @@ def logs_end_with_the_test() -> Iterator[None]:
     for handler in [each for each in logging.getLogger().handlers if each not in before]:
         if type(handler).__module__ == "syncd.log":
             logging.getLogger().removeHandler(handler)
+
+
+@pytest.fixture
+def in_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Move this machine to a time zone, and back at the end."""
+
+    def move(zone: str) -> None:
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+
+    yield move
+    monkeypatch.undo()
+    time.tzset()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -15,7 +15,9 @@ from rich.console import Console
 from structlog.testing import capture_logs
 
 from connectors.jsonl import Jsonl, JsonlConfig
-from syncd.cli import health, render
+from syncd.cli import explanation, health
+from syncd.cli.status.overview import points
+from syncd.cli.status.times import Times
 from syncd.connector import Source
 from syncd.errors import Exit
 from syncd.ledger import LedgerHandle
@@ -410,8 +412,11 @@ def looked(world: World, crm_id: str, capsys: pytest.CaptureFixture) -> list[str
     """Return the answers of `status`, `explain` and the probe of freshness."""
     console = Console(width=400)
     with LedgerHandle(world.config().ledger.path).reports() as glance:
-        render.status(glance.status(version="1", now=world.now()), console)
-        status = capsys.readouterr().out
-        render.explanation(glance.explain(*glance.find(crm_id)), console)
+        document = glance.status(version="1", now=world.now())
+        document |= {"held_by": None, "sources_gone": [], "warnings": [], "unread": []}
+        status = " ".join(point.text for point in points(document, Times(world.now())))
+        (name,) = glance.find(crm_id)
+        document = explanation.document_of(name, glance, world.config(), world.now())
+        explanation.show(document, world.now(), console)
     probes = [finding.message for finding in health.findings(world.config(), world.now())]
     return [status, capsys.readouterr().out, " ".join(probes)]

@@ -547,9 +547,11 @@ def test_status_tells_why_pending_activities_wait(live: World, command: Command)
     document = live.status()
     assert document["activities"]["pending"] == 3, "one of them waits for Recotap alone"
     assert document["reasons"]["pending"] == {"failed": 1, "refused": 1, "too_large": 0, "suspect": 0}
-    words = " ".join(command("status", "-c", live.write_config()).out.split())
-    assert "refused 1 Recotap's validation, or a firewall before it, refuses this one" in words
-    assert "too_large" not in words
+    out = command("status", "-c", live.write_config()).out
+    assert "pending, refused: 1 (Recotap's validation, or a firewall before it, refuses this one)\n" in out
+    assert "pending, backing off (failed): 1 (Recotap answered that this one failed)\n" in out
+    assert "pending, due: 1 (sent in the next pass)\n" in out
+    assert "too_large" not in out
 
 
 def test_explain_takes_either_id_and_its_json_has_every_key_of_the_contract(live: World, command: Command) -> None:

@@ -56,10 +56,10 @@ def test_status_exits_with_4_and_shows_the_errors_of_the_source_and_of_recotap(l
     words = " ".join(ran.out.split())
     assert ran.code == 4
     assert "the books do not balance" in words
-    assert f"Recotap: {result.failed[RECOTAP].message}" in words
+    assert f"Recotap, last error: {result.failed[RECOTAP].message}" in words
     assert "hubspot calls" in words
     assert "hubspot emails" in words
-    assert words.count("the access token was refused (401)") == 2
+    assert words.count("the access token was refused (401)") == 3, "for each stream, and among what needs the operator"
 
 
 def test_a_pass_with_one_cause_hides_nothing(live: World, command: Command) -> None:

@@ -3,15 +3,17 @@
 import io
 import json
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
 from rich.console import Console
 
 from syncd import log
-from syncd.cli import preview, printing, render
+from syncd.cli import explanation, preview, printing, status
 from syncd.cli.progress_bars import ProgressBars
 from syncd.connector import Finding
 from syncd.daemon import status_line
@@ -53,63 +55,127 @@ def text_of(where: Console) -> str:
     return where.file.getvalue()
 
 
-def test_status_escapes_sources_streams_errors_reasons_and_pauses(attack: str) -> None:
-    document = {
-        "seen": 1, "activities": {"dead": 1, "excluded": 1}, "verdicts": {}, "balanced": True, "clock_confirmed": True,
-        "next_attempt_at": None, "twins": 1,
-        "filtered": [{"source": attack, "stream": attack, "entry": attack, "count": 1}],
-        "reasons": {"dead": {attack: 1}, "excluded": {"filtered": 1}},
-        "pauses": {attack: {"until": AT, "reason": attack}},
-        "sources": [{"source": attack, "stream": attack, "watermark": None, "last_success_at": None,
-                     "last_error": attack}],
-        "ranges": [{"source": attack, "stream": attack, "since": AT, "until": AT, "why": "gap", "read_to": None,
-                    "last_error": attack, "next_attempt_at": None}],
-        "recotap": {"last_error": attack},
-        "last_pass": {"started_at": AT, "finished_at": None, "exit_code": None},
+def status_document(**values: Any) -> dict[str, Any]:
+    """Return a document of `syncd status` with nothing in it but `values`."""
+    return {
+        "at": AT, "seen": 1, "balanced": True, "clock_confirmed": True, "next_attempt_at": None, "twins": 0,
+        "activities": dict.fromkeys(("pending", "incomplete", "delivered", "skipped", "excluded", "dead"), 0),
+        "verdicts": {}, "reasons": {"incomplete": {}, "excluded": {}, "dead": {}}, "filtered": [], "pauses": {},
+        "pending": {"due": 0, "backing_off": {}, "refused": 0}, "sources": [], "ranges": [], "unread": [],
+        "warnings": [], "sources_gone": [], "held_by": None, "overdue": False, "last_pass": None,
+        "recotap": {"host": None, "last_answer_at": None, "last_error": None, "paused_until": None, "batch": 50,
+                    "key_refused": False, "silent_since": None},
+        **values,
     }  # fmt: skip
-    where = console()
-    render.status(document, where)
+
+
+def shown_status(document: dict[str, Any], where: Console) -> str:
+    status.show(document, where)
+    return text_of(where)
+
+
+def hostile(attack: str) -> dict[str, Any]:
+    return status_document(
+        twins=1,
+        filtered=[{"source": attack, "stream": attack, "entry": attack, "count": 1}],
+        reasons={"incomplete": {}, "dead": {attack: 1}, "excluded": {"filtered": 1}},
+        pauses={attack: {"until": AT, "reason": attack}, "@recotap": {"until": AT, "reason": attack}},
+        sources=[{"source": attack + "2", "stream": attack, "watermark": None, "last_success_at": None,
+                  "last_error": attack}],
+        ranges=[{"source": attack, "stream": attack, "since": AT, "until": AT, "why": "gap", "read_to": None,
+                 "last_error": attack, "next_attempt_at": None}],
+        recotap={"host": attack, "last_answer_at": None, "last_error": attack, "paused_until": AT, "batch": 50,
+                 "key_refused": False, "silent_since": None},
+        unread=[{"source": attack, "what": attack, "count": 1, "looks_like": "call"}],
+        warnings=[{"source": attack, "message": attack}], sources_gone=[attack], held_by=attack,
+        last_pass={"started_at": AT, "finished_at": None, "exit_code": None},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_status_escapes_sources_streams_errors_reasons_and_pauses(attack: str, terminal: bool) -> None:
+    where = Console(file=io.StringIO(), width=1000, force_terminal=terminal, color_system=None)
+    said = shown_status(hostile(attack), where)
+    assert is_harmless(said)
+    assert shown(attack, said)
+    assert said.count("forged") in (0, 29 if terminal else 37), "in each of its places"
+    assert not re.search("(?m)^forged", said)
+
+
+LONG = "HubSpot, calls search: the access token was refused (401); " * 3
+
+
+def long_document() -> dict[str, Any]:
+    names = [("hubspot", "calls"), ("salesforce-of-the-north", "email_tasks")]
+    stream = {"watermark": AT, "last_success_at": AT, "last_error": LONG}
+    return status_document(
+        next_attempt_at=AT, pauses={"@recotap": {"until": AT, "reason": LONG}},
+        sources=[{"source": source, "stream": name, **stream} for source, name in names],
+        ranges=[{"source": "hubspot", "stream": "calls", "since": AT, "until": AT, "why": "gap", "read_to": AT,
+                 "last_error": LONG, "next_attempt_at": AT}],
+        recotap={"host": "eapi.recotap.com", "last_answer_at": AT, "last_error": LONG, "paused_until": AT, "batch": 50,
+                 "key_refused": False, "silent_since": AT},
+        last_pass={"started_at": AT, "finished_at": AT, "exit_code": 0},
+        activities={"pending": 1_234_567, "incomplete": 0, "delivered": 0, "skipped": 0, "excluded": 0, "dead": 9},
+        pending={"due": 1_000_000, "backing_off": {"failed": 234_560}, "refused": 7},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_status_on_a_terminal_breaks_no_time_across_lines(width: int, in_zone: Callable[[str], None]) -> None:
+    """Not beside long names, nor beside a long error. The times are in the local zone, and each has its age."""
+    in_zone("Asia/Kolkata")
+    where = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    said = shown_status(long_document(), where)
+    assert max(len(line) for line in said.splitlines()) <= width
+    assert said.count("2026-03-02T14:30") == len(re.findall(r"2026-03", said)) == 15
+    assert "times: IST, UTC+05:30" in said
+    assert "09:00" not in said
+    assert "1,234,567" in said
+
+
+def test_status_in_a_pipe_is_one_fact_a_line_in_utc_however_narrow_the_terminal_is() -> None:
+    said = shown_status(long_document(), Console(file=io.StringIO(), width=20, force_terminal=False))
+    lines = said.splitlines()
+    assert lines[0].startswith("summary: Needs you: Recotap refuses 7 of the pending activities")
+    assert f"source hubspot calls, last success: {AT} (just now)" in lines
+    assert f"last error: hubspot calls: {LONG}" in lines
+    assert "pending, refused: 7 (Recotap's validation, or a firewall before it, refuses this one)" in lines
+    assert "pending, due: 1000000 (sent in the next pass)" in lines
+    assert f"Recotap, takes nothing since: {AT} (just now)" in lines
+    assert not set(said) & set("│─┼━╭")
+
+
+def explained(attack: str) -> dict[str, Any]:
+    return {
+        "external_activity_id": attack, "source": attack, "stream": attack, "crm_id": attack, "kind": "call",
+        "occurred_at": AT, "first_seen_at": AT, "updated_at": AT, "state": "pending", "reason": attack,
+        "verdict": "failed", "detail": attack, "next_attempt_at": AT, "changed_after_delivery": False,
+        "clock_confirmed": True, "twins": [attack], "url": attack, "domain": attack, "owner": attack,
+        "paused_until": None, "gives_up_at": AT, "payload": {attack: [attack]}, "payload_read_at": None,
+        "attempts": [{"at": AT, "verdict": "failed", "detail": attack}],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_explain_escapes_ids_details_attempts_and_the_payload(attack: str, terminal: bool) -> None:
+    where = Console(file=io.StringIO(), width=1000, force_terminal=terminal, color_system=None)
+    explanation.show(explained(attack), datetime.fromisoformat(AT), where)
     assert is_harmless(text_of(where))
     assert shown(attack, text_of(where))
-    assert text_of(where).count("forged") in (0, 15), "in each of the fifteen places"
     assert not re.search("(?m)^forged", text_of(where))
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
-def test_status_breaks_no_time_across_lines(width: int) -> None:
-    """Not beside long names, nor beside a long error."""
-    long = "HubSpot, calls search: the access token was refused (401); " * 3
-    stream = {"watermark": AT, "last_success_at": AT, "last_error": long}
-    names = [("hubspot", "calls"), ("salesforce-of-the-north", "email_tasks")]
-    document = {
-        "seen": 0, "activities": {}, "verdicts": {}, "balanced": True, "clock_confirmed": True, "next_attempt_at": AT,
-        "reasons": {}, "twins": 0, "filtered": [], "pauses": {"recotap": {"until": AT, "reason": long}},
-        "sources": [{"source": source, "stream": name, **stream} for source, name in names],
-        "ranges": [{"source": "hubspot", "stream": "calls", "since": AT, "until": AT, "why": "gap", "read_to": AT,
-                    "last_error": long, "next_attempt_at": AT}],
-        "recotap": {"last_error": long}, "last_pass": {"started_at": AT, "finished_at": AT, "exit_code": 0},
-    }  # fmt: skip
-    where = Console(file=io.StringIO(), width=width, force_terminal=False)
-    render.status(document, where)
-    said = text_of(where)
-    assert max(len(line) for line in said.splitlines()) <= width
-    assert said.count(AT[:19]) == 2 * len(names) + 8, "each time stands whole in its line"
-    assert len(re.findall(r"\d{4}-\d\d", said)) == said.count(AT[:19])
-
-
-def test_explain_escapes_ids_details_and_attempts(attack: str) -> None:
-    document = {
-        "external_activity_id": attack, "source": attack, "stream": attack, "crm_id": attack, "kind": "call",
-        "occurred_at": AT, "first_seen_at": AT, "updated_at": AT, "state": "dead", "reason": attack,
-        "verdict": "failed", "detail": attack, "next_attempt_at": None, "changed_after_delivery": False,
-        "clock_confirmed": True, "twins": [attack],
-        "attempts": [{"at": AT, "verdict": "failed", "detail": attack}],
-    }  # fmt: skip
-    where = console()
-    render.explanation(document, where)
-    assert is_harmless(text_of(where))
-    assert shown(attack, text_of(where))
-    assert not re.search("(?m)^forged", text_of(where))
+def test_explain_folds_long_texts_on_a_terminal_and_not_in_a_pipe(width: int) -> None:
+    document = explained("a") | {"detail": LONG, "payload": None}
+    folded, whole = (
+        Console(file=io.StringIO(), width=width, force_terminal=yes, color_system=None) for yes in (True, False)
+    )
+    for where in (folded, whole):
+        explanation.show(document, datetime.fromisoformat(AT), where)
+    assert max(len(line) for line in text_of(folded).splitlines()) <= width
+    assert f"detail        {LONG}" in text_of(whole).splitlines()
 
 
 def test_errors_findings_and_rows_are_escaped(attack: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,13 +3,14 @@
 import io
 import re
 import sqlite3
+from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from syncd.cli import render
+from syncd.cli import explanation
 from syncd.ledger import LedgerHandle, reports
 from syncd.lifecycle.reasons import Reason
 from syncd.lifecycle.states import MEANINGS, MOVES, UNDER_WAY, Cause, IllegalMove, State, Verdict, follow, move
@@ -192,15 +193,16 @@ class TestDescriptions:
     def test_explain_prints_them(self, path, state, verdict):
         with LedgerHandle(path).reports() as glance:
             document = glance.explain("hubspot-call-1")
-        document |= {"state": state.value, "verdict": verdict.value}
-        document["attempts"] = [{"at": "then", "verdict": each, "detail": None} for each in (verdict.value, UNDER_WAY)]
+        document |= {"state": state.value, "verdict": verdict.value, "url": None, "gives_up_at": None}
+        then = "2026-10-05T08:00:00.000Z"
+        document["attempts"] = [{"at": then, "verdict": each, "detail": None} for each in (verdict.value, UNDER_WAY)]
         console = Console(file=io.StringIO(), width=200)
-        render.explanation(document, console)
+        explanation.show(document, datetime(2026, 10, 5, 9, tzinfo=UTC), console)
         lines = console.file.getvalue().splitlines()
         assert f"state         {state}: {state.description}" in lines
         assert f"last verdict  {verdict}: {verdict.description}" in lines
-        assert f"attempt       then {verdict}: {verdict.description}" in lines
-        assert "attempt       then under_way: being sent" in lines
+        assert f"attempt       {then} (60 min ago) {verdict}: {verdict.description}" in lines
+        assert f"attempt       {then} (60 min ago) under_way: being sent" in lines
 
     def test_the_ledger_calls_an_attempt_without_a_verdict_the_same(self):
         ledger = Path(__file__).parents[1] / "syncd" / "ledger"

@@ -19,8 +19,9 @@ from rich.table import Table
 from rich.text import Text
 
 from syncd import __version__, clock, signals
-from syncd.cli import progress, render
+from syncd.cli import explanation, progress
 from syncd.cli.printing import styled
+from syncd.cli.status import facts, tables
 from syncd.config import Config, load
 from syncd.errors import SyncdError
 from syncd.ledger import chosen
@@ -114,9 +115,10 @@ def _pass(config: Config, stop: StopRequest, now: Any) -> PassResult:
 
 def _show_books(console: Console, config: Config, box: _Box) -> None:
     with chosen(config.ledger).reports() as glance:
-        document = glance.status(version=__version__, now=clock.now() + LATER)
-        render.activities(document, console)
-        for line in render.unread(scopes.unread(glance, [source.name for source in config.sources])):
+        now = clock.now() + LATER
+        document = glance.status(version=__version__, now=now)
+        tables.activities(document, console)
+        for line in facts.unread(scopes.unread(glance, [source.name for source in config.sources])):
             console.print(styled(line))
         stored = {name: times for name, times in box.order("recotap", do="stored").items() if times}
         doubled = sum(times > 1 for times in stored.values())
@@ -129,7 +131,7 @@ def _show_books(console: Console, config: Config, box: _Box) -> None:
             if example:
                 question = styled(f"Why is {example} not in Recotap? ", "bold")
                 console.print(question.append_text(styled(f"syncd explain {example}", "dim")))
-                render.explanation(glance.explain(example), console)
+                explanation.show(explanation.document_of(example, glance, config, now), now, console)
                 console.print()
 
 

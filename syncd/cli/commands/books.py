@@ -1,6 +1,6 @@
 """Read the ledger, request retries and recount: `syncd status`, `explain`, `retry` and `ledger recount`."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,7 +13,8 @@ from syncd.text import visible
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from syncd.ledger import Choice
+    from syncd.config import Config
+    from syncd.ledger import Choice, LedgerReader
 
 NOTHING_TO_RETRY = "nothing to retry: no activity matches, or all that do are delivered"
 
@@ -22,29 +23,41 @@ UNEQUAL = "rows were removed or added by hand: restore a backup, then run `syncd
 
 
 def status(config: ConfigFile = None, as_json: AsJson = False) -> None:
-    """Show the books and the last pass.
+    """Show whether all is well, the books and the last pass.
 
-    The books hold states, verdicts, reasons and watermarks.
+    The first line says whether all is well, waits or needs you. Each point below it names the next action. Then come
+    states, verdicts, reasons, sources and Recotap. Times are local on a terminal, and in UTC otherwise.
     """
     from syncd import clock
-    from syncd.cli import render
+    from syncd.cli import status as screen
+    from syncd.cli.status import overview
+    from syncd.cli.status.times import Times
     from syncd.ledger import chosen
-    from syncd.passes import changes, scopes
+    from syncd.passes import changes
 
-    loaded = load_config(config)
-    with chosen(loaded.ledger).reports() as glance:
-        document = glance.status(version=__version__, now=clock.now())
-        names = [source.name for source in loaded.sources]
-        gone = changes.gone_since(glance, names)
-        document["unread"], document["warnings"] = scopes.unread(glance, names), scopes.warnings(glance, names)
-    document["sources_gone"] = [*gone]
+    loaded, now = load_config(config), clock.now()
+    ledger = chosen(loaded.ledger)
+    with ledger.reports() as glance:
+        document = glance.status(version=__version__, now=now)
+        gone = changes.gone_since(glance, [source.name for source in loaded.sources])
+        _add_configured(document, loaded, glance)
+    document["held_by"], document["sources_gone"] = ledger.holder(), [*gone]
+    document["overdue"] = overview.is_overdue(document, loaded.schedule, now)
     if as_json:
-        printing.document(document)
+        printing.document({**document, "summary": overview.summary(document, Times(now))})
     else:
-        render.status(document)
+        screen.show(document)
         for name, since in gone.items():
             printing.line(f"source {name}: {changes.gone_text(since)}; {changes.BRING_BACK}")
     raise typer.Exit(0 if document["balanced"] else int(Exit.UNBALANCED))
+
+
+def _add_configured(document: dict[str, Any], config: "Config", glance: "LedgerReader") -> None:
+    """Add what the configured sources do not read, and the warnings about that."""
+    from syncd.passes import scopes
+
+    names = [source.name for source in config.sources]
+    document["unread"], document["warnings"] = scopes.unread(glance, names), scopes.warnings(glance, names)
 
 
 def explain(
@@ -54,17 +67,20 @@ def explain(
 ) -> None:
     """Show one activity's origin, state and next step.
 
-    ID is the externalActivityId or the CRM's id.
+    ID is the externalActivityId or the CRM's id. A pending activity is shown with the payload that will be sent, so
+    take care where you keep the output: it holds names and addresses.
     """
-    from syncd.cli import render
+    from syncd import clock
+    from syncd.cli import explanation
     from syncd.ledger import chosen
 
-    with chosen(load_config(config).ledger).reports() as glance:
+    loaded, now = load_config(config), clock.now()
+    with chosen(loaded.ledger).reports() as glance:
         names = glance.find(activity)
         if len(names) > 1:
             raise typer.BadParameter(f"{activity!r} names several: give one of {', '.join(map(visible, names))}")
-        document = glance.explain(names[0])
-    printing.document(document) if as_json else render.explanation(document)
+        document = explanation.document_of(names[0], glance, loaded, now)
+    printing.document(document) if as_json else explanation.show(document, now)
 
 
 def retry(

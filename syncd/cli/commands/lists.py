@@ -44,6 +44,7 @@ def list_(
         raise typer.BadParameter("give either --json or --csv")
     _check(state, reason, kind)
     first = None if since is None else time_of(since, "--since")
+    from syncd.cli.links import add_links
     from syncd.ledger import Filter, chosen
 
     loaded = load_config(config, secrets=owner is not None and "@" in owner)
@@ -56,7 +57,7 @@ def list_(
             domain=None if domain is None else domain.strip().lower(), since=first,
         )  # fmt: skip
         rows = glance.activities(wanted, limit=limit + 1)
-        _link(rows, loaded, glance)
+        add_links(rows, loaded, glance)
     _show(rows[:limit], more=len(rows) > limit, as_json=as_json, as_csv=as_csv)
 
 
@@ -136,18 +137,6 @@ def _check(states: Sequence[str] | None, reason: str | None, kind: str | None) -
     ):
         if not set(given) <= set(known):
             raise typer.BadParameter(f"expected {option} to be one of {', '.join(known)}")
-
-
-def _link(rows: Sequence[dict[str, Any]], config: "Config", glance: "LedgerReader") -> None:
-    """Add to each row the `url` that opens it in the CRM, or None."""
-    configured = {source.name: source.config for source in config.sources}
-    stores: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        name = row["source"]
-        if name not in stores:
-            stores[name] = {key: value for key, (value, _) in glance.store(name).items()}
-        known = configured.get(name)
-        row["url"] = None if known is None else known.record_url(row["stream"], row["crm_id"], stores[name])
 
 
 def _owners(config: "Config", glance: "LedgerReader", owner: str, only: str | None) -> dict[str, Collection[str]]:

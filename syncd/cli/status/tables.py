@@ -1,0 +1,81 @@
+"""Show `syncd status` on a terminal of 60 columns or more, with times in the local zone."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+
+from syncd.cli.printing import styled
+from syncd.cli.status import facts
+from syncd.cli.status.overview import Level
+from syncd.cli.status.times import Times
+from syncd.lifecycle.states import State
+
+Document = Mapping[str, Any]
+STYLES = {Level.NEEDS_YOU: "bold red", Level.WAITING: "bold yellow", Level.OK: "bold green", Level.NOTE: "bold"}
+WIDE = 110  # columns from which a time and its age fit into one line of a table
+TIME = len("2026-10-05T11:00")
+
+
+def show(document: Document, times: Times, console: Console) -> None:
+    """Print the sentence, the points behind it, the books, the sources, Recotap and the rest."""
+    summary(document["summary"], console)
+    activities(document, console)
+    console.print(_streams(document, times, wide=console.width >= WIDE))
+    console.print(_facts("Recotap", facts.recotap(document, times)))
+    for line in facts.notes(document, times):
+        console.print(styled(line))
+    console.print(styled(f"times: {times.zone}", "dim"))
+
+
+def summary(found: Mapping[str, Any], console: Console) -> None:
+    """Print the sentence, and below it the action of its point, then the other points."""
+    console.print(styled(found["text"], STYLES[Level(found["level"])]))
+    for number, each in enumerate(found["points"]):
+        if number or found["level"] == Level.OK:
+            console.print(Padding(styled(each["text"]), (0, 0, 0, 2)))
+        console.print(Padding(styled(f"→ {each['action']}", "dim"), (0, 0, 0, 4)))
+
+
+def activities(document: Document, console: Console) -> None:
+    """Print the states with their verdicts and reasons, and the balance."""
+    table = Table(box=box.SIMPLE, title=f"activities: {document['seen']:,} seen", title_justify="left")
+    table.add_column("state", overflow="fold")
+    table.add_column("activities", justify="right", no_wrap=True)
+    table.add_column("meaning", overflow="fold")
+    for state, count in document["activities"].items():
+        table.add_row(styled(state, "bold"), f"{count:,}", State.describe(state))
+        for name, number, meaning in facts.parts(document, state):
+            table.add_row(styled(f"  {name}"), styled(f"{number:,}", "dim"), styled(meaning, "dim"))
+    table.add_section()
+    balanced = document["balanced"]
+    table.add_row("seen", f"{document['seen']:,}", styled(facts.BALANCE[balanced], "" if balanced else "bold red"))
+    console.print(table)
+
+
+def _streams(document: Document, times: Times, *, wide: bool) -> Table:
+    """Return the streams and their times. No time is broken, however narrow the terminal is."""
+    table = Table(box=box.SIMPLE, title="sources", title_justify="left")
+    for column in ("source", "stream"):
+        table.add_column(column, overflow="fold")
+    for column in ("read up to", "last success"):
+        table.add_column(column, no_wrap=True, min_width=TIME)
+    for each in document["sources"]:
+        told = (times.aged(each[key], " " if wide else "\n") for key in ("watermark", "last_success_at"))
+        table.add_row(styled(each["source"]), styled(each["stream"]), *told)
+    return table
+
+
+def _facts(title: str, rows: list[tuple[str, str]]) -> Table:
+    table = Table(box=box.SIMPLE, title=title, title_justify="left", show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(name, styled(value or "-"))
+    return table
+
+
+__all__ = ["activities", "show", "summary"]
