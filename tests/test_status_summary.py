@@ -189,12 +189,25 @@ def test_a_time_that_no_zone_can_show_stays_in_utc(in_zone: Callable[[str], None
     assert Times(NOW, local=True).zone == "UTC"
 
 
-def test_a_range_shows_how_much_of_it_is_read() -> None:
-    half = gap("backfill") | {"read_to": ago(hours=36), "newest_first": True}
-    (line,) = [line for line in facts.notes(status_document(ranges=[half]), TIMES) if line.startswith("to read")]
-    assert f"(a backfill, newest first), read up to {ago(hours=36)} (50%)" in line
-    done = gap() | {"read_to": ago(days=1), "since": ago(days=1)}
-    assert "(100%)" in " ".join(facts.notes(status_document(ranges=[done]), TIMES))
+@pytest.mark.parametrize(
+    ("read_to", "newest_first", "told"),
+    [
+        (ago(hours=42), False, f"(a backfill), read up to {ago(hours=42)}, 25% of it"),
+        (ago(hours=42), True, f"(a backfill), read down to {ago(hours=42)}, 75% of it"),
+        (ago(days=9), False, f", read up to {ago(days=9)}, 0% of it"),
+        (ago(hours=1), False, f", read up to {ago(hours=1)}, 100% of it"),
+        (None, False, "(a backfill)"),
+    ],
+)
+def test_a_range_shows_how_much_of_it_is_read(read_to: str | None, newest_first: bool, told: str) -> None:
+    each = gap("backfill") | {"read_to": read_to, "newest_first": newest_first}
+    (line,) = [line for line in facts.notes(status_document(ranges=[each]), TIMES) if line.startswith("to read")]
+    assert line.endswith(told)
+
+
+def test_a_range_without_length_is_read_whole() -> None:
+    each = gap() | {"read_to": ago(days=1), "since": ago(days=1)}
+    assert "100% of it" in " ".join(facts.notes(status_document(ranges=[each]), TIMES))
 
 
 # -- from the ledger --------------------------------------------------------------------------------

@@ -106,18 +106,19 @@ def _ended(last: Mapping[str, Any], times: Times) -> str:
 
 
 def _range(each: Mapping[str, Any], times: Times) -> str:
-    read = f", read up to {times.at(each['read_to'])} ({_share(each):.0%})" if each["read_to"] else ""
+    direction = "down" if each.get("newest_first") else "up"
+    read = f", read {direction} to {times.at(each['read_to'])}, {_share(each):.0%} of it" if each["read_to"] else ""
     after = f", tried again after {times.aged(each['next_attempt_at'])}" if each["next_attempt_at"] else ""
     error = f": {each['last_error']}" if each["last_error"] else ""
-    order = ", newest first" if each.get("newest_first") else ""
     span = f"{each['source']} {each['stream']} {times.at(each['since'])} to {times.at(each['until'])}"
-    return f"{span} ({WHY[each['why']]}{order}){read}{after}{error}"
+    return f"{span} ({WHY[each['why']]}){read}{after}{error}"
 
 
 def _share(each: Mapping[str, Any]) -> float:
     """Return the share of a range's time that is read, from 0 to 1."""
     since, until, at = (clock.instant(each[key]) for key in ("since", "until", "read_to"))
-    return 1.0 if until <= since else min(max((at - since) / (until - since), 0.0), 1.0)
+    read = until - at if each.get("newest_first") else at - since
+    return 1.0 if until <= since else min(max(read / (until - since), 0.0), 1.0)
 
 
 __all__ = ["BALANCE", "TWINS", "notes", "parts", "pauses", "recotap", "unread"]
