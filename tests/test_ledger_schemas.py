@@ -39,6 +39,18 @@ def test_each_earlier_schema_is_kept():
     assert list(range(1, schema.VERSION)) == SCHEMAS
 
 
+@pytest.mark.parametrize("line", ["status", "status --json", "explain 1", "list", "failures", "passes", "retry 1"])
+def test_a_command_on_an_older_one_says_how_to_migrate_it_and_changes_nothing(live, command, line):
+    live.ledger.parent.mkdir(mode=0o700)
+    of_schema(SCHEMAS[-1], live.ledger.parent).rename(live.ledger)
+    before = live.ledger.read_bytes()
+    ran = command(*line.split(), "-c", live.write_config())
+    assert (ran.code, ran.out) == (74, "")
+    assert f"is of an older syncd (schema {SCHEMAS[-1]}, this one reads {schema.VERSION})" in ran.err
+    assert "run `syncd sync`, or restart `syncd run`" in ran.err
+    assert live.ledger.read_bytes() == before
+
+
 @pytest.mark.parametrize("number", SCHEMAS)
 def test_its_rows_and_attempts_are_carried_over_and_counted(tmp_path, number):
     path = of_schema(number, tmp_path)

@@ -19,6 +19,10 @@ from syncd.ledger.schema import MIGRATIONS, VERSION
 
 BUSY_MS = 5000  # of a pass: `retry` and `forget` of another process write for milliseconds, and let it in between
 OPERATOR_MS = 30_000  # of an operator's command: a busy pass leaves the file free for short moments only
+MIGRATE = (
+    "run `syncd sync`, or restart `syncd run`: its next pass brings the ledger up to date. Back it up before that if "
+    "you may go back, because an older syncd refuses it afterwards"
+)
 LOOK_S = 0.01  # if a shared lock succeeds, nobody holds the ledger: another process is only checking
 LOOKS = 10
 CACHE_KIB = 8 * 1024  # of the file's pages in the writer's memory, however large the file is
@@ -130,9 +134,8 @@ def view(path: Path, *, older_too: bool = False) -> Database:
         try:
             _refuse_newer(db, path)
             _refuse_foreign(db, path)
-            if _version(db) < VERSION and not older_too:
-                older = "is of an older syncd" if _version(db) else "is empty"
-                raise LedgerError(f"the ledger at {path} {older}", hint="the next `syncd sync` brings it up to date")
+            if not older_too:
+                _refuse_older(db, path)
         except BaseException:
             db.close()
             raise
@@ -177,6 +180,16 @@ def _refuse_newer(db: Database, path: Path) -> None:
             f"the ledger at {path} has schema {found}, newer than this syncd's {VERSION}",
             hint="install the syncd that wrote it, or a later one; nothing was changed",
         )
+
+
+def _refuse_older(db: Database, path: Path) -> None:
+    """Raise LedgerError for a ledger that a pass of this syncd has to migrate before it is read."""
+    found = _version(db)
+    if found == 0:
+        raise LedgerError(f"the ledger at {path} is empty", hint="the next `syncd sync` fills it")
+    if found < VERSION:
+        message = f"the ledger at {path} is of an older syncd (schema {found}, this one reads {VERSION})"
+        raise LedgerError(message, hint=MIGRATE)
 
 
 def _refuse_foreign(db: Database, path: Path) -> None:
