@@ -12,7 +12,7 @@ EXAMPLES = {
         ("syncd sync --source hubspot", "one source of several"),
     ),
     "check": (
-        ("syncd check --offline", "before the keys work, or without a network"),
+        ("syncd check --offline", "without the network"),
         ("syncd check --json", "for a program: a list of findings"),
     ),
     "scope": (
