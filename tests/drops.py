@@ -26,6 +26,7 @@ from syncd.connector import Context, Source, Window
 from syncd.ledger import Ledger, LedgerHandle
 from syncd.normalize.rules import Rules
 from syncd.passes.engine import Pass
+from syncd.passes.limits import Limits
 from syncd.passes.reader import PassStore
 from syncd.passes.report import PassResult
 from tests.fake_recotap import Recotap
@@ -89,7 +90,7 @@ class Drop:
 
     # -- by the engine ------------------------------------------------------------------
 
-    def sync(self, *, killed_at: int = 0, minutes: float = 5) -> PassResult | None:
+    def sync(self, *, killed_at: int = 0, minutes: float = 5, limits: Limits | None = None) -> PassResult | None:
         """Make one pass, `minutes` after the last one. Returns None if it was killed."""
         self.later(minutes=minutes)
         source = Source("files", self.config, Jsonl)
@@ -97,8 +98,9 @@ class Drop:
             with self._killing(killed_at), LedgerHandle(self.ledger).open() as ledger:
                 rules = Rules(own_domains=frozenset({"lanternfield.com"}))
                 return Pass(
-                    ledger, [source], self.recotap, rules, concurrency=1, max_age=timedelta(days=7), now=self.now
-                ).run()
+                    ledger, [source], self.recotap, rules, concurrency=1, max_age=timedelta(days=7), now=self.now,
+                    limits=limits,
+                ).run()  # fmt: skip
         except Killed:
             return None
 

@@ -1,20 +1,26 @@
 """`syncd sync --only` reads and sends the named activities alone. `--limit` ends a pass with the N-th activity."""
 
+import random
 import threading
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from syncd.cli import named
 from syncd.errors import Exit
 from syncd.ledger import LedgerHandle
 from syncd.normalize.own_domains import Vouching
+from syncd.passes import engine
+from syncd.passes.events import PageRead
 from syncd.passes.limits import Limits
 from syncd.passes.reader import Reader
 from syncd.passes.wanted import wanted
 from syncd.sandbox.standin.faults import Fault
 from tests.conftest import Command
+from tests.drops import Drop, call, email
 from tests.orgs import OrgWorld
 from tests.poisoned import poisoned
 from tests.world import World
@@ -160,8 +166,10 @@ def test_a_limit_ends_reading_with_the_page_of_the_last_activity_and_sends_so_ma
 ) -> None:
     monkeypatch.setattr("connectors.hubspot.gather.__kwdefaults__", {"group": 10, "refs": 100})
     calls, email = world.calls(55), world.email()
-    result = world.sync(limits=Limits(most=12))
+    with capture_logs() as logs:
+        result = world.sync(limits=Limits(most=12))
     assert result.exit_code == Exit.OK
+    assert [each["event"] for each in logs if each["event"].startswith("pull.")] == ["pull.finished"]
     assert len(world.delivered) == 12
     assert world.status()["seen"] == 20, "two pages"
     assert world.stream()["swept_at"] is None
@@ -205,8 +213,12 @@ def test_what_was_read_ahead_changes_nothing_in_the_store(world: World) -> None:
     reader.store.put("read", 1)
     assert reader.take_changes() == {"read": 1}
     reader.store.put("read", 2)
+    while reader._channel.room.acquire(blocking=False):
+        reader._put(PageRead("calls", (), ()))
     reader.read_no_more()
     assert reader.take_changes() == {}
+    assert [reader.next_event(), reader.has_event] == [None, True]
+    assert reader._channel.room.acquire(blocking=False), "the thread that waits for room must end"
 
 
 def test_an_activity_that_is_sent_again_counts_once(world: World) -> None:
@@ -231,3 +243,28 @@ def test_the_limit_of_a_dry_run_ends_the_list(live: World, command: Command) -> 
     live.call(contacts=[], ago=timedelta(days=2))
     ran = command("sync", "--dry-run", "--limit", "3", "-c", live.config_file)
     assert [line.split("\t")[2] for line in ran.out.splitlines()] == ["incomplete", *["pending"] * 3]
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_passes_with_any_limits_and_kills_lose_and_double_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """The folder's connector moves files once they are read, so it must not hear of what is dropped."""
+    monkeypatch.setattr(engine, "WAKE_S", 0.01)
+    monkeypatch.setattr("connectors.jsonl.PAGE", 2)
+    chance = random.Random(seed)
+    with Drop(tmp_path) as drop:
+        ids = [f"c{number}" for number in range(30)]
+        for number in range(6):
+            lines = [(call if chance.random() < 0.7 else email)(each) for each in ids[number::6]]
+            drop.file(f"{number}.jsonl", *lines, age_s=600 - number)
+        for _ in range(8):
+            most, killed = chance.randint(1, 9), chance.choice((0, 0, chance.randint(1, 9)))
+            drop.sync(limits=Limits(most=most), killed_at=killed)
+            one = {"calls": [chance.choice(ids)]}
+            drop.sync(limits=Limits(only={"files": one}))
+        for _ in range(3):
+            drop.sync()
+        assert drop.states() == dict.fromkeys(ids, "delivered")
+        assert {*drop.recotap.stored.values()} == {1}
+        assert len(drop.recotap.stored) == len(ids)

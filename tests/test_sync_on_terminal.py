@@ -276,6 +276,14 @@ def test_no_two_exit_codes_that_call_for_different_steps_say_the_same(code: Exit
     assert alike == {code} or alike == {Exit.SIGINT, Exit.SIGTERM}
 
 
+def test_an_id_that_nobody_knows_decides_the_next_step(
+    live: World, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr", said := Terminal())
+    assert command("sync", "--only", "4711", "-c", live.config_file).code == Exit.NO_SUCH_ACTIVITY
+    assert "Next: look the id up in the CRM" in said.getvalue()
+
+
 def test_it_is_printed_on_the_terminal_whichever_stream_that_is(
     world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

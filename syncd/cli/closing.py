@@ -25,6 +25,7 @@ NEXT = {
     Exit.BUG: "report the bug above; everything else was done",
     Exit.DIED: "`syncd list --state dead` names what syncd has given up",
     Exit.UNBALANCED: "`syncd ledger recount`, because the books do not balance",
+    Exit.NO_SUCH_ACTIVITY: "look the id up in the CRM; a draft or an open task is no activity",
     Exit.UNAVAILABLE: "nothing, the next pass goes on; `syncd check` shows what is out of reach",
     Exit.LEDGER: "mend the ledger's disk, then `syncd check`",
     Exit.UNAUTHORIZED: "renew the key or grant the scope that is named above, then `syncd check`",
@@ -34,21 +35,25 @@ NEXT = {
 }
 
 
-def say(ledger: AnyLedger, outcome: PassResult, seconds: float) -> None:
-    """Print the sentence on the terminal, stdout if it is one, otherwise stderr. Without a terminal print nothing."""
+def say(ledger: AnyLedger, outcome: PassResult, seconds: float, code: Exit | None = None) -> None:
+    """Print the sentence on the terminal, stdout if it is one, otherwise stderr. Without a terminal print nothing.
+
+    `code`: the command's exit code, if it is not the pass's.
+    """
     if not (sys.stdout.isatty() or sys.stderr.isatty()):
         return
     held: Mapping[str, Any] = {}
     with suppress(LedgerError), ledger.reports() as reports:
         held = reports.status(version=__version__, now=clock.now())
-    (printing.line if sys.stdout.isatty() else printing.note)(told(outcome, seconds, held))
+    (printing.line if sys.stdout.isatty() else printing.note)(told(outcome, seconds, held, code))
 
 
-def told(outcome: PassResult, seconds: float, held: Mapping[str, Any]) -> str:
+def told(outcome: PassResult, seconds: float, held: Mapping[str, Any], code: Exit | None = None) -> str:
     """Return the sentence. `held`: the document of `status`, or nothing if the ledger cannot be read."""
-    beginning = BEGINNINGS.get(outcome.exit_code, NOT_WHOLE)
+    code = outcome.exit_code if code is None else code
+    beginning = BEGINNINGS.get(code, NOT_WHOLE)
     parts = [f"read {sum(each.read for each in outcome.streams.values()):,}", _sent(outcome), *_held(held)]
-    return f"{beginning} in {_length(seconds)}: {', '.join(parts)}. Next: {_next(outcome.exit_code, held)}."
+    return f"{beginning} in {_length(seconds)}: {', '.join(parts)}. Next: {_next(code, held)}."
 
 
 def _sent(outcome: PassResult) -> str:

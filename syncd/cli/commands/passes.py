@@ -108,9 +108,10 @@ def _sync(
         outcome = wiring.sync(config, sources=sources, command="sync", stop=stop, observer=observer, limits=limits)
     _say_errors(outcome)
     errors = named.show(chosen(config.ledger), names, limits, outcome) if names else []
+    code = worst([outcome.exit_code, *(error.exit_code for error in errors)])
     if form is not LogForm.JSON:
-        closing.say(chosen(config.ledger), outcome, monotonic() - began_at)
-    return int(worst([outcome.exit_code, *(error.exit_code for error in errors)]))
+        closing.say(chosen(config.ledger), outcome, monotonic() - began_at, code)
+    return int(code)
 
 
 def _say_errors(outcome: "PassResult") -> None:
