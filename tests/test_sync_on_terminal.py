@@ -284,6 +284,18 @@ def test_an_id_that_nobody_knows_decides_the_next_step(
     assert "Next: look the id up in the CRM" in said.getvalue()
 
 
+@pytest.mark.parametrize(
+    ("limit", "follows"), [("1", "then `syncd sync` reads and sends the rest"), ("9", "`syncd run`")]
+)
+def test_after_a_canary_the_rest_is_next(
+    live: World, command: Command, monkeypatch: pytest.MonkeyPatch, limit: str, follows: str
+) -> None:
+    live.calls(3)
+    monkeypatch.setattr("sys.stderr", said := Terminal())
+    assert command("sync", "--limit", limit, "-c", live.config_file).code == 0
+    assert follows in said.getvalue()
+
+
 def test_it_is_printed_on_the_terminal_whichever_stream_that_is(
     world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,6 +19,7 @@ BEGINNINGS = {
     Exit.SIGINT: "Stopped by you",
     Exit.SIGTERM: "Stopped by a signal",
 }
+REST = "look at them in Recotap, then `syncd sync` reads and sends the rest"
 NOT_WHOLE = "Ended with errors"
 # By exit code (design 4.2): what to do next.
 NEXT = {
@@ -35,25 +36,30 @@ NEXT = {
 }
 
 
-def say(ledger: AnyLedger, outcome: PassResult, seconds: float, code: Exit | None = None) -> None:
+def say(
+    ledger: AnyLedger, outcome: PassResult, seconds: float, *, code: Exit | None = None, partial: bool = False
+) -> None:
     """Print the sentence on the terminal, stdout if it is one, otherwise stderr. Without a terminal print nothing.
 
-    `code`: the command's exit code, if it is not the pass's.
+    `code`: the command's exit code, if it is not the pass's. `partial`: the operator wanted a part of a pass.
     """
     if not (sys.stdout.isatty() or sys.stderr.isatty()):
         return
     held: Mapping[str, Any] = {}
     with suppress(LedgerError), ledger.reports() as reports:
         held = reports.status(version=__version__, now=clock.now())
-    (printing.line if sys.stdout.isatty() else printing.note)(told(outcome, seconds, held, code))
+    (printing.line if sys.stdout.isatty() else printing.note)(told(outcome, seconds, held, code=code, partial=partial))
 
 
-def told(outcome: PassResult, seconds: float, held: Mapping[str, Any], code: Exit | None = None) -> str:
+def told(
+    outcome: PassResult, seconds: float, held: Mapping[str, Any], *, code: Exit | None = None, partial: bool = False
+) -> str:
     """Return the sentence. `held`: the document of `status`, or nothing if the ledger cannot be read."""
     code = outcome.exit_code if code is None else code
     beginning = BEGINNINGS.get(code, NOT_WHOLE)
     parts = [f"read {sum(each.read for each in outcome.streams.values()):,}", _sent(outcome), *_held(held)]
-    return f"{beginning} in {_length(seconds)}: {', '.join(parts)}. Next: {_next(code, held)}."
+    following = REST if partial and code == Exit.OK else _next(code, held)
+    return f"{beginning} in {_length(seconds)}: {', '.join(parts)}. Next: {following}."
 
 
 def _sent(outcome: PassResult) -> str:

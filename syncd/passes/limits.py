@@ -26,6 +26,11 @@ class Limits:
     _first_post: int = 0  # of this pass; 0: not known yet
     _enough: bool = False
 
+    @property
+    def left_something(self) -> bool:
+        """Whether the next pass has something to do that this one left."""
+        return self._enough or self.only is not None
+
     def sources(self, sources: Iterable[Source]) -> list[Source]:
         """Return the sources that the pass reads."""
         return [source for source in sources if self.only is None or self.only.get(source.name)]

@@ -110,7 +110,8 @@ def _sync(
     errors = named.show(chosen(config.ledger), names, limits, outcome) if names else []
     code = worst([outcome.exit_code, *(error.exit_code for error in errors)])
     if form is not LogForm.JSON:
-        closing.say(chosen(config.ledger), outcome, monotonic() - began_at, code)
+        passed_s = monotonic() - began_at
+        closing.say(chosen(config.ledger), outcome, passed_s, code=code, partial=limits.left_something)
     return int(code)
 
 
