@@ -321,9 +321,9 @@ class TestOnATerminal:
         file = here / "config" / "keys" / "recotap-api_key"
         file.parent.mkdir(parents=True)
         file.write_text("old\n")
-        terminal += ["hubspot", "", "paste", "n"]
+        terminal += ["hubspot", "", "paste", "n", "new"]
         assert command("init").code == 130
-        assert file.read_text() == "old\n"
+        assert (file.read_text(), terminal.pop()) == ("old\n", "new")
         terminal += ["hubspot", "", "paste", "y", "new", "", "", ""]
         assert command("init").code == 0
         assert file.read_text() == "new\n"

@@ -20,7 +20,8 @@ NEXT_STEPS = (
     ("scope", "see which of the CRM's rows are read"),
     ("preview", "see some activities as they would be sent"),
     ("sync --dry-run", "count the activities of a pass, send nothing"),
-    ("sync", "make one pass"),
+    ("sync --limit 5", "send five as a trial"),
+    ("sync", "make one pass, and send all that is due"),
     ("status", "see what was delivered, and what waits"),
     ("run", "make passes for years: see deploy/README.md"),
 )
