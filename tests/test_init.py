@@ -170,7 +170,7 @@ class TestTheFile:
         assert len(text.splitlines()) < 30
 
     def test_without_own_domains_a_pass_does_not_start(self, command: Command, here: Path) -> None:
-        command(*HUBSPOT)
+        assert command(*HUBSPOT).err == "", "no key, so no CRM is asked"
         text = (here / "config" / "syncd.toml").read_text()
         assert keys_of(here / "config" / "syncd.toml")["domains"] == [PLACEHOLDER]
         assert "<-- set your own domains" in text
@@ -188,6 +188,19 @@ class TestPlaces:
         assert places.ledger({}, is_root=False) == here / ".local/state/syncd/ledger.db"
         assert places.ledger({"XDG_STATE_HOME": "/s"}, is_root=False) == Path("/s/syncd/ledger.db")
         assert places.ledger({"XDG_STATE_HOME": "s"}, is_root=False) == here / ".local/state/syncd/ledger.db"
+
+    def test_a_user_without_a_home_has_the_systems_ledger_and_announces_nothing(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As in a container whose user has only a number."""
+
+        def homeless() -> Path:
+            raise RuntimeError
+
+        monkeypatch.setattr(Path, "home", homeless)
+        assert places.ledger({}, is_root=False) == Path("/var/lib/syncd/ledger.db")
+        with stand_ins.announcing(None) as announce:
+            announce({"recotap_key": "k"})
 
     @pytest.mark.parametrize(("text", "free"), [(None, True), ("\n", True), (document.FOR_SANDBOX, True), ("#", False)])
     def test_only_an_empty_file_or_a_sandboxs_may_be_replaced(self, text: str | None, free: bool, here: Path) -> None:
@@ -388,7 +401,7 @@ class TestOwnDomains:
         assert keys_of(here / "config" / "syncd.toml")["domains"] == ["acme.com"]
 
     def test_without_a_terminal_they_are_a_comment(self, command: Command, here: Path) -> None:
-        """Nobody confirmed them, so a pass does not start."""
+        """They are not confirmed, so a pass does not start."""
         ran = command(*HUBSPOT)
         text = (here / "config" / "syncd.toml").read_text()
         assert keys_of(here / "config" / "syncd.toml")["domains"] == [PLACEHOLDER]

@@ -37,18 +37,18 @@ class Answers:
 
 
 def missing(answers: Answers) -> list[str]:
-    """Return the options without which nothing can be written if no question may be asked."""
+    """Return the options that must be given if no question can be asked."""
     needed = [each.option for each in answers.questions() if each.is_needed and each.option not in answers.given]
     return needed if answers.crms else ["--crm", *needed]
 
 
 def require_valid(answers: Answers) -> None:
-    """Raise BadParameter with all invalid answers so far, unless there is none."""
+    """Raise BadParameter if an answer is invalid. It names all that are."""
     require_none(mistakes(answers))
 
 
 def require_none(mistakes: Iterable[tuple[str, str]]) -> None:
-    """Raise BadParameter with each option and its mistake, unless there is none."""
+    """Raise BadParameter if there are mistakes. It names each with its option."""
     if found := [f"{option}: {text}" for option, text in mistakes]:
         raise typer.BadParameter("\n".join(found))
 
@@ -111,7 +111,7 @@ def _ordered(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _found(answers: Answers) -> Iterator[tuple[str, str]]:
-    """Yield (path, text) of each mistake. Own domains are judged once all else is valid, with the keys."""
+    """Yield (path, text) of each mistake. Own domains are judged last."""
     found = document.mistakes(tree(answers))
     own = ".".join(OWN_DOMAINS)
     if not found:

@@ -26,7 +26,7 @@ def on_terminal() -> bool:
 
 
 def completed(answers: Answers, keys: Path) -> Answers:
-    """Ask for all that the flags did not answer, except own domains. `keys`: the folder of pasted keys."""
+    """Ask for all that no option answers, except own domains. `keys`: the folder of pasted keys."""
     if not answers.crms:
         answers = replace(answers, crms=judging.chosen(_asked(WHICH, "hubspot", _wrong_crm(answers))))
         judging.require_valid(answers)
@@ -57,7 +57,7 @@ def own_domains(answers: Answers, proposed: Sequence[str]) -> Answers:
 
 
 def _answered(answers: Answers, question: Question, keys: Path) -> Answers:
-    """Return the answers with one to `question`, asked for unless a flag gave it."""
+    """Return the answers with one to `question`, asked for unless an option gave it."""
     if question.option in answers.given:
         return answers
 
@@ -83,7 +83,7 @@ def _asked(text: str, default: str, wrong: Callable[[str], str]) -> str:
 
 
 def _pasted(question: Question, keys: Path) -> str:
-    """Ask for a key without showing it, put it into a file for syncd's user alone, and return the reference."""
+    """Ask for a key without showing it, and put it into a private file. Return the reference to it."""
     file = keys / "-".join(question.key[-2:])
     if file.exists():
         typer.confirm(f"{file} exists. Replace it?", abort=True, err=True)

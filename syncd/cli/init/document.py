@@ -33,7 +33,7 @@ ASK = "`syncd check` proposes them"
 
 
 def render(tree: Tree, *, first: str = WRITTEN, proposed: Sequence[str] = ()) -> str:
-    """Return the file's text. `proposed`: own domains that nobody has confirmed."""
+    """Return the file's text. `proposed`: own domains that are not confirmed."""
     lines = [first, REFERENCES, ""]
     for name in ("recotap", "ledger"):
         lines += [f"[{name}]", *_lines(tree, (name,)), ""]

@@ -23,12 +23,20 @@ def configuration(named: Path | None, environ: Mapping[str, str]) -> Path:
 
 
 def ledger(environ: Mapping[str, str], *, is_root: bool) -> Path:
-    """Return the ledger's default place: the system's for root, otherwise one in the user's home."""
-    if is_root:
-        return Path(LedgerConfig.model_fields["path"].default)
-    state = environ.get("XDG_STATE_HOME", "")
-    home = Path(state) if state.startswith("/") else Path.home() / ".local" / "state"
-    return home / "syncd" / "ledger.db"
+    """Return the ledger's default place: in the user's home, or the system's for root and for users without one."""
+    state = None if is_root else in_home(environ, "XDG_STATE_HOME", ".local/state")
+    return state / "syncd" / "ledger.db" if state else Path(LedgerConfig.model_fields["path"].default)
+
+
+def in_home(environ: Mapping[str, str], variable: str, default: str) -> Path | None:
+    """Return the folder that an XDG variable names, otherwise `default` in the user's home. None without a home."""
+    named = environ.get(variable, "")
+    if named.startswith("/"):  # a relative one is invalid (XDG base directory specification, 0.8)
+        return Path(named)
+    try:
+        return Path.home() / default
+    except RuntimeError:
+        return None
 
 
 def is_free(file: Path) -> bool:
@@ -76,4 +84,4 @@ def _write(file: Path, text: str, mode: int) -> None:
         raise ConfigError(message=f"{file} cannot be written: {files.why(error)}", where=str(file), hint=hint) from None
 
 
-__all__ = ["configuration", "is_found", "is_free", "ledger", "require_free", "write", "write_key"]
+__all__ = ["configuration", "in_home", "is_found", "is_free", "ledger", "require_free", "write", "write_key"]

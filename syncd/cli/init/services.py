@@ -75,6 +75,7 @@ CRMS = {
             "In Setup > App Manager > New External Client App, enable OAuth, the scope api and client credentials.",
             "In the app's Policies > Run As, choose that user.",
             "Copy the app's consumer key and consumer secret. An existing connected app with that flow works as well.",
+            "To sign in by a certificate instead (JWT bearer), see `syncd config example`.",
             "In Setup > My Domain, find the org's address, e.g. https://acme.my.salesforce.com.",
         ),
         (

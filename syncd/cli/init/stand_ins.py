@@ -25,6 +25,7 @@ Place = Mapping[str, Any]  # addresses and keys, as `syncd sandbox` prints them,
 
 HISTORY = timedelta(days=365)  # the sandbox's records are younger
 MOST = 64 * 1024  # bytes of an announcement
+NOWHERE = Path(os.devnull)  # in place of the home of a user without one: nothing can be written below it
 REACHED_WITHIN_S = 2.0
 START_ONE = "run `syncd sandbox` in another terminal, and then this command again"
 KEYS: Mapping[Key, str] = {  # by key of the configuration: its name in a place. Keys are put into files
@@ -43,8 +44,8 @@ ADDRESSES: Mapping[Key, str] = {
 
 def announced_at(environ: Mapping[str, str]) -> Path:
     """Return the file in which this user's sandbox announces itself."""
-    cache = next((environ[name] for name in ("XDG_RUNTIME_DIR", "XDG_CACHE_HOME") if environ.get(name)), "")
-    return Path(cache or Path.home() / ".cache") / "syncd" / "sandbox.json"
+    variable = "XDG_RUNTIME_DIR" if environ.get("XDG_RUNTIME_DIR") else "XDG_CACHE_HOME"
+    return (places.in_home(environ, variable, ".cache") or NOWHERE) / "syncd" / "sandbox.json"
 
 
 @contextmanager
@@ -118,7 +119,7 @@ def _is_wanted(found: Tree, key: Key) -> bool:
 
 
 def _read(file: Path) -> Place:
-    with suppress(OSError, ValueError, RecursionError):
+    with suppress(OSError, ValueError, RecursionError):  # `running` reports that there is none
         found = json.loads(files.read(file, most=MOST, owners=files.trusted()))
         if isinstance(found, dict):
             return found
