@@ -178,9 +178,14 @@ class _Asking:
         )  # fmt: skip
 
     def _days(self, stream: Stream, spans: Sequence[Closed]) -> tuple[int, list[Closed]]:
-        """Count the records of each day. Return their sum, and the days whose count differs from the ledger's."""
+        """Count the records of each day, and of days without rows together.
+
+        Return their sum, and the days whose count differs from the ledger's.
+        """
         held, found = self.rows.rows_by_day(), Counter[str]()
         days = [day for span in spans for day in by_day(span)]
+        without = [day for day in days if day_of(day[0]) not in held]
+        days = sorted([*joined(without), *(day for day in days if day_of(day[0]) in held)])
         self.how.watcher.begin(self.source.name, stream.name, "days", len(days))
         for since, until in days:
             self.how.expect_no_stop()
