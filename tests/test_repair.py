@@ -1,7 +1,9 @@
 """`syncd verify --repair` books what is missing, by passes that read and send nothing else."""
 
 import json
-from datetime import timedelta
+import os
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from syncd.passes import repair
 from syncd.passes.verify import Compared, Verification
 from syncd.sandbox import Fault
 from tests.conftest import Command
+from tests.drops import call, email
 from tests.orgs import OrgWorld
 from tests.test_verify import dig
 from tests.world import World
@@ -76,6 +79,27 @@ def test_each_stream_of_salesforce_is_repaired(tmp_path: Path, command: Command)
             name: before[name] for name in before if name.rpartition("-")[2] in ids
         }, "as they were sent"
         assert [world.state(each) for each in ids] == ["delivered"] * 3
+
+
+def test_files_are_compared_too_and_none_is_moved(live: World, command: Command) -> None:
+    drop = live.path / "drop"
+    drop.mkdir()
+    live.configure("sources.files", connector="jsonl", path=str(drop), start=datetime(2026, 1, 1, tzinfo=UTC))
+    (drop / "monday.jsonl").write_text("\n".join([call("c1"), email("e1"), call("c2"), "{", call("c3"), ""]))
+    aged = time.time() - 120  # syncd leaves a file alone that may still grow
+    os.utime(drop / "monday.jsonl", (aged, aged))
+    file = live.write_config()
+    assert command("sync", "-c", file).code == 0
+    (drop / "tuesday.jsonl").write_text(call("c4"))  # the next pass reads it
+    before = sorted(path.name for path in drop.rglob("*"))
+    dig(live, ["c2", "e1"])
+    ran = command("verify", "-c", file)
+    assert (ran.code, "files calls: missing c2" in ran.out, "files emails: missing e1" in ran.out) == (4, True, True)
+    assert ran.out.count("missing ") == 2, ran.out
+    assert sorted(path.name for path in drop.rglob("*")) == before
+    assert command("verify", "--repair", "-c", file).code == 0
+    names = {"files-call-c1", "files-call-c2", "files-call-c3", "files-email-e1"}
+    assert (set(live.recotap.stored), live.recotap.doubled) == (names, 0)
 
 
 def test_what_cannot_be_booked_stays_missing_and_is_4(live: World, command: Command) -> None:

@@ -150,6 +150,7 @@ class Campaign:
         names = {name for (name,) in self.world.sql("SELECT external_activity_id FROM activities")}
         stored = {*self.world.recotap.stored}
         self._expect(this, names == stored, f"{len(names ^ stored)} differ between ledger and Recotap")
+        self._expect(this, not self.world.recotap.doubled, f"{self.world.recotap.doubled} doubled in Recotap")
         self._expect(this, len(stored) == self.rows, f"{len(stored)} in Recotap instead of {self.rows}")
         code = self.run("ledger", "recount", "-c", self.file).code
         self._expect(this, code == 0, "the books do not balance")
