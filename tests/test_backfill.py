@@ -2,7 +2,9 @@
 
 import io
 import json
+import os
 import re
+import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ from syncd import clock, signals
 from syncd.cli import backfilling, check
 from syncd.cli.backfill_bars import BackfillBars
 from syncd.cli.backfill_progress import RangeProgress
+from syncd.connector import Context
 from syncd.errors import Exit, SyncdError, Unavailable
 from syncd.ledger import LedgerHandle, Range
 from syncd.lifecycle.states import Verdict
@@ -74,7 +77,7 @@ def test_a_backfill_reads_what_the_old_match_left_out_and_sends_nothing_twice(or
     assert org.delivered == {held}
     ran = command("backfill", "--since", "2020-01-01", "-c", file)
     assert ran.code == 0
-    assert "2 new; delivered 2 activities" in ran.out.splitlines()[-1]
+    assert "2 new, and delivered 2." in ran.out.splitlines()[-1]
     assert org.delivered == {held, *missed}
     assert org.sql("SELECT verdict, count(*) FROM activities GROUP BY 1") == [("created", 3)]
     assert org.sql("SELECT count(*) FROM ranges") == [(0,)]
@@ -163,7 +166,7 @@ def test_passes_follow_until_all_is_read_and_each_begins_with_the_windows(
     monkeypatch.setattr(wiring, "one_pass", with_news)
     ran = run(world, command, *order)
     assert ran.code == 0, ran.err
-    assert "done after" in ran.out
+    assert "Done after" in ran.out
     assert len(fresh) > 2, "a pass has its share"
     assert {*old, *fresh} <= world.delivered
     assert (world.status()["ranges"], world.status()["balanced"], world.recotap.doubled) == ([], True, 0)
@@ -186,7 +189,7 @@ def test_an_outage_ends_it_with_69_and_the_same_command_goes_on(
     monkeypatch.setattr("syncd.passes.reader.Reader._sleep", lambda self, seconds: None)
     ran = run(world, command, *order)
     assert (ran.code, len(passes)) == (Exit.UNAVAILABLE, 1 + backfill.STILL), "it does not loop"
-    assert "stopped by an outage after" in ran.out
+    assert "Stopped by an outage after" in ran.out
     assert "The rest is kept" in ran.out
     (held,) = [each for each in world.status()["ranges"] if each["stream"] == "calls"]
     assert 0 < held["share"] < 1
@@ -205,14 +208,14 @@ def test_a_pause_ends_it_without_a_request(world: World, old: list[str], command
     with world.counted() as counted:
         ran = run(world, command)
     assert (ran.code, counted) == (Exit.UNAVAILABLE, {})
-    assert "stopped by a pause after" in ran.out
+    assert "Stopped by a pause after" in ran.out
 
 
 def test_a_refused_key_ends_it_at_once(world: World, old: list[str], command: Command) -> None:
     world.key_file.write_text("another")
     ran = run(world, command)
     assert ran.code == Exit.UNAUTHORIZED
-    assert "stopped by a refused key or a missing scope" in ran.out
+    assert "Stopped by a refused key or a missing scope" in ran.out
 
 
 def test_an_unreadable_key_is_78_before_anything_is_booked(world: World, old: list[str], command: Command) -> None:
@@ -233,7 +236,7 @@ def test_a_signal_ends_it_and_what_is_left_is_kept(
 
     monkeypatch.setattr(wiring, "one_pass", interrupted)
     ran = run(world, command)
-    assert (ran.code, "stopped after" in ran.out) == (Exit.SIGINT, True)
+    assert (ran.code, "Stopped after" in ran.out) == (Exit.SIGINT, True)
     assert [each["stream"] for each in world.status()["ranges"]] == ["calls"]
 
 
@@ -294,8 +297,7 @@ def test_a_stop_before_the_first_pass_makes_none() -> None:
 def test_the_closing_sentence_names_what_was_given_up() -> None:
     reading = Reading([], 3, 12_000, 1_000, Totals(verdicts=Counter({Verdict.CREATED: 900}), died=2), (), Exit.DIED)
     assert backfilling.closing(reading, seconds=3783) == (
-        "done after 1 h 3 min: read 12,000 records, 1,000 new; delivered 900 activities; 2 given up, "
-        "see `syncd failures`"
+        "Done after 1 h 3 min: read 12,000 records, 1,000 new, and delivered 900, gave up 2, see `syncd failures`."
     )
 
 
@@ -312,11 +314,11 @@ def test_it_says_first_what_is_to_be_read_and_what_that_costs_and_logs_how_far_i
 ) -> None:
     with world.counted() as counted:
         ran = run(world, command, "--log-format", "json")
-    told = (
-        "hubspot: about 13 records to read (calls 13, emails 0); requests: about 1 (at most 31 for 1,000 records). "
-        "`syncd check` shows how many the CRM allows today"
-    )
-    assert told in ran.err
+    assert ran.err.splitlines()[:3] == [
+        "hubspot: about 13 records to read (calls 13, emails 0).",
+        "That takes about 1 request, at most 31 for 1,000 records.",
+        "`syncd check` shows how many the CRM allows today.",
+    ]
     logged = [json.loads(line) for line in ran.err.splitlines() if '"backfill.pass_finished"' in line]
     assert [each["passes"] for each in logged] == [1, 2, 3]
     assert [each["ranges_left"] for each in logged][-1] == 0
@@ -346,28 +348,58 @@ def test_what_cannot_be_counted_is_read_all_the_same(
     assert world.delivered >= {*old}
 
 
+def test_a_signal_ends_a_forecast_that_waits(
+    world: World, old: list[str], command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contexts: list[Context] = []
+    slept: list[bool] = []
+    init = HubSpot.__init__
+
+    def made(self: HubSpot, config: Any, context: Context) -> None:
+        contexts.append(context)
+        init(self, config, context)
+
+    def count(*_: object) -> int:
+        os.kill(os.getpid(), signal.SIGTERM)
+        contexts[-1].sleep(600)
+        slept.append(True)
+        return 0
+
+    monkeypatch.setattr(HubSpot, "__init__", made)
+    monkeypatch.setattr(HubSpot, "count", count)
+    with world.counted() as counted:
+        ran = run(world, command)
+    assert (ran.code, "records to read" in ran.err, slept, counted) == (Exit.SIGTERM, False, [], {})
+    assert len(world.status()["ranges"]) == 2
+
+
 def test_a_forecast_without_a_price_names_none() -> None:
     assert price(1001, 31) == 32
     assert price(1001, None) is None
     told = backfilling.foretold(Forecast("files", {"calls": 1200}, None, None))
-    assert told == "files: about 1,200 records to read (calls 1,200)"
+    assert told == "files: about 1,200 records to read (calls 1,200)."
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_bars_show_records_rate_and_time_left_of_each_stream(width: int) -> None:
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, width=width, color_system=None)
-    times = iter(range(1000))
+    times, totals = iter(range(1000)), Totals()
     with BackfillBars([Forecast("salesforce", {"email_tasks": 20_000}, None, None)], console) as bars:
         bars._progress.get_time = lambda: float(next(times))
         for _ in range(10):
             bars.range_read("salesforce", "email_tasks", 1000)
             bars._progress.refresh()
         bars.range_read("salesforce", "calls", 7)
+        for number in (40, 50, 20):  # two passes
+            totals = totals if number == 50 else Totals()
+            totals.verdicts[Verdict.CREATED] = number
+            bars.sent(totals)
     shown = re.split(r"[\r\n]", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out.getvalue()))
     line = next(each for each in reversed(shown) if re.search("email_tasks .*10000/20000", each))
     assert re.search(r"\d+/s +0:\d\d:\d\d left", line), line
     assert len(line.rstrip()) <= width
+    assert any(re.search(r"to Recotap .*70/\?", each) for each in shown)
     assert any("calls" in each and "7/?" in each for each in shown)
 
 

@@ -16,8 +16,9 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from syncd.cli.backfill_progress import RangeProgress
+from syncd.cli.backfill_progress import RangeProgress, delivered
 from syncd.passes.forecast import Forecast
+from syncd.passes.jobs import Totals
 from syncd.text import visible
 
 BAR = 14  # characters
@@ -37,7 +38,8 @@ class TimeLeft(TimeRemainingColumn):
 
     def render(self, task: Task) -> Text:
         """Return the text."""
-        return Text("") if task.total is None or task.finished else super().render(task) + " left"
+        is_known = task.time_remaining is not None and not task.finished
+        return super().render(task) + " left" if is_known else Text("")
 
 
 class BackfillBars(RangeProgress):
@@ -50,7 +52,9 @@ class BackfillBars(RangeProgress):
             TextColumn("{task.description}", markup=False), *bar, MofNCompleteColumn(), Rate(), TimeLeft(),
             console=console,
         )  # fmt: skip
-        self._lines = {key: self._add(*key, total=total) for key, total in self.foreseen.items()}
+        self._lines = {key: self._add(*key, total=total) for key, total in self.foreseen.items() if total}
+        self._to_recotap = self._progress.add_task("to Recotap", total=None)
+        self._passes: list[Totals] = []
 
     def __enter__(self) -> "BackfillBars":
         self._progress.start()
@@ -68,6 +72,12 @@ class BackfillBars(RangeProgress):
         total = self.foreseen.get(key)
         total = None if total is None else max(total, self.done[key])
         self._progress.update(self._lines[key], completed=self.done[key], total=total)
+
+    def sent(self, totals: Totals) -> None:
+        """Update the line of deliveries. Each pass has totals of its own."""
+        if not self._passes or self._passes[-1] is not totals:
+            self._passes.append(totals)
+        self._progress.update(self._to_recotap, completed=sum(delivered(each.verdicts) for each in self._passes))
 
     def _add(self, source: str, stream: str, *, total: int | None) -> TaskID:
         return self._progress.add_task(visible(f"{source} {stream}"), total=total)

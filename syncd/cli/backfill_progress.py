@@ -4,8 +4,9 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
+from syncd.lifecycle.states import Verdict
 from syncd.passes.forecast import Forecast
-from syncd.passes.report import NullObserver
+from syncd.passes.report import DELIVERIES, NullObserver
 
 
 class RangeProgress(NullObserver):
@@ -26,3 +27,8 @@ class RangeProgress(NullObserver):
         rate = done / max(time.monotonic() - self.began, 0.001)
         found = {"range_records": done, "expected": max(expected, done), "per_second": round(rate)}
         return {**found, "seconds_left": round((expected - done) / rate)} if 0 < done < expected else found
+
+
+def delivered(verdicts: Counter[Verdict]) -> int:
+    """Return the number of activities that Recotap has by these verdicts."""
+    return sum(verdicts[each] for each in DELIVERIES)

@@ -13,12 +13,11 @@ import structlog
 from syncd import clock, memory, signals
 from syncd import log as logs
 from syncd.cli import printing
-from syncd.cli.backfill_progress import RangeProgress
+from syncd.cli.backfill_progress import RangeProgress, delivered
 from syncd.config import Config
 from syncd.connector import Source
 from syncd.errors import ConfigError, Exit, Stopped
 from syncd.ledger import Backfill, chosen
-from syncd.lifecycle.states import MEANINGS, State
 from syncd.passes import backfill, wiring
 from syncd.passes.backfill import Left, Reading
 from syncd.passes.forecast import Forecast, forecast
@@ -78,7 +77,7 @@ def _forecasts(
         if of_source and not stop.requested:
             each = forecast(source, of_source, chosen(config.ledger), now=clock.now, sleep=sleep)
             if not stop.requested:
-                printing.note(foretold(each))
+                printing.block(foretold(each))
                 found.append(each)
     return found
 
@@ -90,10 +89,11 @@ def foretold(each: Forecast) -> str:
     parts = ", ".join(f"{stream} {count:,}" for stream, count in each.records.items())
     told = f"{each.source}: about {each.total:,} records to read ({parts})"
     if each.requests is None:
-        return told
+        return f"{told}."
+    requests = f"{each.requests:,} request{'s' if each.requests != 1 else ''}"
     return (
-        f"{told}; requests: about {each.requests:,} (at most {each.per_1000} for 1,000 records). `syncd check` shows "
-        "how many the CRM allows today"
+        f"{told}.\nThat takes about {requests}, at most {each.per_1000} for 1,000 records.\n"
+        "`syncd check` shows how many the CRM allows today."
     )
 
 
@@ -125,26 +125,25 @@ def _log(progress: RangeProgress, reading: Reading) -> None:
 
 
 WHY_STOPPED = {
-    Exit.SIGINT: "stopped",
-    Exit.SIGTERM: "stopped",
-    Exit.CONFIG: "stopped by a mistake in the configuration",
-    Exit.UNAUTHORIZED: "stopped by a refused key or a missing scope",
+    Exit.SIGINT: "Stopped",
+    Exit.SIGTERM: "Stopped",
+    Exit.CONFIG: "Stopped by a mistake in the configuration",
+    Exit.UNAUTHORIZED: "Stopped by a refused key or a missing scope",
 }
 
 
 def closing(reading: Reading, *, seconds: float) -> str:
     """Return the sentence that ends a backfill."""
-    delivered = sum(n for verdict, n in reading.totals.verdicts.items() if MEANINGS[verdict].state is State.DELIVERED)
-    counts = f"read {reading.read:,} records, {reading.new:,} new; delivered {delivered:,} activities"
-    after = f"after {length(seconds)}: {counts}"
+    sent = delivered(reading.totals.verdicts)
+    after = f"after {length(seconds)}: read {reading.read:,} records, {reading.new:,} new, and delivered {sent:,}"
     if not reading.left:
-        died = f"; {reading.totals.died:,} given up, see `syncd failures`" if reading.totals.died else ""
-        return f"done {after}{died}"
-    why = WHY_STOPPED.get(reading.exit_code, "stopped by an outage")
+        died = f", gave up {reading.totals.died:,}, see `syncd failures`" if reading.totals.died else ""
+        return f"Done {after}{died}."
+    why = WHY_STOPPED.get(reading.exit_code, "Stopped by an outage")
     if all(each.is_paused for each in reading.left):
-        why = "stopped by a pause"
+        why = "Stopped by a pause"
     return (
-        f"{why} {after}. The rest is kept, see `syncd status`: the next pass goes on with it, or the same command does"
+        f"{why} {after}. The rest is kept, see `syncd status`: the next pass goes on with it, or the same command does."
     )
 
 
