@@ -6,11 +6,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import structlog
 
+from syncd.connector import Page
 from syncd.errors import Exit
 from syncd.ledger import Backfill, Ledger, LedgerHandle, Range, ranges
 from syncd.ledger.backfills import continued
 from syncd.passes import slices
+from syncd.passes.intake import Intake
+from syncd.passes.ranges import Ranges
 from syncd.passes.windows import Span
 from tests.conftest import Command
 from tests.poisoned import poisoned
@@ -220,3 +224,35 @@ def test_a_second_at_the_end_that_is_not_served_holds_up_nothing(
     small.sync()
     assert bad in small.delivered
     assert small.status()["ranges"] == []
+
+
+def test_a_source_gives_way_between_two_slices_and_not_within_one(
+    small: World, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a slice that takes longer than a turn would be begun again and again."""
+    monkeypatch.setattr("syncd.passes.ranges.RANGE_PAGES", 40)
+    old = {small.call(ago=timedelta(days=4, minutes=-number)) for number in range(12)}
+    backfill(small, command)
+    seen: list[str] = []
+    page, read_slice = Intake.page, Ranges._whole
+    slices_read = []
+
+    def wanted_elsewhere(self: Intake, stream: str, read: Page, **how: Any) -> None:
+        if how.get("in_slice"):
+            seen.extend(ref.crm_id for ref in read.refs if ref.crm_id in old)
+            self.channel.gives_way = len(seen) < 2 * len(old)
+        page(self, stream, read, **how)
+
+    def whole(self: Ranges, *what: Any) -> int:
+        count = read_slice(self, *what)
+        slices_read.append(count)
+        return count
+
+    monkeypatch.setattr(Intake, "page", wanted_elsewhere)
+    monkeypatch.setattr(Ranges, "_whole", whole)
+    with structlog.testing.capture_logs() as logged:
+        small.sync()
+    assert max(slices_read) > 1, "pages of one slice"
+    assert sorted(seen) == sorted(old), "each record is listed once"
+    assert "pull.gave_way" in [each["event"] for each in logged]
+    assert old <= small.delivered
