@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from syncd.passes.intake import Intake
 from syncd.passes.ranges import Ranges
 from syncd.passes.windows import Span
 from tests.conftest import Command
+from tests.drops import Drop, call
 from tests.poisoned import poisoned
 from tests.world import World
 
@@ -256,3 +258,23 @@ def test_a_source_gives_way_between_two_slices_and_not_within_one(
     assert sorted(seen) == sorted(old), "each record is listed once"
     assert "pull.gave_way" in [each["event"] for each in logged]
     assert old <= small.delivered
+
+
+def test_files_that_were_filtered_are_read_again_from_the_latest_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slices, "SLICE_RECORDS", 2)
+    drop = Drop(tmp_path, calls={"match": [{"title": "Nothing"}]})
+    for number in range(6):
+        drop.file(f"{number}.jsonl", call(f"c{number}"))
+        drop.file(f"kept-{number}.jsonl", call(f"k{number}", title="Nothing"))
+        drop.sync()
+    assert drop.states() == dict.fromkeys((f"k{number}" for number in range(6)), "delivered")
+    drop.table["calls"] = {"match": [{"title": "*"}]}
+    with LedgerHandle(drop.ledger).operate() as operator:
+        start = drop.config.start
+        operator.backfill([("files", "calls", start)], start, None, newest_first=True, now=drop.now())
+    drop.sync()
+    drop.sync()
+    assert drop.states() == dict.fromkeys((f"{a}{number}" for a in "ck" for number in range(6)), "delivered")
+    assert drop.sql("SELECT count(*) FROM ranges") == [(0,)]

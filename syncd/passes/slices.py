@@ -26,9 +26,9 @@ class Slice:
     records: int  # by the CRM's count
 
     def next_length(self) -> timedelta:
-        """Return the length to try next: twice as long while records are sparse."""
-        length = self.until - self.since + MS
-        return length * 2 if self.records * 2 <= SLICE_RECORDS else length
+        """Return the length to try next. It grows while records are sparse."""
+        growth = 8 if self.records * 8 <= SLICE_RECORDS else 2 if self.records * 2 <= SLICE_RECORDS else 1
+        return (self.until - self.since + MS) * growth
 
 
 def rest(of: Range) -> Span | None:
