@@ -16,6 +16,8 @@ from syncd.errors import Unavailable
 from syncd.ledger import AttemptResult, Forget, Ledger, LedgerHandle
 from syncd.lifecycle.states import State, Verdict
 from syncd.normalize.forgotten import REMOVED, Forgotten, hash_of
+from syncd.sandbox.hubspot.portal import SCOPES
+from syncd.sandbox.standin.faults import Fault
 from tests.conftest import Command, Ran
 from tests.daemons import wait_until
 from tests.ledgers import NOW, WEEK, book, half, reading
@@ -130,6 +132,11 @@ def test_anything_but_one_address_is_a_mistake_that_is_not_repeated(live: World,
     assert "kaya" not in ran.err
 
 
+def test_bytes_that_are_no_text(live: World, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"k\xe4ya@amber-bolts.com\n"), "utf-8"))
+    assert command("forget", "-c", live.config_file).code == 2
+
+
 def test_without_a_ledger(live: World, forget: Ask) -> None:
     assert forget(PERSON).code == 74
 
@@ -205,6 +212,25 @@ class TestHubSpot:
         for table, name in (("contacts", "work_email"), ("emails", "hs_email_sender_email")):
             del live.hubspot.tables[table].kinds[name]
         assert set(listed(forget(PERSON))) == {call}
+
+    def test_emails_whose_headers_the_key_may_not_see_are_taken_as_found(self, live: World, forget: Ask) -> None:
+        other = live.person("mika.tern")
+        email = live.email(contacts=[other], hs_email_to_email=PERSON)
+        live.sync()
+        live.hubspot.token(live.box.token, SCOPES - {"sales-email-read"})
+        assert set(listed(forget(PERSON))) == {email}
+
+    def test_rows_that_the_filter_excludes_end_the_search(
+        self, live: World, forget: Ask, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("connectors.hubspot.by_address.LIMIT", 2)
+        live.calls(5)
+        live.sync()
+        page = {"total": 9, "results": [{"id": "0"}], "paging": {"next": {"after": "2"}}}
+        live.hubspot.faults.add(Fault(match="calls/search", status=200, body=page, count=None))
+        ran = forget(REP)
+        assert ran.code == 69
+        assert "rows come back that the filter excludes" in ran.err
 
     def test_more_than_a_page(self, live: World, forget: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("connectors.hubspot.by_address.LIMIT", 2)
@@ -335,6 +361,18 @@ def test_beside_a_daemon_which_acts_at_once(live: World, forget: Ask) -> None:
         assert running.error is None
     assert live.state(alone) == "excluded forgotten"
     assert files_with(live, PERSON) == []
+
+
+def test_beside_a_post_that_does_not_return(live: World, forget: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting(live)
+    monkeypatch.setattr("syncd.cli.commands.forgetting.GRACE_S", -30.0)
+    handle = LedgerHandle(live.ledger)
+    with handle.hold("run"), handle.open() as ledger:
+        ledger.intend(ledger.due(50, first_post=ledger.first_post(), now=live.now()), now=live.now())
+        ran = forget(PERSON)
+    assert ran.code == 69
+    assert "2 activities of this person are in a POST under way" in ran.err
+    assert "run `syncd forget` again in a minute" in ran.err
 
 
 def test_a_large_file_is_not_rewritten_beside_another_syncd(

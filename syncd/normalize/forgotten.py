@@ -5,7 +5,7 @@ owners, a stand-in takes its place, so that the person is recognized without it.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
@@ -61,6 +61,8 @@ class Forgotten:
 
     def text(self, written: str) -> str:
         """Return a text without the addresses of forgotten people."""
+        if self._known.get(written, "") is None:  # nearly every text with an address is one that was just judged
+            return written
         return _ADDRESS.sub(self._removed, written) if "@" in written else written
 
     def _removed(self, found: re.Match[str]) -> str:
@@ -99,7 +101,7 @@ class Forgotten:
 
     def draft(self, draft: Draft) -> Draft:
         """Return a draft with stand-ins for forgotten addresses, or the same object if it names nobody forgotten."""
-        if not any(self.stand_in(each.email) for each in _everyone(draft)):
+        if not any(map(self.stand_in, [each.email for each in _everyone(draft)])):
             return draft
         return replace(
             draft,
@@ -149,7 +151,16 @@ def is_stand_in(address: str | None) -> bool:
 
 def _cleaned(assessed: Assessment, forgotten: Forgotten) -> Assessment:
     """Return an assessment whose payload holds no forgotten address, not even in a subject."""
-    return assessed if assessed.payload is None else assessed._replace(payload=_texts(assessed.payload, forgotten))
+    payload = assessed.payload
+    if payload is None or not any(forgotten.text(each) != each for each in _with_addresses(payload)):
+        return assessed
+    return assessed._replace(payload=_texts(payload, forgotten))
+
+
+def _with_addresses(payload: Mapping[str, Any]) -> list[str]:
+    """Return the texts of a payload that may hold an address."""
+    parts = (payload, payload.get("from") or {}, *payload["contacts"])
+    return [each for part in parts for each in part.values() if isinstance(each, str) and "@" in each]
 
 
 def _texts(value: Any, forgotten: Forgotten) -> Any:
@@ -172,14 +183,11 @@ def _left(draft: Draft) -> Draft:
     )
 
 
-def _everyone(draft: Draft) -> Iterator[Owner | Person]:
-    if draft.owner is not None:
-        yield draft.owner
-    if draft.sender is not None:
-        yield draft.sender
-    yield from draft.owners
-    yield from draft.contacts
-    yield from draft.others
+def _everyone(draft: Draft) -> list[Owner | Person]:
+    found: list[Owner | Person] = [*draft.owners, *draft.contacts, *draft.others]
+    found += [draft.owner] if draft.owner else []
+    found += [draft.sender] if draft.sender else []
+    return found
 
 
 def _with(person: Any, stand_in: str | None) -> Any:
