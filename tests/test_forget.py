@@ -206,6 +206,18 @@ class TestHubSpot:
         live.sync()
         assert set(listed(forget(REP))) == theirs
 
+    def test_a_rep_whom_another_property_named_and_records_that_are_gone(self, live: World, forget: Ask) -> None:
+        table = {"fields": {"owner": ["hs_created_by_user_id"]}}
+        live.configure("sources.hubspot", calls=table)
+        live.write_config()
+        user = next(each["userId"] for each in live.hubspot.owners.values() if each["email"] == REP)
+        bram = live.hubspot.owner(f"bram.dell@{OWN}", "Bram", "Dell")
+        by_user, gone = live.call(hubspot_owner_id=bram, hs_created_by_user_id=user), live.call()
+        live.sync()
+        live.hubspot.delete("calls", gone)
+        assert set(listed(forget(REP))) == {by_user, gone}
+        assert set(listed(forget(REP))) == {by_user, gone}, "again, by the stand-in"
+
     def test_a_portal_that_refuses_a_filter_is_asked_more_plainly(self, live: World, forget: Ask) -> None:
         call = live.call()
         live.sync()
@@ -330,7 +342,18 @@ def test_a_source_that_cannot_be_searched_is_named(live: World, forget: Ask) -> 
     live.configure("sources.drop", **drop)
     live.write_config()
     live.sync()
-    assert "drop cannot be searched by address" in forget(PERSON).err
+    ran = forget(PERSON)
+    assert "drop cannot be searched by address" in ran.err
+    assert "no delivered activity was found" in ran.err
+
+
+def test_a_source_that_left_the_configuration_is_named(live: World, forget: Ask) -> None:
+    live.call()
+    live.sync()
+    live.configure("sources.renamed", **live.source())
+    live.tables.pop("sources.hubspot", None)
+    live.write_config()
+    assert "hubspot cannot be searched by address" in forget(REP).err
 
 
 # -- beside other programs --------------------------------------------------------------------

@@ -1,14 +1,15 @@
 """Erase a person from the ledger, and name the delivered activities of a person."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from itertools import islice
+from itertools import chain, islice
 from time import sleep
+from typing import Any
 
 from syncd import clock
 from syncd.cli import printing
 from syncd.config import Config
-from syncd.connector import Context, FindsPeople, Source
+from syncd.connector import Connector, Context, FindsPeople, Source
 from syncd.errors import LedgerError, SyncdError, Unavailable
 from syncd.ledger import Erased, chosen
 from syncd.normalize.forgotten import Forgotten, hash_of
@@ -52,52 +53,70 @@ def _told(erased: Erased) -> str:
 
 def sent(config: Config, address: str, errors: list[SyncdError]) -> Iterator[tuple[str, ...]]:
     """Yield a line for each activity of a person that Recotap has, or may have. Adds to `errors`."""
-    count = 0
+    told = set[str]()
     for source in config.sources:
         try:
-            for row in _of(config, source, address):
-                count += 1
-                yield row
+            for line in _of(config, source, address):
+                if line[0] not in told:
+                    told.add(line[0])
+                    yield line
         except SyncdError as error:
             errors.append(error)
-    told = f"activities that Recotap has, or may have: {count:,}. Ask Recotap's support to delete them" if count else ""
-    printing.note(told or "no delivered activity was found by this address")
+    with chosen(config.ledger).read() as glance:
+        gone = set(glance.sources_with_rows()) - {source.name for source in config.sources}
+    for name in sorted(gone):
+        printing.note(CANNOT_SEARCH.format(name))
+    if told:
+        printing.note(f"activities that Recotap has, or may have: {len(told):,}. Ask Recotap's support to delete them")
+    elif not errors:
+        printing.note("no delivered activity was found by this address")
 
 
 def _of(config: Config, source: Source, address: str) -> Iterator[tuple[str, ...]]:
-    """Yield the lines of one source. Raises SyncdError."""
+    """Yield the lines of one source, some of them twice. Raises SyncdError."""
     with chosen(config.ledger).read() as glance:
         kept, pause = glance.store(source.name), glance.pause(source.name, clock.now())
+        person = Forgotten(glance.forgotten(), glance.secret())
     if pause is not None:
         raise Unavailable(f"{source.name} pauses until {clock.text(pause[0])}: {pause[1]}", hint=_again(source))
     context = Context(source.name, PassStore(kept, clock.now), clock.now, sleep, read_only=True)
-    values = {key: value for key, (value, _) in kept.items()}
     try:
         with closing(source.connector(source.config, context)) as connector:
-            if not isinstance(connector, FindsPeople):
-                printing.note(CANNOT_SEARCH.format(source.name))
-                return
-            found, told = iter(connector.records_of(address)), set[str]()
-            while some := list(islice(found, AT_ONCE)):
-                for line in _lines(config, source, some, values):
-                    if line[0] not in told:
-                        told.add(line[0])
-                        yield line
+            stand_in = person.stand_in(address)  # the connector keeps it in place of the address
+            owners = [each.crm_id for each in connector.owners() if person.stand_in(each.email) == stand_in]
+            rows = _owned(config, source, list(filter(None, owners)))
+            for row in chain(rows, _found(config, source, connector, address)):
+                yield _line(source, row, {key: value for key, (value, _) in kept.items()})
     except (LedgerError, GeneratorExit):
         raise
     except Exception as error:  # noqa: BLE001 - a connector may raise anything
         raise as_told(source.name, error) from None
 
 
-def _lines(
-    config: Config, source: Source, records: list[tuple[str, str]], values: dict[str, object]
-) -> Iterator[tuple[str, ...]]:  # fmt: skip
+def _owned(config: Config, source: Source, owners: Sequence[str]) -> Sequence[dict[str, Any]]:
+    """Return the sent activities whose owner was one of `owners` when they were read."""
+    if not owners:
+        return ()
     with chosen(config.ledger).forget() as ledger:
-        for stream in dict.fromkeys(stream for stream, _ in records):
-            for row in ledger.sent(source.name, stream, [crm_id for name, crm_id in records if name == stream]):
-                url = source.config.record_url(stream, row["crm_id"], values) or ""
-                state = "delivered" if row["state"] == "delivered" else "perhaps delivered"
-                yield row["external_activity_id"], state, row["kind"], row["occurred_at"] or "", url
+        return ledger.sent_of_owners(source.name, owners)
+
+
+def _found(config: Config, source: Source, connector: Connector, address: str) -> Iterator[dict[str, Any]]:
+    """Yield the sent activities whose records the CRM finds by the address."""
+    if not isinstance(connector, FindsPeople):
+        printing.note(CANNOT_SEARCH.format(source.name))
+        return
+    records = iter(connector.records_of(address))
+    while some := list(islice(records, AT_ONCE)):
+        with chosen(config.ledger).forget() as ledger:
+            for stream in dict.fromkeys(stream for stream, _ in some):
+                yield from ledger.sent(source.name, stream, [crm_id for name, crm_id in some if name == stream])
+
+
+def _line(source: Source, row: Mapping[str, Any], kept: Mapping[str, Any]) -> tuple[str, ...]:
+    url = source.config.record_url(row["stream"], row["crm_id"], kept) or ""
+    state = "delivered" if row["state"] == "delivered" else "perhaps delivered"
+    return row["external_activity_id"], state, row["kind"], row["occurred_at"] or "", url
 
 
 def _again(source: Source) -> str:

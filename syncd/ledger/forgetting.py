@@ -41,10 +41,10 @@ _TEXTS = (
 _SENT = """
     SELECT external_activity_id, kind, occurred_at, state, stream, crm_id
     FROM activities JOIN streams ON streams.id = stream_id
-    WHERE source = :source AND stream = :stream AND crm_id IN (SELECT value FROM json_each(:ids))
-        AND (state = 'delivered' OR unknown = 1)
-    ORDER BY activities.id
+    WHERE source = :source AND (state = 'delivered' OR unknown = 1)
 """
+_BY_ID = _SENT + "AND stream = :stream AND crm_id IN (SELECT value FROM json_each(:ids)) ORDER BY activities.id"
+_BY_OWNER = _SENT + "AND owner_id IN (SELECT value FROM json_each(:ids)) ORDER BY activities.id"
 _KEYS = "SELECT count(*) FROM activities WHERE instr(lower(crm_id || ' ' || external_activity_id), :address) > 0"
 
 
@@ -201,7 +201,11 @@ class Forget(Writer, Operator):
 
     def sent(self, source: str, stream: str, crm_ids: Sequence[str]) -> list[dict[str, Any]]:
         """Return those of `crm_ids` that Recotap has, or may have: an attempt had no readable answer."""
-        return list(self._rows(_SENT, {"source": source, "stream": stream, "ids": json.dumps([*crm_ids])}))
+        return list(self._rows(_BY_ID, {"source": source, "stream": stream, "ids": json.dumps([*crm_ids])}))
+
+    def sent_of_owners(self, source: str, owner_ids: Sequence[str]) -> list[dict[str, Any]]:
+        """Return the same of all activities of a source that these users owned when they were read last."""
+        return list(self._rows(_BY_OWNER, {"source": source, "ids": json.dumps([*owner_ids])}))
 
     def named_by_id(self, address: str) -> int:
         """Return the number of activities whose id holds the address. Ids stay."""
