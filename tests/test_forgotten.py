@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
 
 from syncd.activity import Draft, Owner
 from syncd.addresses import email
@@ -14,7 +16,8 @@ from syncd.normalize.forgotten import REMOVED, Forgotten, assess_without, hash_o
 from syncd.normalize.our_side import OurSide, Rules
 from syncd.normalize.rules import Assessment
 from syncd.recotap.payload import validate
-from tests.test_rules import ACME, CALL, COLLEAGUE, EMAIL, JANE, JOHN, LEFT, MARY, NOBODY, RULES, judge
+from tests.conftest import Command
+from tests.test_rules import ACME, CALL, COLLEAGUE, DRAFTS, EMAIL, JANE, JOHN, LEFT, MARY, NOBODY, RULES, judge
 from tests.world import World
 
 SECRET = b"of one ledger"
@@ -36,8 +39,8 @@ def left(draft: Draft, forgotten: Forgotten = JOHN_IS_GONE, rules: Rules = RULES
     )
 
 
-def sent(draft: Draft, forgotten: Forgotten = JOHN_IS_GONE) -> dict[str, Any]:
-    found = left(draft, forgotten)
+def sent(draft: Draft, forgotten: Forgotten = JOHN_IS_GONE, rules: Rules = RULES) -> dict[str, Any]:
+    found = left(draft, forgotten, rules)
     assert found.reason is None
     assert found.payload is not None
     assert validate(found.payload) == []
@@ -131,6 +134,25 @@ class TestActivities:
         kept = replace(JANE, email=JANE_IS_GONE.stand_in(JANE.email))
         assert left(replace(CALL, owner=kept), JANE_IS_GONE).reason is Reason.FORGOTTEN
 
+    def test_a_default_owner(self) -> None:
+        rules = replace(RULES, default_owner_email="Jane@yourcompany.com")
+        nobodys = replace(CALL, owner=None)
+        assert left(nobodys, JANE_IS_GONE, rules).reason is Reason.FORGOTTEN
+        assert left(CALL, JOHN_IS_GONE, rules).reason is Reason.FORGOTTEN
+        assert sent(replace(CALL, owner=Owner("7", "ann@yourcompany.com")), JANE_IS_GONE, rules)["contacts"]
+
+    def test_an_id_stays_whatever_it_holds(self) -> None:
+        draft = replace(CALL, contacts=(MARY,), title="john@acme.com")
+        assess = partial(judge, owners=(), rules=replace(RULES, default_owner_email="ann@yourcompany.com"))
+
+        def named(each: Draft) -> Assessment:
+            found = assess(each)
+            return found._replace(payload={**(found.payload or {}), "externalActivityId": "call-john@acme.com"})
+
+        found = assess_without(draft, named, forgotten=JOHN_IS_GONE, rules=RULES, our_side=OurSide.of(RULES, ()))
+        assert found.payload is not None
+        assert (found.payload["externalActivityId"], found.payload["callTitle"]) == ("call-john@acme.com", REMOVED)
+
     def test_another_candidate_for_the_owner_does_not_count(self) -> None:
         other = Owner("rep-7", "ann@yourcompany.com", "Ann")
         assert sent(replace(CALL, owner=other, owners=(JANE,)), JANE_IS_GONE)["ownerEmail"] == other.email
@@ -153,6 +175,25 @@ class TestActivities:
         assert JOHN_IS_GONE.draft(replace(CALL, contacts=(MARY,), companies=(ACME,))) == replace(CALL, contacts=(MARY,))
 
 
+THREE = ("john@acme.com", "jane@yourcompany.com", "a@xn--bcher-kva.de")
+
+
+@settings(max_examples=300)
+@given(DRAFTS)
+def test_whatever_a_crm_holds_no_payload_names_them_and_nothing_else_changes(draft: Draft) -> None:
+    forgotten = forgetting(*THREE)
+    found = left(draft, forgotten)
+    assert (found.payload is None) == (found.reason is not None)
+    if found.payload is not None:
+        assert validate(found.payload) == []
+        assert not forgotten.names(found.payload)
+        assert not any(is_stand_in(each["email"]) for each in found.payload["contacts"])
+        assert not is_stand_in(found.payload["ownerEmail"])
+    whole = judge(draft)
+    if whole.payload is not None and not forgotten.names(whole.payload) and forgotten.draft(draft) is draft:
+        assert found == whole
+
+
 # -- in a pass --------------------------------------------------------------------------------
 
 
@@ -172,6 +213,16 @@ def test_a_pass_leaves_the_person_out(world: World) -> None:
     assert world.state(alone) == "excluded forgotten"
     assert [each["email"] for each in world.payload(both)["contacts"]] == ["mika.tern@amber-bolts.com"]
     assert world.status()["balanced"]
+
+
+def test_a_preview_shows_it(live: World, command: Command) -> None:
+    live.sync()
+    forget(live, "kaya.ivorstone@amber-bolts.com")
+    call = live.call()
+    ran = command("preview", call, "-c", live.config_file)
+    assert ran.code == 0
+    assert f"hubspot-call-{call}\treason\tforgotten: `syncd forget` named its owner" in ran.out
+    assert "kaya.ivorstone" not in ran.out
 
 
 def test_an_owner_is_kept_by_a_stand_in_and_recognized_by_it(world: World) -> None:

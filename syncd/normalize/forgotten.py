@@ -21,6 +21,7 @@ from syncd.normalize.rules import Assessment
 
 REMOVED = "[removed]"  # in place of an address within a text
 SIZE = 16  # bytes of a hash
+ID = "externalActivityId"
 # An address within a text, perhaps with something before it: to=jo@acme.com, 'jo@acme.com'.
 _ADDRESS = re.compile(r"[^\s@<>\"(),:;\\]{1,128}@[^\s@<>\"'(),:;=/?&\\]{1,255}")
 _BEFORE = re.compile(r"[^\w.+-]+")
@@ -130,13 +131,13 @@ def assess_without(
     if whole.reason is not None and whole.reason.state is State.EXCLUDED and whole.reason is not Reason.DUPLICATE_OF:
         return whole
     masked = forgotten.draft(draft)
-    if masked is draft:
+    if masked is draft and not forgotten.stand_in(rules.default_owner_email):
         return _cleaned(whole, forgotten)
     rest = _left(masked)
     people = people_of(masked, our_side)
     owned = owner_of(masked, people, rules, our_side)
     is_gone = any(map(is_stand_in, people.contacts)) and not people_of(rest, our_side).outsiders
-    if is_gone or (owned is not None and is_stand_in(owned[0].email)):
+    if is_gone or (owned is not None and forgotten.stand_in(owned[0].email)):
         return Assessment(Reason.FORGOTTEN, None, whole.domain)
     found = _cleaned(assess(rest), forgotten)
     if found.payload and masked.sender and is_stand_in(masked.sender.email):  # otherwise it would be from its owner
@@ -150,11 +151,11 @@ def is_stand_in(address: str | None) -> bool:
 
 
 def _cleaned(assessed: Assessment, forgotten: Forgotten) -> Assessment:
-    """Return an assessment whose payload holds no forgotten address, not even in a subject."""
+    """Return an assessment whose payload holds no forgotten address, not even in a subject. Its id stays."""
     payload = assessed.payload
     if payload is None or not any(forgotten.text(each) != each for each in _with_addresses(payload)):
         return assessed
-    return assessed._replace(payload=_texts(payload, forgotten))
+    return assessed._replace(payload=_texts(payload, forgotten) | {ID: payload[ID]})
 
 
 def _with_addresses(payload: Mapping[str, Any]) -> list[str]:
