@@ -3,8 +3,10 @@
 import csv
 import io
 import json
+import random
 import re
 from datetime import timedelta
+from difflib import SequenceMatcher
 from typing import Any
 
 import pytest
@@ -220,6 +222,29 @@ def test_nothing_fails_while_activities_only_wait(live: World, command: Command)
     ran = command("failures", "-c", live.config_file)
     assert (ran.code, ran.out.startswith("nothing fails")) == (0, True)
     assert json.loads(command("failures", "--json", "-c", live.config_file).out) == []
+
+
+def test_the_closest_domain_is_found_as_if_each_pair_was_compared() -> None:
+    """Bounds spare most comparisons. They may hide no closer name, and the first of equal ones is suggested."""
+    drawn = random.Random(1)
+
+    def name() -> str:
+        return "a" + "".join(drawn.choices("abc1", k=drawn.randint(3, 9)))
+
+    def likeness(name: str, other: str) -> float:
+        shorter, longer = sorted((name, other), key=len)
+        if len(shorter) >= 4 and longer.startswith(shorter):
+            return 0.8 + 0.2 * len(shorter) / len(longer)
+        return SequenceMatcher(a=other, b=name, autojunk=False).ratio()
+
+    suggested = 0
+    for _ in range(100):
+        delivered, strange = sorted({name() for _ in range(30)}), name()
+        closest = max(delivered, key=lambda other: likeness(strange, other))
+        is_alike = strange not in delivered and likeness(strange, closest) >= 0.8
+        assert similar([strange], delivered) == ({strange: closest} if is_alike else {})
+        suggested += is_alike
+    assert 20 < suggested < 100
 
 
 def test_a_domain_like_a_delivered_one_is_suggested_as_an_alias() -> None:

@@ -23,14 +23,31 @@ def similar(domains: Iterable[str], delivered: Iterable[str]) -> dict[str, str]:
 
 
 def _closest(domain: str, candidates: list[str]) -> str | None:
+    """Return the candidate that resembles `domain` most, the first of several. The likely ones are compared first."""
     name = _name(domain)
-    matcher = SequenceMatcher(b=name, autojunk=False)
-    best, found = LIKE, None
-    for each in candidates:
-        likeness = _likeness(matcher, name, _name(each), best)
-        if likeness >= best and (found is None or likeness > best):
-            best, found = likeness, each
-    return found
+    letters, matcher = str.maketrans("", "", name), SequenceMatcher(b=name, autojunk=False)
+    others = [_name(each) for each in candidates]
+    bounds = [_most(name, other, letters) for other in others]
+    best, found = LIKE, len(candidates)
+    for place in sorted((at for at, bound in enumerate(bounds) if bound >= LIKE), key=lambda at: -bounds[at]):
+        if bounds[place] < best:
+            break
+        likeness = _likeness(matcher, name, others[place], best)
+        if likeness > best or (likeness == best and place < found):
+            best, found = likeness, place
+    return candidates[found] if found < len(candidates) else None
+
+
+def _most(name: str, other: str, letters: "dict[int, int | None]") -> float:
+    """Return a bound of the likeness: difflib's if all letters that both have matched.
+
+    `letters` deletes those of `name` from a text. This takes a tenth of difflib's own bound. Thousands of delivered
+    domains may begin with one letter.
+    """
+    if name.startswith(other) or other.startswith(name):
+        return 1.0
+    shared = len(other) - len(other.translate(letters))
+    return 2 * min(shared, len(name)) / (len(name) + len(other))
 
 
 def _likeness(matcher: "SequenceMatcher[str]", name: str, other: str, least: float) -> float:
@@ -42,9 +59,7 @@ def _likeness(matcher: "SequenceMatcher[str]", name: str, other: str, least: flo
     if len(shorter) >= START and longer.startswith(shorter):
         return LIKE + (1 - LIKE) * len(shorter) / len(longer)
     matcher.set_seq1(other)
-    if matcher.real_quick_ratio() < least or matcher.quick_ratio() < least:
-        return 0.0
-    return matcher.ratio()
+    return 0.0 if matcher.quick_ratio() < least else matcher.ratio()
 
 
 def _name(domain: str) -> str:
