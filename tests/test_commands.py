@@ -1,5 +1,6 @@
 """The command line as its user meets it: results, logs, exit codes and prohibitions."""
 
+import gc
 import json
 import os
 import pty
@@ -56,6 +57,37 @@ def forked(path: Path, *arguments: object) -> Iterator[Started]:
 
 def keys(document: dict[str, Any]) -> set[str]:
     return set(document)
+
+
+def test_only_short_commands_do_without_the_garbage_collector(
+    live: World, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its runs over the imported classes take a tenth of their time. A pass and the daemon need it."""
+    live.sync()
+    seen: list[bool] = []
+    monkeypatch.setattr("syncd.cli.printing.document", lambda _: seen.append(gc.isenabled()))
+    monkeypatch.setattr("syncd.cli.printing.line", lambda _: seen.append(gc.isenabled()))
+    for line, enabled in (("status --json", False), ("list --json", False), ("passes --json", False),
+                          ("resume", True), ("config check", True), ("check", True)):  # fmt: skip
+        seen.clear()
+        command(*line.split(), "-c", live.write_config())
+        assert (set(seen), gc.isenabled()) == ({enabled}, True), line
+
+
+def test_a_pass_has_the_garbage_collector_and_a_bug_switches_it_on(
+    live: World, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+
+    def break_down(*_: object, **__: object) -> None:
+        seen.append(gc.isenabled())
+        raise RuntimeError
+
+    monkeypatch.setattr("syncd.passes.wiring.sync", break_down)
+    monkeypatch.setattr("syncd.cli.commands.books.load_config", break_down)
+    for line, enabled in (("sync", True), ("status", False)):
+        assert command(line, "-c", live.write_config()).code == 1
+        assert (seen.pop(), gc.isenabled()) == (enabled, True)
 
 
 # -- where the configuration is -----------------------------------------------------------

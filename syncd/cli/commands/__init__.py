@@ -4,6 +4,7 @@ Each command imports its parts when it runs, so that `syncd status` does not wai
 its function in the file of its group and name it in COMMANDS, in the order of `syncd --help`.
 """
 
+import gc
 from collections.abc import Callable
 from typing import Annotated
 
@@ -55,6 +56,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     trials.sandbox,
     trials.demo,
 )
+SHORT = ("status", "list", "explain", "failures", "passes")  # they end before cyclic garbage matters: `main`
 
 app = typer.Typer(
     name="syncd",
@@ -69,9 +71,12 @@ app = typer.Typer(
 
 @app.callback()
 def _common(
+    context: typer.Context,
     config: ConfigFile = None,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
+    if context.invoked_subcommand not in SHORT:
+        gc.enable()
     if version:
         printing.line(f"syncd {__version__}")
         raise typer.Exit
