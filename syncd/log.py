@@ -66,6 +66,8 @@ WORDS = {
     "post.settled": "Recotap's answer is in the ledger",
     "destination.pinned": "the ledger delivers to this Recotap",
     "key.accepted": "Recotap accepts the new key",
+    "adoption.began": "the deliveries of a lost ledger are taken over",
+    "adoption.ended": "an adoption is over",
     # the books, the configuration, the clock
     "books.unbalanced": "the books do not balance",
     "books.recounted": "rows are not as they were counted",
