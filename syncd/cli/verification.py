@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 SHOWN = 20  # ids of one stream on a terminal
+WIDE = 80  # columns of a terminal that has room for bars
 ALL_IS_WELL = "every activity behind the watermarks has its row"
 REPAIR = "`syncd verify --repair` books them, and sends those that are complete"
 STAY = "the log names the cause; `syncd preview ID` shows one as the CRM has it now"
@@ -104,11 +105,10 @@ def watching() -> Iterator[Watcher]:
         TimeRemainingColumn,
     )
 
-    columns = (
-        TextColumn("{task.description:<32}", markup=False), BarColumn(bar_width=20), MofNCompleteColumn(),
-        TimeElapsedColumn(), TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    console = Console(stderr=True)
+    wide = (BarColumn(bar_width=12), TimeElapsedColumn()) if console.width >= WIDE else ()
+    figures = MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(TextColumn("{task.description}", markup=False), *wide, *figures, console=console) as progress:
         yield Bars(progress)
 
 
