@@ -63,7 +63,7 @@ def _ready(who: str | None, *, balanced: bool) -> Finding:
     if who is None or not who.startswith("`syncd run`"):
         return _wrong("ready", f"the daemon does not hold the ledger ({who or 'nobody does'})", "start `syncd run`")
     if not balanced:
-        hint = "rows were removed by hand: restore a backup"
+        hint = "rows were removed by hand: restore a backup, or let `syncd verify --repair` book them again"
         return Finding("ready", False, "the books do not balance", hint, exit_code=Exit.UNBALANCED)
     return Finding("ready", True, "the ledger is held, and the books balance")
 

@@ -260,7 +260,8 @@ class PassReport:
     def unbalanced(self) -> None:
         """Add that the ledger's books do not balance. The other errors of the pass stay."""
         hint = (
-            "rows were removed by hand, or the file was changed: restore a backup; `syncd ledger recount` counts them"
+            "rows were removed by hand, or the file was changed: restore a backup, or let `syncd verify --repair` book "
+            "them again; `syncd ledger recount` counts them"
         )
         error = SyncdError("the books do not balance", hint=hint)
         error.exit_code = Exit.UNBALANCED

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 NOTHING_TO_RETRY = "nothing to retry: no activity matches, or all that do are delivered"
 
 CORRECTED = "The kept counts were wrong, and are right now."
-UNEQUAL = "rows were removed or added by hand: restore a backup, then run `syncd sync`, which reads again what it lacks"
+UNEQUAL = (
+    "rows were removed or added by hand: restore a backup, then run `syncd sync`, which reads again what it lacks; "
+    "without a backup, `syncd verify --repair` books the removed ones again"
+)
 
 
 def status(config: ConfigFile = None, as_json: AsJson = False) -> None:
