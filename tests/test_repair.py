@@ -97,7 +97,9 @@ def test_files_are_compared_too_and_none_is_moved(live: World, command: Command)
     assert (ran.code, "files calls: missing c2" in ran.out, "files emails: missing e1" in ran.out) == (4, True, True)
     assert ran.out.count("missing ") == 2, ran.out
     assert sorted(path.name for path in drop.rglob("*")) == before
-    assert command("verify", "--repair", "-c", file).code == 0
+    out = command("verify", "--repair", "-c", file).out.splitlines()
+    assert "files calls: 4 in the CRM, 3 in the ledger, 0 missing, 0 unexpected, 1 repaired" in out
+    assert "files calls: repaired c2" in out
     names = {"files-call-c1", "files-call-c2", "files-call-c3", "files-email-e1"}
     assert (set(live.recotap.stored), live.recotap.doubled) == (names, 0)
 

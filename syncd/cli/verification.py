@@ -43,8 +43,8 @@ def to_json(found: Sequence[Compared], booked: Booked | None = None) -> dict[str
     return document
 
 
-def show(each: Compared) -> None:
-    """Print one stream: a line with its numbers, then a line for each id that differs."""
+def show(each: Compared, repaired: Sequence[str] = ()) -> None:
+    """Print one stream: a line with its numbers, then a line for each id that differs or was booked by a repair."""
     where = f"{each.source} {each.stream}"
     if each.error is not None and each.since is None:
         printing.line(f"{where}: not compared, see the error below")
@@ -54,9 +54,9 @@ def show(each: Compared) -> None:
         return
     printing.line(
         f"{where}: {each.crm:,} in the CRM, {each.ledger:,} in the ledger, {len(each.missing):,} missing, "
-        f"{len(each.unexpected):,} unexpected"
+        f"{len(each.unexpected):,} unexpected{f', {len(repaired):,} repaired' if repaired else ''}"
     )
-    for what, crm_ids in (("missing", each.missing), ("unexpected", each.unexpected)):
+    for what, crm_ids in (("missing", each.missing), ("unexpected", each.unexpected), ("repaired", repaired)):
         shown = crm_ids[:SHOWN] if sys.stdout.isatty() else crm_ids
         for crm_id in shown:
             printing.line(f"{where}: {what} {crm_id}")

@@ -79,7 +79,7 @@ def _end(found: "Sequence[Compared]", done: "Repaired | None", stop: signals.Sto
     if as_json:
         printing.document(verification.to_json(found, done.booked if done else None))
     for each in () if as_json else found:
-        verification.show(each)
+        verification.show(each, done.booked[each.source, each.stream] if done else ())
     verification.show_end(found, done)
     codes = [code for each in found for code in each.exit_codes]
     return int(worst([*codes, *(done.exit_codes if done else ()), *([stop.exit_code] if stop.requested else [])]))
