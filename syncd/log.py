@@ -66,6 +66,7 @@ WORDS = {
     "post.settled": "Recotap's answer is in the ledger",
     "destination.pinned": "the ledger delivers to this Recotap",
     "key.accepted": "Recotap accepts the new key",
+    "backfill.pass_finished": "a pass of the backfill is over",
     "adoption.began": "the deliveries of a lost ledger are taken over",
     "adoption.ended": "an adoption is over",
     # the books, the configuration, the clock

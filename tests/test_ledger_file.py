@@ -107,7 +107,7 @@ class TestOpening:
         )
         assert set(strict) == {
             "sources", "streams", "activities", "payloads", "posts", "past_attempts", "pauses", "store", "passes",
-            "operator", "recotap", "counts", "days", "ranges", "keys", "twins",
+            "operator", "recotap", "counts", "days", "ranges", "keys", "twins", "forgotten",
         }  # fmt: skip
         assert set(strict.values()) == {1}
 
@@ -364,7 +364,7 @@ class TestReadOnly:
 class TestFullDisk:
     @pytest.fixture
     def disk(self, tmp_path):
-        with mounted(tmp_path / "disk", "size=1m") as disk:
+        with mounted(tmp_path / "disk", "size=1200k") as disk:
             yield disk
 
     def test_it_cannot_be_made_there_and_says_why(self, disk):

@@ -45,16 +45,18 @@ PENDING = dict.fromkeys(("failed", "refused", "too_large", "suspect"), 0)
 class TestStatus:
     def test_of_an_empty_ledger_it_is_the_document_of_the_contract(self, ledger):
         assert status(ledger) == {
-            "version": "1.2.3",
+            "version": "1.2.3", "at": "2026-06-01T12:00:00.000Z",
             "ledger": {"path": str(ledger.handle.path), "schema": schema.VERSION, "bytes": reports(ledger)._bytes()},
             "activities": {
                 "pending": 0, "incomplete": 0, "delivered": 0, "skipped": 0, "excluded": 0, "dead": 0
             },
+            "pending": {"due": 0, "backing_off": {"failed": 0, "too_large": 0, "suspect": 0}, "refused": 0},
             "verdicts": {"created": 0, "duplicate": 0, "foreign_duplicate": 0}, "adopted": 0, "adoption": None,
             "changed_after_delivery": 0, "twins": 0, "filtered": [], "seen": 0, "balanced": True,
             "reasons": {"pending": PENDING, "incomplete": {}, "excluded": {}, "dead": {}},
             "sources": [], "ranges": [], "oldest_pending_at": None, "next_attempt_at": None, "pauses": {},
-            "recotap": dict.fromkeys(("host", "last_answer_at", "last_error", "paused_until")) | {"batch": 50},
+            "recotap": dict.fromkeys(("host", "last_answer_at", "last_error", "paused_until", "silent_since"))
+            | {"batch": 50, "key_refused": False},
             "clock_skew_s": None, "clock_confirmed": True, "last_pass": None,
         }  # fmt: skip
 
@@ -189,7 +191,8 @@ class TestExplain:
             "verdict": None, "first_seen_at": "2026-06-01T12:00:00.000Z", "updated_at": "2026-06-01T12:00:00.000Z",
             "delivered_at": None, "next_attempt_at": "2026-06-01T12:15:00.000Z",
             "modified_at": "2026-06-01T11:59:59.000Z", "detail": None, "changed_after_delivery": False, "attempts": [],
-            "clock_confirmed": True, "twins": [],
+            "clock_confirmed": True, "twins": [], "domain": None, "owner": None, "paused_until": None, "payload": None,
+            "payload_read_at": None, "refused_since": None, "waiting_since": "2026-06-01T12:00:00.000Z",
         }  # fmt: skip
 
     def test_it_tells_each_attempt_in_order_and_the_one_under_way(self, ledger):

@@ -166,7 +166,7 @@ class Forget(Writer, Operator):
         changed = [(after, *key, text) for *key, text in found if (after := person.text(text)) != text]
         if changed:
             with self.transaction():
-                self._db.conn.executemany(f"UPDATE {table} SET {column} = ? WHERE {same}", changed)  # nosec B608
+                self._db.conn.executemany(f"UPDATE {table} SET {column} = ? WHERE {same}", changed)  # nosec B608 # our own names
         return len(changed)
 
     def _erase_values(self, person: Person, part: str) -> int:

@@ -49,7 +49,9 @@ _DUE_AGAIN = """
     WHERE next_attempt_at <= :now LIMIT :most
 """
 # The pause that holds the next step of a row: Recotap's if it is to be sent, its source's if it is to be looked up.
-_HOLDS = f"SELECT until FROM pauses WHERE name = iif(:state = 'pending', :recotap, :source) AND {PAUSED}"  # nosec B608
+_HOLDS = f"""
+    SELECT until FROM pauses WHERE name = iif(:state = 'pending', :recotap, :source) AND {PAUSED}
+"""  # nosec B608 # our own text
 
 
 class Reports(Lists):

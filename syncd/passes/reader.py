@@ -89,10 +89,7 @@ class Reader:
         self._wake = wake
         self._read_only = read_only
         self._desk = desk
-        self._ids = ids
-        self._traced = traced
-        self._counts = counts
-        self._range_pages = range_pages
+        self._ids, self._traced, self._counts, self._range_pages = ids, traced, counts, range_pages
         self.is_alone = desk is not None and desk.begin()  # no window, only what the desk asks for
         self.has_failed = False  # an error has ended the thread
         self._events: SimpleQueue[Event] = SimpleQueue()
