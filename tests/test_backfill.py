@@ -246,6 +246,15 @@ def test_without_a_ledger_it_is_74_and_makes_none(world: World, command: Command
     assert not world.ledger.exists()
 
 
+def test_an_older_ledger_is_brought_up_to_date_first(world: World, old: list[str], command: Command) -> None:
+    for sql in (
+        "DROP TABLE forgotten", "ALTER TABLE ranges DROP COLUMN newest_first", "PRAGMA user_version = 7",
+    ):  # fmt: skip
+        world.sql(sql)
+    assert run(world, command).code == 0
+    assert world.delivered >= {*old}
+
+
 # -- decisions ---------------------------------------------------------------------------
 
 
