@@ -2,9 +2,10 @@
 
 import io
 import json
+import os
 import random
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +21,7 @@ from syncd.sandbox.hubspot.portal import SCOPES
 from syncd.sandbox.standin.faults import Fault
 from tests.conftest import Command, Ran
 from tests.daemons import wait_until
+from tests.drops import call, email
 from tests.ledgers import NOW, WEEK, book, half, reading
 from tests.orgs import OrgWorld
 from tests.test_service import seldom, serving
@@ -336,15 +338,53 @@ class TestSalesforce:
         assert (ran.code, set(listed(ran))) == (0, {call})
 
 
-def test_a_source_that_cannot_be_searched_is_named(live: World, forget: Ask) -> None:
-    (live.path / "drop").mkdir()
-    drop = {"connector": "jsonl", "path": str(live.path / "drop"), "start": live.now() - timedelta(days=9)}
-    live.configure("sources.drop", **drop)
+@pytest.fixture
+def drop(live: World) -> Path:
+    """A folder of files as the only source."""
+    folder = live.path / "drop"
+    folder.mkdir()
+    table = {"connector": "jsonl", "path": str(folder), "start": live.now() - timedelta(days=900)}
+    live.configure("sources.drop", **table)
     live.write_config()
-    live.sync()
-    ran = forget(PERSON)
-    assert "drop cannot be searched by address" in ran.err
-    assert "no delivered activity was found" in ran.err
+    return folder
+
+
+def drop_file(folder: Path, name: str, content: bytes) -> None:
+    path = folder / name
+    path.write_bytes(content)
+    long_ago = path.stat().st_mtime - 600  # nobody writes it any more
+    os.utime(path, (long_ago, long_ago))
+
+
+class TestFiles:
+    def test_it_lists_the_persons_lines_of_read_and_unread_files(self, live: World, drop: Path, forget: Ask) -> None:
+        other = {"contact_email": "mika.tern@amber-bolts.com"}
+        lines = [call("c1"), call("c2", **other), email("e1", contact_email=PERSON.upper()), "{not json", call("c3")]
+        drop_file(drop, "one.jsonl", "\n".join((*lines, "")).encode())
+        live.sync()
+        assert {"c1", "c2", "e1", "c3"} <= live.delivered
+        assert set(listed(forget(PERSON))) == {"c1", "e1", "c3"}
+        assert set(listed(forget("mika.tern@amber-bolts.com"))) == {"c2"}
+        assert set(listed(forget("ada.eschenfeld@lanternfield.com"))) == {"c1", "c2", "e1", "c3"}
+
+    def test_a_file_that_cannot_be_read_any_more(self, live: World, drop: Path, forget: Ask) -> None:
+        drop_file(drop, "one.jsonl", call("c1").encode() + b"\n")
+        drop_file(drop, "two.jsonl", call("c2", title="x" * 2000).encode() + b"\n")
+        live.sync()
+        live.configure("sources.drop", max_file_size="1KB")
+        live.write_config()
+        ran = forget(PERSON)
+        assert (ran.code, set(listed(ran))) == (69, {"c1"})
+        assert "two.jsonl is larger than max_file_size" in ran.err
+
+    def test_a_connector_that_cannot_search(
+        self, live: World, drop: Path, forget: Ask, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("syncd.cli.forgetting.FindsPeople", Sized)  # which it is not
+        live.sync()
+        ran = forget(PERSON)
+        assert "drop cannot be searched by address" in ran.err
+        assert "no delivered activity was found" in ran.err
 
 
 def test_a_source_that_left_the_configuration_is_named(live: World, forget: Ask) -> None:

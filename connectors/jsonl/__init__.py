@@ -8,10 +8,12 @@ Both streams read the same files. Each takes the lines of its kind, and `calls` 
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, ClassVar
 
 from connectors.jsonl import mapping
+from connectors.jsonl.by_address import names
 from connectors.jsonl.check import check
 from connectors.jsonl.config import JsonlConfig
 from connectors.jsonl.dropped import BadFile, BoundedList, bad, too_large
@@ -20,7 +22,7 @@ from connectors.jsonl.lines import Changed, File, FileProblem, Line, LineReader,
 from connectors.jsonl.scope import count as count_lines
 from syncd.activity import Draft, Kind, Owner
 from syncd.connector import Context, Finding, Page, Record, Ref, Scope, SourceConfig, Stream, Window
-from syncd.errors import OutsideWindow, Unavailable
+from syncd.errors import OutsideWindow, Unavailable, Unreadable
 from syncd.fields import from_ms, to_ms
 
 STREAMS: tuple[Stream, ...] = (Stream("calls", "call"), Stream("emails", "email"))
@@ -156,6 +158,26 @@ class Jsonl:
         at = to_ms(since)
         files = [file for file in reversed(listing.files) if file.end >= at]
         return count_lines((line for file in files for line, _ in self._lines_of(file, [], since=at)), self._config)
+
+    def records_of(self, address: str) -> Iterator[tuple[str, str]]:
+        """Yield (stream, crm_id) of a person's lines, in the folder and the done folder. It reads every file.
+
+        Unavailable, after the others, if a file cannot be read.
+        """
+        listing = self._folder.listing(read_only=True)
+        problems: Problems = []
+        for file in listing.files:
+            for line, reading in self._lines_of(file, problems):
+                for stream in [name for name, kind in KINDS.items() if kind == line.kind]:
+                    with suppress(Unreadable):
+                        draft = self.normalize(stream, _record(line, reading))
+                        if draft is not None and names(draft, address):
+                            yield stream, line.crm_id
+        unread: BoundedList[BadFile] = BoundedList(listing.problems)  # they may have been read before
+        for problem in filter(None, problems):
+            unread.add(problem)
+        if unread:
+            raise _unavailable(unread)
 
     def check(self) -> list[Finding]:
         """Check folder, files and mapping."""

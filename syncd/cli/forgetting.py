@@ -106,11 +106,25 @@ def _found(config: Config, source: Source, connector: Connector, address: str) -
     if not isinstance(connector, FindsPeople):
         printing.note(CANNOT_SEARCH.format(source.name))
         return
-    records = iter(connector.records_of(address))
-    while some := list(islice(records, AT_ONCE)):
+    for some in _chunks(iter(connector.records_of(address))):
         with chosen(config.ledger).forget() as ledger:
             for stream in dict.fromkeys(stream for stream, _ in some):
                 yield from ledger.sent(source.name, stream, [crm_id for name, crm_id in some if name == stream])
+
+
+def _chunks(records: Iterator[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
+    """Yield up to AT_ONCE records at a time. An error is raised after what was found before it."""
+    while True:
+        some: list[tuple[str, str]] = []
+        try:
+            for record in islice(records, AT_ONCE):
+                some.append(record)  # noqa: PERF402 - those before a failure are kept
+        except Exception:
+            yield some
+            raise
+        yield some
+        if len(some) < AT_ONCE:
+            return
 
 
 def _line(source: Source, row: Mapping[str, Any], kept: Mapping[str, Any]) -> tuple[str, ...]:
