@@ -41,10 +41,11 @@ _TEXTS = (
 _SENT = """
     SELECT external_activity_id, kind, occurred_at, state, stream, crm_id
     FROM activities JOIN streams ON streams.id = stream_id
-    WHERE source = :source AND (state = 'delivered' OR unknown = 1)
+    WHERE source = :source AND (state = 'delivered' OR unknown = 1) AND {which} IN (SELECT value FROM json_each(:ids))
+    ORDER BY activities.id
 """
-_BY_ID = _SENT + "AND stream = :stream AND crm_id IN (SELECT value FROM json_each(:ids)) ORDER BY activities.id"
-_BY_OWNER = _SENT + "AND owner_id IN (SELECT value FROM json_each(:ids)) ORDER BY activities.id"
+_BY_ID = _SENT.format(which="stream = :stream AND crm_id")
+_BY_OWNER = _SENT.format(which="owner_id")
 _KEYS = "SELECT count(*) FROM activities WHERE instr(lower(crm_id || ' ' || external_activity_id), :address) > 0"
 
 
