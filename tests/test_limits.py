@@ -268,3 +268,23 @@ def test_passes_with_any_limits_and_kills_lose_and_double_nothing(
         assert drop.states() == dict.fromkeys(ids, "delivered")
         assert {*drop.recotap.stored.values()} == {1}
         assert len(drop.recotap.stored) == len(ids)
+
+
+def test_a_record_stays_in_the_stream_that_booked_it_whatever_streams_are_asked(orgs: OrgWorld) -> None:
+    task = orgs.task()
+    asked = {"salesforce": {"calls": [task], "email_tasks": [task]}}
+    for _ in range(2):
+        orgs.sync(limits=Limits(only=asked))
+    assert orgs.delivered == {task}
+    assert (orgs.stream("calls", "salesforce")["seen"], orgs.status()["seen"]) == (1, 1)
+
+
+def test_what_was_sent_by_its_id_is_known_to_the_window_that_reads_its_counterpart(orgs: OrgWorld) -> None:
+    """No watermark tells that the stream has rows."""
+    task = orgs.task(TaskSubtype="Email", ago=timedelta(hours=9))
+    orgs.sync(limits=Limits(only={"salesforce": {"email_tasks": [task]}}))
+    assert orgs.delivered == {task}
+    email = orgs.mail(ActivityId=task)
+    orgs.sync()
+    assert orgs.state(email) == "excluded duplicate_of"
+    assert orgs.delivered == {task}

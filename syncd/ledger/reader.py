@@ -42,6 +42,7 @@ class StreamState:
     swept_at: datetime | None = None
     failed: bool = False  # its last window could not be read to the end
     start: datetime | None = None  # from which it is read, unless a range says otherwise; None: not known yet
+    seen: int = 0  # activities that it ever had
 
 
 # A pause counts if it is not over, and no clock that was ahead booked it. (`booked_at`: since schema 2.)
@@ -81,12 +82,15 @@ class LedgerReader:
 
     def stream(self, source: str, stream: str) -> StreamState:
         """Return how far `stream` was read. An unknown stream has an empty state."""
-        sql = "SELECT watermark, swept_at, last_error, start FROM streams WHERE source = :source AND stream = :stream"
+        sql = """
+            SELECT watermark, swept_at, last_error, start, seen FROM streams
+            WHERE source = :source AND stream = :stream
+        """
         row = self._db.execute(sql, {"source": source, "stream": stream}).fetchone()
         if row is None:
             return StreamState()
         watermark, swept_at, start = (clock.optional_instant(row[column]) for column in (0, 1, 3))
-        return StreamState(watermark, swept_at, row[2] is not None, start)
+        return StreamState(watermark, swept_at, row[2] is not None, start, row[4])
 
     def has_read_a_window(self) -> bool:
         """Tell whether a window of any stream was ever read to its end."""

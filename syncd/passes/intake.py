@@ -160,7 +160,7 @@ class Intake:
         return [duplicate(each) if each.counterpart in delivered else each for each in readings]
 
     def _delivered(self, stream: str, crm_ids: Sequence[str]) -> list[str]:
-        if self.glance is None or self.glance.stream(self.source.name, stream).watermark is None:
+        if self.glance is None or not self.glance.stream(self.source.name, stream).seen:
             return []
         known = self.glance.known(self.source.name, stream, crm_ids)
         return [crm_id for crm_id, (_, is_delivered) in known.items() if is_delivered]
@@ -193,6 +193,11 @@ class Intake:
 
         return needed
 
+    def own(self, stream: str, crm_ids: Sequence[str]) -> list[str]:
+        """Return those of `crm_ids` that no other stream of the same object holds. A record stays where it is."""
+        held = self._held_by(self._siblings(stream), crm_ids)
+        return [each for each in crm_ids if each not in held]
+
     def _held_by(self, streams: Sequence[str], crm_ids: Collection[str]) -> set[str]:
         """Return those of `crm_ids` that one of `streams` holds."""
         if self.glance is None:
@@ -204,7 +209,7 @@ class Intake:
         streams = self.source.connector.streams
         of = next((each.object for each in streams if each.name == stream), "")
         names = [each.name for each in streams if of and each.object == of and each.name != stream]
-        return [name for name in names if self.glance and self.glance.stream(self.source.name, name).watermark]
+        return [name for name in names if self.glance and self.glance.stream(self.source.name, name).seen]
 
 
 __all__ = ["Channel", "GaveWay", "Intake"]

@@ -57,8 +57,12 @@ class LookUps:
         self._tell()
 
     def given(self, ids: Mapping[str, Sequence[str]]) -> None:
-        """Look up the ids of each stream, whatever their number. Errors are sent and raised as by `due`."""
-        for stream, wanted in ids.items():
+        """Look up the ids of each stream, whatever their number. Errors are sent and raised as by `due`.
+
+        An id that another stream of the same object holds is left out.
+        """
+        for stream, named in ids.items():
+            wanted = self._intake.own(stream, named)
             for start in range(0, len(wanted), LOOK_UPS_AT_ONCE):
                 self.look_up(stream, wanted[start : start + LOOK_UPS_AT_ONCE])
             if (withheld := self._hidden.get(stream)) is not None:
