@@ -14,7 +14,7 @@ from syncd.ledger import LedgerHandle
 from syncd.lifecycle.reasons import Reason
 from syncd.lifecycle.states import State
 from syncd.lifecycle.transitions import Reading
-from syncd.passes import tally
+from syncd.passes import reader, tally
 from syncd.passes.dry_run import DryRun
 from syncd.passes.tally import Names, Tally
 from syncd.signals import StopRequest
@@ -91,7 +91,9 @@ def test_lines_of_the_table_are_found_by_grep(live: World, command: Command) -> 
     assert f"would be incomplete (no_contact), owners: {live.owner} 1" in lines
 
 
-def test_a_record_that_the_ledger_lacks_is_judged_by_id_as_in_a_window(tmp_path: Path) -> None:
+def test_a_record_that_the_ledger_lacks_is_judged_by_id_as_in_a_window(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A task is asked for as a call and as an email. One that the ledger holds stays in its stream."""
     with OrgWorld(tmp_path) as world:
         call, email = world.task(), world.task(TaskSubtype="Email", ago=timedelta(hours=6))
@@ -109,6 +111,8 @@ def test_a_record_that_the_ledger_lacks_is_judged_by_id_as_in_a_window(tmp_path:
             return [(each.stream, each.reading.crm_id) for each in found]
 
         assert streams() == [("calls", call), ("email_tasks", email)]
+        monkeypatch.setattr(reader, "LOOK_UPS_AT_ONCE", 1)
+        assert streams() == [("calls", call), ("email_tasks", email)], "however many ids one request may have"
         world.sync()
         world.configure("sources.salesforce.calls", match=[{"TaskSubtype": "Email"}])
         assert ("email_tasks", email) in streams()

@@ -288,3 +288,13 @@ def test_what_was_sent_by_its_id_is_known_to_the_window_that_reads_its_counterpa
     orgs.sync()
     assert orgs.state(email) == "excluded duplicate_of"
     assert orgs.delivered == {task}
+
+
+def test_an_id_without_its_check_characters_is_enough(orgs: OrgWorld) -> None:
+    task, limits = orgs.task(), Limits(only={"salesforce": {"calls": []}})
+    limits.only = wanted([task[:15]], orgs.config().sources, LedgerHandle(orgs.ledger)).ids
+    with capture_logs() as logs:
+        assert orgs.sync(limits=limits).exit_code == Exit.OK
+    assert orgs.delivered == {task}
+    assert not limits.unserved
+    assert "records.unserved" not in {each["event"] for each in logs}

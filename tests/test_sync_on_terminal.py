@@ -73,7 +73,7 @@ def test_the_first_sync_says_how_much_there_is_and_asks(live: World) -> None:
     assert code == 0
     assert "hubspot calls, changed since 2026-01-01: 3\n" in shown
     assert "hubspot emails, changed since 2026-01-01: 1\n" in shown
-    assert "That is up to 4 activities." in shown
+    assert "Up to 4 activities will be sent, and Recotap takes nothing back.\n" in shown
     assert len(live.delivered) == 4
     assert re.search(r"\nDone in \d+ s: read 4, sent 4 \(4 created\)\. Next: nothing, or `syncd run`", shown)
     assert "3/3" in shown
@@ -137,7 +137,7 @@ def test_a_stream_that_cannot_be_counted_says_why(
     assert confirmed(world, monkeypatch, True)
     shown = capsys.readouterr().err
     assert re.search(r"hubspot calls, changed since 2026-01-01: not counted, .*token", shown)
-    assert "That is 0 activities or more." in shown
+    assert "0 activities or more will be sent" in shown
 
 
 def test_without_a_terminal_it_never_asks(live: World, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ def confirm(config: Config, sources: Sequence[Source]) -> bool:
     """
     if not _is_first(chosen(config.ledger)):
         return True
-    printing.note("This is the first sync of this ledger. Its sources hold, to be read:")
+    printing.note("This is the first sync of this ledger. Records to read:")
     since = {source.name: clock.text(source.config.start)[:10] for source in sources}
     for line in told(_counts(config, sources), since):
         printing.note(line)
@@ -44,8 +44,9 @@ def told(counts: Counts, since: Mapping[str, str]) -> Iterator[str]:
         found = f"{count:,}" if isinstance(count, int) else f"not counted, {count.summary}"
         yield f"  {source} {stream}, changed since {since[source]}: {found}"
     known = [count for count in counts.values() if isinstance(count, int)]
-    most = f"up to {sum(known):,} activities" if len(known) == len(counts) else f"{sum(known):,} activities or more"
-    yield f"That is {most}. Recotap takes nothing back. Some will be left out: `syncd sync --dry-run` tells which."
+    most = f"Up to {sum(known):,} activities" if len(known) == len(counts) else f"{sum(known):,} activities or more"
+    yield f"{most} will be sent, and Recotap takes nothing back."
+    yield "Some will be left out: `syncd sync --dry-run` tells which."
     yield "To see a few arrive first: `syncd sync --limit 5`"
 
 

@@ -29,7 +29,7 @@ from syncd.passes import counting, pins, scopes, windows
 from syncd.passes.events import Event, SourceFinished, SourceOpened, StartNoted, StreamFailed, WindowRead, moves_on
 from syncd.passes.forgetting import forgotten_of
 from syncd.passes.intake import Channel, GaveWay, Intake
-from syncd.passes.look_ups import LookUps
+from syncd.passes.look_ups import LOOK_UPS_AT_ONCE, LookUps
 from syncd.passes.ranges import Ranges, gaps_of
 from syncd.passes.spans import Part, SpanReader
 from syncd.passes.stale import Desk, StaleLookUps
@@ -311,12 +311,13 @@ class Reader:
         self._stream = None
 
     def _show_ids(self, intake: Intake, stream: str, ids: Sequence[str]) -> None:
-        asked_at = self._now()
         try:
-            for page in intake.connector.fetch_ids(stream, ids):
-                intake.page(stream, incoming.page(page, by_id=True), looked_up_at=asked_at)
-                if page.withheld is not None:
-                    self._channel.send(StreamFailed(stream, page.withheld))
+            for start in range(0, len(ids), LOOK_UPS_AT_ONCE):
+                asked_at = self._now()
+                for page in intake.connector.fetch_ids(stream, ids[start : start + LOOK_UPS_AT_ONCE]):
+                    intake.page(stream, incoming.page(page, by_id=True), looked_up_at=asked_at)
+                    if page.withheld is not None:
+                        self._channel.send(StreamFailed(stream, page.withheld))
         except Unauthorized as error:
             self._channel.send(StreamFailed(stream, error))
 
