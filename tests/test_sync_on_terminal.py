@@ -8,6 +8,7 @@ import select
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from syncd.lifecycle.states import Verdict
 from syncd.passes import counting
 from syncd.passes.dispatch import Totals
 from syncd.passes.report import NullObserver, PassResult, StreamTotals
+from syncd.sandbox.standin.faults import Fault
 from tests.conftest import Command
 from tests.orgs import OrgWorld
 from tests.poisoned import poisoned
@@ -318,3 +320,35 @@ def test_a_log_in_json_has_no_sentence_after_it(
     monkeypatch.setattr("sys.stderr", said := Terminal())
     assert command("sync", "--yes", "--log-format", form, "-c", live.config_file).code == 0
     assert ("Done in" in said.getvalue()) is is_said
+
+
+def refuse_the_token(world: World) -> None:
+    world.hubspot.set(tokens={})
+
+
+def take_recotap_down(world: World) -> None:
+    world.recotap.faults.add(Fault(match="sales-activities", status=503, headers={"Retry-After": "3600"}, count=None))
+
+
+def remove_a_row(world: World) -> None:
+    world.sync()
+    world.sql("DELETE FROM activities")
+
+
+@pytest.mark.parametrize(
+    ("harm", "code", "follows"),
+    [
+        (refuse_the_token, Exit.UNAUTHORIZED, "renew the key or grant the scope that is named above"),
+        (take_recotap_down, Exit.UNAVAILABLE, "nothing, the next pass goes on"),
+        (remove_a_row, Exit.UNBALANCED, "`syncd ledger recount`"),
+    ],
+)
+def test_a_pass_that_failed_says_so_and_what_to_do(
+    live: World, command: Command, monkeypatch: pytest.MonkeyPatch,
+    harm: Callable[[World], None], code: Exit, follows: str,
+) -> None:  # fmt: skip
+    live.call()
+    harm(live)
+    monkeypatch.setattr("sys.stderr", said := Terminal())
+    assert command("sync", "--yes", "-c", live.config_file).code == code
+    assert re.search(rf"Ended with errors in \d+ s: read \d+, sent \d+.*\. Next: {follows}", said.getvalue())
