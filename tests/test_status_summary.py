@@ -261,3 +261,15 @@ def test_a_refused_key_comes_first_in_status(live: World, command: Command) -> N
     assert said[0] == "summary: Needs you: Recotap refuses the key."
     assert "needs you: Recotap refuses the key → give syncd a key that Recotap accepts: `syncd check`" in said
     assert "Recotap, key: refused" in said
+
+
+def test_status_reads_the_books_beside_a_lock_that_it_may_not_open(live: World, command: Command) -> None:
+    live.call()
+    live.sync()
+    lock = live.ledger.with_name(f"{live.ledger.name}.lock")
+    lock.unlink()
+    lock.symlink_to(live.path / "elsewhere")
+    ran = command("status", "-c", live.write_config())
+    assert (ran.code, ran.err) == (0, "")
+    assert "running: unknown: the ledger at " in ran.out
+    assert ran.out.startswith("summary: All is well: 1 delivered")

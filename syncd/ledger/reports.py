@@ -255,7 +255,7 @@ class Reports(Lists):
             **told,
             "paused_until": until,
             "batch": kept.get("batch", FULL_BATCH),
-            "key_refused": bool(told["last_error"]) and kept.get("exit_code") == Exit.UNAUTHORIZED,
+            "key_refused": kept.get("exit_code") == Exit.UNAUTHORIZED,
             "silent_since": clock.optional_text(self.silent_since()),
         }
 

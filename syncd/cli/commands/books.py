@@ -7,14 +7,14 @@ import typer
 from syncd import __version__
 from syncd.cli import printing
 from syncd.cli.commands.options import AsJson, ConfigFile, load_config
-from syncd.errors import Exit
+from syncd.errors import Exit, LedgerError
 from syncd.text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from syncd.config import Config
-    from syncd.ledger import Choice, LedgerReader
+    from syncd.ledger import AnyLedger, Choice, LedgerReader
 
 NOTHING_TO_RETRY = "nothing to retry: no activity matches, or all that do are delivered"
 
@@ -44,7 +44,7 @@ def status(config: ConfigFile = None, as_json: AsJson = False) -> None:
         document = glance.status(version=__version__, now=now)
         gone = changes.gone_since(glance, [source.name for source in loaded.sources])
         _add_configured(document, loaded, glance)
-    document["held_by"], document["sources_gone"] = ledger.holder(), [*gone]
+    document["held_by"], document["sources_gone"] = _holder(ledger), [*gone]
     document["overdue"] = overview.is_overdue(document, loaded.schedule, now)
     if as_json:
         printing.document({**document, "summary": overview.summary(document, Times(now))})
@@ -53,6 +53,14 @@ def status(config: ConfigFile = None, as_json: AsJson = False) -> None:
         for name, since in gone.items():
             printing.line(f"source {name}: {changes.gone_text(since)}; {changes.BRING_BACK}")
     raise typer.Exit(0 if document["balanced"] else int(Exit.UNBALANCED))
+
+
+def _holder(ledger: "AnyLedger") -> str | None:
+    """Return who holds the ledger, or why that cannot be told. The books can be read without it."""
+    try:
+        return ledger.holder()
+    except LedgerError as error:
+        return f"unknown: {error.message}"
 
 
 def _add_configured(document: dict[str, Any], config: "Config", glance: "LedgerReader") -> None:
