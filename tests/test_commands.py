@@ -582,7 +582,7 @@ def test_status_tells_why_pending_activities_wait(live: World, command: Command)
     out = command("status", "-c", live.write_config()).out
     assert "pending, refused: 1 (Recotap's validation, or a firewall before it, refuses this one)\n" in out
     assert "pending, backing off (failed): 1 (Recotap answered that this one failed)\n" in out
-    assert "pending, due: 1 (sent in the next pass)\n" in out
+    assert "pending, due: 1 (goes out in the next pass that reaches Recotap)\n" in out
     assert "too_large" not in out
 
 

@@ -141,7 +141,7 @@ def test_status_in_a_pipe_is_one_fact_a_line_in_utc_however_narrow_the_terminal_
     assert f"source hubspot calls, last success: {AT} (just now)" in lines
     assert f"last error: hubspot calls: {LONG}" in lines
     assert "pending, refused: 7 (Recotap's validation, or a firewall before it, refuses this one)" in lines
-    assert "pending, due: 1000000 (sent in the next pass)" in lines
+    assert "pending, due: 1000000 (goes out in the next pass that reaches Recotap)" in lines
     assert f"Recotap, takes nothing since: {AT} (just now)" in lines
     assert not set(said) & set("│─┼━╭")
 

@@ -14,7 +14,7 @@ UNREAD = 10  # kinds of rows that are not read, each in a line of its own
 TWINS = "the same call or email as an earlier one, under another id (rules.same_activity)"
 WHY = {"start": "an earlier start", "gap": "a gap that the CRM did not serve", "backfill": "a backfill"}
 BALANCE = {True: "the books balance", False: "the books do not balance"}
-DUE = "sent in the next pass"
+DUE = "goes out in the next pass that reaches Recotap"
 
 
 def parts(document: Document, state: str) -> Iterator[tuple[str, int, str]]:
