@@ -17,37 +17,37 @@ def similar(domains: Iterable[str], delivered: Iterable[str]) -> dict[str, str]:
     known = set(delivered)
     for each in sorted(known):
         by_letter.setdefault(each[:1], []).append(each)
+    names = {letter: [*map(_name, alike)] for letter, alike in by_letter.items()}
     strange = [each for each in domains if each not in known][:MOST]
-    pairs = ((each, _closest(each, by_letter.get(each[:1], []))) for each in strange)
+    pairs = ((each, _closest(each, by_letter.get(each[:1], []), names.get(each[:1], []))) for each in strange)
     return {each: found for each, found in pairs if found}
 
 
-def _closest(domain: str, candidates: list[str]) -> str | None:
+def _closest(domain: str, candidates: list[str], names: list[str]) -> str | None:
     """Return the candidate that resembles `domain` most, the first of several. The likely ones are compared first."""
     name = _name(domain)
-    letters, matcher = str.maketrans("", "", name), SequenceMatcher(b=name, autojunk=False)
-    others = [_name(each) for each in candidates]
-    bounds = [_most(name, other, letters) for other in others]
+    matcher, bounds = SequenceMatcher(b=name, autojunk=False), _bounds(name, names)
     best, found = LIKE, len(candidates)
     for place in sorted((at for at, bound in enumerate(bounds) if bound >= LIKE), key=lambda at: -bounds[at]):
         if bounds[place] < best:
             break
-        likeness = _likeness(matcher, name, others[place], best)
+        likeness = _likeness(matcher, name, names[place], best)
         if likeness > best or (likeness == best and place < found):
             best, found = likeness, place
     return candidates[found] if found < len(candidates) else None
 
 
-def _most(name: str, other: str, letters: "dict[int, int | None]") -> float:
-    """Return a bound of the likeness: difflib's if all letters that both have matched.
+def _bounds(name: str, others: list[str]) -> list[float]:
+    """Return the most by which each other name can resemble `name`: difflib's measure if all shared letters matched.
 
-    `letters` deletes those of `name` from a text. This takes a tenth of difflib's own bound. Thousands of delivered
-    domains may begin with one letter.
+    It takes a tenth of difflib's own bound. Thousands of delivered domains may begin with one letter.
     """
-    if name.startswith(other) or other.startswith(name):
-        return 1.0
-    shared = len(other) - len(other.translate(letters))
-    return 2 * min(shared, len(name)) / (len(name) + len(other))
+    letters, length = str.maketrans("", "", name), len(name)
+    return [
+        1.0 if other.startswith(name) or name.startswith(other)
+        else 2 * min(len(other) - len(other.translate(letters)), length) / (length + len(other))
+        for other in others
+    ]  # fmt: skip
 
 
 def _likeness(matcher: "SequenceMatcher[str]", name: str, other: str, least: float) -> float:
