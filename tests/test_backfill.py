@@ -84,6 +84,21 @@ def test_a_backfill_reads_what_the_old_match_left_out_and_sends_nothing_twice(or
     assert not_read(org) == []
 
 
+def test_a_match_that_no_pass_knows_yet_is_read_under_and_leaves_no_message(org: OrgWorld, command: Command) -> None:
+    org.configure("sources.salesforce.calls", match=[{"TaskSubtype": "Call"}])
+    org.task(ago=timedelta(days=2))
+    missed = org.task(TaskSubtype="Task", Type="Call", ago=timedelta(days=4))
+    org.sync()
+    org.sql(
+        "INSERT INTO ranges (stream_id, since, until, why, read_to, created_at) SELECT id, '2020-01-01T00:00:00.000Z', "
+        "watermark, 'backfill', watermark, watermark FROM streams WHERE stream = 'calls'"
+    )
+    widen(org)
+    assert command("backfill", "--since", "2020-01-01", "-c", org.write_config()).code == 0
+    assert missed in org.delivered, "the span that was read under the old rule is read again"
+    assert not_read(org) == []
+
+
 def test_a_span_that_is_shorter_than_what_is_unread_leaves_the_message(org: OrgWorld, command: Command) -> None:
     org.configure("sources.salesforce.calls", match=[{"TaskSubtype": "Call"}])
     org.task(ago=timedelta(days=2))

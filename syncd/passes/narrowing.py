@@ -1,4 +1,4 @@
-"""Compare the settings that narrow a source's streams with those of earlier passes. Pure except for `kept_of`.
+"""Compare the settings that narrow a source's streams with those of earlier passes. Only `kept_of` and `keep` do IO.
 
 A setting that the file does not name stays as the ledger keeps it. If one that it names admits more than before, the
 records behind the watermark were not read under it: they are reported, with the span that reads them.
@@ -11,7 +11,7 @@ from typing import Any
 
 from syncd import clock
 from syncd.connector import Source
-from syncd.ledger import LedgerReader, StreamState
+from syncd.ledger import Ledger, LedgerReader, StreamState
 
 REPORTED_FOR = timedelta(days=30)  # in `syncd check`, after the change
 UNREAD, READ = "unread", "read"  # keys of a kept rule beside those of the connector
@@ -93,6 +93,19 @@ def narrowed(source: Source, kept: Kept, now: datetime) -> Narrowed:
     return Narrowed(replace(source, config=config), rules, tuple(news), tuple(unread), stays)
 
 
+def keep(ledger: Ledger, source: Source, now: datetime) -> Narrowed:
+    """Return `source` with the settings that its file does not name, and keep all that narrow its streams."""
+    kept = kept_of(ledger, source)
+    found = narrowed(source, kept, now)
+    with ledger.transaction():
+        for stream in found.source.streams:
+            ledger.stream_id(source.name, stream.name)
+        for name, rule in found.rules.items():
+            if rule != kept.rules.get(name):
+                ledger.note_rule(ledger.stream_id(source.name, name), rule)
+    return found
+
+
 def _before(source: Source, kept: Kept) -> dict[str, Rule]:
     """Return the rules of the last pass. A ledger that kept none yet was filled under those of older versions."""
     if kept.rules:
@@ -135,4 +148,4 @@ def _kept_unread(name: str, before: Rule, rule: Rule) -> Unread | None:
     return Unread(name, **{key: clock.instant(at) for key, at in kept.items()})
 
 
-__all__ = ["Kept", "Narrowed", "Unread", "kept_of", "narrowed", "widens"]
+__all__ = ["Kept", "Narrowed", "Unread", "keep", "kept_of", "narrowed", "widens"]

@@ -192,14 +192,7 @@ class Readers:
 
     def _narrowed(self, source: Source) -> Source:
         """Return a source with the rules that its file does not name, and keep all that narrow its streams."""
-        kept = narrowing.kept_of(self._ledger, source)
-        found = narrowing.narrowed(source, kept, self._now())
-        with self._ledger.transaction():
-            for stream in found.source.streams:
-                self._ledger.stream_id(source.name, stream.name)
-            for name, rule in found.rules.items():
-                if rule != kept.rules.get(name):
-                    self._ledger.note_rule(self._ledger.stream_id(source.name, name), rule)
+        found = narrowing.keep(self._ledger, source, self._now())
         for each in found.news:
             log.warning("rule.changed", source=source.name, stream=each.stream, error=each.told(),
                         hint=f"{each.remedy(source.name)} reads them")  # fmt: skip

@@ -44,7 +44,7 @@ def backfill(
     loaded = load_config(config, verbose=verbose, log_format=log_format)
     ledger, sources = chosen(loaded.ledger), sources_of(loaded, source)
     with ExitStack() as held:
-        reads = _hold(ledger, held)
+        reads = _hold(ledger, sources, held)
         if reads:
             load_config(config, secrets=True, verbose=verbose, log_format=log_format)  # before anything is booked
         booked = _book(loaded, sources, first, last, newest_first=newest_first)
@@ -69,12 +69,14 @@ def _span(since: str, until: str | None) -> tuple[datetime, datetime | None]:
     return first, last
 
 
-def _hold(ledger: "AnyLedger", held: ExitStack) -> bool:
+def _hold(ledger: "AnyLedger", sources: "Sequence[Source]", held: ExitStack) -> bool:
     """Hold the ledger until `held` is closed, unless another process has it, or there is none. Tell whether it is held.
 
-    An older ledger is brought up to date.
+    An older ledger is brought up to date, and a changed `match` is noted before it is read under.
     """
+    from syncd import clock
     from syncd.errors import LedgerHeld
+    from syncd.passes import narrowing
 
     if not ledger.exists():
         return False
@@ -82,8 +84,10 @@ def _hold(ledger: "AnyLedger", held: ExitStack) -> bool:
         held.enter_context(ledger.hold("backfill"))
     except LedgerHeld:
         return False
-    with ledger.open():
-        return True
+    with ledger.open() as opened:
+        for each in sources:
+            narrowing.keep(opened, each, clock.now())
+    return True
 
 
 def _book(
