@@ -330,6 +330,17 @@ class TestSalesforce:
         assert set(listed(ask(f"cleo.hollisgrave@{OWN}"))) == theirs
         assert files_with(orgs, "hollisgrave") == []
 
+    def test_an_object_whose_archived_rows_salesforce_refuses(self, orgs: OrgWorld, ask: Ask) -> None:
+        other = orgs.contact_of("mika.tern")
+        call = orgs.task(WhoId=other, others=[other, orgs.buyer])
+        orgs.sync()
+        body = [{"message": "not supported", "errorCode": "INVALID_TYPE"}]
+        orgs.org.faults.add(
+            Fault(match="queryAll", match_query="TaskWhoRelation", status=400, body=body, count=None)
+        )  # fmt: skip
+        ran = ask("mira.copperwell@amber-bolts.com")
+        assert (ran.code, set(listed(ran))) == (0, {call})
+
     def test_what_the_acting_user_does_not_see_is_not_asked_for(self, orgs: OrgWorld, ask: Ask) -> None:
         orgs.org.set(shared_activities=False, enhanced_email=False)
         call = orgs.task()
