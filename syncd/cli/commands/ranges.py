@@ -33,9 +33,10 @@ def backfill(
 ) -> None:
     """Read a span of modification time again.
 
-    Use it after a change of `match` or `from`, because what lies behind the watermark was read under the old one. New
-    records come first. Activities that the ledger holds are not sent twice. If it is stopped, the next pass or the same
-    command goes on. While another syncd holds the ledger, that one reads the span. `syncd status` shows how far it is.
+    Use it for a time before `start`, or after a change of `match` or `from`, because the past was read under the old
+    one. Each pass reads new records first. Activities that the ledger holds are not sent twice. If it is stopped, the
+    next pass or the same command goes on. While another syncd holds the ledger, that one reads the span. `syncd status`
+    shows how far it is.
     """
     from syncd.cli import backfilling
     from syncd.ledger import chosen
