@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from syncd import clock
-from syncd.cli import adopting
+from syncd.cli import adopting, asking
 from syncd.ledger import LedgerHandle
 from syncd.passes import adoption
 from tests.conftest import Command
@@ -190,7 +190,7 @@ class TestItFails:
     def test_before_anything_if_a_crm_cannot_be_counted(
         self, live: World, command: Command, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(adopting, "sleep", lambda seconds: None)
+        monkeypatch.setattr(asking, "sleep", lambda seconds: None)
         live.hubspot.faults.add("answer", match="search", status=500, count=None)
         ran = command("adopt", "--since", SINCE, "--yes", "-c", live.config_file)
         assert (ran.code, live.ledger.exists()) == (69, False)

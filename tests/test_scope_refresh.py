@@ -209,7 +209,7 @@ def test_status_shows_what_is_not_read(world: World, asked: Asked, command: Comm
     ]
     assert document["warnings"] == [{"source": "hubspot", "message": "look here"}]
     out = command("status", "-c", world.config_file).out
-    assert "warning: hubspot: look here\n" in out
+    assert "needs you: hubspot: look here" in out
     assert "not read: hubspot calls hs_call_status=QUEUED: 12\n" in out
     assert "not read: rows of other kinds: 5, see `syncd scope`" in out
 

@@ -15,7 +15,7 @@ import pytest
 import typer
 from rich.console import Console
 
-from syncd.cli import closing, first_sync
+from syncd.cli import asking, closing, first_sync
 from syncd.cli.progress_bars import ProgressBars
 from syncd.errors import Exit, Stopped, Unavailable
 from syncd.ledger import Booked, LedgerHandle
@@ -100,7 +100,7 @@ def confirmed(world: World, monkeypatch: pytest.MonkeyPatch, answer: Any) -> boo
         raise answer
 
     monkeypatch.setattr(typer, "confirm", confirm)
-    monkeypatch.setattr(first_sync, "sleep", lambda seconds: None)
+    monkeypatch.setattr(asking, "sleep", lambda seconds: None)
     config = world.config()
     return first_sync.confirm(config, config.sources)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from syncd import clock
 from syncd.cli import printing
-from syncd.cli.check import TURN_S
+from syncd.cli.asking import TURN_S
 from syncd.cli.similar import similar
 from syncd.config import Config
 from syncd.errors import SyncdError, Unavailable

@@ -2,24 +2,24 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
-from time import sleep
 
 import typer
 
 from syncd import clock
 from syncd.cli import printing
-from syncd.cli.check import TURN_S, pinned
+from syncd.cli.asking import asking
+from syncd.cli.check import pinned
 from syncd.config import Config
-from syncd.connector import Context, Source, Window
+from syncd.connector import Source
 from syncd.errors import ConfigError, Exit, worst
 from syncd.ledger import AnyLedger, StreamState, adoption_of, chosen
 from syncd.lifecycle.states import Verdict
-from syncd.passes import adoption, wiring
-from syncd.passes.reader import PassStore, as_told
+from syncd.passes import adoption, counting, wiring
+from syncd.passes.reader import as_told
 from syncd.passes.report import Observer, PassResult
+from syncd.passes.windows import Span
 from syncd.recotap.sender import BATCH
 from syncd.signals import StopRequest
 
@@ -55,13 +55,12 @@ def _states(ledger: AnyLedger, source: Source) -> dict[str, StreamState]:
 
 
 def _costs_of(source: Source, states: dict[str, StreamState], since: datetime) -> Iterator[Cost]:
-    context = Context(source.name, PassStore({}, clock.now), clock.now, sleep, read_only=True, turn_s=TURN_S)
     try:
-        with closing(source.connector(source.config, context)) as connector:
+        with asking(source) as connector:
             for stream in source.streams:
                 state = states.get(stream.name, StreamState())
                 first = adoption.reads_from(since, state, source.config, clock.now())
-                count = connector.count(stream.name, Window(first, None, lambda refs: ()))
+                count = counting.records(connector, stream.name, [Span(first, None)])
                 yield Cost(source.name, stream.name, first, count)
     except Exception as error:  # noqa: BLE001 - a connector may raise anything
         raise as_told(source.name, error) from None

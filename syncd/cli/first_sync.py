@@ -1,21 +1,20 @@
 """Ask before the first sync of a ledger, because Recotap takes nothing back."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, suppress
-from time import sleep
+from contextlib import suppress
 
 import typer
 
 from syncd import clock
 from syncd.cli import printing
-from syncd.cli.check import TURN_S, pinned
+from syncd.cli.asking import asking
+from syncd.cli.check import pinned
 from syncd.config import Config
-from syncd.connector import Connector, Context, Source
+from syncd.connector import Connector, Source
 from syncd.errors import Exit, LedgerError, SyncdError
-from syncd.http.server_clock import ServerClock
 from syncd.ledger import AnyLedger, chosen
 from syncd.passes import counting
-from syncd.passes.reader import PassStore, as_told
+from syncd.passes.reader import as_told
 from syncd.passes.windows import Span
 
 Counts = Mapping[tuple[str, str], int | SyncdError]  # by source and stream: its records, or why they are not counted
@@ -65,9 +64,7 @@ def _counts(config: Config, sources: Sequence[Source]) -> Counts:
     """Return the number of records of each stream since `start`, with one request each."""
     found: dict[tuple[str, str], int | SyncdError] = {}
     for source in (pinned.narrowed(config, source).source for source in sources):
-        store, server_clock = PassStore({}, clock.now), ServerClock(clock.now)
-        context = Context(source.name, store, clock.now, sleep, read_only=True, turn_s=TURN_S, clock=server_clock)
-        with closing(source.connector(source.config, context)) as connector:
+        with asking(source) as connector:
             for stream in source.streams:
                 found[source.name, stream.name] = _count(connector, source, stream.name)
     return found

@@ -1,19 +1,18 @@
 """Erase a person from the ledger, and name the delivered activities of a person."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
 from itertools import chain, islice
-from time import sleep
 from typing import Any
 
 from syncd import clock
 from syncd.cli import printing
+from syncd.cli.asking import asking
 from syncd.config import Config
-from syncd.connector import Connector, Context, FindsPeople, Source
+from syncd.connector import Connector, FindsPeople, Source
 from syncd.errors import LedgerError, SyncdError, Unavailable
 from syncd.ledger import Erased, chosen
 from syncd.normalize.forgotten import Forgotten, hash_of
-from syncd.passes.reader import PassStore, as_told
+from syncd.passes.reader import as_told
 
 AT_ONCE = 500  # records that are compared with the ledger
 IN_USE = "stop the program that uses it (syncd run, litestream, sqlite3), then run `syncd forget` again"
@@ -79,9 +78,8 @@ def _of(config: Config, source: Source, address: str) -> Iterator[tuple[str, ...
         person = Forgotten(glance.forgotten(), glance.secret())
     if pause is not None:
         raise Unavailable(f"{source.name} pauses until {clock.text(pause[0])}: {pause[1]}", hint=_again(source))
-    context = Context(source.name, PassStore(kept, clock.now), clock.now, sleep, read_only=True)
     try:
-        with closing(source.connector(source.config, context)) as connector:
+        with asking(source, kept, turn_s=None) as connector:
             stand_in = person.stand_in(address)  # the connector keeps it in place of the address
             owners = [each.crm_id for each in connector.owners() if person.stand_in(each.email) == stand_in]
             rows = _owned(config, source, list(filter(None, owners)))

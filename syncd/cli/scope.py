@@ -3,24 +3,23 @@
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from shutil import get_terminal_size
-from time import sleep
 from typing import Any
 
 from syncd import clock
 from syncd.cli import printing
-from syncd.cli.check import TURN_S, pinned
+from syncd.cli.asking import asking
+from syncd.cli.check import pinned
 from syncd.config import Config
-from syncd.connector import Context, ShowsScope, Source
+from syncd.connector import ShowsScope, Source
 from syncd.errors import Exit, LedgerError, SyncdError, worst
-from syncd.http.server_clock import ServerClock
-from syncd.ledger import CLOCK, chosen
+from syncd.ledger import chosen
 from syncd.normalize import scope
 from syncd.passes import scopes
-from syncd.passes.reader import PassStore, as_told
+from syncd.passes.reader import as_told
 
 SILENT = "its connector does not count rows by kind"
 NOT_READ = "not read"
@@ -86,10 +85,7 @@ def _asked(config: Config, source: Source, since: datetime) -> dict[str, Any]:
     held: dict[str, tuple[Any, datetime]] = {}
     with suppress(LedgerError), chosen(config.ledger).read() as glance:
         held = glance.store(source.name)
-    store = PassStore(held, clock.now)
-    server_clock = ServerClock(clock.now, store.get(CLOCK))
-    context = Context(source.name, store, clock.now, sleep, read_only=True, turn_s=TURN_S, clock=server_clock)
-    with closing(source.connector(source.config, context)) as connector:
+    with asking(source, held) as connector:
         if not isinstance(connector, ShowsScope):
             return {"kinds": [], "holders": [], "warnings": [SILENT]}
         return scopes.document(source, connector.scope(since), connector.owners(), config.rules.to_rules(), since)

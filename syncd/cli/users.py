@@ -1,16 +1,13 @@
 """Ask a CRM for its users, and find one by address."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from datetime import datetime
-from time import sleep
 from typing import Any
 
-from syncd import clock
 from syncd.activity import Owner
-from syncd.cli.check import TURN_S
-from syncd.connector import Context, Source
-from syncd.passes.reader import PassStore, as_told
+from syncd.cli.asking import TURN_S, asking
+from syncd.connector import Source
+from syncd.passes.reader import as_told
 
 
 def ids_of(source: Source, address: str, kept: Mapping[str, tuple[Any, datetime]], *, fresh: bool) -> list[str]:
@@ -31,10 +28,8 @@ def everyone(
 
     `kept`: the connector's values in the ledger. If `fresh`, the CRM is asked. `turn_s`: total wait for it in seconds.
     """
-    store = PassStore(dict(kept or {}), clock.now)
-    context = Context(source.name, store, clock.now, sleep, read_only=True, turn_s=turn_s)
     try:
-        with closing(source.connector(source.config, context)) as connector:
+        with asking(source, kept, turn_s=turn_s) as connector:
             if fresh:
                 connector.check()  # some connectors learn their users only with a request
             return connector.owners()

@@ -5,14 +5,15 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 
-from syncd.connector import Context, HasPrice, Source, Window
+from syncd.connector import Context, HasPrice, Source
 from syncd.errors import SyncdError
 from syncd.http.server_clock import ServerClock
 from syncd.ledger import CLOCK, AnyLedger
-from syncd.passes import narrowing, slices
+from syncd.passes import counting, narrowing, slices
 from syncd.passes.backfill import Left
 from syncd.passes.reader import as_told
 from syncd.passes.store import PassStore
+from syncd.passes.windows import Span
 
 TURN_S = 30.0  # the longest wait for limits and failures. Without a forecast the ranges are read all the same
 
@@ -46,15 +47,16 @@ def forecast(
     per_1000 = source.connector.requests_per_1000 if isinstance(source.connector, HasPrice) else None
     try:
         with closing(read_as.connector(read_as.config, context)) as connector:
-            records: dict[str, int] = {}
-            for each in left:
-                span = slices.rest(each.range)
-                if span is not None:
-                    count = connector.count(each.range.stream, Window(span.since, span.until, lambda refs: ()))
-                    records[each.range.stream] = records.get(each.range.stream, 0) + count
+            spans = {stream: _spans(left, stream) for stream in dict.fromkeys(each.range.stream for each in left)}
+            records = {stream: counting.records(connector, stream, spans[stream]) for stream in spans}
     except Exception as error:  # noqa: BLE001 - a connector may raise anything, and reading will tell
         return Forecast(source.name, {}, None, per_1000, as_told(source.name, error))
     return Forecast(source.name, records, price(sum(records.values()), per_1000), per_1000)
+
+
+def _spans(left: Sequence[Left], stream: str) -> list[Span]:
+    rests = [slices.rest(each.range) for each in left if each.range.stream == stream]
+    return [span for span in rests if span is not None]
 
 
 def price(records: int, per_1000: int | None) -> int | None:

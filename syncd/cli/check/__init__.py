@@ -9,6 +9,7 @@ from typing import Any
 
 from syncd import clock
 from syncd.activity import Owner
+from syncd.cli.asking import TURN_S
 from syncd.cli.check import files, ledger, pinned, scope, volume
 from syncd.cli.check.clocks import THIS_MACHINE, Clocks
 from syncd.cli.check.parts import Part, Placed, within
@@ -22,8 +23,6 @@ from syncd.normalize import incoming, own_domains
 from syncd.passes import pins, wiring
 from syncd.passes.destination import NotingSender
 from syncd.passes.reader import PassStore, as_told
-
-TURN_S = 30.0  # total wait of a check for each server: a pass may be using up a rate limit that they share
 
 
 def findings(config: Config, sources: tuple[Source, ...], *, offline: bool = False) -> Iterator[Placed]:

@@ -5,9 +5,11 @@ from math import ceil
 
 from syncd import clock
 from syncd.config import Config
-from syncd.connector import Connector, Finding, Source, Window
+from syncd.connector import Connector, Finding, Source
 from syncd.errors import LedgerError, Unavailable
 from syncd.ledger import chosen
+from syncd.passes import counting
+from syncd.passes.windows import Span
 
 WHAT = "records"
 # Records a second of a first pass. HubSpot: 12 to 31 requests for 1,000 records, of 0.2 to 0.5 s each, take 3 to 15 s
@@ -24,7 +26,7 @@ def findings(source: Source, connector: Connector, new: Collection[str]) -> Iter
     counts: dict[str, int] = {}
     try:
         for stream in source.streams:
-            counts[stream.name] = connector.count(stream.name, Window(source.config.start, None, lambda refs: ()))
+            counts[stream.name] = counting.records(connector, stream.name, [Span(source.config.start, None)])
     except Unavailable as error:
         hint = error.hint or "nothing to do: a pass does not count them"
         yield Finding(WHAT, False, f"cannot be counted: {error.message}", hint, warning=True)
