@@ -9,12 +9,14 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import typer
 from rich.console import Console
 
+from connectors.hubspot import HubSpot
 from syncd.cli import asking, closing, first_sync
 from syncd.cli.progress_bars import ProgressBars
 from syncd.errors import Exit, Stopped, Unavailable
@@ -140,6 +142,24 @@ def test_a_stream_that_cannot_be_counted_says_why(
     shown = capsys.readouterr().err
     assert re.search(r"hubspot calls, changed since 2026-01-01: not counted, .*token", shown)
     assert "0 activities or more will be sent" in shown
+
+
+def test_a_source_that_cannot_begin_does_not_keep_the_others_from_being_counted(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Broken(HubSpot):
+        def __init__(self, config: Any, context: Any) -> None:
+            raise Unavailable("no such proxy")
+
+    world.call()
+    monkeypatch.setattr(typer, "confirm", lambda *_, **__: True)
+    monkeypatch.setattr(asking, "sleep", lambda seconds: None)
+    config = world.config()
+    (source,) = config.sources
+    assert first_sync.confirm(config, [replace(source, name="broken", connector=Broken), source])
+    shown = capsys.readouterr().err
+    assert "broken calls, changed since 2026-01-01: not counted, no such proxy\n" in shown
+    assert "hubspot calls, changed since 2026-01-01: 1\n" in shown
 
 
 def test_without_a_terminal_it_never_asks(live: World, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,16 +64,19 @@ def _counts(config: Config, sources: Sequence[Source]) -> Counts:
     """Return the number of records of each stream since `start`, with one request each."""
     found: dict[tuple[str, str], int | SyncdError] = {}
     for source in (pinned.narrowed(config, source).source for source in sources):
-        with asking(source) as connector:
-            for stream in source.streams:
-                found[source.name, stream.name] = _count(connector, source, stream.name)
+        try:
+            with asking(source) as connector:
+                found |= {(source.name, each.name): _count(connector, source, each.name) for each in source.streams}
+        except Exception as error:  # noqa: BLE001 - a connector may raise anything, and the pass will tell
+            found |= dict.fromkeys(((source.name, each.name) for each in source.streams), as_told(source.name, error))
     return found
+
 
 
 def _count(connector: Connector, source: Source, stream: str) -> int | SyncdError:
     try:
         return counting.records(connector, stream, [Span(source.config.start, None)])
-    except Exception as error:  # noqa: BLE001 - a connector may raise anything, and the pass will tell
+    except Exception as error:  # noqa: BLE001 - as above
         return as_told(source.name, error, stream)
 
 
