@@ -16,6 +16,8 @@ import pytest
 from syncd.errors import NoSuchActivity
 from syncd.ledger import Filter, LedgerHandle, file
 from syncd.ledger.recount import COUNT
+from syncd.passes.limits import Limits
+from syncd.sandbox.standin.faults import Fault
 from tests.world import OWN, World
 
 ABOUT = re.compile(r"\b(activities|payloads|attempts|past_attempts|keys|twins)\b")
@@ -127,6 +129,22 @@ def test_no_statement_of_a_look_up_before_sending_scans(world: World, statements
     assert world.delivered == {*calls[1:]}
     found = plans(world.ledger, statements - {COUNT})
     assert sum("read_at" in sql for sql in found) >= 5, "what is due, stale, read again and changed"
+    assert not (wrong := [(sql, steps) for sql, steps in found.items() if faults(steps)]), wrong[0]
+
+
+def test_no_statement_of_a_limited_pass_scans(world: World, statements: set[str]) -> None:
+    calls = world.calls(60)
+    world.recotap.rule("refuse", ids=[f"hubspot-call-{calls[0]}"])
+    world.recotap.faults.add(Fault(match="sales-activities", status=503, headers={"Retry-After": "3600"}, count=1))
+    world.sync()
+    world.later(hours=1, minutes=1)
+    statements.clear()
+    world.sync(limits=Limits(most=10))
+    world.sync(limits=Limits(only={"hubspot": {"calls": [calls[50]]}}))
+    assert (len(world.delivered), world.row(calls[0])["verdict"]) == (10, "refused")
+    found = plans(world.ledger, statements - {COUNT})
+    for part in (":most", ":only", "SELECT id FROM activities WHERE stream_id"):
+        assert any(part in sql for sql in found), part
     assert not (wrong := [(sql, steps) for sql, steps in found.items() if faults(steps)]), wrong[0]
 
 

@@ -20,10 +20,18 @@ _STALE = """
 """
 
 
+# Each part reads one index of pending rows.
 _COUNT_DUE = """
     SELECT count(*) FROM (
-        SELECT 1 FROM activities WHERE state = 'pending' AND last_post >= 0 AND last_post < :first_post
-          AND (refusals = 0 OR next_attempt_at <= :now OR next_attempt_at > :nonsense) LIMIT :most)
+        SELECT 1 FROM activities WHERE state = 'pending' AND last_post = 0
+        UNION ALL
+        SELECT 1 FROM activities
+        WHERE state = 'pending' AND last_post > 0 AND refusals = 0 AND last_post < :first_post
+        UNION ALL
+        SELECT 1 FROM activities
+        WHERE state = 'pending' AND last_post > 0 AND refusals > 0 AND last_post < :first_post
+          AND (next_attempt_at <= :now OR next_attempt_at > :nonsense)
+        LIMIT :most)
 """
 _ROW_IDS = """
     SELECT id FROM activities WHERE stream_id = :stream_id AND crm_id IN (SELECT value FROM json_each(:ids))
