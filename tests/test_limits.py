@@ -298,3 +298,19 @@ def test_an_id_without_its_check_characters_is_enough(orgs: OrgWorld) -> None:
     assert orgs.delivered == {task}
     assert not limits.unserved
     assert "records.unserved" not in {each["event"] for each in logs}
+
+
+def test_an_activity_that_backs_off_does_not_count_before_it_is_due(world: World) -> None:
+    refused = world.call()
+    world.recotap.rule("refuse", ids=[f"hubspot-call-{refused}"], count=1)
+    world.sync()
+    new = world.call(ago=timedelta(minutes=20))
+    world.later(seconds=30)
+    world.sync(limits=Limits(most=1))
+    assert world.delivered == {new}
+    other = world.call(ago=timedelta(minutes=15))
+    world.later(hours=1)
+    world.sync(limits=Limits(most=1))
+    assert world.delivered == {new, refused}
+    world.sync()
+    assert world.delivered == {new, refused, other}
