@@ -72,7 +72,6 @@ def _counts(config: Config, sources: Sequence[Source]) -> Counts:
     return found
 
 
-
 def _count(connector: Connector, source: Source, stream: str) -> int | SyncdError:
     try:
         return counting.records(connector, stream, [Span(source.config.start, None)])
