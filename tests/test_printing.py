@@ -98,7 +98,7 @@ def test_status_escapes_sources_streams_errors_reasons_and_pauses(attack: str, t
     said = shown_status(hostile(attack), where)
     assert is_harmless(said)
     assert shown(attack, said)
-    assert said.count("forged") in (0, 29 if terminal else 37), "in each of its places"
+    assert said.count("forged") in (0, 29 if terminal else 39), "in each of its places"
     assert not re.search("(?m)^forged", said)
 
 

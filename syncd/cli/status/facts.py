@@ -66,7 +66,7 @@ def pauses(document: Document, times: Times) -> list[str]:
 def notes(document: Document, times: Times) -> Iterator[str]:
     """Yield a line for each other fact: errors of streams, copies, ranges, rows that are not read, the last pass.
 
-    On a terminal the pauses stand above, among the points of the summary.
+    On a terminal pauses and warnings stand above, among the points of the summary.
     """
     for each in document["sources"]:
         if each["last_error"]:
@@ -77,7 +77,9 @@ def notes(document: Document, times: Times) -> Iterator[str]:
     if document.get("adoption"):
         yield _adoption(document["adoption"], times)
     yield from unread(document["unread"])
-    yield from () if times.local else pauses(document, times)
+    if not times.local:
+        yield from (f"warning: {each['source']}: {each['message']}" for each in document["warnings"])
+        yield from pauses(document, times)
     last = document["last_pass"]
     if last:
         yield f"last pass: began {times.aged(last['started_at'])}, {_ended(last, times)}"
