@@ -80,6 +80,16 @@ CASES: dict[str, tuple[dict[str, Any], Level, str, str]] = {
     "source misfit": ({"sources": [stream(last_error="no such field")], **ended(78)}, Level.NEEDS_YOU, "such", "check"),
     "a gap": ({"ranges": [gap()]}, Level.WAITING, "hubspot does not serve a span of", "tried again"),
     "gaps": ({"ranges": [gap(), gap()]}, Level.WAITING, "hubspot does not serve 2 spans of", "CRM's support"),
+    "a backfill": ({"ranges": [gap("backfill")]}, Level.WAITING, "a span of hubspot .* is not read", "reads on"),
+    "an earlier start": ({"ranges": [gap("start"), gap("start")]}, Level.WAITING, "2 spans of hubspot .* are not read",
+                         "nothing: each pass reads on"),
+    "never read": ({"held_by": None, "never_read": [{"source": "hubspot", "stream": "calls"},
+                                                    {"source": "hubspot", "stream": "emails"}]}, Level.WAITING,
+                   r"hubspot was never read to its end \(calls, emails\)", "`syncd sync` reads it"),
+    "first import": ({"last_pass": None, "never_read": [{"source": "files", "stream": "calls"}]}, Level.WAITING,
+                     "files was never read", "nothing: the syncd that runs"),
+    "adoption": ({"adoption": {"adopted": 3, "began_at": ago(hours=1), "ended_at": None}}, Level.WAITING,
+                 "an adoption goes on", "nothing: it ends"),
     "no pass": ({"last_pass": None, "held_by": None}, Level.NEEDS_YOU, "no pass has run yet", "syncd sync"),
     "overdue": ({"overdue": True, "held_by": None}, Level.NEEDS_YOU, "no syncd runs, and the last pass", "syncd run"),
     "interrupted": ({"held_by": None, "last_pass": {**DONE, "finished_at": None, "exit_code": None}}, Level.WAITING,
@@ -135,7 +145,7 @@ def test_the_most_urgent_point_makes_the_sentence_and_the_others_follow() -> Non
 
 def test_without_points_all_is_well() -> None:
     counts = {**status_document()["activities"], "delivered": 1234, "pending": 5, "incomplete": 6}
-    found = summary(status_document(**WELL, activities=counts, ranges=[gap("backfill")]), TIMES)
+    found = summary(status_document(**WELL, activities=counts), TIMES)
     assert found == {
         "level": "ok", "points": [],
         "text": "All is well: 1,234 delivered, 5 to be sent, 6 waiting for data or time.",
@@ -146,6 +156,40 @@ def test_a_paused_source_is_told_once_and_a_first_pass_under_way_is_well() -> No
     both = {"pauses": {"hubspot": PAUSE}, "sources": [stream(last_error="quota")]}
     assert len([*points(status_document(**WELL | both), TIMES)]) == 1
     assert [*points(status_document(**WELL | {"last_pass": None}), TIMES)] == []
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"pauses": {"hubspot": PAUSE}},
+        {"sources": [stream(last_error="answered 503", last_success_at=None)]},
+        {"last_pass": None, "held_by": None},
+    ],
+)
+def test_a_source_that_was_never_read_is_told_once(told: dict[str, Any]) -> None:
+    unread = [{"source": "hubspot", "stream": "calls"}]
+    assert len([*points(status_document(**WELL | told | {"never_read": unread}), TIMES)]) == 1
+    (_, point) = points(status_document(**WELL | {"never_read": unread, "ranges": [gap("backfill")]}), TIMES)
+    assert "span of hubspot" in point.text
+
+
+def test_an_adoption_that_has_ended_and_a_range_of_a_source_that_is_gone_are_no_points() -> None:
+    ended = {"adopted": 3, "began_at": ago(hours=2), "ended_at": ago(hours=1)}
+    assert [*points(status_document(**WELL, adoption=ended), TIMES)] == []
+    (point,) = points(status_document(**WELL, ranges=[gap("backfill")], sources_gone=["hubspot"]), TIMES)
+    assert "not in the configuration" in point.text
+
+
+def test_status_does_not_call_it_well_while_a_source_was_never_read(live: World, command: Command) -> None:
+    """A canary reads no window."""
+    (call,) = live.calls(1)
+    assert command("-c", live.config_file, "sync", "--only", call).code == 0
+    found = json.loads(command("-c", live.config_file, "status", "--json").out)
+    assert {"source": "hubspot", "stream": "emails"} in found["never_read"]
+    assert found["summary"]["text"].startswith("Waiting: hubspot was never read to its end (")
+    assert command("-c", live.config_file, "sync").code == 0
+    found = json.loads(command("-c", live.config_file, "status", "--json").out)
+    assert (found["never_read"], found["summary"]["level"]) == ([], "ok")
 
 
 @pytest.mark.parametrize(

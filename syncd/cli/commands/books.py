@@ -64,11 +64,17 @@ def _holder(ledger: "AnyLedger") -> str | None:
 
 
 def _add_configured(document: dict[str, Any], config: "Config", glance: "LedgerReader") -> None:
-    """Add what the configured sources do not read, and the warnings about that."""
+    """Add what the configured sources do not read, the warnings about that, and the streams that no pass has read."""
     from syncd.passes import scopes
 
     names = [source.name for source in config.sources]
     document["unread"], document["warnings"] = scopes.unread(glance, names), scopes.warnings(glance, names)
+    read = {(each["source"], each["stream"]) for each in document["sources"] if each["last_success_at"]}
+    streams = [(source.name, stream.name) for source in config.sources for stream in source.streams]
+    document["never_read"] = [
+        {"source": name, "stream": stream} for name, stream in streams
+        if (name, stream) not in read
+    ]  # fmt: skip
 
 
 def explain(

@@ -6,7 +6,8 @@ note        worth a look some day
 ok          none of the first two
 """
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -140,10 +141,35 @@ def _sources(document: Document, times: Times) -> Iterator[Point]:
         text = f"{name} {each['stream']} cannot be read (last success: {times.age(each['last_success_at'])})"
         action = CHECK if needs else AGAIN
         yield Point(Level.NEEDS_YOU if needs else Level.WAITING, f"{text}: {each['last_error']}", action)
-    gaps = [each["source"] for each in document["ranges"] if each["why"] == "gap"]
-    for name in dict.fromkeys(gaps):
-        spans = "a span" if gaps.count(name) == 1 else f"{gaps.count(name)} spans"
-        yield Point(Level.WAITING, f"{name} does not serve {spans} of modification time", GAPS_HINT)
+    yield from _never_read(document, {*failing, *document["pauses"]})
+    yield from _ranges(document)
+
+
+def _never_read(document: Document, told: Collection[str]) -> Iterator[Point]:
+    """Yield each source with streams that no pass has read to their end, unless a point about it is `told`."""
+    if document["last_pass"] is None and not document["held_by"]:
+        return
+    streams: dict[str, list[str]] = {}
+    for each in document.get("never_read", ()):
+        streams.setdefault(each["source"], []).append(each["stream"])
+    action = "nothing: the syncd that runs reads it" if document["held_by"] else "`syncd sync` reads it"
+    for name in (name for name in streams if name not in told):
+        yield Point(Level.WAITING, f"{name} was never read to its end ({', '.join(streams[name])})", action)
+
+
+def _ranges(document: Document) -> Iterator[Point]:
+    found = Counter((each["source"], each["why"] == "gap") for each in document["ranges"])
+    for (name, is_gap), count in found.items():
+        spans = "a span" if count == 1 else f"{count:,} spans"
+        if is_gap:
+            yield Point(Level.WAITING, f"{name} does not serve {spans} of modification time", GAPS_HINT)
+        elif name not in document["sources_gone"]:
+            text = f"{spans} of {name} before its watermarks {'is' if count == 1 else 'are'} not read to the end"
+            yield Point(Level.WAITING, text, "nothing: each pass reads on. The lines `to read` say how far it is")
+    adoption = document.get("adoption")
+    if adoption and not adoption["ended_at"]:
+        text = "an adoption goes on: what Recotap already has counts as delivered by this ledger"
+        yield Point(Level.WAITING, text, "nothing: it ends when all of its span is read")
 
 
 def _paused(shown: str, name: str, pause: Mapping[str, str], times: Times) -> Point:
