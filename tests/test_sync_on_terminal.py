@@ -315,7 +315,7 @@ def test_after_a_canary_the_rest_is_next(
     live.calls(3)
     monkeypatch.setattr("sys.stderr", said := Terminal())
     assert command("sync", "--limit", limit, "-c", live.config_file).code == 0
-    assert follows in said.getvalue()
+    assert follows in " ".join(said.getvalue().split())
 
 
 def test_it_is_printed_on_the_terminal_whichever_stream_that_is(

@@ -25,6 +25,7 @@ REMEDY = (
     "  → create the account in Recotap, or map the domain for what is sent later:",
     "    [rules]",
 )
+TOML = " " * 4  # before lines to copy into the configuration, which are not folded
 EXAMPLE = {"in-the-crm.com": "in-recotap.com"}
 
 
@@ -116,7 +117,7 @@ def show(found: Answer) -> None:
         else:
             printing.row(each.domain, str(each.activities), other)
     for line in summary(found):
-        printing.note(line)
+        (printing.block if line.startswith(TOML) else printing.note)(line)
 
 
 def summary(found: Answer) -> Iterator[str]:
@@ -132,7 +133,7 @@ def summary(found: Answer) -> Iterator[str]:
     if found.unknown:
         alike = {each.domain: other for each in found.unknown for other in each.similar[:1]}
         pairs = ", ".join(f'"{domain}" = "{other}"' for domain, other in [*(alike or EXAMPLE).items()][:MOST_SHOWN])
-        yield from (*REMEDY, f"    domain_aliases = {{ {pairs} }}")
+        yield from (*REMEDY, f"{TOML}domain_aliases = {{ {pairs} }}")
 
 
 __all__ = ["Answer", "Unknown", "answer", "parts", "show", "summary"]

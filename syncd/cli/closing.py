@@ -48,7 +48,11 @@ def say(
     held: Mapping[str, Any] = {}
     with suppress(LedgerError), ledger.reports() as reports:
         held = reports.status(version=__version__, now=clock.now())
-    (printing.line if sys.stdout.isatty() else printing.note)(told(outcome, seconds, held, code=code, partial=partial))
+    sentence = told(outcome, seconds, held, code=code, partial=partial)
+    if sys.stdout.isatty():
+        printing.wrapped(sentence, lead="")
+    else:
+        printing.note(sentence)
 
 
 def told(

@@ -12,6 +12,7 @@ from syncd.passes.dry_run import DryRun, Foreseen
 from syncd.passes.tally import Tally
 
 NOTHING_SENT = "a dry run: nothing was written, nothing was sent"
+NOTHING_NEW = "the next pass would book nothing: nothing is new or changed since the last pass"
 
 
 def to_json(run: DryRun) -> dict[str, Any]:
@@ -53,7 +54,9 @@ def groups(tally: Tally) -> list[dict[str, Any]]:
 
 def show(document: Mapping[str, Any]) -> None:
     """Print the table on stderr, because stdout has the activities: a table on a terminal, otherwise lines."""
-    if sys.stderr.isatty():
+    if not document["activities"]:
+        printing.note(NOTHING_NEW)
+    elif sys.stderr.isatty():
         table(document["activities"])
     else:
         lines(document["activities"])

@@ -8,13 +8,16 @@ import os
 import shutil
 import sys
 import textwrap
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TextIO
 
 from syncd.errors import SyncdError
 from syncd.text import visible
 
 if TYPE_CHECKING:
     from rich.text import Text
+
+LEAST = 20  # columns of text, however narrow a terminal is
 
 
 def line(text: str) -> None:
@@ -30,7 +33,7 @@ def wrapped(text: str, *, lead: str, colour: str = "", indent: str = "") -> None
     if not sys.stdout.isatty():
         line(f"{lead}{text}")
         return
-    width = max(shutil.get_terminal_size().columns, 2 * len(lead) + 1)
+    width = max(_columns(sys.stdout), 2 * len(lead) + 1)
     first, *more = textwrap.wrap(
         visible(text), width - max(len(lead), len(indent)), break_long_words=False, break_on_hyphens=False
     ) or [""]
@@ -49,8 +52,27 @@ def _coloured(text: str, colour: str) -> str:
 
 
 def note(text: str) -> None:
-    """Print one line on stderr."""
-    print(visible(text), file=sys.stderr)
+    """Print one line on stderr. A narrower terminal gets it folded behind its indent, and no word is cut."""
+    text = visible(text)
+    if not sys.stderr.isatty():
+        print(text, file=sys.stderr)
+        return
+    words = text.lstrip()
+    indent = " " * (len(text) - len(words) + (2 if words.startswith("→ ") else 0))
+    width = max(_columns(sys.stderr), len(indent) + LEAST)
+    for each in textwrap.wrap(
+        text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    ) or [""]:  # fmt: skip
+        print(each, file=sys.stderr)
+
+
+def _columns(stream: TextIO) -> int:
+    """Return the width of the terminal behind a stream, unless the operator's COLUMNS says another."""
+    found = shutil.get_terminal_size().columns
+    if not os.environ.get("COLUMNS"):
+        with suppress(OSError, ValueError):
+            return os.get_terminal_size(stream.fileno()).columns or found
+    return found
 
 
 def row(*cells: str) -> None:
@@ -61,7 +83,7 @@ def row(*cells: str) -> None:
 def block(text: str) -> None:
     """Print lines, e.g. of a traceback, on stderr."""
     for each in text.split("\n"):
-        note(each)
+        print(visible(each), file=sys.stderr)
 
 
 def own(text: str) -> None:

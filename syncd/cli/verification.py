@@ -52,10 +52,11 @@ def show(each: Compared, repaired: Sequence[str] = ()) -> None:
     if each.since is None:
         printing.line(f"{where}: no pass has read a record yet, so there is nothing to compare")
         return
-    printing.line(
-        f"{where}: {each.crm:,} in the CRM, {each.ledger:,} in the ledger, {len(each.missing):,} missing, "
-        f"{len(each.unexpected):,} unexpected{f', {len(repaired):,} repaired' if repaired else ''}"
-    )
+    printing.wrapped(
+        f"{each.crm:,} in the CRM, {each.ledger:,} in the ledger, {len(each.missing):,} missing, "
+        f"{len(each.unexpected):,} unexpected{f', {len(repaired):,} repaired' if repaired else ''}",
+        lead=f"{where}: ", indent="    ",
+    )  # fmt: skip
     for what, crm_ids in (("missing", each.missing), ("unexpected", each.unexpected), ("repaired", repaired)):
         shown = crm_ids[:SHOWN] if sys.stdout.isatty() else crm_ids
         for crm_id in shown:

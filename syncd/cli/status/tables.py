@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group
 from rich.padding import Padding
 from rich.table import Table
 
@@ -17,6 +17,7 @@ from syncd.lifecycle.states import State
 Document = Mapping[str, Any]
 STYLES = {Level.NEEDS_YOU: "bold red", Level.WAITING: "bold yellow", Level.OK: "bold green", Level.NOTE: "bold"}
 WIDE = 110  # columns from which a time and its age fit into one line of a table
+NARROW = 70  # columns from which the names of a source and a stream stand beside each other
 TIME = len("2026-10-05T11:00")
 
 
@@ -24,7 +25,7 @@ def show(document: Document, times: Times, console: Console) -> None:
     """Print the sentence, the points behind it, the books, the sources, Recotap and the rest."""
     summary(document["summary"], console)
     activities(document, console)
-    console.print(_streams(document, times, wide=console.width >= WIDE))
+    console.print(_streams(document, times, console.width))
     console.print(_facts("Recotap", facts.recotap(document, times)))
     for line in facts.notes(document, times):
         console.print(styled(line))
@@ -44,7 +45,7 @@ def activities(document: Document, console: Console) -> None:
     """Print the states with their verdicts and reasons, and the balance."""
     table = Table(box=box.SIMPLE, title=f"activities: {document['seen']:,} seen", title_justify="left")
     table.add_column("state", overflow="fold")
-    table.add_column("activities", justify="right", no_wrap=True)
+    table.add_column("count", justify="right", no_wrap=True)
     table.add_column("meaning", overflow="fold")
     for state, count in document["activities"].items():
         table.add_row(styled(state, "bold"), f"{count:,}", State.describe(state))
@@ -56,16 +57,18 @@ def activities(document: Document, console: Console) -> None:
     console.print(table)
 
 
-def _streams(document: Document, times: Times, *, wide: bool) -> Table:
-    """Return the streams and their times. No time is broken, however narrow the terminal is."""
+def _streams(document: Document, times: Times, width: int) -> Table:
+    """Return the streams and their times. No time and no usual name is broken, however narrow the terminal is."""
     table = Table(box=box.SIMPLE, title="sources", title_justify="left")
-    for column in ("source", "stream"):
+    names = ("source", "stream") if width >= NARROW else ("source, stream",)
+    for column in names:
         table.add_column(column, overflow="fold")
     for column in ("read up to", "last success"):
         table.add_column(column, no_wrap=True, min_width=TIME)
     for each in document["sources"]:
-        told = (times.aged(each[key], " " if wide else "\n") for key in ("watermark", "last_success_at"))
-        table.add_row(styled(each["source"]), styled(each["stream"]), *told)
+        told = (times.aged(each[key], " " if width >= WIDE else "\n") for key in ("watermark", "last_success_at"))
+        named = styled(each["source"]), styled(each["stream"])
+        table.add_row(*(named if len(names) > 1 else (Group(*named),)), *told)
     return table
 
 
