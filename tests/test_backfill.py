@@ -24,7 +24,7 @@ from syncd.connector import Context
 from syncd.errors import Exit, SyncdError, Unavailable
 from syncd.ledger import LedgerHandle, Range
 from syncd.lifecycle.states import Verdict
-from syncd.passes import backfill, slices, wiring
+from syncd.passes import backfill, ranges, slices, wiring
 from syncd.passes.backfill import Left, Reading
 from syncd.passes.forecast import Forecast, price
 from syncd.passes.jobs import Totals
@@ -443,3 +443,34 @@ def test_bars_are_drawn_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(sys.stderr, "isatty", lambda told=is_terminal: told)
         with backfilling.watching([], as_json=as_json) as progress:
             assert type(progress) is kind
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_a_span_that_is_asked_for_in_the_other_order_while_its_first_page_is_read_is_read_whole(
+    world: World, old: list[str], monkeypatch: pytest.MonkeyPatch, *, newest_first: bool
+) -> None:
+    def book(*, newest_first: bool) -> None:
+        config, since = world.config(), world.now() - timedelta(days=5)
+        streams = [(each.name, "calls", each.config.start) for each in config.sources]
+        with LedgerHandle(world.ledger).operate() as operator:
+            operator.backfill(streams, since, None, newest_first=newest_first, now=world.now())
+
+    send, turned = ranges.Ranges._send, list[bool]()
+
+    def turn(self: ranges.Ranges, *what: Any, **how: Any) -> None:
+        if not turned:
+            turned.append(True)
+            book(newest_first=not newest_first)
+        send(self, *what, **how)
+
+    book(newest_first=newest_first)
+    with monkeypatch.context() as patch:
+        patch.setattr(ranges.Ranges, "_send", turn)
+        patch.setattr(ranges, "RANGE_PAGES", 1)
+        world.sync()
+    for _ in range(30):
+        if not world.status()["ranges"]:
+            break
+        world.sync()
+    assert (turned, world.status()["ranges"]) == ([True], [])
+    assert world.delivered >= {*old}

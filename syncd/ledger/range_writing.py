@@ -33,16 +33,20 @@ class RangeWriter(Writer):
         with self.transaction():
             self._db.execute(sql, values)
 
-    def range_read_to(self, range_id: int, read_to: datetime) -> None:
-        """Book how far a range is read, upwards or, if it is newest first, downwards. It never moves back."""
+    def range_read_to(self, range_id: int, read_to: datetime, *, newest_first: bool) -> None:
+        """Book how far a range is read, upwards or, if `newest_first`, downwards. It never moves back.
+
+        If an operator has turned the range meanwhile, nothing is booked: the position would count from the wrong end.
+        """
         sql = """
             UPDATE ranges SET attempts = 0, last_error = NULL, next_attempt_at = NULL,
                 read_to = iif(newest_first, min(coalesce(read_to, :read_to), :read_to),
                     max(coalesce(read_to, ''), :read_to))
-            WHERE id = :id
+            WHERE id = :id AND newest_first = :newest_first
         """
         with self.transaction():
-            self._db.execute(sql, {"id": range_id, "read_to": clock.text(read_to)})
+            values = {"id": range_id, "read_to": clock.text(read_to), "newest_first": int(newest_first)}
+            self._db.execute(sql, values)
 
     def range_failed(self, range_id: int, error: str, *, next_attempt_at: datetime | None) -> None:
         """Book why the rest of a range could not be read, and when it is tried again. None: in the next pass."""

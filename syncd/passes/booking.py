@@ -41,7 +41,7 @@ def book_page(
                 stream_id, gap.since, gap.until, why="gap", now=now, error=gap.error, next_attempt_at=again_at
             )
         if page.range_id is not None and page.read_to is not None:
-            ledger.range_read_to(page.range_id, page.read_to)
+            ledger.range_read_to(page.range_id, page.read_to, newest_first=False)
     return booked
 
 
@@ -64,7 +64,7 @@ def book_range_event(ledger: Ledger, source: str, event: RangeEvent, *, now: dat
             if added is not None and added.until is not None:
                 ledger.add_range(stream_id, added.since, added.until, why="start", now=now)
         case SliceRead(range_id, read_to):
-            ledger.range_read_to(range_id, read_to)
+            ledger.range_read_to(range_id, read_to, newest_first=True)
         case RangeRead(range_id):
             ledger.range_finished(range_id)
         case RangeFailed(range_id, _, _, error, next_attempt_at):
