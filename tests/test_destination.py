@@ -13,6 +13,8 @@ from syncd.errors import Exit, Unauthorized, Unavailable
 from syncd.ledger import LedgerHandle
 from syncd.lifecycle.states import Verdict
 from syncd.passes import destination
+from syncd.passes.engine import Pass
+from syncd.passes.report import PassResult
 from syncd.recotap import sender as recotap_sender
 from syncd.recotap.responses import BatchResult, ItemResult, account_page
 from syncd.sandbox import Sandbox
@@ -359,6 +361,25 @@ def test_trust_recotap_lets_the_next_pass_pin_what_is_configured(live: World, co
     assert command("sync", "-c", live.config_file).code == Exit.OK
     assert late in live.delivered
     assert stored(live, "@destination")["at"].startswith("localhost:")
+
+
+def test_trust_recotap_beside_a_pass_does_not_break_it(
+    world: World, other: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call, run = world.call(), Pass.run
+
+    def trusted_meanwhile(self: Pass) -> PassResult:
+        result = run(self)
+        with LedgerHandle(world.ledger).operate() as operator:
+            operator.trust_recotap(world.now())
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Pass, "run", trusted_meanwhile)
+        assert world.sync().exit_code == Exit.OK
+    assert stored(world, "@destination") is None
+    move_to(world, other)
+    assert (world.sync().exit_code, world.state(call)) == (Exit.OK, "delivered"), "the next pass pins the other one"
 
 
 def test_trust_without_a_pin_a_ledger_or_a_known_name(live: World, command: Command) -> None:

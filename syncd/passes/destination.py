@@ -129,10 +129,13 @@ def _pin(at: str, key: str) -> dict[str, str]:
 def learned(kept: Mapping[str, tuple[Any, datetime]], domains: Collection[str], now: datetime) -> dict[str, Any] | None:
     """Return ACCOUNTS with the domains of a pass, to be completed by the number that the key finds, or None.
 
-    `kept` has values and their times. None: nothing was delivered, or the last answer still counts.
+    `kept` has values and their times. None: nothing was delivered, the last answer still counts, or an operator has
+    dropped the pin during the pass.
     """
     accounts, asked_at = kept.get(ACCOUNTS) or ({}, now)
-    pin, _ = kept[DESTINATION]
+    pin, _ = kept.get(DESTINATION) or (None, now)
+    if pin is None:
+        return None
     before = (accounts or {}).get("domains", [])
     known = list(dict.fromkeys([*before, *sorted(domains)]))[:MOST_DOMAINS]
     is_fresh = accounts and accounts["key"] == pin["key"] and timedelta(0) <= now - asked_at < ASK_AGAIN_AFTER
