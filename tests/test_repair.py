@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from syncd import clock
 from syncd.errors import Exit
 from syncd.ledger import LedgerHandle
 from syncd.passes import repair
@@ -128,14 +129,56 @@ def test_what_cannot_be_booked_stays_missing_and_is_4(live: World, command: Comm
     live.hubspot.faults.clear()
 
 
-def test_a_stream_that_lost_rows_which_no_repair_brings_back_stays_unbalanced(live: World, command: Command) -> None:
+def test_deleted_rows_whose_record_the_crm_lacks_too_are_not_counted_any_more(live: World, command: Command) -> None:
     calls = live.calls(4)
     live.sync()
     dig(live, calls[:2])
     live.hubspot.delete("calls", calls[0])
-    ran = command("verify", "--repair", "--json", "-c", live.write_config())
+    file = live.write_config()
+    ran = command("verify", "--repair", "--json", "-c", file)
     assert json.loads(ran.out)["hubspot"]["calls"]["repaired"] == [calls[1]]
-    assert (ran.code, live.sql("SELECT seen FROM streams WHERE stream = 'calls'")) == (4, [(4,)])
+    assert "or that were booked again before: 1" in ran.err
+    assert (ran.code, live.sql("SELECT seen FROM streams WHERE stream = 'calls'")) == (0, [(3,)])
+    assert command("ledger", "recount", "-c", file).code == 0
+
+
+def test_rows_that_an_ordinary_pass_booked_again_balance_and_later_ones_still_show(
+    live: World, command: Command
+) -> None:
+    calls = live.calls(3, first_ago=timedelta(minutes=20))
+    live.sync()
+    dig(live, calls[2:])
+    assert live.sync().exit_code == Exit.UNBALANCED, "the overlap has booked it again, as one more"
+    file = live.write_config()
+    assert command("ledger", "recount", "-c", file).code == Exit.UNBALANCED, "which lists nothing"
+    assert command("verify", "-c", file).code == 0
+    assert command("status", "-c", file).code == Exit.UNBALANCED, "it only looks"
+    ran = command("verify", "--repair", "-c", file)
+    assert (ran.code, "its books balance again" in ran.err) == (0, True), ran.err
+    assert (command("status", "-c", file).code, live.sync().exit_code) == (0, Exit.OK)
+    dig(live, calls[:1])
+    assert command("status", "-c", file).code == Exit.UNBALANCED
+
+
+@pytest.mark.parametrize("how", ["--quick", "--since", "range"])
+def test_what_was_not_listed_whole_stays_unbalanced_and_the_remedy_is_named(
+    live: World, command: Command, how: str
+) -> None:
+    calls = live.calls(3)
+    live.sync()
+    dig(live, calls[:1])
+    live.hubspot.delete("calls", calls[0])
+    since = str((live.now() - timedelta(days=3)).date())
+    options = {"--quick": ["--quick"], "--since": ["--since", since]}.get(how, [])
+    if how == "range":
+        live.sql(
+            "INSERT INTO ranges (stream_id, since, until, why, created_at) SELECT id, ?, ?, 'gap', ? FROM streams",
+            *(clock.text(live.now() - timedelta(days=days)) for days in (40, 39, 1)),
+        )
+    ran = command("verify", "--repair", *options, "-c", live.write_config())
+    assert (ran.code, live.sql("SELECT seen FROM streams WHERE stream = 'calls'")) == (Exit.UNBALANCED, [(3,)])
+    assert "the books do not balance" in ran.err
+    assert "syncd verify --repair --since TIME" in " ".join(ran.err.split())
 
 
 def test_another_syncd_that_holds_the_ledger_is_75(live: World, command: Command) -> None:

@@ -18,6 +18,10 @@ SHOWN = 20  # ids of one stream on a terminal
 WIDE = 80  # columns of a terminal that has room for bars
 ALL_IS_WELL = "every activity behind the watermarks has its row"
 REPAIR = "`syncd verify --repair` books them, and sends those that are complete"
+UNBALANCED = (
+    "restore a backup. Without one, run `syncd verify --repair --since TIME`, with a TIME before the first record that "
+    "was ever read: it corrects the books of each stream that it lists whole"
+)
 STAY = "the log names the cause; `syncd preview ID` shows one as the CRM has it now"
 UNEXPECTED = "the CRM has deleted or merged them since they were read; what Recotap has of them stays there"
 
@@ -78,8 +82,13 @@ def show_end(found: Sequence[Compared], done: Repaired | None = None) -> None:
         printing.error(error)
     if done and (booked := sum(map(len, done.booked.values()))):
         printing.note(f"missing activities that were booked: {booked:,}")
+    if done and done.uncounted:
+        printing.note(f"deleted rows that the CRM lacks too, or that were booked again before: {done.uncounted:,}")
     if done and done.rebalanced:
         printing.note("rows had been deleted from the ledger: its books balance again")
+    if done and done.unbalanced:
+        printing.note("the books do not balance")
+        printing.note(f"  → {UNBALANCED}")
     if missing := sum(len(each.missing) for each in found):
         printing.note(f"activities of the CRM without a row in the ledger: {missing:,}")
         printing.note(f"  → {STAY if done else REPAIR}")

@@ -58,7 +58,8 @@ def serve(config_file: Path | None, events: "SimpleQueue[_Event]") -> int:
         with handle.open() as ledger:
             ledger.cut_short(clock.now())
             if not ledger.balanced():
-                log.error("books.unbalanced", hint="rows were removed by hand: restore a backup")
+                hint = "rows were removed by hand: restore a backup, or let `syncd verify --repair` book them again"
+                log.error("books.unbalanced", hint=hint)
         memory.collect_less_often()
         memory.share_one_arena()
         return Service(config, events, Notifier.from_environment(), still_held, config_file=config_file).run()
@@ -328,7 +329,7 @@ class Service:
                 hint="never remove <ledger>.lock. syncd exits, so that its supervisor starts it again",
             )
         if self._passes and self._ledger_handle.is_gone():
-            hint = "restore a backup. Without one, everything is read again, and Recotap answers that it exists already"
+            hint = "restore a backup. Without one, stop syncd and run `syncd adopt`, so that nothing counts as foreign"
             log.error("ledger.gone", path=str(self._ledger_handle), hint=hint)
         self._busy, self._ends_soon, self._began_at = True, False, time.monotonic()
         self._read = [source.name for source in sources]

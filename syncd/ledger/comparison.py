@@ -35,6 +35,7 @@ _UNLISTED = f"""
     ORDER BY crm_id LIMIT :limit
 """  # nosec B608 # our own text
 _ROWS = f"SELECT count(*) FROM activities WHERE {_STREAM} AND {_WITHIN}"  # nosec B608 # our own text
+_FIRST = f"SELECT min(modified_at) FROM activities WHERE {_STREAM}"  # nosec B608 # our own text
 _DAYS = f"""
     SELECT substr(modified_at, 1, 10), count(*) FROM activities WHERE {_STREAM} AND {_WITHIN} GROUP BY 1
 """  # nosec B608 # our own text
@@ -72,6 +73,11 @@ class Comparison(LedgerReader):
     def rows(self) -> int:
         """Return the number of the stream's rows within the spans."""
         return int(self._db.execute(_ROWS, self._names).fetchone()[0])
+
+    def first_modified(self) -> datetime | None:
+        """Return the earliest modification time of the stream's rows, within the spans or not. None: it has none."""
+        found: str | None = self._db.execute(_FIRST, self._names).fetchone()[0]
+        return clock.optional_instant(found)
 
     def rows_by_day(self) -> dict[str, int]:
         """Return the number of the stream's rows by day of modification, e.g. "2026-01-31". Days without are left out.

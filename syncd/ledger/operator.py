@@ -100,7 +100,7 @@ class Operator(Reports):
         return found
 
     def unsee(self, rows: Mapping[tuple[str, str], int]) -> None:
-        """Count so many rows of each (source, stream) as seen once: they were deleted, and a repair booked them again.
+        """Lower `seen` of each (source, stream) by so many rows, which `syncd verify --repair` has accounted for.
 
         Call `recount` after it. Only while the ledger is held.
         """

@@ -28,6 +28,10 @@ class Repaired:
     errors: Sequence[SyncdError] = ()
     exit_codes: Sequence[Exit] = ()  # see `errors.worst`
     rebalanced: bool = False  # rows had been deleted from the ledger, and its books balance again
+    uncounted: int = (
+        0  # deleted rows that are not counted any more: the CRM lacks them too, or a pass booked them again
+    )
+    unbalanced: bool = False  # the books still do not balance
 
 
 def repair(
@@ -40,7 +44,9 @@ def repair(
 ) -> Repaired:
     """Book the missing records of `found`, and send those that are complete. Call it while the ledger is held.
 
-    Rows that were deleted by hand balance again once they are booked, because they are not counted as seen twice.
+    Rows that were deleted by hand balance again once they are booked, because they are not counted as seen twice. Rows
+    of a stream that was listed whole balance too, if nothing stays missing: an earlier pass has booked them again, or
+    the CRM has deleted their records.
     """
     ledger, names = chosen(config.ledger), {source.name: source for source in sources}
     with ledger.compare() as rows:
@@ -54,13 +60,19 @@ def repair(
             break
     after = [_remaining(ledger, each, names[each.source]) for each in found]
     booked = {(before.source, before.stream): _gone(before, now) for before, now in zip(found, after, strict=True)}
-    balanced, corrected = _balance(ledger, lacking, booked)
+    corrected = _unsee_twice(ledger, lacking, booked)
+    uncounted = _unsee_gone(ledger, after)
+    with ledger.read() as glance:
+        balanced = glance.balanced()
     if balanced:
         codes.discard(Exit.UNBALANCED)
         errors = [error for error in errors if error.exit_code != Exit.UNBALANCED]
     else:
         codes.add(Exit.UNBALANCED)
-    return Repaired(after, booked, errors, [*codes], rebalanced=balanced and corrected)
+    return Repaired(
+        after, booked, errors, [*codes], rebalanced=balanced and (corrected or uncounted > 0), uncounted=uncounted,
+        unbalanced=not balanced,
+    )  # fmt: skip
 
 
 def batches(found: Sequence[Compared]) -> Iterator[Ids]:
@@ -90,17 +102,30 @@ def _gone(before: Compared, after: Compared) -> list[str]:
     return [crm_id for crm_id in before.missing if crm_id not in missing]
 
 
-def _balance(ledger: AnyLedger, lacking: Mapping[tuple[str, str], int], booked: Booked) -> tuple[bool, bool]:
-    """Correct `seen` by the rows that were lacking and are booked again.
+def _unsee_twice(ledger: AnyLedger, lacking: Mapping[tuple[str, str], int], booked: Booked) -> bool:
+    """Correct `seen` by the rows that were lacking and are booked again. Return whether there are any."""
+    return _unsee(ledger, {stream: min(lacking.get(stream, 0), len(crm_ids)) for stream, crm_ids in booked.items()})
 
-    Return whether the books balance now, and whether `seen` was corrected.
+
+def _unsee_gone(ledger: AnyLedger, after: Sequence[Compared]) -> int:
+    """Correct `seen` of the streams that were listed whole and miss nothing. Return by how many activities.
+
+    Nothing is hidden: each activity that the CRM has, has a row.
     """
-    twice = {stream: min(lacking.get(stream, 0), len(crm_ids)) for stream, crm_ids in booked.items()}
-    with ledger.operate() as operator:
-        if any(twice.values()):
-            operator.unsee({stream: number for stream, number in twice.items() if number})
+    whole = {(each.source, each.stream) for each in after if each.whole and not each.missing}
+    with ledger.compare() as rows:
+        gone = {stream: number for stream, number in rows.lacking().items() if stream in whole}
+    _unsee(ledger, gone)
+    return sum(gone.values())
+
+
+def _unsee(ledger: AnyLedger, rows: Mapping[tuple[str, str], int]) -> bool:
+    fewer = {stream: number for stream, number in rows.items() if number}
+    if fewer:
+        with ledger.operate() as operator:
+            operator.unsee(fewer)
             operator.recount(now=clock.now())
-        return operator.balanced(), any(twice.values())
+    return bool(fewer)
 
 
 __all__ = ["Booked", "Repaired", "batches", "repair"]

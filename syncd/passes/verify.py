@@ -46,6 +46,7 @@ class Compared:
     until: datetime | None = None
     left_out: int = 0  # spans in between that the ledger still has to read
     error: SyncdError | None = None  # why the comparison is not complete
+    whole: bool = False  # every record behind the watermark was listed, as far back as any row of the stream
 
     @property
     def exit_codes(self) -> list[Exit]:
@@ -173,8 +174,10 @@ class _Asking:
         except Unauthorized as failed:
             return Compared(name, stream.name, error=failed)
         crm = self.rows.listed() if counted is None else counted
+        firsts = (start, state.start, self.rows.first_modified())
+        whole = counted is None and error is None and not left_out and all(not at or begin <= at for at in firsts)
         return Compared(
-            name, stream.name, crm, ledger, missing, unexpected, begin, state.watermark, len(left_out), error
+            name, stream.name, crm, ledger, missing, unexpected, begin, state.watermark, len(left_out), error, whole
         )  # fmt: skip
 
     def _days(self, stream: Stream, spans: Sequence[Closed]) -> tuple[int, list[Closed]]:

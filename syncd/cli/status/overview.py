@@ -106,7 +106,7 @@ def is_overdue(document: Document, schedule: Schedule, now: datetime) -> bool:
 
 def _books(document: Document) -> Iterator[Point]:
     if not document["balanced"]:
-        action = "restore a backup. `syncd ledger recount` counts the rows"
+        action = "restore a backup, or let `syncd verify --repair` book them again"
         yield Point(Level.NEEDS_YOU, "the books do not balance: rows were removed by hand", action)
     if not document["clock_confirmed"]:
         text = "no server confirms this machine's clock: until one does, nothing dies, and nothing settles"
