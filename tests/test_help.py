@@ -86,6 +86,15 @@ def test_ids_are_called_id_in_the_usage(command: Command) -> None:
     assert command("retry", "--help").out.startswith("Usage: syncd retry [OPTIONS] [ID]...\n")
 
 
-def test_the_readme_has_exactly_these_commands_with_their_first_sentences() -> None:
+def test_the_readme_has_exactly_these_commands_in_this_order_with_their_first_sentences() -> None:
     alone = {path: each for path, each in COMMANDS.items() if not hasattr(each, "commands")}
-    assert {path: first_sentence(each).rstrip(".") for path, each in alone.items()} == TABLE
+    assert [(path, first_sentence(each).rstrip(".")) for path, each in alone.items() if path] == [*TABLE.items()]
+
+
+def test_the_program_lists_its_commands_under_headings_in_the_order_of_use(command: Command) -> None:
+    lines = command("--help").out.partition("\n\nSet up:\n")[2].splitlines()
+    assert [line[:-1] for line in lines if re.fullmatch(r"[A-Z]\w+:", line)] == ["Work", "See", "Repair", "Other"]
+    assert [line.split()[0] for line in lines if re.match(r"  [a-z-]+ ", line)] == [
+        path for path in COMMANDS if path and " " not in path
+    ]
+    assert [*COMMANDS][:7] == ["", "init", "check", "scope", "preview", "sync", "run"]

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.main import get_command
 
 from syncd import clock
-from syncd.cli.commands import COMMANDS
+from syncd.cli.commands import app
 from syncd.cli.status import facts
 from syncd.cli.status.overview import Level, is_overdue, points, summary
 from syncd.cli.status.times import Times
@@ -129,7 +130,8 @@ def test_each_trouble_is_one_point_with_its_level_and_action(case: str) -> None:
 
 
 def test_the_commands_of_actions_exist() -> None:
-    known = {command.__name__.rstrip("_") for command in COMMANDS} | {"ledger"}
+    program: Any = get_command(app)
+    known = {*program.commands}
     told = [point.action for change, *_ in CASES.values() for point in points(status_document(**WELL | change), TIMES)]
     named = {name for action in told for name in re.findall(r"`syncd ([a-z]+)", action)}
     assert named <= known

@@ -1,7 +1,7 @@
 """Define the commands: results to stdout, logs to stderr, exit codes as in `errors.Exit`.
 
 Each command imports its parts when it runs, so that `syncd status` does not wait for a CRM's client. To add one, write
-its function in the file of its group and name it in COMMANDS, in the order of `syncd --help`.
+its function in the file of its group and name it in COMMANDS, in the order of use.
 """
 
 import gc
@@ -30,36 +30,30 @@ from syncd.cli.commands import (
     trials,
 )
 from syncd.cli.commands import verify as verifying
-from syncd.cli.commands.options import ConfigFile, Given, PlainUsage
+from syncd.cli.commands.options import ConfigFile, Given, HeadedHelp, PlainUsage
 
-COMMANDS: tuple[Callable[..., None], ...] = (
-    setup.init,
-    passes.sync,
-    passes.run,
-    probes.check,
-    scopes.scope,
-    scopes.preview,
-    probes.health,
-    books.status,
-    lists.list_,
-    books.explain,
-    lists.failures,
-    lists.passes,
-    recovery.accounts,
-    books.retry,
-    pauses.resume,
-    ranges.backfill,
-    support.support_bundle,
-    recovery.adopt,
-    verifying.verify,
-    forgetting.forget,
-    trials.sandbox,
-    trials.demo,
-)
+# Each heading of `syncd --help`, and its commands. The groups of commands belong to the last heading.
+COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Set up": (setup.init, probes.check, scopes.scope, scopes.preview),
+    "Work": (passes.sync, passes.run),
+    "See": (
+        books.status,
+        lists.list_,
+        books.explain,
+        lists.failures,
+        lists.passes,
+        recovery.accounts,
+        verifying.verify,
+        probes.health,
+    ),
+    "Repair": (books.retry, pauses.resume, ranges.backfill, recovery.adopt, forgetting.forget),
+    "Other": (support.support_bundle, trials.sandbox, trials.demo),
+}
 SHORT = ("status", "list", "explain", "failures", "passes")  # they end before cyclic garbage matters: `main`
 
 app = typer.Typer(
     name="syncd",
+    cls=HeadedHelp,
     help="Bring the calls and emails of a CRM into Recotap, each exactly once.",
     epilog="To begin: syncd init. To try it without an account: syncd demo, or syncd sandbox.",
     no_args_is_help=True,
@@ -83,18 +77,19 @@ def _common(
     Given.config = config
 
 
-for command in COMMANDS:
-    name = command.__name__.rstrip("_").replace("_", "-")
-    app.command(name, cls=PlainUsage, epilog=examples.epilog(name))(command)
-
 ledger = typer.Typer(help="Care for the ledger.", no_args_is_help=True)
 ledger.command()(books.recount)
 ledger.command(cls=PlainUsage)(pins.trust)
-app.add_typer(ledger, name="ledger")
 
 documents = typer.Typer(help="Show, check or begin a configuration.", no_args_is_help=True)
 documents.command()(settings.show)
 documents.command()(settings.check)
 documents.command()(trials.example)
 documents.command()(trials.schema)
-app.add_typer(documents, name="config")
+
+for heading, commands in COMMANDS.items():
+    for command in commands:
+        name = command.__name__.rstrip("_").replace("_", "-")
+        app.command(name, cls=PlainUsage, epilog=examples.epilog(name), rich_help_panel=heading)(command)
+for name, group in (("ledger", ledger), ("config", documents)):
+    app.add_typer(group, name=name, rich_help_panel=[*COMMANDS][-1])

@@ -1,11 +1,12 @@
 """Define the options that commands share, and load the configuration."""
 
 from enum import StrEnum
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from syncd.cli import printing
 
@@ -49,6 +50,38 @@ class PlainUsage(TyperCommand):
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return the parts of the usage line."""
         return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx) if piece != "[]..."]
+
+
+class HeadedHelp(TyperGroup):
+    """The program, whose help lists the commands under headings, in the order of use.
+
+    typer adds groups of commands after all commands. Here each stands first under its heading.
+    """
+
+    def __init__(self, **attrs: Any) -> None:
+        super().__init__(**attrs)
+        headings = [*dict.fromkeys(map(_heading, self.commands.values()))]
+        order = sorted(self.commands.items(), key=lambda each: (headings.index(_heading(each[1])), _is_single(each[1])))
+        self.commands = dict(order)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write each heading and its commands. All descriptions begin in one column."""
+        wide = max(map(len, self.commands))
+        for heading, found in groupby(self.commands.items(), key=lambda each: _heading(each[1])):
+            with formatter.section(heading):
+                formatter.write_dl([(f"{name:<{wide}}", _sentence(each)) for name, each in found])
+
+
+def _heading(command: Any) -> str:
+    return str(command.rich_help_panel)
+
+
+def _is_single(command: Any) -> bool:
+    return not isinstance(command, TyperGroup)
+
+
+def _sentence(command: Any) -> str:
+    return str(command.help).split("\n")[0]
 
 
 def is_json(form: LogForm | None) -> bool | None:
