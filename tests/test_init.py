@@ -387,7 +387,7 @@ class TestOwnDomains:
     def reachable(self, live: World, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("SYNCD_SOURCES__HUBSPOT__BASE_URL", live.box.hubspot_url)
         monkeypatch.setenv("HUBSPOT_ACCESS_TOKEN", live.box.token)
-        monkeypatch.setattr("syncd.cli.users.sleep", lambda seconds: None)
+        monkeypatch.setattr("syncd.cli.asking.sleep", lambda seconds: None)
 
     def test_enter_takes_what_two_users_share(self, command: Command, terminal: list[str], here: Path) -> None:
         terminal += [""] * 5

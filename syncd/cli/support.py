@@ -18,8 +18,7 @@ from syncd.cli import toml
 from syncd.config import explained, load
 from syncd.config.origins import Setting
 from syncd.errors import SyncdError
-from syncd.ledger import chosen
-from syncd.ledger.diagnosis import Diagnosis
+from syncd.ledger import Diagnosis, chosen
 from syncd.privacy.redaction import describe, redact, redact_value
 
 PASSES = 100  # the latest

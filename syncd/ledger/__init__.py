@@ -9,6 +9,7 @@ from syncd.ledger.adoption import ADOPTION, Adoption, adoption_of
 from syncd.ledger.backfills import Backfill
 from syncd.ledger.comparison import Comparison
 from syncd.ledger.contract import Handle
+from syncd.ledger.diagnosis import Diagnosis
 from syncd.ledger.examination import Examination
 from syncd.ledger.forgetting import Erased, Forget
 from syncd.ledger.handle import AnyLedger, LedgerHandle, chosen
@@ -55,6 +56,7 @@ __all__ = [
     "Claim",
     "Claimed",
     "Comparison",
+    "Diagnosis",
     "Due",
     "Erased",
     "Examination",
