@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
@@ -291,6 +291,21 @@ def test_what_retry_asks_for_is_done_within_5_s(live: World, command: Command) -
         wait_until(lambda: call in live.delivered, at_most=6)
         assert time.monotonic() - began < 5
         assert running.said("operator.asked")[0]["passes"] == ["hubspot"]
+        assert running.stop() == 0
+
+
+def test_what_backfill_asks_for_is_read_at_once(live: World, command: Command) -> None:
+    live.configure("sources.hubspot", start=live.now() - timedelta(days=2))
+    live.call()
+    old = live.call(ago=timedelta(days=9))
+    since = str((live.now() - timedelta(days=10)).date())
+    with daemon(often(live, every="1h").config_file) as running:
+        running.hear("pass.finished")
+        ran = command("backfill", "--since", since, "-c", live.config_file)
+        assert (ran.code, f"`syncd run`, process {running.pid} holds the ledger" in ran.out) == (0, True)
+        running.hear("pass.finished", 2)
+        assert running.said("operator.asked")[0]["passes"] == ["hubspot"]
+        assert (old in live.delivered, live.status()["ranges"]) == (True, [])
         assert running.stop() == 0
 
 

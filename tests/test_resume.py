@@ -83,6 +83,8 @@ def test_the_daemon_hears_of_each_lifted_pause_once(tmp_path: Path) -> None:
         assert queries.newly_requested() == ["files", RECOTAP]
         operator.trust_recotap(NOW)
         assert queries.newly_requested() == [RECOTAP], "a later request does not repeat it"
+        operator.trust_source("files", NOW)
+        assert queries.newly_requested() == ["files", RECOTAP]
     queries.close()
 
 

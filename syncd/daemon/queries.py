@@ -59,7 +59,7 @@ class DueQueries:
         known, self._requests = self._requests, requests
         nothing: set[str] = set()
         sources = self._ledger.ask(
-            lambda glance: glance.sources_to_look_up(clock.now()) | glance.resumed_since(known), otherwise=nothing
+            lambda glance: glance.sources_to_look_up(clock.now()) | glance.wanted_since(known), otherwise=nothing
         )
         return [*sorted(sources), *([RECOTAP] if self.can_send() else [])]
 

@@ -127,6 +127,8 @@ class Operator(Reports):
                     changed = "unread" in self.rules_of(source).get(stream, {})
                     booked.append(backfills.book(self._db, asked, held, rule_changed=changed, now=now))
             self._tell_the_daemon(now)
+            for source in {each.source for each in booked}:
+                self._want_pass(source, now)
         return booked
 
     def _knows(self, source: str, stream: str) -> bool:
@@ -158,7 +160,7 @@ class Operator(Reports):
                 self._tell_the_daemon(now)
             for each in lifted:
                 self._db.execute("DELETE FROM pauses WHERE name = :name", {"name": each})
-                self._db.execute(_RESUMED, {"source": each, "key": RESUMED, "at": clock.text(now)})
+                self._want_pass(each, now)
         return lifted
 
     def trust_recotap(self, now: datetime) -> str | None:
@@ -181,6 +183,7 @@ class Operator(Reports):
             self._db.execute("UPDATE sources SET identity = NULL WHERE source = :source", {"source": source})
             self._db.execute(kept, {"source": source, "key": TRUSTED, "at": clock.text(now)})
             self._tell_the_daemon(now)
+            self._want_pass(source, now)
         return identity
 
     def _tell_the_daemon(self, now: datetime) -> None:
@@ -189,3 +192,7 @@ class Operator(Reports):
             ON CONFLICT (id) DO UPDATE SET requests = requests + 1, asked_at = excluded.asked_at
         """
         self._db.execute(sql, {"now": clock.text(now)})
+
+    def _want_pass(self, name: str, now: datetime) -> None:
+        """Have a pass over a source. Call it after `_tell_the_daemon`, within its transaction."""
+        self._db.execute(_RESUMED, {"source": name, "key": RESUMED, "at": clock.text(now)})

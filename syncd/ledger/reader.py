@@ -29,7 +29,7 @@ FIRST_DUE = "@first_due"  # under a source: since when a pass knows of it, so th
 GONE = "@gone"  # under a source: since when the configuration lacks it; null: it has it
 SAMENESS = "@sameness"  # under RECOTAP: the secret, in hex, of the keys by which copies are found
 EARLY = "@early"  # under a source: how many new activities of a pass happened before its `start`, usually
-RESUMED = "@resumed"  # under a source, or RECOTAP: the number of the request that lifted its pause
+RESUMED = "@resumed"  # under a source, or RECOTAP: the number of the last request that wants a pass over it
 TRUSTED = "@trusted"  # under a source: the operator vouches that its records are held under no other name
 STATES = ("pending", "incomplete", "delivered", "skipped", "excluded", "dead")
 
@@ -227,8 +227,8 @@ class LedgerReader:
         """Return the number of requests that operators made beside a running syncd."""
         return self._number("SELECT coalesce(max(requests), 0) FROM operator")
 
-    def resumed_since(self, requests: int) -> set[str]:
-        """Return the sources whose pause an operator lifted after that many requests."""
+    def wanted_since(self, requests: int) -> set[str]:
+        """Return the sources over which an operator wanted a pass after that many requests, e.g. by lifting a pause."""
         sql = "SELECT source FROM store WHERE key = :key AND source <> :recotap AND CAST(value AS INTEGER) > :requests"
         values = {"key": RESUMED, "recotap": RECOTAP, "requests": requests}
         return {source for (source,) in self._db.execute(sql, values)}
