@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -744,3 +745,15 @@ def test_verbose_logs_each_page_and_each_post_and_otherwise_a_pass_is_a_few_line
     said = command("sync", "-c", live.config_file).err
     assert "post.settled" not in said
     assert len(said.splitlines()) <= 6
+
+
+def test_an_interrupt_while_a_command_is_imported_is_130_without_a_traceback(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(ModuleType):
+        def __getattr__(self, name: str) -> Any:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "syncd.cli.commands", Interrupted("syncd.cli.commands"))
+    ran = command("status")
+    assert (ran.code, ran.out, ran.err) == (130, "", "")

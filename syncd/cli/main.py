@@ -28,6 +28,8 @@ def _run() -> None:
         from syncd.cli.commands import app
 
         app(prog_name="syncd")
+    except KeyboardInterrupt:  # while the command is imported: afterwards, Typer answers it
+        raise SystemExit(int(Exit.SIGINT)) from None
     except SyncdError as error:
         printing.error(error)
         raise SystemExit(int(error.exit_code)) from None
