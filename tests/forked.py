@@ -194,7 +194,7 @@ def interpreters() -> Interpreters:
 # All that commands import, late imports too: a child that imports for itself takes a quarter of a second more.
 PRELOADED = (
     "_ctypes asyncio ctypes pydantic.type_adapter typer._adapters syncd.cli.commands syncd.cli.check syncd.cli.demo"
-    " syncd.cli.explanation syncd.cli.health syncd.cli.status.tables syncd.config syncd.daemon.service syncd.log"
+    " syncd.cli.explanation syncd.reporting.health syncd.cli.status.tables syncd.config syncd.daemon.service syncd.log"
     " syncd.passes.wiring connectors.hubspot"
 )
 

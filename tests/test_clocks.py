@@ -15,12 +15,14 @@ from rich.console import Console
 from structlog.testing import capture_logs
 
 from connectors.jsonl import Jsonl, JsonlConfig
-from syncd.cli import explanation, health
-from syncd.cli.status.overview import points
-from syncd.cli.status.times import Times
+from syncd.cli.explanation import show
 from syncd.connector import Source
 from syncd.errors import Exit
 from syncd.ledger import LedgerHandle
+from syncd.reporting import health
+from syncd.reporting.explanation import document_of
+from syncd.reporting.overview import points
+from syncd.reporting.times import Times
 from syncd.sandbox.standin.clock import Clock
 from tests.drops import call as line
 from tests.orgs import OrgWorld
@@ -416,7 +418,7 @@ def looked(world: World, crm_id: str, capsys: pytest.CaptureFixture) -> list[str
         document |= {"held_by": None, "sources_gone": [], "warnings": [], "unread": []}
         status = " ".join(point.text for point in points(document, Times(world.now())))
         (name,) = glance.find(crm_id)
-        document = explanation.document_of(name, glance, world.config(), world.now())
-        explanation.show(document, world.now(), console)
+        document = document_of(name, glance, world.config(), world.now())
+        show(document, world.now(), console)
     probes = [finding.message for finding in health.findings(world.config(), world.now())]
     return [status, capsys.readouterr().out, " ".join(probes)]

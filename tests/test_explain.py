@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from syncd import clock
-from syncd.cli import explanation
-from syncd.cli.status.times import Times
 from syncd.ledger import LedgerHandle
+from syncd.reporting import explanation
+from syncd.reporting.times import Times
 from tests.conftest import Command
 from tests.world import THEIRS, World
 

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from syncd.cli import health
 from syncd.ledger import LedgerHandle
+from syncd.reporting import health
 from syncd.sandbox import Fault
 from tests.conftest import Command
 from tests.daemons import daemon, wait_until

@@ -44,6 +44,7 @@ MAY_IMPORT = {
     "config": f"{CONTRACT} normalize",
     "ledger": f"{CONTRACT} lifecycle",
     "passes": f"{CONTRACT} config ledger lifecycle normalize privacy recotap signals",
+    "reporting": f"{CONTRACT} __version__ config ledger lifecycle passes",
     "daemon": f"{CONTRACT} __version__ config ledger lifecycle log passes privacy signals",
     "testing": CONTRACT,
     "sandbox": "",

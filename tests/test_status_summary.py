@@ -12,11 +12,11 @@ from typer.main import get_command
 
 from syncd import clock
 from syncd.cli.commands import app
-from syncd.cli.status import facts
-from syncd.cli.status.overview import Level, is_overdue, points, summary
-from syncd.cli.status.times import Times
 from syncd.errors import Exit
 from syncd.ledger import LedgerHandle
+from syncd.reporting import facts
+from syncd.reporting.overview import Level, is_overdue, points, summary
+from syncd.reporting.times import Times
 from syncd.sandbox import Fault
 from syncd.types.schedule import Schedule
 from tests.conftest import Command

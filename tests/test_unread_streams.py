@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from syncd import clock
-from syncd.cli import check, health
+from syncd.cli import check
 from syncd.config import load
 from syncd.connector import Source, SourceConfig, Stream
 from syncd.daemon.queries import DueQueries
 from syncd.errors import ConfigError, Exit
 from syncd.ledger import LedgerHandle
+from syncd.reporting import health
 from syncd.sandbox import Fault
 from tests.world import START, World
 

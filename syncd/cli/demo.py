@@ -19,14 +19,17 @@ from rich.table import Table
 from rich.text import Text
 
 from syncd import __version__, clock, signals
-from syncd.cli import explanation, progress
+from syncd.cli import progress
+from syncd.cli.explanation import show
 from syncd.cli.printing import styled
-from syncd.cli.status import facts, tables
+from syncd.cli.status import tables
 from syncd.config import Config, load
 from syncd.errors import SyncdError
 from syncd.ledger import chosen
 from syncd.passes import scopes, wiring
 from syncd.passes.report import PassResult
+from syncd.reporting import facts
+from syncd.reporting.explanation import document_of
 from syncd.signals import StopRequest
 
 LATER = timedelta(hours=5)  # by then everything has settled, and late associations have come
@@ -131,7 +134,7 @@ def _show_books(console: Console, config: Config, box: _Box) -> None:
             if example:
                 question = styled(f"Why is {example} not in Recotap? ", "bold")
                 console.print(question.append_text(styled(f"syncd explain {example}", "dim")))
-                explanation.show(explanation.document_of(example, glance, config, now), now, console)
+                show(document_of(example, glance, config, now), now, console)
                 console.print()
 
 

@@ -289,7 +289,7 @@ class Drill:
         left = self._python(f"import glob; print(*(found for place in ({places}) for found in glob.glob(place)))")
         self.check("no pip, no cache, no sources in it", not left, left)
         imports = (
-            "syncd.cli.commands, syncd.passes.wiring, syncd.daemon, syncd.cli.health,"
+            "syncd.cli.commands, syncd.passes.wiring, syncd.daemon, syncd.reporting.health,"
             " connectors.hubspot, connectors.salesforce"
         )
         cold = self._python(

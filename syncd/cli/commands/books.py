@@ -1,20 +1,18 @@
 """Read the ledger, request retries and recount: `syncd status`, `explain`, `retry` and `ledger recount`."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from syncd import __version__
 from syncd.cli import printing
 from syncd.cli.commands.options import AsJson, ConfigFile, load_config
-from syncd.errors import Exit, LedgerError
+from syncd.errors import Exit
 from syncd.text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from syncd.config import Config
-    from syncd.ledger import AnyLedger, Choice, LedgerReader
+    from syncd.ledger import Choice
 
 NOTHING_TO_RETRY = "nothing to retry: no activity matches, or all that do are delivered"
 
@@ -33,48 +31,21 @@ def status(config: ConfigFile = None, as_json: AsJson = False) -> None:
     """
     from syncd import clock
     from syncd.cli import status as screen
-    from syncd.cli.status import overview
-    from syncd.cli.status.times import Times
     from syncd.ledger import chosen
     from syncd.passes import changes
+    from syncd.reporting import books
 
     loaded, now = load_config(config), clock.now()
-    ledger = chosen(loaded.ledger)
-    with ledger.reports() as glance:
-        document = glance.status(version=__version__, now=now)
+    with chosen(loaded.ledger).reports() as glance:
+        document = books.document(loaded, glance, now)
         gone = changes.gone_since(glance, [source.name for source in loaded.sources])
-        _add_configured(document, loaded, glance)
-    document["held_by"], document["sources_gone"] = _holder(ledger), [*gone]
-    document["overdue"] = overview.is_overdue(document, loaded.schedule, now)
     if as_json:
-        printing.document({**document, "summary": overview.summary(document, Times(now))})
+        printing.document(books.summarized(document, now))
     else:
         screen.show(document)
         for name, since in gone.items():
             printing.line(f"source {name}: {changes.gone_text(since)}; {changes.BRING_BACK}")
     raise typer.Exit(0 if document["balanced"] else int(Exit.UNBALANCED))
-
-
-def _holder(ledger: "AnyLedger") -> str | None:
-    """Return who holds the ledger, or why that cannot be told. The books can be read without it."""
-    try:
-        return ledger.holder()
-    except LedgerError as error:
-        return f"unknown: {error.message}"
-
-
-def _add_configured(document: dict[str, Any], config: "Config", glance: "LedgerReader") -> None:
-    """Add what the configured sources do not read, the warnings about that, and the streams that no pass has read."""
-    from syncd.passes import scopes
-
-    names = [source.name for source in config.sources]
-    document["unread"], document["warnings"] = scopes.unread(glance, names), scopes.warnings(glance, names)
-    read = {(each["source"], each["stream"]) for each in document["sources"] if each["last_success_at"]}
-    streams = [(source.name, stream.name) for source in config.sources for stream in source.streams]
-    document["never_read"] = [
-        {"source": name, "stream": stream} for name, stream in streams
-        if (name, stream) not in read
-    ]  # fmt: skip
 
 
 def explain(
@@ -88,16 +59,17 @@ def explain(
     take care where you keep the output: it holds names and addresses.
     """
     from syncd import clock
-    from syncd.cli import explanation
+    from syncd.cli.explanation import show
     from syncd.ledger import chosen
+    from syncd.reporting.explanation import document_of
 
     loaded, now = load_config(config), clock.now()
     with chosen(loaded.ledger).reports() as glance:
         names = glance.find(activity)
         if len(names) > 1:
             raise typer.BadParameter(f"{activity!r} names several: give one of {', '.join(map(visible, names))}")
-        document = explanation.document_of(names[0], glance, loaded, now)
-    printing.document(document) if as_json else explanation.show(document, now)
+        document = document_of(names[0], glance, loaded, now)
+    printing.document(document) if as_json else show(document, now)
 
 
 def retry(

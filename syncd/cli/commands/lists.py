@@ -44,8 +44,8 @@ def list_(
         raise typer.BadParameter("give either --json or --csv")
     _check(state, reason, kind)
     first = None if since is None else time_of(since, "--since")
-    from syncd.cli.links import add_links
     from syncd.ledger import Filter, chosen
+    from syncd.reporting.links import add_links
 
     loaded = load_config(config, secrets=owner is not None and "@" in owner)
     with chosen(loaded.ledger).reports() as glance:

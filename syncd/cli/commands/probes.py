@@ -78,8 +78,8 @@ def health(
     well, 74 if the ledger cannot be read, otherwise 69.
     """
     from syncd import clock
-    from syncd.cli import health as probes
     from syncd.config import load
+    from syncd.reporting import health as probes
 
     if probe is not None and probe not in probes.PROBES:
         raise typer.BadParameter(f"expected --probe to be one of {', '.join(probes.PROBES)}")

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 from syncd import clock
 from syncd.cli.status import lines
-from syncd.cli.status.overview import summary
-from syncd.cli.status.times import Times
+from syncd.reporting.overview import summary
+from syncd.reporting.times import Times
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from syncd.cli.status import facts
-from syncd.cli.status.overview import WORDS, Level
-from syncd.cli.status.times import Times
 from syncd.lifecycle.states import State
+from syncd.reporting import facts
+from syncd.reporting.overview import WORDS, Level
+from syncd.reporting.times import Times
 from syncd.text import visible
 
 Document = Mapping[str, Any]

@@ -9,10 +9,10 @@ from rich.padding import Padding
 from rich.table import Table
 
 from syncd.cli.printing import styled
-from syncd.cli.status import facts
-from syncd.cli.status.overview import Level
-from syncd.cli.status.times import Times
 from syncd.lifecycle.states import State
+from syncd.reporting import facts
+from syncd.reporting.overview import Level
+from syncd.reporting.times import Times
 
 Document = Mapping[str, Any]
 STYLES = {Level.NEEDS_YOU: "bold red", Level.WAITING: "bold yellow", Level.OK: "bold green", Level.NOTE: "bold"}

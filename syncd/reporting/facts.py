@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from syncd import clock
-from syncd.cli.status.times import Times
 from syncd.ledger import RECOTAP
 from syncd.lifecycle.reasons import Reason
 from syncd.lifecycle.states import State, Verdict
+from syncd.reporting.times import Times
 
 Document = Mapping[str, Any]
 UNREAD = 10  # kinds of rows that are not read, each in a line of its own

@@ -13,12 +13,12 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from syncd import clock
-from syncd.cli.status.times import Times
 from syncd.errors import Exit
 from syncd.ledger import RECOTAP
 from syncd.lifecycle.reasons import Reason
 from syncd.lifecycle.remedies import VERDICTS
 from syncd.lifecycle.states import Verdict
+from syncd.reporting.times import Times
 from syncd.types.schedule import Schedule
 
 Document = Mapping[str, Any]
