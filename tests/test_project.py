@@ -226,7 +226,7 @@ def test_what_is_commented_in_the_example_is_the_default(tmp_path, monkeypatch):
     whole = tmp_path / "whole.toml"
     whole.write_text(uncommented(), encoding="utf-8")
     as_it_is, all_in_force = (load(file, environ={}, secrets=False) for file in (EXAMPLE, whole))
-    for table in ("recotap", "ledger", "schedule", "rules"):
+    for table in TABLES:
         assert getattr(as_it_is, table) == getattr(all_in_force, table)
     assert as_it_is.sources == all_in_force.sources[:1]
 

@@ -20,12 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from syncd.config import credentials, mistakes, origins, reading, sources
-from syncd.config.models import TABLES, LedgerConfig, RecotapConfig, RulesConfig, ScheduleConfig
+from syncd.config.models import TABLES, LedgerConfig, RecotapConfig, RulesConfig, ScheduleConfig, WebConfig
 from syncd.config.origins import Setting
 from syncd.connector import Source
 from syncd.errors import ConfigError, Problem
 from syncd.types import urls
 from syncd.types.schedule import Schedule
+
+WEB_TOKEN = 'add token = "env:SYNCD_WEB_TOKEN", or listen on 127.0.0.1'
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class Config:
     ledger: LedgerConfig
     schedule: ScheduleConfig
     rules: RulesConfig
+    web: WebConfig
     sources: tuple[Source, ...]  # in the file's order, at least one
 
     def schedule_for(self, source: Source) -> Schedule:
@@ -142,6 +145,9 @@ def _tables(raw: reading.RawConfig) -> dict[str, Any]:
         hint = "use https://, or set allow_insecure_http = true beside it"
         raw.add_problem(("recotap", "base_url"), urls.INSECURE, hint)
     mistakes.check_schedule(raw, ("schedule",), raw.tree.get("schedule"))
+    web = models["web"]
+    if web and web.lacks_token:
+        raw.add_problem(("web", "token"), "is missing, and other machines can reach web.listen", WEB_TOKEN)
     return {name: model for name, model in models.items() if model}
 
 
@@ -153,6 +159,7 @@ __all__ = [
     "ScheduleConfig",
     "Setting",
     "Source",
+    "WebConfig",
     "explained",
     "judge",
     "load",

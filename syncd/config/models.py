@@ -14,6 +14,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -22,6 +23,7 @@ from syncd import files
 from syncd.activity import Automated
 from syncd.types import urls
 from syncd.types.durations import Positive
+from syncd.types.listen import Address, checked, parse
 from syncd.types.schedule import EVERY, Schedule
 from syncd.types.secrets import Secret
 
@@ -96,6 +98,15 @@ def _resolved(path: Path) -> Path:
     return path
 
 
+def _none_if_empty(value: Any) -> Any:
+    return None if value == "" else value
+
+
+OptionalSecret = Annotated[
+    Secret | None,
+    BeforeValidator(_none_if_empty),
+    WithJsonSchema({"type": "string", "pattern": "^((env|file|credential):.+)?$", "examples": ["env:NAME"]}),
+]
 Domain = Annotated[str, AfterValidator(_domain), Field(examples=["yourcompany.com"])]
 
 
@@ -175,9 +186,28 @@ class RulesConfig(Table):
         )
 
 
+class WebConfig(Table):
+    """The address of the status page, and the token that its readers send."""
+
+    listen: Annotated[str, AfterValidator(checked)] = ""  # "": no page
+    token: OptionalSecret = None
+
+    @property
+    def address(self) -> Address | None:
+        """The address to listen on, or None."""
+        return parse(self.listen) if self.listen else None
+
+    @property
+    def lacks_token(self) -> bool:
+        """Whether another machine could read the page without a token."""
+        address = self.address
+        return address is not None and not address.is_loopback and self.token is None
+
+
 TABLES: dict[str, type[BaseModel]] = {
     "recotap": RecotapConfig,
     "ledger": LedgerConfig,
     "schedule": ScheduleConfig,
     "rules": RulesConfig,
+    "web": WebConfig,
 }
