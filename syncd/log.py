@@ -92,6 +92,9 @@ WORDS = {
     "run.left": "the daemon ends with a request open",
     "run.finished": "the daemon has ended",
     "tick.skipped": "a pass was due while one was under way",
+    "web.started": "the status page can be read",
+    "web.failed": "the status page cannot read the ledger",
+    "web.bug": "a bug in the status page",
     "operator.asked": "an operator asked for a pass",
     "library.said": "a message of a library",
 }

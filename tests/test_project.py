@@ -26,6 +26,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXAMPLE = ROOT / "config" / "syncd.example.toml"
 LOCKS = ("requirements.txt", "requirements-build.txt", "requirements-dev.txt")
 
+EXTRAS = ("alerts", "web")  # of the package, for what is imported only if it is configured
+
 # What each part of syncd may import of the others, from the ground floor up. A part may always import itself.
 GROUND = "activity addresses clock errors fields files memory text"
 CONTRACT = f"{GROUND} connector http types"
@@ -45,7 +47,8 @@ MAY_IMPORT = {
     "ledger": f"{CONTRACT} lifecycle",
     "passes": f"{CONTRACT} config ledger lifecycle normalize privacy recotap signals",
     "reporting": f"{CONTRACT} __version__ config ledger lifecycle passes",
-    "daemon": f"{CONTRACT} __version__ config ledger lifecycle log passes privacy signals",
+    "web": f"{CONTRACT} __version__ config ledger lifecycle reporting",
+    "daemon": f"{CONTRACT} __version__ config ledger lifecycle log passes privacy signals web",
     "testing": CONTRACT,
     "sandbox": "",
 }
@@ -59,6 +62,9 @@ ALONE = {
     "httpcore": ("syncd.http.httpx_deadline",),
     "apscheduler": ("syncd.daemon*",),
     "cronsim": ("syncd.types.schedule",),
+    "starlette": ("syncd.web.app", "syncd.web.security", "syncd.web.server"),
+    "uvicorn": ("syncd.web.server",),
+    "jinja2": ("syncd.web.render",),
     "hubspot": ("connectors.hubspot*",),
     "simple_salesforce": ("connectors.salesforce*",),
     "certifi": ("syncd.http.tls",),
@@ -158,10 +164,12 @@ def test_what_is_imported_is_a_declared_dependency_and_the_other_way_round():
     distributions = {top: {name.lower().replace("_", "-") for name in names}
                      for top, names in packages_distributions().items()}  # fmt: skip
     declared = {Requirement(line).name for line in PROJECT["project"]["dependencies"]}
+    extras = {Requirement(line).name for name in EXTRAS for line in PROJECT["project"]["optional-dependencies"][name]}
     ours = {"syncd", "connectors", *sys.stdlib_module_names}
     tops = {name.split(".")[0] for file in MODULES.values() for name in imports(file)} - ours
     used = {top: distributions.get(top, set()) for top in tops}
-    assert {top for top, names in used.items() if not names & (declared | {"pydantic-core"})} == set()
+    known = declared | extras | {"pydantic-core", "markupsafe"}  # parts of pydantic and of jinja2
+    assert {top for top, names in used.items() if not names & known} == set()
     assert declared - set().union(*used.values()) <= {"tzdata"}, "which is data for zoneinfo"
 
 

@@ -3,6 +3,7 @@
 The statements are those that really ran, as SQLite's module was given them.
 """
 
+import asyncio
 import functools
 import re
 import sqlite3
@@ -18,6 +19,7 @@ from syncd.ledger import Filter, LedgerHandle, file
 from syncd.ledger.recount import COUNT
 from syncd.passes.limits import Limits
 from syncd.sandbox.standin.faults import Fault
+from syncd.web.answers import Answers
 from tests.world import OWN, World
 
 ABOUT = re.compile(r"\b(activities|payloads|attempts|past_attempts|keys|twins)\b")
@@ -209,6 +211,19 @@ def test_no_question_of_an_operator_or_of_the_daemon_scans(world: World, stateme
         glance.retry([], state="dead", reason=None, now=world.now())
     found = plans(world.ledger, statements)
     assert len(found) >= 10
+    assert not (wrong := [(sql, steps) for sql, steps in found.items() if faults(steps)]), wrong[0]
+
+
+def test_no_statement_of_the_status_page_scans(world: World, statements: set[str]) -> None:
+    (call,) = world.calls(1)
+    world.sync()
+    statements.clear()
+    answers = Answers(world.config())
+    assert asyncio.run(answers.page()).status == 200
+    assert asyncio.run(answers.activity(call)).status == 200
+    asyncio.run(answers.probe("ready"))
+    found = plans(world.ledger, statements)
+    assert len(found) >= 10, "those that read activities"
     assert not (wrong := [(sql, steps) for sql, steps in found.items() if faults(steps)]), wrong[0]
 
 

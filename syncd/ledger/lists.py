@@ -177,6 +177,16 @@ class Lists(LedgerReader):
         """
         return self._db.execute(sql).fetchall()
 
+    def deliveries(self, since: str) -> list[dict[str, Any]]:
+        """Return the deliveries from a day such as 2026-11-28 on, by `day` and lateness. They are kept for 90 days.
+
+        Each delivery counts twice: since it was first seen and since it occurred. `within` is a bound in seconds.
+        """
+        sql = """
+            SELECT day, since, within, sum(n) AS n FROM days WHERE day >= :since GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+        """
+        return list(self._rows(sql, {"since": since}))
+
     def passes(self, limit: int) -> list[dict[str, Any]]:
         """Return the start, end and exit code of up to `limit` passes, the latest first."""
         sql = "SELECT started_at, finished_at, exit_code FROM passes ORDER BY id DESC LIMIT :limit"

@@ -83,7 +83,7 @@ def _fresh(
         if at is None:
             since = clock.optional_instant(due.get(name)) or began
             yield _unread(name, since if held else None, schedule, now)
-        elif _is_late(at, schedule, now):
+        elif is_late(at, schedule, now):
             yield _wrong("fresh", f"{name} was last read to its end at {clock.text(at)} ({schedule})", STATUS)
         elif at > now + AHEAD:
             yield _wrong("fresh", f"{name} was read at {clock.text(at)}, in the future", "check this machine's clock")
@@ -105,12 +105,13 @@ def _unread(name: str, since: datetime | None, schedule: Schedule, now: datetime
     """Judge a source that was never read to its end, and whose first import is under way `since` then, if at all."""
     if since is None:
         return _wrong("fresh", f"{name} was never read to its end", STATUS)
-    if _is_late(since, schedule, now) or since > now + AHEAD:
+    if is_late(since, schedule, now) or since > now + AHEAD:
         return _wrong("fresh", f"{name} is in its first import since {clock.text(since)} ({schedule})", LONG)
     return Finding("fresh", True, f"{name} is in its first import since {clock.text(since)}")
 
 
-def _is_late(since: datetime, schedule: Schedule, now: datetime) -> bool:
+def is_late(since: datetime, schedule: Schedule, now: datetime) -> bool:
+    """Tell whether `since` is more than three intervals of `schedule` ago. Those shorter than a minute are a minute."""
     return max(schedule.nth_after(since, INTERVALS), clock.later(since, LEAST)) < now
 
 

@@ -1,0 +1,52 @@
+"""Serve the status page of a running daemon: /, /activity, /metrics, /livez and /readyz.
+
+    a browser ─► Guard ─► app ─► Answers: one thread, one reading at a time ─► the ledger, read only
+                 who may   what    └─► view, charts: pure ─► templates: HTML without script
+
+All of it runs in threads of its own and reads kept counts, so that no pass waits for a reader. Nothing here is imported
+unless [web] is configured: it needs the extra `web` of the package.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from syncd.config import Config
+from syncd.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from syncd.web.server import Page
+
+EXTRA = ("jinja2", "prometheus_client", "starlette", "uvicorn")
+INSTALL = "pip install 'syncd[web]'"
+
+
+@contextmanager
+def serving(config: Config) -> Iterator["Page | None"]:
+    """Serve the page within, if [web] names an address. Yield its handle, or None.
+
+    ConfigError if the extra is not installed, or if the address cannot be used.
+    """
+    if config.web.address is None:
+        yield None
+        return
+    page = _server()(config)
+    page.start()
+    try:
+        yield page
+    finally:
+        page.stop()
+
+
+def _server() -> "Callable[[Config], Page]":
+    """Return the class of the server. ConfigError if a package of the extra is missing."""
+    if missing := [name for name in EXTRA if find_spec(name) is None]:
+        message = f"needs packages that are not installed: {', '.join(missing)}"
+        raise ConfigError([Problem("web.listen", message, INSTALL)])
+    from syncd.web.server import Page
+
+    return Page
+
+
+__all__ = ["EXTRA", "INSTALL", "serving"]

@@ -1,0 +1,140 @@
+"""Run uvicorn in a thread, on a socket that is opened before the daemon begins."""
+
+import asyncio
+import errno
+import logging
+import socket
+import threading
+
+import structlog
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from syncd.config import Config
+from syncd.errors import ConfigError, Problem
+from syncd.types.listen import Address
+from syncd.web.answers import Answers
+from syncd.web.app import application
+from syncd.web.security import Access
+
+log = structlog.get_logger()
+
+MOST_CLIENTS = 100  # connections; uvicorn answers 503 to more
+REQUEST_S = 10.0  # until a client must have sent its request
+IDLE_S = 5  # for which a connection stays open after a response
+STOP_S = 1  # for open requests at the end; within the two seconds that a stop may take longer than a request
+BACKLOG = 64
+HINTS = {
+    errno.EADDRINUSE: "another program listens there: stop it, or choose another port",
+    errno.EACCES: "syncd's user may not listen there: choose a port above 1023",
+    errno.EADDRNOTAVAIL: "this machine has no such address: choose one of its own, e.g. 127.0.0.1",
+}
+
+
+class Page:
+    """The server of the status page. Its threads hold up neither a pass nor the end of the process."""
+
+    def __init__(self, config: Config) -> None:
+        address = config.web.address
+        assert address is not None
+        self._address = address
+        self._answers = Answers(config)
+        self._guard = application(self._answers, Access(address, _token(config)))
+        self._server = uvicorn.Server(_settings(self._guard))
+        self._thread = threading.Thread(target=self._run, name="web", daemon=True)
+        self._socket: socket.socket | None = None
+
+    def start(self) -> None:
+        """Listen, and serve from then on. ConfigError if the address cannot be used."""
+        self._socket = listening(self._address)
+        self._thread.start()
+        log.info("web.started", address=str(self._address))
+
+    def apply(self, config: Config) -> None:
+        """Show another configuration, and take its token. The address stays, and so does a token without successor."""
+        self._answers.config = config
+        try:
+            self._guard.access = Access(self._address, _token(config))
+        except ConfigError as error:
+            for each in error.problems:
+                log.error("config.problem", key=each.path, error=each.message, hint=each.hint)
+
+    def is_alive(self) -> bool:
+        """Tell whether the page is served."""
+        return self._thread.is_alive()
+
+    def stop_soon(self) -> None:
+        """Take no new connection, and end the open ones. Returns at once."""
+        self._server.should_exit = True
+
+    def stop(self) -> None:
+        """Wait until the page is closed, at most STOP_S and a second."""
+        self.stop_soon()
+        self._thread.join(STOP_S + 1)
+        self._answers.close()
+
+    def _run(self) -> None:
+        assert self._socket is not None
+        asyncio.run(self._server.serve(sockets=[self._socket]))
+
+
+class Impatient(H11Protocol):
+    """Close a connection whose first request does not come in time. uvicorn itself would wait for ever."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for the first request."""
+        super().connection_made(transport)
+        self.loop.call_later(REQUEST_S, self._close_if_silent)
+
+    def _close_if_silent(self) -> None:
+        if not self._has_asked() and not self.transport.is_closing():
+            self.transport.close()
+
+    def _has_asked(self) -> bool:
+        cycle: object = self.cycle  # None before the first request, against its annotation
+        return cycle is not None
+
+
+def listening(address: Address) -> socket.socket:
+    """Return a socket that listens on `address`. ConfigError with the remedy if that is not possible."""
+    try:
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, *_, place = found[0]
+        made = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise _unusable(address, error) from error
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(place)
+        made.listen(BACKLOG)
+    except OSError as error:
+        made.close()
+        raise _unusable(address, error) from error
+    return made
+
+
+def _unusable(address: Address, error: OSError) -> ConfigError:
+    hint = HINTS.get(error.errno or 0, "choose another address, e.g. 127.0.0.1:8321")
+    return ConfigError([Problem("web.listen", f"cannot listen on {address}: {error.strerror or error}", hint)])
+
+
+def _token(config: Config) -> str:
+    """Return the token, or "" for none. ConfigError if it can no longer be read."""
+    try:
+        return config.web.token.read_line() if config.web.token else ""
+    except ValueError as error:
+        raise ConfigError([Problem("web.token", str(error), "set it, or name another place")]) from None
+
+
+def _settings(app: ASGIApp) -> uvicorn.Config:
+    """Return uvicorn's settings: one protocol, no log of requests, no word about the server, no trust in proxies."""
+    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # it logs the requests of clients that break the protocol
+    return uvicorn.Config(
+        app, loop="asyncio", http=Impatient, ws="none", lifespan="off", log_config=None, access_log=False,
+        proxy_headers=False, server_header=False, limit_concurrency=MOST_CLIENTS, timeout_keep_alive=IDLE_S,
+        timeout_graceful_shutdown=STOP_S, h11_max_incomplete_event_size=16 * 1024,
+    )  # fmt: skip
+
+
+__all__ = ["Impatient", "Page", "listening"]
