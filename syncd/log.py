@@ -95,6 +95,7 @@ WORDS = {
     "web.started": "the status page can be read",
     "web.failed": "the status page cannot read the ledger",
     "web.bug": "a bug in the status page",
+    "web.ended": "the status page has ended",
     "operator.asked": "an operator asked for a pass",
     "library.said": "a message of a library",
 }

@@ -8,10 +8,11 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
 
 import structlog
 
-from syncd import __version__, clock, memory
+from syncd import __version__, clock, memory, web
 from syncd.config import Config, load, locate
 from syncd.connector import Source
 from syncd.daemon import status_line
@@ -39,6 +40,9 @@ GRACE_S = 2.0  # for a stop, in addition to the longest deadline (design, promis
 SEND_AGAIN_S = 300.0  # until an activity is sent again that a pass left due
 PASS_S = 300.0  # after which a pass ends soon, even if a source has more to read: see `_must_end`
 
+if TYPE_CHECKING:
+    from syncd.web.server import Page
+
 # The number of a signal, the name of a job whose time has come, or the end of a pass or of one source in it.
 _Event = int | str | SourceEnded | Ended
 
@@ -62,7 +66,9 @@ def serve(config_file: Path | None, events: "SimpleQueue[_Event]") -> int:
                 log.error("books.unbalanced", hint=hint)
         memory.collect_less_often()
         memory.share_one_arena()
-        return Service(config, events, Notifier.from_environment(), still_held, config_file=config_file).run()
+        with web.serving(config) as page:
+            notifier = Notifier.from_environment()
+            return Service(config, events, notifier, still_held, config_file=config_file, page=page).run()
 
 
 def _clock_is_set(events: "SimpleQueue[_Event]") -> bool:
@@ -87,12 +93,13 @@ class Service:
 
     def __init__(
         self, config: Config, events: "SimpleQueue[_Event]", notifier: Notifier, still_held: Callable[[], bool], *,
-        config_file: Path | None = None,
+        config_file: Path | None = None, page: "Page | None" = None,
     ) -> None:  # fmt: skip
         self._config = config
         self._config_file = config_file
         self._new_config: Config | None = None  # after a SIGHUP; it takes effect with the next pass
         self._events = events
+        self._page = page  # None unless [web] names an address
         self._notifier = notifier
         self._reporter = Reporter(notifier)
         self._still_held = still_held
@@ -224,15 +231,15 @@ class Service:
         timeouts = [self._config.recotap.timeout, *(source.config.timeout for source in self._config.sources)]
         self._exit_at = time.monotonic() + max(timeouts).total_seconds() + GRACE_S
         self._stop_request.request(number)
+        if self._page:
+            self._page.stop_soon()
 
     def _reload(self) -> None:
         """Read the configuration again. A valid one takes effect with the next pass, otherwise the old one stays."""
         self._notifier.reloading()
         try:
             new = load(self._config_file)
-            if chosen(new.ledger) != self._ledger_handle:
-                problem = Problem("ledger", "cannot change while syncd runs", "restart syncd for another ledger")
-                raise ConfigError([problem], where=str(new.path))
+            self._refuse_what_needs_a_restart(new)
         except ConfigError as error:
             log_problems(error)
             log.error(
@@ -245,6 +252,17 @@ class Service:
             log.info("config.read", file=str(new.path), takes_effect="between passes")
         self._notifier.ready()
 
+    def _refuse_what_needs_a_restart(self, new: Config) -> None:
+        """Raise ConfigError if a new configuration names another ledger, or another address of the page."""
+        changed = {"ledger": chosen(new.ledger) != self._ledger_handle, "web.listen": self._listens_elsewhere(new)}
+        hints = {"ledger": "restart syncd for another ledger", "web.listen": "restart syncd for another address"}
+        message = "cannot change while syncd runs"
+        if problems := [Problem(key, message, hints[key]) for key, is_changed in changed.items() if is_changed]:
+            raise ConfigError(problems, where=str(new.path))
+
+    def _listens_elsewhere(self, new: Config) -> bool:
+        return new.web.listen != self._config.web.listen
+
     # -- regular checks -------------------------------------------------------------------
 
     def _run_checks(self) -> None:
@@ -255,6 +273,7 @@ class Service:
         if not (self._worker.is_alive() and self._jobs.is_alive()):
             raise RuntimeError("a thread of the daemon has ended: without it no pass would be made")
         self._check_clock()
+        self._check_page()
         if self._exit_at is None:
             self._check_requests(now)
             self._check_keys(now)
@@ -283,6 +302,12 @@ class Service:
             self._wall_ahead_s = ahead
             log.warning("clock.set", by_s=round(by_s, 1), hint="nothing to do: passes continue at their intervals")
             self._jobs.clock_was_set(timedelta(seconds=by_s), clock.now())
+
+    def _check_page(self) -> None:
+        """Log once if the page is no longer served. Passes go on."""
+        if self._page and self._exit_at is None and not self._page.is_alive():
+            self._page = None
+            log.error("web.ended", hint="report it with the lines above. Passes go on. Restart syncd for the page")
 
     def _check_requests(self, now: float) -> None:
         """Have a pass for an operator's request, within 5 s."""
@@ -340,6 +365,8 @@ class Service:
         """Put a configuration into force. New sources are read as at the start, failed ones at once."""
         known = {source.name for source in self._config.sources}
         self._config, self._new_config = config, None
+        if self._page:
+            self._page.apply(config)
         self._jobs.set(self._schedules())
         new = [(source, schedule) for source, schedule in self._source_schedules() if source.name not in known]
         self._agenda.want(self._ledger.due_at_start(new))
