@@ -17,6 +17,7 @@ import pytest
 from syncd.errors import NoSuchActivity
 from syncd.ledger import Filter, LedgerHandle, file
 from syncd.ledger.recount import COUNT
+from syncd.metrics import gather
 from syncd.passes.limits import Limits
 from syncd.sandbox.standin.faults import Fault
 from syncd.web.answers import Answers
@@ -225,6 +226,20 @@ def test_no_statement_of_the_status_page_scans(world: World, statements: set[str
     found = plans(world.ledger, statements)
     assert len(found) >= 10, "those that read activities"
     assert not (wrong := [(sql, steps) for sql, steps in found.items() if faults(steps)]), wrong[0]
+
+
+def test_no_metric_reads_an_activity_beyond_those_of_status(world: World, statements: set[str]) -> None:
+    world.calls(3)
+    world.sync()
+    world.status()
+    known = set(statements)
+    with LedgerHandle(world.ledger).reports() as glance:
+        gather(glance, world.config(), world.now())
+    new = statements - known
+    assert len([sql for sql in new if "counts" in sql or "days" in sql or "posts" in sql]) >= 3
+    found = plans(world.ledger, new)
+    assert not (wrong := [(sql, steps) for sql, steps in found.items() if faults(steps)]), wrong[0]
+    assert [sql for sql in found if "EXISTS" not in sql] == [], "but for whether a source has any row"
 
 
 def test_no_list_of_failures_scans(world: World, statements: set[str]) -> None:

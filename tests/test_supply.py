@@ -27,9 +27,10 @@ LOCKS = ("requirements.txt", "requirements-build.txt", "requirements-dev.txt")
 WITH_BACKEND = LOCKS[1:]
 OF_PEERS = "tests/bench/peers/locks/{peer}.txt"  # test_bench.py reads each of them
 
+# Without the hint of an error message: it names an extra, and the operator's way to install it is theirs.
 INSTALL = re.compile(
     r"(?:[\w./$\"{}-]*/)?(?:python[\d.]* -m )?pip[\d.]*(?: --?[a-z]\S*(?: [\w./]+)?)*?"
-    r" (?:install|wheel|download)\b[^&|;`\n'\")]*"
+    r" (?:install|wheel|download)\b(?! 'syncd\[(?:web|alerts)\]')[^&|;`\n'\")]*"
 )
 # Other commands that fetch a program. npm ci is not listed: it checks the hashes of package-lock.json.
 FETCHES_UNPINNED = re.compile(

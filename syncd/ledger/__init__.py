@@ -9,6 +9,7 @@ from syncd.ledger.adoption import ADOPTION, Adoption, adoption_of
 from syncd.ledger.backfills import Backfill
 from syncd.ledger.comparison import Comparison
 from syncd.ledger.contract import Handle
+from syncd.ledger.counts import BOUNDS
 from syncd.ledger.diagnosis import Diagnosis
 from syncd.ledger.examination import Examination
 from syncd.ledger.forgetting import Erased, Forget
@@ -38,6 +39,7 @@ from syncd.ledger.writing import AttemptResult, Booked, Claim, Claimed, Due, Led
 __all__ = [
     "ACCOUNTS",
     "ADOPTION",
+    "BOUNDS",
     "CLOCK",
     "CONNECTOR",
     "DESTINATION",

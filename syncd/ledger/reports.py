@@ -11,6 +11,7 @@ from syncd import clock
 from syncd.errors import Exit, NoSuchActivity
 from syncd.ledger.adoption import adoption_of
 from syncd.ledger.lists import Lists
+from syncd.ledger.measures import Measures
 from syncd.ledger.ranges import share
 from syncd.ledger.reader import CLOCK, PAUSED, RECOTAP, SENDING, times
 from syncd.ledger.schema import VERSION
@@ -54,13 +55,18 @@ _HOLDS = f"""
 """  # nosec B608 # our own text
 
 
-class Reports(Lists):
+class Reports(Lists, Measures):
     """Answer an operator's questions, each as of one moment."""
 
     def status(self, *, version: str, now: datetime) -> dict[str, Any]:
         """Return the document of `syncd status --json` (design 4.4)."""
         with self._at_one_moment():
             return self._status(version, now)
+
+    def measures(self, *, version: str, now: datetime) -> dict[str, Any]:
+        """Return the document of `status` with the counts of `counted`, as of one moment."""
+        with self._at_one_moment():
+            return {**self._status(version, now), **self.counted(now)}
 
     def explain(self, external_activity_id: str, *, now: datetime | None = None) -> dict[str, Any]:
         """Return the document of `syncd explain --json` (design 4.4) for an id from `find`.
