@@ -1,5 +1,7 @@
 """The metrics: what they say is what the ledger's counts say, they cost nothing per row, and name nobody."""
 
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,10 +21,12 @@ from syncd.lifecycle.states import State, Verdict
 from syncd.metrics import gather, render
 from syncd.metrics.families import MOST_KINDS, families
 from syncd.reporting import health
+from tests.conftest import Command
 from tests.ledgers import NOW, book, reports, send
 from tests.ledgers import reading as look
 from tests.world import OWN, THEIRS, World
 
+ROOT = Path(__file__).parents[1]
 PARSERS = {False: parse_text, True: parse_openmetrics}
 LABELS = {
     "source",
@@ -38,6 +42,7 @@ LABELS = {
     "le",
     "version",
 }
+OPTIONAL = {"starlette", "jinja2", "uvicorn", "prometheus_client", "apprise"}
 
 
 @dataclass(frozen=True)
@@ -241,3 +246,65 @@ def test_every_family_has_a_text_a_prefix_and_a_fitting_name(varied: World) -> N
         assert family.documentation.endswith(".")
         assert not family.name.endswith("_total")
         assert family.unit == "" or family.name.endswith(f"_{family.unit}")
+
+
+# -- the command --------------------------------------------------------------------------
+
+
+def test_the_command_prints_the_textfile_even_if_the_books_do_not_balance(live: World, command: Command) -> None:
+    live.call()
+    live.sync()
+    live.sql("DELETE FROM activities")
+    ran = command("status", "--prometheus", "-c", live.config_file)
+    assert (ran.code, ran.err) == (0, "")
+    of = Samples([each for family in parse_text(ran.out) for each in family.samples])
+    assert of("syncd_ledger_balanced") == 0
+    assert ran.out.endswith("\n")
+    assert command("status", "-c", live.config_file).code == 4
+
+
+def test_the_command_prints_one_form(live: World, command: Command) -> None:
+    live.sync()
+    ran = command("status", "--prometheus", "--json", "-c", live.config_file)
+    assert (ran.code, ran.out) == (2, "")
+
+
+def test_without_a_ledger_it_prints_nothing(live: World, command: Command) -> None:
+    ran = command("status", "--prometheus", "-c", live.config_file)
+    assert (ran.code, ran.out) == (74, "")
+
+
+def loaded(code: str, *line: str) -> tuple[str, set[str]]:
+    """Run a command line in a new process. Return its exit code and the top modules that it loaded."""
+    program = f"""if True:
+        import sys
+        {code}
+        from syncd.cli import main as cli
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as left:
+            code = left.code or 0
+        print("\\n", code, *{{name.partition(".")[0] for name in sys.modules}})
+    """
+    done = subprocess.run([sys.executable, "-c", program, *line], capture_output=True, text=True, check=True, cwd=ROOT)
+    exit_code, *modules = done.stdout.splitlines()[-1].split()
+    return exit_code + done.stderr, set(modules)
+
+
+@pytest.mark.parametrize("line", ["--version", "sync", "status"])
+def test_nothing_optional_is_loaded_unless_it_is_configured(live: World, line: str) -> None:
+    if line == "status":
+        live.sync()
+    said, modules = loaded("", line, *(() if line == "--version" else ("-c", str(live.config_file))))
+    assert said.startswith("0")
+    assert "syncd" in modules
+    assert not modules & OPTIONAL
+
+
+def test_without_the_extra_it_says_how_to_install_it(live: World) -> None:
+    live.sync()
+    said, _ = loaded('sys.modules["prometheus_client"] = None', "status", "--prometheus", "-c", str(live.config_file))
+    assert said.startswith("78")
+    assert "pip install 'syncd[web]'" in said
+    assert "--prometheus" in said

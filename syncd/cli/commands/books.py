@@ -12,6 +12,7 @@ from syncd.text import visible
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from syncd.config import Config
     from syncd.ledger import Choice
 
 NOTHING_TO_RETRY = "nothing to retry: no activity matches, or all that do are delivered"
@@ -23,12 +24,22 @@ UNEQUAL = (
 )
 
 
-def status(config: ConfigFile = None, as_json: AsJson = False) -> None:
+def status(
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+    prometheus: Annotated[bool, typer.Option("--prometheus", help="Print metrics for node_exporter.")] = False,
+) -> None:
     """Show whether all is well, the books and the last pass.
 
     The first line says whether all is well, waits or needs you. Each point below it names the next action. Then come
-    states, verdicts, reasons, sources and Recotap. Times are local on a terminal, and in UTC otherwise.
+    states, verdicts, reasons, sources and Recotap. Times are local on a terminal, and in UTC otherwise. With
+    --prometheus the exit code is 0 even if the books do not balance: syncd_ledger_balanced tells it.
     """
+    if prometheus:
+        if as_json:
+            raise typer.BadParameter("give --json or --prometheus, not both")
+        _print_metrics(load_config(config))
+        return
     from syncd import clock
     from syncd.cli import status as screen
     from syncd.ledger import chosen
@@ -46,6 +57,17 @@ def status(config: ConfigFile = None, as_json: AsJson = False) -> None:
         for name, since in gone.items():
             printing.line(f"source {name}: {changes.gone_text(since)}; {changes.BRING_BACK}")
     raise typer.Exit(0 if document["balanced"] else int(Exit.UNBALANCED))
+
+
+def _print_metrics(config: "Config") -> None:
+    """Print the metrics in the format of node_exporter's textfile collector."""
+    from syncd import clock, metrics
+    from syncd.ledger import chosen
+
+    with chosen(config.ledger).reports() as glance:
+        document = metrics.gather(glance, config, clock.now())
+    text, _ = metrics.render(document, openmetrics=False)
+    printing.own(text.decode())
 
 
 def explain(
