@@ -652,7 +652,7 @@ def test_the_schema_in_the_repository_is_current():
 
 def test_the_schema_knows_every_table_and_each_connector_of_ours():
     document = json.loads((ROOT / schema.FILE).read_text(encoding="utf-8"))
-    assert set(document["properties"]) == {"recotap", "ledger", "schedule", "rules", "web", "sources"}
+    assert set(document["properties"]) == {"recotap", "ledger", "schedule", "rules", "web", "alerts", "sources"}
     choice = document["properties"]["sources"]["additionalProperties"]
     for name, key in (("hubspot", "access_token"), ("salesforce", "login_url")):
         own = choice

@@ -19,8 +19,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from syncd.config import credentials, mistakes, origins, reading, sources
-from syncd.config.models import TABLES, LedgerConfig, RecotapConfig, RulesConfig, ScheduleConfig, WebConfig
+from syncd.config import alerting, credentials, mistakes, origins, reading, sources
+from syncd.config.models import (
+    TABLES,
+    AlertsConfig,
+    LedgerConfig,
+    RecotapConfig,
+    RulesConfig,
+    ScheduleConfig,
+    WebConfig,
+)
 from syncd.config.origins import Setting
 from syncd.connector import Source
 from syncd.errors import ConfigError, Problem
@@ -40,6 +48,7 @@ class Config:
     schedule: ScheduleConfig
     rules: RulesConfig
     web: WebConfig
+    alerts: AlertsConfig
     sources: tuple[Source, ...]  # in the file's order, at least one
 
     def schedule_for(self, source: Source) -> Schedule:
@@ -114,6 +123,7 @@ def _checked(
             credentials.read_all(raw, (name,), table)
         for name, (config, _) in configs.items():
             credentials.read_all(raw, ("sources", name), config)
+        alerting.check(raw, tables.get("alerts"))
     if connectors:
         raw.problems += sources.not_loaded(configs)
     if raw.problems and is_empty:
@@ -152,6 +162,7 @@ def _tables(raw: reading.RawConfig) -> dict[str, Any]:
 
 
 __all__ = [
+    "AlertsConfig",
     "Config",
     "LedgerConfig",
     "RecotapConfig",

@@ -45,6 +45,9 @@ def _secrets(key: tuple[str, ...], model: BaseModel) -> Iterator[tuple[tuple[str
             yield (*key, name), value
         elif isinstance(value, BaseModel):
             yield from _secrets((*key, name), value)
+        elif isinstance(value, list):
+            items = enumerate(value)
+            yield from (((*key, name, str(place)), item) for place, item in items if isinstance(item, Secret))
 
 
 def _read(raw: RawConfig, key: tuple[str, ...], secret: Secret) -> None:

@@ -13,6 +13,8 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
+    PlainValidator,
     ValidationInfo,
     WithJsonSchema,
     field_validator,
@@ -22,10 +24,11 @@ from pydantic import (
 from syncd import files
 from syncd.activity import Automated
 from syncd.types import urls
-from syncd.types.durations import Positive
+from syncd.types.durations import Duration, Positive
 from syncd.types.listen import Address, checked, parse
 from syncd.types.schedule import EVERY, Schedule
-from syncd.types.secrets import Secret
+from syncd.types.secrets import SCHEMES, HiddenUrl, Secret
+from syncd.types.sizes import Size
 
 if TYPE_CHECKING:
     from syncd.normalize.our_side import Rules
@@ -107,6 +110,16 @@ OptionalSecret = Annotated[
     BeforeValidator(_none_if_empty),
     WithJsonSchema({"type": "string", "pattern": "^((env|file|credential):.+)?$", "examples": ["env:NAME"]}),
 ]
+
+
+def _heartbeat(value: Any) -> Secret | HiddenUrl | None:
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str) or value.partition(":")[0] in SCHEMES:
+        return Secret.parse(value)
+    return HiddenUrl.parse(value)
+
+
 Domain = Annotated[str, AfterValidator(_domain), Field(examples=["yourcompany.com"])]
 
 
@@ -204,10 +217,35 @@ class WebConfig(Table):
         return address is not None and not address.is_loopback and self.token is None
 
 
+HeartbeatUrl = Annotated[
+    Secret | HiddenUrl | None,
+    PlainValidator(_heartbeat),
+    PlainSerializer(lambda url: "" if url is None else str(url), return_type=str),
+    WithJsonSchema({"type": "string", "pattern": "^$|^(https?|env|file|credential):.+$"}),
+    Field(examples=["env:SYNCD_HEARTBEAT_URL"]),
+]
+
+
+class AlertsConfig(Table):
+    """Where alerts and the heartbeat go, and when a condition is reported."""
+
+    urls: list[Annotated[Secret, Field(examples=["env:SYNCD_ALERTS_URL"])]] = []  # Apprise addresses
+    heartbeat_url: HeartbeatUrl = None  # as healthchecks.io has them; None: no heartbeat
+    after: Duration = timedelta(minutes=10)  # a condition must last, or be gone, for this long
+    backlog: Positive = timedelta(hours=6)  # the oldest due activity may wait this long
+    disk_free: Size = 10**9  # bytes that must be free where the ledger is
+
+    @property
+    def is_set(self) -> bool:
+        """Tell whether there is anything to send to."""
+        return bool(self.urls) or self.heartbeat_url is not None
+
+
 TABLES: dict[str, type[BaseModel]] = {
     "recotap": RecotapConfig,
     "ledger": LedgerConfig,
     "schedule": ScheduleConfig,
     "rules": RulesConfig,
     "web": WebConfig,
+    "alerts": AlertsConfig,
 }

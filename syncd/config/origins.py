@@ -44,8 +44,14 @@ def _settings(raw: RawConfig, key: tuple[str, ...], model: BaseModel) -> Iterato
         if isinstance(value, BaseModel):
             yield from _settings(raw, place, value)
         else:
-            shown = _reference(value) if isinstance(value, Secret) else written[place[-1]]
-            yield Setting(place, shown, _origin(raw, place))
+            yield Setting(place, _shown(value, written[place[-1]]), _origin(raw, place))
+
+
+def _shown(value: Any, written: Any) -> Any:
+    """Return `written`, the JSON of `value`, but for secrets, also in a list, what may be shown of the reference."""
+    if isinstance(value, list) and isinstance(written, list):
+        return [_shown(item, text) for item, text in zip(value, written, strict=True)]
+    return _reference(value) if isinstance(value, Secret) else written
 
 
 def _reference(secret: Secret) -> str:

@@ -1,7 +1,7 @@
 """Parse and read references to secrets: env:NAME, file:PATH, credential:NAME. A literal is refused."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,11 @@ from pydantic_core import CoreSchema, core_schema
 
 from syncd import files
 from syncd.privacy.redaction import register_secret
+from syncd.types import urls
 
 SCHEMES = ("env", "file", "credential")
 MOST = 64 * 1024  # bytes of a key; a private key has 2 KiB
+HIDDEN = "(hidden)"
 EXPECTED = "expected env:NAME, file:PATH or credential:NAME (systemd), never the secret itself"
 
 
@@ -85,6 +87,27 @@ class Secret:
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: Any) -> dict[str, Any]:
         return {"type": "string", "pattern": "^(env|file|credential):.+$", "examples": ["env:RECOTAP_API_KEY"]}
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenUrl:
+    """An address that may stand in the file itself, but that nothing shows: whoever knows it may use it."""
+
+    url: str = field(repr=False)
+
+    @classmethod
+    def parse(cls, text: str) -> "HiddenUrl":
+        """Return the normalized address. ValueError says what is wrong. From then on no log line can show it."""
+        url = urls.checked(text)
+        register_secret(url)
+        return cls(url)
+
+    def read(self) -> str:
+        """Return the address."""
+        return self.url
+
+    def __str__(self) -> str:
+        return HIDDEN
 
 
 def _content(path: Path, where: str) -> str:

@@ -52,7 +52,9 @@ def readable(status: os.stat_result) -> str:
 
 
 def _key_files(config: Config) -> Iterator[Path]:
-    for secret in credentials.references((config.recotap, *(source.config for source in config.sources))):
+    for secret in credentials.references(
+        (config.recotap, config.alerts, *(source.config for source in config.sources))
+    ):
         with suppress(ValueError):
             if (path := secret.path()) and not (secret.scheme == "credential" and _is_closed(path.parent)):
                 yield path
