@@ -6,6 +6,7 @@ process, through a connection of its own. A `PersistentReader` does so for years
 """
 
 from syncd.ledger.adoption import ADOPTION, Adoption, adoption_of
+from syncd.ledger.alerting import Alerting
 from syncd.ledger.backfills import Backfill
 from syncd.ledger.comparison import Comparison
 from syncd.ledger.contract import Handle
@@ -50,6 +51,7 @@ __all__ = [
     "SENDING",
     "TRUSTED",
     "Adoption",
+    "Alerting",
     "AnyLedger",
     "AttemptResult",
     "Backfill",

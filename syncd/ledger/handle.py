@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 from sqlite_utils import Database
 
 from syncd.ledger import file, place
+from syncd.ledger.alerting import Alerting
 from syncd.ledger.comparison import Comparison
 from syncd.ledger.diagnosis import Diagnosis
 from syncd.ledger.examination import Examination
@@ -69,6 +70,10 @@ class LedgerHandle:
     def operate(self) -> AbstractContextManager[Operator]:
         """Open an existing ledger for an operator's short writes, which need no hold. LedgerError as for `read`."""
         return self._opened(file.operate, Operator)
+
+    def alerting(self) -> AbstractContextManager[Alerting]:
+        """Open an existing ledger for the alerts, which need no hold. LedgerError as for `read`."""
+        return self._opened(file.operate, Alerting)
 
     def diagnose(self) -> AbstractContextManager[Diagnosis]:
         """Open an existing ledger for a report on itself. LedgerError as for `read`."""

@@ -1,0 +1,49 @@
+"""Answer the alerts' questions, and keep their memory. Needs no hold on the ledger."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+from syncd import clock
+from syncd.ledger import file
+from syncd.ledger.reader import RECOTAP
+from syncd.ledger.reports import Reports
+
+ALERTS = "@alerts"  # under RECOTAP: the conditions that began, and the messages that are still to be sent
+LOOKED_AT = 200  # pending rows, those first that were seen first
+# A row that a failure of Recotap returned is due again "now", so its first attempt tells since when it is due. The
+# ledger keeps the last 20 attempts.
+_DUE_SINCE = """
+    SELECT id, CASE WHEN refusals > 0 OR last_post = 0 THEN next_attempt_at ELSE min(next_attempt_at, coalesce(
+        (SELECT min(at) FROM past_attempts JOIN posts ON posts.id = post_id WHERE activity_id = activities.id),
+        next_attempt_at)) END
+    FROM activities
+    WHERE id IN (SELECT activity_id FROM payloads ORDER BY activity_id LIMIT :most)
+        AND state = 'pending' AND next_attempt_at <= :now
+"""
+_KEEP = """
+    INSERT INTO store (source, key, value, at) VALUES (:source, :key, :value, :at)
+    ON CONFLICT (source, key) DO UPDATE SET value = excluded.value, at = excluded.at
+"""
+
+
+class Alerting(Reports):
+    """Read everything that a condition depends on, and write one row of the store."""
+
+    def due_since(self, now: datetime) -> dict[int, datetime]:
+        """Return since when each of the first pending rows has been due, by its number. One that backs off is none."""
+        rows = self._db.execute(_DUE_SINCE, {"most": LOOKED_AT, "now": clock.text(now)})
+        return {number: clock.instant(at) for number, at in rows}
+
+    def kept_alerts(self) -> Any:
+        """Return the JSON value that `keep_alerts` wrote last, or None."""
+        return self.kept(ALERTS, [RECOTAP]).get(RECOTAP)
+
+    def keep_alerts(self, value: Any, now: datetime) -> None:
+        """Write the alerts' memory, in a transaction of its own. A pass waits for it for a millisecond at most."""
+        with file.writing(self._db, self.handle.path):
+            values = {"source": RECOTAP, "key": ALERTS, "value": json.dumps(value), "at": clock.text(now)}
+            self._db.execute(_KEEP, values)
+
+
+__all__ = ["ALERTS", "Alerting"]
