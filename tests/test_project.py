@@ -49,7 +49,8 @@ MAY_IMPORT = {
     "reporting": f"{CONTRACT} __version__ config ledger lifecycle passes",
     "metrics": f"{CONTRACT} __version__ config ledger passes",
     "web": f"{CONTRACT} __version__ config ledger lifecycle metrics reporting",
-    "daemon": f"{CONTRACT} __version__ config ledger lifecycle log passes privacy signals web",
+    "daemon": f"{CONTRACT} __version__ alerts config ledger lifecycle log passes privacy signals web",
+    "alerts": f"{CONTRACT} __version__ config ledger lifecycle passes privacy reporting",
     "testing": CONTRACT,
     "sandbox": "",
 }
@@ -59,7 +60,8 @@ MAY_IMPORT = {
 ALONE = {
     "sqlite3": ("syncd.ledger*", "syncd.privacy.redaction", "syncd.sandbox*"),
     "sqlite_utils": ("syncd.ledger*",),
-    "httpx": ("syncd.recotap.sender", "syncd.http.httpx_deadline"),
+    "httpx": ("syncd.recotap.sender", "syncd.http.httpx_deadline", "syncd.alerts.heartbeat"),
+    "apprise": ("syncd.alerts.addresses",),
     "httpcore": ("syncd.http.httpx_deadline",),
     "apscheduler": ("syncd.daemon*",),
     "prometheus_client": ("syncd.metrics.families",),
