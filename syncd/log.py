@@ -86,6 +86,15 @@ WORDS = {
     "clock.unconfirmed": "no server confirms this machine's clock",
     "clock.behind": "this machine's clock is not set yet",
     "clock.set": "this machine's clock was set",
+    # alerts and the heartbeat
+    "alert.began": "a condition needs somebody",
+    "alert.ended": "the condition is over",
+    "alert.failed": "an address takes no alert",
+    "alert.recovered": "the address takes alerts again",
+    "alert.unsaved": "the ledger did not keep the alerts",
+    "alert.bug": "a bug while conditions were checked",
+    "heartbeat.failed": "the heartbeat is not taken",
+    "heartbeat.recovered": "the heartbeat is taken again",
     # the daemon
     "run.started": "the daemon runs",
     "run.stopping": "the daemon stops",

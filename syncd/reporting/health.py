@@ -76,19 +76,7 @@ def _fresh(
     Recotap is compared with the start of the pass under way, if any. `alive` tells whether that pass makes progress.
     """
     as_of = min(now, began) if began else now
-    unread = {(source.name, stream.name) for source in config.sources for stream in source.unread}
-    read, due = glance.last_success(unread), glance.kept(FIRST_DUE, [source.name for source in config.sources])
-    for source in config.sources:
-        name, at, schedule = source.name, read.get(source.name), config.schedule_for(source)
-        if at is None:
-            since = clock.optional_instant(due.get(name)) or began
-            yield _unread(name, since if held else None, schedule, now)
-        elif is_late(at, schedule, now):
-            yield _wrong("fresh", f"{name} was last read to its end at {clock.text(at)} ({schedule})", STATUS)
-        elif at > now + AHEAD:
-            yield _wrong("fresh", f"{name} was read at {clock.text(at)}, in the future", "check this machine's clock")
-        else:
-            yield Finding("fresh", True, f"{name} was read to its end at {clock.text(at)}")
+    yield from (finding for _, finding in sources(config, glance, now, began, held=held))
     if glance.clock_doubted():
         message = "no server confirms this machine's clock, so nothing settles"
         yield _wrong("fresh", message, "`syncd check` names the wrong clock")
@@ -99,6 +87,26 @@ def _fresh(
         yield _wrong("fresh", f"Recotap was sent activities, and has taken none since {clock.text(silent)}", STATUS)
     else:
         yield Finding("fresh", True, f"Recotap has taken nothing since {clock.text(silent)}, which is not long")
+
+
+def sources(
+    config: Config, glance: LedgerReader, now: datetime, began: datetime | None, *, held: bool
+) -> Iterator[tuple[str, Finding]]:
+    """Yield each source's name, and whether it is fresh. `began`: the pass under way, in a ledger that is `held`."""
+    unread = {(source.name, stream.name) for source in config.sources for stream in source.unread}
+    read, due = glance.last_success(unread), glance.kept(FIRST_DUE, [source.name for source in config.sources])
+    for source in config.sources:
+        name, at, schedule = source.name, read.get(source.name), config.schedule_for(source)
+        if at is None:
+            since = clock.optional_instant(due.get(name)) or began
+            yield name, _unread(name, since if held else None, schedule, now)
+        elif is_late(at, schedule, now):
+            yield name, _wrong("fresh", f"{name} was last read to its end at {clock.text(at)} ({schedule})", STATUS)
+        elif at > now + AHEAD:
+            message = f"{name} was read at {clock.text(at)}, in the future"
+            yield name, _wrong("fresh", message, "check this machine's clock")
+        else:
+            yield name, Finding("fresh", True, f"{name} was read to its end at {clock.text(at)}")
 
 
 def _unread(name: str, since: datetime | None, schedule: Schedule, now: datetime) -> Finding:
