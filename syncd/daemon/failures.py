@@ -18,6 +18,11 @@ class Failures:
         return [*self._errors]
 
     @property
+    def codes(self) -> list[int]:
+        """The exit code of each name that fails."""
+        return [int(error.exit_code) for error in self._errors.values()]
+
+    @property
     def first(self) -> SyncdError | None:
         """The error of the name that has failed for the longest time."""
         return next(iter(self._errors.values()), None)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from syncd import __version__, clock, memory, web
+from syncd.alerts import Watching
 from syncd.config import Config, load, locate
 from syncd.connector import Source
 from syncd.daemon import status_line
@@ -23,7 +24,7 @@ from syncd.daemon.reporter import Reporter
 from syncd.daemon.scheduler import Jobs
 from syncd.daemon.systemd import Notifier
 from syncd.daemon.worker import Ended, Order, SourceEnded, Worker, log_problems
-from syncd.errors import ConfigError, Exit, LedgerHeld, Problem, SyncdError
+from syncd.errors import ConfigError, Exit, LedgerHeld, Problem, SyncdError, worst
 from syncd.ledger import RECOTAP, chosen
 from syncd.signals import StopRequest
 from syncd.types.schedule import Schedule
@@ -119,6 +120,7 @@ class Service:
         self._ended_at: datetime | None = None
         self._counts: dict[str, int] = {}
         self._failures = Failures()
+        self._alerts = Watching(config)
         self._keys: dict[str, str] = {}  # by name: fingerprint of the keys when its last reading began
         self._exit_at: float | None = None  # monotonic: exit then, even if the pass has not ended
         self._requests_at = self._keys_at = float("-inf")
@@ -144,6 +146,7 @@ class Service:
         self._jobs.stop()
         self._worker.stop()
         self._ledger.close()
+        self._alerts.close()
         log.info("run.finished", passes=self._passes, skipped_ticks=self._agenda.skipped.total())
         return int(Exit.OK)
 
@@ -198,6 +201,14 @@ class Service:
         if RECOTAP not in failed:
             self._plan_to_send(now)
         self._counts = self._ledger.counts()
+        self._report_to_alerts(ended, names)
+
+    def _report_to_alerts(self, ended: Ended, names: Collection[str]) -> None:
+        """Report the end of a pass over `names`. A source that failed in an earlier one still counts."""
+        outcome = ended.outcome
+        own = [int(outcome.exit_code)] if outcome else []
+        code = worst([*own, *self._failures.codes])
+        self._alerts.pass_ended(code, failed=ended.failed(names), flooded=outcome.flooded if outcome else ())
 
     def _end(
         self, names: Collection[str], failed: Mapping[str, SyncdError], now: float, *, left: Collection[str] = ()
@@ -359,6 +370,7 @@ class Service:
         self._busy, self._ends_soon, self._began_at = True, False, time.monotonic()
         self._read = [source.name for source in sources]
         self._reporter.pass_begins()
+        self._alerts.pass_begins()
         self._worker.order(Order(self._config, sources))
 
     def _apply(self, config: Config) -> None:
@@ -368,6 +380,7 @@ class Service:
         if self._page:
             self._page.apply(config)
         self._jobs.set(self._schedules())
+        self._alerts.configure(config)
         new = [(source, schedule) for source, schedule in self._source_schedules() if source.name not in known]
         self._agenda.want(self._ledger.due_at_start(new))
         self._failures.keep({source.name for source in config.sources} | {RECOTAP})

@@ -103,6 +103,7 @@ class PassResult:
     failed: Mapping[str, SyncdError] = field(default_factory=dict)  # by source: why it was not read to the end;
     # under RECOTAP: why sending stopped
     warnings: tuple[str, ...] = ()  # nothing failed, but somebody should look at it
+    flooded: tuple[str, ...] = ()  # sources that brought far more history than usual
 
 
 class PassReport:
@@ -116,6 +117,7 @@ class PassReport:
         self._failed: dict[str, SyncdError] = {}
         self._codes: set[int] = set()
         self._warnings: list[str] = []
+        self._flooded: list[str] = []
         self._early: Counter[str] = Counter()  # by source: new activities that happened before its `start`
 
     def reading(self, source: str) -> None:
@@ -157,6 +159,7 @@ class PassReport:
             f"{usual:.0f} of them"
         )
         self._warnings.append(f"{message} ({FLOOD_HINT})")
+        self._flooded.append(source)
         log.warning("history.flooded", source=source, error=message, hint=FLOOD_HINT)
 
     def source_read(self, source: str, ranges: Sequence[Range], now: datetime) -> None:
@@ -278,7 +281,9 @@ class PassReport:
         for stream, read in self._reading.items():  # of sources that gave way, or hang
             self._streams.setdefault(stream, StreamTotals()).add(read)
         code = worst(self._codes if signal is None else {*self._codes, signal})
-        return PassResult(code, totals, self._streams, tuple(self._errors), self._failed, tuple(self._warnings))
+        return PassResult(
+            code, totals, self._streams, tuple(self._errors), self._failed, tuple(self._warnings), tuple(self._flooded)
+        )
 
 
 def _error(stop: SendingStopped) -> SyncdError:

@@ -50,14 +50,16 @@ def sync(
     stop: StopRequest,
     observer: Observer | None = None,
     limits: Limits | None = None,
+    begins: Callable[[], None] = lambda: None,
     now: Callable[[], datetime] = clock.now,
 ) -> PassResult:
-    """Hold the ledger, make one pass over `sources`, and release it.
+    """Hold the ledger, make one pass over `sources`, and release it. `begins` is called once the ledger is held.
 
     Raises LedgerHeld at once if another syncd holds it, and LedgerError if the ledger fails.
     """
     memory.collect_less_often()
     with chosen(config.ledger).hold(command):
+        begins()
         return one_pass(config, sources=sources, stop=stop, observer=observer, limits=limits, now=now)
 
 

@@ -94,6 +94,7 @@ def _sync(
 ) -> int:  # fmt: skip
     from time import monotonic
 
+    from syncd import alerts
     from syncd.cli import closing, named, progress
     from syncd.errors import worst
     from syncd.ledger import chosen
@@ -104,8 +105,13 @@ def _sync(
     names = wanted(asked, sources, chosen(config.ledger)) if asked else None
     limits = Limits(only=names.ids if names else None, most=limit)
     stop, began_at = signals.StopRequest(), monotonic()
-    with signals.handling(stop), progress.watching(verbose=verbose, as_json=is_json(form)) as observer:
-        outcome = wiring.sync(config, sources=sources, command="sync", stop=stop, observer=observer, limits=limits)
+    with alerts.around(config, whole=not (asked or limit)) as watching:
+        with signals.handling(stop), progress.watching(verbose=verbose, as_json=is_json(form)) as observer:
+            outcome = wiring.sync(
+                config, sources=sources, command="sync", stop=stop, observer=observer, limits=limits,
+                begins=watching.pass_begins,
+            )  # fmt: skip
+        watching.pass_ended(outcome.exit_code, failed=outcome.failed, flooded=outcome.flooded)
     _say_errors(outcome)
     errors = named.show(chosen(config.ledger), names, limits, outcome) if names else []
     code = worst([outcome.exit_code, *(error.exit_code for error in errors)])

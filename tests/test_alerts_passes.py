@@ -1,0 +1,162 @@
+"""Alerts and the heartbeat of `syncd sync`, of `syncd run`, and `syncd alerts test`."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from syncd import alerts
+from syncd.config import load
+from syncd.ledger import LedgerHandle
+from syncd.sandbox import Fault
+from tests.conftest import Command
+from tests.daemons import daemon, wait_until
+from tests.receivers import Receiver, receiving
+from tests.world import World
+
+UNBALANCED = "syncd: the books do not balance"
+
+
+@pytest.fixture
+def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
+    with receiving() as receiver:
+        monkeypatch.setenv("TEST_ALERTS", receiver.address)
+        yield receiver
+
+
+def reported(live: World, receiver: Receiver, **table: Any) -> Path:
+    live.configure("alerts", **{"urls": ["env:TEST_ALERTS"], "heartbeat_url": receiver.beat, "after": "0s", **table})
+    return live.write_config()
+
+
+def test_sync_pings_start_and_success_only_if_the_books_balance(
+    live: World, receiver: Receiver, command: Command
+) -> None:
+    live.calls(1)
+    file = reported(live, receiver)
+    assert command("sync", "-c", file).code == 0
+    assert receiver.beats == ["/start", ""]
+    assert receiver.alerts == []
+    live.sql("UPDATE streams SET seen = seen + 1")
+    assert command("sync", "-c", file).code == 4
+    assert receiver.beats[2:] == ["/start", "/4"]
+    assert receiver.alerts == [UNBALANCED]
+    assert command("sync", "-c", file).code == 4
+    assert receiver.alerts == [UNBALANCED]
+    live.sql("UPDATE streams SET seen = seen - 1")
+    live.hubspot.faults.add(Fault("close", count=None))
+    assert command("sync", "-c", file).code == 69
+    assert receiver.beats[-2:] == ["/start", "/69"]
+    assert command("sync", "--limit", "1", "-c", file).code == 69
+    assert len(receiver.beats) == 8, "a part of a pass is no heartbeat"
+
+
+def test_sync_that_finds_the_ledger_held_reports_nothing(live: World, receiver: Receiver, command: Command) -> None:
+    file = reported(live, receiver)
+    with LedgerHandle(live.ledger).hold("sync"):
+        began = time.monotonic()
+        assert command("sync", "-c", file).code == 75
+        assert time.monotonic() - began < 5
+    assert receiver.requests == []
+    live.token_file.unlink()
+    assert command("sync", "-c", file).code == 78
+    assert receiver.requests == [], "the configuration is not valid, so nothing is known"
+
+
+def test_a_bug_in_a_pass_is_reported_as_1(live: World, receiver: Receiver) -> None:
+    config = load(reported(live, receiver))
+
+    def broken() -> None:
+        with alerts.around(config, whole=True) as watching:
+            watching.pass_begins()
+            raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError):
+        broken()
+    assert receiver.beats == ["/start", "/1"]
+
+
+def test_the_daemon_reports_each_pass_and_a_failing_source_stays_a_failure(live: World, receiver: Receiver) -> None:
+    live.calls(1)
+    live.configure("schedule", every="300ms")
+    file = reported(live, receiver)
+    with daemon(file, TEST_ALERTS=receiver.address) as running:
+        running.hear("pass.finished")
+        wait_until(lambda: receiver.beats == ["/start", ""])
+        live.hubspot.faults.add(Fault(status=401, count=None))
+        wait_until(lambda: "/77" in receiver.beats)
+        wait_until(lambda: "syncd: hubspot refuses the key" in receiver.alerts)
+        live.hubspot.faults.clear()
+        wait_until(lambda: receiver.beats[-1] == "", at_most=20)
+        live.sql("UPDATE streams SET seen = seen + 1")
+        wait_until(lambda: "/4" in receiver.beats)
+        wait_until(lambda: UNBALANCED in receiver.alerts)
+        assert running.stop() == 0
+    assert receiver.alerts.count("syncd: hubspot refuses the key") == 1
+    assert receiver.alerts.count(UNBALANCED) == 1
+    with daemon(file, TEST_ALERTS=receiver.address) as running:
+        running.hear("pass.finished", 3)
+        assert running.stop() == 0
+    assert receiver.alerts.count(UNBALANCED) == 1, "a restart repeats nothing"
+    assert "canary-beat" not in str(running.lines)
+
+
+def test_receivers_that_hang_hold_up_no_pass_and_no_stop(live: World, receiver: Receiver) -> None:
+    live.calls(1)
+    live.configure("schedule", every="300ms")
+    receiver.status = None
+    with daemon(reported(live, receiver, disk_free="1TB"), TEST_ALERTS=receiver.address) as running:
+        running.hear("pass.finished", 5)
+        wait_until(lambda: receiver.beats)
+        began = time.monotonic()
+        assert running.stop() == 0
+        assert time.monotonic() - began < 4
+    assert {line["exit_code"] for line in running.said("pass.finished")[:5]} == {0}
+
+
+def test_a_reload_puts_addresses_and_a_heartbeat_into_force(live: World, receiver: Receiver) -> None:
+    live.configure("schedule", every="300ms")
+    live.sync()
+    with daemon(live.write_config(), TEST_ALERTS=receiver.address) as running:
+        running.hear("pass.finished")
+        reported(live, receiver)
+        running.signal(signal.SIGHUP)
+        running.hear("config.in_force")
+        wait_until(lambda: receiver.beats)
+        live.sql("UPDATE streams SET seen = seen + 1")
+        wait_until(lambda: UNBALANCED in receiver.alerts)
+        assert running.stop() == 0
+
+
+LOADED = """
+import sys
+sys.argv = ["syncd", *sys.argv[1:]]
+from syncd.cli.main import main
+try:
+    main()
+except SystemExit as left:
+    code = left.code
+names = {"starlette", "jinja2", "uvicorn", "prometheus_client", "apprise", "syncd.alerts.watch"}
+print(code, sorted(names & {*sys.modules}))
+"""
+
+
+def test_without_the_table_sync_loads_nothing_of_it(live: World) -> None:
+    line = [sys.executable, "-c", LOADED, "sync", "-c", str(live.write_config())]
+    ran = subprocess.run(line, capture_output=True, text=True, check=True, timeout=60)
+    assert ran.stdout.splitlines()[-1] == "0 []"
+
+
+def test_without_the_table_nothing_is_started(world: World) -> None:
+    watching = alerts.Watching(world.config())
+    watching.pass_begins()
+    watching.pass_ended(0)
+    watching.close()
+    assert (watching._watch, watching._heartbeat) == (None, None)
+    assert timedelta(seconds=alerts.STOP_S) < timedelta(seconds=1), "a stop has 2 s for all"
