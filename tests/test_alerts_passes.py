@@ -134,6 +134,27 @@ def test_a_reload_puts_addresses_and_a_heartbeat_into_force(live: World, receive
         assert running.stop() == 0
 
 
+def test_the_command_tries_each_address_and_says_which_worked(
+    live: World, receiver: Receiver, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = command("alerts", "test", "-c", live.write_config())
+    assert ran.code == 78
+    assert "heartbeat_url" in ran.err
+    file = reported(live, receiver)
+    ran = command("alerts", "test", "-c", file)
+    assert (ran.code, ran.out.splitlines()) == (
+        0, ["ok    alerts.urls.0: it took the test", "ok    alerts.heartbeat_url: it took the test"],
+    )  # fmt: skip
+    assert receiver.alerts == ["syncd: test"]
+    assert receiver.beats == ["/start"], "only a pass reports success"
+    monkeypatch.setenv("TEST_SECOND", "json://127.0.0.1:9/canary")
+    ran = command("alerts", "test", "-c", reported(live, receiver, urls=["env:TEST_SECOND", "env:TEST_ALERTS"]))
+    assert ran.code == 69
+    assert [line.split()[0] for line in ran.out.splitlines() if not line.startswith(" ")] == ["error", "ok", "ok"]
+    assert "canary" not in ran.out + ran.err
+    assert not live.ledger.exists(), "it needs none"
+
+
 LOADED = """
 import sys
 sys.argv = ["syncd", *sys.argv[1:]]

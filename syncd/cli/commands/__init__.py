@@ -13,6 +13,7 @@ import typer
 from syncd import __version__
 from syncd.cli import printing
 from syncd.cli.commands import (
+    alerting,
     books,
     examples,
     forgetting,
@@ -80,6 +81,10 @@ def _common(
 ledger = typer.Typer(help="Care for the ledger.", no_args_is_help=True)
 ledger.command()(books.recount)
 ledger.command(cls=PlainUsage)(pins.trust)
+
+alerts = typer.Typer(help="Try where alerts and the heartbeat go.", no_args_is_help=True)
+alerts.command("test", cls=PlainUsage)(alerting.try_addresses)
+app.add_typer(alerts, name="alerts")
 
 documents = typer.Typer(help="Show, check or begin a configuration.", no_args_is_help=True)
 documents.command()(settings.show)
