@@ -49,8 +49,8 @@ MAY_IMPORT = {
     "reporting": f"{CONTRACT} __version__ config ledger lifecycle passes",
     "metrics": f"{CONTRACT} __version__ config ledger passes",
     "web": f"{CONTRACT} __version__ config ledger lifecycle metrics reporting",
-    "daemon": f"{CONTRACT} __version__ alerts config ledger lifecycle log passes privacy signals web",
     "alerts": f"{CONTRACT} __version__ config ledger lifecycle passes privacy reporting",
+    "daemon": f"{CONTRACT} __version__ alerts config ledger lifecycle log passes privacy signals web",
     "testing": CONTRACT,
     "sandbox": "",
 }

@@ -84,7 +84,6 @@ ledger.command(cls=PlainUsage)(pins.trust)
 
 alerts = typer.Typer(help="Try where alerts and the heartbeat go.", no_args_is_help=True)
 alerts.command("test", cls=PlainUsage)(alerting.try_addresses)
-app.add_typer(alerts, name="alerts")
 
 documents = typer.Typer(help="Show, check or begin a configuration.", no_args_is_help=True)
 documents.command()(settings.show)
@@ -96,5 +95,5 @@ for heading, commands in COMMANDS.items():
     for command in commands:
         name = command.__name__.rstrip("_").replace("_", "-")
         app.command(name, cls=PlainUsage, epilog=examples.epilog(name), rich_help_panel=heading)(command)
-for name, group in (("ledger", ledger), ("config", documents)):
+for name, group in (("ledger", ledger), ("config", documents), ("alerts", alerts)):
     app.add_typer(group, name=name, rich_help_panel=[*COMMANDS][-1])
