@@ -211,6 +211,9 @@ class TestPlaces:
 
     def test_a_directory_is_not_free(self, here: Path) -> None:
         assert not places.is_free(here)
+        for force in (False, True):
+            with pytest.raises(typer.BadParameter, match="is a directory, name a file in it"):
+                places.require_free(here, option="--output", force=force)
 
 
 class TestTheGuide:
@@ -479,6 +482,12 @@ class TestWithASandbox:
             ran = command("init", "--sandbox")
             assert ran.code == 78
             assert "run `syncd sandbox` in another terminal" in ran.err
+
+    def test_an_option_that_a_sandbox_would_ignore_is_2(self, command: Command, here: Path) -> None:
+        ran = command("init", "--sandbox", "--start", "2026-01-01", "--own-domain", "x.example", "--output", here / "n")
+        assert ran.code == 2
+        assert "leave out --start, --own-domain" in " ".join(ran.err.split())
+        assert not (here / "n").exists()
 
     def test_the_announcement_ends_with_the_sandbox_that_made_it(self) -> None:
         file = stand_ins.announced_at({})

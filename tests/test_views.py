@@ -139,7 +139,9 @@ def test_verify_shows_a_stream_in_whole_words(columns: int, terminal: Put) -> No
 
 def test_a_dry_run_without_activities_says_so(columns: int, terminal: Put) -> None:
     err = terminal("stderr")
-    dry_run.show({"activities": [], "pending_already": 0})
+    dry_run.show({"activities": [], "pending_already": 0, "errors": []})
     assert err.getvalue().startswith("the next pass would book nothing")
+    dry_run.show({"activities": [], "pending_already": 0, "errors": [{"message": "no connection"}]})
+    assert err.getvalue().count("would book nothing") == 1
     assert "meaning" not in err.getvalue()
     assert max(map(len, err.lines())) <= columns

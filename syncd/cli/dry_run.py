@@ -12,7 +12,7 @@ from syncd.passes.dry_run import DryRun, Foreseen
 from syncd.passes.tally import Tally
 
 NOTHING_SENT = "a dry run: nothing was written, nothing was sent"
-NOTHING_NEW = "the next pass would book nothing: nothing is new or changed since the last pass"
+NOTHING_NEW = "the next pass would book nothing new"
 
 
 def to_json(run: DryRun) -> dict[str, Any]:
@@ -55,7 +55,8 @@ def groups(tally: Tally) -> list[dict[str, Any]]:
 def show(document: Mapping[str, Any]) -> None:
     """Print the table on stderr, because stdout has the activities: a table on a terminal, otherwise lines."""
     if not document["activities"]:
-        printing.note(NOTHING_NEW)
+        if not document["errors"]:  # otherwise nothing is known
+            printing.note(NOTHING_NEW)
     elif sys.stderr.isatty():
         table(document["activities"])
     else:

@@ -57,4 +57,4 @@ def _read(raw: RawConfig, key: tuple[str, ...], secret: Secret) -> None:
         why = str(error)
         if not re.fullmatch(NAMES[secret.scheme], secret.name):
             why = why.replace(secret.name, "that it names")
-        raw.add_problem(key, why, "set it, or name another place: env:NAME, file:PATH or credential:NAME")
+        raw.add_problem(key, why, "put the key there, or name another place: env:NAME, file:PATH or credential:NAME")

@@ -46,9 +46,19 @@ class Reason(Described):
     UNFINISHED = "unfinished", _I, "the call still runs, or the email is not sent yet"
     IN_FUTURE = "in_future", _I, "it has not happened yet", "", timing.happens_at
     NO_CONTACT = "no_contact", _I, "nobody of the other side is associated with it", "associate a contact"
-    NO_CONTACT_EMAIL = "no_contact_email", _I, "none of its contacts has a usable e-mail address", "add one"
+    NO_CONTACT_EMAIL = (
+        "no_contact_email",
+        _I,
+        "no contact has a usable e-mail address",
+        "give a contact an address",
+    )
     NO_DOMAIN = "no_domain", _I, "neither company nor contact has a usable domain", "give the company a domain"
-    NO_OWNER_EMAIL = "no_owner_email", _I, "no owner with an address", "assign one, or set `rules.default_owner_email`"
+    NO_OWNER_EMAIL = (
+        "no_owner_email",
+        _I,
+        "no owner with an address",
+        "set an owner, or `rules.default_owner_email`",
+    )
     SETTLING = "settling", _I, "its outcome or its opens may still change (`settle`)", "", timing.settles_at
 
     UNREADABLE = "unreadable", _X, "the connector cannot read the record", "correct the record, or report a bug"

@@ -43,15 +43,17 @@ def init(
     file = places.configuration(output or config or Given.config, os.environ)
     places.require_free(file, option="--output", force=force)
     names = tuple(dict.fromkeys(name.strip().lower() for name in crm or ()))
-    if sandbox:
-        for_sandbox(file, names)
-        return
     flags = {
         "--start": start, "--hubspot-key": hubspot_key, "--salesforce-url": salesforce_url,
         "--salesforce-id": salesforce_id, "--salesforce-secret": salesforce_secret, "--recotap-key": recotap_key,
         "--ledger": ledger,
     }  # fmt: skip
     given = {option: answer.strip() for option, answer in flags.items() if answer is not None}
+    if sandbox:
+        if idle := [*given, *(["--own-domain"] if own_domain else [])]:
+            raise typer.BadParameter(f"--sandbox knows them itself: leave out {', '.join(idle)}")
+        for_sandbox(file, names)
+        return
     default = places.ledger(os.environ, is_root=os.geteuid() == 0)
     answers = Answers(clock.now(), default, names, given, domains(" ".join(own_domain or ())))
     try:

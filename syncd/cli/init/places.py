@@ -50,6 +50,8 @@ def is_free(file: Path) -> bool:
 
 def require_free(file: Path, *, option: str, force: bool = False) -> None:
     """Refuse to overwrite a configuration. BadParameter names the remedy."""
+    if file.is_dir():
+        raise typer.BadParameter(f"{option}: {file} is a directory, name a file in it")
     if not force and not is_free(file):
         remedy = "name another file, or replace it with --force" if option == "--output" else "name another file"
         raise typer.BadParameter(f"{option}: {file} exists, {remedy}")
