@@ -1,6 +1,8 @@
 """Due activities are sent oldest first. The intent is committed before, the verdicts after, and no payload stays."""
 
 import json
+import random
+import re
 import signal
 import subprocess
 import sys
@@ -647,3 +649,28 @@ if __name__ == "__main__":
     with LedgerHandle(Path(sys.argv[1])).open() as whole:
         deliver_many(whole, 200_000)
         print(f"{whole.handle.path.stat().st_size / 1e6:.1f} MB for 200,000 delivered activities")
+
+
+def test_at_the_end_of_a_pass_no_byte_of_an_erased_payload_is_left_beside_those_that_wait(tmp_path):
+    """SQLite leaves copies of rows that it has moved to another page, which `secure_delete` does not overwrite."""
+    path, chosen, waiting = tmp_path / "ledger.db", random.Random(0), {*range(0, 400, 7)}
+    with LedgerHandle(path).open() as ledger:
+        pass_id = ledger.begin_pass(NOW)
+        for turn in range(5):
+            at = NOW + turn * MINUTE
+            some = chosen.sample(range(400), 80) if turn else range(400)
+            notes = ((each, f"<{each}>" + "z" * chosen.randint(10, 1500)) for each in some)
+            book(ledger, *(look(each, modified_at=at, note=note) for each, note in notes), now=at)
+        first_post = ledger.first_post()
+        while claimed := (claim := ledger.intend(due(ledger, first_post=first_post, now=at), now=at)).activities:
+            verdicts = (Verdict.REFUSED if int(name) in waiting else Verdict.CREATED for name in names(claimed))
+            results = [AttemptResult(each.id, verdict) for each, verdict in zip(claimed, verdicts, strict=True)]
+            ledger.record_verdicts(claim.post_id, results, now=at, max_age=WEEK, random=half)
+        ledger.tidy()
+        assert notes_in(path) - waiting, "otherwise this test shows nothing"
+        ledger.end_pass(pass_id, exit_code=0, now=at)
+        assert notes_in(path) == waiting
+
+
+def notes_in(path):
+    return {int(found) for found in re.findall(rb"<(\d+)>z", path.read_bytes())}

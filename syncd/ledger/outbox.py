@@ -264,6 +264,7 @@ class Outbox(Writer):
             self._changes.deliver(self._db, verdict.value, ids, now)
             count += self._db.execute(_DELIVERED, values).rowcount
             self._db.execute(_ERASED, {"ids": ids})
+            self._has_erased = True
         if count != len(results):
             raise IllegalMove(f"{len(results) - count} of {len(results)} delivered activities were not pending")
 

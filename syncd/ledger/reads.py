@@ -8,6 +8,8 @@ from syncd.ledger.reader import times
 from syncd.ledger.rows import Writer
 from syncd.lifecycle import timing
 
+REWRITTEN = 1000  # payloads at most that are written again at the end of a pass: about 1 MB
+
 _KEPT = """
     INSERT INTO payloads (activity_id, body, read_at) VALUES (:id, :body, :at)
     ON CONFLICT (activity_id) DO UPDATE SET body = excluded.body, read_at = excluded.read_at
@@ -74,6 +76,21 @@ class Reads(Writer):
     def _keep_payload(self, activity_id: int, body: str | None, at: datetime) -> None:
         """Keep the payload of a row that is pending, of a record that was read `at`."""
         self._db.execute(_KEPT, {"id": activity_id, "body": body, "at": read_at(at)})
+        self._has_erased = True
+
+    def _rewrite_payloads(self) -> None:
+        """Write the payloads again if some were erased and few are left, within a transaction.
+
+        `secure_delete` overwrites what is deleted. But SQLite may have moved a row to another page before, and may have
+        left its bytes between the rows of the first one. They go when a whole table is deleted.
+        """
+        if not self._has_erased:
+            return
+        left = self._db.execute(f"SELECT activity_id, body, read_at FROM payloads LIMIT {REWRITTEN + 1}").fetchall()  # nosec B608 # a constant
+        if len(left) <= REWRITTEN:
+            self._db.execute("DELETE FROM payloads")
+            self._db.conn.executemany("INSERT INTO payloads (activity_id, body, read_at) VALUES (?, ?, ?)", left)
+            self._has_erased = False
 
     def _read_again(self, activity_ids: Sequence[int], at: datetime) -> None:
         """Book in one statement that records were read `at`, and that their payloads are as before."""

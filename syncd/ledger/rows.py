@@ -52,6 +52,7 @@ class Writer(LedgerReader):
         super().__init__(db, handle)
         self._depth = 0
         self._changes = Changes()
+        self._has_erased = False  # a payload, since the ledger was opened
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -93,6 +94,7 @@ class Writer(LedgerReader):
         self._changes.move(kind_of(held.stream_id, before), kind_of(held.stream_id, after))
         if before.state is State.PENDING and after.state is not State.PENDING:
             self._db.execute("DELETE FROM payloads WHERE activity_id = :id", {"id": held.id})
+            self._has_erased = True
             self._db.execute(_RELEASE, {"id": held.id, "now": clock.text(now)})
 
 

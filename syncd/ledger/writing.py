@@ -369,6 +369,7 @@ class Ledger(RangeWriter, Outbox, Reads, RemovedSources, Twins, AdoptionWriter, 
         with self.transaction():
             sql = "UPDATE passes SET finished_at = :now, exit_code = :code WHERE id = :id"
             self._db.execute(sql, {"id": pass_id, "now": clock.text(now), "code": exit_code})
+            self._rewrite_payloads()
         self.tidy()
 
     def recount_daily(self, now: datetime, *, stopping: Callable[[], bool]) -> Recount | None:
