@@ -156,8 +156,11 @@ def test_the_command_tries_each_address_and_says_which_worked(
 
 
 LOADED = """
-import sys
+import os, signal, sys, threading
+code = 0
 sys.argv = ["syncd", *sys.argv[1:]]
+if "run" in sys.argv:
+    threading.Timer(3.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
 from syncd.cli.main import main
 try:
     main()
@@ -168,10 +171,14 @@ print(code, sorted(names & {*sys.modules}))
 """
 
 
-def test_without_the_table_sync_loads_nothing_of_it(live: World) -> None:
-    line = [sys.executable, "-c", LOADED, "sync", "-c", str(live.write_config())]
-    ran = subprocess.run(line, capture_output=True, text=True, check=True, timeout=60)
+@pytest.mark.parametrize("line", [["--version"], ["sync"], ["run"]], ids=" ".join)
+def test_without_its_table_no_part_of_an_extra_is_loaded(live: World, line: list[str]) -> None:
+    live.calls(1)
+    place = ["-c", str(live.write_config())] if line != ["--version"] else []
+    started = [sys.executable, "-c", LOADED, *line, *place]
+    ran = subprocess.run(started, capture_output=True, text=True, check=True, timeout=60)
     assert ran.stdout.splitlines()[-1] == "0 []"
+    assert len(live.delivered) == (1 if place else 0)
 
 
 def test_without_the_table_nothing_is_started(world: World) -> None:

@@ -1,5 +1,6 @@
 """The heartbeat: which passes it reports, and a receiver that fails or hangs."""
 
+import socket
 import time
 from collections.abc import Iterator
 
@@ -10,6 +11,7 @@ from syncd.alerts import heartbeat
 from syncd.alerts.heartbeat import Heartbeat, Rhythm
 from syncd.types.secrets import HiddenUrl, Secret
 from tests.daemons import wait_until
+from tests.loopback import served
 from tests.receivers import Receiver, receiving
 
 
@@ -56,6 +58,15 @@ def test_no_caller_waits_for_a_heartbeat_and_its_failure_is_said_once(receiver: 
     assert time.monotonic() - began < 1
 
 
+def drip(connection: socket.socket) -> None:
+    """Answer byte by byte, without an end."""
+    connection.recv(4096)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+    for _ in range(60):
+        connection.sendall(b"a")
+        time.sleep(0.1)
+
+
 def test_a_heartbeat_obeys_its_deadline_and_follows_no_redirect(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -64,6 +75,10 @@ def test_a_heartbeat_obeys_its_deadline_and_follows_no_redirect(
     began = time.monotonic()
     assert "no answer" in heartbeat.ping(HiddenUrl(receiver.beat), "")
     assert time.monotonic() - began < 2
+    with served(drip) as server:
+        began = time.monotonic()
+        assert "no answer" in heartbeat.ping(HiddenUrl(server.url), "")
+        assert time.monotonic() - began < 2, "though something comes all the time"
     receiver.status = 302
     assert heartbeat.ping(HiddenUrl(receiver.beat), "") == "HTTP 302"
     monkeypatch.setenv("TEST_BEAT", "no address")
