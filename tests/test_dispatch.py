@@ -325,7 +325,7 @@ class TestOutage:
             desk.book("a")
             _, stop = desk.sync()
         assert stop.message == "Recotap cannot be reached (its CA is unknown)"
-        assert stop.hint == "name it in recotap.ca_file; nothing is lost"
+        assert stop.hint == "name it in recotap.ca_file. Nothing is lost"
 
     def test_an_outage_costs_the_activities_nothing_and_the_next_pass_delivers_them(self, desk, recotap):
         names = desk.book_many(120)

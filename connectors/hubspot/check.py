@@ -101,7 +101,7 @@ def _quota(client: Client) -> Iterator[Finding]:
             "daily quota",
             not low,
             f"{left:,} of {limit:,} calls left today. 1,000 records cost at most {COST}",
-            hint=f"{SHARED}; an idle pass of syncd costs 2 calls" if low else "",
+            hint=f"{SHARED}. An idle pass of syncd costs 2 calls" if low else "",
             warning=low,
         )
 

@@ -155,7 +155,7 @@ def _partial(request: Request, answer: Response, content: Any, attempt: Attempt)
     category = next(filter(None, (_category(entry) for entry in passing if isinstance(entry, dict))), "")
     error = _unserved(answer)(
         f"HubSpot answered only a part: {request.name} ({answer.status}{f', {category}' if category else ''})",
-        hint="nothing to do if it passes; see https://status.hubspot.com",
+        hint="nothing to do if it passes. See https://status.hubspot.com",
     )
     return _later(error, answer, attempt, default_s=backoff_s(attempt.number, attempt.jitter))
 
@@ -173,7 +173,7 @@ def _too_many(request: Request, answer: Response, error: Mapping[str, Any] | Non
         return Failure(
             Unavailable(
                 f"HubSpot, {request.name}: the portal's daily limit of API calls is used up",
-                hint=f"it starts again at midnight in the portal's time zone; {SHARED}",
+                hint=f"it starts again at midnight in the portal's time zone, and {SHARED}",
             ),
             pause_s=until_midnight(attempt.now, attempt.zone),
         )
@@ -186,7 +186,7 @@ def _too_many(request: Request, answer: Response, error: Mapping[str, Any] | Non
     return _later(
         Unavailable(
             f"HubSpot, {request.name}: the {which} was reached (429)",
-            hint=f"{SHARED}; if this persists, lower search_per_second of each syncd that reads this portal",
+            hint=f"{SHARED}. If this persists, lower search_per_second of each syncd that reads this portal",
         ),
         answer,
         attempt,
@@ -250,7 +250,7 @@ def _malformed_token(
     return Failure(
         Unauthorized(
             f"HubSpot, {request.name}: the access token is malformed (530)",
-            hint=f"copy it completely, without quotes: it begins with pat-; access_token points to {attempt.token}",
+            hint=f"copy it completely, without quotes, to {attempt.token} (access_token). It begins with pat-",
         )
     )
 
@@ -308,7 +308,7 @@ def _refused(request: Request, answer: Response, error: Mapping[str, Any] | None
     return Failure(
         kind(
             f"HubSpot refused a query: {request.name} ({answer.status}{f', {category}' if category else ''})",
-            hint="please report this" + (f"; HubSpot's support knows it as {correlation}" if correlation else ""),
+            hint="please report this" + (f". HubSpot's support knows it as {correlation}" if correlation else ""),
         ),
         refusal=True,
     )

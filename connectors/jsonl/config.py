@@ -136,7 +136,7 @@ class JsonlConfig(SourceConfig):
     @model_validator(mode="after")
     def _keeps_done_apart(self) -> Self:
         if self.done == self.path:
-            raise ValueError('done: expected another folder than path; left out, it is "done" below it')
+            raise ValueError('done: expected another folder than path. Left out, it is "done" below it')
         if not self.columns.occurred_at and not self.columns.created_at:
             raise ValueError("columns: expected a column for occurred_at: when did it happen?")
         if not self.columns.kind and not self.kind:

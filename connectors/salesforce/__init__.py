@@ -295,7 +295,7 @@ class Salesforce:
                 raise BadId(refused.message, hint=refused.hint) from refused
             if self._org.describe():
                 return self._fitting(stream, ask)
-            hint = "the acting user may need View All Data, or a permission on an object or field; otherwise report it"
+            hint = "the acting user may need View All Data, or a permission on an object or field. Otherwise report it"
             raise Unauthorized(refused.message, hint=hint) from refused
 
     def _by_ids(self, stream: str, ids: Sequence[str]) -> tuple[Rows, dict[str, str]]:

@@ -123,12 +123,12 @@ def _unread(schema: Schema, config: SalesforceConfig) -> Iterator[Finding]:
     if schema.has(EMAIL) and config.emails.read and origin != "both":
         unread = "EmailMessages are" if origin == "tasks" else "email tasks that no EmailMessage names are"
         message = f'{unread} not read: emails.from is "{origin}", in the file or since the first pass'
-        yield Finding("emails.from", True, f'{message}; emails.from = "both" adds them')
+        yield Finding("emails.from", True, f'{message}. emails.from = "both" adds them')
     if config.voice_calls and not schema.has(VOICE_CALL):
         hint = "give the acting user Read on VoiceCall, or remove voice_calls"
         yield Finding("VoiceCall", False, "voice_calls is true, and the org shows none", hint=hint, warning=True)
     elif schema.has(VOICE_CALL) and not config.voice_calls:
-        message = "a voice call is read as its task, if it has one; voice_calls = true reads those without one, too"
+        message = "a voice call is read as its task, if it has one. voice_calls = true reads those without one, too"
         yield Finding("VoiceCall", True, message)
 
 
@@ -138,7 +138,7 @@ def _short_windows(store: Store, selects: Selects) -> Iterator[Finding]:
         seconds = window_size(store, stream).size
         if seconds < SHORT_S:
             message = f"read in windows of {timedelta(seconds=seconds)}: longer ones did not arrive within the deadline"
-            hint = "they grow again as windows arrive; if this persists, set a longer timeout"
+            hint = "they grow again as windows arrive. If this persists, set a longer timeout"
             yield Finding(f"{stream} window", False, message, hint=hint, warning=True)
 
 
@@ -175,7 +175,7 @@ def _quota(client: Client, config: SalesforceConfig) -> Iterator[Finding]:
     low = left < reserve or usage.used >= QUOTA_LOW * usage.total
     yield Finding(
         "daily calls", not low, message, warning=low,
-        hint=f"{SHARED}; an idle pass of syncd costs one for each stream" if low else "",
+        hint=f"{SHARED}. An idle pass of syncd costs one for each stream" if low else "",
     )  # fmt: skip
 
 

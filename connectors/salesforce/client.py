@@ -204,7 +204,7 @@ class Client:
         raise Unavailable(
             f"Salesforce: of the org's {usage.total} API calls of 24 hours {usage.used} are used; "
             f"quota_reserve {reserve:g} leaves the rest to others",
-            hint="syncd continues as calls expire; see who uses them (Setup > System Overview), or lower quota_reserve",
+            hint="syncd continues as calls expire. See who uses them (Setup > System Overview), or lower quota_reserve",
             pause_until=self._context.now() + timedelta(seconds=HOUR_S),
         )
 

@@ -30,7 +30,7 @@ SIGN_IN = tuple(dict.fromkeys(key for keys in WAYS.values() for key in keys))
 RETIRED = ("password", "security_token")
 NO_PASSWORDS = (
     "passwords sign in no more: Salesforce's SOAP login() is gone from API version 65.0 on and ends with Summer '27, "
-    "OAuth's username-password flow is blocked by default since Summer '23; use an External Client App: "
+    "OAuth's username-password flow is blocked by default since Summer '23. Use an External Client App: "
     "login_url, client_id and client_secret, or login_url, client_id, username and private_key"
 )
 SHARED_HOSTS = ("login.salesforce.com", "test.salesforce.com")

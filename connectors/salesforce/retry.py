@@ -262,7 +262,7 @@ _SHAPES: dict[Shape, Callable[[Any, int], bool]] = {
 def _expired(request: Request, answer: Response, _error: Error, attempt: Attempt) -> Failure:
     if not attempt.renews:
         message = f"Salesforce, {request.name}: the session of session_id has expired ({answer.status})"
-        hint = "get a new one; for more than a test use client_id with client_secret or private_key, which renew it"
+        hint = "get a new one. For more than a test use client_id with client_secret or private_key, which renew it"
     else:
         message = f"Salesforce, {request.name}: a session just begun was refused ({answer.status})"
         hint = (
@@ -278,17 +278,17 @@ def limit(request: Request, answer: Response, error: Error, attempt: Attempt) ->
         message = f"Salesforce, {request.name}: too many long requests at once ({_named(answer, error.code)})"
         default_s = CONCURRENT_S * (min(attempt.number, TRIES) + attempt.jitter)
         return later(
-            Unavailable(message, hint=f"it passes; {SHARED}"), answer, attempt, default_s=default_s, limited=True
+            Unavailable(message, hint=f"it passes, and {SHARED}"), answer, attempt, default_s=default_s, limited=True
         )
     message = f"Salesforce, {request.name}: the org's API calls of 24 hours are used up ({_named(answer, error.code)})"
-    hint = f"{SHARED}: see Setup > System Overview; syncd asks again in an hour"
+    hint = f"{SHARED}: see Setup > System Overview. syncd asks again in an hour"
     told_s = min(retry_after(answer.headers, now=attempt.now) or 0.0, RETRY_AFTER_MAX_S)
     return Failure(Unavailable(message, hint=hint), pause_s=max(HOUR_S, told_s))
 
 
 def _too_much(request: Request, answer: Response, error: Error, _attempt: Attempt) -> Failure:
     message = f"Salesforce, {request.name}: too much for one query ({_named(answer, error.code)})"
-    hint = "syncd queries less at once; a user with View All Data avoids Salesforce's costly checks of each row"
+    hint = "syncd queries less at once. A user with View All Data avoids Salesforce's costly checks of each row"
     return Failure(QueryTimeout(message, hint=hint))
 
 
@@ -303,7 +303,7 @@ def _gone(request: Request, answer: Response, error: Error, _attempt: Attempt) -
 
 def _refused(request: Request, answer: Response, error: Error, _attempt: Attempt) -> Failure:
     message = f"Salesforce refused a query: {request.name} ({_named(answer, error.code)})"
-    hint = "syncd check tells which objects and fields the user may read; if it finds nothing, please report this"
+    hint = "syncd check tells which objects and fields the user may read. If it finds nothing, please report this"
     return Failure(QueryRefused(message, hint=hint, error_code=error.code), refusal=True)
 
 
@@ -329,7 +329,7 @@ def _retired(request: Request, answer: Response, error: Error, attempt: Attempt)
 
 def _not_found(request: Request, answer: Response, error: Error, attempt: Attempt) -> Failure:
     message = f"Salesforce, {request.name}: no such address ({_named(answer, error.code)})"
-    hint = f"api_version {attempt.version} may be retired, or not be there yet; or the user may not see the object"
+    hint = f"api_version {attempt.version} may be retired or not be there yet, or the user may not see the object"
     return Failure(Unavailable(message, hint=hint), refusal=True)
 
 

@@ -190,10 +190,10 @@ _INSTALL = (
     "September 2025), or make an External Client App in this org"
 )
 _ADMIT = (
-    f"{APP}: let the app admit admin-approved users, and give it the user's profile or permission set; "
-    "for JWT bearer its scopes are api and refresh_token"
+    f"{APP}: let the app admit admin-approved users, and give it the user's profile or permission set. "
+    "For JWT bearer its scopes are api and refresh_token"
 )
-_FLOW = f"{APP}: enable the flow in the app's OAuth settings; it takes some minutes"
+_FLOW = f"{APP}: enable the flow in the app's OAuth settings. It takes some minutes"
 _KEY = "client_id is not the consumer key of an app of this org, or the app is younger than ten minutes: copy it again"
 
 # A part of OAuth's error and its description, and what to do about it; the first that fits. Salesforce documents

@@ -46,7 +46,7 @@ def _given(name: str) -> str:
 
 def _some(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
     if not 1 <= len(entries) <= MOST_ENTRIES:
-        raise ValueError(f"expected 1 to {MOST_ENTRIES} entries; read = false leaves the stream out")
+        raise ValueError(f"expected 1 to {MOST_ENTRIES} entries. read = false leaves the stream out")
     return entries
 
 

@@ -23,11 +23,11 @@ REST = "look at them in Recotap, then `syncd sync` reads and sends the rest"
 NOT_WHOLE = "Ended with errors"
 # By exit code (design 4.2): what to do next.
 NEXT = {
-    Exit.BUG: "report the bug above; everything else was done",
+    Exit.BUG: "report the bug above. Everything else was done",
     Exit.DIED: "`syncd list --state dead` names what syncd has given up",
     Exit.UNBALANCED: "`syncd ledger recount`, because the books do not balance",
-    Exit.NO_SUCH_ACTIVITY: "look the id up in the CRM; a draft or an open task is no activity",
-    Exit.UNAVAILABLE: "nothing, the next pass goes on; `syncd check` shows what is out of reach",
+    Exit.NO_SUCH_ACTIVITY: "look the id up in the CRM. A draft or an open task is no activity",
+    Exit.UNAVAILABLE: "nothing, the next pass goes on. `syncd check` shows what is out of reach",
     Exit.LEDGER: "mend the ledger's disk, then `syncd check`",
     Exit.UNAUTHORIZED: "renew the key or grant the scope that is named above, then `syncd check`",
     Exit.CONFIG: "correct the configuration as told above, then `syncd config check`",

@@ -132,7 +132,7 @@ def _line(source: Source, row: Mapping[str, Any], kept: Mapping[str, Any]) -> tu
 
 
 def _again(source: Source) -> str:
-    return f"end it: `syncd resume {source.name}`; then run `syncd forget` again, which names its delivered activities"
+    return f"end it: `syncd resume {source.name}`. Then run `syncd forget` again, which names its delivered activities"
 
 
 __all__ = ["erase", "sent"]

@@ -22,8 +22,8 @@ UNBALANCED = (
     "restore a backup. Without one, run `syncd verify --repair --since TIME`, with a TIME before the first record that "
     "was ever read: it corrects the books of each stream that it lists whole"
 )
-STAY = "the log names the cause; `syncd preview ID` shows one as the CRM has it now"
-UNEXPECTED = "the CRM has deleted or merged them since they were read; what Recotap has of them stays there"
+STAY = "the log names the cause. `syncd preview ID` shows one as the CRM has it now"
+UNEXPECTED = "the CRM has deleted or merged them since they were read. What Recotap has of them stays there"
 
 
 def to_json(found: Sequence[Compared], booked: Booked | None = None) -> dict[str, dict[str, Any]]:

@@ -13,7 +13,7 @@ from syncd.config.models import A_TIME
 from syncd.config.reading import RawConfig
 from syncd.types.secrets import Secret
 
-EITHER = 'expected either every = "5m" or cron = "*/5 * * * *"; leave the other one out, or set it to ""'
+EITHER = 'expected either every = "5m" or cron = "*/5 * * * *". Leave the other one out, or set it to ""'
 EXPECTED = {  # by the beginning of pydantic's error type; the first match counts
     "string_type": "expected text in quotes",
     "bool": "expected true or false",

@@ -90,7 +90,7 @@ def _refuse_unless_safe(file: Path) -> None:
                     raise ConfigError(
                         message=f"{file} of the current directory is not used: {what} {why}",
                         where=str(file),
-                        hint=f"if you trust it, name it: syncd -c {file}; otherwise run syncd in another directory",
+                        hint=f"if you trust it, name it: syncd -c {file}. Otherwise run syncd in another directory",
                     )
     except OSError as error:
         raise ConfigError([_unreadable(file, error)], where=str(file)) from None

@@ -160,7 +160,7 @@ def _checked(raw: RawConfig, key: tuple[str, ...], config: SourceConfig) -> Sour
     """Check the start and the addresses of any connector's table, and normalize the addresses."""
     if config.start and config.start > raw.now:
         raw.add_problem(
-            (*key, "start"), "lies in the future", "expected a time in the past; if it is, check this machine's clock"
+            (*key, "start"), "lies in the future", "expected a time in the past. If it is, check this machine's clock"
         )
     if config.start and config.start.year == 1:  # in another zone it may not exist
         raw.add_problem((*key, "start"), A_TIME)

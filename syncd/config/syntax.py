@@ -29,13 +29,13 @@ HINTS = (
     ("Expected '='", "", 'each line is a key, a = and a value, e.g. timeout = "30s"'),
     ("Invalid statement", r"\s*=", "the key is missing left of the ="),
     ("Invalid initial", r".*\{", "write a table between { and } in one line"),
-    ("Invalid value", r"[^#]*=\s*(#|$)", 'the value is missing right of the =; write "" for an empty one'),
+    ("Invalid value", r"[^#]*=\s*(#|$)", 'the value is missing right of the =. Write "" for an empty one'),
     ("Invalid value", r"[^#]*=\s*(?i:true|false|yes|no|on|off|null|none)\b", WORDS),
     ("Invalid value", "", QUOTES),
-    ("Expected newline", DATE, "write a time as 2026-01-01T00:00:00Z; it must exist"),
+    ("Expected newline", DATE, "write a time as 2026-01-01T00:00:00Z. It must exist"),
     ("Expected newline", r"[^#]*=\s*0\d", "write a number without leading zeros"),
     ("Expected newline", r"[^#]*=\s*[\d.]+[A-Za-z%]", QUOTES),
-    ("Expected newline", "", "write one key = value in each line; only a comment with # may follow it"),
+    ("Expected newline", "", "write one key = value in each line. Only a comment with # may follow it"),
 )  # fmt: skip
 
 

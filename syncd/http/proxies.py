@@ -32,7 +32,7 @@ class Proxy:
     @property
     def hint(self) -> str:
         """Return the hint for a request that does not get through."""
-        return f"check the proxy that {self.variable} names; NO_PROXY lists the hosts to reach without one"
+        return f"check the proxy that {self.variable} names. NO_PROXY lists the hosts to reach without one"
 
     def refusal(self, status: int) -> str:
         """Return the message for a proxy's own response, by its HTTP status."""
@@ -102,7 +102,7 @@ def _mistake_in_rest(rest: str) -> tuple[str, str] | None:
     if at and not USERINFO.fullmatch(login):
         return "has a login with characters that must be percent-encoded", LOGIN
     if re.search(r"[/?#\\]", place):
-        return "has a path, a ? or a #", f"{EXPECTED}; {LOGIN}"
+        return "has a path, a ? or a #", f"{EXPECTED}. {LOGIN}"
     host, port = _parted(place)
     if not host:
         return "names no host", EXPECTED

@@ -243,11 +243,11 @@ def _printable(path: str) -> str:
 
 def _wrong(key: str, what: str) -> ConfigError:
     if key == FOLDER:
-        hint = f"expected a directory that `openssl rehash` has prepared; unset {FOLDER} for the system's own"
+        hint = f"expected a directory that `openssl rehash` has prepared. Unset {FOLDER} for the system's own"
     elif key == FILE:
-        hint = f"expected a file of certificates in PEM form; unset {FILE} for the system's own"
+        hint = f"expected a file of certificates in PEM form. Unset {FILE} for the system's own"
     else:
-        hint = "expected a file of certificates in PEM form that syncd's user may read; leave the key empty for none"
+        hint = "expected a file of certificates in PEM form that syncd's user may read. Leave the key empty for none"
     return ConfigError([Problem(key, what, hint)], where="the environment" if key in (FILE, FOLDER) else "")
 
 

@@ -127,7 +127,7 @@ def operate(path: Path) -> Database:
 def view(path: Path, *, older_too: bool = False) -> Database:
     """Open an existing ledger for reading, of this schema unless `older_too`. Never creates one."""
     if not exists(path):
-        hint = "the first `syncd sync` makes it; see [ledger] path"
+        hint = "the first `syncd sync` makes it. See [ledger] path"
         raise LedgerError(f"there is no ledger at {path}", hint=hint)
     with explained(path), _reachable(path):
         db = _connect(place.resolve(path), cache_kib=LOOK_CACHE_KIB)
@@ -178,7 +178,7 @@ def _refuse_newer(db: Database, path: Path) -> None:
     if found > VERSION:
         raise LedgerError(
             f"the ledger at {path} has schema {found}, newer than this syncd's {VERSION}",
-            hint="install the syncd that wrote it, or a later one; nothing was changed",
+            hint="install the syncd that wrote it, or a later one. Nothing was changed",
         )
 
 
@@ -240,8 +240,8 @@ def _reachable(path: Path) -> Iterator[None]:
 
 
 _HINTS = {
-    "SQLITE_FULL": ("the disk is full", "make room; nothing booked is lost, and the next pass goes on"),
-    "SQLITE_IOERR_SHMSIZE": ("the disk is full", "make room; nothing booked is lost, and the next pass goes on"),
+    "SQLITE_FULL": ("the disk is full", "make room. Nothing booked is lost, and the next pass goes on"),
+    "SQLITE_IOERR_SHMSIZE": ("the disk is full", "make room. Nothing booked is lost, and the next pass goes on"),
     "SQLITE_READONLY": ("it is read-only", "let syncd's user write the file and its directory"),
     "SQLITE_CANTOPEN": ("it cannot be opened", "let syncd's user write the directory and the file in it"),
     "SQLITE_PERM": ("it may not be opened", "let syncd's user write the directory and the file in it"),
@@ -252,7 +252,7 @@ _HINTS = {
     "SQLITE_NOTADB": ("it is not a ledger", "set [ledger] path to the ledger, or move that file away"),
     "SQLITE_BUSY": ("another program holds it locked", "find out who has it open (lsof), then run again"),
     "SQLITE_LOCKED": ("another program holds it locked", "find out who has it open (lsof), then run again"),
-    "SQLITE_IOERR": ("the disk answers with errors", "look at the disk and the kernel's log; then run again"),
+    "SQLITE_IOERR": ("the disk answers with errors", "look at the disk and the kernel's log. Then run again"),
 }
 
 
@@ -270,7 +270,7 @@ def _os_error(path: Path, error: OSError) -> LedgerError:
         what = f"{files.why(error)} ({error.filename or path})"
         hint = getattr(error, "remedy", "")
         if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises if a directory above is closed
-            hint = f"set [ledger] path to a file, e.g. {path / 'ledger.db'}; nothing was changed"
+            hint = f"set [ledger] path to a file, e.g. {path / 'ledger.db'}. Nothing was changed"
         hint = hint or "let syncd's user write there, or set [ledger] path to a place where it can"
     return LedgerError(f"the ledger at {path} cannot be used: {what}", hint=hint)
 
@@ -394,5 +394,5 @@ def _signature(handle: int) -> str | None:
 
 def _held_by(path: Path, who: str) -> LedgerHeld:
     return LedgerHeld(
-        f"the ledger at {path} is held by {who}", hint="let it finish, or stop it; two at once would not be safe"
+        f"the ledger at {path} is held by {who}", hint="let it finish, or stop it. Two at once would not be safe"
     )

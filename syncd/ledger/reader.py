@@ -335,7 +335,7 @@ class LedgerReader:
         except OSError as error:
             raise LedgerError(
                 f"the ledger at {path} cannot be used: {files.why(error)}",
-                hint="let syncd's user enter the ledger's directory; if the ledger is gone, restore a backup",
+                hint="let syncd's user enter the ledger's directory. If the ledger is gone, restore a backup",
             ) from error
         with suppress(OSError):
             found.append(path.with_name(path.name + "-wal").stat())

@@ -139,8 +139,8 @@ class Reports(Lists, Measures):
         if not found:
             raise NoSuchActivity(
                 f"the ledger holds no activity {wanted!r}",
-                hint="give the externalActivityId or the CRM's id; a draft, and what was last changed before "
-                "`start`, is not read; a record of the last minutes comes with the next pass",
+                hint="give the externalActivityId or the CRM's id. A draft, and what was last changed before "
+                "`start`, is not read. A record of the last minutes comes with the next pass",
             )
         return found
 

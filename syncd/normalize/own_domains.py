@@ -120,7 +120,7 @@ def of_list(rules: Rules) -> Iterator[Finding]:
         yield _warning(message, f'set it, e.g. own_domains = ["{PLACEHOLDER}"] with your own domains')
     for own in sorted(rules.own_domains):
         if rules.is_free_mail(own):
-            hint = "remove it; list single addresses of colleagues as owners in the CRM"
+            hint = "remove it. List single addresses of colleagues as owners in the CRM"
             yield _warning(f"{own} is a free-mail provider: everybody who writes from there counts as ours", hint)
         elif is_public_suffix(own, private_too=True):
             yield _warning(f"{own} is shared by many: everybody below it counts as ours", "name your own part of it")
@@ -143,7 +143,7 @@ def _proposal(shared: Collection[str]) -> str:
     if not shared:
         return f"set your own domains there, in place of {PLACEHOLDER}"
     names = ", ".join(f'"{name}"' for name in sorted(shared)[:PROPOSED])
-    return f"set your own domains there; owners share these: own_domains = [{names}]"
+    return f"set your own domains there. Owners share these: own_domains = [{names}]"
 
 
 def _warning(message: str, hint: str) -> Finding:

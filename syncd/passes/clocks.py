@@ -17,7 +17,7 @@ log = structlog.get_logger()
 
 RECOTAP = "Recotap"
 HELD = "nothing dies, and nothing is sent because it has settled, until a server's clock agrees with this machine's"
-OFF = "nothing is lost; `syncd check` compares all clocks"
+OFF = "nothing is lost. `syncd check` compares all clocks"
 
 
 class PassClocks:

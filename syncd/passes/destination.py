@@ -28,12 +28,12 @@ LOOKED_AT = 5  # activities of a POST whose domain is noted: enough, and cheap
 ASK_AGAIN_AFTER = timedelta(days=1)  # accounts come and go
 SALT_BYTES = 8
 PORTS = {"https": 443, "http": 80}
-MOVED = f"set [ledger] path to a ledger of its own; if this is the same Recotap: {trust('recotap')}"
+MOVED = f"set [ledger] path to a ledger of its own. If this is the same Recotap: {trust('recotap')}"
 FOREIGN = (
-    f"use a key of the workspace that this ledger delivers to, or set [ledger] path to another ledger; if you know "
+    f"use a key of the workspace that this ledger delivers to, or set [ledger] path to another ledger. If you know "
     f"better: {trust('recotap')}"
 )
-UNTRIED = f"the next pass tries the new key again; if you know that it is right: {trust('recotap')}"
+UNTRIED = f"the next pass tries the new key again. If you know that it is right: {trust('recotap')}"
 
 
 class NotingSender(Sender):

@@ -32,7 +32,7 @@ from syncd.recotap.responses import FIREWALL_HINT, BatchResult
 from syncd.recotap.sender import BATCH, KEY_HINT, URL_HINT
 
 NOTHING_LOST = "nothing is lost and nothing to do: the next pass goes on by itself"
-VALIDATION_HINT = "its validation may have changed: `syncd explain ID` shows what it says; look for a newer syncd"
+VALIDATION_HINT = "its validation may have changed: `syncd explain ID` shows what it says. Look for a newer syncd"
 LONGEST_WAIT_S = 60.0  # a longer pause outlives the pass: the ledger keeps it
 MOST_REFUSALS_IN_A_ROW = 2 * BATCH  # 400s and 403s without one acceptance: it is not the items' fault
 MOST_SUSPECT_PROBES = 2  # suspects that fail in a row, though Recotap answers otherwise: it takes no activity at all
@@ -382,7 +382,7 @@ class Push:
             until = self._now() + timedelta(seconds=wait)
             self._end(Exit.UNAVAILABLE, f"Recotap asks for a pause ({answer.detail})", NOTHING_LOST, until)
         elif ends:
-            hint = f"{answer.hint}; nothing is lost" if answer.hint else NOTHING_LOST
+            hint = f"{answer.hint}. Nothing is lost" if answer.hint else NOTHING_LOST
             self._end(Exit.UNAVAILABLE, f"Recotap cannot be reached ({answer.detail})", hint)
         self._breaker.record_failure(retry_after_s=wait)
         self._answers = False

@@ -129,7 +129,7 @@ class Pass:
         """Take over from the last pass: its open POSTs, the pauses, and a doubt about the clock."""
         crashed = self._ledger.recover(now=now)
         if crashed:
-            log.warning("pass.recovered", activities=crashed, hint="the last pass was cut short; nothing is lost")
+            log.warning("pass.recovered", activities=crashed, hint="the last pass was cut short. Nothing is lost")
         with self._ledger.transaction():
             self._ledger.unpause(now)
             if self._rules.same_activity != "off":

@@ -53,7 +53,7 @@ def stranger(
     if before is not None and before != identity:
         message = f"these credentials lead to portal or org {identity}, the ledger knows this source as {before}"
         hint = "use the credentials of the portal it was, or give the new portal a source name of its own"
-        return Problem(path, message, f"{hint}; if you know better: {trust(source.name)}")
+        return Problem(path, message, f"{hint}. If you know better: {trust(source.name)}")
     other = next((name for name, (theirs, _) in known.items() if theirs == identity and name != source.name), None)
     if other is not None and before is None and not is_trusted:
         message = f"portal or org {identity} stands in the ledger as the source {other!r}"
@@ -69,7 +69,7 @@ def trust(name: str) -> str:
 def renamed(name: str, other: str) -> str:
     """Return the remedy for a source that the ledger holds under another name."""
     hint = f"call the table [sources.{other}] again: under a new name everything would be sent twice"
-    return f"{hint}; if you know better: {trust(name)}"
+    return f"{hint}. If you know better: {trust(name)}"
 
 
 # -- a CRM that does not identify itself ----------------------------------------------------
@@ -151,9 +151,9 @@ def unbooked(glance: LedgerReader, source: str, event: Event, error: Exception) 
         held = glance.owners_of(reading.external_activity_id for reading in event.readings)
         if (mistake := collision(source, event.stream, event.readings, held)) is not None:
             return stream, mistake
-    log.error("pull.bug", source=source, stream=stream, exc_info=error, hint="report it; the other sources go on")
+    log.error("pull.bug", source=source, stream=stream, exc_info=error, hint="report it. The other sources go on")
     message = f"a bug while {source} was booked: {type(error).__name__}"
-    return stream, SyncdError(message, hint="report it; the other sources go on")
+    return stream, SyncdError(message, hint="report it. The other sources go on")
 
 
 def collision(
@@ -174,7 +174,7 @@ def collision(
     shown = ", ".join(map(repr, [*names][:NAMED]))
     whose = " and ".join(sorted({f"[sources.{name}]" for name in names.values()}))
     message = f"gives ids that other records of {whose} have in the ledger, e.g. {shown}"
-    hint = 'give this source a form of its own, e.g. external_id = "{source}-{kind}-{id}"; if its table was renamed, '
+    hint = 'give this source a form of its own, e.g. external_id = "{source}-{kind}-{id}". If its table was renamed, '
     return ConfigError([Problem(f"sources.{source}.external_id", message, f"{hint}rename it back")])
 
 

@@ -399,12 +399,12 @@ def as_told(source: str, error: BaseException, stream: str | None = None) -> Syn
     """Return `error` if it is a SyncdError. Otherwise log a bug of the connector and return its type alone."""
     if isinstance(error, SyncdError):
         return error
-    log.error("pull.bug", source=source, stream=stream, exc_info=error, hint="report it; the other sources go on")
+    log.error("pull.bug", source=source, stream=stream, exc_info=error, hint="report it. The other sources go on")
     return SyncdError(f"a bug in the connector of {source}: {type(error).__name__}", hint="report it")
 
 
 def _hangs(source: Source, how_long: str) -> Unavailable:
-    hint = "is a disk or network drive of this source dead? `syncd check` may tell; the other sources go on"
+    hint = "is a disk or network drive of this source dead? `syncd check` may tell. The other sources go on"
     return Unavailable(f"{source.name} hangs: nothing was heard of it {how_long}", hint=hint)
 
 

@@ -23,14 +23,14 @@ DELIVERIES = [verdict for verdict, meaning in MEANINGS.items() if meaning.state 
 MANY_FOREIGN = 5  # "already exists" in one pass for activities that the ledger never sent
 FOREIGN_HINT = (
     "if this ledger is new or was restored from a backup, nothing is lost or doubled, and `syncd adopt --since TIME` "
-    "counts the others as its own; otherwise a second syncd or another program sends the same ids to this Recotap: "
+    "counts the others as its own. Otherwise a second syncd or another program sends the same ids to this Recotap: "
     "stop one of the two"
 )
 FLOOD_HINT = (
-    "has a tool imported old mail or calls? all of it is sent, and Recotap takes nothing back; `rules.not_before` "
+    "has a tool imported old mail or calls? All of it is sent, and Recotap takes nothing back. `rules.not_before` "
     "excludes activities by the time they happened, `start` by the time they were changed"
 )
-NO_HINT = "nothing is lost, and the next pass tries again; if it lasts, report it"
+NO_HINT = "nothing is lost, and the next pass tries again. If it lasts, report it"
 
 
 class Observer(Protocol):
@@ -188,7 +188,7 @@ class PassReport:
         self._failed[name] = error
         self._errors.append(error)
         self._codes.add(error.exit_code)
-        hint = error.hint or "; ".join(problem.hint for problem in getattr(error, "problems", ())) or NO_HINT
+        hint = error.hint or ". ".join(problem.hint for problem in getattr(error, "problems", ())) or NO_HINT
         log.error(event, error=error.summary, hint=hint, **facts)
 
     def range_event(self, source: str, event: RangeEvent) -> None:
@@ -208,7 +208,7 @@ class PassReport:
             f"{source} does not serve {len(gaps)} {'span' if len(gaps) == 1 else 'spans'} of modification time, "
             f"the first in {first.stream} from {clock.text(first.since)}: {first.last_error}"
         )
-        hint = "they are tried again by themselves; `syncd status` lists them; ask the CRM's support about that time"
+        hint = "they are tried again by themselves. `syncd status` lists them. Ask the CRM's support about that time"
         if any(is_outage(each, now) for each in gaps):
             error = Unavailable(message, hint=hint)
             self._errors.append(error)
@@ -236,7 +236,7 @@ class PassReport:
         if not silent:
             return
         message = f"Recotap gave no readable answer for {silent} activities"
-        hint = "they stay pending and are sent again; if it goes on, show `syncd explain ID` of one to Recotap"
+        hint = "they stay pending and are sent again. If it goes on, show `syncd explain ID` of one to Recotap"
         if suspect == silent or any(totals.verdicts[verdict] for verdict in DELIVERIES):
             log.warning("push.unanswered", error=message, hint=hint)
         else:  # it answered for none, so nothing was reached
@@ -257,14 +257,14 @@ class PassReport:
         """Log the rows that were counted, if they are not as the ledger kept them."""
         if found is not None and (found.corrected or found.unequal):
             unequal = {f"{each.source}/{each.stream}": f"{each.rows} of {each.seen}" for each in found.unequal}
-            hint = "rows were changed by hand, or report a bug; `syncd ledger recount` counts again"
+            hint = "rows were changed by hand, or report a bug. `syncd ledger recount` counts again"
             log.warning("books.recounted", rows=found.rows, corrected=found.corrected, unequal=unequal, hint=hint)
 
     def unbalanced(self) -> None:
         """Add that the ledger's books do not balance. The other errors of the pass stay."""
         hint = (
             "rows were removed by hand, or the file was changed: restore a backup, or let `syncd verify --repair` book "
-            "them again; `syncd ledger recount` counts them"
+            "them again. `syncd ledger recount` counts them"
         )
         error = SyncdError("the books do not balance", hint=hint)
         error.exit_code = Exit.UNBALANCED

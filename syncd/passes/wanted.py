@@ -12,7 +12,7 @@ from syncd.passes.limits import Ids
 
 Place = tuple[str, str, str]  # source, stream, crm_id
 HINT = (
-    "give the externalActivityId or the CRM's id; a draft or an open task is no activity, and a stream with "
+    "give the externalActivityId or the CRM's id. A draft or an open task is no activity, and a stream with "
     "`read = false` is not asked"
 )
 

@@ -116,7 +116,7 @@ def _compare(config: Config, ledger: Ledger, to: NotingSender, making: Pass, now
     if found.is_new:
         log.debug("destination.pinned", destination=destination.host_and_port(config.recotap.base_url))
     if found.accounts is not None:
-        log.warning("key.accepted", accounts=found.accounts, hint="recotap.api_key is new; nothing to do")
+        log.warning("key.accepted", accounts=found.accounts, hint="recotap.api_key is new. Nothing to do")
     changes.note_sources(ledger, config.sources, now)
     if found.refusal is not None:
         making.refuse_to_send(found.refusal)

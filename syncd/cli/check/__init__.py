@@ -149,7 +149,7 @@ def _source(config: Config, source: Source, clocks: Clocks, asked: dict[str, Seq
 
 
 def _failed(what: str, error: SyncdError) -> Finding:
-    hint = "; ".join(problem.hint for problem in getattr(error, "problems", ())) or error.hint
+    hint = ". ".join(problem.hint for problem in getattr(error, "problems", ())) or error.hint
     return Finding(what, False, error.summary, hint, exit_code=error.exit_code)
 
 

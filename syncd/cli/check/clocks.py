@@ -8,7 +8,7 @@ from syncd.http.server_clock import ClockReport, ServerClock, complaint, in_word
 from syncd.passes.clocks import HELD, remedy, unconfirmed
 
 THIS_MACHINE = "clock of this machine"
-SERVER_HINT = "that server's clock or a cache before it is wrong; syncd allows for it"
+SERVER_HINT = "that server's clock or a cache before it is wrong. syncd allows for it"
 
 
 class Clocks:

@@ -13,7 +13,7 @@ from syncd.passes.scopes import Kept
 
 WHAT = "kinds of rows"  # not "scope": a token has scopes
 SHOWN = 3  # kinds in one line
-HINT = f"{scopes.LOOK}; README explains which rows are calls and emails"
+HINT = f"{scopes.LOOK}. README explains which rows are calls and emails"
 
 
 def findings(config: Config, source: str) -> Iterator[Finding]:

@@ -19,8 +19,8 @@ NOTHING_TO_RETRY = "nothing to retry: no activity matches, or all that do are de
 
 CORRECTED = "The kept counts were wrong, and are right now."
 UNEQUAL = (
-    "rows were removed or added by hand: restore a backup, then run `syncd sync`, which reads again what it lacks; "
-    "without a backup, `syncd verify --repair` books the removed ones again"
+    "rows were removed or added by hand: restore a backup, then run `syncd sync`, which reads again what it lacks. "
+    "Without a backup, `syncd verify --repair` books the removed ones again"
 )
 
 
