@@ -83,6 +83,20 @@ def test_a_part_that_fails_leaves_the_others(tmp_path: Path, command: Command, m
     assert json.loads(found["about.json"])["python"]
 
 
+def test_a_mistake_in_a_key_that_may_name_somebody_tells_the_key_alone(
+    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = '[rules.domain_aliases]\n"Jo Quux" = 3\n[sources.s]\nconnector = "salesforce"\n'
+    named = '[sources.s.calls.values.direction]\n"quux called" = 3\n[[sources.s.calls.except]]\n"quux.Field" = 3\n'
+    (tmp_path / "broken.toml").write_text(table + named)
+    ran = command("support-bundle", "-c", tmp_path / "broken.toml")
+    (path,) = tmp_path.glob("syncd-support-*Z.zip")
+    told = ran.err + "".join(opened(path).values())
+    assert "sources.s.calls.values: invalid" in told
+    assert "quux" not in told.lower()
+
+
 def test_it_replaces_no_file_and_names_a_place_that_it_cannot_write(tmp_path: Path, command: Command) -> None:
     taken = tmp_path / "taken.zip"
     taken.write_text("mine")

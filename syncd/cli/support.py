@@ -125,8 +125,16 @@ def default_name(now: datetime) -> str:
 def _told(error: Exception) -> str:
     if not isinstance(error, SyncdError):
         return describe(error)
-    problems = [f"{each.path}: {each.message}" for each in getattr(error, "problems", ())]
-    return "; ".join([error.message, *problems])
+    return "; ".join([error.message, *(_mistake(each.path, each.message) for each in getattr(error, "problems", ()))])
+
+
+def _mistake(path: str, message: str) -> str:
+    """Return a mistake in the configuration. Of a key that may name somebody, only that it is invalid."""
+    names = path.split(".")
+    for number, name in enumerate(names, 1):
+        if name.partition("[")[0] in WITHHELD:
+            return f"{'.'.join(names[:number])}: invalid"
+    return f"{path}: {message}"
 
 
 def _json(value: Any) -> str:
