@@ -144,6 +144,12 @@ def test_spans_that_are_still_to_be_read_are_left_out_and_named(world: World, ve
     found = document["hubspot"]["calls"]
     assert (found["missing"], found["spans_left_out"], found["crm"]) == ([calls[1]], 1, 5)
     assert "hubspot calls: left out what is still to be read: 1 in `syncd status`" in ran.err
+    world.sql("DELETE FROM ranges")
+    world.sql(
+        "INSERT INTO ranges (stream_id, since, until, why, created_at) SELECT id, start, watermark, 'backfill', start "
+        "FROM streams WHERE stream = 'calls'"
+    )
+    assert "every activity that was compared has its row, but not all is read yet" in verified()[1].err
 
 
 def test_a_stream_that_has_read_nothing_has_nothing_to_compare(world: World, command: Command, verified: Any) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 SHOWN = 20  # ids of one stream on a terminal
 WIDE = 80  # columns of a terminal that has room for bars
 ALL_IS_WELL = "every activity behind the watermarks has its row"
+COMPARED_IS_WELL = "every activity that was compared has its row, but not all is read yet"
 REPAIR = "`syncd verify --repair` books them, and sends those that are complete"
 UNBALANCED = (
     "restore a backup. Without one, run `syncd verify --repair --since TIME`, with a TIME before the first record that "
@@ -93,7 +94,7 @@ def show_end(found: Sequence[Compared], done: Repaired | None = None) -> None:
         printing.note(f"activities of the CRM without a row in the ledger: {missing:,}")
         printing.note(f"  → {STAY if done else REPAIR}")
     elif found and not any(each.error for each in found):
-        printing.note(ALL_IS_WELL)
+        printing.note(COMPARED_IS_WELL if any(each.left_out for each in found) else ALL_IS_WELL)
     if unexpected := sum(len(each.unexpected) for each in found):
         printing.note(f"rows whose record the CRM does not find any more: {unexpected:,}")
         printing.note(f"  → {UNEXPECTED}")
