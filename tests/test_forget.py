@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from syncd.errors import Unavailable
+from syncd.errors import LedgerError, Unavailable
 from syncd.ledger import AttemptResult, Forget, Ledger, LedgerHandle
 from syncd.lifecycle.states import State, Verdict
 from syncd.normalize.forgotten import REMOVED, Forgotten, hash_of
@@ -447,6 +447,24 @@ def test_beside_a_post_that_does_not_return(live: World, forget: Ask, monkeypatc
     assert ran.code == 69
     assert "2 activities of this person are in a POST under way" in ran.err
     assert "run `syncd forget` again in a minute" in ran.err
+
+
+def test_on_a_full_disk_it_goes_on_and_says_what_remains(
+    live: World, forget: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = live.call()
+    live.sync()
+
+    def full(self: Forget, *, is_held: bool) -> str:
+        raise LedgerError("the ledger cannot be used: the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Forget, "rebuild", full)
+        ran = forget(PERSON)
+    assert (ran.code, call in ran.out) == (74, True), "the delivered activities are named all the same"
+    assert "the disk is full, so the file still has earlier content" in ran.err
+    assert "run `syncd forget` again" in ran.err
+    assert forget(PERSON).code == 0
 
 
 def test_a_large_file_is_not_rewritten_beside_another_syncd(

@@ -16,6 +16,9 @@ from syncd.passes.reader import as_told
 
 AT_ONCE = 500  # records that are compared with the ledger
 IN_USE = "stop the program that uses it (syncd run, litestream, sqlite3), then run `syncd forget` again"
+REBUILD = (
+    "make room for the ledger's size twice, or stop the program that locks it (lsof). Then run `syncd forget` again"
+)
 CANNOT_SEARCH = "{} cannot be searched by address: look for the person's records there yourself"
 
 
@@ -38,8 +41,11 @@ def erase(config: Config, address: str, *, patience_s: float) -> list[SyncdError
             printing.note(_told(erased))
         except Unavailable as error:
             errors.append(error)
-        if why := writing.rebuild(is_held=ledger.holder() is not None):
-            errors.append(Unavailable(why, hint=IN_USE))
+        try:
+            if why := writing.rebuild(is_held=ledger.holder() is not None):
+                errors.append(Unavailable(why, hint=IN_USE))
+        except LedgerError as error:  # e.g. a full disk: VACUUM needs the file's size twice
+            errors.append(LedgerError(f"{error.message}, so the file still has earlier content", hint=REBUILD))
         if named := writing.named_by_id(address):
             printing.note(f"activities whose id holds the address, and ids are kept: {named:,}")
     return errors
