@@ -65,7 +65,7 @@ def test_a_lost_ledger_is_filled_again_and_nothing_is_doubled_or_foreign(live: W
     assert out == "read 64 records: 61 activities adopted, 3 created\n"
     assert live.status()["adoption"]["ended_at"] is not None
     assert live.row(ids[0])["attempts"][-1]["detail"] == adoption.ADOPTED
-    assert "adopted: 61 of the duplicates; the adoption began " in command("status", "-c", live.config_file).out
+    assert "adopted: 61 of the duplicates. The adoption began " in command("status", "-c", live.config_file).out
 
 
 def test_an_older_backup_goes_on_with_its_own_rows_and_adopts_what_was_delivered_since(

@@ -80,7 +80,7 @@ def test_no_byte_of_the_address_is_left_and_waiting_activities_go_on_without_the
     ran = forget(" Kaya.Ivorstone@AMBER-bolts.com")
     assert ran.code == 0
     assert {state for state, *_ in listed(ran).values()} == {"perhaps delivered"}, "Recotap answered with 503"
-    assert ": 2; texts of errors: 6; values of connectors: 0\n" in ran.err
+    assert ": 2, texts of errors: 6, values of connectors: 0\n" in ran.err
     assert "backups of the ledger" in ran.err
     assert PERSON not in (ran.out + ran.err).lower()
     assert files_with(live, PERSON, "kaya", "ivorstone") == []

@@ -202,7 +202,7 @@ class Client:
         if not low:
             return
         raise Unavailable(
-            f"Salesforce: of the org's {usage.total} API calls of 24 hours {usage.used} are used; "
+            f"Salesforce: of the org's {usage.total} API calls of 24 hours {usage.used} are used, and "
             f"quota_reserve {reserve:g} leaves the rest to others",
             hint="syncd continues as calls expire. See who uses them (Setup > System Overview), or lower quota_reserve",
             pause_until=self._context.now() + timedelta(seconds=HOUR_S),

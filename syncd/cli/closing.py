@@ -21,7 +21,7 @@ BEGINNINGS = {
 }
 REST = "look at them in Recotap, then `syncd sync` reads and sends the rest"
 NOT_WHOLE = "Ended with errors"
-# By exit code (design 4.2): what to do next.
+# What to do next, by exit code.
 NEXT = {
     Exit.BUG: "report the bug above. Everything else was done",
     Exit.DIED: "`syncd list --state dead` names what syncd has given up",
@@ -30,7 +30,7 @@ NEXT = {
     Exit.UNAVAILABLE: "nothing, the next pass goes on. `syncd check` shows what is out of reach",
     Exit.LEDGER: "mend the ledger's disk, then `syncd check`",
     Exit.UNAUTHORIZED: "renew the key or grant the scope that is named above, then `syncd check`",
-    Exit.CONFIG: "correct the configuration as told above, then `syncd config check`",
+    Exit.CONFIG: "correct the configuration as the report above says, then `syncd config check`",
     Exit.SIGINT: "`syncd sync` goes on where this one stopped",
     Exit.SIGTERM: "`syncd sync` goes on where this one stopped",
 }

@@ -53,7 +53,7 @@ def erase(config: Config, address: str, *, patience_s: float) -> list[SyncdError
 
 def _told(erased: Erased) -> str:
     waiting = f"waiting activities, which the next pass reads again: {erased.payloads:,}"
-    return f"erased from {waiting}; texts of errors: {erased.texts:,}; values of connectors: {erased.values:,}"
+    return f"erased from {waiting}, texts of errors: {erased.texts:,}, values of connectors: {erased.values:,}"
 
 
 def sent(config: Config, address: str, errors: list[SyncdError]) -> Iterator[tuple[str, ...]]:

@@ -28,7 +28,7 @@ UNEXPECTED = "the CRM has deleted or merged them since they were read. What Reco
 
 
 def to_json(found: Sequence[Compared], booked: Booked | None = None) -> dict[str, dict[str, Any]]:
-    """Return the document of `syncd verify --json` (design 4.4). After a repair, `missing` has what stays missing.
+    """Return the document of `syncd verify --json` of the contract. After a repair, `missing` has what stays missing.
 
     `booked`: what the repair booked. It is in `repaired`.
     """

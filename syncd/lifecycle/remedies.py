@@ -5,6 +5,7 @@ from syncd.lifecycle.states import State, Verdict
 
 AGAIN = "nothing: syncd tries again by itself"
 RECORD = "correct the record in the CRM"
+ROWS_GONE = "rows were removed by hand: restore a backup, or let `syncd verify --repair` book them again"
 # Of verdicts that are no reason of an activity.
 VERDICTS = {
     Verdict.SKIPPED: "read Recotap's text: `syncd explain`",
@@ -29,4 +30,4 @@ def _action(cause: str) -> str:
     return found or next((text for verdict, text in VERDICTS.items() if verdict == cause), "")
 
 
-__all__ = ["AGAIN", "RECORD", "VERDICTS", "remedy"]
+__all__ = ["AGAIN", "RECORD", "ROWS_GONE", "VERDICTS", "remedy"]

@@ -91,7 +91,7 @@ def notes(document: Document, times: Times) -> Iterator[str]:
 def _adoption(found: Mapping[str, Any], times: Times) -> str:
     ended = f"ended {times.aged(found['ended_at'])}" if found["ended_at"] else "goes on in the next pass"
     return (
-        f"adopted: {found['adopted']:,} of the duplicates; the adoption began {times.aged(found['began_at'])}, {ended}"
+        f"adopted: {found['adopted']:,} of the duplicates. The adoption began {times.aged(found['began_at'])}, {ended}"
     )
 
 

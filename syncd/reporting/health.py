@@ -17,6 +17,7 @@ from syncd.config import Config
 from syncd.connector import Finding
 from syncd.errors import Exit, SyncdError
 from syncd.ledger import FIRST_DUE, LedgerReader, chosen
+from syncd.lifecycle.remedies import ROWS_GONE
 from syncd.types.schedule import Schedule
 
 PROBES = ("alive", "ready", "fresh")
@@ -63,8 +64,7 @@ def _ready(who: str | None, *, balanced: bool) -> Finding:
     if who is None or not who.startswith("`syncd run`"):
         return _wrong("ready", f"the daemon does not hold the ledger ({who or 'nobody does'})", "start `syncd run`")
     if not balanced:
-        hint = "rows were removed by hand: restore a backup, or let `syncd verify --repair` book them again"
-        return Finding("ready", False, "the books do not balance", hint, exit_code=Exit.UNBALANCED)
+        return Finding("ready", False, "the books do not balance", ROWS_GONE, exit_code=Exit.UNBALANCED)
     return Finding("ready", True, "the ledger is held, and the books balance")
 
 

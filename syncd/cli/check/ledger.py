@@ -6,6 +6,7 @@ from syncd.config import Config
 from syncd.connector import Finding
 from syncd.errors import Exit, SyncdError
 from syncd.ledger import AnyLedger, chosen
+from syncd.lifecycle.remedies import ROWS_GONE
 
 LOW_DISK = 10**9  # free bytes below which a warning is given: 1 GB
 READ_MOST = 2 * 2**30  # bytes of a file whose integrity is tested: 20 s on a disk that reads 100 MB/s
@@ -83,7 +84,7 @@ def _books(ledger: AnyLedger) -> Finding:
     if not balanced:
         hint = "rows were removed by hand: restore a backup, or let `syncd verify --repair` book them again"
         message = f"{ledger}: the books do not balance"
-        return Finding("ledger", False, message, hint, exit_code=Exit.UNBALANCED)
+        return Finding("ledger", False, message, ROWS_GONE, exit_code=Exit.UNBALANCED)
     return Finding("ledger", True, f"{ledger}: {seen:,} activit{'y' if seen == 1 else 'ies'}, the books balance")
 
 

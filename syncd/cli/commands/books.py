@@ -55,7 +55,7 @@ def status(
     else:
         screen.show(document)
         for name, since in gone.items():
-            printing.line(f"source {name}: {changes.gone_text(since)}; {changes.BRING_BACK}")
+            printing.line(f"source {name}: {changes.gone_text(since)} → {changes.BRING_BACK}")
     raise typer.Exit(0 if document["balanced"] else int(Exit.UNBALANCED))
 
 
