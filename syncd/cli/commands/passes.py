@@ -35,15 +35,15 @@ def sync(
         bool, typer.Option("--dry-run", help="List the activities of a pass, but write and send nothing.")
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Of a dry run, print only the counts, as one JSON document.")
+        bool, typer.Option("--json", help="With --dry-run: print only the counts, as one JSON document.")
     ] = False,
     verbose: Verbose = False,
     log_format: LogFormat = None,
 ) -> None:
     """Make one pass: read changes, send due activities.
 
-    ID is the externalActivityId or the CRM's id. `--only` prints what became of each, and leaves all else for the next
-    pass. After `--limit`, the next pass goes on where this one stopped.
+    ID is the externalActivityId or the CRM's id. `--only` prints the state of each, and reads nothing else. After
+    `--limit`, the next pass goes on where this one stopped.
     """
     asked = [*(only or ()), *(ids or ())]
     _refuse_misuse(as_json=as_json and not dry_run, ids=bool(ids and not only), both=bool(only), limit=limit)

@@ -15,7 +15,7 @@ def support_bundle(
     ] = None,
     config: ConfigFile = None,
 ) -> None:
-    """Collect a report for whoever looks for a fault.
+    """Collect a report for the maintainers.
 
     The ZIP archive has versions, the configuration without secrets, counts, the last passes, and the ledger's schema
     and query plans. It has no call and no email, no name, address, subject or key. Nothing is sent anywhere.
