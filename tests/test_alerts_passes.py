@@ -58,11 +58,16 @@ def test_sync_pings_start_and_success_only_if_the_books_balance(
 
 
 def test_sync_that_finds_the_ledger_held_reports_nothing(live: World, receiver: Receiver, command: Command) -> None:
+    live.sync()
+    live.sql("UPDATE streams SET seen = seen + 1")
     file = reported(live, receiver)
     with LedgerHandle(live.ledger).hold("sync"):
         began = time.monotonic()
         assert command("sync", "-c", file).code == 75
         assert time.monotonic() - began < 5
+    time.sleep(0.5)
+    with LedgerHandle(live.ledger).alerting() as alerting:
+        assert alerting.kept_alerts() is None, "the holder looks by itself"
     assert receiver.requests == []
     live.token_file.unlink()
     assert command("sync", "-c", file).code == 78
@@ -105,6 +110,19 @@ def test_the_daemon_reports_each_pass_and_a_failing_source_stays_a_failure(live:
         assert running.stop() == 0
     assert receiver.alerts.count(UNBALANCED) == 1, "a restart repeats nothing"
     assert "canary-beat" not in str(running.lines)
+
+
+def test_a_source_that_failed_in_an_earlier_pass_keeps_the_heartbeat_from_a_success(
+    live: World, receiver: Receiver
+) -> None:
+    live.configure("sources.hubspot", schedule={"every": "300ms"})
+    live.configure("sources.other", **live.source(base_url="http://127.0.0.1:9"), schedule={"every": "1h"})
+    with daemon(reported(live, receiver, urls=[])) as running:
+        running.hear("pass.finished", 5)
+        wait_until(lambda: len(receiver.beats) >= 2)
+        assert running.stop() == 0
+    assert [line["exit_code"] for line in running.said("pass.finished")][1:4] == [0, 0, 0], "over hubspot alone"
+    assert receiver.beats == ["/start", "/69"]
 
 
 def test_receivers_that_hang_hold_up_no_pass_and_no_stop(live: World, receiver: Receiver) -> None:
