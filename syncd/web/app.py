@@ -12,7 +12,7 @@ from syncd.web.answers import Answer, Answers
 from syncd.web.pace import Pace
 from syncd.web.security import Access, Guard, policy
 
-PER_SECOND = 20.0  # requests; one takes about a millisecond, so that passes keep nearly all of the processor
+PER_SECOND = 10.0  # requests; one takes about a millisecond, so that passes keep nearly all of the processor
 BURST = 20
 MOST_WAIT_S = 5.0  # for its turn; a request that would wait longer is refused with 503
 OPENMETRICS = "application/openmetrics-text"

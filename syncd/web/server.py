@@ -5,6 +5,7 @@ import errno
 import logging
 import socket
 import threading
+from contextlib import suppress
 
 import structlog
 import uvicorn
@@ -25,6 +26,7 @@ REQUEST_S = 10.0  # until a client must have sent its request
 IDLE_S = 5  # for which a connection stays open after a response
 STOP_S = 1  # for open requests at the end; within the two seconds that a stop may take longer than a request
 BACKLOG = 64
+TICK_S = 1.0
 HINTS = {
     errno.EADDRINUSE: "another program listens there: stop it, or choose another port",
     errno.EACCES: "syncd's user may not listen there: choose a port above 1023",
@@ -41,7 +43,7 @@ class Page:
         self._address = address
         self._answers = Answers(config)
         self._guard = application(self._answers, Access(address, _token(config)))
-        self._server = uvicorn.Server(_settings(self._guard))
+        self._server = Server(_settings(self._guard))
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
         self._socket: socket.socket | None = None
 
@@ -66,7 +68,7 @@ class Page:
 
     def stop_soon(self) -> None:
         """Take no new connection, and end the open ones. Returns at once."""
-        self._server.should_exit = True
+        self._server.end()
 
     def stop(self) -> None:
         """Wait until the page is closed, at most STOP_S and a second."""
@@ -77,6 +79,29 @@ class Page:
     def _run(self) -> None:
         assert self._socket is not None
         asyncio.run(self._server.serve(sockets=[self._socket]))
+
+
+class Server(uvicorn.Server):
+    """Wake up once a second, for the Date header, and not ten times. An idle daemon shall cost nothing."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._ends = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def end(self) -> None:
+        """Have the server end, from any thread."""
+        self.should_exit = True
+        if self._loop and not self._loop.is_closed():
+            with suppress(RuntimeError):  # it was closed since
+                self._loop.call_soon_threadsafe(self._ends.set)
+
+    async def main_loop(self) -> None:
+        """Tick until the end. uvicorn calls it once it listens."""
+        self._loop = asyncio.get_running_loop()
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._ends.wait(), TICK_S)
 
 
 class Impatient(H11Protocol):
