@@ -7,17 +7,21 @@ was said, and all that the ledger holds beside payloads of pending rows, is sear
 import json
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
+from html import unescape
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
 from connectors.hubspot import HubSpot
+from syncd.config import Config
 from syncd.connector import Page
 from syncd.errors import Unavailable
 from syncd.passes import breaker
 from syncd.passes.reader import Reader
 from syncd.sandbox import Fault
+from syncd.web.answers import Answers
 from tests.conftest import Command
 from tests.world import World
 
@@ -187,6 +191,22 @@ def test_nothing_private_is_said_or_kept_on_a_bad_day(
     assert leaks(kept(birds)) == []
 
 
+@cache
+def answers() -> Answers:
+    """Return the answers of the status page, for one world after the other. To compile its templates takes time."""
+    return Answers(Config.__new__(Config))
+
+
+def shown_on_the_page(world: World) -> str:
+    """Return the text of the status page, and of the page of each activity."""
+    page = answers()
+    page.config = world.config()
+    ids = [name for (name,) in world.sql("SELECT external_activity_id FROM activities")]
+    found = [page._compute_page(), *map(page._compute_activity, ids)]
+    assert {each.status for each in found} == {200}
+    return unescape(b"\n".join(each.body for each in found).decode())
+
+
 def said_by_every_command(world: World, command: Command, *, bug: bool) -> str:
     said = ""
     lines = ["sync -v --dry-run", "check", "sync -v", "status", "status --json", "retry --state pending", "sync"]
@@ -199,7 +219,7 @@ def said_by_every_command(world: World, command: Command, *, bug: bool) -> str:
             ran = command(*line.split(), "-c", world.config_file)
             assert ran.code == 0
             said += f"\n$ {line}\n{without_payload(ran.out)}{ran.err}"
-    return said
+    return said + shown_on_the_page(world)
 
 
 def without_payload(explained: str) -> str:
