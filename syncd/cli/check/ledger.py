@@ -82,7 +82,6 @@ def _books(ledger: AnyLedger) -> Finding:
     with ledger.reports() as glance:
         balanced, seen = glance.balanced(), sum(glance.counts().values())
     if not balanced:
-        hint = "rows were removed by hand: restore a backup, or let `syncd verify --repair` book them again"
         message = f"{ledger}: the books do not balance"
         return Finding("ledger", False, message, ROWS_GONE, exit_code=Exit.UNBALANCED)
     return Finding("ledger", True, f"{ledger}: {seen:,} activit{'y' if seen == 1 else 'ies'}, the books balance")
