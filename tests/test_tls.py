@@ -265,7 +265,7 @@ def test_a_wrong_ssl_cert_file_is_named(tmp_path, monkeypatch, client, kind):
     monkeypatch.setenv("SSL_CERT_FILE", str(file))
     found = failure(configured(tmp_path, client, "https://127.0.0.1:9"), client)
     assert (found.exit_code, "SSL_CERT_FILE" in found.message, message in found.message) == (78, True, True)
-    assert "unset SSL_CERT_FILE" in found.hint
+    assert "Unset SSL_CERT_FILE" in found.hint
 
 
 @pytest.mark.parametrize("client", CLIENTS)
