@@ -141,7 +141,7 @@ def test_the_commands_of_actions_exist() -> None:
 def test_the_most_urgent_point_makes_the_sentence_and_the_others_follow() -> None:
     changes = {**CASES["dead"][0], **CASES["source"][0], **CASES["unbalanced"][0], **CASES["pause of Recotap"][0]}
     found = summary(status_document(**WELL | changes), TIMES)
-    assert found["text"] == "Needs you: the books do not balance (2 more below)."
+    assert found["text"] == "Needs you: the books do not balance: rows were removed by hand (2 more below)."
     assert [point["level"] for point in found["points"]] == ["needs_you", "waiting", "waiting", "note"]
 
 

@@ -138,7 +138,7 @@ def _states(seen: Seen, memory: Memory) -> Iterator[Condition]:
         yield _refused_key(name, name)
     for name, pause in status["pauses"].items():
         shown = "recotap" if name == RECOTAP else name
-        remedy = f"nothing, it goes on by itself. `syncd status` shows the cause; if it is gone, `syncd resume {shown}`"
+        remedy = f"nothing, it goes on by itself. `syncd status` shows the cause. If it is gone: `syncd resume {shown}`"
         yield Condition(f"pause:{name}", f"{shown} pauses", f"{shown} pauses until {pause['until']}", remedy)
     for name, (text, remedy) in seen.not_fresh.items():
         if name not in memory.refused and name not in status["pauses"]:
