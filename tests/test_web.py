@@ -363,3 +363,28 @@ def test_what_is_no_http_is_refused_and_in_no_log(page: Client, caplog: pytest.L
 def test_the_package_has_all_that_its_templates_need() -> None:
     names = {file.name for file in (Path(web.__file__).parent / "templates").iterdir()}
     assert {"style.css", "icon.svg", "base.html"} < names
+
+
+def test_a_ledger_that_takes_too_long_is_told_in_time(live: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    live.sync()
+    monkeypatch.setattr(answers, "DEADLINE_S", 0.2)
+    monkeypatch.setattr(books, "document", lambda *_: time.sleep(1.0))
+    with served(live) as (_, client):
+        began = time.monotonic()
+        got = client()
+        assert (got.status, client("/livez").status) == (503, 503)
+        assert time.monotonic() - began < 0.9
+    assert "the ledger takes too long" in got.words
+
+
+def test_a_token_that_is_gone_at_a_reload_stays_in_force(live: World) -> None:
+    token = live.path / "web-token"
+    token.write_text("the-first")
+    token.chmod(0o600)
+    with capture_logs() as logs, served(live, token=f"file:{token}") as (page, client):
+        config = live.config()
+        token.unlink()
+        page.apply(config)
+        assert client("/nope", Authorization="Bearer the-first").status == 404
+        assert client("/nope").status == 401
+    assert [line["key"] for line in logs if line["event"] == "config.problem"] == ["web.token"]
