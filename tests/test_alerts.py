@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import apprise
 import pytest
 import structlog
 
@@ -12,8 +13,11 @@ from syncd.alerts import heartbeat
 from syncd.alerts.addresses import Address, addresses
 from syncd.alerts.state import Message
 from syncd.alerts.watch import Watch
+from syncd.connector import RowKind, Scope
 from syncd.errors import LedgerError
 from syncd.ledger import Alerting, LedgerHandle
+from syncd.normalize.scope import to_json
+from syncd.passes import scopes
 from syncd.sandbox import Fault
 from syncd.types.secrets import HiddenUrl, Secret
 from tests.daemons import wait_until
@@ -263,6 +267,47 @@ def test_no_byte_of_an_alert_or_a_ping_holds_a_secret_or_a_person(world: World, 
         assert private not in said, private
 
 
+def test_rows_of_a_new_kind_are_reported_and_named_only_by_the_command(world: World, receiver: Receiver) -> None:
+    world.sync()
+    clock = Clock(world)
+
+    def counted(*subtypes: str) -> None:
+        kinds = [RowKind("calls", {"hs_call_source": each}, 7, None) for each in subtypes]
+        with LedgerHandle(world.ledger).open() as ledger:
+            ledger.keep("hubspot", {scopes.KEPT: {"since": "2026-10-01T00:00:00.000Z", **to_json(Scope(kinds))}},
+                        world.now())  # fmt: skip
+
+    counted("first")
+    watch(world, clock, after="0s").look()
+    assert receiver.alerts == []
+    counted("first", "canary call")
+    watch(world, clock, after="0s").look()
+    watch(world, clock, after="0s").look()
+    assert receiver.alerts == ["syncd: hubspot has rows of a new kind"]
+    assert b"1 new kind of rows" in receiver.said
+    assert b"canary" not in receiver.said
+    counted("first")
+    watch(world, clock, after="0s").look()
+    assert receiver.alerts[1:] == ["syncd: over: hubspot has rows of a new kind"]
+
+
+def test_a_bug_in_a_look_is_logged_and_the_next_look_goes_on(
+    world: World, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.sync()
+    unbalance(world)
+    looking = watch(world, Clock(world), after="0s")
+    whole = Alerting.due_since
+    monkeypatch.setattr(Alerting, "due_since", lambda *_: 1 // 0)
+    with structlog.testing.capture_logs() as logs:
+        looking.start()
+        looking.pass_ended({}, ())
+        wait_until(lambda: [line["event"] for line in logs] == ["alert.bug"])
+        monkeypatch.setattr(Alerting, "due_since", whole)
+        looking.close(20)
+    assert receiver.alerts == [UNBALANCED]
+
+
 # -- addresses -------------------------------------------------------------------------------
 
 
@@ -282,6 +327,18 @@ def test_an_address_that_does_not_work_says_why_and_shows_nothing_of_itself(
     failure = Address(0, Secret("env", "TEST_ALERTS")).send(MESSAGE)
     assert why in failure
     assert "canary" not in failure
+
+
+@pytest.mark.parametrize("where", ["instantiate", "notify"])
+def test_a_plug_in_that_raises_is_a_failure_of_its_address(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("canary")
+
+    monkeypatch.setenv("TEST_ALERTS", "json://127.0.0.1:9/")
+    service = type("Service", (), {"verify_certificate": True, "notify": broken})()
+    found = broken if where == "instantiate" else lambda *_, **__: service
+    monkeypatch.setattr(apprise.Apprise, "instantiate", found)
+    assert Address(0, Secret("env", "TEST_ALERTS")).send(MESSAGE) == "Apprise failed: RuntimeError"
 
 
 def test_a_receiver_that_hangs_costs_one_deadline_and_one_thread(receiver: Receiver) -> None:

@@ -60,6 +60,7 @@ def warnings(world: World) -> list[Any]:
         result = world.sync()
     found = [each for each in logs if each["event"] == "history.flooded"]
     assert len(found) == len([each for each in result.warnings if "before its start" in each])
+    assert [each["source"] for each in found] == [*result.flooded], "for the alerts"
     return found
 
 

@@ -67,7 +67,7 @@ def addresses(references: Sequence[Secret]) -> list[Address]:
 
 
 def _service(address: str) -> Any:
-    """Return Apprise's service for an address, or a text that says why there is none."""
+    """Return Apprise's service for an address, or the reason why there is none."""
     # Apprise 2.3 imports imghdr, which Python 3.13 lacks, if there is one. It loads all services at the first address.
     warnings.filterwarnings("ignore", "'imghdr' is deprecated", DeprecationWarning)
     import apprise

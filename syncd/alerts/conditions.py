@@ -1,4 +1,4 @@
-"""Tell which conditions hold that somebody should know of. Pure: all that is known comes as a value.
+"""Find the conditions that somebody should know of. Pure: all facts come as values.
 
 A state of things (a key is refused) holds as long as it is seen. An event (something died, a flood) is over at once,
 so it counts as a condition for a day after the last one of its kind. No condition is made for each item.
@@ -24,9 +24,9 @@ STATUS = "`syncd status` shows the cause"
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One thing that somebody should know of."""
+    """A state of syncd that needs somebody, or that somebody should know of."""
 
-    key: str  # what it is, and of which source: it begins and ends once
+    key: str  # its kind, and the source if it is one of a source
     name: str  # in a few words
     text: str
     remedy: str
@@ -34,7 +34,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What is known at one moment."""
+    """The facts of one look."""
 
     now: datetime
     status: Mapping[str, Any]  # the document of `syncd status --json`, at least the ledger's part
@@ -65,7 +65,7 @@ class Oldest:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What no single look can tell."""
+    """The facts that no single look shows."""
 
     dead: int | None = None  # activities in that state; None: never seen
     dead_before: int = 0  # before the last ones died
@@ -77,7 +77,7 @@ class Memory:
     oldest: Oldest | None = None
 
     def after(self, seen: Seen) -> "Memory":
-        """Return the memory after one more look. What a first look finds is not new."""
+        """Return the memory after one more look. Rows that a first look finds are not new."""
         dead = int(seen.status["activities"]["dead"])
         died, before = _ongoing(self.died, seen.now), self.dead_before
         if self.dead is not None and dead > self.dead:
@@ -113,8 +113,8 @@ class Memory:
         }
 
     def _oldest(self, due_since: Mapping[int, datetime]) -> Oldest | None:
-        """The ledger forgets when a row was tried first. So the time that was seen first counts, for as long as it is
-        the same row.
+        """Return the row that is due for the longest time. The ledger forgets a row's first attempts, so the time that
+        was seen first counts.
         """
         known = self.oldest
         ages = [

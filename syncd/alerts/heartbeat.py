@@ -4,8 +4,8 @@
     URL              it ended with 0, so the books balance
     URL/<exit code>  it ended with another code
 
-These are the paths of healthchecks.io (docs, "Attaching exit status", 2026-11), which takes at most 5 pings of a check
-in a minute. So a pass within PAUSE_S of the last reported one is passed over, unless it ends otherwise than that one.
+These are the paths of healthchecks.io (docs, "Pinging API" and "Signaling failures", 2026-11). To spare the switch, a
+pass within PAUSE_S of the last reported one is passed over, unless it ends otherwise than that one.
 """
 
 import threading
@@ -29,7 +29,7 @@ DEADLINE_S = 10.0  # of one ping
 PAUSE_S = 30.0  # between two starts
 MOST_WAITING = 8  # pings; then the oldest is dropped
 MOST_BYTES = 64 * 1024  # of an answer, of which only the status counts
-SILENT = frozenset((Exit.HELD, Exit.SIGINT, Exit.SIGTERM))  # no pass was made, or it was stopped: neither well nor ill
+SILENT = frozenset((Exit.HELD, Exit.SIGINT, Exit.SIGTERM))  # no pass, or a stopped one: neither a success nor a failure
 START = "/start"
 KEY = "alerts.heartbeat_url"
 HINT = "is the address right, and does this machine reach it? `syncd alerts test` tries it"

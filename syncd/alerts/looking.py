@@ -1,4 +1,4 @@
-"""Gather what the conditions depend on, from the ledger and its disk. Sends no request, writes nothing."""
+"""Gather the facts for the conditions from the ledger and its disk. Sends no request, writes nothing."""
 
 import hashlib
 from collections.abc import Collection, Mapping
@@ -15,7 +15,7 @@ from syncd.reporting import health
 def look(
     config: Config, ledger: Alerting, *, failed: Mapping[str, int], flooded: Collection[str], now: datetime
 ) -> Seen:
-    """Return everything that a look finds. `failed` and `flooded`: of the passes since the last look."""
+    """Return the facts of one look. `failed` and `flooded`: of the passes since the last look."""
     names = [source.name for source in config.sources]
     unread = {(source.name, stream.name) for source in config.sources for stream in source.unread}
     findings = health.sources(config, ledger, now, ledger.under_way_since(), held=True)

@@ -31,7 +31,7 @@ class Alerting(Reports):
     """Read everything that a condition depends on, and write one row of the store."""
 
     def due_since(self, now: datetime) -> dict[int, datetime]:
-        """Return since when each of the first pending rows has been due, by its number. One that backs off is none."""
+        """Return by row number since when each of the first pending rows is due. A row that backs off is left out."""
         rows = self._db.execute(_DUE_SINCE, {"most": LOOKED_AT, "now": clock.text(now)})
         return {number: clock.instant(at) for number, at in rows}
 
