@@ -57,7 +57,7 @@ class Clock:
 
 def watch(world: World, clock: Clock, **table: Any) -> Watch:
     """Return a watch that only looks when a test says so, as after a start."""
-    world.configure("alerts", **{"urls": ["env:TEST_ALERTS"], **table})
+    world.configure("alerts", **{"urls": ["env:TEST_ALERTS"], "disk_free": "1B", **table})
     return Watch(world.config(), now=world.now, monotonic=clock)
 
 

@@ -31,7 +31,8 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
 
 
 def reported(live: World, receiver: Receiver, **table: Any) -> Path:
-    live.configure("alerts", **{"urls": ["env:TEST_ALERTS"], "heartbeat_url": receiver.beat, "after": "0s", **table})
+    ours = {"urls": ["env:TEST_ALERTS"], "heartbeat_url": receiver.beat, "after": "0s", "disk_free": "1B"}
+    live.configure("alerts", **{**ours, **table})
     return live.write_config()
 
 
