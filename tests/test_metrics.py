@@ -19,11 +19,12 @@ from syncd.ledger import LedgerHandle
 from syncd.lifecycle.reasons import Reason
 from syncd.lifecycle.states import State, Verdict
 from syncd.metrics import gather, render
-from syncd.metrics.families import MOST_KINDS, families
+from syncd.metrics.families import MOST_KINDS, OPENMETRICS_TYPE, TEXT_TYPE, families
 from syncd.reporting import health
 from tests.conftest import Command
 from tests.ledgers import NOW, book, reports, send
 from tests.ledgers import reading as look
+from tests.pages import served
 from tests.world import OWN, THEIRS, World
 
 ROOT = Path(__file__).parents[1]
@@ -246,6 +247,18 @@ def test_every_family_has_a_text_a_prefix_and_a_fitting_name(varied: World) -> N
         assert family.documentation.endswith(".")
         assert not family.name.endswith("_total")
         assert family.unit == "" or family.name.endswith(f"_{family.unit}")
+
+
+# -- the daemon's page --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("openmetrics", [False, True])
+def test_the_page_serves_the_format_that_the_request_accepts(varied: World, openmetrics: bool) -> None:
+    with served(varied) as (_, client):
+        got = client("/metrics", Accept="application/openmetrics-text;version=1.0.0" if openmetrics else "*/*")
+    assert (got.status, got.headers["content-type"]) == (200, OPENMETRICS_TYPE if openmetrics else TEXT_TYPE)
+    found = Samples([each for family in PARSERS[openmetrics](got.text) for each in family.samples])
+    assert found("syncd_activities", state="delivered") == 5
 
 
 # -- the command --------------------------------------------------------------------------

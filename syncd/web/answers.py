@@ -5,13 +5,11 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from importlib import import_module
-from importlib.util import find_spec
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import structlog
 
-from syncd import clock
+from syncd import clock, metrics
 from syncd.config import Config
 from syncd.errors import LedgerError, NoSuchActivity
 from syncd.ledger import chosen
@@ -159,9 +157,6 @@ class Answers:
         return {probe: bool(found[probe]) for probe in health.PROBES}
 
     def _compute_metrics(self, *, openmetrics: bool) -> Answer:
-        if find_spec("syncd.metrics") is None:
-            return Answer(501, b"this syncd has no metrics\n", PLAIN)
-        metrics: Any = import_module("syncd.metrics")
         try:
             with chosen(self.config.ledger).reports() as glance:
                 document = metrics.gather(glance, self.config, clock.now())
