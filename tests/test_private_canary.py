@@ -198,11 +198,11 @@ def answers() -> Answers:
 
 
 def shown_on_the_page(world: World) -> str:
-    """Return the text of the status page, and of the page of each activity."""
+    """Return the text of the status page, of the page of each activity, and of the metrics."""
     page = answers()
     page.config = world.config()
     ids = [name for (name,) in world.sql("SELECT external_activity_id FROM activities")]
-    found = [page._compute_page(), *map(page._compute_activity, ids)]
+    found = [page._compute_page(), page._compute_metrics(openmetrics=True), *map(page._compute_activity, ids)]
     assert {each.status for each in found} == {200}
     return unescape(b"\n".join(each.body for each in found).decode())
 
