@@ -109,7 +109,7 @@ def _unknown(place: str, stream: str, name: str, shown: Mapping[str, Any]) -> Pr
     return Problem(
         place,
         f"names the property {name}, which HubSpot does not show for {stream}",
-        f"{meant}. If it exists, grant its scope to the token: sensitive properties need one of their own",
+        f"{meant}. If it exists, grant its scope to the token: sensitive properties have scopes of their own",
     )
 
 

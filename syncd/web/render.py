@@ -46,7 +46,7 @@ class Renderer:
         self.style_hash = f"sha256-{digest}"  # for the Content-Security-Policy
         self.icon = self._source("icon.svg").encode()
         self._pages.filters |= {"code": code, "number": number, "visible": visible}
-        self._pages.globals |= {"style": Markup(style), "version": __version__}  # our own file
+        self._pages.globals |= {"style": Markup(style), "version": __version__}  # nosec B704 # our own file
 
     def status(self, page: Mapping[str, Any]) -> bytes:
         """Return the page at /. `page` is of `view.page`."""

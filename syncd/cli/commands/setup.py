@@ -50,8 +50,7 @@ def init(
     }  # fmt: skip
     given = {option: answer.strip() for option, answer in flags.items() if answer is not None}
     if sandbox:
-        if idle := [*given, *(["--own-domain"] if own_domain else [])]:
-            raise typer.BadParameter(f"--sandbox knows them itself: leave out {', '.join(idle)}")
+        _require_none([*given, *(["--own-domain"] if own_domain else [])])
         for_sandbox(file, names)
         return
     default = places.ledger(os.environ, is_root=os.geteuid() == 0)
@@ -60,3 +59,8 @@ def init(
         begin(answers, file, asks=asking.on_terminal())
     except (typer.Abort, KeyboardInterrupt):
         raise typer.Exit(int(Exit.SIGINT)) from None
+
+
+def _require_none(idle: list[str]) -> None:
+    if idle:
+        raise typer.BadParameter(f"--sandbox knows them itself: leave out {', '.join(idle)}")
