@@ -99,8 +99,8 @@ def test_those_that_hubspot_does_not_show_end_the_pass_and_are_all_named(world: 
     assert "sources.hubspot.emails names the property hs_email_subjekt" in told
     assert world.delivered == set()
     problems = {each.message: each for each in checked(world) if each.exit_code == Exit.CONFIG}
-    assert [each.hint.split(";")[0] for each in problems.values()] == [
-        "the internal name is meant, not the label", "did you mean hs_email_subject?",
+    assert [each.hint.split(" If")[0] for each in problems.values()] == [
+        "The internal name is meant, not the label.", "Did you mean hs_email_subject?",
     ]  # fmt: skip
     world.hubspot.set(hidden=[])
     world.configure("sources.hubspot", emails={})

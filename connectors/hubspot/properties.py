@@ -105,11 +105,11 @@ class NamedProperties:
 
 def _unknown(place: str, stream: str, name: str, shown: Mapping[str, Any]) -> Problem:
     close = get_close_matches(name.lower(), shown, n=1)
-    meant = f"did you mean {close[0]}?" if close else "the internal name is meant, not the label"
+    meant = f"Did you mean {close[0]}?" if close else "The internal name is meant, not the label."
     return Problem(
         place,
         f"names the property {name}, which HubSpot does not show for {stream}",
-        f"{meant}. If it exists, grant its scope to the token: sensitive properties have scopes of their own",
+        f"{meant} If it exists, grant its scope to the token: sensitive properties have scopes of their own",
     )
 
 

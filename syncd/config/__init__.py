@@ -35,7 +35,7 @@ from syncd.errors import ConfigError, Problem
 from syncd.types import urls
 from syncd.types.schedule import Schedule
 
-NO_TOKEN = 'add token = "env:SYNCD_WEB_TOKEN", or listen on 127.0.0.1'
+OPEN_PAGE = 'add token = "env:SYNCD_WEB_TOKEN", or listen on 127.0.0.1'
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ def _tables(raw: reading.RawConfig) -> dict[str, Any]:
     mistakes.check_schedule(raw, ("schedule",), raw.tree.get("schedule"))
     web = models["web"]
     if web and web.lacks_token:
-        raw.add_problem(("web", "token"), "is missing, and other machines can reach web.listen", NO_TOKEN)
+        raw.add_problem(("web", "token"), "is missing, and other machines can reach web.listen", OPEN_PAGE)
     return {name: model for name, model in models.items() if model}
 
 

@@ -42,7 +42,6 @@ def init(
 
     file = places.configuration(output or config or Given.config, os.environ)
     places.require_free(file, option="--output", force=force)
-    names = tuple(dict.fromkeys(name.strip().lower() for name in crm or ()))
     flags = {
         "--start": start, "--hubspot-key": hubspot_key, "--salesforce-url": salesforce_url,
         "--salesforce-id": salesforce_id, "--salesforce-secret": salesforce_secret, "--recotap-key": recotap_key,
@@ -51,14 +50,18 @@ def init(
     given = {option: answer.strip() for option, answer in flags.items() if answer is not None}
     if sandbox:
         _require_none([*given, *(["--own-domain"] if own_domain else [])])
-        for_sandbox(file, names)
+        for_sandbox(file, _names(crm))
         return
     default = places.ledger(os.environ, is_root=os.geteuid() == 0)
-    answers = Answers(clock.now(), default, names, given, domains(" ".join(own_domain or ())))
+    answers = Answers(clock.now(), default, _names(crm), given, domains(" ".join(own_domain or ())))
     try:
         begin(answers, file, asks=asking.on_terminal())
     except (typer.Abort, KeyboardInterrupt):
         raise typer.Exit(int(Exit.SIGINT)) from None
+
+
+def _names(crm: list[str] | None) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip().lower() for name in crm or ()))
 
 
 def _require_none(idle: list[str]) -> None:
