@@ -132,7 +132,7 @@ def test_a_name_that_no_property_can_have_is_proposed_to_nobody(world: World) ->
     world.configure("sources.hubspot", calls={"except": [{"line": "test*"}]})
     assert "sources.hubspot.calls names the property line" in summary(world)
     (problem,) = [each for each in checked(world) if each.exit_code == Exit.CONFIG]
-    assert problem.hint.startswith("the internal name is meant")
+    assert problem.hint.startswith("The internal name is meant")
 
 
 @pytest.mark.parametrize("status", [403, 404])
