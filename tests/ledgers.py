@@ -10,7 +10,7 @@ from typing import Any
 
 from syncd.activity import Kind
 from syncd.connector import Ref
-from syncd.ledger import AttemptResult, Booked, Due, Ledger, Reports
+from syncd.ledger import AttemptResult, Booked, Due, Examination, Ledger, Reports
 from syncd.lifecycle.reasons import Reason
 from syncd.lifecycle.states import State, Verdict
 from syncd.lifecycle.transitions import Reading
@@ -145,6 +145,11 @@ def row(ledger: Ledger | Path, crm_id: str | int = "1") -> dict[str, Any]:
 def reports(ledger: Ledger) -> Reports:
     """Return an operator's view through the ledger's own connection."""
     return Reports(ledger._db, ledger.handle)
+
+
+def sound(ledger: Ledger) -> bool:
+    """Tell whether SQLite finds the file intact, through the ledger's own connection."""
+    return Examination(ledger._db).sound()
 
 
 def kept(ledger: Ledger | Path) -> dict[tuple[Any, ...], int]:

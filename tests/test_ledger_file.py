@@ -16,7 +16,7 @@ from syncd.errors import LedgerError, LedgerHeld
 from syncd.ledger import AttemptResult, LedgerHandle, file, reader, schema
 from syncd.lifecycle.states import Verdict
 from tests.disks import fill, mounted, read_only
-from tests.ledgers import DAY, NOW, SECOND, ask, book, due, due_names, files, reports, stranger
+from tests.ledgers import DAY, NOW, SECOND, ask, book, due, due_names, files, sound, stranger
 from tests.ledgers import reading as look
 
 ROOT = Path(__file__).parent.parent
@@ -295,12 +295,12 @@ class TestDamage:
             glance.status(version="1", now=NOW)
         with pytest.raises(LedgerError, match="it is damaged"), opened(filled) as ledger:
             book(ledger, look(2))
-        with LedgerHandle(filled).reports() as glance:
-            assert not glance.sound()
+        with LedgerHandle(filled).examine() as found:
+            assert not found.sound()
 
     def test_a_whole_one_is_sound(self, filled):
-        with LedgerHandle(filled).reports() as glance:
-            assert glance.sound()
+        with LedgerHandle(filled).examine() as found:
+            assert found.sound()
 
     def test_a_bug_of_ours_is_not_taken_for_a_fault_of_the_disk(self, filled):
         with opened(filled) as ledger, pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
@@ -399,7 +399,7 @@ class TestFullDisk:
             assert ledger.counts()["pending"] == 1
             assert ledger.stream("hubspot", "calls").watermark == NOW
             assert ledger.balanced()
-            assert reports(ledger).sound()
+            assert sound(ledger)
             filler.unlink()
             assert book(ledger, *page, watermark=NOW + DAY).new == 100
             assert ledger.stream("hubspot", "calls").watermark == NOW + DAY
@@ -419,7 +419,7 @@ class TestFullDisk:
         filler.unlink()
         with opened(path) as ledger:
             assert ledger.recover(now=NOW) == 50
-            assert reports(ledger).sound()
+            assert sound(ledger)
             claim = ledger.intend(due(ledger), now=NOW)
             assert [claimed.unknown for claimed in claim.activities] == [True] * 50
             duplicates = [AttemptResult(each.id, Verdict.DUPLICATE) for each in claim.activities]

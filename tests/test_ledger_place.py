@@ -12,7 +12,7 @@ import pytest
 
 from syncd.errors import LedgerError, LedgerHeld, SyncdError
 from syncd.ledger import LedgerHandle, file, place
-from tests.ledgers import NOW, book, files, reports, stranger
+from tests.ledgers import NOW, book, files, sound, stranger
 from tests.ledgers import reading as look
 from tests.planted import KINDS, NOBODY, ROOT_ONLY, as_user, plant, state
 
@@ -216,7 +216,7 @@ with LedgerHandle(Path({str(path)!r})).open():
         Path(f"{cut}-wal").write_bytes(log)
         with LedgerHandle(cut).open() as ledger:
             assert ledger.counts()["pending"] == 1
-            assert reports(ledger).sound()
+            assert sound(ledger)
 
     def test_a_look_at_what_it_is_drops_no_lock(self, filled):
         with LedgerHandle(filled).open() as ledger, ledger.transaction():

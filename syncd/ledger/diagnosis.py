@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+from syncd.ledger.examination import Examination
 from syncd.ledger.lists import Filter
 from syncd.ledger.reports import Reports
 from syncd.lifecycle.states import State
@@ -21,7 +22,12 @@ class Diagnosis(Reports):
     def sizes(self) -> dict[str, Any]:
         """Return SQLite's version and figures, the size of the file with its log, and its soundness."""
         found = {name: self._one(f"PRAGMA {name}") for name in SIZES}
-        return {"sqlite": self._one("SELECT sqlite_version()"), **found, "bytes": self._bytes(), "intact": self.sound()}
+        return {
+            "sqlite": self._one("SELECT sqlite_version()"),
+            **found,
+            "bytes": self._bytes(),
+            "intact": Examination(self._db).sound(),
+        }
 
     def plans(self, now: datetime) -> dict[str, list[str]]:
         """Return the plan of each statement of `status`, `list`, `failures` and of the look-ups, by statement."""

@@ -149,10 +149,6 @@ class Reports(Lists, Measures):
         sql = "SELECT external_activity_id FROM activities WHERE state = :state ORDER BY id DESC LIMIT :limit"
         return [row[0] for row in self._db.execute(sql, {"state": state, "limit": limit})]
 
-    def sound(self) -> bool:
-        """Tell whether SQLite finds the file intact. Reads all of it."""
-        return bool(self._db.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
-
     def _status(self, version: str, now: datetime) -> dict[str, Any]:
         return {
             "version": version,
