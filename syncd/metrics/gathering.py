@@ -9,7 +9,6 @@ from syncd.errors import LedgerError
 from syncd.ledger import FIRST_DUE, AnyLedger, Reports, chosen
 from syncd.passes import changes, scopes
 
-INTERVALS = 3  # so many without a successful pass: not fresh, as in `syncd health`
 LEAST = timedelta(minutes=1)  # a shorter silence is never reported
 QUOTA_LOW = "quota_low"  # in a source's store: whether its connector leaves the rest of a quota to others
 
@@ -44,8 +43,7 @@ def stale_after(glance: Reports, config: Config) -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     for source in config.sources:
         at = read.get(source.name) or clock.optional_instant(due.get(source.name))
-        schedule = config.schedule_for(source)
-        until = at and max(schedule.nth_after(at, INTERVALS), clock.later(at, LEAST))
+        until = at and config.schedule_for(source).late_after(at, LEAST)
         found[source.name] = clock.optional_text(until)
     return found
 

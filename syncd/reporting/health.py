@@ -18,10 +18,9 @@ from syncd.connector import Finding
 from syncd.errors import Exit, SyncdError
 from syncd.ledger import FIRST_DUE, LedgerReader, chosen
 from syncd.lifecycle.remedies import ROWS_GONE
-from syncd.types.schedule import Schedule
+from syncd.types.schedule import MISSED, Schedule
 
 PROBES = ("alive", "ready", "fresh")
-INTERVALS = 3  # so many without a successful pass: not fresh
 LEAST = timedelta(minutes=1)  # a shorter silence is never reported
 AHEAD = timedelta(minutes=1)  # a time further ahead was booked by a wrong clock
 STATUS = "`syncd status` shows the last error, the log a remedy"
@@ -83,7 +82,7 @@ def _fresh(
     silent = glance.silent_since()
     if silent is None:
         yield Finding("fresh", True, "Recotap takes what it is sent")
-    elif config.schedule.nth_after(silent, INTERVALS) < as_of or silent > now + AHEAD:
+    elif config.schedule.nth_after(silent, MISSED) < as_of or silent > now + AHEAD:
         yield _wrong("fresh", f"Recotap was sent activities, and has taken none since {clock.text(silent)}", STATUS)
     else:
         yield Finding("fresh", True, f"Recotap has taken nothing since {clock.text(silent)}, which is not long")
@@ -120,7 +119,7 @@ def _unread(name: str, since: datetime | None, schedule: Schedule, now: datetime
 
 def is_late(since: datetime, schedule: Schedule, now: datetime) -> bool:
     """Tell whether `since` is more than three intervals of `schedule` ago. Those shorter than a minute are a minute."""
-    return max(schedule.nth_after(since, INTERVALS), clock.later(since, LEAST)) < now
+    return schedule.late_after(since, LEAST) < now
 
 
 def _wrong(probe: str, message: str, hint: str) -> Finding:

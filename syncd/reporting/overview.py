@@ -23,7 +23,6 @@ from syncd.types.schedule import Schedule
 
 Document = Mapping[str, Any]
 LONG = timedelta(days=1)  # an outage of this length is no longer left to itself
-INTERVALS = 3  # of the schedule without a pass, while no syncd runs
 LEAST = timedelta(hours=2)  # a shorter silence is normal if a timer starts `syncd sync`
 GAPS_HINT = "nothing: they are tried again by themselves. If it lasts, ask the CRM's support about that time"
 AGAIN = "nothing: the next pass tries again. `syncd check` tries at once"
@@ -101,7 +100,7 @@ def is_overdue(document: Document, schedule: Schedule, now: datetime) -> bool:
     if last is None or document["held_by"]:
         return False
     at = clock.instant(last["finished_at"] or last["started_at"])
-    return max(schedule.nth_after(at, INTERVALS), clock.later(at, LEAST)) < now
+    return schedule.late_after(at, LEAST) < now
 
 
 def _books(document: Document) -> Iterator[Point]:

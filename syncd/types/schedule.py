@@ -22,6 +22,7 @@ from syncd.types import cron
 from syncd.types.durations import Positive
 
 EVERY = timedelta(minutes=5)  # the default
+MISSED = 3  # times of a schedule: a longer silence is too long
 FROM = datetime(2026, 1, 1, tzinfo=UTC)  # any day will do to find out whether a cron expression ever matches
 
 
@@ -91,6 +92,10 @@ class Schedule(BaseModel):
         for _ in range(count):
             at = self.after(at)
         return at
+
+    def late_after(self, at: datetime, least: timedelta) -> datetime:
+        """Return the end of a normal silence since `at` (aware): MISSED times of the schedule, at least `least`."""
+        return max(self.nth_after(at, MISSED), later(at, least))
 
 
 @lru_cache(64)
