@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from connectors.hubspot import mapping
 from connectors.hubspot.by_address import records_of
-from connectors.hubspot.check import check
+from connectors.hubspot.check import COST, check
 from connectors.hubspot.client import Client
 from connectors.hubspot.config import HubSpotConfig, HubSpotStream
 from connectors.hubspot.portal import Portal, zone_of
@@ -39,9 +39,7 @@ class HubSpot:
 
     Config: ClassVar[type[SourceConfig]] = HubSpotConfig
     streams: tuple[Stream, ...] = (Stream("calls", "call"), Stream("emails", "email"))
-    # Each with a contact and a company of its own: 5 searches of 200, 3 reads of associations by 1,000, 20 batch reads
-    # of 100, owners and labels (limits of the docs, 2026-03).
-    requests_per_1000 = 31
+    requests_per_1000 = COST
 
     def __init__(self, config: HubSpotConfig, context: Context) -> None:
         self._config = config

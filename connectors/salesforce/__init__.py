@@ -23,7 +23,7 @@ from zoneinfo import ZoneInfo
 from connectors.salesforce import mapping, soql
 from connectors.salesforce import scope as scoping
 from connectors.salesforce.by_address import records_of
-from connectors.salesforce.check import check
+from connectors.salesforce.check import COST, check
 from connectors.salesforce.client import PAGE_LEAST, PAGE_MOST, Client, QueryRefused
 from connectors.salesforce.config import CALLS, EMAIL_TASKS, EMAILS, VOICE_CALLS, SalesforceConfig
 from connectors.salesforce.counts import Counts
@@ -74,7 +74,7 @@ class Salesforce:
         Stream(VOICE_CALLS, "call", VOICE_CALL),
     )  # fmt: skip
 
-    requests_per_1000 = 5  # with two people each: pages of 2,000 rows, their people and accounts (REST guide v67)
+    requests_per_1000 = COST
     _objects: ClassVar[dict[str, str]] = {stream.name: stream.object for stream in streams}
 
     def __init__(self, config: SalesforceConfig, context: Context) -> None:
