@@ -15,6 +15,7 @@ from syncd.config import Config
 from syncd.errors import SyncdError, Unavailable
 from syncd.ledger import RECOTAP, chosen
 from syncd.passes import wiring
+from syncd.passes.pausing import pausing
 from syncd.recotap.sender import MOST_DOMAINS, Sender
 
 MOST_LENGTH = 4000  # characters of the domains in one request: many servers refuse an address of 8 KiB
@@ -67,7 +68,7 @@ def answer(config: Config) -> Answer:
         refusal = None if pause else wiring.review(config, glance, to).refusal
         if pause is not None:
             hint = "nothing to do. If its cause is gone, end it: syncd resume recotap"
-            raise Unavailable(f"Recotap pauses until {clock.text(pause[0])}: {pause[1]}", hint=hint)
+            raise pausing("Recotap", *pause, hint=hint)
         if refusal is not None:
             error = SyncdError(refusal.message, hint=refusal.hint)
             error.exit_code = refusal.exit_code

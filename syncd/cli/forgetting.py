@@ -12,6 +12,7 @@ from syncd.connector import Connector, FindsPeople, Source
 from syncd.errors import LedgerError, SyncdError, Unavailable
 from syncd.ledger import Erased, chosen
 from syncd.normalize.forgotten import Forgotten, hash_of
+from syncd.passes.pausing import pausing
 from syncd.passes.reader import as_told
 
 AT_ONCE = 500  # records that are compared with the ledger
@@ -83,7 +84,7 @@ def _of(config: Config, source: Source, address: str) -> Iterator[tuple[str, ...
         kept, pause = glance.store(source.name), glance.pause(source.name, clock.now())
         person = Forgotten(glance.forgotten(), glance.secret())
     if pause is not None:
-        raise Unavailable(f"{source.name} pauses until {clock.text(pause[0])}: {pause[1]}", hint=_again(source))
+        raise pausing(source.name, *pause, hint=_again(source))
     try:
         with asking(source, kept, turn_s=None) as connector:
             stand_in = person.stand_in(address)  # the connector keeps it in place of the address

@@ -26,6 +26,7 @@ from syncd.passes.adoption import Adopting
 from syncd.passes.batch_size import BatchSize
 from syncd.passes.breaker import Breaker, Circuit
 from syncd.passes.jobs import LOOK, Batch, Job, Poster, PostReturned, SendingStopped, Totals
+from syncd.passes.pausing import pausing
 from syncd.passes.stale import StaleRows
 from syncd.passes.waiting import Group, Waiting
 from syncd.recotap.responses import FIREWALL_HINT, BatchResult
@@ -255,7 +256,7 @@ class Push:
 
     def hold_back(self, until: datetime, reason: str) -> None:
         """Send nothing in this pass, because Recotap asked for a pause in an earlier one."""
-        message = f"Recotap pauses until {clock.text(until)}: {reason}"
+        message = pausing("Recotap", until, reason).message
         hint = f"{NOTHING_LOST}, or at once after `syncd resume recotap`"
         self.stop = SendingStopped(Exit.UNAVAILABLE, message, hint)
 

@@ -19,6 +19,7 @@ from syncd.passes import narrowing
 from syncd.passes.engine import WAKE_S
 from syncd.passes.events import Event, PageRead, SourceFinished, StreamFailed
 from syncd.passes.limits import Ids
+from syncd.passes.pausing import pausing
 from syncd.passes.reader import STOP_S, Reader, as_told
 from syncd.passes.tally import Tally
 from syncd.signals import StopRequest
@@ -97,7 +98,7 @@ class DryRun:
         with self._ledger.read() as glance:
             pause = glance.pause(source.name, self._now())
         if pause:
-            self.errors.append(Unavailable(f"{source.name} pauses until {clock.text(pause[0])}: {pause[1]}"))
+            self.errors.append(pausing(source.name, *pause))
         return pause is not None
 
     def _of(self, source: Source) -> Generator[Foreseen]:

@@ -17,11 +17,12 @@ from typing import Protocol
 
 from syncd import clock
 from syncd.connector import Connector, Context, Page, Record, Ref, Source, Stream, Window
-from syncd.errors import Exit, OutsideWindow, Stopped, SyncdError, Unauthorized, Unavailable
+from syncd.errors import Exit, OutsideWindow, Stopped, SyncdError, Unauthorized
 from syncd.http.server_clock import ServerClock
 from syncd.ledger import CLOCK, AnyLedger, Comparison
 from syncd.normalize import incoming
 from syncd.passes import narrowing, pins, windows
+from syncd.passes.pausing import pausing
 from syncd.passes.reader import PassStore, as_told
 from syncd.passes.windows import MS, Span
 from syncd.signals import StopRequest
@@ -121,7 +122,7 @@ class Verification:
 
     def _expect_no_pause(self, rows: Comparison, source: Source) -> None:
         if (pause := rows.pause(source.name, self.now())) is not None:
-            raise Unavailable(f"{source.name} pauses until {clock.text(pause[0])}: {pause[1]}")
+            raise pausing(source.name, *pause)
 
     def _context(self, rows: Comparison, source: Source, unbooked: set[str]) -> Context:
         store = PassStore(rows.store(source.name), self.now)
