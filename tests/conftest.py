@@ -57,10 +57,11 @@ NOT_MEASURED = frozenset(
     for name in (
         "addresses", "backfill_kill", "bench", "bounds", "conformance_api", "conformance_bites",
         "conformance_hubspot", "conformance_salesforce", "documents", "external_text", "fuzz_responses", "hints",
-        "holes", "house", "hubspot_isolation", "isolation_bites", "jsonl_bounds", "kill", "ledger_model",
-        "monitoring", "odd_pages", "people", "plugins", "private_canary", "project", "reading_model", "rules",
-        "salesforce_conditions", "salesforce_isolation", "scrubbing", "sending_learns", "streams", "suite", "supply",
-        "texts",
+        "holes", "house", "hubspot_isolation", "hubspot_lifelike", "isolation_bites", "jsonl_bounds", "jsonl_hostile",
+        "kill", "ledger_model", "monitoring", "odd_pages", "paging", "people", "plugins", "private_canary", "project",
+        "promises", "reading_model", "redacted", "rules", "salesforce_conditions", "salesforce_isolation",
+        "salesforce_lifelike", "salesforce_promises", "sandbox_soql", "scrubbing", "sending_learns", "side_by_side",
+        "streams", "suite", "supply", "texts",
     )
 )  # fmt: skip
 
