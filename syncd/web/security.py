@@ -49,7 +49,7 @@ def policy(style_hash: str) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Judge requests by the address that is listened on and the token. Pure."""
+    """Judge requests by the configured address and the token. Pure."""
 
     address: Address
     token: str = ""  # "": none is needed
