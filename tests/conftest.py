@@ -4,10 +4,9 @@ import gc
 import logging
 import os
 import sys
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
@@ -48,40 +47,6 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     if config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
         return 0
     return min(WORKERS_MOST, WORKERS_PER_CORE * len(os.sched_getaffinity(0)))
-
-
-# Measuring coverage costs two thirds of CPU more. These files try thousands of examples, start processes of their own,
-# or run connectors outside the tree, over lines that other tests reach too. So coverage is a lower bound.
-NOT_MEASURED = frozenset(
-    f"test_{name}"
-    for name in (
-        "addresses", "backfill_kill", "bench", "bounds", "conformance_api", "conformance_bites",
-        "conformance_hubspot", "conformance_salesforce", "documents", "external_text", "fuzz_responses", "hints",
-        "holes", "house", "hubspot_isolation", "hubspot_lifelike", "isolation_bites", "jsonl_bounds", "jsonl_hostile",
-        "kill", "ledger_model", "monitoring", "odd_pages", "paging", "people", "plugins", "private_canary", "project",
-        "promises", "reading_model", "redacted", "rules", "salesforce_conditions", "salesforce_isolation",
-        "salesforce_lifelike", "salesforce_promises", "sandbox_soql", "scrubbing", "sending_learns", "side_by_side",
-        "streams", "suite", "supply", "texts",
-    )
-)  # fmt: skip
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool, bool]:
-    """Switch the measuring of coverage off for the tests of NOT_MEASURED, and for the threads that they start.
-
-    The marker `no_cover` of pytest-cov has no effect in a worker: an earlier measurement goes on instead (7.1.0).
-    """
-    if item.path.stem not in NOT_MEASURED:
-        return (yield)
-    trace, trace_of_threads = sys.gettrace(), threading.gettrace()
-    sys.settrace(None)
-    threading.settrace(None)
-    try:
-        return (yield)
-    finally:
-        sys.settrace(trace)
-        threading.settrace(trace_of_threads)
 
 
 def pytest_collection_finish() -> None:

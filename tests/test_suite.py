@@ -39,7 +39,3 @@ def test_the_whole_suite_runs_in_parallel_and_a_file_alone_does_not(
         for args_source, expected in ((source.TESTPATHS, workers), (source.ARGS, 0)):
             monkeypatch.setattr(request.config, "args_source", args_source)
             assert conftest.pytest_xdist_auto_num_workers(request.config) == expected
-
-
-def test_the_files_without_coverage_exist() -> None:
-    assert {each for each in conftest.NOT_MEASURED if not (ROOT / "tests" / f"{each}.py").is_file()} == set()
