@@ -12,6 +12,7 @@ import structlog
 
 from syncd import log
 from syncd.log import WORDS
+from tests import sources
 
 ROOT = Path(__file__).parents[1]
 CALLS = ("debug", "info", "warning", "error", "exception")
@@ -25,14 +26,13 @@ def calls() -> tuple[tuple[str, ast.Call, str], ...]:
 
 
 def _calls() -> Iterator[tuple[str, ast.Call, str]]:
-    for file in sorted(each for package in ("syncd", "connectors") for each in (ROOT / package).rglob("*.py")):
-        text = file.read_text(encoding="utf-8")
-        for node in ast.walk(ast.parse(text)) if re.search(r"\b(log|get_logger\(\))\.|failed\(", text) else ():
+    for module in sources.modules():
+        for node in sources.nodes(module):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 texts = [each.value for each in node.args if isinstance(each, ast.Constant)]
                 events = [each for each in texts if isinstance(each, str) and EVENT.fullmatch(each)]
                 if events and node.func.attr in (*CALLS, "failed"):
-                    yield f"{file.relative_to(ROOT)}:{node.lineno}", node, events[0]
+                    yield f"{module.path}:{node.lineno}", node, events[0]
 
 
 def test_every_event_of_the_code_has_words_and_no_other() -> None:

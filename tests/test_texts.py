@@ -3,14 +3,14 @@
 import ast
 import re
 from collections.abc import Iterator
-from pathlib import Path
+from functools import cache
 
 import typer
 
 from syncd.cli import manual
 from syncd.cli.commands import app
+from tests import sources
 
-ROOT = Path(__file__).parents[1]
 COMMANDS = {name.removeprefix("syncd "): each for name, each in manual.commands("syncd", typer.main.get_command(app))}
 GROUPS = {name.split()[0] for name in COMMANDS if " " in name}
 CODE = re.compile(r"\b(SELECT|CREATE|INSERT|UPDATE)\b")
@@ -19,8 +19,8 @@ LISTS = {"daemon/status_line.py", "cli/demo.py", "sandbox"}  # facts in a line, 
 
 def texts() -> Iterator[tuple[str, str]]:
     """Yield (place, text) of each string that is no docstring. What an f-string inserts is {}."""
-    for file in sorted(each for package in ("syncd", "connectors") for each in (ROOT / package).rglob("*.py")):
-        nodes = [*ast.walk(ast.parse(file.read_text(encoding="utf-8")))]
+    for module in sources.modules():
+        nodes = sources.nodes(module)
         inner = {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
         docs = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
         for node in nodes:
@@ -28,21 +28,23 @@ def texts() -> Iterator[tuple[str, str]]:
                 parts = node.values if isinstance(node, ast.JoinedStr) else [node]
                 found = [each.value if isinstance(each, ast.Constant) else "{}" for each in parts]
                 yield (
-                    f"{file.relative_to(ROOT)}:{node.lineno}",
+                    f"{module.path}:{node.lineno}",
                     "".join(each for each in found if isinstance(each, str)),
                 )
 
 
-TEXTS = [(place, text) for place, text in texts() if not CODE.search(text)]
+@cache
+def prose() -> list[tuple[str, str]]:
+    return [(place, text) for place, text in texts() if not CODE.search(text)]
 
 
 def test_no_sentence_is_chained_to_another_by_a_semicolon() -> None:
-    chained = [(place, text) for place, text in TEXTS if re.search(r"\S; [a-z`]+[ .]", text)]
+    chained = [(place, text) for place, text in prose() if re.search(r"\S; [a-z`]+[ .]", text)]
     assert [each for each in chained if not any(name in each[0] for name in LISTS)] == []
 
 
 def test_each_command_that_a_text_names_exists_with_its_options() -> None:
-    named = [(place, each.split()) for place, text in TEXTS for each in re.findall(r"`syncd ([a-z][^`]*)`", text)]
+    named = [(place, each.split()) for place, text in prose() for each in re.findall(r"`syncd ([a-z][^`]*)`", text)]
     assert len(named) > 60
     for place, words in named:
         name = " ".join(words[: 2 if words[0] in GROUPS else 1])
