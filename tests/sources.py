@@ -11,6 +11,7 @@ from tests import house
 
 ROOT = Path(__file__).parents[1]
 A_HINT = re.compile(r"(?i)hint|remedy|action")  # in the name of a keyword, field, variable, constant or function
+WORD = re.compile(r"\w+")
 NO_HINTS = {"sandbox", "testing"}
 Place = tuple[str, str]  # module and name in it
 Window = tuple[str, ...]
@@ -28,10 +29,10 @@ class Hint:
     def __str__(self) -> str:
         return f"{self.path}:{self.line} {'{}'.join(self.pieces)!r}"
 
-    @property
-    def windows(self) -> set[Window]:
-        """Return each three words that follow one another in a piece."""
-        return {each for piece in self.pieces for each in windows(piece)}
+    def windows(self, words: int) -> set[Window]:
+        """Return each `words` words that follow one another in a piece: all words of a shorter one, if it has three."""
+        sizes = [(piece, min(words, len(WORD.findall(piece)))) for piece in self.pieces]
+        return {each for piece, size in sizes if size >= 3 for each in windows(piece, size)}
 
 
 @cache
@@ -46,19 +47,21 @@ def nodes(module: house.Module) -> tuple[ast.AST, ...]:
     return tuple(ast.walk(module.tree))
 
 
-def windows(text: str) -> Iterator[Window]:
-    """Yield each three words that follow one another, in lower case."""
-    words = re.findall(r"\w+", text.casefold())
-    return zip(words, words[1:], words[2:], strict=False)
+def windows(text: str, size: int) -> Iterator[Window]:
+    """Yield each `size` words that follow one another, in lower case."""
+    words = WORD.findall(text.casefold())
+    return zip(*(words[at:] for at in range(size)), strict=False)
 
 
 @cache
-def tested(*without: str) -> frozenset[Window]:
-    """Return the windows of all tests. The quotes of a text on two lines are no words, nor is the f before them."""
-    files = sorted(each for each in (ROOT / "tests").rglob("*.py") if each.name not in without)
-    return frozenset(
-        each for file in files for each in windows(re.sub(r"\b[fr]+(?=[\"'])", "", file.read_text(encoding="utf-8")))
-    )
+def tested(without: str) -> frozenset[Window]:
+    """Return the windows of three and of four words of all tests, except of the file `without`.
+
+    The quotes of a text on two lines are no words, nor is the f before them.
+    """
+    files = sorted(each for each in (ROOT / "tests").rglob("*.py") if each.name != without)
+    texts = [re.sub(r"\b[fr]+(?=[\"'])", "", file.read_text(encoding="utf-8")) for file in files]
+    return frozenset(each for text in texts for size in (3, 4) for each in windows(text, size))
 
 
 @cache

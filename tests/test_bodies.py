@@ -43,6 +43,7 @@ class TestGather:
         with pytest.raises(Malformed, match="the response is encoded as") as raised:
             read(gzip.compress(b"{}"), encoding)
         assert "canary" not in raised.value.message
+        assert "let it pass what syncd accepts, gzip or none" in raised.value.hint
 
     def test_gzip_that_is_none_or_is_cut_short_is_refused(self):
         whole = gzip.compress(b"hello " * 100)
@@ -51,8 +52,9 @@ class TestGather:
         with pytest.raises(Malformed, match="is not the gzip"):
             read(whole[:-8] + b"\xff" * 8, "gzip")
         for cut in range(1, len(whole)):
-            with pytest.raises(Malformed, match="middle of its gzip"):
+            with pytest.raises(Malformed, match="middle of its gzip") as raised:
                 read(whole[:cut], "gzip")
+            assert raised.value.hint == "nothing to do if it passes: the connection may have been cut"
         assert read(b"", "gzip") == b"", "a 204 may say so"
 
     @pytest.mark.parametrize("encoding", ["", "gzip"])
@@ -61,8 +63,9 @@ class TestGather:
             return gzip.compress(body) if encoding else body
 
         assert read(packed(b"x" * MOST), encoding) == b"x" * MOST
-        with pytest.raises(Malformed, match="exceeds 9 KiB"):
+        with pytest.raises(Malformed, match="exceeds 9 KiB") as raised:
             read(packed(b"x" * (MOST + 1)), encoding)
+        assert raised.value.hint == "a proxy may have answered, or the API has changed: upgrade syncd, or report this"
 
     def test_an_endless_body_is_read_no_further_than_the_bound(self):
         given = 0

@@ -27,8 +27,8 @@ VALUES_MOST = 500_000  # values of one document; orjson needs up to 230 bytes fo
 
 GZIP = 31  # zlib's wbits for a gzip header
 ENCODINGS = frozenset({"deflate", "br", "zstd", "compress"})  # these a message may name
-ODD_HINT = "a proxy may have answered, or the API has changed: report it"
-ACCEPTED = "syncd asks for gzip or no encoding. A proxy may have changed the response"
+ODD_HINT = "a proxy may have answered, or the API has changed: upgrade syncd, or report this"
+ACCEPTED = "a proxy may have changed the encoding: let it pass what syncd accepts, gzip or none"
 TO_SQUARE = bytes.maketrans(b"{}", b"[]")
 NOT_BRACKETS = bytes(set(range(256)) - set(b'[]{}"'))
 STRING = re.compile(rb'"[^"]*+(?:"|\Z)')  # between quotes, once escaped ones are removed
@@ -86,9 +86,7 @@ def parse(body: bytes | str) -> Any:
 
 def _too_large(most: int) -> Malformed:
     size = f"{most // MIB} MiB" if most >= MIB else f"{most // KIB} KiB"
-    return Malformed(
-        f"the response exceeds {size}", hint="a proxy may have answered, or the API has changed: report it"
-    )
+    return Malformed(f"the response exceeds {size}", hint=ODD_HINT)
 
 
 def _is_packed(written: str) -> bool:
@@ -130,7 +128,10 @@ def _unpacked(chunks: Iterable[bytes], most: int) -> bytes:
                 raise _too_large(most)
             chunk = member.unused_data
     if packed and not member.eof:
-        raise Malformed("the response ends in the middle of its gzip", hint="the connection may have been cut")
+        raise Malformed(
+            "the response ends in the middle of its gzip",
+            hint="nothing to do if it passes: the connection may have been cut",
+        )
     return body.getvalue()
 
 

@@ -70,7 +70,8 @@ def transport_error(
         return TransportError(
             f"no complete response within {timeout_s:g} s", hint=f"see {status_page}", timed_out=timed_out
         )
-    return TransportError(f"the connection broke ({type(cause).__name__})", hint=f"see {status_page}, and the network")
+    broke = f"the connection broke ({type(cause).__name__})"
+    return TransportError(broke, hint=f"see {status_page}, and check the network")
 
 
 def _cause(error: Exception) -> Exception:
