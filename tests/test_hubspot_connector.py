@@ -955,13 +955,19 @@ def test_a_refused_token_ends_the_pass_at_once(rig, monkeypatch):
     assert "env:HUBSPOT_TOKEN" in raised.value.hint
 
 
-@pytest.mark.parametrize("value", ["", "two words", "bad\nnewline", "nöt-ascii"])
-def test_a_token_that_cannot_be_one_makes_no_request(rig, monkeypatch, value):
+PUT, COPY = "put the token where access_token points, env:HUBSPOT_TOKEN", "copy it completely, on one line"
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"), [("", PUT), ("two words", COPY), ("bad\nnewline", COPY), ("nöt-ascii", PUT)]
+)
+def test_a_token_that_cannot_be_one_makes_no_request(rig, monkeypatch, value, hint):
     monkeypatch.setenv("HUBSPOT_TOKEN", value)
     with pytest.raises(Unauthorized) as raised:
         rig.calls()
     assert rig.asked() == {}
     assert not value or value not in f"{raised.value} {raised.value.hint}"
+    assert raised.value.hint == hint
 
 
 @pytest.mark.parametrize("scope", sorted(SCOPES - {"sales-email-read"}))
@@ -1097,7 +1103,9 @@ def test_check_notices_redaction(rig):
     rig.portal.tokens = {TOKEN: SCOPES - {"sales-email-read"}}
     (finding,) = (finding for finding in rig.connect().check() if not finding.ok)
     assert (finding.what, finding.warning, finding.exit_code) == ("scope sales-email-read", False, 77)
-    assert "sales-email-read" in finding.hint
+    assert finding.hint.startswith(
+        "add the scope sales-email-read to the service key or private app in HubSpot: emails"
+    )
 
 
 def test_check_of_a_refused_token_says_so_once(rig, monkeypatch):
@@ -1107,12 +1115,13 @@ def test_check_of_a_refused_token_says_so_once(rig, monkeypatch):
     rig.portal.faults.add("answer", status=403, body={}, match="/account-info/", count=None)
     findings = rig.connect().check()
     assert [(finding.ok, finding.exit_code) for finding in findings] == [(False, 0), (False, 77)]
+    assert "cannot notice a token of another portal under the same source name" in findings[0].hint
 
 
 def test_check_of_a_dead_address_says_so_once(rig):
     (finding,) = rig.connect(base_url="http://127.0.0.1:9").check()
     assert (finding.ok, finding.exit_code) == (False, 69)
-    assert finding.hint
+    assert finding.hint == "check base_url, the network and firewalls"
 
 
 def test_check_warns_of_a_quota_nearly_used_up(rig):
@@ -1120,6 +1129,7 @@ def test_check_warns_of_a_quota_nearly_used_up(rig):
     (finding,) = (finding for finding in rig.connect().check() if not finding.ok)
     assert (finding.what, finding.warning) == ("daily quota", True)
     assert finding.message == "1 of 8 calls left today. 1,000 records cost at most 31"
+    assert finding.hint.endswith("other syncds and other integrations. An idle pass of syncd costs 2 calls")
 
 
 def quota(rig):

@@ -132,7 +132,10 @@ def test_a_name_that_no_property_can_have_is_proposed_to_nobody(world: World) ->
     world.configure("sources.hubspot", calls={"except": [{"line": "test*"}]})
     assert "sources.hubspot.calls names the property line" in summary(world)
     (problem,) = [each for each in checked(world) if each.exit_code == Exit.CONFIG]
-    assert problem.hint.startswith("The internal name is meant")
+    assert problem.hint == (
+        "The internal name is meant, not the label. If it exists, grant its scope to the token: sensitive properties "
+        "have scopes of their own"
+    )
 
 
 @pytest.mark.parametrize("status", [403, 404])
@@ -144,6 +147,7 @@ def test_a_portal_that_does_not_show_them_is_believed_and_check_warns(world: Wor
     (warning,) = [each for each in checked(world) if each.what.endswith("named properties")]
     assert (warning.ok, warning.warning) == (False, True)
     assert "which properties calls have" in warning.message
+    assert warning.hint.endswith("with those in HubSpot: a wrong one counts as empty")
 
 
 def test_an_outage_of_the_list_stops_only_who_never_had_it(world: World) -> None:

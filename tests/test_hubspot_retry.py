@@ -8,7 +8,7 @@ import pytest
 
 from connectors.hubspot.rate_limit import EvenSpacing, RollingWindow
 from connectors.hubspot.retry import Attempt, QueryRefused, Request, interpret, missing_scopes, until_midnight
-from syncd.errors import Malformed, Unauthorized, Unavailable
+from syncd.errors import Exit, Malformed, Unauthorized, Unavailable
 from syncd.http.response import Failure, Response, TransportError
 
 NOW = datetime(2026, 3, 1, 22, 30, tzinfo=UTC)
@@ -210,7 +210,7 @@ def test_400_names_category_and_correlation_but_nothing_that_was_asked():
     correlation = "aeb5f871-7f07-4993-9211-075dc63e7cbf"
     found = fault(400, {"message": "x", "category": "VALIDATION_ERROR", "correlationId": correlation})
     assert found.error.message == "HubSpot refused a query: contacts batch read (400, VALIDATION_ERROR)"
-    assert correlation in found.error.hint
+    assert found.error.hint.endswith(f"report this. HubSpot's support knows it as {correlation}")
     assert found.wait_s is None
 
 
@@ -226,6 +226,34 @@ def test_nothing_that_hubspot_quotes_comes_back(status, canary):
     }
     found = fault(status, body, retry_after=canary)
     assert canary.lower() not in f"{found.error.message} {found.error.hint} {found.error!r}".lower()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "hint"),
+    [
+        (200, "<html>", "HubSpot may be in maintenance (see https://status.hubspot.com), or a proxy may have answered"),
+        (200, "[]", "a proxy may have changed the answer, or HubSpot its API: upgrade syncd, or report this"),
+        (207, {"results": [], "numErrors": 1}, "nothing to do if it passes. See https://status.hubspot.com"),
+        (302, "", "base_url is not HubSpot's API address: expected https://api.hubapi.com"),
+        (400, {}, "upgrade syncd, or report this"),
+        (401, "", "make a new key in HubSpot under Development > Keys > Service keys"),
+        (401, "", "put it where access_token points, env:TOKEN"),
+        (403, "<html>", "a proxy or a firewall may have refused it: let requests to base_url pass"),
+        (403, {}, "add it to the service key or private app in HubSpot, then rotate or reinstall if asked"),
+        (403, {"category": "USER_DOES_NOT_HAVE_PERMISSIONS"}, "make a service key, or have a super admin rotate the"),
+        (404, "", "api_version (2026-03) or base_url may be wrong, or HubSpot has retired that version"),
+        (423, "", "nothing to do: HubSpot is working on the portal"),
+        (429, DAILY, "it starts again at midnight in the portal's time zone, and everything that uses the portal"),
+        (429, TEN, "If this persists, lower search_per_second of each syncd that reads this portal"),
+        (477, "", "nothing to do: syncd continues when HubSpot is done"),
+        (502, "", "see https://status.hubspot.com"),
+        (530, "", "copy it completely, without quotes, to env:TOKEN (access_token). It begins with pat-"),
+    ],
+)
+def test_each_answer_has_its_remedy(status, body, hint):
+    found = fault(status, body, asked=BATCH)
+    assert hint in found.error.hint
+    assert found.error.exit_code == (Exit.UNAUTHORIZED if isinstance(found.error, Unauthorized) else Exit.UNAVAILABLE)
 
 
 def test_only_a_query_at_fault_is_worth_halving():

@@ -88,7 +88,9 @@ class Client:
         try:
             token = where.read()
         except ValueError as error:
-            raise Unauthorized(f"HubSpot's access_token: {error}", hint=f"access_token points to {where}") from None
+            raise Unauthorized(
+                f"HubSpot's access_token: {error}", hint=f"put the token where access_token points, {where}"
+            ) from None
         if not (token.isascii() and token.isprintable()) or " " in token:
             raise Unauthorized(
                 f"HubSpot's access_token ({where}) contains characters that no token has",

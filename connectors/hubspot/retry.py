@@ -35,6 +35,7 @@ HOUR_S = 3_600  # a daily limit in a portal of unknown time zone
 # Permanent errors in a 207: there is no such item (recorded), or its id is invalid
 ABSENT = frozenset({"OBJECT_NOT_FOUND", "VALIDATION_ERROR"})
 UNASSOCIATED = "NO_ASSOCIATIONS_FOUND"
+STATUS_PAGE = "https://status.hubspot.com"
 # HubSpot does not say who used up a limit.
 SHARED = "everything that uses the portal shares it: this syncd, other syncds and other integrations"
 CHANGED = "a proxy may have changed the answer, or HubSpot its API: upgrade syncd, or report this"
@@ -118,7 +119,7 @@ def _content(request: Request, answer: Response, attempt: Attempt) -> Any | Fail
         return Failure(
             Malformed(
                 f"HubSpot, {request.name}: the answer ({answer.status}) {error}",
-                hint="HubSpot may be in maintenance, or a proxy may have answered",
+                hint=f"HubSpot may be in maintenance (see {STATUS_PAGE}), or a proxy may have answered",
             ),
             wait_s=backoff_s(attempt.number, attempt.jitter),
         )
@@ -155,7 +156,7 @@ def _partial(request: Request, answer: Response, content: Any, attempt: Attempt)
     category = next(filter(None, (_category(entry) for entry in passing if isinstance(entry, dict))), "")
     error = _unserved(answer)(
         f"HubSpot answered only a part: {request.name} ({answer.status}{f', {category}' if category else ''})",
-        hint="nothing to do if it passes. See https://status.hubspot.com",
+        hint=f"nothing to do if it passes. See {STATUS_PAGE}",
     )
     return _later(error, answer, attempt, default_s=backoff_s(attempt.number, attempt.jitter))
 
@@ -197,7 +198,7 @@ def _too_many(request: Request, answer: Response, error: Mapping[str, Any] | Non
 
 def _outage(request: Request, answer: Response, _error: Mapping[str, Any] | None, attempt: Attempt) -> Failure:
     return _later(
-        _unserved(answer)(f"HubSpot, {request.name}: answered {answer.status}", hint="see https://status.hubspot.com"),
+        _unserved(answer)(f"HubSpot, {request.name}: answered {answer.status}", hint=f"see {STATUS_PAGE}"),
         answer,
         attempt,
         default_s=backoff_s(attempt.number, attempt.jitter),
@@ -260,7 +261,7 @@ def _forbidden(request: Request, answer: Response, error: Mapping[str, Any] | No
         return Failure(
             Unavailable(
                 f"HubSpot, {request.name}: answered {answer.status} without HubSpot's JSON",
-                hint="is a proxy in between?",
+                hint="a proxy or a firewall may have refused it: let requests to base_url pass",
             ),
             wait_s=backoff_s(attempt.number, attempt.jitter),
         )
@@ -299,7 +300,7 @@ def _refused(request: Request, answer: Response, error: Mapping[str, Any] | None
         return Failure(
             Unavailable(
                 f"HubSpot, {request.name}: redirected ({answer.status})",
-                hint="base_url is not HubSpot's API address",
+                hint="base_url is not HubSpot's API address: expected https://api.hubapi.com",
             )
         )
     category = _category(error or {})
@@ -308,7 +309,8 @@ def _refused(request: Request, answer: Response, error: Mapping[str, Any] | None
     return Failure(
         kind(
             f"HubSpot refused a query: {request.name} ({answer.status}{f', {category}' if category else ''})",
-            hint="please report this" + (f". HubSpot's support knows it as {correlation}" if correlation else ""),
+            hint="upgrade syncd, or report this"
+            + (f". HubSpot's support knows it as {correlation}" if correlation else ""),
         ),
         refusal=True,
     )

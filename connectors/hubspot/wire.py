@@ -23,13 +23,13 @@ from hubspot import HubSpot as Sdk
 from hubspot.crm import objects
 from urllib3.exceptions import HTTPError
 
+from connectors.hubspot.retry import STATUS_PAGE
 from syncd.errors import Malformed
 from syncd.http.proxies import proxy_for
 from syncd.http.response import Response, TransportError
 from syncd.http.tls import Trust
 from syncd.http.urllib3_deadline import POOLS, transport_error
 
-STATUS_PAGE = "https://status.hubspot.com"
 UNDATED = re.compile(r"^/crm/v\d/(objects|associations|owners)(?=/|$)")
 
 
