@@ -314,7 +314,8 @@ def test_a_look_at_forged_names_changes_nothing_and_names_them(shared: Shared) -
     for name in names:
         (shared.config.done_path / name).write_text(LINE)
     found = shared.connect().check()
-    assert sum("that syncd cannot have given it" in each.message for each in found) == 2
+    hints = [each.hint for each in found if "that syncd cannot have given it" in each.message]
+    assert hints == ["a pass renames it and reads it as a new file. If it cannot, move it back to the drop folder"] * 2
     assert names <= {path.name for path in shared.config.done_path.iterdir()}
 
 
@@ -379,6 +380,8 @@ def test_more_files_than_one_pass_takes_are_read_by_later_ones_first_come_first_
     monkeypatch.setattr("connectors.jsonl.folder.MOST_NEW", 3)
     for number in range(5):
         shared.file(f"{9 - number}.jsonl", call(f"c{number}"))
+    later = [each for each in shared.connect().check() if "waits for its turn" in each.message]
+    assert [each.hint for each in later] == ["nothing to do: a later pass reads it"] * 2
     store = PassStore({}, shared.now)
     assert set(shared.read("calls", shared.connect(store))) == {"c0", "c1", "c2"}
     for _ in range(3):
@@ -489,7 +492,11 @@ def test_check_warns_of_folders_that_every_user_may_write(
     shared.config.done_path.chmod(done_mode)
     found = [each for each in shared.connect().check() if not each.ok]
     assert {each.what for each in found} == warned
-    assert all(each.warning and "chmod o-w" in each.hint and "every user" in each.message for each in found)
+    hints = {
+        "folder": f"share it by a group instead: chmod o-w {shared.path}",
+        "done folder": f"only syncd writes there: chmod o-w {shared.config.done_path}",
+    }
+    assert all(each.warning and each.hint == hints[each.what] and "every user" in each.message for each in found)
 
 
 def test_the_done_folder_that_syncd_makes_is_writable_to_nobody_else(shared: Shared) -> None:

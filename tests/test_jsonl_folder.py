@@ -50,25 +50,47 @@ def test_files_are_known_by_their_suffix(drop: Drop, name: str) -> None:
     assert set(drop.read()) == {"c1"}
 
 
-@pytest.mark.parametrize("name", [".a.jsonl", "a.jsonl.tmp", "a.part", "a.jsonl.partial", "a.jsonl~", "a.xlsx", "a"])
-def test_what_is_under_way_by_its_name_or_not_ours_is_left_alone(drop: Drop, store: PassStore, name: str) -> None:
+WHOLE = "rename it when it is whole"
+OTHER_KIND = "convert it to one of these kinds, or move it out of the folder"
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        *((name, WHOLE) for name in (".a.jsonl", "a.jsonl.tmp", "a.part", "a.jsonl.partial", "a.jsonl~")),
+        *((name, OTHER_KIND) for name in ("a.xlsx", "a")),
+        (f"{TAKING}20261005T080000000Z-10-a.txt", "give it another name, without the one that syncd uses while it"),
+    ],
+)
+def test_what_is_under_way_by_its_name_or_not_ours_is_left_alone(
+    drop: Drop, store: PassStore, name: str, hint: str
+) -> None:
     path = drop.path / name
     path.write_text(call("c1") + "\n")
     drop.touch(path)
     for _ in range(3):
         assert whole_pass(drop, store) == {}
     assert drop.waiting == [name]
+    (found,) = [each for each in drop.connect().check() if not each.ok]
+    assert (found.warning, hint in found.hint) == (True, True)
 
 
 @pytest.mark.parametrize(
-    ("age_s", "ended", "is_read"),
-    [(9, True, False), (11, True, True), (11, False, False), (590, False, False), (610, False, True)],
+    ("age_s", "ended", "hint"),
+    [
+        (9, True, "nothing to do: it is read when it has not changed for quiet_for"),
+        (11, True, ""),
+        (11, False, "end its last line. Give a file another name, such as x.jsonl.part, until it is whole"),
+        (590, False, "end its last line. Give a file another name, such as x.jsonl.part, until it is whole"),
+        (610, False, ""),
+    ],
 )
 def test_a_file_is_read_when_it_has_been_quiet_and_longer_where_its_last_line_has_no_end(
-    drop: Drop, age_s: int, ended: bool, is_read: bool
+    drop: Drop, age_s: int, ended: bool, hint: str
 ) -> None:
     drop.file("a.jsonl", call("c1"), age_s=age_s, ended=ended)
-    assert bool(drop.read()) is is_read
+    found = [each.hint for each in drop.connect().check() if not each.ok]
+    assert (bool(drop.read()), found) == (not hint, [hint] if hint else [])
 
 
 def test_folders_links_and_pipes_are_left_alone(drop: Drop, tmp_path: Path) -> None:
@@ -207,8 +229,13 @@ def test_a_file_that_cannot_be_moved_is_said_and_stays_readable(
     with monkeypatch.context() as patched:
         patched.setattr(Place, "rename", full)
         for _ in range(2):
-            with pytest.raises(Unavailable, match=r"^a.jsonl was read and cannot be moved to .*No space left"):
+            with pytest.raises(
+                Unavailable, match=r"^a.jsonl was read and cannot be moved to .*No space left"
+            ) as raised:
                 whole_pass(drop, store)
+            assert raised.value.hint == (
+                "check that syncd's user may write there, and that there is room. A later pass moves it"
+            )
         (page,) = drop.connect(store).fetch_ids("calls", ["c1"])
         assert page.records[0].related == {"file": "a.jsonl", "line": 1}
     whole_pass(drop, store)
@@ -342,7 +369,7 @@ def test_a_done_file_that_cannot_be_read_holds_up_no_other_and_is_read_when_it_c
     assert set(drop.read("calls", connector)) == {"c0", "c2", "c3"}
     with pytest.raises(Unavailable, match=r"^1.jsonl cannot be read") as error:
         drop.read("emails", connector)
-    assert error.value.hint
+    assert error.value.hint == "check that syncd's user may read it, and that its disk is sound"
     unreadable.clear()
     drop.later(minutes=5)
     assert "c1" in drop.read("calls", drop.connect(store), since=drop.now() - timedelta(minutes=6))
@@ -429,6 +456,7 @@ def test_check_says_what_waits_what_is_left_alone_and_whether_lines_can_be_read(
         ("mapping", False, "1 of the first 2 lines cannot be read: line 2 of a.jsonl is not JSON"),
     ]
     assert [each.what for each in found if not each.ok and not each.warning] == ["file"]
+    assert found[-1].hint.endswith("Each bad line becomes a dead row that names file and line")
     assert sorted(path.name for path in drop.path.rglob("*")) == before
 
 
@@ -443,9 +471,14 @@ def test_check_says_where_syncd_may_not_write_or_would_have_to_copy(
 ) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(os, "access", lambda path, mode, **kwargs: False)
-        assert [(each.what, each.exit_code) for each in drop.connect().check() if not each.ok] == [
-            ("folder", 69), ("done folder", 69),
-        ]  # fmt: skip
+        right = "give syncd's user the right to write there"
+        assert [(each.what, each.exit_code, each.hint) for each in drop.connect().check() if not each.ok] == [
+            ("folder", 69, f"{right}, e.g. by a group that it shares with those who drop files"),
+            ("done folder", 69, right),
+        ]
+        drop.config.done_path.mkdir()
+        found = drop.connect().check()[-1]
+        assert (found.message, found.hint) == (f"{drop.config.done_path} cannot be written", right)
     drop.table["done"] = str(tmp_path / "a-file")
     (tmp_path / "a-file").write_text("")
     assert lines(drop.connect().check())[-1] == (
@@ -455,6 +488,7 @@ def test_check_says_where_syncd_may_not_write_or_would_have_to_copy(
     drop.table["done"] = "/proc"
     found = drop.connect().check()[-1]
     assert (found.warning, found.message) == (True, "/proc is on another file system: files are copied there")
+    assert found.hint.startswith("nothing to do: it works. On one file system")
 
 
 def test_check_names_a_few_files_and_counts_the_others(drop: Drop) -> None:
@@ -467,8 +501,13 @@ def test_check_names_a_few_files_and_counts_the_others(drop: Drop) -> None:
     rest = [each.hint for each in drop.connect().check() if each.message.startswith("2 more files")]
     assert len(rest) == 2
     assert all("`syncd check` shows the next ones" in hint and "same" not in hint for hint in rest), "they may differ"
-    with pytest.raises(Unavailable, match=r"3.csv has no|and 4 more$"):
+    with pytest.raises(Unavailable, match=r"3.csv has no|and 4 more$") as raised:
         whole_pass(drop, PassStore({}, drop.now))
+    assert raised.value.hint == "correct the file, or remove it from the folder: nothing of it was read"
+    (drop.path / "0.jsonl").symlink_to(drop.path / "0.csv")
+    with pytest.raises(Unavailable) as raised:
+        whole_pass(drop, PassStore({}, drop.now))
+    assert raised.value.hint.startswith("`syncd check` names the first such files and the remedy of each.")
 
 
 def test_a_folder_that_is_not_there_is_one_finding_and_one_error(drop: Drop) -> None:
@@ -479,6 +518,7 @@ def test_a_folder_that_is_not_there_is_one_finding_and_one_error(drop: Drop) -> 
         69,
         f"{drop.path} cannot be read (No such file or directory)",
     )
+    assert found.hint == "check that it exists, that it is mounted, and that syncd's user may read it"
     with pytest.raises(Unavailable, match="cannot be read"):
         drop.read()
 

@@ -62,6 +62,7 @@ def test_entries_that_are_no_plain_files_are_named_and_stop_nothing(
         outcome = shared.passed()
         assert outcome.exit_code == Exit.UNAVAILABLE
         (error,) = outcome.errors
+        assert error.hint == "put a copy in its place: links, hard links, pipes and devices are never read"
         first = [each.split(" ")[0] for each in error.message.split("; ")]
         assert set(first) <= set(names)
         assert error.message.endswith(f" and {len(names) - len(first)} more")
@@ -179,6 +180,7 @@ def test_the_drop_folder_may_be_a_link_of_ours_and_not_of_somebody_else(shared: 
     os.chown(shared.path, SOMEBODY, SOMEBODY, follow_symlinks=False)
     outcome = shared.passed()
     assert (outcome.exit_code, named(outcome, f"symbolic link of user {SOMEBODY}")) == (Exit.UNAVAILABLE, 1)
+    assert outcome.errors[0].hint == "set path to the folder itself, or make the link as syncd's user or root"
     assert (real / "healthy1.jsonl").exists()
 
 
@@ -191,6 +193,7 @@ def test_a_done_folder_or_an_id_of_somebody_else_is_not_used(shared: Shared) -> 
         for _ in range(2):
             outcome = shared.passed()
             assert (outcome.exit_code, named(outcome, f"belongs to user {SOMEBODY}")) == (Exit.UNAVAILABLE, 1)
+            assert outcome.errors[0].hint.startswith("remove it, or give it to syncd's user: until then files are read")
         assert {"c1", "e1", "o1"} <= shared.delivered()
         assert shared.done == ["before.jsonl"]
         os.chown(path, 0, 0)

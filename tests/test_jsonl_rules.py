@@ -194,6 +194,7 @@ class TestScope:
             assert told in drop.connect().scope(NOW.replace(month=1)).warnings
             found = {finding.what: finding for finding in drop.connect().check()}
             assert (found["conditions"].message, found["conditions"].warning) == (f"1.jsonl: {told}", True)
+            assert found["conditions"].hint.startswith("a condition names a key of columns, otherwise a column")
             assert "mapping" not in found
             drop.file("2.jsonl", call("a", Team="x", result={}, titel="y"))
             assert "conditions" not in {finding.what for finding in drop.connect().check()}

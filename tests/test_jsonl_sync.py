@@ -192,6 +192,7 @@ def test_an_empty_mount_point_is_no_empty_folder(drop: Drop, tmp_path: Path) -> 
     assert outcome is not None
     assert outcome.exit_code == Exit.UNAVAILABLE
     assert MARK in outcome.errors[0].message
+    assert "mount it. If it was emptied on purpose: echo " in outcome.errors[0].hint
     drop.sync(minutes=70)
     assert drop.states() == {"c1": "incomplete"}
 

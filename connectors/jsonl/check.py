@@ -66,7 +66,7 @@ def _done(config: JsonlConfig, drop_status: os.stat_result, done_status: os.stat
         message = f"{config.done_path} may be written by every user of this machine"
         yield Finding("done folder", False, message, hint, warning=True)
     if done_status.st_dev != drop_status.st_dev:
-        hint = "it works. On one file system a file is moved in an instant, whatever its size"
+        hint = "nothing to do: it works. On one file system a file is moved in an instant, whatever its size"
         message = f"{config.done_path} is on another file system: files are copied there"
         yield Finding("done folder", False, message, hint, warning=True)
     else:
@@ -84,8 +84,7 @@ def _files(listing: Listing) -> Iterator[Finding]:
     if listing.problems.total > MOST_NAMED:
         message = f"{listing.problems.total - MOST_NAMED} more files cannot be read"
         yield Finding("file", False, message, REST, exit_code=Exit.UNAVAILABLE)
-    for name, why in listing.left_alone[:MOST_NAMED]:
-        hint = "drop a file under another name, such as x.jsonl.part, and rename it when it is whole"
+    for name, why, hint in listing.left_alone[:MOST_NAMED]:
         yield Finding("file", False, f"{shown(name)} is left alone: it {why}", hint, warning=True)
     if listing.left_alone.total > MOST_NAMED:
         message = f"{listing.left_alone.total - MOST_NAMED} more files are left alone"

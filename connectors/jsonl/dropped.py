@@ -19,9 +19,15 @@ UNENDED = 60  # times `quiet_for`: how long a file without a final newline is le
 AHEAD_S = 60  # a file changed further in the future has another clock's time, which is ignored
 NOT_PLAIN = "put a copy in its place: links, hard links, pipes and devices are never read"
 TOO_LARGE = "split the file, or raise max_file_size"
-MOUNTED = "is it there, is it mounted, and may syncd's user read it?"
+MOUNTED = "check that it exists, that it is mounted, and that syncd's user may read it"
 LINKED = "set path to the folder itself, or make the link as syncd's user or root"
-SOUND = "may syncd's user read it, and is its disk sound?"
+SOUND = "check that syncd's user may read it, and that its disk is sound"
+WHOLE = "rename it when it is whole"
+OTHER_KIND = "convert it to one of these kinds, or move it out of the folder"
+NOT_OURS = "give it another name, without the one that syncd uses while it moves a file"
+UNENDED_LINE = "end its last line. Give a file another name, such as x.jsonl.part, until it is whole"
+CHANGING = "nothing to do: it is read when it has not changed for quiet_for"
+IN_TURN = "nothing to do: a later pass reads it"
 
 
 T = TypeVar("T")
@@ -34,8 +40,20 @@ class BadFile(NamedTuple):
     hint: str  # the remedy
 
 
+class LeftFile(NamedTuple):
+    """Describe a file that is not read yet, or not at all."""
+
+    name: str
+    why: str  # to follow "it"
+    hint: str  # the remedy
+
+
 class LeftAlone(Exception):
-    """Report why a file is not read yet, or not at all, to follow "it"."""
+    """Report why a file is left alone, to follow "it"."""
+
+    def __init__(self, why: str, *, hint: str) -> None:
+        super().__init__(why)
+        self.hint = hint
 
 
 class BoundedList(list[T], Generic[T]):
@@ -62,7 +80,7 @@ class BoundedList(list[T], Generic[T]):
             self._kept.add(item)
 
 
-def candidates(place: Place, done: str, left_alone: BoundedList[tuple[str, str]]) -> Iterator["os.DirEntry[str]"]:
+def candidates(place: Place, done: str, left_alone: BoundedList[LeftFile]) -> Iterator["os.DirEntry[str]"]:
     """Yield the entries to read, by their names. `done` is the name of the done folder."""
     for entry in place.entries():
         name = entry.name.lower()
@@ -72,9 +90,9 @@ def candidates(place: Place, done: str, left_alone: BoundedList[tuple[str, str]]
         if is_taken:
             yield entry
         elif name.startswith(".") or name.endswith(UNDER_WAY):
-            left_alone.add((entry.name, "is still being written, by its name"))
+            left_alone.add(LeftFile(entry.name, "is still being written, by its name", WHOLE))
         elif not wanted:
-            left_alone.add((entry.name, f"ends in none of {', '.join(SUFFIXES)}"))
+            left_alone.add(LeftFile(entry.name, f"ends in none of {', '.join(SUFFIXES)}", OTHER_KIND))
         else:
             yield entry
 
@@ -90,12 +108,12 @@ def ready_file(place: Place, name: str, config: JsonlConfig, now: datetime) -> F
             place.path / name, dropped_name(name), 0, found.st_size, found.st_ino, found.st_mtime_ns, True, place
         )
         if not file.name.lower().endswith(SUFFIXES):
-            raise LeftAlone("is no file that syncd was moving")
+            raise LeftAlone("is no file that syncd was moving", hint=NOT_OURS)
         quiet_s = _quiet_s(file, config, now)
         if file.size > config.max_file_size:
             raise too_large(config)
         if quiet_s < UNENDED * config.quiet_for.total_seconds() and not _ends_a_line(handle.fileno(), file.size):
-            raise LeftAlone("ends in the middle of a line")
+            raise LeftAlone("ends in the middle of a line", hint=UNENDED_LINE)
         refuse_unreadable(handle, file.name, config)
     return file
 
@@ -137,7 +155,7 @@ def _quiet_s(file: File, config: JsonlConfig, now: datetime) -> float:
     if quiet_s < -AHEAD_S:
         return enough_s
     if quiet_s < enough_s:
-        raise LeftAlone("changed a moment ago")
+        raise LeftAlone("changed a moment ago", hint=CHANGING)
     return quiet_s
 
 

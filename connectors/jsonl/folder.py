@@ -21,10 +21,12 @@ from connectors.jsonl.archive import LOOK_EVERY, Archive
 from connectors.jsonl.config import JsonlConfig
 from connectors.jsonl.done import copy, opened_done, read_mark, tidy, write_mark
 from connectors.jsonl.dropped import (
+    IN_TURN,
     MOUNTED,
     BadFile,
     BoundedList,
     LeftAlone,
+    LeftFile,
     bad,
     candidates,
     ready_file,
@@ -41,7 +43,7 @@ from syncd.errors import Unavailable
 from syncd.files import Refused
 
 MOST_NEW = 10_000  # new files in one pass; the others wait for the next pass
-STAYS = "it stays in place until a later pass moves it. May syncd's user write there, and is there room?"
+STAYS = "check that syncd's user may write there, and that there is room. A later pass moves it"
 REMOVE = "remove it, or give it to syncd's user: until then files are read but not moved"
 
 
@@ -50,7 +52,7 @@ class Listing:
     """Hold the content of the folder at one moment."""
 
     files: Sequence[File]  # to be read, by arrival
-    left_alone: BoundedList[tuple[str, str]]  # name and reason: still being written, or another kind of file
+    left_alone: BoundedList[LeftFile]  # still being written, or of another kind
     problems: BoundedList[BadFile]  # files that cannot be read or moved
     fresh: bool = False  # files were stamped for the first time
     until: int = 0  # epoch milliseconds: greatest stamp ever given
@@ -90,7 +92,7 @@ class Folder:
         if known and not found:
             raise Unavailable(
                 f"{self._config.done_path} lacks {MARK}, which was there before",
-                hint=f"is it mounted? If it was emptied on purpose: echo {known} > {self._config.done_path / MARK}",
+                hint=f"mount it. If it was emptied on purpose: echo {known} > {self._config.done_path / MARK}",
             )
         return found or None
 
@@ -103,7 +105,7 @@ class Folder:
         self._load()
         done, told = self._archive.files(read_only=read_only)
         problems = BoundedList(told)
-        left_alone: BoundedList[tuple[str, str]] = BoundedList()
+        left_alone: BoundedList[LeftFile] = BoundedList()
         if self._trouble is not None:
             problems.add(self._trouble)
         known, new = self._dropped(problems, left_alone)
@@ -205,7 +207,7 @@ class Folder:
     # -- what stands there --------------------------------------------------------------
 
     def _dropped(
-        self, problems: BoundedList[BadFile], left_alone: BoundedList[tuple[str, str]]
+        self, problems: BoundedList[BadFile], left_alone: BoundedList[LeftFile]
     ) -> tuple[list[File], list[File]]:
         """Return the files with a stamp, and those that need one: the first to be dropped, if many."""
         config, now = self._config, self._context.now()
@@ -213,7 +215,7 @@ class Folder:
         new: list[File] = []
         for name in self._names(left_alone):
             if len(new) >= MOST_NEW and name not in self._waiting:
-                left_alone.add((name, f"waits for its turn: {MOST_NEW:,} files are read first"))
+                left_alone.add(LeftFile(name, f"waits for its turn: {MOST_NEW:,} files are read first", IN_TURN))
                 continue
             try:
                 assert self._drop is not None
@@ -221,7 +223,7 @@ class Folder:
             except FileNotFoundError:
                 continue
             except LeftAlone as reason:
-                left_alone.add((name, str(reason)))
+                left_alone.add(LeftFile(name, str(reason), reason.hint))
                 continue
             except (OSError, FileProblem) as error:
                 problems.add(bad(name, error))
@@ -234,7 +236,7 @@ class Folder:
                 known.append(replace(file, stamp=entry["stamp"]))
         return known, new
 
-    def _names(self, left_alone: BoundedList[tuple[str, str]]) -> Iterator[str]:
+    def _names(self, left_alone: BoundedList[LeftFile]) -> Iterator[str]:
         """Yield the names to inspect, by ctime, which cannot be forged."""
         config, place = self._config, self._drop
         assert place is not None
