@@ -163,7 +163,7 @@ def test_a_key_that_is_not_the_apps_is_explained(rig, box, jwt_settings):
     ).decode()  # fmt: skip
     with pytest.raises(Unauthorized, match="JWT bearer") as raised:
         rig.sign_in(box, **jwt_settings).session()
-    assert "certificate" in raised.value.hint
+    assert raised.value.hint.endswith("upload the certificate that belongs to private_key")
 
 
 def test_a_wrong_secret_is_refused_at_once_and_a_rotated_one_works_in_the_same_pass(rig, box, monkeypatch):
@@ -364,6 +364,8 @@ def test_the_quota_is_heeded_when_only_the_others_share_is_left(rig, box):
     with pytest.raises(Unavailable, match=r"100000 API calls.*80001.*quota_reserve 0\.2") as raised:
         client.check_quota()
     assert raised.value.pause_until == NOW + timedelta(hours=1)
+    assert "See who uses them (Setup > System Overview), or lower quota_reserve" in raised.value.hint
+    assert raised.value.exit_code == 69
 
 
 def test_without_a_reserve_the_quota_is_salesforces_to_guard(rig, box):
@@ -448,8 +450,9 @@ def test_pages_are_followed_and_a_locator_that_is_gone_is_told(rig, box):
 )
 def test_a_next_page_elsewhere_is_not_asked_for(rig, url):
     server = rig.serve(whole())
-    with pytest.raises(Malformed):
+    with pytest.raises(Malformed, match="address of the next page is invalid") as raised:
         rig.connect(server.url).more(url, what="calls")
+    assert raised.value.hint.startswith("a proxy may have changed the answer, or Salesforce its API: upgrade syncd")
     assert server.heads == []
 
 

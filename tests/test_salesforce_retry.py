@@ -20,7 +20,7 @@ from connectors.salesforce.retry import (
     interpret,
     parse_error,
 )
-from syncd.errors import Malformed, Unauthorized, Unavailable
+from syncd.errors import Exit, Malformed, Unauthorized, Unavailable
 from syncd.http.response import Failure, Response, TransportError
 
 NOW = datetime(2026, 3, 1, 22, 30, tzinfo=UTC)
@@ -124,6 +124,7 @@ def test_too_much_at_once_asks_for_less_and_not_again(status, code):
 def test_a_page_that_is_gone_is_told_from_all_else(status, body):
     found = fault(status, body, asked=MORE)
     assert (type(found.error), found.wait_s) == (LocatorGone, None)
+    assert found.error.hint == "nothing to do: syncd queries again from the last position"
 
 
 @pytest.mark.parametrize(("status", "body"), [(401, said("INVALID_SESSION_ID")), (401, ""), (401, "<html>")])
@@ -154,18 +155,24 @@ def test_a_query_that_does_not_fit_the_org_is_refused_by_its_code(code):
 @pytest.mark.parametrize(
     ("code", "hint"),
     [
-        ("API_DISABLED_FOR_ORG", "API Enabled"),
-        ("API_CURRENTLY_DISABLED", "API Enabled"),
-        ("INSUFFICIENT_ACCESS", "Read"),
-        ("TXN_SECURITY_METERING_ERROR", "Exempt from Transaction Security"),
-        ("INACTIVE_ORG_OR_USER", "activate"),
-        ("SOMETHING_NEW", "Login History"),
+        ("API_DISABLED_FOR_ORG", "the org's edition has no API, or the user lacks the permission API Enabled"),
+        ("API_CURRENTLY_DISABLED", "the API is switched off for this user: give it the permission API Enabled"),
+        ("INSUFFICIENT_ACCESS", "give the integration user Read on the object and its fields"),
+        ("INSUFFICIENT_ACCESS_OR_READONLY", "give the integration user Read on the object and its fields"),
+        ("INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY", "give the integration user Read on the related object"),
+        ("FUNCTIONALITY_NOT_ENABLED", "the org lacks a feature that syncd uses: report this"),
+        ("TXN_SECURITY_METERING_ERROR", "the permission Exempt from Transaction Security"),
+        ("TXN_SECURITY_NO_ACCESS", "a transaction security policy forbids it: except the integration user from it"),
+        ("INACTIVE_ORG_OR_USER", "activate the integration user, or see whether the org is locked"),
+        ("ORG_LOCKED", "the org is locked: its admin or Salesforce's support can say why"),
+        ("SOMETHING_NEW", "give the integration user the permission, or see its Login History in Setup"),
     ],
 )
 def test_what_the_user_may_not_do_is_unauthorized_with_a_remedy(code, hint):
     found = fault(403, said(code))
     assert isinstance(found.error, Unauthorized)
     assert hint in found.error.hint
+    assert found.error.exit_code == Exit.UNAUTHORIZED
     assert code in found.error.message
     assert found.wait_s is None
 
@@ -181,9 +188,9 @@ def test_a_session_that_is_over_is_told_by_status_or_code(body):
     renewed, configured = fault(401, body), fault(401, body, renews=False)
     assert type(renewed.error) is type(configured.error) is Expired
     assert "just begun" in renewed.error.message
-    assert "IP" in renewed.error.hint
+    assert "in Salesforce's Setup, look for the user's lost API Enabled permission" in renewed.error.hint
     assert "session_id has expired" in configured.error.message
-    assert "client_secret" in configured.error.hint
+    assert configured.error.hint.startswith("get a new one. For more than a test use client_id with client_secret or")
 
 
 @pytest.mark.parametrize("told", ["", "5", "90"])
@@ -251,6 +258,33 @@ def test_a_version_that_is_retired_is_named(status, body):
     assert "66.0" in found.error.hint
     assert "api_version" in found.error.hint
     assert found.wait_s is None
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "hint"),
+    [
+        (200, "<html>", "Salesforce may be in maintenance (see https://status.salesforce.com), or a proxy may have"),
+        (200, "[]", "a proxy may have changed the answer, or Salesforce its API: upgrade syncd, or report this"),
+        (302, "", "instance_url is not the org's own address: expected its My Domain"),
+        (400, said("MALFORMED_QUERY"), "syncd check tells which objects and fields the user may read. If it finds"),
+        (400, said("QUERY_TIMEOUT"), "syncd queries less at once. A user with View All Data avoids"),
+        (400, said("UNSUPPORTED_API_VERSION"), "or does not know it yet: set another api_version than 66.0"),
+        (
+            403,
+            "<html>",
+            "a proxy or a firewall may have answered: let requests to Salesforce pass, or see https://status",
+        ),
+        (403, said("REQUEST_LIMIT_EXCEEDED", ""), "other integrations: see Setup > System Overview. syncd asks again"),
+        (403, said("REQUEST_LIMIT_EXCEEDED", "Concurrent"), "find out which program sends long requests: everything"),
+        (404, "", "api_version 66.0 may be retired or not be there yet, or the user may not see the object"),
+        (414, "", "that is a mistake of syncd's: please report it"),
+        (503, "", "see https://status.salesforce.com"),
+    ],
+)
+def test_each_answer_has_its_remedy(status, body, hint):
+    found = fault(status, body)
+    assert hint in found.error.hint
+    assert found.error.exit_code == Exit.UNAVAILABLE
 
 
 @pytest.mark.parametrize("status", [414, 431])

@@ -375,8 +375,9 @@ def test_an_org_that_is_too_slow_for_everything_is_not_asked_without_end(
         orgs.task(ago=timedelta(hours=number * 5 + 1))
     monkeypatch.setattr(counts, "MOST_QUERIES", 30)
     orgs.org.query_timeout_rows = 5
-    with pytest.raises(Unavailable, match="not counted within 30 queries"):
+    with pytest.raises(Unavailable, match="not counted within 30 queries") as raised:
         scope(orgs)
+    assert raised.value.hint == "ask for fewer days: `syncd scope --days 3`"
     assert orgs.org.requests["query"] <= 60, "half of them ask whether the org answers at all"
 
 

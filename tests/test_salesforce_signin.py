@@ -133,14 +133,15 @@ def test_a_private_key_that_cannot_sign_is_explained(monkeypatch, key):
     monkeypatch.setenv("SF_KEY", key)
     with pytest.raises(Unauthorized, match="env:SF_KEY") as raised:
         token_request(jwt_config(), NOW)
-    assert "PEM" in raised.value.hint
+    assert "expected the whole PEM text, -----BEGIN to END-----, of an RSA key" in raised.value.hint
     assert "canary" not in f"{raised.value!r} {raised.value.hint} {raised.value.__cause__}"
 
 
 def test_a_secret_that_is_not_there_is_named(monkeypatch):
     monkeypatch.delenv("SF_SECRET")
-    with pytest.raises(Unauthorized, match="client_secret.*SF_SECRET"):
+    with pytest.raises(Unauthorized, match="client_secret.*SF_SECRET") as raised:
         token_request(config(), NOW)
+    assert raised.value.hint == "put it where client_secret points, env:SF_SECRET"
     monkeypatch.setenv("SF_ID", "two\nlines")
     with pytest.raises(Unauthorized, match="client_id"):
         token_request(config(), NOW)
@@ -156,6 +157,7 @@ def test_a_configured_session_tells_its_org(monkeypatch):
         with pytest.raises(Unauthorized, match="env:SF_SESSION") as raised:
             configured(SalesforceConfig(**table))
         assert "canary" not in f"{raised.value!r}{raised.value.hint}"
+        assert raised.value.hint == "it begins with the org's id and a !, as in 00D…!…: copy it completely"
 
 
 def test_a_token_is_a_session_and_its_key_is_shown_nowhere():
@@ -208,24 +210,41 @@ def test_an_answer_that_is_no_session_is_tried_again(body):
 @pytest.mark.parametrize(
     ("error", "description", "said"),
     [
-        ("invalid_grant", "request not supported on this domain", "My Domain"),
-        ("invalid_grant", "no client credentials user enabled", "run as"),
-        ("invalid_grant", "user hasn't approved this consumer", "admin-approved"),
+        (
+            "invalid_grant",
+            "request not supported on this domain",
+            "login_url must be the org's own My Domain, e.g. https://acme.my.salesforce.com",
+        ),
+        (
+            "invalid_grant",
+            "no client credentials user enabled",
+            "enable the client credentials flow, and choose the user to run as",
+        ),
+        ("invalid_grant", "user hasn't approved this consumer", "let the app admit admin-approved users, and"),
         ("invalid_app_access", "user is not admin approved to access this app", "admin-approved"),
-        ("invalid_grant", "audience is invalid", "sandbox"),
-        ("invalid_grant", "invalid assertion", "certificate"),
-        ("invalid_grant", "expired authorization code", "clock"),
+        ("invalid_grant", "audience is invalid", "a sandbox's has .sandbox. in it, or is test.salesforce.com"),
+        ("invalid_grant", "invalid assertion", "upload the certificate that belongs to private_key"),
+        ("invalid_grant", "expired authorization code", "check this machine's clock: an assertion lives for three"),
         ("invalid_grant", "expired access/refresh token", "clock"),
-        ("invalid_grant", "ip restricted or invalid login hours", "address"),
-        ("inactive_user", "user is inactive", "activate"),
+        ("invalid_grant", "ip restricted or invalid login hours", "admit this machine's address: the user's profile"),
+        ("inactive_user", "user is inactive", "activate the integration user, or let another one sign in"),
         ("invalid_grant", "inactive user", "activate"),
-        ("inactive_org", "organization is inactive", "locked"),
-        ("invalid_client_id", "client identifier invalid", "consumer key"),
-        ("invalid_client", "invalid client credentials", "client_secret is not"),
-        ("unsupported_grant_type", "grant type not supported", "enable the flow"),
-        ("invalid_grant", "authentication failure", "Login History"),
-        ("invalid_scope", "the requested scope is not allowed", "scope api"),
-        ("app_not_found", "External client app is not installed in this org", "Connected Apps OAuth Usage"),
+        ("inactive_org", "organization is inactive", "the org is locked, closed or in maintenance"),
+        ("invalid_client_id", "client identifier invalid", "is not the consumer key of an app of this org"),
+        ("invalid_client", "invalid client credentials", "client_secret is not the app's: copy it again"),
+        ("unsupported_grant_type", "grant type not supported", "enable the flow in the app's OAuth settings"),
+        ("invalid_grant", "authentication failure", "in Salesforce's Setup, Login History says why"),
+        (
+            "invalid_grant",
+            "user identity not known",
+            "in Salesforce's Setup, check that username names an active user of",
+        ),
+        (
+            "invalid_scope",
+            "the requested scope is not allowed",
+            "External Client App Manager: give the app the scope api",
+        ),
+        ("app_not_found", "External client app is not installed in this org", "Usage: install or unblock the app"),
         ("OAUTH_APP_BLOCKED", "this app is blocked by admin", "Connected Apps OAuth Usage"),
         ("invalid_request", "ada@northmill.example canary", "Login History"),
         ("<canary>", "canary", "Login History"),
@@ -247,7 +266,8 @@ def test_a_wrong_clock_is_made_up_for_once_and_named(minutes):
     served = NOW + timedelta(minutes=minutes)
     found = refusal("invalid_grant", "invalid assertion", by_jwt=True, date=format_datetime(served, usegmt=True))
     assert found.wait_s == 0
-    assert f"{abs(minutes) * 60} s {'slow' if minutes > 0 else 'fast'}" in found.error.hint
+    ahead = f"{abs(minutes) * 60} s {'slow' if minutes > 0 else 'fast'}"
+    assert found.error.hint == f"this machine's clock is {ahead}: set it"
     right = refusal("invalid_grant", "invalid assertion", by_jwt=True, date=format_datetime(NOW, usegmt=True))
     assert (right.wait_s, "certificate" in right.error.hint) == (None, True)
 
@@ -257,6 +277,7 @@ def test_too_many_logins_are_a_pause_and_no_refusal(error, text):
     found = refusal(error, text)
     assert isinstance(found.error, Unavailable)
     assert found.pause_s == 3600
+    assert "Setup > Login History which program signs in all the time" in found.error.hint
 
 
 @pytest.mark.parametrize(
@@ -273,8 +294,9 @@ def test_what_passes_is_tried_again(status, body):
 
 def test_a_wrong_host_and_a_lost_answer_are_told_apart():
     gone = interpret(config(), TokenRequest(URL, {}), answer(404, "<html>"), ATTEMPT)
-    assert "login_url" in gone.error.hint
+    assert gone.error.hint == "login_url is not Salesforce's: expected the org's My Domain"
     moved = interpret(config(), TokenRequest(URL, {}), answer(302, ""), ATTEMPT)
-    assert (moved.wait_s, "login_url" in moved.error.hint) == (None, True)
+    assert moved.wait_s is None
+    assert moved.error.hint == "login_url is not the org's own address: expected its My Domain"
     none = interpret(config(), TokenRequest(URL, {}), TransportError("no connection", hint="x"), ATTEMPT)
     assert (none.wait_s, str(none.error)) == (0.5, "Salesforce, sign-in: no connection")

@@ -21,6 +21,7 @@ from connectors.salesforce import signin
 from connectors.salesforce.config import SalesforceConfig
 from connectors.salesforce.paging import kept
 from connectors.salesforce.retry import (
+    CHANGED,
     HOUR_S,
     Attempt,
     Expired,
@@ -119,7 +120,7 @@ class Client:
         LocatorGone if Salesforce refuses the locator, also if only the session of its query may use it.
         """
         if not FURTHER.fullmatch(next_records_url):  # a host in there would receive the session
-            raise Malformed(f"Salesforce, {what}: the address of the next page is invalid", hint="please report this")
+            raise Malformed(f"Salesforce, {what}: the address of the next page is invalid", hint=CHANGED)
         return self._ask(
             Request(what, "page", locator=True, divisible=divisible), lambda org: org.more(next_records_url)
         )

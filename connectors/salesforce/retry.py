@@ -28,6 +28,7 @@ LIMIT_EXCEEDED = "REQUEST_LIMIT_EXCEEDED"
 STATUS_PAGE = "https://status.salesforce.com"
 # Salesforce does not say who used up a limit.
 SHARED = "everything that uses the org shares them: this syncd, other syncds and other integrations"
+IN_BETWEEN = f"a proxy or a firewall may have answered: let requests to Salesforce pass, or see {STATUS_PAGE}"
 CHANGED = "a proxy may have changed the answer, or Salesforce its API: upgrade syncd, or report this"
 
 # Type and URL of a row or a parent, which syncd does not read: half of a page, and a third of the CPU of parsing it. In
@@ -135,7 +136,7 @@ def _failure(request: Request, answer: Response, attempt: Attempt) -> Failure:
     if answer.status < 400:
         return elsewhere(request.name, answer, "instance_url")
     if error is None:  # Salesforce refuses in JSON: this is from its edge, a proxy or a firewall
-        return outage(request.name, answer, attempt, hint="without Salesforce's JSON: is a proxy in between?")
+        return outage(request.name, answer, attempt, hint=IN_BETWEEN)
     return (_forbidden if answer.status == 403 else _refused)(request, answer, error, attempt)
 
 
@@ -191,12 +192,8 @@ def unreadable(
 ) -> Failure:  # fmt: skip
     """Return the failure of a 2xx that cannot be parsed (`why`), or has another shape than documented."""
     what = why or "has another shape than documented"
-    hint = (
-        "report it"
-        if why is None
-        else f"maintenance (see {STATUS_PAGE}), or a proxy that answers instead of Salesforce"
-    )
-    error = kind(f"Salesforce, {name}: the answer ({answer.status}) {what}", hint=hint)
+    maintenance = f"Salesforce may be in maintenance (see {STATUS_PAGE}), or a proxy may have answered"
+    error = kind(f"Salesforce, {name}: the answer ({answer.status}) {what}", hint=maintenance if why else CHANGED)
     return Failure(error, wait_s=backoff_s(attempt.number, attempt.jitter))
 
 
@@ -277,9 +274,8 @@ def limit(request: Request, answer: Response, error: Error, attempt: Attempt) ->
     if "concurrent" in error.text:
         message = f"Salesforce, {request.name}: too many long requests at once ({_named(answer, error.code)})"
         default_s = CONCURRENT_S * (min(attempt.number, TRIES) + attempt.jitter)
-        return later(
-            Unavailable(message, hint=f"it passes, and {SHARED}"), answer, attempt, default_s=default_s, limited=True
-        )
+        hint = f"it passes. If it comes again and again, find out which program sends long requests: {SHARED}"
+        return later(Unavailable(message, hint=hint), answer, attempt, default_s=default_s, limited=True)
     message = f"Salesforce, {request.name}: the org's API calls of 24 hours are used up ({_named(answer, error.code)})"
     hint = f"{SHARED}: see Setup > System Overview. syncd asks again in an hour"
     told_s = min(retry_after(answer.headers, now=attempt.now) or 0.0, RETRY_AFTER_MAX_S)
@@ -350,7 +346,7 @@ _RIGHTS = {
     "INSUFFICIENT_ACCESS": "give the integration user Read on the object and its fields",
     "INSUFFICIENT_ACCESS_OR_READONLY": "give the integration user Read on the object and its fields",
     "INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY": "give the integration user Read on the related object",
-    "FUNCTIONALITY_NOT_ENABLED": "the org lacks a feature: ask the admin, and report it",
+    "FUNCTIONALITY_NOT_ENABLED": "the org lacks a feature that syncd uses: report this",
     "TXN_SECURITY_METERING_ERROR": "give the integration user the permission Exempt from Transaction Security",
     "TXN_SECURITY_NO_ACCESS": "a transaction security policy forbids it: except the integration user from it",
     "INACTIVE_ORG_OR_USER": "activate the integration user, or see whether the org is locked",

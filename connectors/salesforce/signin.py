@@ -100,7 +100,7 @@ def read(secret: Secret | None, key: str) -> str:
     try:
         return secret.read_line()
     except ValueError as error:
-        raise Unauthorized(f"Salesforce's {key}: {error}", hint=f"{key} points to {secret}") from None
+        raise Unauthorized(f"Salesforce's {key}: {error}", hint=f"put it where {key} points, {secret}") from None
 
 
 def _signed(claims: dict[str, Any], private_key: Secret) -> str:
@@ -171,14 +171,17 @@ def _refused(config: SalesforceConfig, asked: TokenRequest, answer: Response, er
     said = f"{error.code} {error.text}".lower()
     if "rate_limit_exceeded" in said or "rate exceeded" in said:
         message = f"Salesforce, {NAME}: too many logins of this user within an hour ({what})"
-        return Failure(Unavailable(message, hint="does another program sign in with it all the time?"), pause_s=HOUR_S)
+        hint = "find out in Setup > Login History which program signs in all the time. syncd tries again in an hour"
+        return Failure(Unavailable(message, hint=hint), pause_s=HOUR_S)
     served = served_at(answer.headers)
     ahead_s = (served - asked.signed_at).total_seconds() if served and asked.signed_at else 0.0
     skewed = abs(ahead_s) > SKEW_S and error.code == "invalid_grant"
     if skewed:
         hint = f"this machine's clock is {abs(ahead_s):.0f} s {'slow' if ahead_s > 0 else 'fast'}: set it"
     else:
-        hint = next((hint for part, hint in _HINTS if re.search(part, said)), f"{SETUP}, Login History says why")
+        hint = next(
+            (hint for part, hint in _HINTS.items() if re.search(part, said)), f"{SETUP}, Login History says why"
+        )
     way = "JWT bearer" if config.private_key else "client credentials"
     refusal = Unauthorized(f"Salesforce refuses to sign in by {way} ({what})", hint=hint)
     return Failure(refusal, wait_s=0.0 if skewed else None)
@@ -198,23 +201,22 @@ _KEY = "client_id is not the consumer key of an app of this org, or the app is y
 
 # A part of OAuth's error and its description, and what to do about it; the first that fits. Salesforce documents
 # the errors; the descriptions are those that users quote.
-_HINTS = (
-    (
-        "not supported on this domain|login with client credentials",
-        f"login_url must be the org's own My Domain, e.g. {MY_DOMAIN}",
+_HINTS = {
+    "not supported on this domain|login with client credentials": (
+        f"login_url must be the org's own My Domain, e.g. {MY_DOMAIN}"
     ),
-    ("no client credentials user", f"{APP}: enable the client credentials flow, and choose the user to run as"),
-    ("approved (this )?consumer|admin approved|invalid_app_access", _ADMIT),
-    ("app_not_found|not installed|blocked|oauth_app_|oauth_approval", _INSTALL),
-    ("audience", "login_url is of the wrong kind: a sandbox's has .sandbox. in it, or is test.salesforce.com"),
-    ("inactive[ _]user|user is inactive", "activate the integration user, or let another one sign in"),
-    ("inactive[ _]org", "the org is locked, closed or in maintenance: see whether its admin can log in"),
-    (r"\bip\b", "admit this machine's address: the user's profile, or the app's IP relaxation"),
-    ("invalid_client_id|client identifier", _KEY),
-    ("invalid_client", "client_secret is not the app's: copy it again"),
-    ("unsupported_grant_type|unauthorized_client|not enabled|grant type", _FLOW),
-    ("scope", f"{APP}: give the app the scope api"),
-    ("expired", "is this machine's clock right? An assertion lives for three minutes"),
-    ("assertion", f"{APP}: upload the certificate that belongs to private_key"),
-    ("user", f"{SETUP}, look for the user that username names: is it active, and of this org?"),
-)
+    "no client credentials user": f"{APP}: enable the client credentials flow, and choose the user to run as",
+    "approved (this )?consumer|admin approved|invalid_app_access": _ADMIT,
+    "app_not_found|not installed|blocked|oauth_app_|oauth_approval": _INSTALL,
+    "audience": "login_url is of the wrong kind: a sandbox's has .sandbox. in it, or is test.salesforce.com",
+    "inactive[ _]user|user is inactive": "activate the integration user, or let another one sign in",
+    "inactive[ _]org": "the org is locked, closed or in maintenance: see whether its admin can log in",
+    r"\bip\b": "admit this machine's address: the user's profile, or the app's IP relaxation",
+    "invalid_client_id|client identifier": _KEY,
+    "invalid_client": "client_secret is not the app's: copy it again",
+    "unsupported_grant_type|unauthorized_client|not enabled|grant type": _FLOW,
+    "scope": f"{APP}: give the app the scope api",
+    "expired": "check this machine's clock: an assertion lives for three minutes",
+    "assertion": f"{APP}: upload the certificate that belongs to private_key",
+    "user": f"{SETUP}, check that username names an active user of this org",
+}
