@@ -12,6 +12,7 @@ from tests import house
 ROOT = Path(__file__).parents[1]
 A_HINT = re.compile(r"(?i)hint|remedy|action")  # in the name of a keyword, field, variable, constant or function
 WORD = re.compile(r"\w+")
+SIZES = (3, 4)  # words. Three of a longer text often stand in a test by chance, four hardly ever
 NO_HINTS = {"sandbox", "testing"}
 Place = tuple[str, str]  # module and name in it
 Window = tuple[str, ...]
@@ -29,10 +30,11 @@ class Hint:
     def __str__(self) -> str:
         return f"{self.path}:{self.line} {'{}'.join(self.pieces)!r}"
 
-    def windows(self, words: int) -> set[Window]:
-        """Return each `words` words that follow one another in a piece: all words of a shorter one, if it has three."""
-        sizes = [(piece, min(words, len(WORD.findall(piece)))) for piece in self.pieces]
-        return {each for piece, size in sizes if size >= 3 for each in windows(piece, size)}
+    @property
+    def windows(self) -> set[Window]:
+        """Return each four words that follow one another in a piece. A shorter piece counts if it has three words."""
+        sizes = [(piece, min(len(WORD.findall(piece)), max(SIZES))) for piece in self.pieces]
+        return {each for piece, size in sizes if size in SIZES for each in windows(piece, size)}
 
 
 @cache
@@ -55,13 +57,13 @@ def windows(text: str, size: int) -> Iterator[Window]:
 
 @cache
 def tested(without: str) -> frozenset[Window]:
-    """Return the windows of three and of four words of all tests, except of the file `without`.
+    """Return the windows of all tests, except of the file `without`.
 
     The quotes of a text on two lines are no words, nor is the f before them.
     """
     files = sorted(each for each in (ROOT / "tests").rglob("*.py") if each.name != without)
     texts = [re.sub(r"\b[fr]+(?=[\"'])", "", file.read_text(encoding="utf-8")) for file in files]
-    return frozenset(each for text in texts for size in (3, 4) for each in windows(text, size))
+    return frozenset(each for text in texts for size in SIZES for each in windows(text, size))
 
 
 @cache
