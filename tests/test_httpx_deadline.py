@@ -11,7 +11,8 @@ import httpcore
 import httpx
 import pytest
 
-from syncd.http import httpx_deadline
+from syncd.errors import Malformed
+from syncd.http import bodies, httpx_deadline
 from syncd.http.tls import Trust
 from tests.loopback import request, served
 
@@ -69,6 +70,18 @@ def test_a_server_that_drips_is_waited_for_while_the_deadline_lasts(client):
 
     with served(serve) as server, httpx_deadline.within(5.0):
         assert client.get(server.url).text == "slow"
+
+
+def test_more_bytes_than_allowed_name_what_may_have_answered(client):
+    def serve(connection):
+        request(connection)
+        connection.sendall(OK)
+
+    with served(serve) as server, httpx_deadline.within(5.0, at_most=len(OK)):
+        assert client.get(server.url).text == "ok"
+    with served(serve) as server, httpx_deadline.within(5.0, at_most=len(OK) - 1), pytest.raises(Malformed) as raised:
+        client.get(server.url)
+    assert (raised.value.exit_code, raised.value.hint) == (69, bodies.ODD_HINT)
 
 
 def test_a_server_that_says_nothing_is_left_at_the_deadline(client):

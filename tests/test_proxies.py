@@ -148,6 +148,10 @@ def test_a_value_that_cannot_be_used_is_told_without_the_value(variable, written
     (problem,) = raised.value.problems
     assert problem.path == variable
     assert said in problem.message
-    assert "http://host:port" in problem.hint or "http://user:password@host:port" in problem.hint
+    expected = "expected an HTTP proxy such as http://host:port, or an empty variable for no proxy"
+    login = "a login goes before the host, as in http://user:password@host:port, with %40 for @, %3A for :, %23 for #"
+    ends = {"SOCKS": ". Many SOCKS proxies offer HTTP too", "a #": f". {login}", "invalid host": ", the host in ASCII"}
+    end = next((end for part, end in ends.items() if part in problem.message), "")
+    assert problem.hint == (login if "percent-encoded" in problem.message else expected + end)
     assert "canary" not in f"{problem} {raised.value!r}"
     assert raised.value.exit_code == 78

@@ -17,6 +17,7 @@ import httpx
 from httpcore._backends.sync import SyncStream
 
 from syncd.errors import Malformed
+from syncd.http import bodies
 from syncd.http.connect import connect
 from syncd.http.proxies import Proxy
 
@@ -53,7 +54,7 @@ def _counted(received: bytes) -> bytes:
     if left is not None:
         _local.bytes_left = left - len(received)
         if left < len(received):
-            raise Malformed("the response exceeds what HTTP's headers and chunks may take")
+            raise Malformed("the response exceeds what HTTP's headers and chunks may take", hint=bodies.ODD_HINT)
     return received
 
 

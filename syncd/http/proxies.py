@@ -64,9 +64,9 @@ def parse(variable: str, value: str) -> Proxy:
     scheme, separator, rest = text.partition("://")
     if not separator:
         scheme, rest = "http", text
-    mistake = _mistake_in_scheme(scheme.lower()) or _mistake_in_rest(rest)
+    mistake = _mistake_in_scheme(variable, scheme.lower()) or _mistake_in_rest(variable, rest)
     if mistake:
-        raise ConfigError([Problem(variable, *mistake)], where="the environment")
+        raise ConfigError([mistake], where="the environment")
     login, _, place = rest.rstrip("/").rpartition("@")
     host, port = _parted(place.lower())
     return Proxy(f"http://{host}:{port}", variable, _authorization(login) if login else {})
@@ -84,31 +84,34 @@ def _variable(scheme: str, environ: Mapping[str, str]) -> str:
     return ""
 
 
-def _mistake_in_scheme(scheme: str) -> tuple[str, str] | None:
+def _mistake_in_scheme(variable: str, scheme: str) -> Problem | None:
     if scheme == "http":
         return None
     if scheme.startswith("socks"):
-        return "names a SOCKS proxy, which syncd does not support", f"{EXPECTED}. Many SOCKS proxies offer HTTP too"
+        message = "names a SOCKS proxy, which syncd does not support"
+        return Problem(variable, message, f"{EXPECTED}. Many SOCKS proxies offer HTTP too")
     if scheme == "https":
-        return "names a proxy with TLS (https://), which syncd does not support", EXPECTED
-    return "has an unknown scheme", EXPECTED
+        return Problem(variable, "names a proxy with TLS (https://), which syncd does not support", EXPECTED)
+    return Problem(variable, "has an unknown scheme", EXPECTED)
 
 
-def _mistake_in_rest(rest: str) -> tuple[str, str] | None:
+def _mistake_in_rest(variable: str, rest: str) -> Problem | None:
     """Return the first mistake after the scheme."""
     login, at, place = rest.rstrip("/").rpartition("@")
     if any(character.isspace() for character in rest) or not rest.isprintable():
-        return "holds a space or a control character", EXPECTED
+        return Problem(variable, "holds a space or a control character", EXPECTED)
     if at and not USERINFO.fullmatch(login):
-        return "has a login with characters that must be percent-encoded", LOGIN
+        return Problem(variable, "has a login with characters that must be percent-encoded", LOGIN)
     if re.search(r"[/?#\\]", place):
-        return "has a path, a ? or a #", f"{EXPECTED}. {LOGIN}"
+        return Problem(variable, "has a path, a ? or a #", f"{EXPECTED}. {LOGIN}")
     host, port = _parted(place)
     if not host:
-        return "names no host", EXPECTED
+        return Problem(variable, "names no host", EXPECTED)
     if not PORT.fullmatch(port) or not 0 < int(port) < 65_536:
-        return "has an invalid port, expected 1 to 65535", EXPECTED
-    return None if _is_host(host.lower()) else ("has an invalid host", f"{EXPECTED}, the host in ASCII")
+        return Problem(variable, "has an invalid port, expected 1 to 65535", EXPECTED)
+    return (
+        None if _is_host(host.lower()) else Problem(variable, "has an invalid host", f"{EXPECTED}, the host in ASCII")
+    )
 
 
 def _parted(place: str) -> tuple[str, str]:
