@@ -260,7 +260,9 @@ def test_many_rows_beside_are_told_by_their_number(world: World) -> None:
 
 def test_a_search_without_a_total_is_malformed(world: World) -> None:
     world.hubspot.faults.add(Fault(match="calls/search", status=200, body='{"results": []}', count=None))
-    with pytest.raises(Malformed, match="no total"):
+    with pytest.raises(
+        Malformed, match="no total", check=lambda error: error.hint.endswith("upgrade syncd, or report this")
+    ):
         scope(world)
 
 

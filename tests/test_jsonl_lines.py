@@ -192,20 +192,27 @@ def test_decimal_commas_are_expected_in_files_delimited_by_semicolons_alone(csv:
 
 
 @pytest.mark.parametrize(
-    ("content", "why"),
+    ("content", "why", "hint"),
     [
-        ("id,kind,title\n", "has no column 'occurred_at' in its first line"),
-        ("id,kind,occurred_at,id\n", "has two columns 'id'"),
-        ("id,occurred_at\n", "has no column 'kind' in its first line, and the source names no kind"),
-        ("\ufeffid\0".encode("utf-16"), "is UTF-16, not UTF-8"),
+        ("id,kind,title\n", "has no column 'occurred_at' in its first line", "name the file's column in the source's"),
+        ("id,kind,occurred_at,id\n", "has two columns 'id'", "correct the file, or remove it from the folder"),
+        (
+            "id,occurred_at\n",
+            "has no column 'kind' in its first line, and the source names no kind",
+            "set kind for a source of one kind. Otherwise name the file's column",
+        ),
+        ("\ufeffid\0".encode("utf-16"), "is UTF-16, not UTF-8", "save it as UTF-8: nothing of it was read"),
     ],
 )
-def test_a_file_of_which_no_line_could_be_understood_is_refused_whole(csv: Path, content: Any, why: str) -> None:
+def test_a_file_of_which_no_line_could_be_understood_is_refused_whole(
+    csv: Path, content: Any, why: str, hint: str
+) -> None:
     csv.write_bytes(content if isinstance(content, bytes) else content.encode())
     config = JsonlConfig(connector="jsonl", start="2026-01-01T00:00:00Z", path="/x")
     with pytest.raises(FileProblem) as refused:
         refuse(csv, config)
     assert str(refused.value) == why
+    assert refused.value.hint.startswith(hint)
 
 
 def test_an_empty_file_has_no_lines_and_nothing_wrong(jsonl: Path, csv: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from connectors.hubspot.client import Client
 from connectors.hubspot.config import HubSpotStream
 from connectors.hubspot.mapping import is_draft
+from connectors.hubspot.retry import CHANGED
 from connectors.hubspot.search import LIMIT, TIME, search_body
 from connectors.hubspot.tally import FROM, Tallies, sender_domain
 from syncd.activity import Kind
@@ -79,7 +80,7 @@ class Searches:
             return 0, []
         total = count(answer.get("total"))
         if total is None:
-            raise Malformed(f"HubSpot, {object_type} search: no total")
+            raise Malformed(f"HubSpot, {object_type} search: no total", hint=CHANGED)
         return total, [tuple(parse_text(dig(row, "properties", name)) for name in names) for row in answer["results"]]
 
 

@@ -31,6 +31,7 @@ STRIDE = 64 * 1024  # bytes of a file that share one millisecond
 MOST_COLUMNS = 2000  # of a CSV file; Salesforce exports at most 800
 HEADER_WITHIN = 2 * LONGEST  # bytes in which a CSV file's first line must end
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+NAMES = "name the file's column in the source's columns, or correct its first line: nothing of it was read"
 PUT_RIGHT = "correct the file, or remove it from the folder: nothing of it was read"
 OTHER_KINDS = frozenset(  # shown in the scope. Another word could be anything, such as a name in the wrong column
     "chat event fax letter linkedin meeting message note sms task text video visit voicemail whatsapp".split()
@@ -236,7 +237,7 @@ def refuse_unreadable(handle: BinaryIO, name: str, config: JsonlConfig) -> None:
     """Raise `FileProblem` for an open file no line of which could be understood. `name`: as it was dropped."""
     first = handle.readline(LONGEST)
     if first.startswith(UTF_16):
-        raise FileProblem("is UTF-16, not UTF-8")
+        raise FileProblem("is UTF-16, not UTF-8", hint="save it as UTF-8: nothing of it was read")
     if not name.lower().endswith(".csv") or not first:
         return
     handle.seek(0)
@@ -253,9 +254,10 @@ def refuse_unreadable(handle: BinaryIO, name: str, config: JsonlConfig) -> None:
     if twice:
         raise FileProblem(f"has two columns {twice[0]!r}")
     if not {columns.occurred_at, columns.created_at} & set(header):
-        raise FileProblem(f"has no column {columns.occurred_at or columns.created_at!r} in its first line")
+        raise FileProblem(f"has no column {columns.occurred_at or columns.created_at!r} in its first line", hint=NAMES)
     if not config.kind and columns.kind not in header:
-        raise FileProblem(f"has no column {columns.kind!r} in its first line, and the source names no kind")
+        message = f"has no column {columns.kind!r} in its first line, and the source names no kind"
+        raise FileProblem(message, hint=f"set kind for a source of one kind. Otherwise {NAMES}")
 
 
 def field(row: Mapping[str, Any], column: str) -> Any:
