@@ -504,9 +504,13 @@ class TestWhatIsWrong:
         assert found["sources.crm.settle.calls"].hint == "did you mean call?"
 
     @pytest.mark.parametrize(
-        ("name", "what"), [("gone", "cannot be loaded (ModuleNotFoundError)"), ("other", "cannot be used")]
+        ("name", "what", "hint"),
+        [
+            ("gone", "cannot be loaded (ModuleNotFoundError)", "is its package completely installed?"),
+            ("other", "cannot be used", "was it made for this version of syncd?"),
+        ],
     )
-    def test_a_connector_that_cannot_be_loaded_is_named_when_its_source_is_read(self, name, what, tmp_path):
+    def test_a_connector_that_cannot_be_loaded_is_named_when_its_source_is_read(self, name, what, hint, tmp_path):
         """The connector is broken, not the configuration. The common keys are checked, and other sources are read."""
         file = tmp_path / "syncd.toml"
         file.write_text(MINIMAL.replace('"fake"', f'"{name}"'))
@@ -516,6 +520,7 @@ class TestWhatIsWrong:
         (problem,) = caught.value.problems
         assert problem.path == "sources.crm.connector"
         assert f"the connector {name!r} {what}" in problem.message
+        assert problem.hint == hint
         file.write_text(MINIMAL.replace('"fake"', f'"{name}"').replace("2026-01-01", "2999-01-01"))
         with pytest.raises(ConfigError, match="1 mistake"):
             load(file)
@@ -525,7 +530,12 @@ class TestWhatIsWrong:
         names, _, remedy = hint.partition(" (")
         assert {"fake", "hubspot", "salesforce"} <= set(names.partition(": ")[2].split(", "))
         assert "install" in remedy, "of another package"
-        assert "hubspot" in problems(MINIMAL.replace('connector = "fake"', ""))["sources.crm.connector"].hint
+        missing = problems(MINIMAL.replace('connector = "fake"', ""))["sources.crm.connector"].hint
+        assert missing.startswith("expected one of: ")
+        assert "hubspot" in missing
+
+    def test_a_file_without_sources_is_told_where_one_is_shown(self, problems):
+        assert problems(MINIMAL.partition("[sources")[0])["sources"].hint == "`syncd config example` shows one"
 
     def test_what_is_missing_or_wrong_comes_with_an_example(self, problems):
         text = recotap('concurrency = "x"').replace('api_key = "env:TEST_RECOTAP_KEY"', "")

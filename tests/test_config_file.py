@@ -136,7 +136,8 @@ class TestTheFileOfTheCurrentDirectory:
                 place.chmod(0o1777 if how == "sticky" else 0o777)
         with pytest.raises(ConfigError, match="of the current directory is not used") as caught:
             load(environ={}, secrets=False)
-        assert "syncd -c config/syncd.toml" in caught.value.hint
+        remedy = "if you trust it, name it: syncd -c config/syncd.toml. Otherwise run syncd in another directory"
+        assert caught.value.hint == remedy
         assert ("user 65534" in caught.value.message) == (how == "another user's")
         named = {"SYNCD_CONFIG": "config/syncd.toml"}
         if name != "config/syncd.toml" or how != "another user's":
@@ -299,47 +300,47 @@ class TestKeys:
 
 
 MISTAKES = {
-    "a key twice": ("[recotap]\na = 1\na = 2\n", 3, "twice"),
-    "a table twice": ("[a]\n[b]\n[a]\n", 3, "twice"),
-    "a value that is a table": ("[a]\nb = 1\n[a.b]\n", 3, "twice"),
-    "a key twice in braces": ("\na = {x = 1, x = 2}\n", 2, "twice"),
-    "an unclosed quote": ('a = 1\nb = "x\nc = 2\n', 2, "closing quote"),
-    "an unclosed quote at the end": ('a = 1\nb = "x', 2, "closing quote"),
-    "an unclosed single quote": ("a = 1\nb = 'x", 2, "closing quote"),
-    "unclosed triple quotes": ('a = 1\nb = """x\n\ny\n', 2, "closing quote"),
-    "a bare word": ("\ntimeout = soon\n", 2, "in quotes"),
-    "a bare reference": ("\napi_key = env:KEY\n", 2, "in quotes"),
-    "a bare path": ("\npath = /var/lib\n", 2, "in quotes"),
-    "a bare duration": ("\nevery = 5m\n", 2, "in quotes"),
-    "True": ("\na = True\n", 2, "true or false"),
-    "yes": ("\na = yes # or no\n", 2, "true or false"),
-    "typographic quotes": ("\na = “x”\n", 2, "straight quotes"),
-    "no value": ("\na =\nb = 1\n", 2, "value is missing"),
-    "no key": ("a = 1\n= 3\n", 2, "the key is missing"),
+    "a key twice": ("[recotap]\na = 1\na = 2\n", 3, "is there twice: keep one of the two"),
+    "a table twice": ("[a]\n[b]\n[a]\n", 3, "is there twice: keep one of the two"),
+    "a value that is a table": ("[a]\nb = 1\n[a.b]\n", 3, "is there twice: keep one of the two"),
+    "a key twice in braces": ("\na = {x = 1, x = 2}\n", 2, "is there twice: keep one of the two"),
+    "an unclosed quote": ('a = 1\nb = "x\nc = 2\n', 2, "a closing quote is missing"),
+    "an unclosed quote at the end": ('a = 1\nb = "x', 2, "a closing quote is missing"),
+    "an unclosed single quote": ("a = 1\nb = 'x", 2, "a closing quote is missing"),
+    "unclosed triple quotes": ('a = 1\nb = """x\n\ny\n', 2, "a closing quote is missing"),
+    "a bare word": ("\ntimeout = soon\n", 2, "put text in quotes, e.g. timeout"),
+    "a bare reference": ("\napi_key = env:KEY\n", 2, "put text in quotes, e.g. timeout"),
+    "a bare path": ("\npath = /var/lib\n", 2, "put text in quotes, e.g. timeout"),
+    "a bare duration": ("\nevery = 5m\n", 2, "put text in quotes, e.g. timeout"),
+    "True": ("\na = True\n", 2, "write true or false"),
+    "yes": ("\na = yes # or no\n", 2, "write true or false"),
+    "typographic quotes": ("\na = “x”\n", 2, "use straight quotes"),
+    "no value": ("\na =\nb = 1\n", 2, "the value is missing right of the ="),
+    "no key": ("a = 1\n= 3\n", 2, "the key is missing left of the ="),
     "no =": ("a = 1\ntimeout 30\n", 2, "a key, a = and a value"),
     "a tab for a =": ("a = 1\ntimeout\t30\n", 2, "a key, a = and a value"),
-    "a Windows path": ('\npath = "C:\\Users\\x"\n', 2, "single quotes"),
-    "another Windows path": ('\npath = "C:\\work"\n', 2, "single quotes"),
-    "a surrogate": ('\npath = "\\ud800"\n', 2, "single quotes"),
-    "a date that is none": ("\nstart = 2026-13-01\n", 2, "2026-01-01T00:00:00Z"),
-    "a date with words": ("\nstart = 2026-01-01 midnight\n", 2, "2026-01-01T00:00:00Z"),
-    "a time alone": ("\nat = 7:30\n", 2, "2026-01-01T00:00:00Z"),
-    "a date with dots": ("\nstart = 01.02.2026\n", 2, "2026-01-01T00:00:00Z"),
-    "zeros before": ("\na = 007\n", 2, "leading zeros"),
-    "two in a line": ("\na = 1 b = 2\n", 2, "in each line"),
-    "a list without an end": ("a = 1\nb = [1, 2\n", 2, "no ] at its end"),
-    "braces without an end": ("a = 1\nb = {x = 1", 2, "no } at its end"),
-    "braces over several lines": ("\na = {\nb = 1}\n", 2, "in one line"),
-    "a table without its bracket": ("a = 1\n[recotap\nb = 1\n", 2, "brackets"),
-    "YAML": ("recotap:\n  api_key: env:KEY\n", 1, "YAML"),
-    "YAML with a document": ("---\nrecotap:\n", 1, "YAML"),
-    "JSON": ('{\n  "recotap": {}\n}\n', 1, "JSON"),
-    "XML": ('<?xml version="1.0"?>\n<a/>\n', 1, "XML"),
-    "a comment of an INI file": ("\n; comment\n", 2, "begins with #"),
-    "a comment of C": ("\n// comment\n", 2, "begins with #"),
-    "a merge": ("a = 1\n<<<<<<< HEAD\nb = 1\n", 2, "merge"),
-    "a control character": ('\na = "x\x01"\n', 2, "control character"),
-    "something else": ("\n[]\n", 2, "syncd.example.toml"),
+    "a Windows path": ('\npath = "C:\\Users\\x"\n', 2, "a Windows path with / or in single quotes"),
+    "another Windows path": ('\npath = "C:\\work"\n', 2, "a Windows path with / or in single quotes"),
+    "a surrogate": ('\npath = "\\ud800"\n', 2, "a Windows path with / or in single quotes"),
+    "a date that is none": ("\nstart = 2026-13-01\n", 2, "write a time as 2026-01-01T00:00:00Z"),
+    "a date with words": ("\nstart = 2026-01-01 midnight\n", 2, "write a time as 2026-01-01T00:00:00Z"),
+    "a time alone": ("\nat = 7:30\n", 2, "write a time as 2026-01-01T00:00:00Z"),
+    "a date with dots": ("\nstart = 01.02.2026\n", 2, "write a time as 2026-01-01T00:00:00Z"),
+    "zeros before": ("\na = 007\n", 2, "a number without leading zeros"),
+    "two in a line": ("\na = 1 b = 2\n", 2, "one key = value in each line"),
+    "a list without an end": ("a = 1\nb = [1, 2\n", 2, "has no ] at its end"),
+    "braces without an end": ("a = 1\nb = {x = 1", 2, "has no } at its end"),
+    "braces over several lines": ("\na = {\nb = 1}\n", 2, "between { and } in one line"),
+    "a table without its bracket": ("a = 1\n[recotap\nb = 1\n", 2, "name in brackets, alone in its line"),
+    "YAML": ("recotap:\n  api_key: env:KEY\n", 1, "this is YAML, not TOML: write key = value"),
+    "YAML with a document": ("---\nrecotap:\n", 1, "this is YAML, not TOML: write key = value"),
+    "JSON": ('{\n  "recotap": {}\n}\n', 1, "this is JSON, not TOML"),
+    "XML": ('<?xml version="1.0"?>\n<a/>\n', 1, "this is XML or HTML, not TOML"),
+    "a comment of an INI file": ("\n; comment\n", 2, "a comment begins with #"),
+    "a comment of C": ("\n// comment\n", 2, "a comment begins with #"),
+    "a merge": ("a = 1\n<<<<<<< HEAD\nb = 1\n", 2, "an unfinished merge: keep one side"),
+    "a control character": ('\na = "x\x01"\n', 2, "holds a control character"),
+    "something else": ("\n[]\n", 2, "compare the line with config/syncd.example.toml"),
 }
 
 
@@ -351,6 +352,10 @@ class TestItsText:
         assert problem.path == f"{tmp_path / 'syncd.toml'}:{line}"
         assert problem.message.startswith("not TOML: ")
         assert hint in problem.hint
+
+    def test_some_mistake_produces_each_hint(self):
+        told = {hint for _, _, hint in syntax.HINTS} | {syntax.NEUTRAL}
+        assert {text for text in told if not any(hint in text for _, _, hint in MISTAKES.values())} == set()
 
     @given(st.text(alphabet="ab=[]{}\"'\\\n# .-1:,\t\r<;/“é\0", max_size=30))
     def test_any_text_is_explained_without_an_exception_and_without_quoting_a_value(self, text):
@@ -374,7 +379,19 @@ class TestItsText:
         file = tmp_path / "syncd.toml"
         file.write_bytes(TEXT.encode(encoding))
         assert mistake(file).message == "is UTF-16 text"
-        assert "UTF-8" in mistake(file).hint
+        assert mistake(file).hint == "save it as UTF-8: Windows editors call UTF-16 Unicode"
+
+    @pytest.mark.parametrize(
+        ("content", "message", "hint"),
+        [
+            (b"# caf\xe9", "is not UTF-8 text", "save it as UTF-8"),
+            (b"a = " + b"[" * 5000, "is nested too deeply", "remove brackets. `syncd config example` shows the tables"),
+        ],
+    )
+    def test_a_text_that_is_not_read_to_its_end_has_its_remedy(self, tmp_path, content, message, hint):
+        file = tmp_path / "syncd.toml"
+        file.write_bytes(content)
+        assert (mistake(file).message, mistake(file).hint) == (message, hint)
 
     @pytest.mark.parametrize("text", ["", "\n\n", "# only a comment\n", "\ufeff"])
     def test_an_empty_file_is_told_how_to_begin(self, tmp_path, text):
@@ -386,7 +403,7 @@ class TestItsText:
         problem = told(f"a = 1\nx = {number}\n", tmp_path)
         assert problem.path == f"{tmp_path / 'syncd.toml'}:2"
         assert problem.message == "holds a number that is too long"
-        assert problem.hint
+        assert problem.hint == "shorten it, or put it in quotes if it is text"
 
     @pytest.mark.parametrize(
         "text",

@@ -200,3 +200,11 @@ def test_a_mistake_in_such_a_table_is_named(
     with pytest.raises(ConfigError) as found:
         source(monkeypatch, tmp_path, connector, tables)
     assert told in found.value.summary
+
+
+def test_a_source_that_reads_nothing_is_told_which_streams_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigError) as found:
+        source(monkeypatch, tmp_path, Plugin, "calls.read = false\ntexts.read = false\n")
+    assert found.value.problems[0].hint == "expected read = true for one of: calls, texts"

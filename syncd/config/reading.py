@@ -136,7 +136,7 @@ def parse(file: Path) -> dict[str, Any]:
         line, what, hint = syntax.explain(text, str(error))
         problem = Problem(f"{file}:{line}" if line else str(file), f"not TOML: {what}", hint)
     except RecursionError:
-        problem = Problem(str(file), "is nested too deeply", "see syncd config example")
+        problem = Problem(str(file), "is nested too deeply", "remove brackets. `syncd config example` shows the tables")
     except ValueError:  # raised by int in tomllib
         found = LONG_NUMBER.search(text)
         where = f"{file}:{text.count(chr(10), 0, found.start()) + 1}" if found else str(file)

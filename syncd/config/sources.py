@@ -38,7 +38,7 @@ def configs(raw: RawConfig) -> Configs:
     """
     tables = raw.tree.get("sources", {})
     if not isinstance(tables, dict) or not tables:
-        hint = "syncd config example shows one"
+        hint = "`syncd config example` shows one"
         raw.add_problem(("sources",), "expected at least one source, e.g. [sources.hubspot]", hint)
         return {}
     found = {name: read for name, table in tables.items() if (read := _source(raw, name, table))}
