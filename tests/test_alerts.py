@@ -168,7 +168,8 @@ def test_a_ledger_that_cannot_be_written_stops_no_alert_and_repeats_none(
             looking.look()
             clock.later(1)
     assert receiver.alerts == [UNBALANCED]
-    assert [line["event"] for line in logs].count("alert.unsaved") == 1
+    (unsaved,) = [line for line in logs if line["event"] == "alert.unsaved"]
+    assert unsaved["hint"] == "alerts go on. A restart may repeat them"
     monkeypatch.undo()
     monkeypatch.setenv("TEST_ALERTS", receiver.address)
     looking.look()
@@ -305,6 +306,7 @@ def test_a_bug_in_a_look_is_logged_and_the_next_look_goes_on(
         wait_until(lambda: [line["event"] for line in logs] == ["alert.bug"])
         monkeypatch.setattr(Alerting, "due_since", whole)
         looking.close(20)
+    assert logs[0]["hint"] == "report it. The next look tries again"
     assert receiver.alerts == [UNBALANCED]
 
 

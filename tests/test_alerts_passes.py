@@ -158,7 +158,7 @@ def test_the_command_tries_each_address_and_says_which_worked(
 ) -> None:
     ran = command("alerts", "test", "-c", live.write_config())
     assert ran.code == 78
-    assert "heartbeat_url" in ran.err
+    assert 'e.g. urls = ["env:SLACK_ALERTS"], or heartbeat_url = "env:HEARTBEAT_URL"' in ran.err
     file = reported(live, receiver)
     ran = command("alerts", "test", "-c", file)
     assert (ran.code, ran.out.splitlines()) == (
@@ -170,6 +170,7 @@ def test_the_command_tries_each_address_and_says_which_worked(
     ran = command("alerts", "test", "-c", reported(live, receiver, urls=["env:TEST_SECOND", "env:TEST_ALERTS"]))
     assert ran.code == 69
     assert [line.split()[0] for line in ran.out.splitlines() if not line.startswith(" ")] == ["error", "ok", "ok"]
+    assert "does this machine reach it? Apprise's wiki lists the form of each service" in ran.out
     assert "canary" not in ran.out + ran.err
     assert not live.ledger.exists(), "it needs none"
 

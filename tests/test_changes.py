@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from syncd.errors import Exit
 from syncd.ledger import Ledger, LedgerHandle
@@ -80,7 +81,10 @@ def test_what_a_removed_source_left_is_sent_or_dies_30_days_after_the_removal(bo
         assert both.sync().exit_code == Exit.OK
         assert both.state(waiting) == reason
     both.later(days=1)
-    assert both.sync().exit_code == Exit.OK
+    with capture_logs() as logs:
+        assert both.sync().exit_code == Exit.OK
+    (aged,) = [line for line in logs if line["event"] == "source.aged"]
+    assert (aged["source"], aged["died"], aged["hint"]) == ("old", 1, "`syncd status` counts them by reason")
     assert both.state(waiting) == reason.replace("incomplete", "dead")
     assert both.row(waiting)["next_attempt_at"] is None
     assert both.status()["balanced"]

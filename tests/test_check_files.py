@@ -148,7 +148,9 @@ def test_plain_http_that_is_allowed(live, warned):
     live.configure("recotap", allow_insecure_http=True)
     live.write_config()
     assert ["allow_insecure_http" in line for line in warned()] == [True]
-    assert "unencrypted" in check_files._plain_http("http://recotap.example").message
+    found = check_files._plain_http("http://recotap.example")
+    assert "unencrypted" in found.message
+    assert found.hint == "use https:// and remove allow_insecure_http"
 
 
 @ROOT_ONLY

@@ -113,6 +113,7 @@ def test_a_disk_that_is_nearly_full_is_a_warning_and_a_full_one_an_error(live, c
         filler = fill(disk)
         ran, lines = checked()
         assert (ran.code, lines["disk"]) == (74, f"error {disk}: the disk is full")
+        assert ran.out.count("make room, or set [ledger] path to another disk") == 1
         filler.unlink()
 
 

@@ -534,6 +534,10 @@ class TestWhatIsWrong:
         assert missing.startswith("expected one of: ")
         assert "hubspot" in missing
 
+    def test_plain_http_to_another_machine_is_told_both_ways_out(self, problems):
+        found = problems(recotap('base_url = "http://x.example"'))["recotap.base_url"]
+        assert found.hint == "use https://, or set allow_insecure_http = true beside it"
+
     def test_a_file_without_sources_is_told_where_one_is_shown(self, problems):
         assert problems(MINIMAL.partition("[sources")[0])["sources"].hint == "`syncd config example` shows one"
 

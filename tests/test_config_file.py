@@ -354,7 +354,7 @@ class TestItsText:
         assert hint in problem.hint
 
     def test_some_mistake_produces_each_hint(self):
-        told = {hint for _, _, hint in syntax.HINTS} | {syntax.NEUTRAL}
+        told = {each.hint for each in syntax.MISTAKES} | {syntax.NEUTRAL}
         assert {text for text in told if not any(hint in text for _, _, hint in MISTAKES.values())} == set()
 
     @given(st.text(alphabet="ab=[]{}\"'\\\n# .-1:,\t\r<;/“é\0", max_size=30))

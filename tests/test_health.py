@@ -46,7 +46,8 @@ def test_a_daemon_at_work_is_alive_ready_and_fresh(live: World, command: Command
     document = json.loads(ran.out)
     assert ran.code == 69
     assert (document["alive"], document["ready"]) == (False, False)
-    assert all(problem["hint"] for problem in document["problems"])
+    hints = {problem["probe"]: problem["hint"] for problem in document["problems"]}
+    assert hints["alive"] == hints["ready"] == "start `syncd run`"
 
 
 @pytest.mark.parametrize("way", ["a link to the file", "a link to the folder", "a link to a link"])
@@ -229,6 +230,16 @@ def test_a_pass_by_hand_is_alive_but_no_daemon(live: World) -> None:
     live.sync()
     with LedgerHandle(live.ledger).hold("sync"):
         assert answers(live) == {**ALL, "ready": False}
+
+
+def test_a_clock_that_no_server_confirms_is_not_fresh_and_named(live: World) -> None:
+    live.sync()
+    with LedgerHandle(live.ledger).open() as ledger:
+        ledger.doubt_clock(live.now())
+    with LedgerHandle(live.ledger).hold("run"):
+        (found,) = [each for each in health.findings(live.config(), live.now()) if not each.ok]
+    assert found.message == "no server confirms this machine's clock, so nothing settles"
+    assert (found.hint, found.exit_code) == ("`syncd check` names the wrong clock", 69)
 
 
 def test_books_that_do_not_balance_are_not_ready_and_4(live: World, command: Command) -> None:

@@ -195,7 +195,9 @@ class TestVersions:
 
     def test_a_crash_between_making_the_file_and_its_tables_costs_nothing(self, path):
         path.touch()
-        assert "empty" in refused(path, read).message
+        error = refused(path, read)
+        assert "empty" in error.message
+        assert error.hint == "the next `syncd sync` fills it"
         with opened(path) as ledger:
             assert ledger.balanced()
 
@@ -316,8 +318,8 @@ class TestDamage:
             ("SQLITE_PERM", "it may not be opened", "write the directory"),
             ("SQLITE_CORRUPT_INDEX", "it is damaged", "restore a backup"),
             ("SQLITE_NOTADB", "it is not a ledger", "[ledger] path"),
-            ("SQLITE_BUSY_SNAPSHOT", "another program holds it locked", "lsof"),
-            ("SQLITE_LOCKED_SHAREDCACHE", "another program holds it locked", "lsof"),
+            ("SQLITE_BUSY_SNAPSHOT", "another program holds it locked", "end the program that has it open"),
+            ("SQLITE_LOCKED_SHAREDCACHE", "another program holds it locked", "end the program that has it open"),
             ("SQLITE_IOERR_FSYNC", "the disk answers with errors", "the kernel's log"),
             ("SQLITE_TOOBIG", "SQLite says SQLITE_TOOBIG", "syncd check"),
             ("", "SQLite says OperationalError", "syncd check"),

@@ -350,7 +350,9 @@ class TestOwners:
             pass
         made = f"{path}.lock" if opening == "held" else str(path)
         assert f"Cannot be given to user 65534: {os.strerror(number)} ({made})" in caught.value.message
-        assert "run syncd as user 65534" in caught.value.hint
+        assert caught.value.hint == (
+            f"run syncd as user 65534, to whom {path.parent} belongs, or let root change owners (CAP_CHOWN)"
+        )
         assert list(path.parent.iterdir()) == []
 
     def test_what_somebody_put_in_the_place_of_such_a_file_stays(self, path, monkeypatch):

@@ -212,7 +212,7 @@ def test_an_outage_is_a_failure_with_a_remedy(live: World, command: Command) -> 
     live.sync()
     (each,) = json.loads(command("failures", "--json", "-c", live.config_file).out)
     assert (each["state"], each["cause"], each["count"], each["domains"]) == ("pending", "unauthorized", 1, {})
-    assert "syncd check" in each["remedy"]
+    assert each["remedy"] == "give syncd a key that Recotap accepts: `syncd check`"
 
 
 def test_nothing_fails_while_activities_only_wait(live: World, command: Command) -> None:
@@ -272,8 +272,11 @@ def test_every_cause_has_a_remedy() -> None:
         assert remedy(State.INCOMPLETE, reason)
     for verdict in Verdict:
         assert remedy(State.PENDING, verdict)
-    assert remedy(State.PENDING, Verdict.THROTTLED) == AGAIN
-    assert "syncd retry --state skipped" in remedy(State.SKIPPED, Verdict.SKIPPED)
+    assert remedy(State.PENDING, Verdict.THROTTLED) == AGAIN == "nothing: syncd tries again by itself"
+    assert remedy(State.PENDING, Verdict.WRONG_URL) == "correct `recotap.base_url`: `syncd check`"
+    assert remedy(State.PENDING, Verdict.UNREACHABLE) == "restore the connection to Recotap: `syncd check`"
+    read = "read Recotap's text: `syncd explain`"
+    assert remedy(State.SKIPPED, Verdict.SKIPPED) == f"{read}, then `syncd retry --state skipped`"
 
 
 # -- passes -------------------------------------------------------------------------------

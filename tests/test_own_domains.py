@@ -92,9 +92,13 @@ def test_check_compares_the_list_with_the_owners():
     assert "no owner's address is at acne.com | did you mean acme.com?" in only(
         own_domains.of_owners(rules("acme.com", "acne.com"), two)
     )
-    assert "at elsewhere.org" in only(own_domains.of_owners(rules("acme.com", "elsewhere.org"), two))
-    assert "acme.com" in only(own_domains.of_owners(rules("acme.com", exclude_domains=frozenset({"acme.com"})), two))
-    assert "acme.com" in only(own_domains.of_owners(rules("acme.com", domain_aliases={"acme.com": "acme.de"}), two))
+    assert "at elsewhere.org | remove it, unless colleagues write from there" in only(
+        own_domains.of_owners(rules("acme.com", "elsewhere.org"), two)
+    )
+    for other in ({"exclude_domains": frozenset({"acme.com"})}, {"domain_aliases": {"acme.com": "acme.de"}}):
+        assert "acme.com | remove them there: our own side is never an account" in only(
+            own_domains.of_owners(rules("acme.com", **other), two)
+        )
     assert said(own_domains.of_owners(rules(PLACEHOLDER), two)) == [], "it has been said"
     (error,) = own_domains.of_sources(rules(PLACEHOLDER), two)
     assert (error.ok, error.warning, error.exit_code) == (False, False, 78)
@@ -106,9 +110,13 @@ def test_check_looks_at_the_list_alone():
     assert "gmail.com is a free-mail" in only(own_domains.of_list(rules("gmail.com")))
     assert "free-mail" in only(own_domains.of_list(rules("mail.web.de")))
     assert "github.io is shared by many" in only(own_domains.of_list(rules("github.io")))
+    assert only(own_domains.of_list(rules("github.io"))).endswith(
+        " | name your own part of it, e.g. yourcompany.github.io"
+    )
     assert said(own_domains.of_list(rules("rogers.com", company_domains=frozenset({"rogers.com"})))) == []
     both = rules("acme.com", exclude_domains=frozenset({"acme.com"}))
     assert "acme.com is in rules.exclude_domains" in only(own_domains.of_list(both))
+    assert only(own_domains.of_list(both)).endswith(" | remove it there: our own side is never an account")
 
 
 @pytest.mark.parametrize("suffix", ["co.uk", "com.au", "CO.UK", "kobe.jp", "gov.uk"])

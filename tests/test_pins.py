@@ -71,8 +71,8 @@ def test_a_silent_portal_under_a_new_name_is_known_by_its_records(world: World, 
     assert outcome.exit_code == Exit.CONFIG
     found = problem(outcome, "crm")
     assert (found.path, "'hubspot'" in found.message) == ("sources.crm", True)
-    assert "[sources.hubspot]" in found.hint
-    assert "`syncd ledger trust crm`" in found.hint
+    again = "call the table [sources.hubspot] again: under a new name everything would be sent twice"
+    assert found.hint == f"{again}. If you know better: `syncd ledger trust crm`"
     assert world.recotap.received.total() == count
     assert world.sql("SELECT count(*) FROM activities") == [(count,)]
 
@@ -228,6 +228,8 @@ def test_ids_that_collide_end_their_source_alone(both: OrgWorld, newcomer: Calla
     found = problem(outcome, "newcomer")
     assert found.path == "sources.newcomer.external_id"
     assert "[sources.earlier]" in found.message
+    assert found.hint.startswith("give this source a form of its own")
+    assert found.hint.endswith("If its table was renamed, rename it back")
     assert f"acme-call-{crm_id}" in found.message
     assert set(both.recotap.stored) == {f"acme-call-{crm_id}", "healthy-call-h1"}
     assert both.status()["balanced"]

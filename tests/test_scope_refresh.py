@@ -131,7 +131,8 @@ def test_counts_that_the_ledger_cannot_hold_are_a_bug_of_the_connector_and_fail_
     call = world.call()
     with structlog.testing.capture_logs() as logs:
         assert world.sync().exit_code == Exit.OK
-    assert [each["event"] for each in logs if each["event"].startswith("scope.")] == ["scope.bug"]
+    told = [(each["event"], each["hint"]) for each in logs if each["event"].startswith("scope.")]
+    assert told == [("scope.bug", "report it. No activity is affected")]
     assert (world.state(call), kept(world)) == ("delivered", None)
 
 

@@ -458,6 +458,7 @@ def test_a_lock_that_somebody_removed_ends_the_daemon_loudly(live: World) -> Non
         running.thread.join(20)
     assert isinstance(running.error, LedgerHeld)
     assert "was removed" in running.error.message
+    assert running.error.hint == "never remove <ledger>.lock. syncd exits, so that its supervisor starts it again"
     assert not live.hubspot.requests
 
 

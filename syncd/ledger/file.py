@@ -250,8 +250,14 @@ _HINTS = {
         "keep the file, restore a backup, then run `syncd sync`: what it lacks is read again",
     ),
     "SQLITE_NOTADB": ("it is not a ledger", "set [ledger] path to the ledger, or move that file away"),
-    "SQLITE_BUSY": ("another program holds it locked", "find out who has it open (lsof), then run again"),
-    "SQLITE_LOCKED": ("another program holds it locked", "find out who has it open (lsof), then run again"),
+    "SQLITE_BUSY": (
+        "another program holds it locked",
+        "end the program that has it open (`lsof` names it), then run again",
+    ),
+    "SQLITE_LOCKED": (
+        "another program holds it locked",
+        "end the program that has it open (`lsof` names it), then run again",
+    ),
     "SQLITE_IOERR": ("the disk answers with errors", "look at the disk and the kernel's log. Then run again"),
 }
 

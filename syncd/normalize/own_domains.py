@@ -123,7 +123,8 @@ def of_list(rules: Rules) -> Iterator[Finding]:
             hint = "remove it. List single addresses of colleagues as owners in the CRM"
             yield _warning(f"{own} is a free-mail provider: everybody who writes from there counts as ours", hint)
         elif is_public_suffix(own, private_too=True):
-            yield _warning(f"{own} is shared by many: everybody below it counts as ours", "name your own part of it")
+            hint = f"name your own part of it, e.g. yourcompany.{own}"
+            yield _warning(f"{own} is shared by many: everybody below it counts as ours", hint)
     for own in sorted(own for own in rules.own_domains if _has_another_rule(own, rules)):
         message = f"{own} is in rules.exclude_domains or rules.domain_aliases as well"
         yield _warning(message, "remove it there: our own side is never an account")
