@@ -68,6 +68,9 @@ def worst(codes: Iterable[int]) -> Exit:
     return next((code for code in PRECEDENCE if code in found), Exit.BUG if found else Exit.OK)
 
 
+REPORT = "report it with the traceback from the log"  # the remedy for a bug
+
+
 class SyncdError(Exception):
     """An error with a message for the operator and, in `hint`, the remedy."""
 

@@ -113,7 +113,9 @@ def test_while_the_receiver_is_down_it_is_said_once_and_nothing_is_lost_or_repea
             looking.look()
             clock.later(1)
         assert [line["event"] for line in logs] == ["alert.began", "alert.failed"]
+        assert logs[0]["hint"] == "`syncd status` shows more"
         assert logs[1]["key"] == "alerts.urls.0"
+        assert logs[1]["hint"] == "`syncd alerts test` tries it. The message is kept and sent again"
         tries = len(receiver.alerts)
         assert 4 <= tries <= 8, "it is tried again, less and less often"
         unbalance(world, -1)

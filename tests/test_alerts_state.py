@@ -70,7 +70,7 @@ REMEDIES = {
     "books": "let `syncd verify --repair` book the rows again",
     "died": "`syncd retry --state dead` tries them again",
     "backlog": ", `syncd check` tries Recotap",
-    "pause:hubspot": "If it is gone: `syncd resume hubspot`",
+    "pause:hubspot": "`syncd status` shows the cause. If it is gone: `syncd resume hubspot`",
     "gap:hubspot": "nothing, they are tried again. If it lasts, ask the CRM's support",
     "disk": "make room: a full disk stops all passes",
     "clock": "`syncd check` compares all clocks",

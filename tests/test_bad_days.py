@@ -80,6 +80,7 @@ def test_a_clock_that_is_set_stops_nothing_and_brings_no_burst(live: World, cloc
     clock.set(by_s)
     said = running.hear("clock.set", at_most=5)
     assert said["by_s"] == pytest.approx(by_s, abs=2)
+    assert said["hint"] == "nothing to do: passes continue at their intervals"
     goes_on(running)
     before, began = passes(running), time.monotonic()
     time.sleep(1.5)

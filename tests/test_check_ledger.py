@@ -83,7 +83,7 @@ def test_a_damaged_ledger_is_an_error_whatever_its_schema(live, command, checked
     ran, lines = checked()
     assert ran.code == 74
     assert lines["ledger"] == f"error {live.ledger} is damaged"
-    assert "restore a backup" in ran.out
+    assert "keep the file, restore a backup, then run `syncd sync`: it reads again all that the backup lacks" in ran.out
 
 
 def damage(path: Path) -> None:

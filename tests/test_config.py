@@ -529,7 +529,7 @@ class TestWhatIsWrong:
         hint = problems(MINIMAL.replace('"fake"', '"zzz"'))["sources.crm.connector"].hint
         names, _, remedy = hint.partition(" (")
         assert {"fake", "hubspot", "salesforce"} <= set(names.partition(": ")[2].split(", "))
-        assert "install" in remedy, "of another package"
+        assert remedy == "install another package's connector with syncd's own pip)"
         missing = problems(MINIMAL.replace('connector = "fake"', ""))["sources.crm.connector"].hint
         assert missing.startswith("expected one of: ")
         assert "hubspot" in missing
@@ -593,6 +593,8 @@ class TestWhatIsWrong:
     def test_two_sources_that_could_give_the_same_ids_are_refused(self, problems, template):
         found = problems(other_source("second", template))
         assert "the same ids as sources.crm" in found["sources.second.external_id"].message
+        apart = 'expected a form that tells them apart, e.g. external_id = "{source}-{kind}-{id}"'
+        assert found["sources.second.external_id"].hint == apart
 
     def test_a_source_that_meets_several_is_told_once(self, problems):
         text = other_source("second", "{kind}-{id}")

@@ -49,7 +49,7 @@ def test_any_other_address_needs_one(world: World, listen: str) -> None:
         world.config()
     (problem,) = caught.value.problems
     assert problem.path == "web.token"
-    assert "127.0.0.1" in problem.hint
+    assert problem.hint == 'add token = "env:SYNCD_WEB_TOKEN", or listen on 127.0.0.1'
     world.configure("web", token=f"file:{secret(world, 'a-long-token')}")
     assert world.config().web.listen == listen
 

@@ -23,6 +23,7 @@ from tests.world import OWN, World
 
 CANARY = "kaya@amber-bolts.com"
 MESSAGE = "a bug in the connector of bad: ValueError"
+REPORT_IT = "report it with the traceback from the log"
 
 
 def buggy(where: str) -> type[Jsonl]:
@@ -52,7 +53,7 @@ def test_a_dry_run_shows_the_other_sources(tmp_path: Path, where: str) -> None:
     rules = Rules(own_domains=frozenset({"lanternfield.com"}))
     run = DryRun(sources, rules, ledger=LedgerHandle(bad.ledger), stop=StopRequest(), now=bad.now)
     assert "good" in [reading.crm_id for reading in run.readings()]
-    assert {(error.message, error.hint, error.exit_code) for error in run.errors} == {(MESSAGE, "report it", Exit.BUG)}
+    assert {(error.message, error.hint, error.exit_code) for error in run.errors} == {(MESSAGE, REPORT_IT, Exit.BUG)}
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def found(world: World, tmp_path: Path) -> Callable[[type[Jsonl]], list[Finding]
 def test_check_goes_on_after_a_bug(found: Callable[[type[Jsonl]], list[Finding]], where: str) -> None:
     findings = found(buggy(where))
     (bug,) = [each for each in findings if each.exit_code == Exit.BUG]
-    assert (bug.what, bug.ok, bug.warning, bug.message, bug.hint) == ("bad: source", False, False, MESSAGE, "report it")
+    assert (bug.what, bug.ok, bug.warning, bug.message, bug.hint) == ("bad: source", False, False, MESSAGE, REPORT_IT)
     subjects = {each.what for each in findings}
     assert {"good: folder", "recotap key", "clock of Recotap"} <= subjects
     assert not [each for each in findings if CANARY in each.message + each.hint]

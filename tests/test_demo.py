@@ -1,12 +1,14 @@
 """The demonstration's texts, as a newcomer's terminal wraps them."""
 
 import io
+import shutil
 from itertools import pairwise
 
 import pytest
 from rich.console import Console
 
 from syncd.cli import demo
+from syncd.errors import SyncdError
 
 WIDTHS = (60, 80, 120)
 
@@ -43,3 +45,10 @@ def test_the_next_steps_stand_indented_below_each_other(width):
     if width >= 80:
         for command, _ in demo.NEXT_STEPS:
             assert any(line.endswith(f" {command}") for line in lines), "a command can be copied as one line"
+
+
+def test_stand_ins_that_do_not_start_are_an_error_that_says_where_the_reason_shows(monkeypatch):
+    monkeypatch.setattr(demo.sys, "executable", shutil.which("true"))
+    with pytest.raises(SyncdError, match="the stand-ins did not start") as caught, demo._stand_ins(1, 1):
+        pytest.fail("they did not start")
+    assert caught.value.hint == "run `syncd sandbox` to see why"

@@ -308,7 +308,7 @@ class TestOutage:
         assert totals.posts == 2
         assert stop.exit_code == Exit.UNAVAILABLE
         assert stop.message.startswith("Recotap cannot be reached (")
-        assert stop.hint == NOTHING_LOST
+        assert stop.hint == NOTHING_LOST == "nothing is lost and nothing to do: the next pass goes on by itself"
         assert stop.pause_until is None
         assert desk.states() == {"pending": 500}
         assert totals.died == 0

@@ -109,8 +109,9 @@ def test_a_file_of_somebody_else_is_refused_where_its_owner_matters(tmp_path):
     path = tmp_path / "x"
     path.write_text("x")
     os.chown(path, 4321, 4321)
-    with pytest.raises(files.Refused, match="belongs to user 4321, expected root"):
+    with pytest.raises(files.Refused, match="belongs to user 4321, expected root") as caught:
         files.read(path, most=9, owners=files.trusted())
+    assert caught.value.remedy == "give it to the right user (chown), or run syncd as the user it belongs to"
     assert files.read(path, most=9, owners={4321}) == b"x"
     assert files.read(path, most=9) == b"x"
 
@@ -253,7 +254,8 @@ def test_no_link_of_somebody_else_is_followed_wherever_it_is_in_the_path(tmp_pat
     for path in (link, link / "x"):
         with pytest.raises(files.Refused, match="symbolic link of user 4321, expected one of root") as caught:
             files.resolve(path, owners=files.trusted())
-        assert caught.value.remedy
+        remedy = "find out who made the link. If it is right, name the file that it leads to"
+        assert caught.value.remedy == remedy
 
 
 def test_folders_are_made_private_and_those_that_are_there_stay(tmp_path):

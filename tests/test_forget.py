@@ -269,7 +269,7 @@ class TestHubSpot:
         with live.counted() as counts:
             ran = forget(PERSON)
         assert (ran.code, counts) == (69, {})
-        assert "syncd resume hubspot" in ran.err
+        assert "end it: `syncd resume hubspot`. Then run `syncd forget` again, which names its delivered" in ran.err
 
 
 class TestSalesforce:
@@ -419,7 +419,9 @@ def test_beside_a_reader_of_the_log(live: World, forget: Ask, monkeypatch: pytes
         ran = forget(PERSON)
         assert ran.code == 69
         assert "another program reads the ledger" in ran.err
-        assert "litestream" in ran.err
+        assert (
+            "stop the program that uses it (syncd run, litestream, sqlite3), then run `syncd forget` again" in ran.err
+        )
     assert forget(PERSON).code == 0
     assert files_with(live, PERSON) == []
 
@@ -463,7 +465,7 @@ def test_on_a_full_disk_it_goes_on_and_says_what_remains(
         ran = forget(PERSON)
     assert (ran.code, call in ran.out) == (74, True), "the delivered activities are named all the same"
     assert "the disk is full, so the file still has earlier content" in ran.err
-    assert "run `syncd forget` again" in ran.err
+    assert "make room for the ledger's size twice, or stop the program that locks it (lsof). Then run" in ran.err
     assert forget(PERSON).code == 0
 
 

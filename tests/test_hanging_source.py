@@ -105,7 +105,8 @@ def test_a_source_that_hangs_stalls_itself_alone(drops: list[Drop], monkeypatch:
     assert outcome.exit_code == Exit.UNAVAILABLE
     (error,) = outcome.errors
     assert error.message == "hangs hangs: nothing was heard of it for minutes"
-    assert error.hint
+    hint = "is a disk or network drive of this source dead? `syncd check` may tell. The other sources go on"
+    assert error.hint == hint
     assert drops[0].states() == {"other": "delivered"}
     assert drops[0].balanced()
     threads = threading.active_count()

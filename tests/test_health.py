@@ -133,6 +133,8 @@ def test_a_recotap_that_takes_nothing_is_not_fresh_however_well_the_crm_is_read(
         document = health.document(list(health.findings(live.config(), live.now() + timedelta(minutes=16))))
     messages = [problem["message"].split(" since ")[0] for problem in document["problems"]]
     assert "Recotap was sent activities, and has taken none" in messages
+    hints = {problem["hint"] for problem in document["problems"]}
+    assert "`syncd status` shows the last error, the log a remedy" in hints
     live.recotap.faults.clear()
     live.sync()
     with LedgerHandle(live.ledger).hold("run"):
@@ -181,6 +183,8 @@ def test_a_first_import_that_takes_longer_than_three_intervals_is_not_fresh(live
         assert problems(live, later=timedelta(minutes=long - 0.5)) == []
         (problem,) = problems(live, later=timedelta(minutes=long + 0.5))
         assert problem.startswith("hubspot is in its first import since 20")
+        hints = [each.hint for each in health.findings(live.config(), live.now() + timedelta(minutes=long + 0.5))]
+        assert "`syncd status` shows its watermark and its last error. Without an error it goes on by itself" in hints
         (wrong_clock,) = problems(live, later=-timedelta(days=3))
         assert wrong_clock == problem
         ledger.end_pass(pass_id, exit_code=0, now=live.now())
@@ -221,7 +225,8 @@ def test_a_pass_that_writes_nothing_for_too_long_is_not_alive(live: World) -> No
         old = time.time() - 16 * 60
         for part in live.ledger.parent.iterdir():
             os.utime(part, (old, old))
-        assert not answers(live)["alive"]
+        (found,) = [each for each in health.findings(live.config(), live.now()) if each.what == "alive"]
+        assert (found.ok, found.hint) == (False, "restart it: nothing is lost")
         ledger.pause_until("hubspot", live.now(), "whatever a pass writes", now=live.now())
         assert answers(live)["alive"]
 
@@ -248,7 +253,9 @@ def test_books_that_do_not_balance_are_not_ready_and_4(live: World, command: Com
     live.sql("DELETE FROM activities WHERE id = 1")
     with LedgerHandle(live.ledger).hold("run"):
         assert answers(live) == {**ALL, "ready": False}
-        assert command("health", "--probe", "ready", "-c", live.config_file).code == 4
+        ran = command("health", "--probe", "ready", "-c", live.config_file)
+        assert ran.code == 4
+        assert "rows were removed by hand: restore a backup, or let `syncd verify --repair` book them again" in ran.out
 
 
 def test_a_ledger_that_is_not_there_or_damaged_is_74(live: World, command: Command) -> None:

@@ -48,6 +48,7 @@ def test_no_caller_waits_for_a_heartbeat_and_its_failure_is_said_once(receiver: 
         beat.close(10)
     assert receiver.beats == ["/start", "", "/start", "", "/start"]
     assert [line["event"] for line in logs] == ["heartbeat.failed", "heartbeat.recovered"]
+    assert logs[0]["hint"] == "is the address right, and does this machine reach it? `syncd alerts test` tries it"
     assert "canary" not in str(logs)
     receiver.status = None
     beat, began = Heartbeat(HiddenUrl(receiver.beat), monotonic=lambda: float(next(seconds))), time.monotonic()

@@ -145,6 +145,7 @@ class TestWithoutATerminal:
         ran = command(*HUBSPOT)
         assert ran.code == 78
         assert "cannot be written" in ran.err
+        assert "let your user write there, or name another place: syncd init --output FILE" in ran.err
         assert "--output" in ran.err
 
     def test_a_variable_that_makes_it_invalid_is_named(self, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -229,7 +229,8 @@ class TestNotALedger:
     @pytest.mark.parametrize("opening", [opened, read])
     def test_a_directory_is_refused(self, path, opening):
         path.mkdir()
-        refused(path, opening)
+        hint = f"set [ledger] path to a file, e.g. {path / 'ledger.db'}. Nothing was changed"
+        assert refused(path, opening).hint == hint
 
     def test_a_directory_that_is_a_file_is_refused_by_everyone(self, tmp_path):
         path = tmp_path / "file" / "ledger.db"
@@ -311,13 +312,13 @@ class TestDamage:
     @pytest.mark.parametrize(
         ("name", "what", "hint"),
         [
-            ("SQLITE_FULL", "the disk is full", "make room"),
-            ("SQLITE_IOERR_SHMSIZE", "the disk is full", "make room"),
+            ("SQLITE_FULL", "the disk is full", "make room. Nothing booked is lost"),
+            ("SQLITE_IOERR_SHMSIZE", "the disk is full", "make room. Nothing booked is lost"),
             ("SQLITE_READONLY_DIRECTORY", "it is read-only", "write the file and its directory"),
             ("SQLITE_CANTOPEN_ISDIR", "it cannot be opened", "write the directory"),
             ("SQLITE_PERM", "it may not be opened", "write the directory"),
             ("SQLITE_CORRUPT_INDEX", "it is damaged", "restore a backup"),
-            ("SQLITE_NOTADB", "it is not a ledger", "[ledger] path"),
+            ("SQLITE_NOTADB", "it is not a ledger", "set [ledger] path to the ledger, or move"),
             ("SQLITE_BUSY_SNAPSHOT", "another program holds it locked", "end the program that has it open"),
             ("SQLITE_LOCKED_SHAREDCACHE", "another program holds it locked", "end the program that has it open"),
             ("SQLITE_IOERR_FSYNC", "the disk answers with errors", "the kernel's log"),
@@ -466,7 +467,7 @@ class TestHeld:
         with pytest.raises(LedgerHeld) as caught, held(path, "sync"):
             pass
         assert caught.value.message == f"the ledger at {path} is held by `syncd run`, process {holder.pid}"
-        assert caught.value.hint
+        assert caught.value.hint == "let it finish, or stop it. Two at once would not be safe"
         assert caught.value.exit_code == 75
 
     def test_being_refused_takes_nothing_from_the_holder(self, path, holder):

@@ -158,6 +158,8 @@ class TestDaily:
         (line,) = [line for line in logs if line["event"] == "books.recounted"]
         assert line["unequal"] == {"hubspot/calls": "1 of 2", "hubspot/emails": "2 of 1"}
         assert line["log_level"] == "warning"
+        by_hand = "rows were changed by hand, or report a bug. `syncd ledger recount` counts again"
+        assert line["hint"] == by_hand
         world.later(minutes=5)
         assert world.sync().exit_code is Exit.UNBALANCED
         world.sql("UPDATE activities SET stream_id = 1 WHERE kind = 'call'")

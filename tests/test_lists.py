@@ -275,6 +275,8 @@ def test_every_cause_has_a_remedy() -> None:
     assert remedy(State.PENDING, Verdict.THROTTLED) == AGAIN == "nothing: syncd tries again by itself"
     assert remedy(State.PENDING, Verdict.WRONG_URL) == "correct `recotap.base_url`: `syncd check`"
     assert remedy(State.PENDING, Verdict.UNREACHABLE) == "restore the connection to Recotap: `syncd check`"
+    unfinished = "correct the record in the CRM, then `syncd retry --reason unfinished`"
+    assert remedy(State.DEAD, Reason.UNFINISHED) == unfinished
     read = "read Recotap's text: `syncd explain`"
     assert remedy(State.SKIPPED, Verdict.SKIPPED) == f"{read}, then `syncd retry --state skipped`"
 

@@ -45,6 +45,7 @@ def rules(*domains: str, **more) -> Rules:
 def test_the_examples_domain_is_wrong_while_no_owner_is_at_a_domain_of_the_list(configured, people):
     problem = own_domains.placeholder(rules(*configured), owners(*people))
     assert problem.path == "rules.own_domains"
+    assert problem.hint.startswith("set your own domains there")
     assert "@" not in problem.message + problem.hint
 
 
@@ -68,7 +69,9 @@ def test_domains_that_owners_share_are_proposed_and_no_others():
     known = rules(PLACEHOLDER, company_domains=frozenset({"gmail.com"}))
     assert '["acme.com", "gmail.com"]' in own_domains.placeholder(known, everyone).hint
     hint = own_domains.placeholder(rules(PLACEHOLDER), everyone).hint
-    assert '["acme.com"]' in hint
+    assert hint == 'set your own domains there. Owners share these: own_domains = ["acme.com"]'
+    nobody = own_domains.placeholder(rules(PLACEHOLDER), ())
+    assert nobody.hint == f"set your own domains there, in place of {PLACEHOLDER}"
     assert not [name for name in ("solo", "gmail", "left") if name in hint]
 
 
@@ -106,8 +109,12 @@ def test_check_compares_the_list_with_the_owners():
 
 def test_check_looks_at_the_list_alone():
     assert said(own_domains.of_list(rules("acme.com", "acme.co.uk"))) == []
-    assert "empty" in only(own_domains.of_list(rules()))
-    assert "gmail.com is a free-mail" in only(own_domains.of_list(rules("gmail.com")))
+    empty = only(own_domains.of_list(rules()))
+    assert "the list is empty" in empty
+    assert empty.endswith(f' | set it, e.g. own_domains = ["{PLACEHOLDER}"] with your own domains')
+    free = only(own_domains.of_list(rules("gmail.com")))
+    assert free.startswith("gmail.com is a free-mail provider")
+    assert free.endswith(" | remove it. List single addresses of colleagues as owners in the CRM")
     assert "free-mail" in only(own_domains.of_list(rules("mail.web.de")))
     assert "github.io is shared by many" in only(own_domains.of_list(rules("github.io")))
     assert only(own_domains.of_list(rules("github.io"))).endswith(
@@ -124,7 +131,9 @@ def test_a_public_suffix_is_a_mistake(world: World, suffix):
     world.configure("rules", own_domains=[OWN, suffix])
     with pytest.raises(ConfigError) as raised:
         world.config()
-    assert [problem.path for problem in raised.value.problems] == ["rules.own_domains.1"]
+    (problem,) = raised.value.problems
+    assert problem.path == "rules.own_domains.1"
+    assert problem.hint == 'name your own part of it, e.g. "yourcompany.com"'
     load(world.config_file, environ={}, now=world.now(), secrets=False)
 
 

@@ -292,6 +292,7 @@ def test_a_bug_while_a_page_is_booked_ends_its_source_alone(
         outcome = both.sync()
     assert (outcome.exit_code, set(outcome.failed)) == (Exit.BUG, {"bad"})
     assert outcome.errors[0].message == "a bug while bad was booked: ZeroDivisionError"
+    assert outcome.errors[0].hint == "report it. The other sources go on"
     assert "g1" in both.delivered
     told = capsys.readouterr().out
     assert "pull.bug" in told

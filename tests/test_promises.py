@@ -749,7 +749,9 @@ def test_7_seen_is_the_sum_of_all_states_and_a_row_removed_by_hand_is_noticed(wo
     world.later(minutes=5)
     with capture_logs() as logs:
         assert world.sync().exit_code == Exit.UNBALANCED
-    assert [line["event"] for line in logs if line["log_level"] == "error"] == ["books.unbalanced"]
+    (error,) = [line for line in logs if line["log_level"] == "error"]
+    assert error["event"] == "books.unbalanced"
+    assert error["hint"].startswith("rows were removed by hand, or the file was changed: restore a backup, or let")
     assert not world.status()["balanced"]
 
 

@@ -301,6 +301,8 @@ def test_a_call_that_no_search_can_show_becomes_a_gap_and_holds_up_no_other(worl
         assert gap["why"] == "gap"
         assert gap["since"][:19] == gap["until"][:19], "one second"
         assert "does not serve 1 span" in outcome.errors[0].message
+        again = "they are tried again by themselves. `syncd status` lists them. Ask the CRM's support about that time"
+        assert outcome.errors[0].hint == again
         assert world.stream()["watermark"] > gap["until"], "the gap is in the ledger, so the watermark passes it"
         assert world.stream()["last_error"] is None
         world.later(minutes=5)

@@ -60,6 +60,7 @@ def test_a_stuck_pass_is_logged_once_and_the_watchdog_goes_hungry(notifier, repo
     (line,) = [json.loads(line) for line in logged.getvalue().splitlines()]
     assert (line["event"], line["level"], line["where"], line["for_s"]) == ("pass.stuck", "error", "crm calls", 900)
     assert line["stands_at"] is not None
+    assert line["hint"] == "the pass makes no progress. A watchdog restarts syncd. If there is none, restart it"
     busy(reporter, now=970.0, at=965.0)
     assert notifier.sent[4:] == ["STATUS=reading crm calls", "WATCHDOG=1"], "it makes progress again"
 

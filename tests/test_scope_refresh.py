@@ -112,7 +112,8 @@ def test_a_failure_fails_nothing_keeps_what_is_kept_and_is_tried_again_in_an_hou
         result = world.sync()
     assert (result.exit_code, result.errors, world.state(call)) == (Exit.OK, (), "delivered")
     (line,) = [each for each in logs if each["event"].startswith("scope.")]
-    assert line["hint"]
+    again = "no activity is affected, and a pass counts again in an hour. `syncd scope` counts at once"
+    assert line["hint"] == (again if isinstance(error, Unavailable) else "report it. No activity is affected")
     assert kept(world) == before
     world.later(minutes=50)
     world.sync()

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from syncd.errors import Exit
-from syncd.passes.report import MANY_FOREIGN
+from syncd.errors import Exit, Unavailable
+from syncd.passes.report import MANY_FOREIGN, PassReport
 from tests.world import World
 
 
@@ -39,6 +39,13 @@ def test_what_stays_without_an_answer_is_counted_by_activity(world: World) -> No
         assert world.sync().exit_code == Exit.OK
     (line,) = said(logs, "push.unanswered")
     assert "for 2 activities" in line["error"]
+    assert line["hint"].startswith("they stay pending and are sent again. If it goes on, show `syncd explain ID`")
+
+
+def test_a_failure_without_a_remedy_of_its_own_says_that_nothing_is_lost() -> None:
+    with capture_logs() as logs:
+        PassReport().failed("hubspot", Unavailable("HubSpot: no answer"), "pull.failed")
+    assert logs[0]["hint"] == "nothing is lost, and the next pass tries again. If it lasts, report it"
 
 
 class TestAnActivityThatCrashesRecotap:

@@ -12,6 +12,7 @@ from queue import SimpleQueue
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from connectors.hubspot import search
 from syncd import clock, log
@@ -259,6 +260,7 @@ def test_times_that_come_at_once_are_one_reading_and_are_counted_and_said(
         running.after(2)
     (skipped,) = (line for line in capsys.readouterr().err.splitlines() if "tick.skipped" in line)
     assert '"source": "other", "ticks": 2' in skipped
+    assert "nothing is lost. If this repeats, passes take longer than the interval: raise it" in skipped
 
 
 # -- a source that is read for hours --------------------------------------------------------
@@ -401,6 +403,7 @@ def test_a_rotated_key_is_taken_at_once_though_another_source_has_passes_in_betw
         running.after(running.passes + 4)
     said = capsys.readouterr().err
     assert said.count("keys.changed") == 1, "it is another key, and is tried once"
+    assert "a refused key was replaced: syncd tries again" in said
     assert said.count('"event": "pull.failed"') == 2
 
 
@@ -484,7 +487,9 @@ def test_a_ledger_that_is_gone_is_said(live: World, capsys: pytest.CaptureFixtur
             live.ledger.with_name(f"ledger.db{part}").unlink(missing_ok=True)
         running.events.put("hubspot")
         running.after(2)
-    assert "ledger.gone" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "ledger.gone" in said
+    assert "restore a backup. Without one, stop syncd and run `syncd adopt`, so that nothing counts as foreign" in said
 
 
 def test_a_machine_that_does_not_know_the_time_yet_is_waited_for(
@@ -496,7 +501,26 @@ def test_a_machine_that_does_not_know_the_time_yet_is_waited_for(
     monkeypatch.setattr(clock, "now", lambda: times.pop() if times else datetime.now(UTC))
     events: SimpleQueue[Any] = SimpleQueue()
     assert service._clock_is_set(events)
-    assert "clock.behind" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "clock.behind" in said
+    assert "set the clock, or let NTP do it: syncd waits until it is set" in said
     times += [datetime(1970, 1, 1, tzinfo=UTC)] * 9
     events.put(int(signal.SIGTERM))
     assert not service._clock_is_set(events)
+
+
+class EndedPage:
+    """A status page whose thread has ended."""
+
+    def is_alive(self) -> bool:
+        return False
+
+
+def test_a_page_that_has_ended_is_said_once_and_stops_no_pass(live: World) -> None:
+    page: Any = EndedPage()
+    daemon = Service(load(seldom(live).write_config()), SimpleQueue(), Told(), lambda: True, page=page)
+    with capture_logs() as logs:
+        daemon._check_page()
+        daemon._check_page()
+    (ended,) = [line for line in logs if line["event"] == "web.ended"]
+    assert ended["hint"] == "report it with the lines above. Passes go on. Restart syncd for the page"

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 import pytest
+from structlog.testing import capture_logs
 
 from connectors.hubspot import HubSpot
 from syncd.connector import Page, Record, Ref, Window
@@ -48,7 +49,10 @@ def partial(monkeypatch: pytest.MonkeyPatch) -> type[Partial]:
 def test_an_unserved_record_waits_and_the_watermark_passes_over_it(world: World, partial: type[Partial]) -> None:
     first, bad, last = world.calls(3)
     partial.bad.add(bad)
-    assert world.sync(connector=partial).exit_code == Exit.OK
+    with capture_logs() as logs:
+        assert world.sync(connector=partial).exit_code == Exit.OK
+    (told,) = [line for line in logs if line["event"] == "records.unserved"]
+    assert told["hint"] == "they are looked up again by themselves, `syncd explain ID` shows each error"
     assert world.delivered == {first, last}
     assert world.state(bad) == "incomplete crm_error"
     assert world.row(bad)["detail"] == "HubSpot answered 500"

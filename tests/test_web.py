@@ -1,6 +1,7 @@
 """The status page over the wire: who may ask, what it answers, and how it fails."""
 
 import base64
+import errno
 import hashlib
 import re
 import socket
@@ -255,7 +256,8 @@ def test_a_ledger_that_cannot_be_read_is_told_and_logged_once(live: World, monke
         assert client("/readyz").status == 503
         live.sync()
         assert client().status == 200
-    assert len([line for line in logs if line["event"] == "web.failed"]) == 1
+    (failed,) = [line for line in logs if line["event"] == "web.failed"]
+    assert failed["hint"] == "the first `syncd sync` makes it. See [ledger] path"
 
 
 def test_a_bug_is_logged_once_and_tells_the_client_nothing(page: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,6 +296,16 @@ def test_an_address_in_use_or_of_another_machine_is_a_mistake_with_a_remedy(live
     with pytest.raises(ConfigError) as caught:
         server.listening(Address("no-such-host.invalid", 8321))
     assert caught.value.problems[0].hint == "choose another address, e.g. 127.0.0.1:8321"
+
+
+def test_a_port_that_syncd_may_not_take_is_a_mistake_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "bind", refused)
+    with pytest.raises(ConfigError) as caught:
+        server.listening(Address("127.0.0.1", 80))
+    assert caught.value.problems[0].hint == "syncd's user may not listen there: choose a port above 1023"
 
 
 def test_a_missing_extra_is_named_with_its_remedy(live: World, monkeypatch: pytest.MonkeyPatch) -> None:

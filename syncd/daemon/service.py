@@ -26,6 +26,7 @@ from syncd.daemon.systemd import Notifier
 from syncd.daemon.worker import Ended, Order, SourceEnded, Worker, log_problems
 from syncd.errors import ConfigError, Exit, LedgerHeld, Problem, SyncdError, worst
 from syncd.ledger import RECOTAP, chosen
+from syncd.lifecycle.remedies import ROWS_GONE
 from syncd.signals import StopRequest
 from syncd.types.schedule import Schedule
 
@@ -63,8 +64,7 @@ def serve(config_file: Path | None, events: "SimpleQueue[_Event]") -> int:
         with handle.open() as ledger:
             ledger.cut_short(clock.now())
             if not ledger.balanced():
-                hint = "rows were removed by hand: restore a backup, or let `syncd verify --repair` book them again"
-                log.error("books.unbalanced", hint=hint)
+                log.error("books.unbalanced", hint=ROWS_GONE)
         memory.collect_less_often()
         memory.share_one_arena()
         with web.serving(config) as page:

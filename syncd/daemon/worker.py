@@ -11,7 +11,7 @@ import structlog
 from syncd import memory
 from syncd.config import Config
 from syncd.connector import Source
-from syncd.errors import ConfigError, SyncdError
+from syncd.errors import REPORT, ConfigError, SyncdError
 from syncd.ledger import Booked
 from syncd.lifecycle.states import MEANINGS, State
 from syncd.passes import wiring
@@ -141,7 +141,7 @@ class Worker:
             return Ended(error=error)
         except Exception as error:  # a bug must not end the service: the next pass tries again
             log.exception("pass.bug", hint="report it. The next pass tries again")
-            return Ended(error=SyncdError(f"a bug: {type(error).__name__}", hint="report it"))
+            return Ended(error=SyncdError(f"a bug: {type(error).__name__}", hint=REPORT))
         for each in outcome.errors:
             if isinstance(each, ConfigError):
                 _log_failure(each)

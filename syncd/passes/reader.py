@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 
 from syncd.connector import Connector, Context, Source
-from syncd.errors import OutsideWindow, Stopped, SyncdError, Unauthorized, Unavailable
+from syncd.errors import REPORT, OutsideWindow, Stopped, SyncdError, Unauthorized, Unavailable
 from syncd.http.server_clock import ServerClock
 from syncd.ledger import CLOCK, Handle, LedgerReader, StreamState
 from syncd.normalize import incoming
@@ -400,7 +400,7 @@ def as_told(source: str, error: BaseException, stream: str | None = None) -> Syn
     if isinstance(error, SyncdError):
         return error
     log.error("pull.bug", source=source, stream=stream, exc_info=error, hint="report it. The other sources go on")
-    return SyncdError(f"a bug in the connector of {source}: {type(error).__name__}", hint="report it")
+    return SyncdError(f"a bug in the connector of {source}: {type(error).__name__}", hint=REPORT)
 
 
 def _hangs(source: Source, how_long: str) -> Unavailable:

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from syncd import clock
-from syncd.errors import Exit
+from syncd.errors import REPORT, Exit
 from syncd.ledger import RECOTAP
 from syncd.lifecycle.reasons import Reason
 from syncd.lifecycle.remedies import VERDICTS
@@ -29,7 +29,7 @@ AGAIN = "nothing: the next pass tries again. `syncd check` tries at once"
 CHECK = "`syncd check` names the remedy"
 # Exit codes of a pass that are not told by another point: their meaning and the remedy.
 ENDED = {
-    Exit.BUG: ("a bug stopped it", "report it with the traceback from the log"),
+    Exit.BUG: ("a bug stopped it", REPORT),
     Exit.DIED: ("it gave activities up", "`syncd failures` groups them by cause"),
     Exit.LEDGER: ("the ledger could not be used", "`syncd check` names the remedy"),
     Exit.UNAUTHORIZED: ("credentials were refused, or a scope is missing", CHECK),

@@ -169,7 +169,7 @@ class Answers:
     def _note(self, failure: str, hint: str = "") -> None:
         """Log a failure once, until it changes. "" for none."""
         if failure and failure != self._failure:
-            log.warning("web.failed", error=failure, hint=hint or "the next pass reports the reason")
+            log.warning("web.failed", error=failure, hint=hint)
         self._failure = failure
 
 
