@@ -1,5 +1,6 @@
 """`syncd check` of the ledger's file: schema, integrity, books and disk."""
 
+import os
 import re
 import sqlite3
 from collections.abc import Callable
@@ -51,7 +52,7 @@ def test_a_ledger_of_each_older_schema_is_a_warning_and_stays_as_it_is(live, che
     assert lines["ledger schema"] == (
         f"warn {live.ledger} has schema {number}, and this syncd uses {VERSION}: the next pass migrates it"
     )
-    assert "keep a backup" in ran.out
+    assert "keep a backup: an older syncd cannot read it afterwards. `status`, `list` and `explain` wait" in ran.out
     assert lines["ledger integrity"].startswith("ok ")
     with closing(sqlite3.connect(live.ledger)) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (number,)
@@ -62,6 +63,16 @@ def test_an_empty_file_is_set_up_by_the_first_pass(live, checked) -> None:
     live.ledger.touch(mode=0o600)
     ran, lines = checked()
     assert (ran.code, lines["ledger"]) == (0, f"ok {live.ledger}: empty, and the first pass sets it up")
+
+
+def test_a_directory_where_the_first_pass_may_not_write_is_an_error(
+    checked, live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    ran, lines = checked()
+    assert ran.code == 74
+    assert lines["ledger"] == f"error {live.ledger} cannot be made: {live.path} is not writable"
+    assert "let syncd's user write there, or set [ledger] path to a place where it can" in ran.out
 
 
 def test_a_newer_ledger_is_an_error(live, command, checked) -> None:

@@ -617,7 +617,7 @@ def test_explain_of_an_unknown_id_is_66_and_of_an_ambiguous_one_2(live: World, c
     command("sync", "-c", live.config_file)
     ran = command("explain", "4711", "-c", live.config_file)
     assert (ran.code, ran.out) == (66, "")
-    assert "→" in ran.err
+    assert "→ give the externalActivityId or the CRM's id. A draft, and what was last changed before" in ran.err
     ran = command("explain", call, "-c", live.config_file)
     assert ran.code == 2
     assert f"hubspot-call-{call}" in ran.err

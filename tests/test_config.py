@@ -160,7 +160,7 @@ class TestWhereTheFileIsFound:
             load(None if environ else Path("absent.toml"), environ=environ)
         assert caught.value.where == "absent.toml"
         assert ("SYNCD_CONFIG" in caught.value.message) == bool(environ)
-        assert "correct the path" in caught.value.hint
+        assert caught.value.hint == f"correct the path, or {reading.BEGIN}"
 
     def test_the_process_environment_counts_when_none_is_given(self, monkeypatch):
         monkeypatch.setenv("SYNCD_CONFIG", "variable.toml")
@@ -537,6 +537,10 @@ class TestWhatIsWrong:
     def test_plain_http_to_another_machine_is_told_both_ways_out(self, problems):
         found = problems(recotap('base_url = "http://x.example"'))["recotap.base_url"]
         assert found.hint == "use https://, or set allow_insecure_http = true beside it"
+
+    def test_a_start_in_the_future_may_be_the_fault_of_this_machines_clock(self, problems):
+        found = problems(MINIMAL.replace("2026-01-01", "2026-06-02"))["sources.crm.start"]
+        assert found.hint == "expected a time in the past. If it is, check this machine's clock"
 
     def test_a_file_without_sources_is_told_where_one_is_shown(self, problems):
         assert problems(MINIMAL.partition("[sources")[0])["sources"].hint == "`syncd config example` shows one"

@@ -51,7 +51,9 @@ class TestTheFile:
         expected = {"link to itself": "Too many levels", "dangling link": "No such file", "link to a directory":
                     "Is a directory", "link to a device": "Is a device"}  # fmt: skip
         assert problem.message.startswith(f"cannot be read: {expected.get(kind, f'Is a {kind}')}")
-        assert problem.hint
+        remedy = {"dangling link": "it is a broken link: correct it, or name another file",
+                  "link to itself": "name a file that syncd's user can read"}  # fmt: skip
+        assert problem.hint == remedy.get(kind, problem.hint) != ""
 
     @pytest.mark.parametrize("levels", [1, 3])
     def test_a_link_is_followed_as_kubernetes_mounts_one(self, tmp_path, levels):
@@ -314,7 +316,7 @@ MISTAKES = {
     "a bare duration": ("\nevery = 5m\n", 2, "put text in quotes, e.g. timeout"),
     "True": ("\na = True\n", 2, "write true or false"),
     "yes": ("\na = yes # or no\n", 2, "write true or false"),
-    "typographic quotes": ("\na = “x”\n", 2, "use straight quotes"),
+    "typographic quotes": ("\na = “x”\n", 2, 'quotes "…", not typographic ones'),
     "no value": ("\na =\nb = 1\n", 2, "the value is missing right of the ="),
     "no key": ("a = 1\n= 3\n", 2, "the key is missing left of the ="),
     "no =": ("a = 1\ntimeout 30\n", 2, "a key, a = and a value"),

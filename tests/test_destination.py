@@ -222,7 +222,9 @@ def test_a_new_key_that_cannot_be_tried_sends_nothing_and_is_tried_again(
     rotate(world)
     late = world.call()
     world.recotap.faults.add("answer", match="/accounts", count=None, **fault)
-    assert refusal(world.sync(), code=code).hint
+    hint = refusal(world.sync(), code=code).hint
+    again = "the next pass tries the new key again. If you know that it is right: `syncd ledger trust recotap`"
+    assert hint == (recotap_sender.KEY_HINT if code is Exit.UNAUTHORIZED else again)
     assert world.state(late) == "pending"
     world.recotap.faults.clear()
     world.later(minutes=5)

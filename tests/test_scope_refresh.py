@@ -222,6 +222,7 @@ def test_check_shows_what_is_not_read_and_each_warning(world: World, asked: Aske
     assert "ok    hubspot: kinds of rows: not read, though it looks like a call or an email" in out
     assert "calls hs_call_status=QUEUED (12)" in out
     assert "warn  hubspot: kinds of rows: look here" in out
+    assert "`syncd scope` shows all rows by kind. README explains which rows are calls and emails" in out
     assert "notes" not in out
 
 

@@ -342,6 +342,7 @@ class TestCheck:
         with answering(lambda request: httpx.Response(status, json={"statusCode": status, "message": "?"})) as to:
             finding = to.check()
         assert (finding.ok, finding.exit_code, finding.hint) == (False, Exit.UNAUTHORIZED, KEY_HINT)
+        assert finding.hint.endswith("put the new one where recotap.api_key points")
         assert (finding.what, finding.message) == ("recotap key", f"refused (HTTP {status})")
 
     @pytest.mark.parametrize("status", [404, 405, 300, 301, 399])

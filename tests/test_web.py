@@ -292,7 +292,8 @@ def test_an_address_in_use_or_of_another_machine_is_a_mistake_with_a_remedy(live
     )
     with pytest.raises(ConfigError, match="1 mistake") as caught:
         server.listening(Address("192.0.2.1", 8321))
-    assert "no such address" in caught.value.problems[0].hint
+    elsewhere = "this machine has no such address: choose one of its own, e.g. 127.0.0.1"
+    assert caught.value.problems[0].hint == elsewhere
     with pytest.raises(ConfigError) as caught:
         server.listening(Address("no-such-host.invalid", 8321))
     assert caught.value.problems[0].hint == "choose another address, e.g. 127.0.0.1:8321"

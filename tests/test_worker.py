@@ -65,6 +65,7 @@ def test_a_bug_is_logged_with_its_traceback_and_without_its_message_and_the_next
     assert [error.message for error in ended.failed(["crm"]).values()] == ["a bug: KeyError"]
     (line,) = passes.said
     assert (line["event"], line["level"]) == ("pass.bug", "error")
+    assert line["hint"] == "report it. The next pass tries again"
     assert "test_worker.py" in line["exception"]
     assert "kaya" not in line["exception"]
     assert passes.make(lambda observer: PassResult(Exit.OK, Totals())).failed(["crm"]) == {}
