@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from syncd.errors import ConfigError
 from syncd.reporting import books
 from syncd.sandbox import Fault
 from syncd.types.listen import Address, parse
-from syncd.web import answers, server, view
+from syncd.web import answers, listening, server, view
 from syncd.web.security import Access
 from tests.pages import Client, free_port, served
 from tests.world import THEIRS, World
@@ -291,11 +292,11 @@ def test_an_address_in_use_or_of_another_machine_is_a_mistake_with_a_remedy(live
         "another program listens there: stop it, or choose another port",
     )
     with pytest.raises(ConfigError, match="1 mistake") as caught:
-        server.listening(Address("192.0.2.1", 8321))
+        listening.listening(Address("192.0.2.1", 8321))
     elsewhere = "this machine has no such address: choose one of its own, e.g. 127.0.0.1"
     assert caught.value.problems[0].hint == elsewhere
     with pytest.raises(ConfigError) as caught:
-        server.listening(Address("no-such-host.invalid", 8321))
+        listening.listening(Address("no-such-host.invalid", 8321))
     assert caught.value.problems[0].hint == "choose another address, e.g. 127.0.0.1:8321"
 
 
@@ -305,8 +306,42 @@ def test_a_port_that_syncd_may_not_take_is_a_mistake_with_a_remedy(monkeypatch: 
 
     monkeypatch.setattr(socket.socket, "bind", refused)
     with pytest.raises(ConfigError) as caught:
-        server.listening(Address("127.0.0.1", 80))
+        listening.listening(Address("127.0.0.1", 80))
     assert caught.value.problems[0].hint == "syncd's user may not listen there: choose a port above 1023"
+
+
+@pytest.mark.parametrize(
+    ("given", "taken", "opened"),
+    [(["127.0.0.1", "127.0.0.2"], [], 2), (["192.0.2.1", "127.0.0.1"], [], 1), (["127.0.0.1", "127.0.0.2"], [1], 0)],
+    ids=["all", "without the one that this machine lacks", "none if one is in use"],
+)
+def test_a_name_stands_for_all_its_addresses(
+    monkeypatch: pytest.MonkeyPatch, given: list[str], taken: list[int], opened: int
+) -> None:
+    port = free_port()
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port)) for host in given]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    with ExitStack() as stack:
+        for place in taken:
+            stack.enter_context(socket.create_server((given[place], port)))
+        if opened:
+            sockets = [stack.enter_context(each) for each in listening.listening(Address("localhost", port))]
+            assert [each.getsockname()[0] for each in sockets] == given[-opened:]
+        else:
+            with pytest.raises(ConfigError):
+                listening.listening(Address("localhost", port))
+            socket.create_server((given[0], port)).close()  # it is free
+
+
+@pytest.mark.parametrize(("host", "to"), [("[::1]", "::1"), ("localhost", "127.0.0.1")])
+def test_it_listens_on_ipv6_and_by_name(live: World, host: str, to: str) -> None:
+    try:
+        socket.create_server((to, 0), family=socket.AF_INET6 if ":" in to else socket.AF_INET).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with served(live, host=host) as (_, client), socket.create_connection((to, client.port), timeout=5) as asks:
+        asks.sendall(f"GET /nope HTTP/1.1\r\nHost: {host}:{client.port}\r\n\r\n".encode())
+        assert asks.recv(12) == b"HTTP/1.1 404"
 
 
 def test_a_missing_extra_is_named_with_its_remedy(live: World, monkeypatch: pytest.MonkeyPatch) -> None:

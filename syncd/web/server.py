@@ -1,10 +1,10 @@
-"""Run uvicorn in a thread, on a socket that is opened before the daemon begins."""
+"""Run uvicorn in a thread, on sockets that are opened before the daemon begins."""
 
 import asyncio
-import errno
 import logging
 import socket
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 
 import structlog
@@ -14,9 +14,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from syncd.config import Config
 from syncd.errors import ConfigError, Problem
-from syncd.types.listen import Address
 from syncd.web.answers import Answers
 from syncd.web.app import application
+from syncd.web.listening import listening
 from syncd.web.security import Access
 
 log = structlog.get_logger()
@@ -25,13 +25,7 @@ MOST_CLIENTS = 100  # connections; uvicorn answers 503 to more
 REQUEST_S = 10.0  # until a client must have sent its request
 IDLE_S = 5  # for which a connection stays open after a response
 STOP_S = 1  # for open requests at the end; within the two seconds that a stop may take longer than a request
-BACKLOG = 64
 TICK_S = 1.0
-HINTS = {
-    errno.EADDRINUSE: "another program listens there: stop it, or choose another port",
-    errno.EACCES: "syncd's user may not listen there: choose a port above 1023",
-    errno.EADDRNOTAVAIL: "this machine has no such address: choose one of its own, e.g. 127.0.0.1",
-}
 
 
 class Page:
@@ -45,11 +39,11 @@ class Page:
         self._guard = application(self._answers, Access(address, _token(config)))
         self._server = Server(_settings(self._guard))
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
-        self._socket: socket.socket | None = None
+        self._sockets: Sequence[socket.socket] = ()
 
     def start(self) -> None:
         """Listen, and serve from then on. ConfigError if the address cannot be used."""
-        self._socket = listening(self._address)
+        self._sockets = listening(self._address)
         self._thread.start()
         log.info("web.started", address=str(self._address))
 
@@ -77,8 +71,7 @@ class Page:
         self._answers.close()
 
     def _run(self) -> None:
-        assert self._socket is not None
-        asyncio.run(self._server.serve(sockets=[self._socket]))
+        asyncio.run(self._server.serve(sockets=[*self._sockets]))
 
 
 class Server(uvicorn.Server):
@@ -121,29 +114,6 @@ class Impatient(H11Protocol):
         return cycle is not None
 
 
-def listening(address: Address) -> socket.socket:
-    """Return a socket that listens on `address`. ConfigError with the remedy if that is not possible."""
-    try:
-        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, *_, place = found[0]
-        made = socket.socket(family, socket.SOCK_STREAM)
-    except OSError as error:
-        raise _unusable(address, error) from error
-    try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind(place)
-        made.listen(BACKLOG)
-    except OSError as error:
-        made.close()
-        raise _unusable(address, error) from error
-    return made
-
-
-def _unusable(address: Address, error: OSError) -> ConfigError:
-    hint = HINTS.get(error.errno or 0, "choose another address, e.g. 127.0.0.1:8321")
-    return ConfigError([Problem("web.listen", f"cannot listen on {address}: {error.strerror or error}", hint)])
-
-
 def _token(config: Config) -> str:
     """Return the token, or "" for none. ConfigError if it can no longer be read."""
     try:
@@ -162,4 +132,4 @@ def _settings(app: ASGIApp) -> uvicorn.Config:
     )  # fmt: skip
 
 
-__all__ = ["Impatient", "Page", "listening"]
+__all__ = ["Impatient", "Page"]
