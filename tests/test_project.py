@@ -67,7 +67,7 @@ ALONE = {
     "prometheus_client": ("syncd.metrics.families",),
     "cronsim": ("syncd.types.schedule",),
     "starlette": ("syncd.web.app", "syncd.web.security", "syncd.web.server"),
-    "uvicorn": ("syncd.web.server",),
+    "uvicorn": ("syncd.web.connections", "syncd.web.server"),
     "jinja2": ("syncd.web.render",),
     "hubspot": ("connectors.hubspot*",),
     "simple_salesforce": ("connectors.salesforce*",),

@@ -22,7 +22,7 @@ from syncd.errors import ConfigError
 from syncd.reporting import books
 from syncd.sandbox import Fault
 from syncd.types.listen import Address, parse
-from syncd.web import answers, listening, server, view
+from syncd.web import answers, connections, listening, server, view
 from syncd.web.security import Access
 from tests.pages import Client, free_port, served
 from tests.world import THEIRS, World
@@ -97,6 +97,14 @@ def test_nothing_can_be_changed(page: Client) -> None:
     for method in ("POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH"):
         got = page("/", method=method)
         assert (got.status, got.headers["allow"]) == (405, "GET, HEAD")
+
+
+def test_every_path_refuses_a_wrong_host_and_method_with_the_same_headers(live: World) -> None:
+    with served(live) as (_, client):
+        for path in PATHS:
+            for wanted, got in ((405, client(path, method="POST")), (421, client(path, host="evil.example"))):
+                assert got.status == wanted, path
+                assert got.headers["content-security-policy"].startswith("default-src 'none'")
 
 
 def test_head_has_the_headers_and_no_body(page: Client) -> None:
@@ -385,12 +393,12 @@ def test_however_many_ask_the_ledger_is_read_once_at_a_time(live: World, monkeyp
 def test_a_client_that_sends_nothing_is_cut_off_and_holds_up_no_stop(
     live: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "REQUEST_S", 0.2)
+    monkeypatch.setattr(connections, "REQUEST_S", 0.2)
     with served(live) as (page, client):
         with socket.create_connection(("127.0.0.1", client.port), timeout=5) as silent:
             silent.sendall(b"GET / HTTP/1.1\r\nHost: ")
             assert silent.recv(1) == b"", "closed"
-        monkeypatch.setattr(server, "REQUEST_S", 60)
+        monkeypatch.setattr(connections, "REQUEST_S", 60)
         with socket.create_connection(("127.0.0.1", client.port), timeout=5) as silent:
             silent.sendall(b"GET / HTTP/1.1\r\nHost: ")
             time.sleep(0.1)
@@ -398,6 +406,35 @@ def test_a_client_that_sends_nothing_is_cut_off_and_holds_up_no_stop(
             page.stop()
             assert time.monotonic() - began < 2.0
             assert not page.is_alive()
+
+
+def test_a_connection_has_one_request_and_ends_even_if_its_answer_is_not_read(
+    live: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "KEPT_S", 0.0)
+    with served(live) as (_, client):
+        request = f"GET /livez HTTP/1.1\r\nHost: 127.0.0.1:{client.port}\r\n\r\n".encode()
+        with socket.create_connection(("127.0.0.1", client.port), timeout=5) as asks:
+            asks.sendall(request * 2)
+            assert asks.makefile("rb").read().count(b"HTTP/1.1 ") == 1
+        assert client("/livez").headers["connection"] == "close"
+        monkeypatch.setattr(connections, "LIFE_S", 0.2)
+        monkeypatch.setattr(books, "document", lambda *_: time.sleep(0.6))
+        live.sync()
+        with pytest.raises(ConnectionResetError):
+            client()
+
+
+def test_clients_that_send_nothing_keep_out_no_other(live: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (connections, server):
+        monkeypatch.setattr(module, "MOST_CLIENTS", 4)
+    with served(live) as (_, client), ExitStack() as stack:
+        where = ("127.0.0.1", client.port)
+        silent = [stack.enter_context(socket.create_connection(where, timeout=5)) for _ in range(9)]
+        assert client("/nope").status == 404
+        assert [each.recv(1) for each in silent[:6]] == [b""] * 6, "the oldest are closed"
+        silent[-1].sendall(f"GET /nope HTTP/1.1\r\nHost: 127.0.0.1:{client.port}\r\n\r\n".encode())
+        assert silent[-1].recv(12) == b"HTTP/1.1 404"
 
 
 def test_what_is_no_http_is_refused_and_in_no_log(page: Client, caplog: pytest.LogCaptureFixture) -> None:

@@ -44,6 +44,7 @@ def policy(style_hash: str) -> dict[str, str]:
         "cross-origin-opener-policy": "same-origin",
         "cross-origin-resource-policy": "same-origin",
         "permissions-policy": "geolocation=(), camera=(), microphone=()",
+        "connection": "close",  # see `connections.Impatient`
     }
 
 

@@ -10,20 +10,17 @@ from contextlib import suppress
 import structlog
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from syncd.config import Config
 from syncd.errors import ConfigError, Problem
 from syncd.web.answers import Answers
 from syncd.web.app import application
+from syncd.web.connections import MOST_CLIENTS, Impatient
 from syncd.web.listening import listening
 from syncd.web.security import Access
 
 log = structlog.get_logger()
 
-MOST_CLIENTS = 100  # connections; uvicorn answers 503 to more
-REQUEST_S = 10.0  # until a client must have sent its request
-IDLE_S = 5  # for which a connection stays open after a response
 STOP_S = 1  # for open requests at the end; within the two seconds that a stop may take longer than a request
 TICK_S = 1.0
 
@@ -97,23 +94,6 @@ class Server(uvicorn.Server):
                 await asyncio.wait_for(self._ends.wait(), TICK_S)
 
 
-class Impatient(H11Protocol):
-    """Close a connection whose first request does not come in time. uvicorn itself would wait for ever."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for the first request."""
-        super().connection_made(transport)
-        self.loop.call_later(REQUEST_S, self._close_if_silent)
-
-    def _close_if_silent(self) -> None:
-        if not self._has_asked() and not self.transport.is_closing():
-            self.transport.close()
-
-    def _has_asked(self) -> bool:
-        cycle: object = self.cycle  # None before the first request, against its annotation
-        return cycle is not None
-
-
 def _token(config: Config) -> str:
     """Return the token, or "" for none. ConfigError if it can no longer be read."""
     try:
@@ -127,9 +107,9 @@ def _settings(app: ASGIApp) -> uvicorn.Config:
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # it logs the requests of clients that break the protocol
     return uvicorn.Config(
         app, loop="asyncio", http=Impatient, ws="none", lifespan="off", log_config=None, access_log=False,
-        proxy_headers=False, server_header=False, limit_concurrency=MOST_CLIENTS, timeout_keep_alive=IDLE_S,
+        proxy_headers=False, server_header=False, limit_concurrency=MOST_CLIENTS,
         timeout_graceful_shutdown=STOP_S, h11_max_incomplete_event_size=16 * 1024,
     )  # fmt: skip
 
 
-__all__ = ["Impatient", "Page"]
+__all__ = ["Page"]
