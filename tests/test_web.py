@@ -22,7 +22,7 @@ from syncd.errors import ConfigError
 from syncd.reporting import books
 from syncd.sandbox import Fault
 from syncd.types.listen import Address, parse
-from syncd.web import answers, connections, listening, server, view
+from syncd.web import answers, app, connections, listening, server, view
 from syncd.web.security import Access
 from tests.pages import Client, free_port, served
 from tests.world import THEIRS, World
@@ -435,6 +435,18 @@ def test_clients_that_send_nothing_keep_out_no_other(live: World, monkeypatch: p
         assert [each.recv(1) for each in silent[:6]] == [b""] * 6, "the oldest are closed"
         silent[-1].sendall(f"GET /nope HTTP/1.1\r\nHost: 127.0.0.1:{client.port}\r\n\r\n".encode())
         assert silent[-1].recv(12) == b"HTTP/1.1 404"
+
+
+def test_requests_without_the_token_keep_out_none_with_it(live: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "BURST", 3)
+    monkeypatch.setattr(app, "MOST_WAIT_S", 0.0)
+    token = live.path / "web-token"
+    token.write_text("t0ken-4711")
+    token.chmod(0o600)
+    with served(live, token=f"file:{token}") as (_, client):
+        found = [client("/nope").status for _ in range(6)]
+        assert set(found) == {401, 503}
+        assert client("/nope", Authorization="Bearer t0ken-4711").status == 404
 
 
 def test_what_is_no_http_is_refused_and_in_no_log(page: Client, caplog: pytest.LogCaptureFixture) -> None:

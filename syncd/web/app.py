@@ -1,6 +1,7 @@
 """Route the requests of the page to its answers."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -35,8 +36,9 @@ def application(answers: Answers, access: Access) -> Guard:
         return _response(answers.message(404, "No such page", "The status page is at /."))
 
     app = Starlette(routes=routes, exception_handlers={HTTPException: unknown})
-    pace, probes = (Pace(PER_SECOND, burst=BURST, most_wait_s=MOST_WAIT_S) for _ in range(2))
-    return Guard(app, access, policy(answers.style_hash), pace, probes)
+    return Guard(
+        app, access, policy(answers.style_hash), partial(Pace, PER_SECOND, burst=BURST, most_wait_s=MOST_WAIT_S)
+    )
 
 
 def _of(answer: Callable[[Request], Awaitable[Answer]]) -> Endpoint:

@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from ipaddress import ip_address
@@ -87,16 +88,17 @@ class Access:
 
 
 class Guard:
-    """Refuse requests that `Access` refuses, pace the others, and add the headers of `policy`. ASGI.
+    """Refuse requests that `Access` refuses, give each its turn, and add the headers of `policy`. ASGI.
 
-    A bug in an answer is logged once, until another answer succeeds.
+    Those that are refused wait in a line of their own, so that no stranger can keep out those with the token. A bug in
+    an answer is logged once, until another answer succeeds.
     """
 
-    def __init__(self, app: ASGIApp, access: Access, headers: dict[str, str], pace: Pace, probes: Pace) -> None:
+    def __init__(self, app: ASGIApp, access: Access, headers: dict[str, str], new_pace: Callable[[], Pace]) -> None:
         self.access = access  # may be replaced while it serves
         self._app = app
         self._headers = headers
-        self._pace, self._probes = pace, probes
+        self._pages, self._probes, self._refused = new_pace(), new_pace(), new_pace()
         self._has_failed = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -112,16 +114,15 @@ class Guard:
 
     async def _admit(self, scope: Scope) -> HTTPStatus:
         """Return OK when it is the request's turn, or the status that refuses it."""
-        pace = self._probes if scope["path"] in PROBES else self._pace
-        wait_s = pace.wait_s(time.monotonic())
+        headers, path = Headers(scope=scope), scope["path"]
+        status = self.access.judge(scope["method"], path, headers.getlist("host"), headers.get("authorization", ""))
+        line = self._refused if status is not HTTPStatus.OK else self._probes if path in PROBES else self._pages
+        wait_s = line.wait_s(time.monotonic())
         if wait_s is None:
             return HTTPStatus.SERVICE_UNAVAILABLE
         if wait_s:
             await asyncio.sleep(wait_s)
-        headers = Headers(scope=scope)
-        return self.access.judge(
-            scope["method"], scope["path"], headers.getlist("host"), headers.get("authorization", "")
-        )
+        return status
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
