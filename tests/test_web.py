@@ -22,7 +22,7 @@ from syncd.errors import ConfigError
 from syncd.reporting import books
 from syncd.sandbox import Fault
 from syncd.types.listen import Address, parse
-from syncd.web import answers, app, connections, listening, server, view
+from syncd.web import answers, app, connections, server, sockets, view
 from syncd.web.security import Access
 from tests.pages import Client, free_port, served
 from tests.world import THEIRS, World
@@ -300,11 +300,11 @@ def test_an_address_in_use_or_of_another_machine_is_a_mistake_with_a_remedy(live
         "another program listens there: stop it, or choose another port",
     )
     with pytest.raises(ConfigError, match="1 mistake") as caught:
-        listening.listening(Address("192.0.2.1", 8321))
+        sockets.listening(Address("192.0.2.1", 8321))
     elsewhere = "this machine has no such address: choose one of its own, e.g. 127.0.0.1"
     assert caught.value.problems[0].hint == elsewhere
     with pytest.raises(ConfigError) as caught:
-        listening.listening(Address("no-such-host.invalid", 8321))
+        sockets.listening(Address("no-such-host.invalid", 8321))
     assert caught.value.problems[0].hint == "choose another address, e.g. 127.0.0.1:8321"
 
 
@@ -314,7 +314,7 @@ def test_a_port_that_syncd_may_not_take_is_a_mistake_with_a_remedy(monkeypatch: 
 
     monkeypatch.setattr(socket.socket, "bind", refused)
     with pytest.raises(ConfigError) as caught:
-        listening.listening(Address("127.0.0.1", 80))
+        sockets.listening(Address("127.0.0.1", 80))
     assert caught.value.problems[0].hint == "syncd's user may not listen there: choose a port above 1023"
 
 
@@ -333,11 +333,11 @@ def test_a_name_stands_for_all_its_addresses(
         for place in taken:
             stack.enter_context(socket.create_server((given[place], port)))
         if opened:
-            sockets = [stack.enter_context(each) for each in listening.listening(Address("localhost", port))]
-            assert [each.getsockname()[0] for each in sockets] == given[-opened:]
+            made = [stack.enter_context(each) for each in sockets.listening(Address("localhost", port))]
+            assert [each.getsockname()[0] for each in made] == given[-opened:]
         else:
             with pytest.raises(ConfigError):
-                listening.listening(Address("localhost", port))
+                sockets.listening(Address("localhost", port))
             socket.create_server((given[0], port)).close()  # it is free
 
 

@@ -16,8 +16,8 @@ from syncd.errors import ConfigError, Problem
 from syncd.web.answers import Answers
 from syncd.web.app import application
 from syncd.web.connections import MOST_CLIENTS, Impatient
-from syncd.web.listening import listening
 from syncd.web.security import Access
+from syncd.web.sockets import listening
 
 log = structlog.get_logger()
 

@@ -10,7 +10,7 @@ from typing import Any
 from syncd import clock
 from syncd.activity import Owner
 from syncd.cli.asking import TURN_S
-from syncd.cli.check import files, ledger, pinned, scope, volume
+from syncd.cli.check import files, ledger, pinned, scope, volume, watching
 from syncd.cli.check.clocks import THIS_MACHINE, Clocks
 from syncd.cli.check.parts import Part, Placed, within
 from syncd.config import Config
@@ -60,6 +60,7 @@ def _machine(config: Config, sources: int) -> Iterator[Finding]:
     yield from files.findings(config)
     yield from own_domains.of_list(config.rules.to_rules())
     yield from ledger.findings(config)
+    yield from watching.findings(config)
 
 
 def _remembered(config: Config, source: Source) -> Iterator[Finding]:
