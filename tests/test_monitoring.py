@@ -82,6 +82,24 @@ def test_the_dashboard_names_metrics_that_exist_and_panels_do_not_overlap(metric
     assert all(panel["title"] and panel["description"].endswith(".") for panel in panels)
 
 
+def test_the_dashboard_is_one_that_grafana_can_provision() -> None:
+    """Provisioning takes a dashboard as it is: it assigns the id, and replaces no `__inputs` as an import does."""
+    assert not {"id", "__inputs", "__requires"} & DASHBOARD.keys()
+    assert re.fullmatch(r"[A-Za-z0-9_-]{1,40}", DASHBOARD["uid"])
+    assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
+    variables = {each["name"]: each for each in DASHBOARD["templating"]["list"]}
+    assert (variables["datasource"]["type"], variables["datasource"]["query"]) == ("datasource", "prometheus")
+    for each in (*DASHBOARD["panels"], *(target for panel in DASHBOARD["panels"] for target in panel["targets"])):
+        assert each["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+    queries = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
+    assert {name for query in queries for name in re.findall(r"\$(\w+)", query)} <= variables.keys()
+    (provider,) = yaml.safe_load((DEPLOY / "grafana" / "dashboards.yaml").read_text())["providers"]
+    mounts = [mount.split(":")[1] for mount in COMPOSE["services"]["grafana"]["volumes"]]
+    assert f"{provider['options']['path']}/{DASHBOARD['uid']}.json" in mounts
+    (source,) = yaml.safe_load((DEPLOY / "grafana" / "datasource.yaml").read_text())["datasources"]
+    assert (source["type"], source["url"]) == ("prometheus", "http://prometheus:9090")
+
+
 def test_the_profile_watch_mounts_files_that_exist_and_is_off_by_default() -> None:
     services = COMPOSE["services"]
     assert {name for name, service in services.items() if service.get("profiles") == ["watch"]} == {
