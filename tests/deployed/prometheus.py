@@ -1,16 +1,19 @@
 """Try the alert rules and the dashboard in a real Prometheus: `python tests/deployed/prometheus.py`.
 
 Prometheus scrapes the /metrics of a daemon over stand-ins on loopback, while these change: a refused key, a CRM that is
-down, a pause, a gap, a row removed by hand, a stop. Each alert must begin, and end with its cause. All queries of the
-dashboard must return data. promtool checks the rules, their unit tests and the metrics. For the drill, each `for` is a
-second. The alerts that compare with an hour before or with a threshold of the machine are left to the unit tests.
-Prints a line for each check. The exit code is 1 if one fails. Takes about three minutes. Needs Debian's prometheus. If
-it is missing, it says so and exits with 0, or fails with --must.
+down or another one, activities that die, a flood, a new kind, wrong clocks, a full disk, a pause, a gap, a row removed
+by hand, a stop. Each alert must begin, and end with its cause. node_exporter serves the textfile, made by the line of
+MONITORING.md. All queries of the dashboard must return data. promtool checks the rules, their unit tests and the
+metrics. For the drill, each `for` is a second, and hours and days are seconds (HASTY). Prints a line for each check.
+The exit code is 1 if one fails. Takes about five minutes. Needs Debian's prometheus and prometheus-node-exporter. If
+one is missing, it says so and exits with 0, or fails with --must.
 """
 
 import argparse
 import json
+import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -31,16 +34,22 @@ from syncd import clock  # noqa: E402 - found by the line above
 from syncd.ledger import LedgerHandle  # noqa: E402
 from syncd.passes import scopes  # noqa: E402
 from syncd.sandbox import Fault  # noqa: E402
-from tests.daemons import daemon  # noqa: E402
+from tests.daemons import daemon, wait_until  # noqa: E402
 from tests.pages import free_port  # noqa: E402
 from tests.world import World  # noqa: E402
 
 RULES = ROOT / "deploy" / "prometheus"
 DASHBOARD = ROOT / "deploy" / "grafana" / "syncd.json"
-TOOLS = ("prometheus", "promtool")
+TOOLS = ("prometheus", "promtool", "prometheus-node-exporter")
 PATIENCE_S = 120.0  # for one alert: a source is fresh for a minute at least
 SECRETS = ("kaya.ivorstone", "amber-bolts", "lanternfield", "Discovery")  # in the records of the stand-ins
-UNREAD = {
+DISK = 2**30  # bytes that the drill takes, and half of that may be taken by others meanwhile
+# What the rules compare with, and what it is in a drill of minutes.
+HASTY = (
+    (r"(?m)^( +for: ).*$", r"\g<1>1s"), (r"> 900\b", "> 5"), (r"> 1800\b", "> 30"), (r"6 \* 3600", "5"),
+    (r"\b7d\b", "30s"), (r"\b1[hd]\b", "10s"), (r"\b3600\b", "10"), (r"> 1000\b", "> 20"),
+)  # fmt: skip
+UNREAD: dict[str, Any] = {
     "since": "2026-01-01T00:00:00.000Z", "holders": [], "warnings": [],
     "kinds": [{"object": "Task", "fields": {"Type": "Dialer call"}, "count": 3, "read_as": None, "approximate": False}],
 }  # fmt: skip
@@ -53,6 +62,7 @@ class Drill:
         self.world, self._at = world, at
         self._open = build_opener(ProxyHandler({})).open
         self.failures: list[str] = []
+        self.begun: dict[str, bool] = {}  # by alert: whether it began when it should
 
     def check(self, what: str, holds: object, figure: object = "") -> None:
         """Print the result of one check, and record a failed one."""
@@ -77,6 +87,8 @@ class Drill:
             time.sleep(0.5)
         took = time.monotonic() - began
         verb = "begins" if fires else "ends"
+        if fires:
+            self.begun[alert] = alert in self.firing()
         self.check(f"{what}: {alert} {verb}", (alert in self.firing()) is fires, f"after {took:.0f} s")
 
     def scrape(self, url: str, accept: str) -> tuple[str, str]:
@@ -91,17 +103,20 @@ def promtool(*arguments: str, given: str | None = None) -> "subprocess.Completed
     )
 
 
-def hasty(rules: str) -> str:
-    """Return the rules for a drill of minutes: a condition need not last."""
-    return re.sub(r"(?m)^( +for: ).*$", r"\g<1>1s", rules).replace("> 900", "> 5")
+def hasty(rules: str, *, free: int) -> str:
+    """Return the rules for a drill of minutes, on a disk of which `free` bytes are free."""
+    for wanted, instead in HASTY:
+        rules = re.sub(wanted, instead, rules)
+    return rules.replace("< 1e9", f"< {free - DISK // 2}")
 
 
 @contextmanager
-def prometheus(path: Path, target: str) -> Iterator[str]:
-    """Run a Prometheus that scrapes `target` each second, and yield its address."""
+def prometheus(path: Path, **targets: str) -> Iterator[str]:
+    """Run a Prometheus that scrapes each of `targets`, by job, each second. Yield its address."""
     at = f"127.0.0.1:{free_port()}"
-    (path / "rules.yaml").write_text(hasty((RULES / "syncd.rules.yaml").read_text()))
-    scrape = [{"job_name": "syncd", "static_configs": [{"targets": [target]}]}]
+    rules = (RULES / "syncd.rules.yaml").read_text()
+    (path / "rules.yaml").write_text(hasty(rules, free=shutil.disk_usage(path).free))
+    scrape = [{"job_name": job, "static_configs": [{"targets": [each]}]} for job, each in targets.items()]
     every = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     document = {"global": every, "rule_files": ["rules.yaml"], "scrape_configs": scrape}
     (path / "prometheus.yaml").write_text(json.dumps(document))  # JSON is YAML
@@ -109,9 +124,29 @@ def prometheus(path: Path, target: str) -> Iterator[str]:
         "prometheus", f"--config.file={path / 'prometheus.yaml'}", f"--storage.tsdb.path={path / 'data'}",
         f"--web.listen-address={at}",
     ]  # fmt: skip
-    with (path / "prometheus.log").open("wb") as log, subprocess.Popen(line, stdout=log, stderr=log) as process:
+    with running(line, path / "prometheus.log"):
+        yield f"http://{at}"
+
+
+@contextmanager
+def node_exporter(path: Path) -> Iterator[str]:
+    """Run a node_exporter that serves the textfiles in `path`, and yield its address."""
+    at = f"127.0.0.1:{free_port()}"
+    path.mkdir()
+    line = [
+        "prometheus-node-exporter", f"--web.listen-address={at}", "--collector.disable-defaults",
+        "--collector.textfile", f"--collector.textfile.directory={path}",
+    ]  # fmt: skip
+    with running(line, path.with_suffix(".log")):
+        yield at
+
+
+@contextmanager
+def running(line: list[str], output: Path) -> Iterator[None]:
+    """Run a program within."""
+    with output.open("wb") as log, subprocess.Popen(line, stdout=log, stderr=log) as process:
         try:
-            yield f"http://{at}"
+            yield
         finally:
             process.terminate()
 
@@ -173,13 +208,82 @@ def troubles(drill: Drill) -> None:
     log_a_call(world)
     drill.wait("Recotap refuses the key", "SyncdKeyRefused")
     drill.wait("nothing is taken", "SyncdRecotapSilent")
+    drill.wait("an activity waits", "SyncdBacklogOld")
     world.recotap.set(keys=[world.box.key])
     drill.wait("the key is accepted again", "SyncdKeyRefused", fires=False)
+    drill.wait("it is sent", "SyncdBacklogOld", fires=False)
     drill.wait("activities are taken", "SyncdRecotapSilent", fires=False)
     world.hubspot.faults.add(Fault(match="calls/search", status=503, count=None))
     drill.wait("HubSpot is down", "SyncdSourceNotFresh")
     world.hubspot.faults.clear()
     drill.wait("HubSpot is back", "SyncdSourceNotFresh", fires=False)
+    portal, tokens, token = world.hubspot.portal_id, world.hubspot.tokens, world.token_file.read_text()
+    world.hubspot.set(portal_id=portal + 1, tokens={**tokens, "pat-of-another-portal": tokens[world.box.token]})
+    world.token_file.write_text("pat-of-another-portal")
+    drill.wait("another portal's token", "SyncdPassBroken")
+    world.token_file.write_text(token)
+    world.hubspot.set(portal_id=portal)
+    drill.wait("the right one", "SyncdPassBroken", fires=False)
+
+
+def activities(drill: Drill) -> None:
+    """Have an activity die, log many calls at once, and let an app write calls of its own kind."""
+    world = drill.world
+    world.recotap.rule("refuse")
+    log_a_call(world)
+    wait_until(lambda: drill.query('syncd_pending_activities{step="refused"} > 0'), at_most=PATIENCE_S)
+    time.sleep(2)  # `max_age` of the drill
+    world.sql("UPDATE activities SET next_attempt_at = ? WHERE state = 'pending'", clock.text(world.now()))
+    drill.wait("an activity dies", "SyncdActivitiesDied")
+    world.recotap.clear_rules()
+    drill.wait("no other dies", "SyncdActivitiesDied", fires=False)
+    for _ in range(60):
+        log_a_call(world)
+    drill.wait("many calls at once", "SyncdFlood")
+    drill.wait("a call now and then", "SyncdFlood", fires=False)
+    kinds = [*UNREAD["kinds"], {**UNREAD["kinds"][0], "fields": {"Type": "Another dialer's call"}}]
+    world.sql("UPDATE store SET value = ? WHERE key = ?", json.dumps({**UNREAD, "kinds": kinds}), scopes.KEPT)
+    drill.wait("a new kind", "SyncdUnreadKind")
+    drill.wait("a day later", "SyncdUnreadKind", fires=False)
+
+
+def machine(drill: Drill) -> None:
+    """Let the servers disagree with this machine's clock, and take much of its disk."""
+    world = drill.world
+    for each in (world.hubspot, world.recotap):
+        each.set_date(skew_s=7200)
+    log_a_call(world)  # so that Recotap is asked too
+    drill.wait("the clock is two hours behind", "SyncdClockWrong")
+    for each in (world.hubspot, world.recotap):
+        each.set_date()
+    drill.wait("the clock is right", "SyncdClockWrong", fires=False)
+    file = world.path / "large"
+    with file.open("wb") as large:
+        os.posix_fallocate(large.fileno(), 0, DISK)
+    drill.wait("the disk is nearly full", "SyncdDiskLow")
+    file.unlink()
+    drill.wait("there is room again", "SyncdDiskLow", fires=False)
+
+
+def textfile(drill: Drill, folder: Path) -> None:
+    """Write the textfile by the line of MONITORING.md, and let it become old."""
+    (line,) = re.findall(r"(?m)^ExecStart=/bin/sh -c '(.*)'$", (RULES.parent / "MONITORING.md").read_text())
+    syncd = shlex.join([sys.executable, "-m", "syncd"])
+    line = line.replace("/opt/syncd/bin/syncd", syncd).replace("/etc/syncd/syncd.toml", str(drill.world.config_file))
+    file = folder / "syncd.prom"
+
+    def write() -> None:
+        subprocess.run(["sh", "-c", line], cwd=ROOT, env={**os.environ, "FILE": str(file)}, check=True)
+
+    write()
+    wanted = 'syncd_activities_seen_total{job="node"}'
+    found = wait_until(lambda: drill.query(f"sum({wanted})"), at_most=PATIENCE_S)
+    drill.check("node_exporter serves the textfile", found, f"{found[0]['value'][1]} activities")
+    old = time.time() - 60
+    os.utime(file, (old, old))
+    drill.wait("the timer has stopped", "SyncdTextfileOld")
+    write()
+    drill.wait("it runs again", "SyncdTextfileOld", fires=False)
 
 
 def books(drill: Drill) -> None:
@@ -208,23 +312,30 @@ def drilled(path: Path) -> list[str]:
     with World(path, real_time=True) as world:
         world.configure("schedule", every="1s")
         world.configure("web", listen=target)
+        world.configure("recotap", max_age="1s")
         world.calls(30)
         world.call(contacts=[])
         world.sync()
         with LedgerHandle(world.ledger).open() as ledger:
             ledger.keep("hubspot", {scopes.KEPT: UNREAD}, world.now())
-        with prometheus(path, target) as at:
+        exporter = node_exporter(path / "textfiles")
+        with exporter as node, prometheus(path, syncd=target, node=node) as at:
             drill = Drill(world, at)
             files(drill)
-            with daemon(world.write_config(), alone=True) as running:
-                running.hear("pass.finished")
+            with daemon(world.write_config(), alone=True) as process:
+                process.hear("pass.finished")
                 until_ready(drill)
                 metrics(drill, target)
                 dashboard(drill)
-                troubles(drill)
+                for part in (troubles, activities, machine):
+                    part(drill)
+                textfile(drill, path / "textfiles")
                 books(drill)
-                running.stop()
+                process.stop()
             drill.wait("the daemon stops", "SyncdDown")
+            fired = {alert for alert, begun in drill.begun.items() if begun}
+            names = set(re.findall(r"alert: (\w+)", (RULES / "syncd.rules.yaml").read_text()))
+            drill.check(f"all {len(names)} alerts began", fired == names, ", ".join(names - fired))
     return drill.failures
 
 
@@ -234,7 +345,7 @@ def main() -> int:
     must = parser.parse_args().must
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing:
-        print(f"skipped: {', '.join(missing)} is missing. apt-get install prometheus")
+        print(f"skipped: {', '.join(missing)} not found. apt-get install prometheus prometheus-node-exporter")
         return int(must)
     with tempfile.TemporaryDirectory() as path:
         failures = drilled(Path(path))
