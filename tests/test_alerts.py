@@ -1,17 +1,13 @@
 """Alerts end to end: a ledger on disk, Apprise, and a receiver over HTTP that fails and comes back."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import apprise
 import pytest
 import structlog
 
 from syncd.alerts import heartbeat
-from syncd.alerts.addresses import Address, addresses
-from syncd.alerts.state import Message
 from syncd.alerts.watch import Watch
 from syncd.connector import RowKind, Scope
 from syncd.errors import LedgerError
@@ -19,13 +15,12 @@ from syncd.ledger import Alerting, LedgerHandle
 from syncd.normalize.scope import to_json
 from syncd.passes import scopes
 from syncd.sandbox import Fault
-from syncd.types.secrets import HiddenUrl, Secret
+from syncd.types.secrets import HiddenUrl
 from tests.daemons import wait_until
 from tests.receivers import Receiver, receiving
 from tests.world import World
 
 UNBALANCED = "syncd: the books do not balance"
-MESSAGE = Message("syncd: a title", "A body.", True, ())
 
 
 @pytest.fixture
@@ -310,62 +305,3 @@ def test_a_bug_in_a_look_is_logged_and_the_next_look_goes_on(
         looking.close(20)
     assert logs[0]["hint"] == "report it. The next look tries again"
     assert receiver.alerts == [UNBALANCED]
-
-
-# -- addresses -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("value", "why"),
-    [
-        ("nonsense://canary", "no address that Apprise knows"),
-        ("jsons://127.0.0.1:9/canary?verify=no", "always verified"),
-        ("json://127.0.0.1:9/canary", "did not take it"),
-        ("", "is not set or empty"),
-    ],
-)
-def test_an_address_that_does_not_work_says_why_and_shows_nothing_of_itself(
-    monkeypatch: pytest.MonkeyPatch, value: str, why: str
-) -> None:
-    monkeypatch.setenv("TEST_ALERTS", value)
-    failure = Address(0, Secret("env", "TEST_ALERTS")).send(MESSAGE)
-    assert why in failure
-    assert "canary" not in failure
-
-
-@pytest.mark.parametrize("where", ["instantiate", "notify"])
-def test_a_plug_in_that_raises_is_a_failure_of_its_address(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
-    def broken(*_: Any, **__: Any) -> None:
-        raise RuntimeError("canary")
-
-    monkeypatch.setenv("TEST_ALERTS", "json://127.0.0.1:9/")
-    service = type("Service", (), {"verify_certificate": True, "notify": broken})()
-    found = broken if where == "instantiate" else lambda *_, **__: service
-    monkeypatch.setattr(apprise.Apprise, "instantiate", found)
-    assert Address(0, Secret("env", "TEST_ALERTS")).send(MESSAGE) == "Apprise failed: RuntimeError"
-
-
-def test_a_receiver_that_hangs_costs_one_deadline_and_one_thread(receiver: Receiver) -> None:
-    receiver.status = None
-    address = Address(0, Secret("env", "TEST_ALERTS"))
-    began = time.monotonic()
-    assert "no answer within 0.2 s" in address.send(MESSAGE, within_s=0.2)
-    assert "under way" in address.send(MESSAGE, within_s=0.2)
-    assert time.monotonic() - began < 2
-    wait_until(lambda: len(receiver.alerts) == 1)
-    time.sleep(0.1)
-    assert len(receiver.alerts) == 1
-
-
-def test_a_reference_that_stands_twice_is_one_address() -> None:
-    first, second = Secret("env", "ONE"), Secret("env", "TWO")
-    found = addresses([first, second, first])
-    assert [each.key for each in found] == ["alerts.urls.0", "alerts.urls.1"]
-    assert len({each.digest for each in found}) == 2
-
-
-def test_a_private_word_that_slips_into_a_message_is_redacted(receiver: Receiver) -> None:
-    message = Message("syncd: ada@canary.com", "to ada@canary.com", True, ())
-    assert Address(0, Secret("env", "TEST_ALERTS")).send(message) == ""
-    assert b"canary" not in receiver.said
-    assert b"[redacted]" in receiver.said
