@@ -140,7 +140,15 @@ def test_free_space_that_cannot_be_told_is_no_finding(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr("os.statvfs", refused)
     free = LedgerHandle(tmp_path / "ledger.db").free_bytes()
-    assert (free, list(check_ledger.disk(free, "here"))) == (None, [])
+    assert (free, list(check_ledger.disk(free, "here", least=1))) == (None, [])
+
+
+@pytest.mark.parametrize(("free", "ok"), [(2 * 10**9 - 1, False), (2 * 10**9, True)])
+def test_a_disk_is_nearly_full_below_the_limit_of_the_alerts(live, checked, monkeypatch, free: int, ok: bool) -> None:
+    live.configure("alerts", disk_free="2GB")
+    monkeypatch.setattr(LedgerHandle, "free_bytes", lambda _: free)
+    ran, lines = checked()
+    assert (ran.code, lines["disk"].partition(" ")[0]) == (0, "ok" if ok else "warn")
 
 
 @pytest.mark.parametrize(

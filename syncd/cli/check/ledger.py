@@ -8,7 +8,6 @@ from syncd.errors import Exit, SyncdError
 from syncd.ledger import AnyLedger, chosen
 from syncd.lifecycle.remedies import ROWS_GONE
 
-LOW_DISK = 10**9  # free bytes below which a warning is given: 1 GB
 READ_MOST = 2 * 2**30  # bytes of a file whose integrity is tested: 20 s on a disk that reads 100 MB/s
 DAMAGED = "keep the file, restore a backup, then run `syncd sync`: it reads again all that the backup lacks"
 
@@ -24,17 +23,20 @@ def findings(config: Config) -> Iterator[Finding]:
             yield from _file(ledger)
     except SyncdError as error:
         yield Finding("ledger", False, error.message, error.hint, exit_code=error.exit_code)
-    yield from disk(ledger.free_bytes(), str(ledger.folder() or ledger))
+    yield from disk(ledger.free_bytes(), str(ledger.folder() or ledger), least=config.alerts.disk_free)
 
 
-def disk(free: int | None, folder: str) -> Iterator[Finding]:
-    """Yield whether the file system of the ledger has room. `free`: its free bytes, None if unknown. Pure."""
+def disk(free: int | None, folder: str, *, least: int) -> Iterator[Finding]:
+    """Yield whether the file system of the ledger has room. Pure.
+
+    `free`: its free bytes, None if unknown. `least`: below that many bytes, as alerts do, it warns.
+    """
     if free is None:
         return
     hint = "make room, or set [ledger] path to another disk"
     if not free:
         yield Finding("disk", False, f"{folder}: the disk is full", hint, exit_code=Exit.LEDGER)
-    elif free < LOW_DISK:
+    elif free < least:
         yield Finding("disk", False, f"{folder}: only {in_words(free)} free", hint, warning=True)
     else:
         yield Finding("disk", True, f"{folder}: {in_words(free)} free")
