@@ -6,6 +6,7 @@
 Nothing of it is imported before [alerts] names a place to send to. Nothing here can fail a pass or hold one up.
 """
 
+import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from syncd.alerts.heartbeat import Heartbeat
     from syncd.alerts.watch import Watch
 
-STOP_S = 0.5  # that a stop waits for each part; the ledger keeps the messages that are left
-END_S = 45.0  # that the end of `syncd sync` waits for each part
+STOP_S = 1.0  # that a stop waits for all parts; the ledger keeps the messages that are left
+END_S = 45.0  # that the end of `syncd sync` waits for all parts
 STOPS = (Exit.SIGINT, Exit.SIGTERM)
 
 
@@ -70,12 +71,18 @@ class Watching:
             codes = {name: error.exit_code for name, error in (failed or {}).items() if error.exit_code not in STOPS}
             self._watch.pass_ended(codes, flooded)
 
+    def pass_failed(self, code: int) -> None:
+        """Hear that an error with `code` ended the block of a pass. It counts unless the pass had ended before."""
+        if self.code is None:
+            self.pass_ended(code)
+
     def close(self, within_s: float = STOP_S) -> None:
-        """Send what is left, but wait at most `within_s` for each part."""
+        """Send what is left, but wait at most `within_s`. The heartbeat may take half of it."""
+        until = time.monotonic() + within_s
         if self._heartbeat is not None:
-            self._heartbeat.close(within_s)
+            self._heartbeat.close(within_s / 2)
         if self._watch is not None:
-            self._watch.close(within_s)
+            self._watch.close(until - time.monotonic())
 
     def _start_watch(self) -> None:
         if self._watch is None and self._config.alerts.urls:
@@ -89,16 +96,17 @@ class Watching:
 def around(config: Config, *, whole: bool) -> Iterator[Watching]:
     """Report the one pass that the block makes, and its error. The block calls `pass_begins` and `pass_ended`.
 
-    If the pass is not `whole`, because the operator wanted a part of it, the heartbeat hears nothing of it.
+    If the pass is not `whole`, because the operator wanted a part of it, the heartbeat hears nothing of it. An error
+    after `pass_ended` is none of the pass.
     """
     watching = Watching(config, heartbeat=whole, between_passes=False)
     try:
         yield watching
     except SyncdError as error:
-        watching.pass_ended(error.exit_code)
+        watching.pass_failed(error.exit_code)
         raise
     except Exception:
-        watching.pass_ended(Exit.BUG)
+        watching.pass_failed(Exit.BUG)
         raise
     finally:
         watching.close(STOP_S if watching.code in (None, *STOPS, Exit.HELD) else END_S)

@@ -83,9 +83,10 @@ class Heartbeat:
 
     def close(self, within_s: float) -> None:
         """Wait until all pings are sent, but not longer than `within_s`."""
+        until = time.monotonic() + within_s
         with suppress(Full):
             self._paths.put(None, timeout=within_s)
-        self._thread.join(within_s)
+        self._thread.join(until - time.monotonic())
 
     def _put(self, path: str | None) -> None:
         if path is None:

@@ -112,12 +112,12 @@ def _sync(
                 begins=watching.pass_begins,
             )  # fmt: skip
         watching.pass_ended(outcome.exit_code, failed=outcome.failed, flooded=outcome.flooded)
-    _say_errors(outcome)
-    errors = named.show(chosen(config.ledger), names, limits, outcome) if names else []
-    code = worst([outcome.exit_code, *(error.exit_code for error in errors)])
-    if form is not LogForm.JSON:
-        passed_s = monotonic() - began_at
-        closing.say(chosen(config.ledger), outcome, passed_s, code=code, partial=limits.left_something)
+        _say_errors(outcome)
+        errors = named.show(chosen(config.ledger), names, limits, outcome) if names else []
+        code = worst([outcome.exit_code, *(error.exit_code for error in errors)])
+        if form is not LogForm.JSON:
+            passed_s = monotonic() - began_at
+            closing.say(chosen(config.ledger), outcome, passed_s, code=code, partial=limits.left_something)
     return int(code)
 
 
