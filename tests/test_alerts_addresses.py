@@ -32,7 +32,7 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
     [
         ("nonsense://canary", "no address that Apprise knows"),
         ("jsons://127.0.0.1:9/canary?verify=no", "always verified"),
-        ("json://127.0.0.1:9/canary", "did not take it"),
+        ("json://127.0.0.1:9/canary", "no connection"),
         ("", "is not set or empty"),
     ],
 )

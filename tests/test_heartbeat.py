@@ -82,5 +82,8 @@ def test_a_heartbeat_obeys_its_deadline_and_follows_no_redirect(
         assert time.monotonic() - began < 2, "though something comes all the time"
     receiver.status = 302
     assert heartbeat.ping(HiddenUrl(receiver.beat), "") == "HTTP 302"
+    monkeypatch.setenv("HTTP_PROXY", "socks5h://canary:canary@127.0.0.1:9")
+    assert "HTTP_PROXY names a SOCKS proxy" in (failure := heartbeat.ping(HiddenUrl("http://beats.example.com"), ""))
+    assert "canary" not in failure
     monkeypatch.setenv("TEST_BEAT", "no address")
     assert "expected an address" in heartbeat.ping(Secret("env", "TEST_BEAT"), "")

@@ -113,8 +113,10 @@ def ping(url: Url, path: str) -> str:
         base = url.read() if isinstance(url, HiddenUrl) else HiddenUrl.parse(url.read_line()).url
         trust = Trust("the heartbeat's server", KEY, "the system's store")
         proxy, context = proxies.proxy_for(base), trust.context(base)
-    except (ValueError, ConfigError) as error:
+    except ValueError as error:
         return str(error)
+    except ConfigError as error:
+        return error.summary
     transport = httpx_deadline.Transport(limits=httpx.Limits(max_connections=1), trust=context, proxy=proxy)
     headers = {"User-Agent": f"syncd/{__version__}"}
     with httpx.Client(transport=transport, trust_env=False, timeout=DEADLINE_S, headers=headers) as client:
