@@ -234,6 +234,18 @@ def test_pods_get_configuration_and_keys_together_where_syncd_looks():
         assert volume["defaultMode"] == 0o440
 
 
+def test_both_units_load_each_credential_that_the_pages_name_and_start_without_its_file():
+    pages = "".join(page.read_text(encoding="utf-8") for page in (ROOT / "deploy").glob("*.md"))
+    named = set(re.findall(r"[\"` ]credential:([a-z-]+)", pages))
+    assert {"recotap", "hubspot", "alerts", "heartbeat"} <= named
+    for unit in ("syncd.service", "syncd-sync.service"):
+        text = (DEPLOY / "systemd" / unit).read_text(encoding="utf-8")
+        loaded = dict(re.findall(r"(?m)^LoadCredential=([a-z-]+):(\S+)$", text))
+        assert named <= set(loaded), unit
+        assert loaded == {name: f"/etc/syncd/keys/{name}" for name in loaded}
+        assert re.findall(r"(?m)^SetCredential=([a-z-]+):\\n$", text) == [*loaded], "an absent file is an empty key"
+
+
 def test_no_file_here_holds_a_secret():
     assert not [document for document in DOCUMENTS if document["kind"] == "Secret"]
     for pod in pods().values():

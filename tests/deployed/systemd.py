@@ -261,7 +261,7 @@ class Drill:
         held = re.findall(r"/syncd.service/(\S+) (\d+)", credentials)
         self.check(
             "keys by LoadCredential, in no environment and no command line",
-            len(held) == 4 and all(mode in ("400", "440") for _, mode in held)
+            len(held) == 7 and all(mode in ("400", "440") for _, mode in held)
             and not any(key in open_to_all for key in keys),
             ", ".join(f"{name} {mode}" for name, mode in held),
         )  # fmt: skip
