@@ -78,18 +78,18 @@ def test_one_alert_when_it_begins_and_one_when_it_is_over_whatever_restarts(worl
     looks(world, clock, 3)
     assert receiver.alerts == []
     unbalance(world)
-    looks(world, clock, 10)
+    looks(world, clock, 10, every=3)
     assert receiver.alerts == [], "it has not lasted"
-    looks(world, clock, 20)
+    looks(world, clock, 20, every=3)
     assert receiver.alerts == [UNBALANCED]
     for _ in range(5):  # it comes and goes
         unbalance(world, -1)
-        looks(world, clock, 5)
+        looks(world, clock, 5, every=2)
         unbalance(world)
-        looks(world, clock, 3)
+        looks(world, clock, 3, every=2)
     assert receiver.alerts == [UNBALANCED]
     unbalance(world, -1)
-    looks(world, clock, 30)
+    looks(world, clock, 30, every=3)
     assert receiver.alerts == [UNBALANCED, f"syncd: over: {UNBALANCED.removeprefix('syncd: ')}"]
 
 
@@ -120,7 +120,7 @@ def test_while_the_receiver_is_down_it_is_said_once_and_nothing_is_lost_or_repea
             clock.later(1)
     assert [line["event"] for line in logs][2:] == ["alert.ended", "alert.recovered"]
     assert [title.removeprefix("syncd: ")[:4] for title in receiver.alerts[tries:]] == ["the ", "over"]
-    looks(world, clock, 20)
+    looks(world, clock, 20, every=5)
     assert len(receiver.alerts) == tries + 2
 
 
@@ -172,6 +172,39 @@ def test_a_ledger_that_cannot_be_written_stops_no_alert_and_repeats_none(
     looking.look()
     watch(world, clock, after="0s").look()
     assert receiver.alerts == [UNBALANCED], "it is kept as soon as that is possible"
+
+
+def test_a_kill_between_sending_and_booking_repeats_the_message_and_loses_none(
+    world: World, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.calls(1)
+    world.sync()
+    unbalance(world)
+    clock = Clock(world)
+    killed = watch(world, clock, after="0s")
+
+    def sent(*what: Any) -> None:
+        Watch._send(killed, *what)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(killed, "_send", sent)
+    with pytest.raises(KeyboardInterrupt):
+        killed.look()
+    assert receiver.alerts == [UNBALANCED]
+    for _ in range(2):
+        watch(world, clock, after="0s").look()
+    assert receiver.alerts == [UNBALANCED, UNBALANCED]
+
+
+@pytest.mark.parametrize("version", [7, 99], ids=["older", "newer"])
+def test_a_ledger_of_another_schema_is_left_alone(world: World, receiver: Receiver, version: int) -> None:
+    world.sync()
+    unbalance(world)
+    world.sql(f"PRAGMA user_version = {version}")
+    before = world.ledger.read_bytes()
+    watch(world, Clock(world), after="0s").look()
+    assert receiver.requests == []
+    assert world.ledger.read_bytes() == before
 
 
 def test_without_a_ledger_nothing_happens(world: World, receiver: Receiver) -> None:
