@@ -196,6 +196,8 @@ def checks_do_not_sleep(monkeypatch: pytest.MonkeyPatch, nap: Callable[[float], 
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """Run a command line in this process, as the user's shell would."""
 
+    monkeypatch.setattr(gc, "freeze", lambda: None)  # this process goes on, and its garbage is to be collected
+
     def run(*arguments: object) -> Ran:
         capsys.readouterr()
         monkeypatch.setattr(sys, "argv", ["syncd", *map(str, arguments)])

@@ -50,7 +50,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Repair": (books.retry, pauses.resume, ranges.backfill, recovery.adopt, forgetting.forget),
     "Other": (support.support_bundle, trials.sandbox, trials.demo),
 }
-SHORT = ("status", "list", "explain", "failures", "passes")  # they end before cyclic garbage matters: `main`
+SHORT = ("status", "list", "explain", "failures", "passes", "health")  # they end before cyclic garbage matters: `main`
 
 app = typer.Typer(
     name="syncd",
