@@ -4,7 +4,10 @@ import io
 import json
 import re
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +58,28 @@ def text_of(where: Console) -> str:
     return where.file.getvalue()
 
 
+class Stream(io.StringIO):
+    def __init__(self, terminal: bool) -> None:
+        super().__init__()
+        self.terminal = terminal
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+
+def test_rich_is_asked_unless_the_answer_is_plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operator can have a pipe coloured, as by `FORCE_COLOR=1 syncd status | less -R`."""
+    answers = set()
+    for terminal, force, compatible in product((False, True), (None, "", "1"), (None, "", "0", "1")):
+        monkeypatch.setattr("sys.stdout", Stream(terminal))
+        for name, value in (("FORCE_COLOR", force), ("TTY_COMPATIBLE", compatible)):
+            monkeypatch.setenv(name, value) if value is not None else monkeypatch.delenv(name, raising=False)
+        found = printing.terminal() is not None
+        assert found is Console().is_terminal, (terminal, force, compatible)
+        answers.add((terminal, found))
+    assert len(answers) == 4
+
+
 def status_document(**values: Any) -> dict[str, Any]:
     """Return a document of `syncd status` with nothing in it but `values`."""
     return {
@@ -69,9 +94,15 @@ def status_document(**values: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def said_to(where: Console, show: Callable[[Console], None]) -> str:
+    """Return what `show` prints on a terminal, or on stdout if `where` is none."""
+    with redirect_stdout(io.StringIO()) as piped:
+        show(where)
+    return text_of(where) if where.is_terminal else piped.getvalue()
+
+
 def shown_status(document: dict[str, Any], where: Console) -> str:
-    status.show(document, where)
-    return text_of(where)
+    return said_to(where, partial(status.show, document))
 
 
 def hostile(attack: str) -> dict[str, Any]:
@@ -160,22 +191,24 @@ def explained(attack: str) -> dict[str, Any]:
 @pytest.mark.parametrize("terminal", [False, True])
 def test_explain_escapes_ids_details_attempts_and_the_payload(attack: str, terminal: bool) -> None:
     where = Console(file=io.StringIO(), width=1000, force_terminal=terminal, color_system=None)
-    explanation.show(explained(attack), datetime.fromisoformat(AT), where)
-    assert is_harmless(text_of(where))
-    assert shown(attack, text_of(where))
-    assert not re.search("(?m)^forged", text_of(where))
+    said = said_to(where, partial(explanation.show, explained(attack), datetime.fromisoformat(AT)))
+    assert is_harmless(said)
+    assert shown(attack, said)
+    assert not re.search("(?m)^forged", said)
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_explain_folds_long_texts_on_a_terminal_and_not_in_a_pipe(width: int) -> None:
     document = explained("a") | {"detail": LONG, "payload": None}
     folded, whole = (
-        Console(file=io.StringIO(), width=width, force_terminal=yes, color_system=None) for yes in (True, False)
+        said_to(
+            Console(file=io.StringIO(), width=width, force_terminal=terminal, color_system=None),
+            partial(explanation.show, document, datetime.fromisoformat(AT)),
+        )
+        for terminal in (True, False)
     )
-    for where in (folded, whole):
-        explanation.show(document, datetime.fromisoformat(AT), where)
-    assert max(len(line) for line in text_of(folded).splitlines()) <= width
-    assert f"detail        {LONG}" in text_of(whole).splitlines()
+    assert max(len(line) for line in folded.splitlines()) <= width
+    assert f"detail        {LONG}" in whole.splitlines()
 
 
 def test_errors_findings_and_rows_are_escaped(attack: str, capsys: pytest.CaptureFixture[str]) -> None:

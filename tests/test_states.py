@@ -1,6 +1,5 @@
 """Test which state may follow which, and why, in Python and in SQL, and the meaning of each verdict."""
 
-import io
 import re
 import sqlite3
 from datetime import UTC, datetime
@@ -8,7 +7,6 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from syncd.cli import explanation
 from syncd.ledger import LedgerHandle, reports
@@ -190,15 +188,14 @@ class TestDescriptions:
 
     @pytest.mark.parametrize("state", State)
     @pytest.mark.parametrize("verdict", Verdict)
-    def test_explain_prints_them(self, path, state, verdict):
+    def test_explain_prints_them(self, path, state, verdict, capsys):
         with LedgerHandle(path).reports() as glance:
             document = glance.explain("hubspot-call-1")
         document |= {"state": state.value, "verdict": verdict.value, "url": None, "gives_up_at": None}
         then = "2026-10-05T08:00:00.000Z"
         document["attempts"] = [{"at": then, "verdict": each, "detail": None} for each in (verdict.value, UNDER_WAY)]
-        console = Console(file=io.StringIO(), width=200)
-        explanation.show(document, datetime(2026, 10, 5, 9, tzinfo=UTC), console)
-        lines = console.file.getvalue().splitlines()
+        explanation.show(document, datetime(2026, 10, 5, 9, tzinfo=UTC))
+        lines = capsys.readouterr().out.splitlines()
         assert f"state         {state}: {state.description}" in lines
         assert f"last verdict  {verdict}: {verdict.description}" in lines
         assert f"attempt       {then} (60 min ago) {verdict}: {verdict.description}" in lines

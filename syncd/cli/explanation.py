@@ -1,43 +1,50 @@
 """Show one activity's explanation, and the payload of one that waits: `syncd explain`."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
-
-from syncd.cli.printing import styled
+from syncd.cli import printing
 from syncd.reporting.explanation import facts
 from syncd.reporting.times import Times
-from syncd.text import visible
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 LABEL = 13  # columns of a line's name
 
 
-def show(document: Mapping[str, Any], now: datetime, console: Console | None = None) -> None:
+def show(document: Mapping[str, Any], now: datetime, console: "Console | None" = None) -> None:
     """Print the document of `syncd explain`: folded behind the names on a terminal, and otherwise one fact a line."""
-    console = console or Console()
-    times = Times(now, local=console.is_terminal)
-    found = [*facts(document, times)]
-    if console.is_terminal:
-        table = Table.grid(padding=(0, 1))
-        table.add_column(min_width=LABEL, no_wrap=True)
-        table.add_column(overflow="fold")
-        for what, value in found:
-            table.add_row(what, styled(value, f"link {value}" if what == "link" else ""))
-        console.print(table)
-    else:
-        for what, value in found:
-            _line(f"{what:<{LABEL}} {value}", console)
-    if document["payload"] is not None:
-        for each in json.dumps(document["payload"], indent=2, ensure_ascii=False).split("\n"):
-            _line(f"  {each}", console)
+    console = printing.terminal(console)
+    found = facts(document, Times(now, local=console is not None))
+    payload = () if document["payload"] is None else _payload(document["payload"])
+    if console is not None:
+        _show_table(found, payload, console)
+        return
+    for what, value in found:
+        printing.line(f"{what:<{LABEL}} {value}")
+    for each in payload:
+        printing.line(each)
 
 
-def _line(text: str, console: Console) -> None:
-    console.print(visible(text), markup=False, emoji=False, highlight=False, soft_wrap=True)
+def _payload(payload: Mapping[str, Any]) -> list[str]:
+    return [f"  {each}" for each in json.dumps(payload, indent=2, ensure_ascii=False).split("\n")]
+
+
+def _show_table(found: Iterable[tuple[str, str]], payload: Iterable[str], console: "Console") -> None:
+    """Print the facts behind their names, and below them the payload, whose lines are not folded."""
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 1))
+    table.add_column(min_width=LABEL, no_wrap=True)
+    table.add_column(overflow="fold")
+    for what, value in found:
+        table.add_row(what, printing.styled(value, f"link {value}" if what == "link" else ""))
+    console.print(table)
+    for each in payload:
+        console.print(printing.styled(each), soft_wrap=True)
 
 
 __all__ = ["show"]

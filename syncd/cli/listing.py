@@ -3,19 +3,17 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-from rich import box
-from rich.console import Console
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING, Any
 
 from syncd.cli import printing
 from syncd.ledger import Failing
 from syncd.lifecycle.remedies import remedy
 from syncd.lifecycle.states import Verdict
 from syncd.text import visible
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
 
 COLUMNS = (
     "external_activity_id", "source", "stream", "crm_id", "kind", "state", "reason", "verdict", "detail", "occurred_at",
@@ -43,16 +41,24 @@ def _cell(value: object) -> str:
     return visible(f"'{text}" if text.startswith(FORMULA) else text)
 
 
-def show_activities(rows: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
+def show_activities(rows: Sequence[Mapping[str, Any]], console: "Console | None" = None) -> None:
     """Print the activities, one a line. On a terminal an id is a link into the CRM.
 
     A narrow terminal gets two lines for each, so that no id is broken.
     """
-    console = console or Console()
-    if not console.is_terminal:
+    console = printing.terminal(console)
+    if console is None:
         for row in rows:
             printing.row(*(str(row[name] or "") for name in LINE))
         return
+    _show_on_terminal(rows, console)
+
+
+def _show_on_terminal(rows: Sequence[Mapping[str, Any]], console: "Console") -> None:
+    from rich import box
+    from rich.padding import Padding
+    from rich.table import Table
+
     if console.width < WIDE:
         for row in rows:
             console.print(_named(row), printing.styled(f" {_minute(row['occurred_at'])}"))
@@ -68,7 +74,7 @@ def show_activities(rows: Sequence[Mapping[str, Any]], console: Console | None =
     console.print(table)
 
 
-def _named(row: Mapping[str, Any]) -> Text:
+def _named(row: Mapping[str, Any]) -> "Text":
     return printing.styled(row["external_activity_id"], f"link {row['url']}" if row["url"] else "")
 
 
@@ -102,9 +108,9 @@ def _verdict(cause: str) -> str | None:
     return cause if cause in set(Verdict) else None
 
 
-def show_failing(document: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
+def show_failing(document: Sequence[Mapping[str, Any]], console: "Console | None" = None) -> None:
     """Print each cause in a line, with its domains, an example and the remedy below it."""
-    console = console or Console()
+    console = printing.terminal(console)
     for each in document:
         _line(f"{each['count']:>9,}  {each['state']} {each['cause']}", console)
         if each["domains"]:
@@ -122,11 +128,13 @@ def _domains(domains: Mapping[str, int]) -> str:
     return ", ".join(first) + (f", and {rest:,} more" if rest else "")
 
 
-def _line(text: str, console: Console) -> None:
+def _line(text: str, console: "Console | None") -> None:
     """Print one line. A terminal gets it folded behind its indent, and anything else gets it whole, for `grep`."""
-    if not console.is_terminal:
+    if console is None:
         printing.line(text)
         return
+    from rich.padding import Padding
+
     words = text.lstrip()
     console.print(Padding(printing.styled(words), (0, 0, 0, len(text) - len(words))))
 

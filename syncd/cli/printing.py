@@ -15,9 +15,11 @@ from syncd.errors import SyncdError
 from syncd.text import visible
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.text import Text
 
 LEAST = 20  # columns of text, however narrow a terminal is
+FORCED = ("FORCE_COLOR", "TTY_COMPATIBLE")  # by these variables Rich takes a pipe for a terminal
 
 
 def line(text: str) -> None:
@@ -84,6 +86,20 @@ def block(text: str) -> None:
     """Print lines, e.g. of a traceback, on stderr."""
     for each in text.split("\n"):
         print(visible(each), file=sys.stderr)
+
+
+def terminal(console: "Console | None" = None) -> "Console | None":
+    """Return the console of the terminal on stdout, or of a test's. None if it is no terminal: print lines then.
+
+    Rich decides. It takes as long to import as all of syncd, so it is not asked about an ordinary pipe.
+    """
+    if console is None:
+        if not sys.stdout.isatty() and not any(name in os.environ for name in FORCED):
+            return None
+        from rich.console import Console
+
+        console = Console()
+    return console if console.is_terminal else None
 
 
 def own(text: str) -> None:

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from syncd import clock
+from syncd.cli import printing
 from syncd.cli.status import lines
 from syncd.reporting.overview import summary
 from syncd.reporting.times import Times
@@ -13,18 +14,16 @@ if TYPE_CHECKING:
 
 def show(document: dict[str, Any], console: "Console | None" = None) -> None:
     """Print the document of `syncd status`."""
-    from rich.console import Console
-
-    console = console or Console()
-    times = Times(clock.instant(document["at"]), local=console.is_terminal)
+    console = printing.terminal(console)
+    times = Times(clock.instant(document["at"]), local=console is not None)
     document = {**document, "summary": summary(document, times)}
-    if console.is_terminal:
+    if console is not None:
         from syncd.cli.status import tables
 
         tables.show(document, times, console)
         return
     for line in lines.lines(document, times):
-        console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
+        printing.line(line)
 
 
 __all__ = ["show"]
