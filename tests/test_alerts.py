@@ -13,7 +13,7 @@ from syncd.connector import RowKind, Scope
 from syncd.errors import LedgerError
 from syncd.ledger import Alerting, LedgerHandle
 from syncd.normalize.scope import to_json
-from syncd.passes import scopes
+from syncd.passes import kept_scopes
 from syncd.sandbox import Fault
 from syncd.types.secrets import HiddenUrl
 from tests.daemons import wait_until
@@ -305,7 +305,7 @@ def test_rows_of_a_new_kind_are_reported_and_named_only_by_the_command(world: Wo
     def counted(*subtypes: str) -> None:
         kinds = [RowKind("calls", {"hs_call_source": each}, 7, None) for each in subtypes]
         with LedgerHandle(world.ledger).open() as ledger:
-            ledger.keep("hubspot", {scopes.KEPT: {"since": "2026-10-01T00:00:00.000Z", **to_json(Scope(kinds))}},
+            ledger.keep("hubspot", {kept_scopes.KEPT: {"since": "2026-10-01T00:00:00.000Z", **to_json(Scope(kinds))}},
                         world.now())  # fmt: skip
 
     counted("first")

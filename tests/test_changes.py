@@ -14,7 +14,7 @@ from syncd.ledger import Ledger, LedgerHandle
 from syncd.lifecycle import transitions
 from syncd.lifecycle.states import State
 from syncd.lifecycle.transitions import Row
-from syncd.passes import changes
+from syncd.passes import removed
 from tests.conftest import Command
 from tests.drops import call
 from tests.ledgers import DAY, NOW
@@ -53,7 +53,7 @@ ANY = pytest.mark.parametrize("of", [of_hubspot, of_salesforce, of_a_folder])
 
 def gone(world: World) -> dict[str, datetime | None]:
     with LedgerHandle(world.ledger).reports() as glance:
-        return changes.gone_since(glance, [source.name for source in world.config().sources])
+        return removed.gone_since(glance, [source.name for source in world.config().sources])
 
 
 # -- a source is removed ------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from connectors.jsonl import scope
 from connectors.jsonl.config import JsonlConfig
 from syncd.connector import RowKind, ShowsScope
 from syncd.ledger import LedgerHandle
-from syncd.passes import scopes
+from syncd.passes import kept_scopes
 from syncd.passes.reader import PassStore
 from tests.drops import NOW, Drop, call, email
 from tests.test_jsonl_mapping import draft, drafted
@@ -214,7 +214,7 @@ class TestScope:
             drop.sync()
             drop.sync(minutes=120)
             with LedgerHandle(drop.ledger).reports() as glance:
-                (unread,) = scopes.unread(glance, ["files"])
+                (unread,) = kept_scopes.unread(glance, ["files"])
             assert (unread["what"], unread["count"]) == ("line kind=meeting", 1)
             assert (drop.waiting, drop.done) == ([], ["1.jsonl"])
 

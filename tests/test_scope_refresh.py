@@ -17,7 +17,7 @@ from syncd.connector import Context, RowKind, Scope
 from syncd.errors import Exit, Stopped, Unavailable
 from syncd.ledger import LedgerHandle
 from syncd.normalize.rules import Rules
-from syncd.passes import scopes
+from syncd.passes import kept_scopes, scopes
 from syncd.passes.dry_run import DryRun
 from syncd.passes.store import PassStore
 from syncd.signals import StopRequest
@@ -51,7 +51,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
 
 
 def kept(world: World) -> Any:
-    found = world.sql("SELECT value FROM store WHERE key = ?", scopes.KEPT)
+    found = world.sql("SELECT value FROM store WHERE key = ?", kept_scopes.KEPT)
     return json.loads(found[0][0]) if found else None
 
 

@@ -8,7 +8,7 @@ from syncd import __version__
 from syncd.alerts.conditions import Seen
 from syncd.config import Config
 from syncd.ledger import Alerting, chosen
-from syncd.passes import scopes
+from syncd.passes import kept_scopes
 from syncd.reporting import health
 
 
@@ -25,7 +25,7 @@ def look(
         not_fresh={name: (each.message, each.hint) for name, each in findings if not each.ok},
         read_at=ledger.last_success(unread),
         unread={name: [_digest(each.what) for each in kept.unread if each.looks_like and each.count]
-                for name, kept in scopes.kept(ledger, names)},
+                for name, kept in kept_scopes.kept(ledger, names)},
         due_since=ledger.due_since(now),
         free_bytes=chosen(config.ledger).free_bytes(),
         failed=failed,

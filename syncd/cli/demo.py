@@ -26,7 +26,7 @@ from syncd.cli.status import tables
 from syncd.config import Config, load
 from syncd.errors import SyncdError
 from syncd.ledger import chosen
-from syncd.passes import scopes, wiring
+from syncd.passes import kept_scopes, wiring
 from syncd.passes.report import PassResult
 from syncd.reporting import facts
 from syncd.reporting.explanation import document_of
@@ -121,7 +121,7 @@ def _show_books(console: Console, config: Config, box: _Box) -> None:
         now = clock.now() + LATER
         document = glance.status(version=__version__, now=now)
         tables.activities(document, console)
-        for line in facts.unread(scopes.unread(glance, [source.name for source in config.sources])):
+        for line in facts.unread(kept_scopes.unread(glance, [source.name for source in config.sources])):
             console.print(styled(line))
         stored = {name: times for name, times in box.order("recotap", do="stored").items() if times}
         doubled = sum(times > 1 for times in stored.values())

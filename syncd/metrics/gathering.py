@@ -7,7 +7,7 @@ from syncd import __version__, clock
 from syncd.config import Config
 from syncd.errors import LedgerError
 from syncd.ledger import FIRST_DUE, AnyLedger, Reports, chosen
-from syncd.passes import changes, scopes
+from syncd.passes import kept_scopes, removed
 
 LEAST = timedelta(minutes=1)  # a shorter silence is never reported
 QUOTA_LOW = "quota_low"  # in a source's store: whether its connector leaves the rest of a quota to others
@@ -24,9 +24,9 @@ def gather(glance: Reports, config: Config, now: datetime) -> dict[str, Any]:
         "running": _is_held(ledger),
         "disk_free_bytes": ledger.free_bytes(),
         "stale_after": stale_after(glance, config),
-        "sources_gone": [*changes.gone_since(glance, names)],
-        "unread": scopes.unread(glance, names),
-        "warnings": scopes.warnings(glance, names),
+        "sources_gone": [*removed.gone_since(glance, names)],
+        "unread": kept_scopes.unread(glance, names),
+        "warnings": kept_scopes.warnings(glance, names),
         "quota_low": {name: bool(low) for name, low in glance.kept(QUOTA_LOW, names).items()},
     }
 

@@ -1,24 +1,18 @@
-"""Compare the configuration with the one that the ledger has seen: connectors and removed sources."""
+"""Note in the ledger how the configuration changed since the last pass: connectors and removed sources."""
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import structlog
 
 from syncd import clock
 from syncd.connector import Source
 from syncd.http.server_clock import is_confirmed
-from syncd.ledger import CONNECTOR, FIRST_DUE, GONE, Ledger, LedgerReader
-from syncd.lifecycle import timing
-from syncd.passes import pins
-
-if TYPE_CHECKING:
-    from syncd.recotap.sender import Sender  # `syncd status` does without an HTTP client
+from syncd.ledger import CONNECTOR, FIRST_DUE, GONE, Ledger
+from syncd.passes.removed import BRING_BACK, gone_since, gone_text
+from syncd.recotap.sender import Sender
 
 log = structlog.get_logger()
-
-BRING_BACK = "put its table back, and it resumes"
 
 
 def note_sources(ledger: Ledger, sources: Sequence[Source], now: datetime) -> None:
@@ -35,21 +29,7 @@ def note_sources(ledger: Ledger, sources: Sequence[Source], now: datetime) -> No
             ledger.keep(source.name, {FIRST_DUE: clock.text(now)}, now)
 
 
-def gone_since(glance: LedgerReader, configured: Sequence[str]) -> dict[str, datetime | None]:
-    """Return the sources that the configuration lacks, and since when a pass knows it. None: no pass knows it yet."""
-    held = glance.sources_with_rows()
-    since = glance.kept(GONE, held)
-    return {name: clock.optional_instant(since.get(name)) for name in pins.gone(held, configured)}
-
-
-def gone_text(since: datetime | None) -> str:
-    """Return what becomes of the activities of a source that is gone since then. None: no pass knows it yet."""
-    at = f" since {clock.text(since)}" if since else ""
-    until = f"on {clock.text(clock.later(since, timing.GIVE_UP_AFTER))}" if since else "30 days after the next pass"
-    return f"not in the configuration{at}: what is pending is sent, what is incomplete dies {until}"
-
-
-def note_removed(ledger: Ledger, configured: Sequence[str], to: "Sender", now: datetime) -> None:
+def note_removed(ledger: Ledger, configured: Sequence[str], to: Sender, now: datetime) -> None:
     """Keep since when a source is gone, and let its waiting activities die of age. A source that is back resumes.
 
     Nothing is stamped, and nothing dies, unless a server confirms the clock. If no server was asked in this pass, this
@@ -67,11 +47,11 @@ def note_removed(ledger: Ledger, configured: Sequence[str], to: "Sender", now: d
             log.warning("source.aged", source=name, died=died, hint="`syncd status` counts them by reason")
 
 
-def _is_certain(ledger: Ledger, to: "Sender") -> bool:
+def _is_certain(ledger: Ledger, to: Sender) -> bool:
     if to.clock.report("Recotap") is None:
         to.ask_the_time()
     told = to.clock.report("Recotap")
     return told is not None and is_confirmed([told]) and not ledger.clock_doubted()
 
 
-__all__ = ["gone_since", "gone_text", "note_removed", "note_sources"]
+__all__ = ["note_removed", "note_sources"]

@@ -178,15 +178,7 @@ def collision(
     return ConfigError([Problem(f"sources.{source}.external_id", message, f"{hint}rename it back")])
 
 
-# -- a changed configuration ------------------------------------------------------------------
-
-
-def gone(held: Iterable[str], configured: Collection[str]) -> list[str]:
-    """Return the sources that the ledger holds activities of and that the configuration lacks, by name."""
-    return sorted(set(held) - set(configured))
-
-
 __all__ = [
-    "Evidence", "collision", "gone", "held_elsewhere", "namesakes", "refuse_stranger", "renamed",
+    "Evidence", "collision", "held_elsewhere", "namesakes", "refuse_stranger", "renamed",
     "stranger", "trust", "unbooked",
 ]  # fmt: skip

@@ -1,43 +1,27 @@
-"""Count each source's rows by kind once a day, and read the last counts from the ledger."""
+"""Count each source's rows by kind once a day, and keep the counts in the ledger."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 import structlog
 
 from syncd import clock
 from syncd.activity import Owner
-from syncd.connector import Connector, RowKind, Scope, ShowsScope, Source, Store
+from syncd.connector import Connector, Scope, ShowsScope, Source, Store
 from syncd.errors import Stopped, SyncdError
-from syncd.ledger import LedgerReader
 from syncd.normalize import scope
 from syncd.normalize.rules import Rules
-from syncd.normalize.scope import Unread
+from syncd.passes.kept_scopes import KEPT, LOOK
 
 log = structlog.get_logger()
 
-KEPT = "@scope"  # in a source's store: the last refresh, as `scope.to_json` and `since`
 DUE = "@scope_due"  # in a source's store: when the next refresh is due, and the tables that the last one obeyed
 SPAN = timedelta(days=30)  # of modification time
 EVERY = timedelta(days=1)
 AGAIN = timedelta(hours=1)  # after a failure, and after the first pass, which has enough to do
 NOT_COUNTED = "no activity is affected, and a pass counts again in an hour. `syncd scope` counts at once"
-LOOK = "`syncd scope` shows all rows by kind"
-
-
-class Kept(NamedTuple):
-    """The last refresh of a source."""
-
-    since: datetime  # modification time
-    kinds: Sequence[RowKind]
-    warnings: Sequence[str]
-
-    @property
-    def unread(self) -> list[Unread]:
-        """The rows that no stream reads."""
-        return scope.unread(self.kinds)
 
 
 def refresh_if_due(source: Source, connector: Connector, store: Store, rules: Rules, now: datetime) -> None:
@@ -64,32 +48,6 @@ def document(source: Source, found: Scope, owners: Sequence[Owner], rules: Rules
     """Return a CRM's rows by kind as JSON values, judged. `owners` are the CRM's users."""
     wanted = dict.fromkeys(stream.kind for stream in source.streams)
     return {"since": clock.text(since), **scope.to_json(scope.judged(found, rules, owners, [*wanted]))}
-
-
-def kept(glance: LedgerReader, names: Sequence[str]) -> Iterator[tuple[str, Kept]]:
-    """Yield the last refresh of each source, in the order of `names`. A source without one is left out."""
-    found = glance.kept(KEPT, names)
-    for name in names:
-        if isinstance(held := found.get(name), dict):
-            since = clock.optional_instant(held.get("since"))
-            if since is not None:
-                yield name, Kept(since, scope.kinds_of(held), [*map(str, held.get("warnings", ()))])
-
-
-def unread(glance: LedgerReader, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Return `unread` of `syncd status --json` (design 4.4)."""
-    return [
-        {"source": name, "what": each.what, "count": each.count, "looks_like": each.looks_like}
-        for name, held in kept(glance, names)
-        for each in held.unread
-    ]
-
-
-def warnings(glance: LedgerReader, names: Sequence[str]) -> list[dict[str, str]]:
-    """Return the warnings of the last refresh of each source, for `syncd status`."""
-    return [
-        {"source": name, "message": message} for name, held in kept(glance, names) for message in held.warnings
-    ]  # fmt: skip
 
 
 def _is_due(store: Store, source: Source, now: datetime) -> bool:
@@ -130,4 +88,4 @@ def _log_failure(source: str, error: Exception) -> None:
         log.error("scope.bug", source=source, exc_info=error, hint="report it. No activity is affected")
 
 
-__all__ = ["EVERY", "KEPT", "LOOK", "Kept", "document", "kept", "refresh_if_due", "unread", "warnings"]
+__all__ = ["EVERY", "document", "refresh_if_due"]

@@ -7,7 +7,7 @@ from syncd import __version__
 from syncd.config import Config
 from syncd.errors import LedgerError
 from syncd.ledger import AnyLedger, Reports, chosen
-from syncd.passes import changes, scopes
+from syncd.passes import kept_scopes, removed
 from syncd.reporting import overview
 from syncd.reporting.times import Times
 
@@ -19,10 +19,10 @@ def document(config: Config, glance: Reports, now: datetime) -> dict[str, Any]:
     found = {
         **told,
         "never_read": _never_read(config, told),
-        "unread": scopes.unread(glance, names),
-        "warnings": scopes.warnings(glance, names),
+        "unread": kept_scopes.unread(glance, names),
+        "warnings": kept_scopes.warnings(glance, names),
         "held_by": _holder(chosen(config.ledger)),
-        "sources_gone": [*changes.gone_since(glance, names)],
+        "sources_gone": [*removed.gone_since(glance, names)],
     }
     return {**found, "overdue": overview.is_overdue(found, config.schedule, now)}
 

@@ -32,7 +32,7 @@ sys.path.insert(0, str(ROOT))
 
 from syncd import clock  # noqa: E402 - found by the line above
 from syncd.ledger import LedgerHandle  # noqa: E402
-from syncd.passes import scopes  # noqa: E402
+from syncd.passes import kept_scopes  # noqa: E402
 from syncd.sandbox import Fault  # noqa: E402
 from tests.daemons import daemon, wait_until  # noqa: E402
 from tests.pages import free_port  # noqa: E402
@@ -317,7 +317,7 @@ def drilled(path: Path) -> list[str]:
         world.call(contacts=[])
         world.sync()
         with LedgerHandle(world.ledger).open() as ledger:
-            ledger.keep("hubspot", {scopes.KEPT: UNREAD}, world.now())
+            ledger.keep("hubspot", {kept_scopes.KEPT: UNREAD}, world.now())
         exporter = node_exporter(path / "textfiles")
         with exporter as node, prometheus(path, syncd=target, node=node) as at:
             drill = Drill(world, at)

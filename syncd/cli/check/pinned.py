@@ -9,7 +9,7 @@ from syncd.config import Config
 from syncd.connector import Finding, Source
 from syncd.errors import LedgerError
 from syncd.ledger import chosen
-from syncd.passes import changes, narrowing, windows, wiring
+from syncd.passes import narrowing, removed, windows, wiring
 from syncd.passes.destination import NotingSender, host_and_port
 from syncd.passes.narrowing import Narrowed
 
@@ -35,8 +35,8 @@ def destination(config: Config, to: NotingSender) -> Iterator[Finding]:
 def changes_of(config: Config) -> Iterator[Finding]:
     """Yield a warning for each source that is gone."""
     with suppress(LedgerError), chosen(config.ledger).read() as glance:
-        for name, since in changes.gone_since(glance, [source.name for source in config.sources]).items():
-            yield Finding(name, False, changes.gone_text(since), changes.BRING_BACK, warning=True)
+        for name, since in removed.gone_since(glance, [source.name for source in config.sources]).items():
+            yield Finding(name, False, removed.gone_text(since), removed.BRING_BACK, warning=True)
 
 
 def narrowed(config: Config, source: Source) -> Narrowed:

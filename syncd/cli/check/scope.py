@@ -8,18 +8,18 @@ from syncd.config import Config
 from syncd.connector import Finding
 from syncd.errors import LedgerError
 from syncd.ledger import chosen
-from syncd.passes import scopes
-from syncd.passes.scopes import Kept
+from syncd.passes import kept_scopes
+from syncd.passes.kept_scopes import Kept
 
 WHAT = "kinds of rows"  # not "scope": a token has scopes
 SHOWN = 3  # kinds in one line
-HINT = f"{scopes.LOOK}. README explains which rows are calls and emails"
+HINT = f"{kept_scopes.LOOK}. README explains which rows are calls and emails"
 
 
 def findings(config: Config, source: str) -> Iterator[Finding]:
     """Yield the rows that look like a call or an email and are not read, and a warning for each that the CRM needs."""
     with suppress(LedgerError), chosen(config.ledger).read() as glance:  # the ledger has its own line
-        for _, held in scopes.kept(glance, [source]):
+        for _, held in kept_scopes.kept(glance, [source]):
             yield Finding(WHAT, True, _unread(held))
             for warning in held.warnings:
                 yield Finding(WHAT, False, warning, HINT, warning=True)

@@ -43,19 +43,19 @@ def status(
     from syncd import clock
     from syncd.cli import status as screen
     from syncd.ledger import chosen
-    from syncd.passes import changes
+    from syncd.passes import removed
     from syncd.reporting import books
 
     loaded, now = load_config(config), clock.now()
     with chosen(loaded.ledger).reports() as glance:
         document = books.document(loaded, glance, now)
-        gone = changes.gone_since(glance, [source.name for source in loaded.sources])
+        gone = removed.gone_since(glance, [source.name for source in loaded.sources])
     if as_json:
         printing.document(books.summarized(document, now))
     else:
         screen.show(document)
         for name, since in gone.items():
-            printing.line(f"source {name}: {changes.gone_text(since)} → {changes.BRING_BACK}")
+            printing.line(f"source {name}: {removed.gone_text(since)} → {removed.BRING_BACK}")
     raise typer.Exit(0 if document["balanced"] else int(Exit.UNBALANCED))
 
 
