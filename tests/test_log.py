@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd import log
+from syncd.cli import late_log
 from syncd.errors import Unavailable
 from syncd.privacy import redaction
 
@@ -303,6 +304,25 @@ class TestTracebacks:
     )
     def test_only_messages_that_cannot_quote_a_record_are_told(self, error, text):
         assert redaction.describe(error) == text
+
+
+def test_a_command_that_logs_nothing_starts_the_log_with_a_librarys_first_message(monkeypatch, capsys):
+    """The message is redacted like any other, and no later one starts the log again."""
+    monkeypatch.setattr(logging, "lastResort", logging.lastResort)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    configured = []
+    configure = log.configure
+    monkeypatch.setattr(log, "configure", lambda: configured.append(configure()))
+    late_log.prepare()
+    logging.getLogger("some.library").info("unimportant")
+    assert configured == []
+    for number in (1, 2):
+        logging.getLogger("some.library").warning("message %d to ada@example.com", number)
+    said = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [(each["event"], each["message"]) for each in said] == [
+        ("library.said", f"message {number} to [redacted]") for number in (1, 2)
+    ]
+    assert len(configured) == 1
 
 
 def test_redaction_costs_no_structlog():

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from syncd.cli import printing
-from syncd.cli.commands.options import AsJson, ConfigFile, load_config
+from syncd.cli.commands.options import AsJson, ConfigFile, load_config, read_config
 from syncd.errors import Exit
 from syncd.text import visible
 
@@ -38,7 +38,7 @@ def status(
     if prometheus:
         if as_json:
             raise typer.BadParameter("give --json or --prometheus, not both")
-        _print_metrics(load_config(config))
+        _print_metrics(read_config(config))
         return
     from syncd import clock
     from syncd.cli import status as screen
@@ -46,7 +46,7 @@ def status(
     from syncd.passes import removed
     from syncd.reporting import books
 
-    loaded, now = load_config(config), clock.now()
+    loaded, now = read_config(config), clock.now()
     with chosen(loaded.ledger).reports() as glance:
         document = books.document(loaded, glance, now)
         gone = removed.gone_since(glance, [source.name for source in loaded.sources])
@@ -85,7 +85,7 @@ def explain(
     from syncd.ledger import chosen
     from syncd.reporting.explanation import document_of
 
-    loaded, now = load_config(config), clock.now()
+    loaded, now = read_config(config), clock.now()
     with chosen(loaded.ledger).reports() as glance:
         names = glance.find(activity)
         if len(names) > 1:

@@ -117,6 +117,18 @@ def load_config(
     return load(named, secrets=secrets, connectors=connectors)
 
 
+def read_config(config: Path | None) -> "Config":
+    """Read the configuration without secrets, for a command that only reads the ledger. The log starts if it must.
+
+    ConfigError if it has mistakes.
+    """
+    from syncd.cli import late_log
+    from syncd.config import load
+
+    late_log.prepare()
+    return load(config or Given.config, secrets=False)
+
+
 def sources_of(config: "Config", only: str | None) -> "tuple[Source, ...]":
     """Return all sources, or the one that --source names."""
     names = [source.name for source in config.sources]
