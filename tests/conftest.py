@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -125,12 +124,12 @@ def in_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
 
 @pytest.fixture(scope="session", autouse=True)
 def entry_points_are_read_once() -> Iterator[None]:
-    """Read the metadata of all installed packages once a process, where syncd reads them for each configuration.
+    """Read the metadata of all installed packages once a process. syncd does so for each connector of a package.
 
-    That takes 8 ms of CPU, for each pass and each command. Tests that install a connector start a process of their own.
+    That takes 8 ms of CPU. Tests that install a connector start a process of their own.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sources, "entry_points", cache(entry_points))
+        patch.setattr(sources, "installed", cache(sources.installed))
         yield
 
 

@@ -681,6 +681,16 @@ def test_the_schema_knows_every_table_and_each_connector_of_ours():
         assert key in document["$defs"][own["then"]["$ref"].rpartition("/")[2]]["properties"]
 
 
+def test_packages_are_searched_for_a_connector_only_if_it_is_not_built_in(read, monkeypatch):
+    """A package cannot take a built-in name."""
+    searched = []
+    found = {"fake": "fake_crm_gone:X", "theirs": "fake_crm:Fake"}
+    monkeypatch.setattr(sources, "installed", lambda: searched.append(True) or found)
+    assert (read(MINIMAL).sources[0].connector, searched) == (Fake, [])
+    config = read(MINIMAL.replace('"fake"', '"theirs"'))
+    assert (config.sources[0].connector, searched) == (Fake, [True])
+
+
 def test_only_the_connectors_that_are_configured_are_loaded(tmp_path):
     """HubSpot's SDK takes a second to import, which only sources that use it should cost."""
     (tmp_path / "fake_crm.py").write_text(

@@ -1,6 +1,7 @@
 """Run a command, and turn every error into an exit code and a hint."""
 
 import gc
+import os
 import sys
 
 from syncd import __version__
@@ -34,6 +35,7 @@ def _run() -> None:
         printing.line(f"syncd {__version__}")
         return
     cores.forbid()
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # pydantic would search each installed package for one
     try:
         from syncd.cli.commands import app
 
