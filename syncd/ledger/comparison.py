@@ -64,7 +64,7 @@ class Comparison(LedgerReader):
 
     def add(self, crm_ids: Iterable[str]) -> None:
         """Add ids to the list. One that is there stays."""
-        self._all("INSERT OR IGNORE INTO listed (crm_id) VALUES (?)", [(crm_id,) for crm_id in crm_ids])
+        self._all("INSERT INTO listed (crm_id) VALUES (?) ON CONFLICT DO NOTHING", [(crm_id,) for crm_id in crm_ids])
 
     def listed(self) -> int:
         """Return the number of ids in the list."""

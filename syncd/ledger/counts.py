@@ -28,11 +28,11 @@ KIND = """
 """
 _ADD = """
     INSERT INTO counts (stream_id, state, reason, verdict, changed, part, n) VALUES (?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT DO UPDATE SET n = n + excluded.n
+    ON CONFLICT (stream_id, state, reason, verdict, changed, part) DO UPDATE SET n = counts.n + excluded.n
 """
 _ADD_DAYS = """
     INSERT INTO days (day, stream_id, since, within, n) VALUES (?, ?, ?, ?, ?)
-    ON CONFLICT DO UPDATE SET n = n + excluded.n
+    ON CONFLICT (day, stream_id, since, within) DO UPDATE SET n = days.n + excluded.n
 """
 # `occurred_at` is NULL if the record could not be read. Such a row is never sent.
 _LEAVING = """

@@ -87,7 +87,7 @@ class Forget(Writer, Operator):
 
     def make_secret(self, now: datetime) -> bytes:
         """Return the secret of this ledger's hashes. It is made if no pass has made it."""
-        sql = "INSERT OR IGNORE INTO store (source, key, value, at) VALUES (:source, :key, :value, :at)"
+        sql = "INSERT INTO store (source, key, value, at) VALUES (:source, :key, :value, :at) ON CONFLICT DO NOTHING"
         new = json.dumps(secrets.token_hex(SECRET_BYTES))
         with self.transaction():
             self._db.execute(sql, {"source": RECOTAP, "key": SAMENESS, "value": new, "at": clock.text(now)})
@@ -99,7 +99,7 @@ class Forget(Writer, Operator):
     def note(self, hashed: str, now: datetime) -> None:
         """Remember a person by the hash of the address. Each page that is booked from now on leaves them out."""
         with self.transaction():
-            sql = "INSERT OR IGNORE INTO forgotten (hash, at) VALUES (:hash, :now)"
+            sql = "INSERT INTO forgotten (hash, at) VALUES (:hash, :now) ON CONFLICT DO NOTHING"
             self._db.execute(sql, {"hash": hashed, "now": clock.text(now)})
             self._tell_the_daemon(now)
 

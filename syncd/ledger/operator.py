@@ -189,7 +189,7 @@ class Operator(Reports):
     def _tell_the_daemon(self, now: datetime) -> None:
         sql = """
             INSERT INTO operator (id, requests, asked_at) VALUES (1, 1, :now)
-            ON CONFLICT (id) DO UPDATE SET requests = requests + 1, asked_at = excluded.asked_at
+            ON CONFLICT (id) DO UPDATE SET requests = operator.requests + 1, asked_at = excluded.asked_at
         """
         self._db.execute(sql, {"now": clock.text(now)})
 

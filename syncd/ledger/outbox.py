@@ -154,8 +154,8 @@ class Outbox(Writer):
         with self.transaction():
             rows = {row[0]: row for row in self._db.execute(_CLAIMED, {"ids": wanted})}
             members = json.dumps(list(rows)) if rows else None
-            sql = "INSERT INTO posts (at, members) VALUES (:at, :members)"
-            post_id = int(self._db.execute(sql, {"at": clock.text(now), "members": members}).lastrowid or 0)
+            sql = "INSERT INTO posts (at, members) VALUES (:at, :members) RETURNING id"
+            post_id = int(self._db.execute(sql, {"at": clock.text(now), "members": members}).fetchone()[0])
             self._forget_old_attempts([row_id for row_id, *_, last_post in rows.values() if last_post])
             sql = "UPDATE activities SET last_post = -:post WHERE id IN (SELECT value FROM json_each(:ids))"
             self._db.execute(sql, {"post": post_id, "ids": members})

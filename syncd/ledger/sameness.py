@@ -29,7 +29,8 @@ _CLAIM = """
 """
 _TAKE = """
     INSERT INTO keys (slot, hash, activity_id, has_own_id, day) VALUES (?, ?, ?, ?, ?)
-    ON CONFLICT DO UPDATE SET activity_id = excluded.activity_id, has_own_id = excluded.has_own_id, day = excluded.day
+    ON CONFLICT (slot, hash) DO UPDATE
+        SET activity_id = excluded.activity_id, has_own_id = excluded.has_own_id, day = excluded.day
 """
 _HOLDERS = """
     SELECT slot, hash, activity_id, has_own_id, external_activity_id, kind, stream_id, occurred_at, domain,
@@ -38,7 +39,10 @@ _HOLDERS = """
         ON slot = json_extract(value, '$[0]') AND hash = json_extract(value, '$[1]')
     LEFT JOIN activities ON activities.id = activity_id
 """
-_NOTE = "INSERT OR REPLACE INTO twins (activity_id, first_id, stream_id) VALUES (?, ?, ?)"
+_NOTE = """
+    INSERT INTO twins (activity_id, first_id, stream_id) VALUES (?, ?, ?)
+    ON CONFLICT (activity_id) DO UPDATE SET first_id = excluded.first_id, stream_id = excluded.stream_id
+"""
 _FORGET = """
     SELECT slot, hash FROM keys WHERE (slot, hash) > (:slot, :hash) AND day < :oldest
     ORDER BY slot, hash LIMIT :limit

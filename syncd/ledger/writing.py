@@ -78,7 +78,7 @@ class Ledger(RangeWriter, Outbox, Reads, RemovedSources, Twins, AdoptionWriter, 
         sql = """
             INSERT INTO sources (source, identity, external_id) VALUES (:source, :identity, :external_id)
             ON CONFLICT (source) DO UPDATE SET
-                identity = coalesce(excluded.identity, identity), external_id = excluded.external_id
+                identity = coalesce(excluded.identity, sources.identity), external_id = excluded.external_id
         """
         with self.transaction():
             self._db.execute(sql, {"source": source, "identity": identity, "external_id": external_id})
@@ -88,8 +88,9 @@ class Ledger(RangeWriter, Outbox, Reads, RemovedSources, Twins, AdoptionWriter, 
         key = (source, stream)
         if key not in self._streams:
             values = {"source": source, "stream": stream}
+            new = "INSERT INTO streams (source, stream) VALUES (:source, :stream) ON CONFLICT DO NOTHING"
             with self.transaction():
-                self._db.execute("INSERT OR IGNORE INTO streams (source, stream) VALUES (:source, :stream)", values)
+                self._db.execute(new, values)
             sql = "SELECT id FROM streams WHERE source = :source AND stream = :stream"
             self._streams[key] = self._db.execute(sql, values).fetchone()[0]
         return self._streams[key]
@@ -355,8 +356,8 @@ class Ledger(RangeWriter, Outbox, Reads, RemovedSources, Twins, AdoptionWriter, 
             oldest = clock.text(now - KEEP_DAYS)[:10]
             self._db.execute("DELETE FROM days WHERE day < :oldest", {"oldest": oldest})
             self.cut_short(now)
-            sql = "INSERT INTO passes (started_at) VALUES (:now)"
-            return int(self._db.execute(sql, {"now": values["now"]}).lastrowid or 0)
+            sql = "INSERT INTO passes (started_at) VALUES (:now) RETURNING id"
+            return int(self._db.execute(sql, {"now": values["now"]}).fetchone()[0])
 
     def cut_short(self, now: datetime) -> None:
         """Close a pass that was killed or broken off. It has no exit code."""
