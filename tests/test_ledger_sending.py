@@ -426,6 +426,15 @@ class TestRecover:
         send(ledger)
         assert [each.unknown for each in ledger.intend(due(ledger, now=LATER), now=LATER).activities] == [True] * 4
 
+    def test_an_activity_of_an_answered_post_without_a_verdict_is_still_open(self, ledger):
+        book(ledger, *map(look, range(3)))
+        claim = ledger.intend(due(ledger), now=NOW)
+        judge(ledger, claim, Verdict.CREATED)
+        assert [attempts(ledger, crm_id) for crm_id in range(3)] == [["created"], [None], [None]]
+        assert ledger.recover(now=LATER) == 2
+        assert [attempts(ledger, crm_id) for crm_id in range(3)] == [["created"], ["crashed"], ["crashed"]]
+        assert ledger.recover(now=LATER) == 0
+
     def test_where_nothing_is_open_nothing_happens(self, ledger):
         book(ledger, look(1), look(2))
         send(ledger, Verdict.FAILED, limit=1)

@@ -1,8 +1,10 @@
 """Book the spans that `syncd backfill` asks for."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlite_utils import Database
 
@@ -15,11 +17,8 @@ _ADD_SPAN = """
     SELECT id, :since, :until, 'backfill', :now, :newest_first FROM streams WHERE source = :source AND stream = :stream
 """
 _TURN = "UPDATE ranges SET newest_first = :newest_first WHERE id = :id AND read_to IS NULL"
-_FORGET_UNREAD = """
-    UPDATE streams SET rule = json_remove(rule, '$.unread')
-    WHERE source = :source AND stream = :stream AND :since <= rule ->> '$.unread.since'
-        AND rule ->> '$.unread.until' <= :until
-"""
+_RULE = "SELECT rule FROM streams WHERE source = :source AND stream = :stream"
+_KEEP_RULE = "UPDATE streams SET rule = :rule WHERE source = :source AND stream = :stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +62,18 @@ def book(db: Database, asked: Backfill, held: Sequence[Range], *, rule_changed: 
     if new is not None:
         times = {"since": clock.text(new.since), "until": clock.text(new.until), "now": clock.text(now)}
         db.execute(_ADD_SPAN, {**which, **times})
-    db.execute(_FORGET_UNREAD, {**which, "since": clock.text(asked.since), "until": clock.text(asked.until)})
+    _forget_unread(db, asked)
     return replace(asked, goes_on=any(each.read_to is not None for each in found))
+
+
+def _forget_unread(db: Database, asked: Backfill) -> None:
+    which = {"source": asked.source, "stream": asked.stream}
+    (kept,) = db.execute(_RULE, which).fetchone()
+    rule: dict[str, Any] = json.loads(kept or "{}")
+    unread = rule.get("unread")
+    if unread and clock.text(asked.since) <= unread["since"] and unread["until"] <= clock.text(asked.until):
+        del rule["unread"]
+        db.execute(_KEEP_RULE, {**which, "rule": json.dumps(rule, sort_keys=True)})
 
 
 __all__ = ["Backfill", "book", "continued"]

@@ -17,8 +17,8 @@ DELIVERIES = frozenset(verdict for verdict, meaning in MEANINGS.items() if meani
 KEEP_ATTEMPTS = 20  # of one activity, because an outage of weeks must not fill the file
 
 _DUE = """
-    SELECT id, isolated, verdict IS 'suspect',
-        iif(unknown = 0 AND coalesce(read_at, 0) NOT BETWEEN :fresh_since AND :fresh_until, stream_id, 0)
+    SELECT id, isolated, verdict, CASE
+        WHEN unknown = 0 AND coalesce(read_at, 0) NOT BETWEEN :fresh_since AND :fresh_until THEN stream_id ELSE 0 END
     FROM activities JOIN payloads ON activity_id = id
     WHERE state = 'pending'
 """
@@ -41,12 +41,6 @@ _DELIVERED = """
     WHERE id IN (SELECT value FROM json_each(:ids)) AND state = 'pending'
 """
 _ERASED = "DELETE FROM payloads WHERE activity_id IN (SELECT value FROM json_each(:ids))"
-_FINISHED = """
-    UPDATE posts SET finished_at = :now, members = (
-        SELECT nullif(json_group_array(value), '[]') FROM json_each(members)
-        WHERE value NOT IN (SELECT value FROM json_each(:recorded)))
-    WHERE id = :id
-"""
 _OVER, _NONSENSE = "<= :now", "> :nonsense"  # the back-off is over, or a wrong clock booked it
 # In this order. Of the isolated ones, those that a 400 named come before those that crash the server, because a
 # crash may end the pass.
@@ -133,7 +127,10 @@ class Outbox(Writer):
         rows: list[Any] = []
         for queue in _QUEUES if only is None else _QUEUES_OF_SOME:
             rows = rows or self._next_of(queue, values, skip)
-        return [Due(row_id, bool(isolated), bool(crashes), stale_in) for row_id, isolated, crashes, stale_in in rows]
+        return [
+            Due(row_id, bool(isolated), verdict == Verdict.SUSPECT.value, stale_in)
+            for row_id, isolated, verdict, stale_in in rows
+        ]
 
     def _next_of(self, queue: str, values: dict[str, Any], skip: Collection[int]) -> list[Any]:
         limit = values["limit"]
@@ -190,10 +187,17 @@ class Outbox(Writer):
                 died = self._record(post_id, results, **how)
             else:
                 died = self._record_carefully(post_id, results, **how)
-            recorded = json.dumps([result.activity_id for result in results])
-            self._db.execute(_FINISHED, {"id": post_id, "now": clock.text(now), "recorded": recorded})
+            self._finish(post_id, {result.activity_id for result in results}, now)
             self._note_silence({each.verdict for each in results}, now)
         return died
+
+    def _finish(self, post_id: int, recorded: Set[int], now: datetime) -> None:
+        """Book that a POST was answered. Its members without a verdict stay."""
+        (members,) = self._db.execute("SELECT members FROM posts WHERE id = :id", {"id": post_id}).fetchone()
+        left = [member for member in json.loads(members or "[]") if member not in recorded]
+        sql = "UPDATE posts SET finished_at = :now, members = :members WHERE id = :id"
+        values = {"id": post_id, "now": clock.text(now), "members": json.dumps(left) if left else None}
+        self._db.execute(sql, values)
 
     def _record_carefully(self, post_id: int, results: Sequence[AttemptResult], **how: Any) -> int:
         try:
