@@ -460,6 +460,23 @@ class TestSourcesAndStreams:
             ("no connection", "2026-06-01T12:00:00.000Z")
         ]
 
+    def test_a_stream_that_its_rule_does_not_read_has_no_last_success(self, ledger):
+        for stream, rule, at in (("calls", {"read": True}, NOW), ("emails", {"read": False}, NOW - DAY)):
+            ledger.note_rule(ledger.stream_id("hubspot", stream), rule)
+            ledger.window_finished(ledger.stream_id("hubspot", stream), now=at, swept_at=None)
+        assert ledger.last_success() == {"hubspot": NOW}
+        assert ledger.last_success([("hubspot", "calls")]) == {}
+
+    @pytest.mark.parametrize(("newest_first", "on", "back"), [(False, MINUTE, -MINUTE), (True, -MINUTE, MINUTE)])
+    def test_the_position_in_a_range_never_moves_back(self, ledger, newest_first, on, back):
+        ledger.add_range(ledger.stream_id("hubspot", "calls"), NOW - DAY, NOW + DAY, why="backfill", now=NOW)
+        (each,) = ledger.ranges("hubspot")
+        ledger._db.execute("UPDATE ranges SET newest_first = ?", [int(newest_first)])
+        for at in (NOW, NOW + on, NOW + back, NOW + on):
+            ledger.range_read_to(each.id, at, newest_first=newest_first)
+            ledger.range_read_to(each.id, at + 9 * on, newest_first=not newest_first)
+        assert ledger.ranges("hubspot")[0].read_to == NOW + on
+
 
 class TestPauses:
     def test_a_pause_holds_until_its_time_and_then_is_over(self, ledger):

@@ -39,6 +39,7 @@ def status(ledger):
     return reports(ledger).status(version="1.2.3", now=NOW)
 
 
+PENDING_BY_CAUSE = {"backing_off": {"failed": 1, "too_large": 0, "suspect": 0}, "refused": 0}
 PENDING = dict.fromkeys(("failed", "refused", "too_large", "suspect"), 0)
 
 
@@ -125,18 +126,23 @@ class TestStatus:
         assert status(ledger)["oldest_pending_at"] is None
         assert status(ledger)["next_attempt_at"] is None
 
-    @pytest.mark.parametrize("first", ["fresh", "blameless", "backed off", "alone", "in flight", "waits", "waits too"])
+    @pytest.mark.parametrize(
+        "first", ["fresh", "blameless", "named", "backed off", "alone", "in flight", "waits", "waits too"]
+    )
     def test_the_next_attempt_is_the_first_of_every_queue(self, ledger, first):
-        book(ledger, *(look(n, occurred_at=NOW + n * SECOND) for n in range(5)))
+        book(ledger, *(look(n, occurred_at=NOW + n * SECOND) for n in (0, 1, 2, 3, 4, 7)))
         book(ledger, look(5, I, "no_contact"))
         book(ledger, look(6, I, "no_contact", kind="email"), stream="emails")
         places = {
             "fresh": (0, "last_post = 0"), "blameless": (1, "last_post = 1"),
             "backed off": (2, "last_post = 1, refusals = 1"), "alone": (3, "last_post = 1, refusals = 1, isolated = 1"),
-            "in flight": (4, "last_post = -1"), "waits": (5, "last_post = 0"), "waits too": (6, "last_post = 0"),
+            "named": (7, "last_post = 1, isolated = 1"), "in flight": (4, "last_post = -1"),
+            "waits": (5, "last_post = 0"), "waits too": (6, "last_post = 0"),
         }  # fmt: skip
         db = ledger._db
-        db.execute("INSERT INTO posts (id, at, members) VALUES (1, '', '[5]')")
+        db.execute(
+            "INSERT INTO posts (id, at, members) SELECT 1, '', '[' || id || ']' FROM activities WHERE crm_id = '4'"
+        )
         for name, (crm_id, place) in places.items():
             at = "2026-06-01T00:00:00.000Z" if name == first else "2026-06-02T00:00:00.000Z"
             db.execute(f"UPDATE activities SET {place}, next_attempt_at = ? WHERE crm_id = ?", [at, str(crm_id)])
@@ -144,9 +150,17 @@ class TestStatus:
         db.execute("UPDATE activities SET next_attempt_at = NULL WHERE crm_id IN (5, 6)")
         due_now = datetime(2000, 1, 1, tzinfo=UTC)
         assert ledger.next_send_at() == due_now
-        db.execute("DELETE FROM activities WHERE crm_id IN (0, 1, 4)")
+        db.execute("DELETE FROM activities WHERE crm_id IN (0, 1, 4, 7)")
         db.execute("UPDATE posts SET members = NULL")
         assert ledger.next_send_at() == datetime(2026, 6, 1 if first in ("backed off", "alone") else 2, tzinfo=UTC)
+
+    @pytest.mark.parametrize("isolated", [0, 1])
+    def test_a_row_whose_back_off_is_over_is_due(self, ledger, isolated):
+        book(ledger, look(1), look(2))
+        send(ledger, Verdict.FAILED)
+        ledger._db.execute("UPDATE activities SET isolated = ?", [isolated])
+        ledger._db.execute("UPDATE activities SET next_attempt_at = '2026-06-01T12:00:00.000Z' WHERE crm_id = '1'")
+        assert status(ledger)["pending"] == PENDING_BY_CAUSE | {"due": 1}
 
     def test_it_says_how_the_last_pass_ended(self, ledger):
         ledger.end_pass(ledger.begin_pass(NOW), exit_code=69, now=LATER)

@@ -14,9 +14,8 @@ LOOKED_AT = 200  # pending rows, those first that were seen first
 # A row that a failure of Recotap returned is due again "now", so its first attempt tells since when it is due. The
 # ledger keeps the last 20 attempts.
 _DUE_SINCE = """
-    SELECT id, CASE WHEN refusals > 0 OR last_post = 0 THEN next_attempt_at ELSE min(next_attempt_at, coalesce(
-        (SELECT min(at) FROM past_attempts JOIN posts ON posts.id = post_id WHERE activity_id = activities.id),
-        next_attempt_at)) END
+    SELECT id, next_attempt_at, CASE WHEN refusals = 0 AND last_post <> 0 THEN
+        (SELECT min(at) FROM past_attempts JOIN posts ON posts.id = post_id WHERE activity_id = activities.id) END
     FROM activities
     WHERE id IN (SELECT activity_id FROM payloads ORDER BY activity_id LIMIT :most)
         AND state = 'pending' AND next_attempt_at <= :now
@@ -33,7 +32,7 @@ class Alerting(Reports):
     def due_since(self, now: datetime) -> dict[int, datetime]:
         """Return by row number since when each of the first pending rows is due. A row that backs off is left out."""
         rows = self._db.execute(_DUE_SINCE, {"most": LOOKED_AT, "now": clock.text(now)})
-        return {number: clock.instant(at) for number, at in rows}
+        return {number: clock.instant(min(due, first or due)) for number, due, first in rows}
 
     def kept_alerts(self) -> Any:
         """Return the JSON value that `keep_alerts` wrote last, or None."""

@@ -24,7 +24,7 @@ KEEP_DAYS = timedelta(days=90)
 # A row's kind in SQL, as `kind_of` returns it.
 KIND = """
     stream_id, state, coalesce(reason, ''), coalesce(verdict, ''), changed_after_delivery,
-    iif(reason = 'filtered', coalesce(detail, ''), '')
+    CASE WHEN reason = 'filtered' THEN coalesce(detail, '') ELSE '' END
 """
 _ADD = """
     INSERT INTO counts (stream_id, state, reason, verdict, changed, part, n) VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -38,11 +38,11 @@ _ADD_DAYS = """
 _LEAVING = """
     SELECT stream_id, coalesce(reason, ''), coalesce(verdict, ''), count(*), min(first_seen_at), max(first_seen_at),
         min(occurred_at), max(occurred_at)
-    FROM activities WHERE id IN (SELECT value FROM json_each(?)) AND state = 'pending' GROUP BY 1, 2, 3
+    FROM activities WHERE id IN (SELECT value FROM json_each(:ids)) AND state = 'pending' GROUP BY 1, 2, 3
 """
 _EACH = """
     SELECT stream_id, first_seen_at, occurred_at FROM activities
-    WHERE id IN (SELECT value FROM json_each(?)) AND state = 'pending'
+    WHERE id IN (SELECT value FROM json_each(:ids)) AND state = 'pending'
 """
 
 
@@ -78,7 +78,7 @@ class Changes:
 
         Nearly always the rows of one POST share their bounds. Then no row needs a look of its own.
         """
-        groups = db.conn.execute(_LEAVING, (ids,)).fetchall()
+        groups = db.conn.execute(_LEAVING, {"ids": ids}).fetchall()
         late: list[_Late | None] = []
         for stream_id, reason, before, n, first_seen, last_seen, first, last in groups:
             self._kinds.append(((stream_id, State.PENDING.value, reason, before, 0, ""), -n))
@@ -88,7 +88,7 @@ class Changes:
         if None in late:
             late = [
                 pair
-                for stream_id, seen, at in db.conn.execute(_EACH, (ids,))
+                for stream_id, seen, at in db.conn.execute(_EACH, {"ids": ids})
                 for pair in _lateness(stream_id, seen, at, now)
             ]
         day = clock.text(now)[:10]

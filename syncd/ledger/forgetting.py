@@ -32,7 +32,7 @@ _HELD = f"""
 """  # nosec B608 # names of columns
 # Where texts of a CRM or of Recotap are kept. `except` names no person, and counts go by its text.
 _TEXTS = (
-    ("activities", "detail", ("id",), "reason IS NOT 'filtered'"),
+    ("activities", "detail", ("id",), "coalesce(reason, '') <> 'filtered'"),
     ("past_attempts", "detail", ("activity_id", "post_id"), "true"),
     ("streams", "last_error", ("id",), "true"),
     ("ranges", "last_error", ("id",), "true"),

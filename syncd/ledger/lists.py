@@ -18,8 +18,8 @@ WAITS = (Reason.SETTLING, Reason.IN_FUTURE, Reason.UNFINISHED)
 _LIST = """
     SELECT external_activity_id, source, stream, crm_id, kind, state, reason, verdict, detail, occurred_at,
         next_attempt_at, owner_id AS owner, domain
-    FROM activities CROSS JOIN streams ON streams.id = stream_id
-    {where} ORDER BY activities.id DESC LIMIT :limit
+    FROM activities CROSS JOIN streams
+    WHERE {conditions} ORDER BY activities.id DESC LIMIT :limit
 """
 # By part of a filter. A pending row shows a verdict about itself as its reason, as in `status`. The plus keeps SQLite
 # from an index of streams, because then it would sort all rows of the stream.
@@ -38,13 +38,13 @@ _PENDING = "activities.id IN (SELECT activity_id FROM payloads)"  # spares a loo
 # Each reads one index: the rows that ended, those that wait for a look-up, and those that wait for a scope.
 _ENDED = """
     SELECT state, coalesce(reason, state) AS cause, domain, count(*), max(id) FROM activities INDEXED BY ended
-    WHERE state = :state GROUP BY reason, domain
+    WHERE state = :state GROUP BY state, reason, domain
 """
 _WAITING = """
     SELECT state, reason AS cause, domain, count(*), max(activities.id)
-    FROM streams CROSS JOIN activities INDEXED BY look_ups ON stream_id = streams.id
-    WHERE state <> 'pending' AND next_attempt_at IS NOT NULL AND state = 'incomplete' AND reason <> 'redacted'
-        AND reason NOT IN (SELECT value FROM json_each(:waits))
+    FROM streams CROSS JOIN activities INDEXED BY look_ups
+    WHERE stream_id = streams.id AND state <> 'pending' AND next_attempt_at IS NOT NULL
+        AND state = 'incomplete' AND reason <> 'redacted' AND reason NOT IN (SELECT value FROM json_each(:waits))
     GROUP BY 1, 2, 3
 """
 _WITHHELD = """
@@ -93,14 +93,14 @@ class Lists(LedgerReader):
     def activities(self, wanted: Filter, *, limit: int) -> list[dict[str, Any]]:
         """Return up to `limit` rows of `syncd list --json` (design 4.4) without `url`, the latest first."""
         values = self._values(wanted)
-        conditions = [_CONDITIONS[part] for part in values]
+        conditions = ["streams.id = stream_id", *(_CONDITIONS[part] for part in values)]
         if wanted.states is not None and set(wanted.states) == {State.PENDING}:
             conditions.insert(0, _PENDING)
         if wanted.owners is not None:
             owned, ids = self._owned(wanted.owners)
             conditions, values = [*conditions, owned], {**values, **ids}
-        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        return list(self._rows(_LIST.format(where=where), {**values, "limit": limit}))
+        sql = _LIST.format(conditions=" AND ".join(conditions))
+        return list(self._rows(sql, {**values, "limit": limit}))
 
     def _values(self, wanted: Filter) -> dict[str, Any]:
         """Return the values of the conditions that `wanted` takes, by the condition's name."""
@@ -123,12 +123,12 @@ class Lists(LedgerReader):
                 number = len(parts)
                 parts.append(_OWNED.format(number=number))
                 values |= {f"owner_{number}": owner, f"streams_{number}": self._streams_of(source)}
-        return f"({' OR '.join(parts) or '0'})", values
+        return f"({' OR '.join(parts) or '1 = 0'})", values
 
     def _streams_of(self, source: str) -> str:
         """Return the row ids of a source's streams, as JSON."""
-        sql = "SELECT json_group_array(id) FROM streams WHERE source = :source"
-        return str(self._db.execute(sql, {"source": source}).fetchone()[0])
+        sql = "SELECT id FROM streams WHERE source = :source"
+        return json.dumps([row_id for (row_id,) in self._db.execute(sql, {"source": source})])
 
     def failures(self) -> list[Failing]:
         """Return the failing activities by state and cause, most first.

@@ -40,8 +40,9 @@ class RangeWriter(Writer):
         """
         sql = """
             UPDATE ranges SET attempts = 0, last_error = NULL, next_attempt_at = NULL,
-                read_to = iif(newest_first, min(coalesce(read_to, :read_to), :read_to),
-                    max(coalesce(read_to, ''), :read_to))
+                read_to = CASE
+                    WHEN newest_first = 1 AND read_to <= :read_to OR newest_first = 0 AND read_to >= :read_to
+                    THEN read_to ELSE :read_to END
             WHERE id = :id AND newest_first = :newest_first
         """
         with self.transaction():

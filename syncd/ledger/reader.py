@@ -50,16 +50,17 @@ PAUSED = "until > :now AND until <= :nonsense AND coalesce(booked_at, '') <= :no
 # Whether a look-up of one stream is due. The index `look_ups` answers it, however many rows wait.
 _DUE = """
     (EXISTS (SELECT 1 FROM activities WHERE stream_id = {stream} AND state <> 'pending'
-        AND next_attempt_at <= :now AND reason IS NOT 'redacted')
+        AND next_attempt_at <= :now AND coalesce(reason, '') <> 'redacted')
     OR EXISTS (SELECT 1 FROM activities WHERE stream_id = {stream} AND state <> 'pending'
-        AND next_attempt_at > :nonsense AND reason IS NOT 'redacted'))
+        AND next_attempt_at > :nonsense AND coalesce(reason, '') <> 'redacted'))
 """
 _STREAM = "(SELECT id FROM streams WHERE source = :source AND stream = :stream)"
 _LOOK_UPS_DUE = """
     SELECT * FROM (
         SELECT next_attempt_at, crm_id FROM activities
-        WHERE stream_id = {stream} AND state <> 'pending' AND next_attempt_at {due} AND reason IS NOT 'redacted'
-        ORDER BY next_attempt_at, id LIMIT :limit)
+        WHERE stream_id = {stream} AND state <> 'pending' AND next_attempt_at {due}
+            AND coalesce(reason, '') <> 'redacted'
+        ORDER BY next_attempt_at, id LIMIT :limit) AS due
 """
 # Two spans of one index: those that wait are not read.
 _LOOK_UPS = f"""
@@ -229,9 +230,9 @@ class LedgerReader:
 
     def wanted_since(self, requests: int) -> set[str]:
         """Return the sources over which an operator wanted a pass after that many requests, e.g. by lifting a pause."""
-        sql = "SELECT source FROM store WHERE key = :key AND source <> :recotap AND CAST(value AS INTEGER) > :requests"
-        values = {"key": RESUMED, "recotap": RECOTAP, "requests": requests}
-        return {source for (source,) in self._db.execute(sql, values)}
+        sql = "SELECT source, value FROM store WHERE key = :key AND source <> :recotap"
+        rows = self._db.execute(sql, {"key": RESUMED, "recotap": RECOTAP})
+        return {source for source, value in rows if int(value) > requests}
 
     def sources_to_look_up(self, now: datetime) -> set[str]:
         """Return the sources with a look-up that is due by `now`."""
@@ -244,13 +245,10 @@ class LedgerReader:
         `unread`: the (source, stream) that the configuration does not read. They do not count, nor do those that the
         last pass did not read by its rule.
         """
-        sql = """
-            SELECT source, stream, coalesce(last_success_at, '') FROM streams
-            WHERE coalesce(json_extract(rule, '$.read'), 1) <> 0
-        """
+        sql = "SELECT source, stream, coalesce(last_success_at, ''), coalesce(rule, '{}') FROM streams"
         found: dict[str, str] = {}
-        for source, stream, at in self._db.execute(sql):
-            if (source, stream) not in unread:
+        for source, stream, at, rule in self._db.execute(sql):
+            if (source, stream) not in unread and json.loads(rule).get("read") is not False:
                 found[source] = min(found.get(source, at), at)
         return {source: clock.instant(at) for source, at in found.items() if at}
 
@@ -265,10 +263,12 @@ class LedgerReader:
                   OR EXISTS (SELECT 1 FROM activities WHERE state = 'pending' AND last_post > 0 AND refusals = 0)
                   OR EXISTS (SELECT 1 FROM posts WHERE members IS NOT NULL)
                 THEN '2000-01-01T00:00:00.000Z'
-                ELSE (SELECT min(at) FROM (SELECT (
+                ELSE (SELECT min(at) FROM (
+                    SELECT min(next_attempt_at) AS at FROM activities
+                    WHERE state = 'pending' AND last_post > 0 AND refusals > 0 AND isolated = 0
+                    UNION ALL
                     SELECT min(next_attempt_at) FROM activities
-                    WHERE state = 'pending' AND last_post > 0 AND refusals > 0 AND isolated = kind.value) AS at
-                    FROM json_each('[0, 1]') AS kind))
+                    WHERE state = 'pending' AND last_post > 0 AND refusals > 0 AND isolated = 1) AS backed_off)
             END
         """
         return clock.optional_instant(self._one(sql))

@@ -33,7 +33,7 @@ _COUNT_DUE = """
         SELECT 1 FROM activities
         WHERE state = 'pending' AND last_post > 0 AND refusals > 0 AND last_post < :first_post
           AND (next_attempt_at <= :now OR next_attempt_at > :nonsense)
-        LIMIT :most)
+        LIMIT :most) AS due
 """
 _ROW_IDS = """
     SELECT id FROM activities WHERE stream_id = :stream_id AND crm_id IN (SELECT value FROM json_each(:ids))

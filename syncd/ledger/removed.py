@@ -9,8 +9,9 @@ from syncd.lifecycle import timing, transitions
 
 AT_ONCE = 1000  # rows of one transaction
 # Each uses an index that holds waiting rows alone.
+_LOOKED_UP = "state <> 'pending' AND next_attempt_at IS NOT NULL"
 _WAITING = (
-    "state <> 'pending' AND next_attempt_at IS NOT NULL AND state = 'incomplete' AND reason IS NOT 'redacted'",
+    f"{_LOOKED_UP} AND state = 'incomplete' AND coalesce(reason, '') <> 'redacted'",
     "state = 'incomplete' AND reason = 'redacted'",
 )
 

@@ -26,32 +26,39 @@ VERDICTS = ("created", "duplicate", "foreign_duplicate")
 _NEXT_ATTEMPT = """
     SELECT min(at) FROM (
         SELECT * FROM (SELECT next_attempt_at AS at FROM activities WHERE state = 'pending' AND last_post = 0
-            ORDER BY occurred_at LIMIT 1)
+            ORDER BY occurred_at LIMIT 1) AS fresh
         UNION ALL
-        SELECT (SELECT min(next_attempt_at) FROM activities
-            WHERE state = 'pending' AND last_post > 0 AND refusals = 0 AND isolated = kind.value)
-        FROM json_each('[0, 1]') AS kind
+        SELECT min(next_attempt_at) FROM activities
+        WHERE state = 'pending' AND last_post > 0 AND refusals = 0 AND isolated = 0
         UNION ALL
-        SELECT (SELECT min(next_attempt_at) FROM activities
-            WHERE state = 'pending' AND last_post > 0 AND refusals > 0 AND isolated = kind.value)
-        FROM json_each('[0, 1]') AS kind
+        SELECT min(next_attempt_at) FROM activities
+        WHERE state = 'pending' AND last_post > 0 AND refusals = 0 AND isolated = 1
+        UNION ALL
+        SELECT min(next_attempt_at) FROM activities
+        WHERE state = 'pending' AND last_post > 0 AND refusals > 0 AND isolated = 0
+        UNION ALL
+        SELECT min(next_attempt_at) FROM activities
+        WHERE state = 'pending' AND last_post > 0 AND refusals > 0 AND isolated = 1
         UNION ALL
         SELECT next_attempt_at FROM activities
         WHERE id IN (SELECT value FROM posts, json_each(members) WHERE members IS NOT NULL)
         UNION ALL
         SELECT (SELECT min(next_attempt_at) FROM activities
             WHERE stream_id = streams.id AND state <> 'pending' AND next_attempt_at IS NOT NULL)
-        FROM streams)
+        FROM streams) AS queues
 """
 # Pending rows that a verdict about themselves delayed, and whose back-off is over.
 _DUE_AGAIN = """
-    SELECT verdict FROM json_each('[0, 1]') AS kind CROSS JOIN activities
-        ON state = 'pending' AND last_post > 0 AND refusals > 0 AND isolated = kind.value
-    WHERE next_attempt_at <= :now LIMIT :most
+    SELECT verdict FROM activities
+    WHERE state = 'pending' AND last_post > 0 AND refusals > 0 AND isolated = 0 AND next_attempt_at <= :now
+    UNION ALL
+    SELECT verdict FROM activities
+    WHERE state = 'pending' AND last_post > 0 AND refusals > 0 AND isolated = 1 AND next_attempt_at <= :now
+    LIMIT :most
 """
 # The pause that holds the next step of a row: Recotap's if it is to be sent, its source's if it is to be looked up.
 _HOLDS = f"""
-    SELECT until FROM pauses WHERE name = iif(:state = 'pending', :recotap, :source) AND {PAUSED}
+    SELECT until FROM pauses WHERE name = CASE :state WHEN 'pending' THEN :recotap ELSE :source END AND {PAUSED}
 """  # nosec B608 # our own text
 
 
@@ -75,8 +82,8 @@ class Reports(Lists, Measures):
         """
         sql = """
             SELECT external_activity_id, source, stream, crm_id, kind, occurred_at, state, reason, verdict,
-                first_seen_at, coalesce(updated_at, iif(state = 'delivered', finished_at, NULL), first_seen_at)
-                AS updated_at, iif(state = 'delivered', coalesce(updated_at, finished_at), NULL) AS delivered_at,
+                first_seen_at, coalesce(updated_at, CASE state WHEN 'delivered' THEN finished_at END, first_seen_at)
+                AS updated_at, CASE state WHEN 'delivered' THEN coalesce(updated_at, finished_at) END AS delivered_at,
                 next_attempt_at, modified_at, detail, changed_after_delivery, owner_id AS owner, domain,
                 waiting_since, refused_since, body, read_at, activities.id
             FROM activities JOIN streams ON streams.id = stream_id LEFT JOIN posts ON posts.id = last_post
@@ -158,7 +165,7 @@ class Reports(Lists, Measures):
             "pending": self._pending(now),
             "verdicts": self._verdicts(),
             **self._adoption(),
-            "changed_after_delivery": self._number("SELECT coalesce(sum(n), 0) FROM counts WHERE changed"),
+            "changed_after_delivery": self._number("SELECT coalesce(sum(n), 0) FROM counts WHERE changed = 1"),
             "twins": self._number("SELECT coalesce(sum(twins), 0) FROM streams"),
             "filtered": self._filtered(),
             "seen": self._number("SELECT coalesce(sum(seen), 0) FROM streams"),
@@ -196,7 +203,7 @@ class Reports(Lists, Measures):
         pending = "SELECT verdict, sum(n) FROM counts WHERE state = 'pending' GROUP BY verdict"
         verdicts = dict(self._db.execute(pending).fetchall())
         sql = """
-            SELECT state, iif(reason = '', 'unknown', reason), sum(n) FROM counts
+            SELECT state, CASE reason WHEN '' THEN 'unknown' ELSE reason END, sum(n) FROM counts
             WHERE state IN ('incomplete', 'excluded', 'dead') GROUP BY 1, 2 HAVING sum(n) <> 0
         """
         reasons: dict[str, dict[str, int]] = {"pending": {name: verdicts.get(name, 0) for name in FAULTS}}

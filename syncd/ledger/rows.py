@@ -25,7 +25,7 @@ UNWRITTEN = "the ledger cannot hold what was said or read here"  # in place of a
 # What SQLite's module raises for one value: a lone surrogate, a number or text that is too large, another type.
 UNWRITABLE = (ValueError, OverflowError, sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
 _UPDATE = f"""
-    UPDATE activities SET updated_at = iif(state = 'delivered', updated_at, ?),
+    UPDATE activities SET updated_at = CASE state WHEN 'delivered' THEN updated_at ELSE ? END,
         {", ".join(f"{column} = ?" for column in ROW_COLUMNS)}
     WHERE id = ?
 """  # nosec B608 # names of columns

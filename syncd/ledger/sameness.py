@@ -35,9 +35,11 @@ _TAKE = """
 _HOLDERS = """
     SELECT slot, hash, activity_id, has_own_id, external_activity_id, kind, stream_id, occurred_at, domain,
         state = 'pending' OR state = 'delivered', (SELECT count(*) FROM twins WHERE first_id = keys.activity_id)
-    FROM json_each(:keys) CROSS JOIN keys
-        ON slot = json_extract(value, '$[0]') AND hash = json_extract(value, '$[1]')
-    LEFT JOIN activities ON activities.id = activity_id
+    FROM (
+        SELECT json_extract(value, '$[0]') AS wanted_slot, json_extract(value, '$[1]') AS wanted_hash
+        FROM json_each(:keys)) AS wanted
+    CROSS JOIN keys LEFT JOIN activities ON activities.id = activity_id
+    WHERE slot = wanted_slot AND hash = wanted_hash
 """
 _NOTE = """
     INSERT INTO twins (activity_id, first_id, stream_id) VALUES (?, ?, ?)

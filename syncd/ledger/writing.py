@@ -51,6 +51,11 @@ _INSERT_PENDING = """
         state, owner_id, domain, modified_at, occurred_at, next_attempt_at)
     VALUES (?, ?, ?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?)
 """
+_READ_ON = """
+    UPDATE streams SET seen = seen + :new,
+        watermark = CASE WHEN :watermark > coalesce(watermark, '') THEN :watermark ELSE watermark END
+    WHERE id = :id
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,12 +233,8 @@ class Ledger(RangeWriter, Outbox, Reads, RemovedSources, Twins, AdoptionWriter, 
             same = [held.id for held, each in pairs if _is_confirmed(held, each, by_id=by_id)]
             self._read_again(same, looked_up_at or now)
             late = self._note_changes(rows, [ref for ref in refs if ref.crm_id not in latest], now)
-            sql = """
-                UPDATE streams SET seen = seen + :new, watermark = nullif(max(coalesce(watermark, ''), :watermark), '')
-                WHERE id = :id
-            """
-            mark = clock.optional_text(watermark) or ""
-            self._db.execute(sql, {"id": stream_id, "new": len(new), "watermark": mark})
+            values = {"id": stream_id, "new": len(new), "watermark": clock.optional_text(watermark)}
+            self._db.execute(_READ_ON, values)
         return Booked(new=len(new), changed=changed, early=_early(new, start), changed_after_delivery=late)
 
     def book_missing(self, stream_id: int, crm_ids: Sequence[str], *, now: datetime, certain: bool = True) -> None:
