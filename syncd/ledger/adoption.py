@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from syncd import clock
+from syncd.ledger.dialect import listed
 from syncd.ledger.reader import RECOTAP, LedgerReader
 from syncd.ledger.rows import Writer
 
@@ -47,11 +48,11 @@ class AdoptionWriter(Writer):
 
         They happened before the adoption began, and were first seen before it ended.
         """
-        sql = """
-            SELECT id FROM activities WHERE id IN (SELECT value FROM json_each(:ids))
+        sql = f"""
+            SELECT id FROM activities WHERE id IN {listed("ids")}
                 AND coalesce(occurred_at, first_seen_at) <= :began_at
                 AND (:ended_at IS NULL OR first_seen_at <= :ended_at)
-        """
+        """  # nosec B608 # our own text
         values = {
             "ids": json.dumps([*ids]), "began_at": clock.text(adoption.began_at),
             "ended_at": clock.optional_text(adoption.ended_at),

@@ -13,6 +13,7 @@ from sqlite_utils import Database
 
 from syncd import clock
 from syncd.ledger.contract import Handle
+from syncd.ledger.dialect import CLUSTERED, listed
 from syncd.ledger.reader import LedgerReader
 
 AT_ONCE = 1000  # ids: as many as `Connector.fetch_ids` takes
@@ -22,16 +23,16 @@ Spans = Sequence[tuple[datetime, datetime]]  # of modification time, both ends i
 
 _STREAM = "stream_id = (SELECT id FROM streams WHERE source = :source AND stream = :stream)"
 _WITHIN = "EXISTS (SELECT 1 FROM spans WHERE modified_at BETWEEN since AND until)"
-_UNHELD = """
+_UNHELD = f"""
     SELECT crm_id FROM listed WHERE crm_id > :after AND NOT EXISTS (
         SELECT 1 FROM activities WHERE activities.crm_id = listed.crm_id AND stream_id IN (
-            SELECT id FROM streams WHERE source = :source AND stream IN (SELECT value FROM json_each(:streams))))
+            SELECT id FROM streams WHERE source = :source AND stream IN {listed("streams")}))
     ORDER BY crm_id LIMIT :limit
-"""
+"""  # nosec B608 # our own text
 _UNLISTED = f"""
     SELECT crm_id FROM activities WHERE {_STREAM} AND crm_id > :after AND {_WITHIN}
         AND NOT EXISTS (SELECT 1 FROM listed WHERE listed.crm_id = activities.crm_id)
-        AND coalesce(reason, '') NOT IN (SELECT value FROM json_each(:gone))
+        AND coalesce(reason, '') NOT IN {listed("gone")}
     ORDER BY crm_id LIMIT :limit
 """  # nosec B608 # our own text
 _ROWS = f"SELECT count(*) FROM activities WHERE {_STREAM} AND {_WITHIN}"  # nosec B608 # our own text
@@ -47,7 +48,7 @@ class Comparison(LedgerReader):
     def __init__(self, db: Database, handle: Handle[LedgerReader]) -> None:
         super().__init__(db, handle)
         self._names: dict[str, str] = {}  # of the stream that is being compared
-        db.execute("CREATE TEMP TABLE listed (crm_id TEXT PRIMARY KEY) WITHOUT ROWID")
+        db.execute(f"CREATE TEMP TABLE listed (crm_id TEXT PRIMARY KEY) {CLUSTERED}")
         db.execute("CREATE TEMP TABLE spans (since TEXT, until TEXT)")
 
     def begin(self, source: str, stream: str, spans: Spans) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from syncd import clock
 from syncd.errors import Unavailable
+from syncd.ledger.dialect import holds, listed
 from syncd.ledger.operator import CHUNK, Operator
 from syncd.ledger.reader import RECOTAP, SAMENESS
 from syncd.ledger.rows import ROW_COLUMNS, Held, Writer, row_of
@@ -20,15 +21,15 @@ AGAIN_S = 0.2  # until the next look whether a POST has returned
 READERS_MS = 5000  # to wait for readers of the log
 LARGE = 128 * 2**20  # bytes of a file that is not rewritten beside a pass: it waits 5 s (seen: 55 MB/s on a busy disk)
 
-_LOOK_UP = """
+_LOOK_UP = f"""
     UPDATE activities SET next_attempt_at = :now
-    WHERE stream_id = :stream_id AND crm_id IN (SELECT value FROM json_each(:ids))
+    WHERE stream_id = :stream_id AND crm_id IN {listed("ids")}
         AND state = 'excluded' AND reason = 'forgotten'
-"""
-_PAYLOADS = "SELECT activity_id FROM payloads WHERE instr(lower(body), :part) > 0"
+"""  # nosec B608 # our own text
+_PAYLOADS = f"SELECT activity_id FROM payloads WHERE {holds('body', 'part')}"  # nosec B608 # our own text
 _HELD = f"""
     SELECT id, stream_id, last_post < 0, body, {", ".join(ROW_COLUMNS)} FROM activities
-    JOIN payloads ON activity_id = id WHERE id IN (SELECT value FROM json_each(:ids)) AND state = 'pending'
+    JOIN payloads ON activity_id = id WHERE id IN {listed("ids")} AND state = 'pending'
 """  # nosec B608 # names of columns
 # Where texts of a CRM or of Recotap are kept. `except` names no person, and counts go by its text.
 _TEXTS = (
@@ -38,15 +39,17 @@ _TEXTS = (
     ("ranges", "last_error", ("id",), "true"),
     ("pauses", "reason", ("name",), "true"),
 )
-_SENT = """
+_SENT = f"""
     SELECT external_activity_id, kind, occurred_at, state, stream, crm_id
     FROM activities JOIN streams ON streams.id = stream_id
-    WHERE source = :source AND (state = 'delivered' OR unknown = 1) AND {which} IN (SELECT value FROM json_each(:ids))
+    WHERE source = :source AND (state = 'delivered' OR unknown = 1) AND {{which}} IN {listed("ids")}
     ORDER BY activities.id
-"""
+"""  # nosec B608 # our own text
 _BY_ID = _SENT.format(which="stream = :stream AND crm_id")
 _BY_OWNER = _SENT.format(which="owner_id")
-_KEYS = "SELECT count(*) FROM activities WHERE instr(lower(crm_id || ' ' || external_activity_id), :address) > 0"
+_KEYS = f"""
+    SELECT count(*) FROM activities WHERE {holds("crm_id || ' ' || external_activity_id", "address")}
+"""  # nosec B608 # our own text
 
 
 class Person(Protocol):
@@ -162,7 +165,7 @@ class Forget(Writer, Operator):
         self, person: Person, part: str, table: str, column: str, keys: Sequence[str], which: str
     ) -> int:  # fmt: skip
         columns, same = ", ".join(keys), " AND ".join(f"{key} = ?" for key in (*keys, column))
-        sql = f"SELECT {columns}, {column} FROM {table} WHERE {which} AND instr(lower({column}), :part) > 0"  # nosec B608 # our own names
+        sql = f"SELECT {columns}, {column} FROM {table} WHERE {which} AND {holds(column, 'part')}"  # nosec B608 # our own names
         found = self._db.execute(sql, {"part": part}).fetchall()
         changed = [(after, *key, text) for *key, text in found if (after := person.text(text)) != text]
         if changed:
@@ -171,7 +174,7 @@ class Forget(Writer, Operator):
         return len(changed)
 
     def _erase_values(self, person: Person, part: str) -> int:
-        sql = "SELECT source, key, value FROM store WHERE instr(lower(value), :part) > 0"
+        sql = f"SELECT source, key, value FROM store WHERE {holds('value', 'part')}"  # nosec B608 # our own text
         changed = []
         for source, key, text in self._db.execute(sql, {"part": part}).fetchall():
             value = json.loads(text)

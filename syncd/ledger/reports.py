@@ -10,6 +10,7 @@ from typing import Any
 from syncd import clock
 from syncd.errors import Exit, NoSuchActivity
 from syncd.ledger.adoption import adoption_of
+from syncd.ledger.dialect import IN_FLIGHT
 from syncd.ledger.lists import Lists
 from syncd.ledger.measures import Measures
 from syncd.ledger.ranges import share
@@ -23,7 +24,7 @@ FAULTS = tuple(verdict.value for verdict, meaning in MEANINGS.items() if meaning
 DUE_MOST = 10_000  # rows whose back-off is over that `status` looks at. The next pass sends them, so more are rare
 VERDICTS = ("created", "duplicate", "foreign_duplicate")
 # The first time of each queue, by its index. The first row in the line stands for all that no POST has carried.
-_NEXT_ATTEMPT = """
+_NEXT_ATTEMPT = f"""
     SELECT min(at) FROM (
         SELECT * FROM (SELECT next_attempt_at AS at FROM activities WHERE state = 'pending' AND last_post = 0
             ORDER BY occurred_at LIMIT 1) AS fresh
@@ -41,12 +42,12 @@ _NEXT_ATTEMPT = """
         WHERE state = 'pending' AND last_post > 0 AND refusals > 0 AND isolated = 1
         UNION ALL
         SELECT next_attempt_at FROM activities
-        WHERE id IN (SELECT value FROM posts, json_each(members) WHERE members IS NOT NULL)
+        WHERE id IN {IN_FLIGHT}
         UNION ALL
         SELECT (SELECT min(next_attempt_at) FROM activities
             WHERE stream_id = streams.id AND state <> 'pending' AND next_attempt_at IS NOT NULL)
         FROM streams) AS queues
-"""
+"""  # nosec B608 # our own text
 # Pending rows that a verdict about themselves delayed, and whose back-off is over.
 _DUE_AGAIN = """
     SELECT verdict FROM activities

@@ -20,6 +20,7 @@ from syncd.ledger import file, recount
 from syncd.ledger.adoption import AdoptionWriter
 from syncd.ledger.contract import Handle
 from syncd.ledger.counts import KEEP_DAYS, KIND, kind_of, pending_kind
+from syncd.ledger.dialect import listed
 from syncd.ledger.forgetting import ForgottenRows
 from syncd.ledger.outbox import AttemptResult, Claim, Claimed, Due, Outbox, RecordKey, Sendable
 from syncd.ledger.range_writing import RangeWriter
@@ -51,6 +52,10 @@ _INSERT_PENDING = """
         state, owner_id, domain, modified_at, occurred_at, next_attempt_at)
     VALUES (?, ?, ?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?)
 """
+_EXISTING = f"""
+    SELECT crm_id, id, body, read_at, {", ".join(ROW_COLUMNS)} FROM activities LEFT JOIN payloads ON activity_id = id
+    WHERE stream_id = :stream_id AND crm_id IN {listed("ids")}
+"""  # nosec B608 # names of columns
 _READ_ON = """
     UPDATE streams SET seen = seen + :new,
         watermark = CASE WHEN :watermark > coalesce(watermark, '') THEN :watermark ELSE watermark END
@@ -252,12 +257,7 @@ class Ledger(RangeWriter, Outbox, Reads, RemovedSources, Twins, AdoptionWriter, 
                 self._write(held, after, now)
 
     def _existing(self, stream_id: int, crm_ids: Any) -> dict[str, Held]:
-        sql = f"""
-            SELECT crm_id, id, body, read_at, {", ".join(ROW_COLUMNS)} FROM activities
-            LEFT JOIN payloads ON activity_id = id
-            WHERE stream_id = :stream_id AND crm_id IN (SELECT value FROM json_each(:ids))
-        """  # nosec B608 # names of columns
-        found = self._db.execute(sql, {"stream_id": stream_id, "ids": json.dumps(list(crm_ids))})
+        found = self._db.execute(_EXISTING, {"stream_id": stream_id, "ids": json.dumps(list(crm_ids))})
         return {
             crm_id: Held(row_id, stream_id, row_of(columns), body, read)
             for crm_id, row_id, body, read, *columns in found

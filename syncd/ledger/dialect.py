@@ -1,0 +1,36 @@
+"""Write the parts of statements in which SQLite differs from other databases.
+
+All other statements of this package are standard SQL: another engine needs other texts for these names alone. The
+schema, and the modules that look at the file itself, are SQLite's own.
+"""
+
+CLUSTERED = "WITHOUT ROWID"  # ends CREATE TABLE: the rows stand in the index of the primary key
+# The ids of activities in POSTs without an answer. `posts.members` is a JSON array.
+IN_FLIGHT = "(SELECT value FROM posts, json_each(members) WHERE members IS NOT NULL)"
+
+
+def listed(name: str) -> str:
+    """Return the members of the JSON array that is bound to `name`, for IN. They are all numbers or all texts."""
+    return f"(SELECT value FROM json_each(:{name}))"  # nosec B608 # our own text
+
+
+def pairs(name: str, first: str, second: str) -> str:
+    """Return the JSON array of pairs of numbers that is bound to `name` as a table of the columns `first` and `second`.
+
+    The order of its rows is open.
+    """
+    columns = f"json_extract(value, '$[0]') AS {first}, json_extract(value, '$[1]') AS {second}"
+    return f"(SELECT {columns} FROM json_each(:{name}))"  # nosec B608 # our own text
+
+
+def holds(text: str, name: str) -> str:
+    """Return the condition that the expression `text`, in lower case, holds what is bound to `name`."""
+    return f"instr(lower({text}), :{name}) > 0"
+
+
+def by_index(name: str) -> str:
+    """Return the order to use an index, after the name of a table. It fails if the statement cannot use it."""
+    return f"INDEXED BY {name}"
+
+
+__all__ = ["CLUSTERED", "IN_FLIGHT", "by_index", "holds", "listed", "pairs"]
