@@ -24,7 +24,7 @@ from syncd.lifecycle.transitions import Reading
 from syncd.passes.dispatch import Poster, Push, SendingStopped, Totals
 from syncd.recotap import responses
 from syncd.recotap.responses import BatchResult
-from tests.ledgers import reports
+from tests.ledgers import file_of, reports
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 PATIENCE_S = 20.0  # seconds that a test waits for a thread before it fails
@@ -300,7 +300,7 @@ class SendingFixture:
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
         """Return the rows of a query through a separate connection, which sees only committed ones."""
-        with closing(sqlite3.connect(self.ledger.handle.path)) as connection:
+        with closing(sqlite3.connect(file_of(self.ledger))) as connection:
             connection.row_factory = sqlite3.Row
             return [dict(row) for row in connection.execute(sql)]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from syncd.activity import Kind
 from syncd.connector import Ref
-from syncd.ledger import AttemptResult, Booked, Due, Examination, Ledger, Reports
+from syncd.ledger import AttemptResult, Booked, Due, Examination, Ledger, LedgerReader, Reports
 from syncd.lifecycle.reasons import Reason
 from syncd.lifecycle.states import State, Verdict
 from syncd.lifecycle.transitions import Reading
@@ -117,10 +117,15 @@ def names(activities: Any) -> list[str]:
     return [each.external_activity_id.rsplit("-", 1)[1] for each in activities]
 
 
+def file_of(ledger: LedgerReader) -> Path:
+    """Return the file of an open ledger."""
+    return Path(str(ledger.handle))
+
+
 @contextmanager
 def stranger(ledger: Ledger | Path) -> Iterator[sqlite3.Connection]:
     """Open the file as another process would, which sees only commits."""
-    connection = sqlite3.connect(ledger if isinstance(ledger, Path) else ledger.handle.path, isolation_level=None)
+    connection = sqlite3.connect(ledger if isinstance(ledger, Path) else file_of(ledger), isolation_level=None)
     connection.row_factory = sqlite3.Row
     try:
         yield connection

@@ -412,7 +412,7 @@ def test_a_source_that_left_the_configuration_is_named(live: World, forget: Ask)
 
 def test_beside_a_reader_of_the_log(live: World, forget: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     waiting(live)
-    monkeypatch.setattr("syncd.ledger.forgetting.READERS_MS", 10)
+    monkeypatch.setattr("syncd.ledger.upkeep.REBUILD_MS", 10)
     with closing(sqlite3.connect(live.ledger, isolation_level=None)) as other:
         other.execute("BEGIN")
         other.execute("SELECT count(*) FROM payloads").fetchone()
@@ -473,7 +473,7 @@ def test_a_large_file_is_not_rewritten_beside_another_syncd(
     live: World, forget: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waiting(live)
-    monkeypatch.setattr("syncd.ledger.forgetting.LARGE", 1)
+    monkeypatch.setattr("syncd.ledger.upkeep.LARGE", 1)
     with LedgerHandle(live.ledger).hold("run"):
         ran = forget(PERSON)
     assert ran.code == 69

@@ -12,6 +12,11 @@ from tests.ledgers import NOW, book, reading
 from tests.test_project import MODULES, imports
 
 OUTSIDE = sorted(name for name in MODULES if not name.startswith("syncd.ledger"))
+# These modules of the ledger look after its file. All others ask the handle.
+OF_THE_FILE = {f"syncd.ledger.{name}" for name in ("file", "place", "upkeep")}
+PARTS = sorted(
+    name for name in MODULES if name.startswith("syncd.ledger") and name not in {*OF_THE_FILE, "syncd.ledger.handle"}
+)
 LEDGERS = {"ledger", "_ledger", "handle", "_handle", "ledger_handle", "_ledger_handle", "glance", "operator"}
 
 
@@ -34,6 +39,12 @@ def _name(node: ast.expr) -> str:
 @pytest.mark.parametrize("module", OUTSIDE)
 def test_nothing_outside_the_ledger_reads_its_path(module):
     assert paths_read(MODULES[module].read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("module", PARTS)
+def test_in_the_ledger_only_the_modules_of_the_file_know_of_it(module):
+    assert paths_read(MODULES[module].read_text(encoding="utf-8")) == []
+    assert OF_THE_FILE.isdisjoint(".".join(name.split(".")[:3]) for name in imports(MODULES[module]))
 
 
 @pytest.mark.parametrize("module", OUTSIDE)

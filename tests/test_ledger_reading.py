@@ -47,7 +47,7 @@ class TestStatus:
     def test_of_an_empty_ledger_it_is_the_document_of_the_contract(self, ledger):
         assert status(ledger) == {
             "version": "1.2.3", "at": "2026-06-01T12:00:00.000Z",
-            "ledger": {"path": str(ledger.handle.path), "schema": schema.VERSION, "bytes": reports(ledger)._bytes()},
+            "ledger": {"path": str(ledger.handle), "schema": schema.VERSION, "bytes": ledger.handle.size()},
             "activities": {
                 "pending": 0, "incomplete": 0, "delivered": 0, "skipped": 0, "excluded": 0, "dead": 0
             },

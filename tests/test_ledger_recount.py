@@ -11,7 +11,7 @@ from syncd.errors import Exit
 from syncd.ledger import Ledger, LedgerHandle, Operator, Recount, recount
 from syncd.lifecycle.states import State
 from tests.conftest import Command
-from tests.ledgers import DAY, HOUR, MINUTE, NOW, ask, book, counted, kept, send
+from tests.ledgers import DAY, HOUR, MINUTE, NOW, ask, book, counted, file_of, kept, send
 from tests.ledgers import reading as look
 from tests.world import World
 
@@ -29,7 +29,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 @pytest.fixture
 def operator(ledger: Ledger) -> Iterator[Operator]:
-    with LedgerHandle(ledger.handle.path).operate() as operator:
+    with LedgerHandle(file_of(ledger)).operate() as operator:
         yield operator
 
 
@@ -109,7 +109,7 @@ class TestRecount:
         self, ledger: Ledger, operator: Operator
     ) -> None:
         ledger._db.execute("UPDATE counts SET n = n + 1")
-        found = recount.count(operator._db, stopping=lambda: False)
+        found = recount.count(operator._db, operator.handle, stopping=lambda: False)
         assert found
         book(ledger, look(20))
         send(ledger, limit=2)
@@ -125,7 +125,7 @@ class TestRecount:
             booked.append(book(ledger, look(100 + len(booked))).new)
             return False
 
-        found = recount.count(operator._db, stopping=meanwhile)
+        found = recount.count(operator._db, operator.handle, stopping=meanwhile)
         assert booked == [1]
         assert found
         assert (found.rows, found.unequal, found.wrong) == (9, (), {}), "as of one moment"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from syncd import clock
-from syncd.ledger import AttemptResult, LedgerHandle, writing
+from syncd.ledger import AttemptResult, LedgerHandle, upkeep, writing
 from syncd.lifecycle import states, transitions
 from syncd.lifecycle.states import MEANINGS, IllegalMove, State, Verdict
 from tests.ledgers import (
@@ -28,6 +28,7 @@ from tests.ledgers import (
     crm_ids,
     due,
     due_names,
+    file_of,
     files,
     half,
     names,
@@ -478,7 +479,7 @@ class TestRecover:
 
 
 def bytes_of(ledger):
-    return b"".join(part.read_bytes() for part in files(ledger.handle.path))
+    return b"".join(part.read_bytes() for part in files(file_of(ledger)))
 
 
 class TestErasure:
@@ -533,7 +534,7 @@ class TestErasure:
 
     def test_the_end_of_a_pass_empties_the_wal(self, ledger):
         book(ledger, look(1))
-        wal = Path(f"{ledger.handle.path}-wal")
+        wal = Path(f"{file_of(ledger)}-wal")
         assert wal.stat().st_size > 0
         ledger.end_pass(ledger.begin_pass(NOW), exit_code=0, now=NOW)
         assert wal.stat().st_size == 0
@@ -542,11 +543,11 @@ class TestErasure:
         for page in range(5):
             book(ledger, *(look(page * 1000 + crm_id, note="x" * 1500) for crm_id in range(1000)))
         ledger.tidy()
-        full = ledger.handle.path.stat().st_size
+        full = file_of(ledger).stat().st_size
         while due(ledger):
             send(ledger, limit=1000)
         ledger.tidy()
-        assert ledger.handle.path.stat().st_size < full / 4
+        assert file_of(ledger).stat().st_size < full / 4
 
     def test_a_few_free_pages_are_kept_for_the_next_pass(self, ledger):
         book(ledger, *(look(crm_id, note="x" * 1500) for crm_id in range(100)))
@@ -638,7 +639,7 @@ class TestSize:
         assert ledger.counts()["delivered"] == 20_000
         pages, free = (ask(ledger, f"PRAGMA {name}")[0][0] for name in ("page_count", "freelist_count"))
         assert (pages - free) * 4096 < 5_500_000
-        assert free < writing.VACUUM_PAGES
+        assert free < upkeep.VACUUM_PAGES
 
 
 def deliver_many(ledger, count):
@@ -657,7 +658,7 @@ def deliver_many(ledger, count):
 if __name__ == "__main__":
     with LedgerHandle(Path(sys.argv[1])).open() as whole:
         deliver_many(whole, 200_000)
-        print(f"{whole.handle.path.stat().st_size / 1e6:.1f} MB for 200,000 delivered activities")
+        print(f"{file_of(whole).stat().st_size / 1e6:.1f} MB for 200,000 delivered activities")
 
 
 def test_at_the_end_of_a_pass_no_byte_of_an_erased_payload_is_left_beside_those_that_wait(tmp_path):

@@ -8,9 +8,9 @@ import pytest
 
 LEDGER = Path(__file__).parents[1] / "syncd" / "ledger"
 # These modules are SQLite's own: they look at the file, or make its tables. Another database has others.
-SQLITE = {"dialect", "diagnosis", "examination", "file", "place", "schema", "schema_6", "schema_8"}
+SQLITE = {"dialect", "diagnosis", "examination", "file", "place", "schema", "schema_6", "schema_8", "upkeep"}
 SHARED = sorted(path.stem for path in LEDGER.glob("*.py") if path.stem not in SQLITE)
-SQL = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE|WHERE|AND|FROM|CREATE|INDEXED)\b")
+SQL = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE|WHERE|AND|FROM|CREATE|INDEXED|PRAGMA|BEGIN|COMMIT|ROLLBACK|VACUUM)\b")
 # What only SQLite takes, each with an example.
 ONLY_SQLITE = {
     r"\b(INSERT|UPDATE) OR\b|\bREPLACE INTO\b": "INSERT OR IGNORE INTO streams",
@@ -20,6 +20,7 @@ ONLY_SQLITE = {
     r"\b(GLOB|MATCH)\b": "WHERE crm_id GLOB '00T*'",
     r"\bjson\w*\(|->": "SELECT rule ->> '$.read' FROM streams",
     r"\bINDEXED BY\b|\bROWID\b|\browid\b": "FROM activities INDEXED BY ended",
+    r"\b(PRAGMA|VACUUM|BEGIN|COMMIT|ROLLBACK(?! TO))\b": "PRAGMA busy_timeout = 250",
     r"\bCROSS JOIN \w+( AS \w+)?\s+ON\b": "FROM activities CROSS JOIN streams ON streams.id = stream_id",
     r"\bON CONFLICT DO UPDATE\b": "INSERT INTO counts VALUES (1) ON CONFLICT DO UPDATE SET n = 1",
 }

@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any
 
 from syncd import clock
-from syncd.ledger import file
 from syncd.ledger.reader import RECOTAP
 from syncd.ledger.reports import Reports
 
@@ -40,7 +39,7 @@ class Alerting(Reports):
 
     def keep_alerts(self, value: Any, now: datetime) -> None:
         """Write the alerts' memory, in a transaction of its own. A pass waits for it for a millisecond at most."""
-        with file.writing(self._db, self.handle.path):
+        with self.handle.writing(self._db):
             values = {"source": RECOTAP, "key": ALERTS, "value": json.dumps(value), "at": clock.text(now)}
             self._db.execute(_KEEP, values)
 

@@ -117,11 +117,8 @@ class Comparison(LedgerReader):
 
     def _all(self, sql: str, rows: Sequence[tuple[str, ...]]) -> None:
         """Run a statement for each of `rows` in one transaction, which locks nothing but the temporary tables."""
-        self._db.execute("BEGIN")
-        try:
+        with self.handle.snapshot(self._db):
             self._db.conn.executemany(sql, rows)
-        finally:
-            self._db.execute("COMMIT")
 
 
 __all__ = ["AT_ONCE", "Comparison", "Spans"]

@@ -1,18 +1,16 @@
 """The part of a ledger's handle that its readers, its writers and the passes use."""
 
 from contextlib import AbstractContextManager
-from pathlib import Path
+from datetime import datetime
 from typing import Protocol, TypeVar
+
+from sqlite_utils import Database
 
 Opened = TypeVar("Opened", covariant=True)  # the type of an open reader
 
 
 class Handle(Protocol[Opened]):
     """Name one ledger, and open it for reading. `handle.LedgerHandle` is the whole one."""
-
-    @property
-    def path(self) -> Path:
-        """Return the path of the SQLite file. Only this package uses it."""
 
     def read(self) -> AbstractContextManager[Opened]:
         """Open an existing ledger for reading, in any thread. Raises LedgerError."""
@@ -22,3 +20,21 @@ class Handle(Protocol[Opened]):
 
     def explained(self) -> AbstractContextManager[None]:
         """Turn the database's errors into LedgerError with a hint."""
+
+    def writing(self, db: Database) -> AbstractContextManager[None]:
+        """Run one transaction, which no other writer is within. It is committed whole or not at all."""
+
+    def snapshot(self, db: Database) -> AbstractContextManager[None]:
+        """Read from one snapshot, whatever another process commits meanwhile."""
+
+    def size(self) -> int:
+        """Return the bytes that the ledger takes. Raises LedgerError."""
+
+    def written_at(self) -> datetime:
+        """Return the time of the last write. Raises LedgerError."""
+
+    def tidy(self, db: Database) -> None:
+        """Release unused space, and leave no copy of an erased payload. Raises LedgerError."""
+
+    def rebuild(self, db: Database, *, is_held: bool) -> str:
+        """Rewrite the ledger without what was erased. Return why that was not possible, or "". Raises LedgerError."""

@@ -25,7 +25,7 @@ class Diagnosis(Reports):
         return {
             "sqlite": self._one("SELECT sqlite_version()"),
             **found,
-            "bytes": self._bytes(),
+            "bytes": self.handle.size(),
             "intact": Examination(self._db).sound(),
         }
 

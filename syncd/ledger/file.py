@@ -220,6 +220,19 @@ def writing(db: Database, path: Path) -> Iterator[None]:
 
 
 @contextmanager
+def snapshot(db: Database) -> Iterator[None]:
+    """Read from one snapshot, whatever another process commits meanwhile. A second one within is part of the first."""
+    if db.conn.in_transaction:
+        yield
+        return
+    db.execute("BEGIN")
+    try:
+        yield
+    finally:
+        db.execute("COMMIT")
+
+
+@contextmanager
 def explained(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into LedgerError with a hint. IntegrityError stays, because it is a bug in syncd."""
     try:

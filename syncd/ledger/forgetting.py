@@ -18,8 +18,6 @@ from syncd.lifecycle import transitions
 
 SECRET_BYTES = 32
 AGAIN_S = 0.2  # until the next look whether a POST has returned
-READERS_MS = 5000  # to wait for readers of the log
-LARGE = 128 * 2**20  # bytes of a file that is not rewritten beside a pass: it waits 5 s (seen: 55 MB/s on a busy disk)
 
 _LOOK_UP = f"""
     UPDATE activities SET next_attempt_at = :now
@@ -187,21 +185,8 @@ class Forget(Writer, Operator):
         return len(changed)
 
     def rebuild(self, *, is_held: bool) -> str:
-        """Rewrite the file and truncate its log. Return why that was not possible, or "".
-
-        `secure_delete` overwrites what is deleted. SQLite may still have a copy between the cells of a page, where rows
-        were moved. Only VACUUM removes it.
-        """
-        bytes_ = self._number("PRAGMA page_count") * self._number("PRAGMA page_size")
-        kept = (
-            "the ledger is too large to be rewritten while another syncd uses it" if is_held and bytes_ > LARGE else ""
-        )
-        with self.handle.explained():
-            if not kept:
-                self._db.execute("VACUUM")
-            self._db.execute(f"PRAGMA busy_timeout = {READERS_MS}")
-            (is_busy, *_) = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        return "another program reads the ledger, so its log still has earlier content" if is_busy else kept
+        """Rewrite the ledger, so that nothing erased is left in it. Return why that was not possible, or ""."""
+        return self.handle.rebuild(self._db, is_held=is_held)
 
     def sent(self, source: str, stream: str, crm_ids: Sequence[str]) -> list[dict[str, Any]]:
         """Return those of `crm_ids` that Recotap has, or may have: an attempt had no readable answer."""

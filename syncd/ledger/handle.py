@@ -4,13 +4,14 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from sqlite_utils import Database
 
-from syncd.ledger import file, place
+from syncd.ledger import file, place, upkeep
 from syncd.ledger.alerting import Alerting
 from syncd.ledger.comparison import Comparison
 from syncd.ledger.diagnosis import Diagnosis
@@ -37,7 +38,7 @@ class Settings(Protocol):
 class LedgerHandle:
     """Name one ledger, open or not. Handles of the same ledger are equal."""
 
-    path: Path  # of the SQLite file; nothing outside this package reads it
+    path: Path  # of the SQLite file; only the modules that look after the file read it
 
     def __str__(self) -> str:
         return str(self.path)
@@ -162,6 +163,32 @@ class LedgerHandle:
     def explained(self) -> AbstractContextManager[None]:
         """Turn the database's errors into LedgerError with a hint. IntegrityError stays, because it is a bug."""
         return file.explained(self.path)
+
+    def writing(self, db: Database) -> AbstractContextManager[None]:
+        """Run one transaction. It is committed whole or not at all. LedgerError if the database fails."""
+        return file.writing(db, self.path)
+
+    def snapshot(self, db: Database) -> AbstractContextManager[None]:
+        """Read from one snapshot, whatever another process commits meanwhile."""
+        return file.snapshot(db)
+
+    def size(self) -> int:
+        """Return the bytes of the file and its log. LedgerError if there is none."""
+        return upkeep.size(self.path)
+
+    def written_at(self) -> datetime:
+        """Return the time of the last write to the file or its log. LedgerError if there is none."""
+        return upkeep.written_at(self.path)
+
+    def tidy(self, db: Database) -> None:
+        """Release free pages, and truncate the log, which may hold erased payloads. LedgerError if that fails."""
+        with self.explained():
+            upkeep.tidy(db)
+
+    def rebuild(self, db: Database, *, is_held: bool) -> str:
+        """Rewrite the file without what was erased. Return why that was not possible, or ""."""
+        with self.explained():
+            return upkeep.rebuild(db, is_held=is_held)
 
     @contextmanager
     def _opened(

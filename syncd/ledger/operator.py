@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from syncd import clock
-from syncd.ledger import backfills, file
+from syncd.ledger import backfills
 from syncd.ledger.backfills import Backfill
 from syncd.ledger.dialect import listed
 from syncd.ledger.reader import ACCOUNTS, DESTINATION, RECOTAP, RESUMED, TRUSTED
@@ -73,12 +73,12 @@ class Operator(Reports):
         due = 0
         for chunk in chunks:
             began = time.monotonic()
-            with file.writing(self._db, self.handle.path):
+            with self.handle.writing(self._db):
                 values = {"now": clock.text(now), "ids": json.dumps(chunk), "state": state, "reason": reason}
                 due += self._db.execute(_DUE_NOW, values).rowcount
             if len(chunk) == CHUNK:
                 time.sleep(time.monotonic() - began)
-        with file.writing(self._db, self.handle.path):
+        with self.handle.writing(self._db):
             self._tell_the_daemon(now)
         return due
 
@@ -93,10 +93,10 @@ class Operator(Reports):
 
     def recount(self, *, now: datetime) -> Recount:
         """Count the rows, and correct the kept counts if the rows agree with `seen`. Only the correction is locked."""
-        found = count(self._db, stopping=lambda: False)
+        found = count(self._db, self.handle, stopping=lambda: False)
         if found is None:  # only a stop ends a count early
             raise RuntimeError("the count was stopped")
-        with file.writing(self._db, self.handle.path):
+        with self.handle.writing(self._db):
             correct(self._db, found, now)
         return found
 
@@ -106,7 +106,7 @@ class Operator(Reports):
         Call `recount` after it. Only while the ledger is held.
         """
         sql = "UPDATE streams SET seen = seen - ? WHERE source = ? AND stream = ?"
-        with file.writing(self._db, self.handle.path):
+        with self.handle.writing(self._db):
             for (source, stream), number in rows.items():
                 self._db.execute(sql, (number, source, stream))
 
@@ -119,7 +119,7 @@ class Operator(Reports):
         A span ends at the watermark, or at the stream's `start` before there is one: the windows read the rest.
         """
         booked = []
-        with file.writing(self._db, self.handle.path):
+        with self.handle.writing(self._db):
             for source, stream, start in streams:
                 ends = self.stream(source, stream).watermark or start
                 if since < ends and self._knows(source, stream):
@@ -155,7 +155,7 @@ class Operator(Reports):
 
         Return each pause that was in force by its name: its end (`until`) and its `reason`.
         """
-        with file.writing(self._db, self.handle.path):
+        with self.handle.writing(self._db):
             lifted = {each: pause for each, pause in sorted(self._pauses(now).items()) if name in (None, each)}
             if lifted:
                 self._tell_the_daemon(now)
@@ -167,7 +167,7 @@ class Operator(Reports):
     def trust_recotap(self, now: datetime) -> str | None:
         """Forget the pinned destination, so that the next pass pins the configured one. Return the old one, if any."""
         pin = self.store(RECOTAP).get(DESTINATION)
-        with file.writing(self._db, self.handle.path):
+        with self.handle.writing(self._db):
             sql = "DELETE FROM store WHERE source = :source AND key IN (:destination, :accounts)"
             self._db.execute(sql, {"source": RECOTAP, "destination": DESTINATION, "accounts": ACCOUNTS})
             self._tell_the_daemon(now)
@@ -180,7 +180,7 @@ class Operator(Reports):
             INSERT INTO store (source, key, value, at) VALUES (:source, :key, 'true', :at)
             ON CONFLICT (source, key) DO UPDATE SET value = excluded.value, at = excluded.at
         """
-        with file.writing(self._db, self.handle.path):
+        with self.handle.writing(self._db):
             self._db.execute("UPDATE sources SET identity = NULL WHERE source = :source", {"source": source})
             self._db.execute(kept, {"source": source, "key": TRUSTED, "at": clock.text(now)})
             self._tell_the_daemon(now)

@@ -1,18 +1,14 @@
 """Queries of a pass, the daemon and probes. Nothing here writes."""
 
 import json
-import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlite_utils import Database
 
-from syncd import clock, files
-from syncd.errors import LedgerError
-from syncd.ledger import place
+from syncd import clock
 from syncd.ledger.contract import Handle
 from syncd.ledger.dialect import listed
 from syncd.ledger.ranges import COLUMNS, Range, range_of
@@ -297,8 +293,8 @@ class LedgerReader:
         return None if last is None or last["finished_at"] is not None else clock.instant(last["started_at"])
 
     def written_at(self) -> datetime:
-        """Return the time of the last write to the file."""
-        return datetime.fromtimestamp(max(part.st_mtime for part in self._parts()), UTC)
+        """Return the time of the last write to the ledger."""
+        return self.handle.written_at()
 
     def silent_since(self) -> datetime | None:
         """Return the time since which Recotap has taken nothing. None if it takes activities, or if none waits."""
@@ -322,24 +318,6 @@ class LedgerReader:
 
     def _number(self, sql: str) -> int:
         return int(self._one(sql))
-
-    def _parts(self) -> list[os.stat_result]:
-        """Return the status of the ledger's file and of its log, which stands beside the file, not beside a link to it.
-
-        The log may disappear at any moment.
-        """
-        path = self.handle.path
-        try:
-            path = place.resolve(path)
-            found = [path.stat()]
-        except OSError as error:
-            raise LedgerError(
-                f"the ledger at {path} cannot be used: {files.why(error)}",
-                hint="let syncd's user enter the ledger's directory. If the ledger is gone, restore a backup",
-            ) from error
-        with suppress(OSError):
-            found.append(path.with_name(path.name + "-wal").stat())
-        return found
 
     def _last_pass(self) -> dict[str, Any] | None:
         sql = "SELECT started_at, finished_at, exit_code FROM passes ORDER BY id DESC LIMIT 1"

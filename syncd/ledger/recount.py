@@ -5,11 +5,12 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlite_utils import Database
 
 from syncd import clock
+from syncd.ledger.contract import Handle
 from syncd.ledger.counts import KIND, Changes, Kind
 from syncd.ledger.reader import RECOTAP, RECOUNT
 
@@ -47,17 +48,14 @@ class Recount:
         return bool(self.wrong) and not self.unequal
 
 
-def count(db: Database, *, stopping: Callable[[], bool]) -> Recount | None:
+def count(db: Database, handle: Handle[Any], *, stopping: Callable[[], bool]) -> Recount | None:
     """Count the rows from one snapshot, which keeps no other process waiting. None if it was stopped."""
-    db.execute("BEGIN")
-    try:
+    with handle.snapshot(db):
         rows = _rows(db, stopping)
         if rows is None:
             return None
         kept: dict[Kind, int] = {(*kind,): n for *kind, n in db.execute("SELECT * FROM counts")}
         streams = db.execute("SELECT id, source, stream, seen FROM streams ORDER BY source, stream").fetchall()
-    finally:
-        db.execute("COMMIT")
     of_stream: Counter[int] = Counter()
     for (stream_id, *_), n in rows.items():
         of_stream[stream_id] += n

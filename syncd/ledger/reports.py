@@ -2,8 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -68,12 +67,12 @@ class Reports(Lists, Measures):
 
     def status(self, *, version: str, now: datetime) -> dict[str, Any]:
         """Return the document of `syncd status --json` (design 4.4)."""
-        with self._at_one_moment():
+        with self.handle.snapshot(self._db):
             return self._status(version, now)
 
     def measures(self, *, version: str, now: datetime) -> dict[str, Any]:
         """Return the document of `status` with the counts of `counted`, as of one moment."""
-        with self._at_one_moment():
+        with self.handle.snapshot(self._db):
             return {**self._status(version, now), **self.counted(now)}
 
     def explain(self, external_activity_id: str, *, now: datetime | None = None) -> dict[str, Any]:
@@ -161,7 +160,7 @@ class Reports(Lists, Measures):
         return {
             "version": version,
             "at": clock.text(now),
-            "ledger": {"path": str(self.handle), "schema": VERSION, "bytes": self._bytes()},
+            "ledger": {"path": str(self.handle), "schema": VERSION, "bytes": self.handle.size()},
             "activities": self.counts(),
             "pending": self._pending(now),
             "verdicts": self._verdicts(),
@@ -278,21 +277,6 @@ class Reports(Lists, Measures):
         kept = [json.loads(value) for (value,) in self._db.execute(sql, {"key": CLOCK})]
         skews = [-each["skew_s"] for each in kept if each["moves"] is not False]
         return min(skews, key=abs, default=None)
-
-    def _bytes(self) -> int:
-        return sum(part.st_size for part in self._parts())
-
-    @contextmanager
-    def _at_one_moment(self) -> Iterator[None]:
-        """Read within from one snapshot, whatever another process commits meanwhile."""
-        if self._db.conn.in_transaction:
-            yield
-            return
-        self._db.execute("BEGIN")
-        try:
-            yield
-        finally:
-            self._db.execute("COMMIT")
 
 
 def _share(each: dict[str, Any]) -> float:

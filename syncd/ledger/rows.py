@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 from sqlite_utils import Database
 
 from syncd import clock
-from syncd.ledger import file
 from syncd.ledger.contract import Handle
 from syncd.ledger.counts import Changes, kind_of
 from syncd.ledger.reader import LedgerReader
@@ -62,7 +61,7 @@ class Writer(LedgerReader):
             if self._depth > 1:
                 yield
             else:
-                with file.writing(self._db, self.handle.path):
+                with self.handle.writing(self._db):
                     yield
                     self._changes.write(self._db)
         finally:

@@ -16,7 +16,7 @@ from sqlite_utils import Database
 
 from syncd import clock
 from syncd.connector import Ref
-from syncd.ledger import file, recount
+from syncd.ledger import recount
 from syncd.ledger.adoption import AdoptionWriter
 from syncd.ledger.contract import Handle
 from syncd.ledger.counts import KEEP_DAYS, KIND, kind_of, pending_kind
@@ -38,8 +38,6 @@ from syncd.text import fit
 
 KEEP_PASSES = 500
 SECRET_BYTES = 32
-READERS_MS = 250  # to wait for readers at the end of a pass. Litestream reads all the time (seen: 5 s a pass lost)
-VACUUM_PAGES = 1000  # free pages that are worth giving back at the end of a pass, and of one transaction
 
 _INSERT = f"""
     INSERT INTO activities (id, stream_id, crm_id, external_activity_id, kind, first_seen_at,
@@ -383,7 +381,7 @@ class Ledger(RangeWriter, Outbox, Reads, RemovedSources, Twins, AdoptionWriter, 
         _, counted_at = self.store(RECOTAP).get(RECOUNT, (None, None))
         if counted_at is not None and now - timing.DAY < counted_at <= now:
             return None
-        found = recount.count(self._db, stopping=stopping)
+        found = recount.count(self._db, self.handle, stopping=stopping)
         if found is not None:
             with self.transaction():
                 recount.correct(self._db, found, now)
@@ -391,18 +389,8 @@ class Ledger(RangeWriter, Outbox, Reads, RemovedSources, Twins, AdoptionWriter, 
         return found
 
     def tidy(self) -> None:
-        """Release free pages, and leave no copy of an erased payload in the WAL.
-
-        A long read, such as a backup, keeps the WAL as it is. A later pass truncates it.
-        """
-        with self.handle.explained():
-            free = self._number("PRAGMA freelist_count")
-            for _ in range(0, free if free >= VACUUM_PAGES else 0, VACUUM_PAGES):
-                # A plain execute would stop after the first page, because the pragma steps without yielding a row.
-                self._db.conn.executescript(f"PRAGMA incremental_vacuum({VACUUM_PAGES})")
-            self._db.execute(f"PRAGMA busy_timeout = {READERS_MS}")
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            self._db.execute(f"PRAGMA busy_timeout = {file.BUSY_MS}")
+        """Release unused space, and leave no copy of an erased payload. A later pass does what is not possible now."""
+        self.handle.tidy(self._db)
 
 
 def _early(readings: Sequence[Reading], start: datetime | None) -> int:
