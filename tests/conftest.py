@@ -21,9 +21,11 @@ from structlog.dev import ConsoleRenderer, plain_traceback
 from syncd.cli import check
 from syncd.cli import main as cli
 from syncd.config import sources
+from syncd.ledger import AnyLedger, Ledger
 from syncd.passes import engine, scopes
 from syncd.sandbox.salesforce import certificate
 from tests.forked import interpreters
+from tests.ledgers import ENGINES
 from tests.orgs import OrgWorld
 from tests.world import World
 
@@ -150,6 +152,19 @@ def stand_ins_share_a_ca() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(certificate, "trustme", SimpleNamespace(CA=cache(trustme.CA)))
         yield
+
+
+@pytest.fixture(params=ENGINES)
+def handle(request: pytest.FixtureRequest, tmp_path: Path) -> AnyLedger:
+    """Name a ledger that does not exist yet, one of each kind."""
+    return ENGINES[request.param](tmp_path)
+
+
+@pytest.fixture
+def ledger(handle: AnyLedger) -> Iterator[Ledger]:
+    """Open a new ledger for writing."""
+    with handle.open() as opened:
+        yield opened
 
 
 @pytest.fixture

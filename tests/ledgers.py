@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,13 +10,26 @@ from typing import Any
 
 from syncd.activity import Kind
 from syncd.connector import Ref
-from syncd.ledger import AttemptResult, Booked, Due, Examination, Ledger, LedgerReader, Reports
+from syncd.ledger import (
+    AnyLedger,
+    AttemptResult,
+    Booked,
+    Claim,
+    Due,
+    Examination,
+    Ledger,
+    LedgerHandle,
+    LedgerReader,
+    Reports,
+)
 from syncd.lifecycle.reasons import Reason
 from syncd.lifecycle.states import State, Verdict
 from syncd.lifecycle.transitions import Reading
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 WEEK = timedelta(days=7)
+# The kinds of ledger that the suite runs on. Each names a ledger that does not exist yet; a file stands in the folder.
+ENGINES: dict[str, Callable[[Path], AnyLedger]] = {"sqlite": lambda folder: LedgerHandle(folder / "ledger.db")}
 SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 
@@ -110,6 +123,17 @@ def send(
     judgements = [AttemptResult(each.id, verdict, detail) for each in claim.activities]
     ledger.record_verdicts(claim.post_id, judgements, now=now, max_age=max_age, random=half)
     return names(claim.activities)
+
+
+def judge(
+    ledger: Ledger, claim: Claim, *verdicts: Verdict, now: datetime = NOW, max_age: timedelta = WEEK,
+    detail: str | None = None,
+) -> int:  # fmt: skip
+    """Book the verdicts of the first activities of a claim. Returns how many died."""
+    judgements = [
+        AttemptResult(each.id, verdict, detail) for each, verdict in zip(claim.activities, verdicts, strict=False)
+    ]
+    return ledger.record_verdicts(claim.post_id, judgements, now=now, max_age=max_age, random=half)
 
 
 def names(activities: Any) -> list[str]:

@@ -4,11 +4,8 @@ import sqlite3
 import time
 from contextlib import closing
 from datetime import timedelta
-from pathlib import Path
 
-import pytest
-
-from syncd.ledger import LedgerHandle
+from syncd.ledger import AnyLedger
 from syncd.lifecycle.states import State, Verdict
 from tests.ledgers import NOW, book, reading, send
 
@@ -16,18 +13,13 @@ MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 
 
-@pytest.fixture
-def handle(tmp_path: Path) -> LedgerHandle:
-    return LedgerHandle(tmp_path / "ledger.db")
-
-
-def due_since(handle: LedgerHandle, *, after: timedelta) -> list[timedelta]:
+def due_since(handle: AnyLedger, *, after: timedelta) -> list[timedelta]:
     """Return for each due row how long it had waited, `after` NOW."""
     with handle.alerting() as alerting:
         return sorted(NOW + after - at for at in alerting.due_since(NOW + after).values())
 
 
-def test_an_activity_is_due_since_it_was_complete_however_often_an_outage_returned_it(handle: LedgerHandle) -> None:
+def test_an_activity_is_due_since_it_was_complete_however_often_an_outage_returned_it(handle: AnyLedger) -> None:
     with handle.open() as ledger:
         book(ledger, reading(1), reading(2, State.INCOMPLETE, "no_contact"), now=NOW)
         assert due_since(handle, after=HOUR) == [HOUR]
@@ -41,7 +33,7 @@ def test_an_activity_is_due_since_it_was_complete_however_often_an_outage_return
         assert due_since(handle, after=3 * HOUR) == []
 
 
-def test_an_activity_that_backs_off_is_not_due_before_its_time(handle: LedgerHandle) -> None:
+def test_an_activity_that_backs_off_is_not_due_before_its_time(handle: AnyLedger) -> None:
     with handle.open() as ledger:
         book(ledger, reading(1), now=NOW)
         send(ledger, Verdict.REFUSED, now=NOW)
@@ -49,7 +41,7 @@ def test_an_activity_that_backs_off_is_not_due_before_its_time(handle: LedgerHan
         assert [0 < waited / MINUTE < 60 for waited in due_since(handle, after=HOUR)] == [True]
 
 
-def test_the_memory_is_kept_and_a_write_waits_for_a_pass_and_not_the_other_way_round(handle: LedgerHandle) -> None:
+def test_the_memory_is_kept_and_a_write_waits_for_a_pass_and_not_the_other_way_round(handle: AnyLedger) -> None:
     with handle.open() as ledger, handle.alerting() as alerting:
         assert alerting.kept_alerts() is None
         with ledger.transaction():
@@ -66,7 +58,7 @@ def test_the_memory_is_kept_and_a_write_waits_for_a_pass_and_not_the_other_way_r
         assert alerting.requests() == 0, "it makes the daemon do nothing"
 
 
-def test_the_question_names_a_bounded_number_of_rows(handle: LedgerHandle) -> None:
+def test_the_question_names_a_bounded_number_of_rows(handle: AnyLedger) -> None:
     with handle.open() as ledger:
         book(ledger, *(reading(number) for number in range(300)), now=NOW)
     assert len(due_since(handle, after=HOUR)) == 200

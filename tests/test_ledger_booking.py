@@ -33,12 +33,6 @@ I, P, E, X = State.INCOMPLETE, State.PENDING, State.EXCLUDED, State.DEAD  # noqa
 LATER = NOW + HOUR
 
 
-@pytest.fixture
-def ledger(tmp_path):
-    with LedgerHandle(tmp_path / "ledger.db").open() as ledger:
-        yield ledger
-
-
 def watermark(ledger, stream="calls"):
     return ledger.stream("hubspot", stream).watermark
 

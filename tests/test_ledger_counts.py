@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from syncd.ledger import AttemptResult, LedgerHandle
+from syncd.ledger import AttemptResult
 from syncd.ledger.counts import EVER
 from syncd.lifecycle.states import State, Verdict
 from tests.ledgers import DAY, HOUR, MINUTE, NOW, SECOND, WEEK, ask, book, counted, due, half, kept, ref, reports, send
@@ -13,12 +13,6 @@ from tests.ledgers import reading as look
 I, E, X = State.INCOMPLETE, State.EXCLUDED, State.DEAD  # noqa: E741 - as the other tests of the ledger
 
 WITHOUT_BODY = replace(look(9), payload="\ud800")  # SQLite writes its row, and then refuses its payload
-
-
-@pytest.fixture
-def ledger(tmp_path):
-    with LedgerHandle(tmp_path / "ledger.db").open() as ledger:
-        yield ledger
 
 
 def days(ledger):

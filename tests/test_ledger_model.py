@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from syncd.ledger import AttemptResult, LedgerHandle
+from syncd.ledger import AttemptResult
 from syncd.lifecycle.states import MEANINGS, MOVES, State, Verdict
-from tests.ledgers import MINUTE, WEEK, Ticking, ask, book, counted, crm_ids, half, kept, names, ref
+from tests.ledgers import ENGINES, MINUTE, WEEK, Ticking, ask, book, counted, crm_ids, half, kept, names, ref
 from tests.ledgers import reading as look
 
 IDS = st.integers(0, 7)
@@ -29,11 +29,13 @@ ROWS = """
 class LedgerLife(RuleBasedStateMachine):
     """Pages, posts, verdicts, crashes and retries as one syncd makes them: in one thread, pass by pass."""
 
+    engine = ""  # a key of ENGINES
+
     @initialize()
     def start(self):
         self.clock = Ticking()
         self.place = Path(tempfile.mkdtemp(prefix="syncd-model-"))
-        self.path = self.place / "ledger.db"
+        self.handle = ENGINES[self.engine](self.place)
         self.seen, self.unknown, self.delivered = set(), set(), {}
         self.watermark = None
         self.before = {}
@@ -41,7 +43,7 @@ class LedgerLife(RuleBasedStateMachine):
 
     def open_it(self):
         self.opened = ExitStack()
-        self.ledger = self.opened.enter_context(LedgerHandle(self.path).open())
+        self.ledger = self.opened.enter_context(self.handle.open())
         self.stream = self.ledger.stream_id("hubspot", "calls")
         self.begin_pass()
 
@@ -144,16 +146,16 @@ class LedgerLife(RuleBasedStateMachine):
 
     @rule(state=st.none() | st.sampled_from(State))
     def the_operator_asks_for_a_retry(self, state):
-        with LedgerHandle(self.path).operate() as operator:
+        with self.handle.operate() as operator:
             operator.retry((), state=state, reason=None, now=self.clock())
 
     @invariant()
     def the_books_are_true(self):
-        rows = {int(crm_id): rest for crm_id, *rest in ask(self.path, ROWS)}
+        rows = {int(crm_id): rest for crm_id, *rest in ask(self.ledger, ROWS)}
         assert set(rows) == self.seen
         assert self.ledger.balanced()
-        assert kept(self.path) == counted(self.path)
-        assert ask(self.path, "SELECT coalesce(sum(n), 0) FROM days WHERE since = 'seen'") == [(len(self.delivered),)]
+        assert kept(self.ledger) == counted(self.ledger)
+        assert ask(self.ledger, "SELECT coalesce(sum(n), 0) FROM days WHERE since = 'seen'") == [(len(self.delivered),)]
         assert self.ledger.stream("hubspot", "calls").watermark == self.watermark
         for crm_id, (state, verdict, due_at, waiting_since, unknown, has_payload, open_attempts) in rows.items():
             old = self.before.get(crm_id, state)
@@ -167,8 +169,12 @@ class LedgerLife(RuleBasedStateMachine):
         self.before = {crm_id: state for crm_id, (state, *_) in rows.items()}
 
 
-TestLedgerLife = LedgerLife.TestCase
-TestLedgerLife.settings = settings(
+class SqliteLife(LedgerLife):
+    engine = "sqlite"
+
+
+TestSqliteLife = SqliteLife.TestCase
+TestSqliteLife.settings = settings(
     max_examples=40, stateful_step_count=30, deadline=timedelta(seconds=5),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )  # fmt: skip

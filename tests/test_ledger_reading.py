@@ -7,19 +7,13 @@ from itertools import product
 import pytest
 
 from syncd.errors import NoSuchActivity
-from syncd.ledger import LedgerHandle, schema
+from syncd.ledger import schema
 from syncd.lifecycle.states import State, Verdict
 from tests.ledgers import DAY, HOUR, MINUTE, NOW, SECOND, ask, book, due, due_names, ref, reports, row, send
 from tests.ledgers import reading as look
 
 I, P, E, X = State.INCOMPLETE, State.PENDING, State.EXCLUDED, State.DEAD  # noqa: E741 - the letters of states.py
 LATER = NOW + HOUR
-
-
-@pytest.fixture
-def ledger(tmp_path):
-    with LedgerHandle(tmp_path / "ledger.db").open() as ledger:
-        yield ledger
 
 
 @pytest.fixture

@@ -4,17 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from syncd.ledger import LedgerHandle
 from syncd.ledger.reads import is_stale, read_at
 from syncd.lifecycle.states import State, Verdict
 from tests.ledgers import HOUR, MINUTE, NOW, SECOND, ask, book, due, due_names, row, send
 from tests.ledgers import reading as look
-
-
-@pytest.fixture
-def ledger(tmp_path):
-    with LedgerHandle(tmp_path / "ledger.db").open() as ledger:
-        yield ledger
 
 
 def stale(ledger, now):

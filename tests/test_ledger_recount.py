@@ -8,10 +8,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from syncd.errors import Exit
-from syncd.ledger import Ledger, LedgerHandle, Operator, Recount, recount
+from syncd.ledger import AnyLedger, Ledger, LedgerHandle, Operator, Recount, recount
 from syncd.lifecycle.states import State
 from tests.conftest import Command
-from tests.ledgers import DAY, HOUR, MINUTE, NOW, ask, book, counted, file_of, kept, send
+from tests.ledgers import DAY, HOUR, MINUTE, NOW, ask, book, counted, kept, send
 from tests.ledgers import reading as look
 from tests.world import World
 
@@ -19,8 +19,8 @@ AWAY = "UPDATE activities SET stream_id = 3 - stream_id WHERE crm_id = '1'"  # t
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with LedgerHandle(tmp_path / "ledger.db").open() as ledger:
+def ledger(handle: AnyLedger) -> Iterator[Ledger]:
+    with handle.open() as ledger:
         book(ledger, *map(look, range(1, 8)), look(9, State.INCOMPLETE, "no_contact"))
         book(ledger, look(8, kind="email"), stream="emails")
         send(ledger, limit=3)
@@ -28,8 +28,8 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 
 @pytest.fixture
-def operator(ledger: Ledger) -> Iterator[Operator]:
-    with LedgerHandle(file_of(ledger)).operate() as operator:
+def operator(handle: AnyLedger, ledger: Ledger) -> Iterator[Operator]:
+    with handle.operate() as operator:
         yield operator
 
 

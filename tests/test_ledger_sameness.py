@@ -1,9 +1,7 @@
 """The ledger finds the same call or email under another id while it books a page, and keeps who is whose copy."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from syncd import clock
-from syncd.ledger import Ledger, LedgerHandle
+from syncd.ledger import Ledger
 from syncd.lifecycle.sameness import MOST
 from syncd.lifecycle.states import State, Verdict
 from syncd.lifecycle.transitions import Reading
@@ -21,12 +19,6 @@ from tests.ledgers import reading as look
 HELD = "hubspot-call-1"
 BY_ID = -2945  # a slot of keys by id, and one of keys by likeness
 ALIKE = 494_808
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with LedgerHandle(tmp_path / "ledger.db").open() as ledger:
-        yield ledger
 
 
 def call(crm_id: int, *marks: int, at: datetime = NOW - DAY, slot: int = ALIKE, **more: Any) -> Reading:
