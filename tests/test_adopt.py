@@ -16,7 +16,7 @@ from syncd.passes import adoption
 from tests.conftest import Command
 from tests.daemons import ROOT, wait_until
 from tests.test_adoption import begin
-from tests.test_ledger_schemas import of_schema
+from tests.test_ledger_sqlite_schemas import of_schema
 from tests.world import World
 
 SINCE = "2026-02-01"

@@ -14,7 +14,7 @@ from syncd.ledger import LedgerHandle
 from syncd.ledger.schema import VERSION
 from tests.conftest import Command, Ran
 from tests.disks import fill, mounted
-from tests.test_ledger_schemas import SCHEMAS, of_schema
+from tests.test_ledger_sqlite_schemas import SCHEMAS, of_schema
 from tests.world import World
 
 Lines = dict[str, str]

@@ -12,7 +12,7 @@ from syncd.connector import Finding
 from syncd.errors import Unauthorized, Unavailable
 from tests.conftest import Command
 from tests.orgs import OrgWorld
-from tests.test_ledger_schemas import SCHEMAS, of_schema
+from tests.test_ledger_sqlite_schemas import SCHEMAS, of_schema
 from tests.world import World
 
 
