@@ -241,10 +241,10 @@ class LedgerReader:
         `unread`: the (source, stream) that the configuration does not read. They do not count, nor do those that the
         last pass did not read by its rule.
         """
-        sql = "SELECT source, stream, coalesce(last_success_at, ''), coalesce(rule, '{}') FROM streams"
+        sql = "SELECT source, stream, coalesce(last_success_at, ''), rule FROM streams"
         found: dict[str, str] = {}
         for source, stream, at, rule in self._db.execute(sql):
-            if (source, stream) not in unread and json.loads(rule).get("read") is not False:
+            if (source, stream) not in unread and (rule is None or json.loads(rule).get("read") is not False):
                 found[source] = min(found.get(source, at), at)
         return {source: clock.instant(at) for source, at in found.items() if at}
 
