@@ -242,7 +242,7 @@ def activities(drill: Drill) -> None:
     drill.wait("many calls at once", "SyncdFlood")
     drill.wait("a call now and then", "SyncdFlood", fires=False)
     kinds = [*UNREAD["kinds"], {**UNREAD["kinds"][0], "fields": {"Type": "Another dialer's call"}}]
-    world.sql("UPDATE store SET value = ? WHERE key = ?", json.dumps({**UNREAD, "kinds": kinds}), scopes.KEPT)
+    world.sql("UPDATE store SET value = ? WHERE key = ?", json.dumps({**UNREAD, "kinds": kinds}), kept_scopes.KEPT)
     drill.wait("a new kind", "SyncdUnreadKind")
     drill.wait("a day later", "SyncdUnreadKind", fires=False)
 
