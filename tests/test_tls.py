@@ -303,8 +303,8 @@ YESTERDAY, TOMORROW = (datetime.now(UTC) + timedelta(days=days) for days in (-1,
     [
         ("127.0.0.1", {"not_before": YESTERDAY - timedelta(9), "not_after": YESTERDAY}, "it has expired", "must renew"),
         ("127.0.0.1", {"not_before": TOMORROW}, "it is not valid yet", "check this machine's clock"),
-        ("other.example", {}, "it is for another host", "for another host: check {key}"),
-        ("127.0.0.2", {}, "it is for another host", "for another host: check {key}"),
+        ("other.example", {}, "it is for another host", "check {key}, and whether a proxy answers in its place"),
+        ("127.0.0.2", {}, "it is for another host", "check {key}, and whether a proxy answers in its place"),
     ],
 )
 def test_the_message_tells_the_reasons_apart(authority, tmp_path, client, host, dates, message, hint):
@@ -317,6 +317,17 @@ def test_the_message_tells_the_reasons_apart(authority, tmp_path, client, host, 
     assert hint.format(key=KEYS[client]) in found.hint
     assert {"recotap": "Recotap", "hubspot": "HubSpot", "salesforce": "Salesforce"}[client] in found.message
     assert serve.sent == []
+
+
+def test_any_other_reason_is_told_in_openssls_words(tmp_path):
+    """The CA may sign hosts' certificates alone, and has signed that of another CA."""
+    authority = trustme.CA(path_length=0)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    with served(Impostor(certificate(trustme.CA(parent_cert=authority)))) as server:
+        url = server.url.replace("http:", "https:")
+        found = failure(configured(tmp_path, "hubspot", url, ca_file=str(tmp_path / "ca.pem")), "hubspot")
+    assert "HubSpot's certificate is not trusted: path length constraint exceeded" in found.message
+    assert found.hint == "check sources.crm.base_url, and whether a proxy answers in its place"
 
 
 @pytest.mark.parametrize("client", CLIENTS)

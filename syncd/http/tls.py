@@ -70,23 +70,23 @@ class Trust:
         causes = list(_causes(error))
         for cause in causes:
             if isinstance(cause, ssl.SSLCertVerificationError):
-                return Distrust(*self._untrusted(cause.verify_code, cause.verify_message), lasts=True)
+                return self._untrusted(cause.verify_code, cause.verify_message)
         if any(isinstance(cause, ssl.SSLError) for cause in causes):
             hint = f"check {self.address}. A proxy or a firewall may break TLS, or its certificate may be invalid"
             return Distrust("the TLS connection failed", hint, lasts=False)
         return None
 
-    def _untrusted(self, code: int, reason: str) -> tuple[str, str]:
+    def _untrusted(self, code: int, reason: str) -> Distrust:
         said = f"{self.side}'s certificate is not trusted"
         if code == EXPIRED:
-            return f"{said}: it has expired", f"check this machine's clock. If it is right, {self.side} must renew it"
+            hint = f"check this machine's clock. If it is right, {self.side} must renew it"
+            return Distrust(f"{said}: it has expired", hint, lasts=True)
         if code == NOT_YET_VALID:
-            return f"{said}: it is not valid yet", "check this machine's clock"
-        if code in OTHER_HOST:
-            hint = f"it is for another host: check {self.address}, and whether a proxy answers in its place"
-            return f"{said}: it is for another host", hint
+            return Distrust(f"{said}: it is not valid yet", "check this machine's clock", lasts=True)
         if code not in UNKNOWN_CA:
-            return f"{said}: {reason}", f"check {self.address}, and whether a proxy answers in its place"
+            what = "it is for another host" if code in OTHER_HOST else reason
+            hint = f"check {self.address}, and whether a proxy answers in its place"
+            return Distrust(f"{said}: {what}", hint, lasts=True)
         if self.ca_file:
             hint = f"the CA is neither in the system's store nor in {self.ca_file} ({self.key}): is it the right file?"
         else:
@@ -94,7 +94,7 @@ class Trust:
                 f"if a proxy of your company answers for {self.side}, add its CA certificate to the system's store, "
                 f"or name its PEM file in {self.key}"
             )
-        return f"{said}: its CA is unknown", hint
+        return Distrust(f"{said}: its CA is unknown", hint, lasts=True)
 
 
 class _Verifying(ssl.SSLContext):
