@@ -80,7 +80,7 @@ def hints_in(module: house.Module) -> Iterator[Hint]:
 
 
 def _hints_of(module: house.Module) -> Iterator[ast.expr]:
-    """Yield the expressions that are hints: of such a keyword, position or name, or returned by such a function."""
+    """Yield the expressions that are hints: of such a keyword, position, name or default, or of such a function."""
     positions = {**_positions(), **_takers(module)}
     for node in nodes(module):
         if isinstance(node, ast.keyword) and A_HINT.search(node.arg or ""):
@@ -92,8 +92,9 @@ def _hints_of(module: house.Module) -> Iterator[ast.expr]:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             if any(A_HINT.search(_name(each)) for each in targets):
                 yield node.value
-        elif isinstance(node, ast.FunctionDef) and A_HINT.search(node.name):
-            yield from _returned(node)
+        elif isinstance(node, ast.FunctionDef):
+            yield from _defaults(node.args)
+            yield from _returned(node) if A_HINT.search(node.name) else ()
 
 
 @cache
@@ -122,6 +123,12 @@ def _name(node: ast.expr) -> str:
     if isinstance(node, ast.Tuple):
         return " ".join(map(_name, node.elts))
     return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+
+
+def _defaults(taken: ast.arguments) -> Iterator[ast.expr]:
+    by_place = [*taken.posonlyargs, *taken.args][::-1]
+    pairs = [*zip(by_place, taken.defaults[::-1], strict=False), *zip(taken.kwonlyargs, taken.kw_defaults, strict=True)]
+    yield from (default for each, default in pairs if default is not None and A_HINT.search(each.arg))
 
 
 def _returned(node: ast.FunctionDef) -> Iterator[ast.expr]:

@@ -55,6 +55,8 @@ def untested() -> list[sources.Hint]:
         "f(hint=f'{a}; wait')",
         "X_HINT = ('wait; '\n'then')",
         "def hint(a):\n    return f'{a}; wait'",
+        "def f(a, *, hint='wait; then'): ...",
+        "def f(a, hint='wait; then', b=0): ...",
         "def f(a, hint): ...\nf(1, 'wait; then')",
         "class E:\n    def __init__(self, a, hint): ...\nE(1, '' if a else 'wait; then')",
         "class E:\n    a: int\n    hint: str\nE(1, {'a': 'wait; then'}[a])",
