@@ -88,7 +88,7 @@ class Trust:
             hint = f"check {self.address}, and whether a proxy answers in its place"
             return Distrust(f"{said}: {what}", hint, lasts=True)
         if self.ca_file:
-            hint = f"the CA is neither in the system's store nor in {self.ca_file} ({self.key}): is it the right file?"
+            hint = f"name the right file in {self.key}: neither {self.ca_file} nor the system's store holds the CA"
         else:
             hint = (
                 f"if a proxy of your company answers for {self.side}, add its CA certificate to the system's store, "
