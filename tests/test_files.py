@@ -46,8 +46,9 @@ KINDS = ["a symbolic link", "a directory", "a FIFO", "a socket"]
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("act", [files.open_regular, lambda path: files.read(path, most=9)])
 def test_only_a_regular_file_is_opened_and_the_error_says_what_stands_there(planted, kind, act):
-    with pytest.raises(files.Refused, match=f"is {kind}"):
+    with pytest.raises(files.Refused, match=f"is {kind}") as caught:
         act(planted(kind))
+    assert caught.value.remedy == (files.LINK if kind == "a symbolic link" else files.FOREIGN)
 
 
 @pytest.mark.parametrize("kind", ["a directory", "a FIFO", "a socket", "a device"])
