@@ -61,7 +61,17 @@ def test_a_running_daemon_has_the_address_or_needs_a_restart(world: World, said:
         found = said()
     assert (found.ok, found.warning) == (False, True)
     assert "nothing is served on 127.0.0.1:" in found.message
-    assert found.hint == "restart it: it takes the address at its start only"
+    assert found.hint.startswith("restart it, unless it runs in another container")
+
+
+@pytest.mark.parametrize(("host", "code"), [("syncd-4711.invalid", Exit.OK), ("192.0.2.1", Exit.CONFIG)])
+def test_a_name_may_be_known_in_the_daemon_s_container_only(world: World, said: Say, host: str, code: int) -> None:
+    """`docker compose run syncd check` has another address than the daemon, whose service the name means."""
+    world.configure("web", listen=f"{host}:8321", token=f"file:{world.key_file}")
+    found = said()
+    assert (found.ok, found.warning, found.exit_code) == (False, code == Exit.OK, code)
+    assert found.message.startswith(f"web.listen: cannot listen on {host}:8321: ")
+    assert ("if the daemon runs in another container" in found.hint) is (code == Exit.OK)
 
 
 def test_a_missing_extra_is_an_error_before_the_address_is_tried(

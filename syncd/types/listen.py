@@ -24,6 +24,14 @@ class Address(NamedTuple):
         return urls.is_loopback(self.host)
 
     @property
+    def is_name(self) -> bool:
+        """Whether the host is a name, and no IP address."""
+        try:
+            return not ip_address(self.host)
+        except ValueError:
+            return True
+
+    @property
     def is_wildcard(self) -> bool:
         """Whether it stands for all addresses of this machine."""
         try:

@@ -3,6 +3,7 @@
 import errno
 from collections.abc import Iterator
 from contextlib import suppress
+from socket import gaierror
 
 from syncd import web
 from syncd.config import AlertsConfig, Config
@@ -12,6 +13,11 @@ from syncd.ledger import chosen
 from syncd.types.listen import Address
 
 WHAT = "status page"
+RESTART = "restart it, unless it runs in another container: it takes the address at its start only"
+ELSEWHERE = (
+    "nothing to do if the daemon runs in another container, where the name is its own. Otherwise choose an address of "
+    "this machine"
+)
 
 
 def findings(config: Config) -> Iterator[Finding]:
@@ -30,14 +36,23 @@ def _page(address: Address, daemon: str) -> Finding:
     try:
         web.require(address)
     except ConfigError as error:
-        if daemon and getattr(error.__cause__, "errno", None) == errno.EADDRINUSE:
-            return Finding(WHAT, True, f"{address} is in use, as expected while {daemon}, holds the ledger")
-        problem = error.problems[0]
-        return Finding(WHAT, False, f"{problem.path}: {problem.message}", problem.hint, exit_code=Exit.CONFIG)
+        return _of_error(error, address, daemon)
     if daemon:
-        message = f"nothing is served on {address}, although {daemon}, holds the ledger"
-        return Finding(WHAT, False, message, "restart it: it takes the address at its start only", warning=True)
+        message = f"nothing is served on {address} here, although {daemon}, holds the ledger"
+        return Finding(WHAT, False, message, RESTART, warning=True)
     return Finding(WHAT, True, f"{address} is free, and the packages for it are installed")
+
+
+def _of_error(error: ConfigError, address: Address, daemon: str) -> Finding:
+    """Return an error, unless the address is the daemon's, or a name that may be known in the daemon's container."""
+    problem, cause = error.problems[0], error.__cause__
+    number = cause.errno if isinstance(cause, OSError) else None
+    if daemon and number == errno.EADDRINUSE:
+        return Finding(WHAT, True, f"{address} is in use, as expected while {daemon}, holds the ledger")
+    message = f"{problem.path}: {problem.message}"
+    if address.is_name and (isinstance(cause, gaierror) or number == errno.EADDRNOTAVAIL):
+        return Finding(WHAT, False, message, ELSEWHERE, warning=True)
+    return Finding(WHAT, False, message, problem.hint, exit_code=Exit.CONFIG)
 
 
 def _daemon(config: Config) -> str:
