@@ -19,6 +19,7 @@ from syncd.config import load
 from syncd.config.models import LedgerConfig, RecotapConfig
 from syncd.errors import Exit
 from syncd.ledger import schema
+from syncd.web.security import PROBES
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
@@ -26,6 +27,7 @@ DOCKERFILE = (DEPLOY / "container" / "Dockerfile").read_text()
 COMPOSE = DEPLOY / "container" / "compose.yaml"
 CRONTAB = (DEPLOY / "cron" / "syncd").read_text()
 MANIFESTS = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
+PATCH = DEPLOY / "kubernetes" / "patches" / "web.yaml"
 README = (DEPLOY / "README.md").read_text()
 
 INSTRUCTIONS = re.sub(r"\\\n\s*", "", re.sub(r"(?m)^#.*\n", "", DOCKERFILE)).splitlines()
@@ -85,8 +87,10 @@ def test_the_compose_file_is_one():
 
 
 @pytest.mark.parametrize("version", ["1.31.0", "1.37.0"])
-def test_the_manifests_are_what_the_api_knows(version):
-    assert run("kubernetes-validate", "--strict", "-k", version, *MANIFESTS) == ""
+def test_the_manifests_are_what_the_api_knows(version, tmp_path):
+    patched = tmp_path / "patched.yaml"
+    patched.write_text(yaml.safe_dump(merged(of_kind("Deployment"), yaml.safe_load(PATCH.read_text()))))
+    assert run("kubernetes-validate", "--strict", "-k", version, *MANIFESTS, patched) == ""
 
 
 SCRIPTS = [*(ROOT / "tests" / "deployed").glob("*.sh"), ROOT / "deploy" / "release.sh"]
@@ -197,6 +201,38 @@ def test_compose_looks_at_its_health_as_the_image_does():
     service = {name.replace("_", "-"): str(value) for name, value in SERVICE["healthcheck"].items()}
     assert shlex.split(service.pop("test").replace(",", "")) == shlex.split(f"[CMD {command[1:]}".replace(",", ""))
     assert service == image
+
+
+def merged(target: Any, patch: Any) -> Any:
+    """Return `target` after a strategic merge patch: null removes a key, and lists of names merge by name."""
+    if isinstance(patch, dict):
+        held = target if isinstance(target, dict) else {}
+        left = {key: merged(held.get(key), value) for key, value in patch.items() if value is not None}
+        return {**{key: value for key, value in held.items() if key not in patch}, **left}
+    if isinstance(patch, list) and isinstance(target, list):
+        names = {each["name"]: each for each in patch}
+        assert {*names} <= {each["name"] for each in target}
+        return [merged(each, names.get(each["name"], {})) for each in target]
+    return patch
+
+
+def test_the_patch_for_web_moves_all_probes_to_its_port_and_keeps_their_patience():
+    before = pods()["Deployment"]["containers"][0]
+    (after,) = merged(of_kind("Deployment"), yaml.safe_load(PATCH.read_text()))["spec"]["template"]["spec"][
+        "containers"
+    ]
+    (port,) = after["ports"]
+    text = PATCH.read_text(encoding="utf-8")
+    listen = re.search(r'(?m)^#   listen = "0\.0\.0\.0:(\d+)"\n#   token = ', text)
+    assert listen, "any address that a kubelet can reach needs a token"
+    assert int(listen[1]) == port["containerPort"]
+    for probe, path in (("startupProbe", "/livez"), ("livenessProbe", "/livez"), ("readinessProbe", "/readyz")):
+        asked = {"httpGet": {"path": path, "port": port["name"]}}
+        assert after[probe] == {**{key: value for key, value in before[probe].items() if key != "exec"}, **asked}
+        assert path in PROBES, "no token"
+    assert {key: value for key, value in after.items() if key not in {"ports"} and "Probe" not in key} == {
+        key: value for key, value in before.items() if "Probe" not in key
+    }
 
 
 def test_probes_ask_for_what_there_is():
