@@ -1,7 +1,7 @@
 """Test the units of deploy/systemd under a real systemd booted for it: `python tests/deployed/systemd.py`.
 
 Installs syncd in a temporary machine (booted.py) as deploy/README.md describes, over stand-ins on loopback, and tests
-the units' promises: READY, keys, delivery, reload, stop, kill -9, a hung pass, the timer, the journal, hardening.
+the units' promises: READY, keys, delivery, reload, stop, kill -9, alerts, a hung pass, timer, journal, hardening.
 Prints a line for each check. The exit code is 1 if one fails. Takes about a minute. Needs the standard library, syncd.
 If no systemd can be booted, it names the missing parts and exits with 0, or fails with --must.
 """
@@ -24,6 +24,7 @@ sys.path.insert(0, str(ROOT))
 
 from tests.deployed.booted import Booted, CannotBoot  # noqa: E402 - found by the line above
 from tests.deployed.standins import OWN, Failed, StandIns, stand_ins, wait_for  # noqa: E402
+from tests.receivers import receiving  # noqa: E402
 
 UNITS = ("syncd.service", "syncd-sync.service", "syncd-sync.timer")
 SERVICES = UNITS[:2]
@@ -366,6 +367,31 @@ class Drill:
         wait_for("delivery", self.delivered)
         self.check_nothing_lost("after the next start: nothing lost, nothing doubled")
 
+    def report(self) -> None:
+        """Refuse a key, as `rotate` does, with addresses for an alert and a heartbeat, as deploy/README.md says."""
+        right = self.machine.path("/etc/syncd/syncd.toml").read_text()
+        table = '[alerts]\nurls = ["credential:alerts"]\nheartbeat_url = "credential:heartbeat"\nafter = "0s"\n'
+        with receiving() as receiver:
+            self.key("alerts", receiver.address)
+            self.key("heartbeat", receiver.beat)
+            self.machine.write("/etc/syncd/syncd.toml", f"{right}{table}")
+            test = "alerts test -c /etc/syncd/syncd.toml"
+            tried = self.shell(f"CREDENTIALS_DIRECTORY=/etc/syncd/keys /opt/syncd/bin/syncd {test}")
+            self.check("syncd alerts test", tried.returncode == 0 and len(receiver.requests) == 2, tried.stdout.strip())
+            self.systemctl("restart", "syncd")
+            self.rotate()
+            over = "syncd: over: hubspot refuses the key"
+            wait_for("the end of the alert", lambda: over in receiver.alerts and receiver.beats[-1] == "")
+            said = receiver.alerts[1:], sorted({*receiver.beats})
+        begun = "syncd: hubspot refuses the key"
+        self.check(
+            "the unit sends an alert when it begins, its end after a restart, and heartbeats",
+            [each for each in said[0] if "hubspot" in each] == [begun, over] and {"/start", ""} <= {*said[1]},
+            f"{', '.join(said[0])}; pings {said[1]}",
+        )  # fmt: skip
+        self.machine.write("/etc/syncd/syncd.toml", right)
+        self.systemctl("restart", "syncd")
+
     def rotate(self) -> None:
         """Refuse a key: the daemon keeps running, and uses the new key after a restart."""
         pid = self.show()["MainPID"]
@@ -476,7 +502,7 @@ class Drill:
         """Run the checks in turn. A failed one is reported, and the next one still runs."""
         steps: tuple[Callable[[], None], ...] = (
             self.static, self.refuse_mistakes, self.start, self.one_ledger, self.reload, self.kill, self.stop,
-            self.rotate, self.journald, self.hang, self.timer, self.bounds,
+            self.report, self.journald, self.hang, self.timer, self.bounds,
         )  # fmt: skip
         self.install()
         for step in steps:
