@@ -124,6 +124,22 @@ def test_while_the_receiver_is_down_it_is_said_once_and_nothing_is_lost_or_repea
     assert len(receiver.alerts) == tries + 2
 
 
+def test_by_a_timer_a_receiver_that_is_down_is_said_once_too(world: World, receiver: Receiver) -> None:
+    world.sync()
+    clock = Clock(world)
+    unbalance(world)
+    receiver.status = 503
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            watch(world, clock, after="0s").look()
+        receiver.status = 200
+        for _ in range(2):
+            watch(world, clock, after="0s").look()
+    said = [line["event"] for line in logs if line["event"] in ("alert.failed", "alert.recovered")]
+    assert said == ["alert.failed", "alert.recovered"]
+    assert len(receiver.alerts) == 4
+
+
 def test_one_address_that_fails_holds_up_no_other_and_gets_its_message_later(
     world: World, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,6 +54,7 @@ class State:
     memory: Memory = field(default_factory=Memory)
     episodes: tuple[Episode, ...] = ()
     messages: tuple[Message, ...] = ()  # the oldest first
+    failing: tuple[str, ...] = ()  # digests of the references whose failure the log has
 
     @classmethod
     def of(cls, kept: Any) -> "State":
@@ -78,7 +79,8 @@ class State:
         new = [message for _, message in steps if message]
         kept = (replace(each, to=tuple(address for address in each.to if address in to)) for each in self.messages)
         messages = [each for each in (*kept, *new) if each.to]
-        return State(memory, episodes, tuple(messages[-MOST_MESSAGES:]))
+        failing = tuple(address for address in self.failing if address in to)
+        return State(memory, episodes, tuple(messages[-MOST_MESSAGES:]), failing)
 
     def taken(self, message: Message, address: str) -> "State":
         """Return the state after `address` has taken `message`."""

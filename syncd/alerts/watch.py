@@ -7,6 +7,7 @@ is lost. If the ledger cannot be written, the memory of this process goes on alo
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 import structlog
@@ -122,29 +123,41 @@ class Watch:
     def _send(self, state: State, to: list[Address]) -> State:
         """Send to all addresses side by side. One that fails keeps its messages for a later look."""
         taken: list[tuple[Message, str]] = []
+        failures: dict[str, str] = {}
         ready = [each for each in to if self._outages.is_over(each.digest, self._monotonic())]
-        threads = [threading.Thread(target=self._send_to, args=(each, state, taken), daemon=True) for each in ready]
+        threads = [
+            threading.Thread(target=_send_to, args=(each, state, taken, failures), daemon=True) for each in ready
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()  # Address.send has a deadline
         for message, address in taken:
             state = state.taken(message, address)
-        return state
+        reached = {address for _, address in taken} - {*failures}
+        self._outages.note(failures, reached, self._monotonic())
+        _log_failures(state, ready, failures, reached)
+        return replace(state, failing=tuple(sorted(({*state.failing} | {*failures}) - reached)))
 
-    def _send_to(self, address: Address, state: State, taken: list[tuple[Message, str]]) -> None:
-        """Send the messages for one address, the oldest first, until one fails."""
-        for message in state.messages:
-            if address.digest not in message.to:
-                continue
+
+def _send_to(address: Address, state: State, taken: list[tuple[Message, str]], failures: dict[str, str]) -> None:
+    """Send the messages for one address, the oldest first, until one fails."""
+    for message in state.messages:
+        if address.digest in message.to:
             failure = address.send(message)
             if failure:
-                if self._outages.begin(address.digest, self._monotonic()):
-                    log.error("alert.failed", key=address.key, error=failure, hint=HINT)
+                failures[address.digest] = failure
                 return
-            if self._outages.end(address.digest):
-                log.info("alert.recovered", key=address.key)
             taken.append((message, address.digest))
+
+
+def _log_failures(state: State, to: list[Address], failures: Mapping[str, str], reached: Collection[str]) -> None:
+    """Log each address that fails from now on, and each that takes messages again."""
+    for each in to:
+        if each.digest in failures and each.digest not in state.failing:
+            log.error("alert.failed", key=each.key, error=failures[each.digest], hint=HINT)
+        if each.digest in reached and each.digest in state.failing:
+            log.info("alert.recovered", key=each.key)
 
 
 class _Outages:
@@ -156,15 +169,13 @@ class _Outages:
     def is_over(self, address: str, now: float) -> bool:
         return now >= self._failures.get(address, (0, now))[1]
 
-    def begin(self, address: str, now: float) -> bool:
-        """Note a failure. Return whether it is the first in a row."""
-        count = self._failures.get(address, (0, 0.0))[0] + 1
-        self._failures[address] = count, now + min(AGAIN_S * 2 ** min(count - 1, 10), AGAIN_MOST_S)
-        return count == 1
-
-    def end(self, address: str) -> bool:
-        """Note a success. Return whether the address had failed."""
-        return self._failures.pop(address, None) is not None
+    def note(self, failed: Collection[str], reached: Collection[str], now: float) -> None:
+        """Note the addresses that failed, and those that took all their messages."""
+        for address in failed:
+            count = self._failures.get(address, (0, 0.0))[0] + 1
+            self._failures[address] = count, now + min(AGAIN_S * 2 ** min(count - 1, 10), AGAIN_MOST_S)
+        for address in reached:
+            self._failures.pop(address, None)
 
 
 def _log_changes(before: State, after: State) -> None:
