@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from syncd.cli import printing
 from syncd.config import sources
 from syncd.ledger import LedgerHandle
 from syncd.sandbox import Fault
@@ -102,6 +103,35 @@ def test_a_short_command_ends_without_a_collection(
     monkeypatch.setattr(gc, "freeze", lambda: frozen.append(gc.isenabled()))
     command(*line.split(), "-c", live.write_config())
     assert frozen == [False] * spared, "frozen before it is enabled"
+
+
+HEAVY = (
+    "structlog", "rich", "sqlite_utils", "asyncio", "httpx", "requests", "urllib3", "hubspot", "apscheduler",
+    "syncd.recotap.sender", "syncd.passes.engine", "syncd.passes.events", "syncd.normalize.normalizer",
+)  # fmt: skip
+
+
+def test_commands_that_read_the_ledger_import_nothing_that_only_a_pass_or_a_terminal_needs(live: World) -> None:
+    """Imports are most of their time, and a probe starts `health` every 30 s. One process runs them all."""
+    call = live.call()
+    live.sync()
+    read = ("list", f"explain {call}", "failures", "status", "status --json", "list --csv", "passes", "health")
+    code = f"""if True:
+        import sys
+        from syncd.cli import main as cli
+        for line in {read!r}:
+            sys.argv = ["syncd", *line.split(), "-c", {str(live.write_config())!r}]
+            try:
+                cli.main()
+                ended = 0
+            except SystemExit as left:
+                ended = left.code or 0
+            print([line, ended, [name for name in {HEAVY!r} if name in sys.modules]], file=sys.stderr)
+    """
+    environ = {name: value for name, value in os.environ.items() if name not in printing.FORCED}
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
+    ended = {"health": 69}  # no daemon holds the ledger
+    assert done.stderr.splitlines() == [str([line, ended.get(line, 0), []]) for line in read]
 
 
 # -- where the configuration is -----------------------------------------------------------
