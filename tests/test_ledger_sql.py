@@ -22,6 +22,7 @@ ONLY_SQLITE = {
     r"\bINDEXED BY\b|\bROWID\b|\browid\b": "FROM activities INDEXED BY ended",
     r"\b(PRAGMA|VACUUM|BEGIN|COMMIT|ROLLBACK(?! TO))\b": "PRAGMA busy_timeout = 250",
     r"\bCROSS JOIN \w+( AS \w+)?\s+ON\b": "FROM activities CROSS JOIN streams ON streams.id = stream_id",
+    r"-:\w+|\(:\w+ IS NULL OR\b": "WHERE (:state IS NULL OR state = :state)",  # which type is it?
     r"\bON CONFLICT DO UPDATE\b": "INSERT INTO counts VALUES (1) ON CONFLICT DO UPDATE SET n = 1",
 }
 

@@ -51,7 +51,7 @@ class AdoptionWriter(Writer):
         sql = f"""
             SELECT id FROM activities WHERE id IN {listed("ids")}
                 AND coalesce(occurred_at, first_seen_at) <= :began_at
-                AND (:ended_at IS NULL OR first_seen_at <= :ended_at)
+                AND (first_seen_at <= :ended_at OR :ended_at IS NULL)
         """  # nosec B608 # our own text
         values = {
             "ids": json.dumps([*ids]), "began_at": clock.text(adoption.began_at),

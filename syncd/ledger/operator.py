@@ -19,7 +19,7 @@ CHUNK = 500  # rows of one transaction. A pass waits for it
 _MATCHING = """
     SELECT id FROM activities
     WHERE id > :after AND id <= :last AND state <> 'delivered'
-      AND (:state IS NULL OR state = :state) AND (:reason IS NULL OR reason = :reason)
+      AND (state = :state OR :state IS NULL) AND (reason = :reason OR :reason IS NULL)
     ORDER BY id LIMIT :limit
 """
 _NAMED = f"SELECT id FROM activities WHERE external_activity_id IN {listed('names')}"  # nosec B608 # our own text
@@ -30,7 +30,7 @@ _SHOWN = f"""
 _DUE_NOW = f"""
     UPDATE activities SET next_attempt_at = :now
     WHERE id IN {listed("ids")} AND state <> 'delivered'
-      AND (:state IS NULL OR state = :state) AND (:reason IS NULL OR reason = :reason)
+      AND (state = :state OR :state IS NULL) AND (reason = :reason OR :reason IS NULL)
 """  # nosec B608 # our own text
 # The daemon makes a pass over the sources whose number is above that of the requests that it knows.
 _RESUMED = """

@@ -42,8 +42,7 @@ _DELIVERED = f"""
     WHERE id IN {listed("ids")} AND state = 'pending'
 """  # nosec B608 # our own text
 _ERASED = f"DELETE FROM payloads WHERE activity_id IN {listed('ids')}"  # nosec B608 # our own text
-_LEAVES = f"UPDATE activities SET last_post = -:post WHERE id IN {listed('ids')}"  # nosec B608 # our own text
-_LANDS = f"UPDATE activities SET last_post = :post WHERE id IN {listed('ids')}"  # nosec B608 # our own text
+_IN_POST = f"UPDATE activities SET last_post = :post WHERE id IN {listed('ids')}"  # nosec B608 # our own text
 _OVER, _NONSENSE = "<= :now", "> :nonsense"  # the back-off is over, or a wrong clock booked it
 # In this order. Of the isolated ones, those that a 400 named come before those that crash the server, because a
 # crash may end the pass.
@@ -157,7 +156,7 @@ class Outbox(Writer):
             sql = "INSERT INTO posts (at, members) VALUES (:at, :members) RETURNING id"
             post_id = int(self._db.execute(sql, {"at": clock.text(now), "members": members}).fetchone()[0])
             self._forget_old_attempts([row_id for row_id, *_, last_post in rows.values() if last_post])
-            self._db.execute(_LEAVES, {"post": post_id, "ids": members})
+            self._db.execute(_IN_POST, {"post": -post_id, "ids": members})
         return Claim(post_id, tuple(_claimed(due, *rows[due.id]) for due in activities if due.id in rows))
 
     def _forget_old_attempts(self, activity_ids: Sequence[int]) -> None:
@@ -249,7 +248,7 @@ class Outbox(Writer):
 
     def _land(self, post_id: int, ids: Sequence[int]) -> None:
         """Note that activities are no longer in flight."""
-        self._db.execute(_LANDS, {"post": post_id, "ids": json.dumps(ids)})
+        self._db.execute(_IN_POST, {"post": post_id, "ids": json.dumps(ids)})
 
     def _note_silence(self, verdicts: Set[Verdict], now: datetime) -> None:
         """Keep the time since which no POST has brought an answer of Recotap about an item."""
