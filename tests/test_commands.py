@@ -106,7 +106,7 @@ def test_a_short_command_ends_without_a_collection(
 
 
 HEAVY = (
-    "structlog", "rich", "sqlite_utils", "asyncio", "httpx", "requests", "urllib3", "hubspot", "apscheduler",
+    "structlog", "rich", "asyncio", "httpx", "requests", "urllib3", "hubspot", "apscheduler",
     "syncd.recotap.sender", "syncd.passes.engine", "syncd.passes.events", "syncd.normalize.normalizer",
 )  # fmt: skip
 
