@@ -124,6 +124,21 @@ def test_while_the_receiver_is_down_it_is_said_once_and_nothing_is_lost_or_repea
     assert len(receiver.alerts) == tries + 2
 
 
+def test_a_reload_tries_an_address_that_fails_at_once(world: World, receiver: Receiver) -> None:
+    world.sync()
+    unbalance(world)
+    receiver.status = 404
+    looking = watch(world, Clock(world), after="0s")
+    looking.look()
+    receiver.status = 200
+    looking.look()
+    assert len(receiver.alerts) == 1, "it waits"
+    looking.configure(world.config())
+    looking.look()
+    looking.look()
+    assert receiver.alerts == [UNBALANCED] * 2
+
+
 def test_by_a_timer_a_receiver_that_is_down_is_said_once_too(world: World, receiver: Receiver) -> None:
     world.sync()
     clock = Clock(world)

@@ -43,15 +43,15 @@ class Watch:
         self._flooded: set[str] = set()
         self._wake, self._closing = threading.Event(), threading.Event()
         self._state: State | None = None  # None: not read yet
-        self._outages = _Outages()
         self._saved = True
         self.configure(config)
         self._thread: threading.Thread | None = None
 
     def configure(self, config: Config) -> None:
-        """Put a configuration into force. Messages for an address that it lacks are dropped."""
+        """Put a configuration into force, and try failing addresses at once. Messages for others are dropped."""
         with self._lock:
-            self._config, self._addresses = config, self._to(config)
+            self._config, self._addresses, self._outages = config, self._to(config), _Outages()
+        self._wake.set()
 
     def start(self) -> None:
         """Start the thread."""
@@ -89,7 +89,7 @@ class Watch:
     def look(self) -> None:
         """Look once, and send what is due. Nothing is done if the ledger cannot be read: a pass reports that."""
         with self._lock:
-            config, to = self._config, self._addresses
+            config, to, outages = self._config, self._addresses, self._outages
             failed, flooded = self._failed, self._flooded
             self._failed, self._flooded = {}, set()
         try:
@@ -100,7 +100,7 @@ class Watch:
                 _log_changes(state, after)
                 self._keep(ledger, state, after)
                 if after.messages:
-                    sent = self._send(after, to)
+                    sent = self._send(after, to, outages)
                     self._keep(ledger, after, sent)
         except LedgerError:
             with self._lock:
@@ -120,11 +120,11 @@ class Watch:
                 log.warning("alert.unsaved", error=error.summary, hint="alerts go on. A restart may repeat them")
             self._saved = False
 
-    def _send(self, state: State, to: list[Address]) -> State:
+    def _send(self, state: State, to: list[Address], outages: "_Outages") -> State:
         """Send to all addresses side by side. One that fails keeps its messages for a later look."""
         taken: list[tuple[Message, str]] = []
         failures: dict[str, str] = {}
-        ready = [each for each in to if self._outages.is_over(each.digest, self._monotonic())]
+        ready = [each for each in to if outages.is_over(each.digest, self._monotonic())]
         threads = [
             threading.Thread(target=_send_to, args=(each, state, taken, failures), daemon=True) for each in ready
         ]
@@ -135,7 +135,7 @@ class Watch:
         for message, address in taken:
             state = state.taken(message, address)
         reached = {address for _, address in taken} - {*failures}
-        self._outages.note(failures, reached, self._monotonic())
+        outages.note(failures, reached, self._monotonic())
         _log_failures(state, ready, failures, reached)
         return replace(state, failing=tuple(sorted(({*state.failing} | {*failures}) - reached)))
 
