@@ -87,7 +87,7 @@ def test_a_pass_has_the_garbage_collector_and_a_bug_switches_it_on(
         raise RuntimeError
 
     monkeypatch.setattr("syncd.passes.wiring.sync", break_down)
-    monkeypatch.setattr("syncd.cli.commands.books.load_config", break_down)
+    monkeypatch.setattr("syncd.cli.commands.books.read_config", break_down)
     for line, enabled in (("sync", True), ("status", False)):
         assert command(line, "-c", live.write_config()).code == 1
         assert (seen.pop(), gc.isenabled()) == (enabled, True)
