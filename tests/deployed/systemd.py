@@ -379,14 +379,16 @@ class Drill:
             tried = self.shell(f"CREDENTIALS_DIRECTORY=/etc/syncd/keys /opt/syncd/bin/syncd {test}")
             self.check("syncd alerts test", tried.returncode == 0 and len(receiver.requests) == 2, tried.stdout.strip())
             self.systemctl("restart", "syncd")
+            self.box.hubspot({"do": "set", "tokens": {}})
+            begun = "syncd: hubspot refuses the key"
+            wait_for("the alert", lambda: begun in receiver.alerts and "/77" in receiver.beats)
             self.rotate()
             over = "syncd: over: hubspot refuses the key"
             wait_for("the end of the alert", lambda: over in receiver.alerts and receiver.beats[-1] == "")
             said = receiver.alerts[1:], sorted({*receiver.beats})
-        begun = "syncd: hubspot refuses the key"
         self.check(
             "the unit sends an alert when it begins, its end after a restart, and heartbeats",
-            [each for each in said[0] if "hubspot" in each] == [begun, over] and {"/start", ""} <= {*said[1]},
+            [each for each in said[0] if "hubspot" in each] == [begun, over] and {"/start", "/77", ""} <= {*said[1]},
             f"{', '.join(said[0])}; pings {said[1]}",
         )  # fmt: skip
         self.machine.write("/etc/syncd/syncd.toml", right)
