@@ -111,7 +111,7 @@ def test_check_waits_for_recotap_too(world: World, command, slept) -> None:
     ran = command("check", "-c", world.write_config())
     assert (ran.code, slept.count(7.0)) == (69, 6)
     assert "asks for fewer requests" in ran.out
-    assert "check again when no pass is running" in ran.out
+    assert "try again when no pass is running" in ran.out
 
 
 def test_check_waits_out_a_busy_org(orgs: OrgWorld, command, slept) -> None:

@@ -506,8 +506,8 @@ class TestWhatIsWrong:
     @pytest.mark.parametrize(
         ("name", "what", "hint"),
         [
-            ("gone", "cannot be loaded (ModuleNotFoundError)", "is its package completely installed?"),
-            ("other", "cannot be used", "was it made for this version of syncd?"),
+            ("gone", "cannot be loaded (ModuleNotFoundError)", "install its package again, with all that it needs"),
+            ("other", "cannot be used", "install a version of it that was made for this syncd"),
         ],
     )
     def test_a_connector_that_cannot_be_loaded_is_named_when_its_source_is_read(self, name, what, hint, tmp_path):

@@ -9,12 +9,13 @@ import httpx
 import pytest
 
 from syncd.cli import check
-from syncd.errors import Exit, Unauthorized, Unavailable
+from syncd.errors import ConfigError, Exit, SyncdError, Unauthorized, Unavailable
 from syncd.ledger import LedgerHandle
 from syncd.lifecycle.states import Verdict
-from syncd.passes import destination
+from syncd.passes import destination, wiring
 from syncd.passes.engine import Pass
 from syncd.passes.report import PassResult
+from syncd.recotap import responses
 from syncd.recotap import sender as recotap_sender
 from syncd.recotap.responses import BatchResult, ItemResult, account_page
 from syncd.sandbox import Sandbox
@@ -177,6 +178,17 @@ def test_a_new_key_of_the_workspace_is_reported_once(world: World, capsys: pytes
     assert "key.accepted" not in capsys.readouterr().out
 
 
+def test_a_key_of_two_lines_is_a_mistake_with_a_remedy(world: World) -> None:
+    """It fits into no header. A key may be rotated after the configuration was read."""
+    config = world.config()
+    world.key_file.write_text("one\ntwo\n")
+    with pytest.raises(ConfigError) as caught:
+        wiring.sender(config)
+    (problem,) = caught.value.problems
+    assert "holds several lines" in problem.message
+    assert problem.hint == "put the key there, or name another place: env:NAME, file:PATH or credential:NAME"
+
+
 def test_a_key_of_another_workspace_is_refused_before_anything_is_sent(world: World) -> None:
     world.recotap.account(THEIRS)
     first = world.call()
@@ -223,8 +235,8 @@ def test_a_new_key_that_cannot_be_tried_sends_nothing_and_is_tried_again(
     late = world.call()
     world.recotap.faults.add("answer", match="/accounts", count=None, **fault)
     hint = refusal(world.sync(), code=code).hint
-    again = "the next pass tries the new key again. If you know that it is right: `syncd ledger trust recotap`"
-    assert hint == (recotap_sender.KEY_HINT if code is Exit.UNAUTHORIZED else again)
+    again = ". The next pass tries the new key again. If you know that it is right: `syncd ledger trust recotap`"
+    assert hint.endswith(recotap_sender.KEY_HINT if code is Exit.UNAUTHORIZED else again)
     assert world.state(late) == "pending"
     world.recotap.faults.clear()
     world.later(minutes=5)
@@ -305,18 +317,29 @@ class TestAccounts:
         assert json.loads(seen[0].url.params["domains"]) == ["a.com", "b.com"]
         assert recotap_sender.DOMAINS == "/accounts?domains="
 
-    @pytest.mark.parametrize(("status", "kind"), [(401, Unauthorized), (500, Unavailable), (404, Unavailable)])
-    def test_a_refusal_is_no_empty_list(self, status: int, kind: type[Exception]) -> None:
+    @pytest.mark.parametrize(
+        ("status", "kind", "hint"),
+        [
+            (401, Unauthorized, recotap_sender.KEY_HINT),
+            (403, Unavailable, responses.FIREWALL_HINT),
+            (404, Unavailable, recotap_sender.NOT_RECOTAP),
+            (429, Unavailable, "try again when no pass is running"),
+            (500, Unavailable, recotap_sender.OUTAGE),
+        ],
+    )
+    def test_a_refusal_is_no_empty_list(self, status: int, kind: type[SyncdError], hint: str) -> None:
         answer = httpx.Response(status, json={"data": {"data": []}})
-        with answering(lambda request: answer) as to, pytest.raises(kind):
+        with answering(lambda request: answer) as to, pytest.raises(kind) as caught:
             to.accounts(["a.com"])
+        assert caught.value.hint == hint
 
     def test_an_outage_is_unavailable(self) -> None:
         def handler(request: httpx.Request) -> httpx.Response:
             raise httpx.ConnectError("no")
 
-        with answering(handler) as to, pytest.raises(Unavailable, match="cannot be reached"):
+        with answering(handler) as to, pytest.raises(Unavailable, match="cannot be reached") as caught:
             to.accounts(["a.com"])
+        assert caught.value.hint == recotap_sender.REACH
 
     @pytest.mark.parametrize("body", ["", "<html>", "[]", '{"data": []}', '{"data": {"data": null}}'])
     def test_another_body_is_no_list(self, body: str) -> None:

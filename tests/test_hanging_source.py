@@ -105,7 +105,7 @@ def test_a_source_that_hangs_stalls_itself_alone(drops: list[Drop], monkeypatch:
     assert outcome.exit_code == Exit.UNAVAILABLE
     (error,) = outcome.errors
     assert error.message == "hangs hangs: nothing was heard of it for minutes"
-    hint = "is a disk or network drive of this source dead? `syncd check` may tell. The other sources go on"
+    hint = "look at the disk or network drive of this source: `syncd check` may tell. The other sources go on"
     assert error.hint == hint
     assert drops[0].states() == {"other": "delivered"}
     assert drops[0].balanced()

@@ -100,7 +100,7 @@ def test_a_record_that_the_crm_cannot_serve_keeps_no_other_back(world: World) ->
     (error,) = named.show(LedgerHandle(world.ledger), names, limits, result)
     assert error.exit_code == Exit.UNAVAILABLE
     assert error.message.startswith(f"hubspot does not serve record {calls[2]}: ")
-    assert error.hint == "open the record in the CRM"
+    assert error.hint == "open the record in the CRM. If that fails too, ask the CRM's support"
 
 
 def test_a_crm_that_is_down_blames_no_record(world: World) -> None:

@@ -355,11 +355,13 @@ class TestCheck:
 
     @pytest.mark.parametrize(("status", "body"), [(200, "<html>"), (200, ""), (500, '{"data": 1}'), (400, "{}")])
     def test_an_answer_that_is_not_recotaps_is_not_its_acceptance(self, status, body):
+        other = "something else answers in Recotap's place: compare recotap.base_url, and look for a proxy"
+        hint = "try again later. If it lasts, ask Recotap's support" if status == 500 else other
         with answering(lambda request: httpx.Response(status, text=body)) as to:
             finding = to.check()
         assert (finding.ok, finding.exit_code) == (False, Exit.UNAVAILABLE)
         assert finding.message == f"HTTP {status}, and not Recotap's answer"
-        assert (finding.what, finding.hint) == ("recotap key", "try again later")
+        assert (finding.what, finding.hint) == ("recotap key", hint)
 
     def test_a_firewalls_403_is_not_taken_for_a_refused_key(self):
         with answering(lambda request: httpx.Response(403, json={"message": "Forbidden"})) as to:
@@ -375,7 +377,7 @@ class TestCheck:
             finding = to.check()
         assert (finding.ok, finding.exit_code) == (False, Exit.UNAVAILABLE)
         assert (finding.what, finding.message) == ("recotap key", "Recotap cannot be reached: no connection")
-        assert finding.hint == "is recotap.base_url right, and does this machine reach it (DNS, proxy, firewall)?"
+        assert finding.hint == "compare recotap.base_url, and let this machine reach it (DNS, proxy, firewall)"
 
     def test_a_server_that_hangs_is_left_at_the_deadline(self, box):
         box.recotap.faults.add("hang", seconds=2.0)

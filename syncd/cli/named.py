@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 from syncd.cli import printing
-from syncd.errors import NoSuchActivity, SyncdError, Unavailable
+from syncd.errors import NoSuchActivity, SyncdError
 from syncd.ledger import AnyLedger, Reports
 from syncd.passes.limits import Limits
 from syncd.passes.report import PassResult
-from syncd.passes.wanted import Wanted, nothing_at
+from syncd.passes.wanted import Wanted, nothing_at, unserved
 
 
 def show(ledger: AnyLedger, names: Wanted, limits: Limits, outcome: PassResult) -> list[SyncdError]:
@@ -36,7 +36,7 @@ def _errors(asked: str, names: Wanted, limits: Limits, outcome: PassResult) -> l
     """Return why an id has no row. The errors of the pass may be the cause. Then there is no other."""
     for source, _, crm_id in names.places[asked]:
         if (why := limits.unserved.get((source, crm_id))) is not None:
-            return [Unavailable(f"{source} does not serve record {crm_id}: {why}", hint="open the record in the CRM")]
+            return [unserved(source, crm_id, why)]
     return [] if outcome.failed else [nothing_at(asked)]
 
 

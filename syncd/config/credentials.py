@@ -12,6 +12,8 @@ from syncd.types.secrets import Secret
 # Names that a message may show. Anything else after env: or file: may be a secret put there by mistake.
 NAMES = {"env": r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+", "file": r"[~.]{0,2}/.*", "credential": r"[a-z][a-z._-]{0,31}"}
 
+PUT_THE_KEY = "put the key there, or name another place: env:NAME, file:PATH or credential:NAME"
+
 
 def fingerprint(models: Iterable[BaseModel]) -> str:
     """Return a SHA-256 digest over all secrets of `models`, in hex. An unreadable secret counts as empty."""
@@ -57,4 +59,4 @@ def _read(raw: RawConfig, key: tuple[str, ...], secret: Secret) -> None:
         why = str(error)
         if not re.fullmatch(NAMES[secret.scheme], secret.name):
             why = why.replace(secret.name, "that it names")
-        raw.add_problem(key, why, "put the key there, or name another place: env:NAME, file:PATH or credential:NAME")
+        raw.add_problem(key, why, PUT_THE_KEY)

@@ -136,10 +136,10 @@ def _connector(raw: RawConfig, key: tuple[str, ...], name: Any) -> type[Connecto
         usable = issubclass(found.Config, SourceConfig)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a foreign module may do anything while it is imported
         what = f"the connector {name!r} cannot be loaded ({type(error).__name__})"
-        return unloadable(Problem(".".join(place), what, "is its package completely installed?"))
+        return unloadable(Problem(".".join(place), what, "install its package again, with all that it needs"))
     if not usable:
         what = f"the connector {name!r} cannot be used: its Config is no SourceConfig"
-        return unloadable(Problem(".".join(place), what, "was it made for this version of syncd?"))
+        return unloadable(Problem(".".join(place), what, "install a version of it that was made for this syncd"))
     return found
 
 

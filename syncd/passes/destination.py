@@ -33,7 +33,7 @@ FOREIGN = (
     f"use a key of the workspace that this ledger delivers to, or set [ledger] path to another ledger. If you know "
     f"better: {trust('recotap')}"
 )
-UNTRIED = f"the next pass tries the new key again. If you know that it is right: {trust('recotap')}"
+UNTRIED = f"The next pass tries the new key again. If you know that it is right: {trust('recotap')}"
 
 
 class NotingSender(Sender):
@@ -114,7 +114,8 @@ def _try(at: str, key: str, accounts: Mapping[str, Any], find: Callable[[Sequenc
         found = len(find(accounts["domains"]))
     except SyncdError as error:
         message = f"recotap.api_key is new and cannot be tried: {error.message}"
-        return Review(SendingStopped(error.exit_code, message, error.hint or UNTRIED))
+        hint = f"{error.hint}. {UNTRIED}" if error.exit_code == Exit.UNAVAILABLE else error.hint
+        return Review(SendingStopped(error.exit_code, message, hint))
     if not found:
         message = f"recotap.api_key is of another workspace: it finds none of the {before} accounts of the last key"
         return Review(SendingStopped(Exit.CONFIG, message, FOREIGN))

@@ -9,7 +9,7 @@ from typing import Any
 
 from syncd import clock
 from syncd.connector import Source
-from syncd.errors import SyncdError, Unavailable
+from syncd.errors import SyncdError
 from syncd.ledger import RECOTAP, AnyLedger
 from syncd.lifecycle.transitions import Reading
 from syncd.normalize.own_domains import VOUCHED, Vouching
@@ -22,6 +22,7 @@ from syncd.passes.limits import Ids
 from syncd.passes.pausing import pausing
 from syncd.passes.reader import STOP_S, Reader, as_told
 from syncd.passes.tally import Tally
+from syncd.passes.wanted import unserved
 from syncd.signals import StopRequest
 
 
@@ -127,7 +128,7 @@ class DryRun:
 
     def _page(self, source: str, page: PageRead) -> Iterator[Foreseen]:
         if self._ids is not None:
-            self.errors += [_unserved(source, crm_id, why) for crm_id, why in page.unserved.items()]
+            self.errors += [unserved(source, crm_id, why) for crm_id, why in page.unserved.items()]
         for reading in page.readings:
             self.tally.add(reading)
             yield Foreseen(source, page.stream, reading, page.provenance.get(reading.crm_id, {}))
@@ -136,10 +137,6 @@ class DryRun:
         """Return a source as the next pass reads it."""
         with self._ledger.read() if self._ledger else nullcontext() as glance:
             return narrowing.narrowed(source, narrowing.kept_of(glance, source), self._now()).source
-
-
-def _unserved(source: str, crm_id: str, why: str) -> Unavailable:
-    return Unavailable(f"{source} does not serve record {crm_id}: {why}", hint="open the record in the CRM")
 
 
 def _events(reader: Reader) -> Iterator[Event]:

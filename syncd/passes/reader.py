@@ -404,7 +404,7 @@ def as_told(source: str, error: BaseException, stream: str | None = None) -> Syn
 
 
 def _hangs(source: Source, how_long: str) -> Unavailable:
-    hint = "is a disk or network drive of this source dead? `syncd check` may tell. The other sources go on"
+    hint = "look at the disk or network drive of this source: `syncd check` may tell. The other sources go on"
     return Unavailable(f"{source.name} hangs: nothing was heard of it {how_long}", hint=hint)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from syncd import text
 from syncd.connector import Source
-from syncd.errors import NoSuchActivity
+from syncd.errors import NoSuchActivity, Unavailable
 from syncd.ledger import AnyLedger, Reports
 from syncd.passes.limits import Ids
 
@@ -81,6 +81,12 @@ def nothing_at(asked: str) -> NoSuchActivity:
     return NoSuchActivity(f"no source has an activity {asked!r}", hint=HINT)
 
 
+def unserved(source: str, crm_id: str, why: str) -> Unavailable:
+    """Return the error for a record that its CRM does not serve."""
+    hint = "open the record in the CRM. If that fails too, ask the CRM's support"
+    return Unavailable(f"{source} does not serve record {crm_id}: {why}", hint=hint)
+
+
 def _held(glance: Reports, asked: str) -> list[Place]:
     try:
         return [*glance.owners_of(glance.find(asked)).values()]
@@ -99,4 +105,4 @@ def _is_at(place: Place, found: Place) -> bool:
     return place == (found[0], found[1], crm_id)
 
 
-__all__ = ["Place", "Wanted", "fitting", "nothing_at", "wanted"]
+__all__ = ["Place", "Wanted", "fitting", "nothing_at", "unserved", "wanted"]

@@ -9,6 +9,7 @@ import structlog
 
 from syncd import clock, memory
 from syncd.config import Config
+from syncd.config.credentials import PUT_THE_KEY
 from syncd.connector import Source
 from syncd.errors import ConfigError, Exit, Problem, SyncdError
 from syncd.ledger import ACCOUNTS, RECOTAP, Ledger, LedgerReader, chosen
@@ -39,7 +40,7 @@ def _key(config: Config) -> str:
     try:
         return config.recotap.api_key.read_line()
     except ValueError as error:
-        raise ConfigError([Problem("recotap.api_key", str(error))]) from None
+        raise ConfigError([Problem("recotap.api_key", str(error), PUT_THE_KEY)]) from None
 
 
 def sync(

@@ -30,6 +30,10 @@ MOST_DOMAINS = 100
 PAGES = "/accounts?limit=100"  # and `cursor`, the nextCursor of the page before
 MOST_PAGES = 50
 URL_HINT = "recotap.base_url should end in /api/v1, e.g. https://eapi.recotap.com/api/v1"
+REACH = "compare recotap.base_url, and let this machine reach it (DNS, proxy, firewall)"
+NOT_RECOTAP = "something else answers in Recotap's place: compare recotap.base_url, and look for a proxy"
+OUTAGE = "try again later. If it lasts, ask Recotap's support"
+BUSY = "try again when no pass is running"
 KEY_HINT = "generating a new key invalidates the old one: put the new one where recotap.api_key points"
 LEAST_S = 0.5  # of the deadline for a probe after a POST that was refused late
 BUSY_S = 1.0  # before another try, if Recotap does not say how long
@@ -131,8 +135,8 @@ class Sender:
             response, body = self._in_turn(ACCOUNTS, turn_s=turn_s, sleep=sleep)
         except httpx.HTTPError as error:
             reason, hint = self._unreachable(error)
-            hint = hint or "is recotap.base_url right, and does this machine reach it (DNS, proxy, firewall)?"
-            return Finding(what, False, f"Recotap cannot be reached: {reason}", hint, exit_code=Exit.UNAVAILABLE)
+            message = f"Recotap cannot be reached: {reason}"
+            return Finding(what, False, message, hint or REACH, exit_code=Exit.UNAVAILABLE)
         except Malformed as error:
             message = f"Recotap's answer cannot be read: {error.message}"
             return Finding(what, False, message, error.hint, exit_code=Exit.UNAVAILABLE)
@@ -146,11 +150,10 @@ class Sender:
             return Finding(what, False, f"wrong base URL (HTTP {status})", URL_HINT, exit_code=Exit.CONFIG)
         if status == 429:
             message = "Recotap asks for fewer requests at the moment (HTTP 429)"
-            return Finding(what, False, message, "check again when no pass is running", exit_code=Exit.UNAVAILABLE)
+            return Finding(what, False, message, BUSY, exit_code=Exit.UNAVAILABLE)
         if status != 200 or not responses.is_envelope(body):
             message = f"HTTP {status}, and not Recotap's answer"
-            hint = responses.FIREWALL_HINT if status == 403 else "try again later"
-            return Finding(what, False, message, hint, exit_code=Exit.UNAVAILABLE)
+            return Finding(what, False, message, _hint_of(status), exit_code=Exit.UNAVAILABLE)
         return Finding(what, True, "accepted")
 
     def accounts(
@@ -185,12 +188,13 @@ class Sender:
             response, body = self._in_turn(path, turn_s=turn_s, sleep=sleep)
         except httpx.HTTPError as error:
             reason, hint = self._unreachable(error)
-            raise Unavailable(f"Recotap cannot be reached: {reason}", hint=hint) from None
+            raise Unavailable(f"Recotap cannot be reached: {reason}", hint=hint or REACH) from None
         if response.status_code == 401:
             raise Unauthorized("Recotap refuses the key (HTTP 401)", hint=KEY_HINT)
         page = responses.account_page(body) if response.status_code == 200 else None
         if page is None:
-            raise Unavailable(f"HTTP {response.status_code}, and no list of accounts")
+            status = response.status_code
+            raise Unavailable(f"HTTP {status}, and no list of accounts", hint=_hint_of(status))
         return page
 
     def _in_turn(self, path: str, *, turn_s: float, sleep: Callable[[float], None]) -> tuple[httpx.Response, bytes]:
@@ -245,6 +249,15 @@ class Sender:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+
+def _hint_of(status: int) -> str:
+    """Return the remedy for a response that is not the expected one."""
+    if status == 429:
+        return BUSY
+    if status == 403:
+        return responses.FIREWALL_HINT
+    return OUTAGE if status >= 500 else NOT_RECOTAP
 
 
 def _reason(error: httpx.HTTPError) -> str:
