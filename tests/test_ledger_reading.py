@@ -141,10 +141,10 @@ class TestStatus:
             at = "2026-06-01T00:00:00.000Z" if name == first else "2026-06-02T00:00:00.000Z"
             db.execute(f"UPDATE activities SET {place}, next_attempt_at = ? WHERE crm_id = ?", [at, str(crm_id)])
         assert status(ledger)["next_attempt_at"] == "2026-06-01T00:00:00.000Z"
-        db.execute("UPDATE activities SET next_attempt_at = NULL WHERE crm_id IN (5, 6)")
+        db.execute("UPDATE activities SET next_attempt_at = NULL WHERE crm_id IN ('5', '6')")
         due_now = datetime(2000, 1, 1, tzinfo=UTC)
         assert ledger.next_send_at() == due_now
-        db.execute("DELETE FROM activities WHERE crm_id IN (0, 1, 4, 7)")
+        db.execute("DELETE FROM activities WHERE crm_id IN ('0', '1', '4', '7')")
         db.execute("UPDATE posts SET members = NULL")
         assert ledger.next_send_at() == datetime(2026, 6, 1 if first in ("backed off", "alone") else 2, tzinfo=UTC)
 
