@@ -1,12 +1,16 @@
 """Sending to one address through Apprise: which service it is, what leaves, and why it was not taken."""
 
 import socket
+import ssl
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import apprise
 import pytest
+import trustme
 from apprise.manager_plugins import NotificationManager
 
 from syncd.alerts import addresses as owner
@@ -14,7 +18,7 @@ from syncd.alerts.addresses import PLUGINS, Address, addresses
 from syncd.alerts.state import Message
 from syncd.types.secrets import Secret
 from tests.daemons import wait_until
-from tests.loopback import served
+from tests.loopback import request, served
 from tests.receivers import Receiver, receiving
 
 MESSAGE = Message("syncd: a title", "A body.", True, ())
@@ -109,6 +113,26 @@ def test_a_mail_is_plain_text_with_its_lines(monkeypatch: pytest.MonkeyPatch) ->
     assert b"text/plain" in sent
     assert b"text/html" not in sent
     assert message.body.replace("\n", "\r\n").encode() in sent
+
+
+def test_the_systems_certificates_count_as_for_every_other_client(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    authority, trust = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(trust)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+
+    def answer(connection: socket.socket) -> None:
+        with suppress(OSError), trust.wrap_socket(connection, server_side=True) as secure:
+            request(secure)
+            secure.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    with served(answer) as server:
+        monkeypatch.setenv("TEST_ALERTS", f"jsons://127.0.0.1:{server.port}/")
+        address = Address(0, Secret("env", "TEST_ALERTS"))
+        assert "certificate is not trusted" in address.send(MESSAGE)
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+        assert address.send(MESSAGE) == ""
 
 
 @pytest.mark.parametrize("status", [404, 503])

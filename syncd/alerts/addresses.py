@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from syncd.alerts.state import Message
+from syncd.http.tls import system_bundle
 from syncd.privacy.redaction import redact
 from syncd.types.secrets import Secret
 
@@ -131,7 +132,11 @@ def _service(address: str) -> Any:
         service = apprise.Apprise.instantiate(address, asset=asset, suppress_exceptions=True)
     if service is None:
         return "holds no address that Apprise knows: its wiki lists the form of each service"
-    return service if service.verify_certificate else "has verify=no: certificates are always verified"
+    if not service.verify_certificate:
+        return "has verify=no: certificates are always verified"
+    # Apprise hands it to requests, which takes a path as well as True, for its own certificates.
+    service.verify_certificate = system_bundle() or True
+    return service
 
 
 def _plugin(scheme: str) -> Any:

@@ -97,6 +97,13 @@ class Trust:
         return Distrust(f"{said}: its CA is unknown", hint, lasts=True)
 
 
+def system_bundle() -> str:
+    """Return the file of the system's certificates, for a library that takes a path. "" if there is none."""
+    named = os.environ.get(FILE, "")
+    places = (named,) if named else (ssl.get_default_verify_paths().openssl_cafile, *BUNDLES)
+    return next((path for path in places if _readable(path)), "")
+
+
 class _Verifying(ssl.SSLContext):
     """Settings that no library can weaken. They trust no one until certificates are loaded."""
 
