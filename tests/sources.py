@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,6 +12,7 @@ from tests import house
 ROOT = Path(__file__).parents[1]
 A_HINT = re.compile(r"(?i)hint|remedy|action")  # in the name of a keyword, field, variable, constant or function
 WORD = re.compile(r"\w+")
+NO_WORDS = re.compile(r'''"""[^"]*"""|(?:^|  )[ ]*\# .*$|\b[fr]+(?=["'])''', re.MULTILINE)
 SIZES = (3, 4)  # words. Three of a longer text often stand in a test by chance, four hardly ever
 NO_HINTS = {"sandbox", "testing"}
 Place = tuple[str, str]  # module and name in it
@@ -55,15 +56,15 @@ def windows(text: str, size: int) -> Iterator[Window]:
     return zip(*(words[at:] for at in range(size)), strict=False)
 
 
-@cache
-def tested(without: str) -> frozenset[Window]:
-    """Return the windows of all tests, except of the file `without`.
+def tested(wanted: Iterable[Window], *, without: str) -> set[Window]:
+    """Return those of the `wanted` windows that are in a test, except in the file `without`.
 
-    The quotes of a text on two lines are no words, nor is the f before them.
+    The quotes of a text on two lines are no words, nor is the f before them. Docstrings and comments do not count.
     """
     files = sorted(each for each in (ROOT / "tests").rglob("*.py") if each.name != without)
-    texts = [re.sub(r"\b[fr]+(?=[\"'])", "", file.read_text(encoding="utf-8")) for file in files]
-    return frozenset(each for text in texts for size in SIZES for each in windows(text, size))
+    texts = [NO_WORDS.sub("", file.read_text(encoding="utf-8")) for file in files]
+    known = set(wanted)
+    return {each for text in texts for size in SIZES for each in known.intersection(windows(text, size))}
 
 
 @cache

@@ -35,7 +35,6 @@ MOST_OWNERS = 10_000  # kept of one pass
 MOST_LOOKED_UP = 32 * 1024 * 1024  # approximate bytes of memory for the records of one look-up
 SPANS = 500  # files whose spans of lines by stream are kept
 MOST_NAMED = 3  # files that one error names
-CHANGES = BadFile("a file among the done changes while it is read", "the next pass reads it")
 PROBLEM_HINT = "`syncd check` names the first such files and the remedy of each. All other files were read"
 
 Placed = tuple[Line, LineReader]
@@ -207,14 +206,15 @@ class Jsonl:
                     span = [span[0] if span else line.at, line.at]
                     yield line, reading
             if problems:
+                told: BoundedList[BadFile] = BoundedList()
+                for problem in filter(None, problems):  # none only if the file waits and was replaced
+                    told.add(problem)
                 if not file.waiting and (read_only or not self._folder.defer(file)):
-                    told: BoundedList[BadFile] = BoundedList()
-                    told.add(problems[0] or CHANGES)
                     self._failure = _unavailable(told)
                     return  # the watermark must not pass this file
                 if file.waiting and not read_only:
                     self._folder.forget(file)
-                for problem in filter(None, problems):
+                for problem in told:
                     self._problems.add(problem)
             elif file.end <= until:
                 read.append(file)
