@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import house
+from tests import house, sources
 from tests.house import Definition, Module
 
 ROOT = Path(__file__).parents[1]
@@ -122,7 +122,7 @@ def test_the_table_compares_two_commits(faulty: Path, capsys: pytest.CaptureFixt
 
 @functools.cache
 def product() -> tuple[list[Module], list[Definition]]:
-    modules = house.read(ROOT, "syncd", "connectors")
+    modules = [*sources.modules()]
     return modules, house.definitions(modules)
 
 
