@@ -1,4 +1,4 @@
-"""The exit codes that any command may end with: wrong usage, configuration, ledger, a bug, SIGINT, another syncd.
+"""The exit codes that many commands share: usage, configuration, ledger, a bug, SIGINT, another syncd, a CRM.
 
 The others are those of what a command does, e.g. 4 and 69 of `sync`. The tests of each command have them.
 """
@@ -25,6 +25,7 @@ WITHOUT = {"config example", "config schema", "demo", "init", "sandbox"}  # they
 ANYWAY = {"support-bundle"}  # it is for a syncd that is broken, and says what it lacks
 SHOWN = {"config show"}  # it reads the file itself, and shows each value with its origin
 FIRST = {"adopt", "check", "preview", "scope", "sync"}  # they need no ledger
+ASKING = {"adopt", "check", "forget", "preview", "scope", "sync", "sync --dry-run", "verify", "verify --repair"}
 HOLDING = {"adopt", "run", "sync", "verify --repair"}
 Codes = Callable[[Iterable[str]], dict[str, int]]
 
@@ -51,7 +52,7 @@ def all_are(code: int, names: Iterable[str]) -> dict[str, int]:
 
 def test_the_tables_name_every_command() -> None:
     assert COMMANDS.keys() == READ.keys() | WITHOUT
-    assert READ.keys() | {"verify --repair"} >= HOLDING
+    assert {name.partition(" --")[0] for name in ASKING | HOLDING} <= READ.keys()
 
 
 def test_an_option_that_a_command_does_not_know_is_2(command: Command) -> None:
@@ -84,3 +85,13 @@ def test_a_ledger_that_is_not_there_is_74_for_all_that_need_one(live: World, cod
 def test_a_ledger_that_another_syncd_holds_is_75_for_all_that_hold_it(live: World, codes: Codes) -> None:
     with LedgerHandle(live.ledger).hold("run"):
         assert codes(HOLDING) == all_are(75, HOLDING)
+
+
+@pytest.mark.parametrize(("fault", "code"), [("malformed_token", 77), ("daily", 69)])
+def test_a_refused_token_is_77_and_a_used_up_quota_69_for_all_that_ask_a_crm(
+    live: World, codes: Codes, fault: str, code: int
+) -> None:
+    live.call()
+    assert codes(["sync"]) == {"sync": 0}
+    live.hubspot.faults.add(fault, count=None)
+    assert codes(ASKING) == all_are(code, ASKING)
