@@ -154,6 +154,10 @@ def stand_ins_share_a_ca() -> Iterator[None]:
         yield
 
 
+# A test that looks into SQLite itself: its statements as they run, its triggers, its file. Other kinds run without it.
+ON_SQLITE = pytest.mark.parametrize("handle", ["sqlite"], indirect=True)
+
+
 @pytest.fixture(params=ENGINES)
 def handle(request: pytest.FixtureRequest, tmp_path: Path) -> AnyLedger:
     """Name a ledger that does not exist yet, one of each kind."""

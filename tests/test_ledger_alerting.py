@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from syncd.ledger import AnyLedger
 from syncd.lifecycle.states import State, Verdict
+from tests.conftest import ON_SQLITE
 from tests.ledgers import NOW, book, reading, send
 
 MINUTE = timedelta(minutes=1)
@@ -58,6 +59,7 @@ def test_the_memory_is_kept_and_a_write_waits_for_a_pass_and_not_the_other_way_r
         assert alerting.requests() == 0, "it makes the daemon do nothing"
 
 
+@ON_SQLITE
 def test_the_question_names_a_bounded_number_of_rows(handle: AnyLedger) -> None:
     with handle.open() as ledger:
         book(ledger, *(reading(number) for number in range(300)), now=NOW)

@@ -10,6 +10,7 @@ from syncd import clock
 from syncd.errors import LedgerError
 from syncd.ledger import RECOTAP, Booked, LedgerHandle
 from syncd.lifecycle.states import State, Verdict
+from tests.conftest import ON_SQLITE
 from tests.ledgers import (
     DAY,
     HOUR,
@@ -147,6 +148,7 @@ class TestWatermark:
         assert (watermark(ledger), watermark(ledger, "emails")) == (NOW, LATER)
 
 
+@ON_SQLITE
 class TestOneTransaction:
     """A page that fails anywhere leaves nothing of itself."""
 
@@ -532,6 +534,7 @@ class TestKnown:
         assert (state.watermark, state.swept_at) == (None, None)
 
 
+@ON_SQLITE
 def test_a_ledger_that_fails_says_so_as_a_ledger(ledger):
     with stranger(ledger) as db:
         db.execute("DROP TABLE payloads")

@@ -7,6 +7,7 @@ import pytest
 from syncd.ledger import AttemptResult
 from syncd.ledger.counts import EVER
 from syncd.lifecycle.states import State, Verdict
+from tests.conftest import ON_SQLITE
 from tests.ledgers import DAY, HOUR, MINUTE, NOW, SECOND, WEEK, ask, book, counted, due, half, kept, ref, reports, send
 from tests.ledgers import reading as look
 
@@ -56,6 +57,7 @@ class TestCounts:
         assert send(ledger, now=NOW + DAY)
         assert kept(ledger) == counted(ledger)
 
+    @ON_SQLITE
     def test_a_page_and_a_post_write_a_count_once_not_once_a_row(self, ledger):
         seen = writes(ledger)
         book(ledger, *map(look, range(200)))

@@ -9,6 +9,7 @@ import pytest
 from syncd.errors import NoSuchActivity
 from syncd.ledger import schema
 from syncd.lifecycle.states import State, Verdict
+from tests.conftest import ON_SQLITE
 from tests.ledgers import DAY, HOUR, MINUTE, NOW, SECOND, ask, book, due, due_names, ref, reports, row, send
 from tests.ledgers import reading as look
 
@@ -167,11 +168,13 @@ class TestStatus:
             "started_at": "2026-06-01T13:00:00.000Z", "finished_at": "2026-06-01T13:00:01.000Z", "exit_code": 0
         }  # fmt: skip
 
+    @ON_SQLITE
     def test_its_size_is_that_of_the_file_and_its_wal(self, ledger):
         before = status(ledger)["ledger"]["bytes"]
         book(ledger, look(1, note="x" * 100_000))
         assert status(ledger)["ledger"]["bytes"] > before + 100_000
 
+    @ON_SQLITE
     def test_its_figures_are_of_one_moment_though_a_pass_books_meanwhile(self, ledger):
         """Else a script that adds them up would see books that do not balance."""
         book(ledger, look(0))

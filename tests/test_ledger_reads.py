@@ -6,6 +6,7 @@ import pytest
 
 from syncd.ledger.reads import is_stale, read_at
 from syncd.lifecycle.states import State, Verdict
+from tests.conftest import ON_SQLITE
 from tests.ledgers import HOUR, MINUTE, NOW, SECOND, ask, book, due, due_names, row, send
 from tests.ledgers import reading as look
 
@@ -52,6 +53,7 @@ def test_a_row_that_recotap_may_have_is_never_stale(ledger, verdict):
     assert stale(ledger, NOW + 9 * HOUR) == (["1"] if verdict is Verdict.UNREACHABLE else [])
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("by_id", [True, False])
 def test_a_reading_that_changes_nothing_is_noted_in_one_statement(ledger, by_id):
     book(ledger, look(1), look(2), look(3))

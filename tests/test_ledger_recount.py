@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from syncd.errors import Exit
 from syncd.ledger import AnyLedger, Ledger, LedgerHandle, Operator, Recount, recount
 from syncd.lifecycle.states import State
-from tests.conftest import Command
+from tests.conftest import ON_SQLITE, Command
 from tests.ledgers import DAY, HOUR, MINUTE, NOW, ask, book, counted, kept, send
 from tests.ledgers import reading as look
 from tests.world import World
@@ -84,6 +84,7 @@ class TestRecount:
         assert operator.recount(now=NOW).unequal == ()
         assert ledger.balanced()
 
+    @ON_SQLITE
     def test_rows_that_were_deleted_unnoticed_or_added_show(self, ledger: Ledger, operator: Operator) -> None:
         ledger._db.execute("DROP TRIGGER uncounted")
         ledger._db.execute("DELETE FROM activities WHERE crm_id = '8'")

@@ -13,6 +13,7 @@ from syncd.ledger import Ledger
 from syncd.lifecycle.sameness import MOST
 from syncd.lifecycle.states import State, Verdict
 from syncd.lifecycle.transitions import Reading
+from tests.conftest import ON_SQLITE
 from tests.ledgers import DAY, HOUR, MINUTE, NOW, SECOND, ask, book, counted, kept, reports, row, send
 from tests.ledgers import reading as look
 
@@ -87,6 +88,7 @@ class TestReport:
         book(ledger, call(1, 7, modified_at=NOW + HOUR), now=NOW + HOUR)
         assert twins(ledger) == {"1": "2"}, "the first that was fit to be sent is the first"
 
+    @ON_SQLITE
     def test_a_page_without_a_copy_costs_its_inserts_and_no_query(self, ledger: Ledger) -> None:
         seen: list[str] = []
         ledger._db.conn.set_trace_callback(lambda sql: seen.append(sql) if " keys" in sql else None)
@@ -227,6 +229,7 @@ class TestKeys:
         ledger.recount_daily(NOW + 51 * DAY, stopping=lambda: False)
         assert ask(ledger, "SELECT hash FROM keys") == []
 
+    @ON_SQLITE
     def test_many_are_forgotten_in_short_transactions(self, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("syncd.ledger.sameness.AT_ONCE", 10)
         book(ledger, *(call(number, number) for number in range(25)))
@@ -301,6 +304,7 @@ def play(ledger: Ledger, move: tuple[Any, ...], now: datetime) -> None:
             send(ledger, verdict, now=now, max_age=timedelta(0))
 
 
+@ON_SQLITE
 @given(moves=st.lists(PLAYED, max_size=14))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_happens_no_copy_waits_for_a_first_that_is_not_sent(

@@ -12,6 +12,7 @@ from syncd import clock
 from syncd.ledger import AttemptResult, LedgerHandle, writing
 from syncd.lifecycle import states, transitions
 from syncd.lifecycle.states import MEANINGS, IllegalMove, State, Verdict
+from tests.conftest import ON_SQLITE
 from tests.ledgers import (
     DAY,
     HOUR,
@@ -55,6 +56,7 @@ class TestDue:
         assert (claimed.id, claimed.external_activity_id, claimed.unknown) == (1, "hubspot-call-1", False)
         assert claimed.body == row(ledger)["body"]
 
+    @ON_SQLITE
     def test_to_find_what_is_due_reads_no_payload(self, ledger):
         """The claim reads each body once, so a text that changes in between goes out as it is then."""
         book(ledger, look(1))
@@ -171,6 +173,7 @@ class TestARetryDuringAPost:
         assert due_names(ledger, now=NOW + MINUTE) == []
 
 
+@ON_SQLITE
 def test_nothing_that_a_page_or_a_post_asks_reads_a_table_from_end_to_end(ledger):
     """A backlog or a ledger of 200,000 is not read for each batch of 50."""
     book(ledger, look(1), look(2), look(3, State.INCOMPLETE, "no_contact"))
@@ -288,6 +291,7 @@ class TestIntend:
         assert [detail for (detail,) in details] == [*map(str, range(6, 25)), "the last"]
         assert attempts(ledger, 1) == ["created"]
 
+    @ON_SQLITE
     def test_what_one_that_failed_to_commit_would_have_sent_is_untouched(self, ledger):
         book(ledger, look(1))
         batch = due(ledger)
@@ -356,6 +360,7 @@ class TestJudge:
         book(ledger, look(1, modified_at=NOW + DAY), now=NOW + DAY)
         assert reports(ledger).explain("hubspot-call-1")["delivered_at"] == "2026-06-01T13:00:00.000Z"
 
+    @ON_SQLITE
     @pytest.mark.parametrize(
         "trigger",
         [
