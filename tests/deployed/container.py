@@ -37,6 +37,7 @@ MOST_MB = 200  # in addition to the base
 GRACE_S = 45.0  # before a stop becomes a kill
 LONGEST_S = 900  # of the whole drill; then it stops and cleans up
 PATIENCE_S = 30.0  # for one event
+LATE_S = 90.0  # for an event after a silence that is too long: no source is late within a minute
 DIES_WITH_US = ("setpriv", "--pdeathsig", "TERM")
 TOOLS = ("dockerd", "docker", "containerd", "runc", "setpriv", "unshare")
 CLIENTS = ("docker", "/usr/bin/docker")  # of which one may lack BuildKit's plugin
@@ -405,7 +406,7 @@ class Drill:
 
         began = time.monotonic()
         self.docker("kill", "--signal=STOP", "daemon")
-        wait_for("unhealthy", lambda: self.engine.health("daemon") == "unhealthy")
+        wait_for("unhealthy", lambda: self.engine.health("daemon") == "unhealthy", patience_s=LATE_S)
         figure = f"{time.monotonic() - began:.1f} s later"
         self.check("a stopped daemon (SIGSTOP) is unhealthy", True, figure)
         self.docker("kill", "--signal=CONT", "daemon")
@@ -414,7 +415,7 @@ class Drill:
 
         began = time.monotonic()
         self.order("hubspot", {"do": "fault", "name": "unavailable", "count": None})
-        wait_for("unhealthy", lambda: self.engine.health("daemon") == "unhealthy", patience_s=90)
+        wait_for("unhealthy", lambda: self.engine.health("daemon") == "unhealthy", patience_s=LATE_S)
         took = time.monotonic() - began
         probes = ("alive", "ready", "fresh")
         codes = {probe: self._inside("syncd", "health", "--probe", probe).returncode for probe in probes}
@@ -423,7 +424,7 @@ class Drill:
         self.check("an outage of the CRM: not fresh, yet alive and ready", holds, figure)
         self.order("hubspot", {"do": "clear_faults"})
         self.call(20)
-        wait_for("delivery", self.delivered, patience_s=90)
+        wait_for("delivery", self.delivered, patience_s=LATE_S)
         wait_for("healthy", lambda: self.engine.health("daemon") == "healthy")
         state = self.engine.inspect("daemon")
         self.check("after it: healthy again, never restarted", state["RestartCount"] == 0 and state["State"]["Running"])
