@@ -32,6 +32,12 @@ connector = "fake"
 token = "env:TEST_CRM_TOKEN"
 start = 2026-01-01T00:00:00Z
 """
+HUBSPOT = """
+[sources.hubspot]
+connector = "hubspot"
+access_token = "env:TEST_CRM_TOKEN"
+start = 2026-01-01T00:00:00Z
+"""
 
 
 class FakeConfig(SourceConfig):
@@ -114,6 +120,10 @@ def recotap(lines: str) -> str:
 
 def source(lines: str) -> str:
     return f"{MINIMAL}\n{lines}\n"
+
+
+def rules(lines: str) -> str:
+    return f"[rules]\n{lines}\n{MINIMAL}"
 
 
 def other_source(name: str, external_id: str) -> str:
@@ -502,6 +512,25 @@ class TestWhatIsWrong:
         assert found["recotap.time_out"].hint == "did you mean timeout?"
         assert found["recotap.zzz"].hint.startswith("known here: allow_insecure_http, api_key, ")
         assert found["sources.crm.settle.calls"].hint == "did you mean call?"
+
+    @pytest.mark.parametrize(
+        ("text", "path", "begins"),
+        [
+            (rules('settle = { call = "1h" }'), "rules.settle", "it is a key of [sources.crm]. Known here: automated,"),
+            (rules('every = "5m"'), "rules.every", "it is a key of [schedule] and [sources.crm.schedule]. Known here:"),
+            (source('own_domains = ["a.example"]'), "sources.crm.own_domains", "it is a key of [rules]. Known here:"),
+            (source('every = "5m"'), "sources.crm.every", "it is a key of [sources.crm.schedule]. Known here:"),
+            (source('settle = { overlap = "4h" }'), "sources.crm.settle.overlap", "it is a key of [sources.crm]."),
+            ('settle = "4h"\n' + MINIMAL, "settle", "it is a key of [sources.crm]. Known here: alerts, ledger,"),
+            ('[schedule]\ntimeout = "5s"\n' + MINIMAL, "schedule.timeout",
+             "it is a key of [recotap] and [sources.crm]. Did you mean timezone?"),
+            (rules("per_second = 1") + HUBSPOT, "rules.per_second", "it is a key of [sources.crm]. Known here:"),
+            (rules('overlap = "4h"') + HUBSPOT, "rules.overlap", "it is a key of [sources.NAME]. Known here:"),
+            (source("read = true") + HUBSPOT, "sources.crm.read", "known here: base_url, connector,"),
+        ],
+    )  # fmt: skip
+    def test_an_unknown_key_that_another_table_has_brings_that_tables_name(self, problems, text, path, begins):
+        assert problems(text)[path].hint.startswith(begins)
 
     @pytest.mark.parametrize(
         ("name", "what", "hint"),

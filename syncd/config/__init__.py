@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from syncd.config import alerting, credentials, mistakes, origins, reading, sources
+from syncd.config import alerting, credentials, elsewhere, mistakes, origins, reading, sources
 from syncd.config.models import (
     TABLES,
     AlertsConfig,
@@ -129,7 +129,7 @@ def _checked(
     if raw.problems and is_empty:
         raw.problems.insert(0, Problem(str(file), "is empty", reading.BEGIN))
     if raw.problems:
-        raise ConfigError(raw.problems, where=str(file))
+        raise ConfigError(elsewhere.pointed_out(raw.problems, configs), where=str(file))
     return Config(path=file, sources=sources.specs(configs), **tables), raw
 
 
@@ -148,7 +148,7 @@ def _own_domains(raw: reading.RawConfig, rules: RulesConfig | None) -> None:
 def _tables(raw: reading.RawConfig) -> dict[str, Any]:
     """Return syncd's own tables as models, without those that cannot be read."""
     for name in sorted(raw.tree.keys() - TABLES.keys() - {"sources"}):
-        raw.add_problem((name,), "unknown table", mistakes.nearest(name, [*TABLES, "sources"]))
+        raw.add_problem((name,), f"{mistakes.UNKNOWN} table", mistakes.nearest(name, [*TABLES, "sources"]))
     models = {name: mistakes.read_model(raw, (name,), kind, raw.tree.get(name, {})) for name, kind in TABLES.items()}
     recotap = models["recotap"]
     if recotap and recotap.base_url and recotap.allow_insecure_http is False and urls.is_insecure(recotap.base_url):

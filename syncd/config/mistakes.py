@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from pydantic import BaseModel, ValidationError, create_model, model_validator
 from pydantic.fields import FieldInfo
@@ -13,6 +13,8 @@ from syncd.config.models import A_TIME
 from syncd.config.reading import RawConfig
 from syncd.types.secrets import Secret
 
+UNKNOWN = "unknown"  # how the message about a key or table that no table has begins
+NEAR = "did you mean"  # how the hint begins if a known key is close
 EITHER = 'expected either every = "5m" or cron = "*/5 * * * *". Leave the other one out, or set it to ""'
 EXPECTED = {  # by the beginning of pydantic's error type; the first match counts
     "string_type": "expected text in quotes",
@@ -80,7 +82,17 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """Return a hint with the known name closest to `name`, or with all known names."""
     known = sorted(known)
     close = get_close_matches(name.lower(), known, n=1)
-    return f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}" if known else ""
+    return f"{NEAR} {close[0]}?" if close else f"known here: {', '.join(known)}" if known else ""
+
+
+def keys(table: type[BaseModel]) -> dict[str, FieldInfo]:
+    """Return the fields of a table by the key that the file has for them."""
+    return {field.alias or name: field for name, field in table.model_fields.items()}
+
+
+def is_table(annotation: Any) -> TypeGuard[type[BaseModel]]:
+    """Tell whether a field of this type is a table in the file."""
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
 def _explain(kind: type[BaseModel], place: tuple[str, ...], detail: Any) -> tuple[str, str]:
@@ -91,17 +103,12 @@ def _explain(kind: type[BaseModel], place: tuple[str, ...], detail: Any) -> tupl
         return f"{left}{context['error']}", ""
     table, last = _follow(kind, place)
     if found == "extra_forbidden":
-        return "unknown key", nearest(place[-1], _keys(table) if table else ())
+        return f"{UNKNOWN} key", nearest(place[-1], keys(table) if table else ())
     example = _example(place, last) if last else ""
     if found == "missing":
         return "is missing", f"expected {example}" if example else ""
     words = next((words.format(**context) for start, words in EXPECTED.items() if found.startswith(start)), "")
     return words or detail["msg"], f"e.g. {example}" if example else ""
-
-
-def _keys(table: type[BaseModel]) -> dict[str, FieldInfo]:
-    """Return the fields of a table by the key that the file has for them."""
-    return {field.alias or name: field for name, field in table.model_fields.items()}
 
 
 def _follow(kind: type[BaseModel], place: tuple[str, ...]) -> tuple[type[BaseModel] | None, FieldInfo | None]:
@@ -110,9 +117,9 @@ def _follow(kind: type[BaseModel], place: tuple[str, ...]) -> tuple[type[BaseMod
     last = None
     for part in place:
         holder = table
-        last = _keys(table).get(part, last) if table else last
+        last = keys(table).get(part, last) if table else last
         inner = last.annotation if last else None
-        table = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
+        table = inner if is_table(inner) else None
     return (holder if place else kind), last
 
 
