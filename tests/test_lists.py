@@ -5,6 +5,7 @@ import io
 import json
 import random
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from difflib import SequenceMatcher
 from typing import Any
@@ -180,6 +181,17 @@ def test_a_table_fits_the_terminal_and_cuts_nothing(width: int) -> None:
     assert any("amber-bolts.com" in line for line in lines)
     assert any("005000000000001AAA" in line for line in lines) == (width == 160)
     assert "https://crm.example/1" in said.getvalue(), "the id is a link"
+
+
+@pytest.mark.parametrize("width", [60, 120])
+def test_a_table_has_times_in_the_local_zone_and_names_it(in_zone: Callable[[str], None], width: int) -> None:
+    in_zone("Asia/Kolkata")
+    row = {**dict.fromkeys(listing.COLUMNS, "plain"), "occurred_at": "2026-10-05T20:00:00.000Z", "url": None}
+    for rows in ([row], []):
+        said = io.StringIO()
+        listing.show_activities(rows, Console(file=said, width=width, force_terminal=True, color_system=None))
+        assert ("2026-10-06 01:30" in said.getvalue()) == bool(rows)
+        assert ("times: IST, UTC+05:30" in said.getvalue()) == bool(rows)
 
 
 # -- failures -----------------------------------------------------------------------------

@@ -211,6 +211,21 @@ def test_explain_folds_long_texts_on_a_terminal_and_not_in_a_pipe(width: int) ->
     assert f"detail        {LONG}" in whole.splitlines()
 
 
+def test_explain_has_times_in_the_local_zone_on_a_terminal_and_names_it(in_zone: Callable[[str], None]) -> None:
+    in_zone("Asia/Kolkata")
+    local, piped = (
+        said_to(
+            Console(file=io.StringIO(), width=100, force_terminal=terminal, color_system=None),
+            partial(explanation.show, explained("a"), datetime.fromisoformat(AT)),
+        )
+        for terminal in (True, False)
+    )
+    assert re.search(r"(?m)^happened +2026-03-02T14:30 ", local)
+    assert re.search(r"(?m)^times +IST, UTC\+05:30 *$", local)
+    assert f"happened      {AT} " in piped
+    assert "times" not in piped
+
+
 def test_errors_findings_and_rows_are_escaped(attack: str, capsys: pytest.CaptureFixture[str]) -> None:
     from syncd.cli.commands.options import print_finding
 

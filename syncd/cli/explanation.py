@@ -18,10 +18,11 @@ LABEL = 13  # columns of a line's name
 def show(document: Mapping[str, Any], now: datetime, console: "Console | None" = None) -> None:
     """Print the document of `syncd explain`: folded behind the names on a terminal, and otherwise one fact a line."""
     console = printing.terminal(console)
-    found = facts(document, Times(now, local=console is not None))
+    times = Times(now, local=console is not None)
+    found = list(facts(document, times))
     payload = () if document["payload"] is None else _payload(document["payload"])
     if console is not None:
-        _show_table(found, payload, console)
+        _show_table([*found, ("times", times.zone)], payload, console)
         return
     for what, value in found:
         printing.line(f"{what:<{LABEL}} {value}")

@@ -5,10 +5,12 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from syncd import clock
 from syncd.cli import printing
 from syncd.ledger import Failing
 from syncd.lifecycle.remedies import remedy
 from syncd.lifecycle.states import Verdict
+from syncd.reporting.times import Times
 from syncd.text import visible
 
 if TYPE_CHECKING:
@@ -59,19 +61,27 @@ def _show_on_terminal(rows: Sequence[Mapping[str, Any]], console: "Console") -> 
     from rich.padding import Padding
     from rich.table import Table
 
+    times = Times(clock.now(), local=True)
     if console.width < WIDE:
         for row in rows:
-            console.print(_named(row), printing.styled(f" {_minute(row['occurred_at'])}"))
+            console.print(_named(row), printing.styled(f" {_happened(row, times)}"))
             console.print(Padding(printing.styled(", ".join(filter(None, (_state(row), row["domain"])))), (0, 0, 0, 4)))
+        _show_zone(times, console, any_time=bool(rows))
         return
     table = Table(box=box.SIMPLE)
     more = ("domain", "owner") if console.width >= WIDER else ("domain",)
-    for name in ("activity", "state", "happened (UTC)", *more):
+    for name in ("activity", "state", "happened", *more):
         table.add_column(name, overflow="fold")
     for row in rows:
-        told = (_state(row), _minute(row["occurred_at"]), *(row[name] or "" for name in more))
+        told = (_state(row), _happened(row, times), *(row[name] or "" for name in more))
         table.add_row(_named(row), *map(printing.styled, told))
     console.print(table)
+    _show_zone(times, console, any_time=bool(rows))
+
+
+def _show_zone(times: Times, console: "Console", *, any_time: bool) -> None:
+    if any_time:
+        console.print(printing.styled(f"times: {times.zone}", "dim"))
 
 
 def _named(row: Mapping[str, Any]) -> "Text":
@@ -88,8 +98,8 @@ def _why(row: Mapping[str, Any]) -> str | None:
     return None if found == row["state"] else found
 
 
-def _minute(at: str | None) -> str:
-    return at[:MINUTE].replace("T", " ") if at else "unknown"
+def _happened(row: Mapping[str, Any], times: Times) -> str:
+    return times.at(row["occurred_at"])[:MINUTE].replace("T", " ") if row["occurred_at"] else "unknown"
 
 
 def failing_to_json(found: Sequence[Failing], alike: Mapping[str, str]) -> list[dict[str, Any]]:
