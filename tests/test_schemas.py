@@ -8,8 +8,9 @@ from typing import Any, get_args
 import pytest
 
 from syncd.activity import Kind
+from syncd.cli import listing
 from syncd.errors import Exit
-from syncd.ledger import LedgerHandle
+from syncd.ledger import Failing, LedgerHandle
 from syncd.lifecycle.states import State
 from syncd.sandbox import Rule
 from tests.conftest import Command
@@ -69,6 +70,13 @@ def eventful(world: World) -> World:
         ledger.pause_until("hubspot", now + timedelta(hours=1), "quota", now=now)
     world.later(hours=2)
     return world
+
+
+def test_failures_with_a_similar_name_match_their_schema() -> None:
+    found = [Failing(State.INCOMPLETE, "no_contact", 2, {"amber-blots.com": 2}, "hubspot-call-1", None)]
+    document = listing.failing_to_json(found, {"amber-blots.com": "amber-bolts.com"})
+    assert document[0]["similar"] == {"amber-blots.com": "amber-bolts.com"}
+    matches("failures", document)
 
 
 def test_each_command_prints_what_its_schema_describes(eventful: World, command: Command) -> None:
