@@ -115,12 +115,22 @@ def test_a_list_in_json_has_every_key_and_the_latest_first(live: World, command:
     assert first == rows[0]["crm_id"]
 
 
+def test_a_list_begins_with_the_last_seen_whenever_they_happened(
+    live: World, command: Command, ids: dict[str, str]
+) -> None:
+    later = live.call(ago=timedelta(seconds=30), happened=live.now() - timedelta(days=40))
+    live.sync()
+    first, second, *_ = json.loads(command("list", "--json", "-c", live.config_file).out)
+    assert (first["crm_id"], second["crm_id"] in ids.values()) == (later, True)
+    assert first["occurred_at"] < second["occurred_at"]
+
+
 def test_a_list_that_is_cut_says_so_and_a_pipe_gets_one_line_for_each(
     live: World, command: Command, ids: dict[str, str]
 ) -> None:
     ran = command("list", "--limit", 2, "-c", live.config_file)
     assert len(ran.out.splitlines()) == 2
-    assert "--limit" in ran.err
+    assert ran.err == "cut to the 2 last seen: --limit shows more\n"
     ran = command("list", "-c", live.config_file)
     assert len(ran.out.splitlines()) == len(ids)
     assert ran.err == ""

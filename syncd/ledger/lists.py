@@ -92,7 +92,7 @@ class Lists(LedgerReader):
     """List activities, failures and passes."""
 
     def activities(self, wanted: Filter, *, limit: int) -> list[dict[str, Any]]:
-        """Return up to `limit` rows of `syncd list --json` (design 4.4) without `url`, the latest first."""
+        """Return up to `limit` rows of `syncd list --json` (design 4.4) without `url`, the last seen first."""
         values = self._values(wanted)
         conditions = ["streams.id = stream_id", *(_CONDITIONS[part] for part in values)]
         if wanted.states is not None and set(wanted.states) == {State.PENDING}:

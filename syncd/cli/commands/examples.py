@@ -5,6 +5,10 @@ EXAMPLES = {
         ("syncd init --crm hubspot --crm salesforce", "ask for the rest"),
         ("syncd init --sandbox", "for the running `syncd sandbox`"),
     ),
+    "preview": (
+        ("syncd preview --limit 20", "the first 20 of the next pass"),
+        ("syncd preview 4711 hubspot-call-4712", "these activities, by either id"),
+    ),
     "sync": (
         ("syncd sync --dry-run", "list the activities, send nothing"),
         ("syncd sync --only 4711 4712", "these records alone, by the CRM's ids"),
@@ -23,7 +27,18 @@ EXAMPLES = {
         ("syncd sandbox", "serve until Ctrl-C"),
         ("syncd sandbox --write-config box.toml", "and begin: syncd -c box.toml check"),
     ),
+    "run": (("syncd run --log-format text", "for a log that people read"),),
+    "status": (
+        ("syncd status --json", "for a program"),
+        ("syncd status --prometheus", "metrics, for a textfile"),
+    ),
+    "health": (("syncd health --probe alive", "for a container's health check"),),
     "accounts": (("syncd accounts --json", "for a program"),),
+    "resume": (
+        ("syncd resume hubspot", "one source"),
+        ("syncd resume recotap", "sending, and no source"),
+    ),
+    "support-bundle": (("syncd support-bundle -o report.zip", "into this file"),),
     "explain": (
         ("syncd explain hubspot-call-4711", "by Recotap's externalActivityId"),
         ("syncd explain 4711 --json", "by the CRM's id, for a program"),

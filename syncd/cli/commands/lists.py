@@ -28,7 +28,7 @@ def list_(
     owner: Annotated[str | None, typer.Option(metavar="OWNER", help="An owner's id in the CRM, or address.")] = None,
     domain: Annotated[str | None, typer.Option(metavar="DOMAIN", help="Of the account with this domain.")] = None,
     since: Annotated[str | None, typer.Option(metavar="TIME", help="Happened since then, e.g. 2026-01-01.")] = None,
-    limit: Annotated[int, typer.Option(metavar="N", min=1, help="Show at most N, the latest first.")] = 100,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="Show at most N, the last seen first.")] = 100,
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV for a spreadsheet.")] = False,
     config: ConfigFile = None,
@@ -72,7 +72,7 @@ def _show(rows: Sequence[dict[str, Any]], *, more: bool, as_json: bool, as_csv: 
     else:
         listing.show_activities(rows)
     if more:
-        printing.note(f"these are the latest {len(rows):,}, and there are more: --limit shows more")
+        printing.note(f"cut to the {len(rows):,} last seen: --limit shows more")
     elif not rows and not as_json:
         printing.note(NOTHING)
 
