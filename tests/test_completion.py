@@ -49,6 +49,29 @@ def test_each_shell_is_told_what_fits(
     assert others not in ran.out.replace(found, "").split("\n")
 
 
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("syncd list --state de", "delivered dead"), ("syncd retry --state de", "dead"),
+        ("syncd retry --reason no_con", "no_contact no_contact_email"), ("syncd list --kind ", "call email"),
+        ("syncd health --probe ", "alive ready fresh"), ("syncd -c FILE list --source ", "hubspot sales"),
+        ("syncd sync -c FILE --source h", "hubspot"), ("syncd resume -c FILE ", "recotap hubspot sales"),
+        ("syncd ledger trust -c FILE s", "sales"), ("syncd list -c /nowhere.toml --source ", ""),
+        ("syncd resume -c /nowhere.toml ", "recotap"),
+    ],
+)  # fmt: skip
+def test_values_that_syncd_knows_are_completed(
+    monkeypatch: pytest.MonkeyPatch, command: Command, tmp_path: Path, line: str, found: str
+) -> None:
+    """Sources come from the configuration. Its keys need not be readable, and its mistakes do not show."""
+    file = tmp_path / "syncd.toml"
+    table = '[sources.{}]\nconnector = "hubspot"\naccess_token = "env:UNSET"\nstart = 2026-01-01T00:00:00Z\n'
+    file.write_text('[recotap]\napi_key = "env:UNSET"\n' + table.format("hubspot") + table.format("sales"))
+    ask(monkeypatch, "bash", line.replace("FILE", str(file)))
+    ran = command()
+    assert (ran.code, ran.out.split(), ran.err) == (0, found.split(), "")
+
+
 def test_bash_completes_a_command_by_that_script(monkeypatch: pytest.MonkeyPatch, command: Command) -> None:
     monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
     script = command("--show-completion", "bash").out

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from syncd.cli import printing
+from syncd.cli.commands import completing
 from syncd.cli.commands.options import AsJson, ConfigFile, load_config, read_config
 from syncd.errors import Exit
 from syncd.text import visible
@@ -96,8 +97,12 @@ def explain(
 
 def retry(
     ids: Annotated[list[str] | None, typer.Argument(metavar="ID", hidden=True)] = None,
-    state: Annotated[str | None, typer.Option(metavar="STATE", help="All in this state.")] = None,
-    reason: Annotated[str | None, typer.Option(metavar="REASON", help="All with this reason.")] = None,
+    state: Annotated[
+        str | None, typer.Option(metavar="STATE", autocompletion=completing.states_to_retry, help="All in this state.")
+    ] = None,
+    reason: Annotated[
+        str | None, typer.Option(metavar="REASON", autocompletion=completing.reasons, help="All with this reason.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the activities, but change nothing.")] = False,
     config: ConfigFile = None,
 ) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from syncd.cli import printing
+from syncd.cli.commands import completing
 from syncd.cli.commands.options import AsJson, ConfigFile, load_config, read_config, sources_of
 from syncd.cli.commands.ranges import time_of
 
@@ -14,17 +15,27 @@ if TYPE_CHECKING:
     from syncd.config import Config
     from syncd.ledger import LedgerReader
 
-KINDS = ("call", "email")
 NOTHING = "no activity matches"
 NO_FAILURE = "nothing fails: every activity is delivered, excluded, or waits for its time"
 NONE_YET = "no pass yet"
+States = Annotated[
+    list[str] | None,
+    typer.Option(metavar="STATE", autocompletion=completing.states, help="In this state. May be repeated."),
+]
+OneReason = Annotated[
+    str | None, typer.Option(metavar="REASON", autocompletion=completing.reasons, help="With this reason.")
+]
+OneSource = Annotated[
+    str | None, typer.Option(metavar="NAME", autocompletion=completing.sources, help="Of this source.")
+]
+OneKind = Annotated[str | None, typer.Option(metavar="KIND", autocompletion=completing.kinds, help="call or email.")]
 
 
 def list_(
-    state: Annotated[list[str] | None, typer.Option(metavar="STATE", help="In this state. May be repeated.")] = None,
-    reason: Annotated[str | None, typer.Option(metavar="REASON", help="With this reason.")] = None,
-    source: Annotated[str | None, typer.Option(metavar="NAME", help="Of this source.")] = None,
-    kind: Annotated[str | None, typer.Option(metavar="KIND", help="call or email.")] = None,
+    state: States = None,
+    reason: OneReason = None,
+    source: OneSource = None,
+    kind: OneKind = None,
     owner: Annotated[str | None, typer.Option(metavar="OWNER", help="An owner's id in the CRM, or address.")] = None,
     domain: Annotated[str | None, typer.Option(metavar="DOMAIN", help="Of the account with this domain.")] = None,
     since: Annotated[str | None, typer.Option(metavar="TIME", help="Happened since then, e.g. 2026-01-01.")] = None,
@@ -134,7 +145,7 @@ def _check(states: Sequence[str] | None, reason: str | None, kind: str | None) -
     for option, given, known in (
         ("--state", states or (), [*State]),
         ("--reason", () if reason is None else (reason,), [*Reason]),
-        ("--kind", () if kind is None else (kind,), KINDS),
+        ("--kind", () if kind is None else (kind,), completing.KINDS),
     ):
         if not set(given) <= set(known):
             raise typer.BadParameter(f"expected {option} to be one of {', '.join(known)}")

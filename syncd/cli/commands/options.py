@@ -38,6 +38,7 @@ LogFormat = Annotated[
     LogForm | None,
     typer.Option("--log-format", metavar="FORMAT", help="json or text. Default: text on a terminal, otherwise json."),
 ]
+RECOTAP = "recotap"  # its name beside those of the sources
 INDENT = " " * len("error ")  # below a finding
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Also log each page and each POST.")]
 Port = Annotated[int, typer.Option(metavar="PORT", help="0 picks a free port.")]

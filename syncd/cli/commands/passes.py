@@ -9,6 +9,7 @@ import typer
 
 from syncd import signals
 from syncd.cli import printing
+from syncd.cli.commands import completing
 from syncd.cli.commands.options import ConfigFile, Given, LogForm, LogFormat, Verbose, is_json, load_config, sources_of
 from syncd.errors import ConfigError
 
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 def sync(
     config: ConfigFile = None,
     ids: Annotated[list[str] | None, typer.Argument(metavar="", hidden=True)] = None,
-    source: Annotated[str | None, typer.Option(metavar="NAME", help="Sync only this source.")] = None,
+    source: Annotated[
+        str | None, typer.Option(metavar="NAME", autocompletion=completing.sources, help="Sync only this source.")
+    ] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", metavar="N", help="Send at most N activities, and read no further.")
     ] = None,

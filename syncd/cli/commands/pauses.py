@@ -5,12 +5,13 @@ from typing import Annotated
 import typer
 
 from syncd.cli import printing
+from syncd.cli.commands import completing
+from syncd.cli.commands.options import RECOTAP as THE_WORD
 from syncd.cli.commands.options import ConfigFile, load_config
-from syncd.cli.commands.pins import RECOTAP as THE_WORD
 
 
 def resume(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", hidden=True)] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", hidden=True, autocompletion=completing.pauses)] = None,
     config: ConfigFile = None,
 ) -> None:
     """Lift a pause, so that the next pass goes on.

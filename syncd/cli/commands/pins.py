@@ -5,13 +5,12 @@ from typing import Annotated
 import typer
 
 from syncd.cli import printing
-from syncd.cli.commands.options import ConfigFile, load_config
-
-RECOTAP = "recotap"
+from syncd.cli.commands import completing
+from syncd.cli.commands.options import RECOTAP, ConfigFile, load_config
 
 
 def trust(
-    name: Annotated[str, typer.Argument(metavar="NAME", hidden=True)],
+    name: Annotated[str, typer.Argument(metavar="NAME", hidden=True, autocompletion=completing.pauses)],
     config: ConfigFile = None,
 ) -> None:
     """Accept another Recotap, portal or org.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from syncd.cli import printing
+from syncd.cli.commands import completing
 from syncd.cli.commands.options import AsJson, ConfigFile, load_config, print_finding, read_config, sources_of
 from syncd.errors import ConfigError, worst
 
@@ -68,7 +69,10 @@ def _shown(found: Iterable["Placed"]) -> Iterator["Placed"]:
 def health(
     config: ConfigFile = None,
     probe: Annotated[
-        str | None, typer.Option(metavar="PROBE", help="Answer only this one: alive, ready or fresh.")
+        str | None,
+        typer.Option(
+            metavar="PROBE", autocompletion=completing.probes, help="Answer only this one: alive, ready or fresh."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

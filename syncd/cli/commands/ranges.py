@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from syncd.cli import printing
+from syncd.cli.commands import completing
 from syncd.cli.commands.options import ConfigFile, LogFormat, Verbose, is_json, load_config, sources_of
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ NOTHING_BEHIND = (
 def backfill(
     since: Annotated[str, typer.Option(metavar="TIME", help="Read what was modified since then.")],
     until: Annotated[str | None, typer.Option(metavar="TIME", help="Default: each stream's watermark.")] = None,
-    source: Annotated[str | None, typer.Option(metavar="NAME", help="Read only this source.")] = None,
+    source: Annotated[
+        str | None, typer.Option(metavar="NAME", autocompletion=completing.sources, help="Read only this source.")
+    ] = None,
     newest_first: Annotated[bool, typer.Option("--newest-first", help="Default: the oldest records first.")] = False,
     config: ConfigFile = None,
     verbose: Verbose = False,

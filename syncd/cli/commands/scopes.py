@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from syncd.cli import printing
+from syncd.cli.commands import completing
 from syncd.cli.commands.options import AsJson, ConfigFile, load_config, sources_of
 
 MOST_DAYS = 3650
@@ -14,7 +15,9 @@ NOTHING_NEW = "nothing is new or changed since the last pass: name activities by
 
 def scope(
     config: ConfigFile = None,
-    source: Annotated[str | None, typer.Option(metavar="NAME", help="Ask only this source.")] = None,
+    source: Annotated[
+        str | None, typer.Option(metavar="NAME", autocompletion=completing.sources, help="Ask only this source.")
+    ] = None,
     days: Annotated[int, typer.Option(metavar="N", help="Count rows that changed in the last N days.")] = 30,
     as_json: AsJson = False,
 ) -> None:
@@ -48,7 +51,9 @@ def scope(
 def preview(
     ids: Annotated[list[str] | None, typer.Argument(metavar="ID", hidden=True)] = None,
     config: ConfigFile = None,
-    source: Annotated[str | None, typer.Option(metavar="NAME", help="Ask only this source.")] = None,
+    source: Annotated[
+        str | None, typer.Option(metavar="NAME", autocompletion=completing.sources, help="Ask only this source.")
+    ] = None,
     limit: Annotated[int, typer.Option(metavar="N", help="Without ids: show the first N.")] = 5,
     as_json: AsJson = False,
 ) -> None:

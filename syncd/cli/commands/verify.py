@@ -8,6 +8,7 @@ import typer
 
 from syncd import signals
 from syncd.cli import printing
+from syncd.cli.commands import completing
 from syncd.cli.commands.options import AsJson, ConfigFile, load_config, sources_of
 
 if TYPE_CHECKING:
@@ -21,7 +22,9 @@ def verify(
     since: Annotated[
         str | None, typer.Option(metavar="TIME", help="Compare what was modified since then. Default: the start.")
     ] = None,
-    source: Annotated[str | None, typer.Option(metavar="NAME", help="Compare only this source.")] = None,
+    source: Annotated[
+        str | None, typer.Option(metavar="NAME", autocompletion=completing.sources, help="Compare only this source.")
+    ] = None,
     repair: Annotated[bool, typer.Option("--repair", help="Book what is missing, and send what is complete.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="List the records only of days whose count differs.")] = False,
     as_json: AsJson = False,
