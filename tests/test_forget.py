@@ -126,6 +126,13 @@ def test_it_may_be_done_twice_and_before_the_first_pass_has_made_a_secret(live: 
     assert live.state(call) == "excluded forgotten"
 
 
+def test_an_address_on_the_command_line_is_refused_and_not_repeated(live: World, command: Command) -> None:
+    ran = command("forget", "kaya@amber-bolts.com", "-c", live.write_config())
+    assert (ran.code, ran.out) == (2, "")
+    assert "the command line takes no address, because others see it" in " ".join(ran.err.split())
+    assert "kaya" not in ran.err
+
+
 @pytest.mark.parametrize("written", ["", "kaya", "kaya@amber-bolts.com, mika@amber-bolts.com"])
 def test_anything_but_one_address_is_a_mistake_that_is_not_repeated(live: World, forget: Ask, written: str) -> None:
     ran = forget(written)

@@ -77,7 +77,8 @@ def commands(path: str, command: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _command(name: str, command: Any) -> Iterator[str]:
-    arguments = [each.metavar or each.name.upper() for each in command.params if each.param_type_name == "argument"]
+    named = [each for each in command.params if each.param_type_name == "argument" and each.metavar != ""]
+    arguments = [each.metavar or each.name.upper() for each in named]
     yield f".SS {_text(' '.join([name, *(f'[{each}]' for each in arguments)]))}"
     for number, paragraph in enumerate(re.split(r"\n\s*\n", str(command.help).strip())):
         yield from [".PP"] if number else []

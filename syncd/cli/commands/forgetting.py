@@ -1,7 +1,7 @@
 """Erase a person: `syncd forget`."""
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,9 +14,13 @@ if TYPE_CHECKING:
 MOST = 2048  # characters that are read of standard input
 GRACE_S = 10.0  # for a POST to end after its deadline
 NO_ADDRESS = "expected one e-mail address on standard input, or at the prompt"
+AS_ARGUMENT = "the command line takes no address, because others see it. Give it at the prompt, or on standard input"
 
 
-def forget(config: ConfigFile = None) -> None:
+def forget(
+    config: ConfigFile = None,
+    arguments: Annotated[list[str] | None, typer.Argument(metavar="", hidden=True)] = None,
+) -> None:
     """Erase a person, and leave them out from now on.
 
     It reads the address at a prompt, or from standard input, because others see a command line. The address is erased
@@ -27,6 +31,8 @@ def forget(config: ConfigFile = None) -> None:
     externalActivityId, state, kind, time and link, separated by tabs. Ask Recotap's support to delete these. The CRM's
     own records and backups of the ledger are out of syncd's reach.
     """
+    if arguments:
+        raise typer.BadParameter(AS_ARGUMENT)
     from syncd.addresses import email
     from syncd.cli import forgetting
     from syncd.errors import worst
