@@ -780,13 +780,16 @@ def test_demo_runs_the_real_thing_against_stand_ins_and_says_so(tmp_path: Path) 
 def test_verbose_logs_each_page_and_each_post_and_otherwise_a_pass_is_a_few_lines(
     live: World, command: Command
 ) -> None:
-    live.calls(120)
+    calls = live.calls(120)
     said = command("sync", "-v", "-c", live.config_file).err
     assert said.count("post.settled") == 3
     assert "page.booked" in said
-    live.calls(120)
+    assert all(said.count(f'"{name}"') == 1 for name in calls), "each id that was sent"
+    assert all(said.count(f'"{name.rpartition("-")[2]}"') == 1 for name in calls), "each record that was read"
+    calls = live.calls(120)
     said = command("sync", "-c", live.config_file).err
     assert "post.settled" not in said
+    assert not any(name in said for name in calls)
     assert len(said.splitlines()) <= 6
 
 

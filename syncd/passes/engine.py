@@ -324,7 +324,8 @@ class Pass:
     def _settle_one(self, returned: PostReturned) -> None:
         self._observer.on_progress()
         self._push.settle(returned)
-        log.debug("post.settled", posts=self._push.totals.posts, in_flight=self._push.in_flight)
+        ids = [each.external_activity_id for each in returned[0].activities]
+        log.debug("post.settled", posts=self._push.totals.posts, in_flight=self._push.in_flight, ids=ids)
         self._observer.sent(self._push.totals)
 
     # -- the end --------------------------------------------------------------------------

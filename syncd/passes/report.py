@@ -141,6 +141,7 @@ class PassReport:
         log.debug(
             "page.booked", source=source, stream=page.stream, read=len(page.refs), whole=len(page.readings),
             new=booked.new, changed=booked.changed, looked_up=page.looked_up_at is not None,
+            ids=[reading.crm_id for reading in page.readings],
         )  # fmt: skip
         totals = self._reading.setdefault((source, page.stream), StreamTotals())
         totals.read += len(page.refs)
