@@ -15,7 +15,7 @@ from syncd.config import Config
 from syncd.errors import SyncdError, Unavailable
 from syncd.ledger import RECOTAP, chosen
 from syncd.passes import wiring
-from syncd.passes.pausing import pausing
+from syncd.passes.pausing import pause_hint, pausing
 from syncd.recotap.sender import MOST_DOMAINS, Sender
 
 MOST_LENGTH = 4000  # characters of the domains in one request: many servers refuse an address of 8 KiB
@@ -67,8 +67,7 @@ def answer(config: Config) -> Answer:
         pause = glance.pause(RECOTAP, clock.now())
         refusal = None if pause else wiring.review(config, glance, to).refusal
         if pause is not None:
-            hint = "nothing to do. If its cause is gone, end it: syncd resume recotap"
-            raise pausing("Recotap", *pause, hint=hint)
+            raise pausing("Recotap", *pause, hint=pause_hint("recotap"))
         if refusal is not None:
             error = SyncdError(refusal.message, hint=refusal.hint)
             error.exit_code = refusal.exit_code

@@ -1,4 +1,4 @@
-"""Say that a source or Recotap pauses."""
+"""Say that a source or Recotap pauses, and how to end that."""
 
 from datetime import datetime
 
@@ -11,4 +11,9 @@ def pausing(name: str, until: datetime, reason: str, *, hint: str = "") -> Unava
     return Unavailable(f"{name} pauses until {clock.text(until)}: {reason}", hint=hint)
 
 
-__all__ = ["pausing"]
+def pause_hint(name: str) -> str:
+    """Return the hint for a pause that ends by itself. `name`: as `syncd resume` takes it."""
+    return f"nothing to do. If its cause is gone, end it: syncd resume {name}"
+
+
+__all__ = ["pause_hint", "pausing"]

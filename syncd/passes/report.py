@@ -14,7 +14,7 @@ from syncd.ledger import RECOTAP, Booked, Range, Recount
 from syncd.lifecycle.states import MEANINGS, State, Verdict
 from syncd.passes.events import PageRead, RangeEvent, RangeFailed, StartNoted
 from syncd.passes.jobs import SendingStopped, Totals
-from syncd.passes.pausing import pausing
+from syncd.passes.pausing import pause_hint, pausing
 from syncd.passes.ranges import is_outage
 
 log = structlog.get_logger()
@@ -181,8 +181,7 @@ class PassReport:
 
     def paused(self, source: str, until: datetime, reason: str) -> None:
         """Add that `source` is not read, because it pauses."""
-        hint = f"nothing to do. If its cause is gone, end it: syncd resume {source}"
-        self.failed(source, pausing(source, until, reason, hint=hint), "pull.paused", source=source)
+        self.failed(source, pausing(source, until, reason, hint=pause_hint(source)), "pull.paused", source=source)
 
     def failed(self, name: str, error: SyncdError, event: str, **facts: Any) -> None:
         """Add the error that ended source `name`, or the sending if `name` is RECOTAP, and log it as `event`."""

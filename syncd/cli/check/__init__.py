@@ -22,6 +22,7 @@ from syncd.ledger import CLOCK, RECOTAP, chosen
 from syncd.normalize import incoming, own_domains
 from syncd.passes import pins, wiring
 from syncd.passes.destination import NotingSender
+from syncd.passes.pausing import pause_hint
 from syncd.passes.reader import PassStore, as_told
 
 
@@ -181,8 +182,7 @@ def _pause(config: Config, source: Source) -> Iterator[Finding]:
         pause = glance.pause(source.name, clock.now())
         if pause is not None:
             message = f"passes leave it alone until {clock.text(pause[0])}: {pause[1]}"
-            hint = f"nothing to do. If its cause is gone, end it: syncd resume {source.name}"
-            yield Finding("pause", False, message, hint, warning=True)
+            yield Finding("pause", False, message, pause_hint(source.name), warning=True)
 
 
 def _refuse_stranger(config: Config, source: Source, identity: str | None) -> None:
