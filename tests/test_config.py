@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import model_validator
 
 from syncd.cli import printing
-from syncd.config import Config, load, reading, schema, sources
+from syncd.config import Config, elsewhere, load, reading, schema, sources
 from syncd.connector import SourceConfig
 from syncd.errors import ConfigError, Problem
 from syncd.privacy import redaction
@@ -512,6 +512,10 @@ class TestWhatIsWrong:
         assert found["recotap.time_out"].hint == "did you mean timeout?"
         assert found["recotap.zzz"].hint.startswith("known here: allow_insecure_http, api_key, ")
         assert found["sources.crm.settle.calls"].hint == "did you mean call?"
+
+    def test_a_value_that_a_connector_calls_unknown_is_no_unknown_key(self):
+        told = [Problem("sources.crm.every", "unknown unit", "write 5m")]
+        assert elsewhere.pointed_out(told, {}) == told
 
     @pytest.mark.parametrize(
         ("text", "path", "begins"),

@@ -148,7 +148,7 @@ def _own_domains(raw: reading.RawConfig, rules: RulesConfig | None) -> None:
 def _tables(raw: reading.RawConfig) -> dict[str, Any]:
     """Return syncd's own tables as models, without those that cannot be read."""
     for name in sorted(raw.tree.keys() - TABLES.keys() - {"sources"}):
-        raw.add_problem((name,), f"{mistakes.UNKNOWN} table", mistakes.nearest(name, [*TABLES, "sources"]))
+        raw.add_problem((name,), mistakes.UNKNOWN_TABLE, mistakes.nearest(name, [*TABLES, "sources"]))
     models = {name: mistakes.read_model(raw, (name,), kind, raw.tree.get(name, {})) for name, kind in TABLES.items()}
     recotap = models["recotap"]
     if recotap and recotap.base_url and recotap.allow_insecure_http is False and urls.is_insecure(recotap.base_url):

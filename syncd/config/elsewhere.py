@@ -25,7 +25,7 @@ def pointed_out(problems: Iterable[Problem], configs: Configs) -> list[Problem]:
 
 
 def _is_unknown(problem: Problem) -> bool:
-    return problem.message.startswith(mistakes.UNKNOWN)
+    return problem.message in (mistakes.UNKNOWN_KEY, mistakes.UNKNOWN_TABLE)
 
 
 def _pointed_out(problem: Problem, known: Tables) -> Problem:

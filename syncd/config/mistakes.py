@@ -13,7 +13,7 @@ from syncd.config.models import A_TIME
 from syncd.config.reading import RawConfig
 from syncd.types.secrets import Secret
 
-UNKNOWN = "unknown"  # how the message about a key or table that no table has begins
+UNKNOWN_KEY, UNKNOWN_TABLE = "unknown key", "unknown table"  # the whole message
 NEAR = "did you mean"  # how the hint begins if a known key is close
 EITHER = 'expected either every = "5m" or cron = "*/5 * * * *". Leave the other one out, or set it to ""'
 EXPECTED = {  # by the beginning of pydantic's error type; the first match counts
@@ -103,7 +103,7 @@ def _explain(kind: type[BaseModel], place: tuple[str, ...], detail: Any) -> tupl
         return f"{left}{context['error']}", ""
     table, last = _follow(kind, place)
     if found == "extra_forbidden":
-        return f"{UNKNOWN} key", nearest(place[-1], keys(table) if table else ())
+        return UNKNOWN_KEY, nearest(place[-1], keys(table) if table else ())
     example = _example(place, last) if last else ""
     if found == "missing":
         return "is missing", f"expected {example}" if example else ""

@@ -46,7 +46,10 @@ def probes() -> list[str]:
 
 
 def sources(ctx: typer.Context) -> list[str]:
-    """Return the names of the configured sources, without reading a secret. None if the configuration has mistakes."""
+    """Return the names of the configured sources, or an empty list if the configuration has mistakes.
+
+    No secret is read.
+    """
     from syncd.config import load
     from syncd.errors import SyncdError
 
