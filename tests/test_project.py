@@ -26,7 +26,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXAMPLE = ROOT / "config" / "syncd.example.toml"
 LOCKS = ("requirements.txt", "requirements-build.txt", "requirements-dev.txt")
 
-EXTRAS = ("alerts", "web")  # of the package, for what is imported only if it is configured
+EXTRAS = ("alerts", "postgres", "web")  # of the package, for what is imported only if it is configured
 
 # What each part of syncd may import of the others, from the ground floor up. A part may always import itself.
 GROUND = "activity addresses clock errors fields files memory text"
@@ -60,6 +60,7 @@ MAY_IMPORT = {
 ALONE = {
     "sqlite3": ("syncd.ledger*", "syncd.privacy.redaction", "syncd.sandbox*"),
     "sqlite_utils": ("syncd.ledger*",),
+    "psycopg": ("syncd.ledger.postgres", "syncd.ledger.postgres_lease", "syncd.ledger.postgres_session"),
     "httpx": ("syncd.recotap.sender", "syncd.http.httpx_deadline", "syncd.alerts.heartbeat"),
     "apprise": ("syncd.alerts.addresses",),
     "httpcore": ("syncd.http.httpx_deadline",),

@@ -1,0 +1,127 @@
+"""Run the package's statements on PostgreSQL: other texts for the names of `dialect`, and psycopg's connection."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import psycopg
+from psycopg.adapt import Loader
+from psycopg.pq import TransactionStatus
+
+from syncd.ledger.dialect import CLUSTERED, IN_FLIGHT, by_index, holds, listed, pairs
+
+Values = Mapping[str, Any] | Sequence[Any]
+
+
+def _pattern(text: str, **words: str) -> str:
+    """Return the pattern of a text that `dialect` wrote, in which each word of `words` may be another."""
+    pattern = re.escape(text)
+    for word, allowed in words.items():
+        pattern = pattern.replace(word, f"({allowed})")
+    return pattern
+
+
+_WORD = r"\w+"
+_TEXTS = (
+    (re.compile("NOT IN " + _pattern(listed("NAME"), NAME=_WORD)), r"<> ALL (:\1[])"),
+    (re.compile("IN " + _pattern(listed("NAME"), NAME=_WORD)), r"= ANY (:\1[])"),
+    (
+        re.compile(_pattern(pairs("NAME", "ONE", "TWO"), NAME=_WORD, ONE=_WORD, TWO=_WORD)),
+        (
+            r"(SELECT (value ->> 0)::bigint AS \1, (value ->> 1)::bigint AS \2 "
+            r"FROM json_array_elements(:\3::json) AS value)"
+        ),
+    ),
+    (
+        re.compile(re.escape(IN_FLIGHT)),
+        "(SELECT value::bigint FROM posts, json_array_elements_text(members::json) AS value WHERE members IS NOT NULL)",
+    ),
+    (re.compile(_pattern(" " + by_index("NAME"), NAME=_WORD)), ""),
+    (re.compile(_pattern(holds("TEXT", "NAME"), TEXT=".+?", NAME=_WORD)), r"strpos(lower(\1), :\2) > 0"),
+    (re.compile(" " + CLUSTERED), ""),
+)
+_NAME = re.compile(r"(?<!:):([a-z]\w*)(\[\])?")
+
+
+class Translated(NamedTuple):
+    """A statement as psycopg takes it."""
+
+    text: str
+    arrays: frozenset[str]  # the names that are bound as JSON, and go out as arrays
+
+
+@lru_cache(maxsize=1000)
+def translated(sql: str) -> Translated:
+    """Return a statement of the package for psycopg. Pure."""
+    for pattern, text in _TEXTS:
+        sql = pattern.sub(text, sql)
+    arrays = frozenset(name for name, is_array in _NAME.findall(sql) if is_array)
+    sql = _NAME.sub(r"%(\1)s", sql.replace("%", "%%")).replace("?", "%s")
+    return Translated(sql, arrays)
+
+
+class Whole(Loader):
+    """Load a sum or a count, which PostgreSQL returns as numeric, as a whole number."""
+
+    def load(self, data: Any) -> int:
+        """Return the number."""
+        return int(bytes(data))
+
+
+class Session:
+    """One connection, used as the package uses sqlite-utils' `Database`, whose `conn` it is too."""
+
+    def __init__(self, connection: "psycopg.Connection[Any]") -> None:
+        self._connection = connection
+        self.total_changes = 0
+        connection.adapters.register_loader("numeric", Whole)
+
+    @property
+    def conn(self) -> "Session":
+        """Return the connection itself."""
+        return self
+
+    @property
+    def in_transaction(self) -> bool:
+        """Tell whether a transaction is open."""
+        return self._connection.info.transaction_status is not TransactionStatus.IDLE
+
+    def execute(self, sql: str, values: Values = ()) -> "psycopg.Cursor[Any]":
+        """Run one statement."""
+        text, arrays = translated(sql)
+        cursor = self._connection.execute(text, _bound(values, arrays), prepare=None)
+        return self._counted(cursor)
+
+    def executemany(self, sql: str, rows: Sequence[Values] | Iterator[Values]) -> "psycopg.Cursor[Any]":
+        """Run one statement for each of `rows`."""
+        text, arrays = translated(sql)
+        cursor = self._connection.cursor()
+        cursor.executemany(text, [_bound(each, arrays) for each in rows])
+        return self._counted(cursor)
+
+    def one(self, sql: str) -> Any:
+        """Return the one value of a statement."""
+        (row,) = self.execute(sql).fetchall()
+        return row[0]
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def _counted(self, cursor: "psycopg.Cursor[Any]") -> "psycopg.Cursor[Any]":
+        if cursor.statusmessage and cursor.statusmessage.startswith(("INSERT", "UPDATE", "DELETE")):
+            self.total_changes += cursor.rowcount
+        return cursor
+
+
+def _bound(values: Values, arrays: frozenset[str]) -> Values:
+    if not arrays or not isinstance(values, Mapping):
+        return values
+    return {
+        name: json.loads(value) if name in arrays and value is not None else value for name, value in values.items()
+    }
+
+
+__all__ = ["Session", "translated"]
