@@ -1,12 +1,14 @@
 """Small builders for the tests of the ledger: readings, refs, rows as a stranger sees them, a clock that ticks."""
 
 import json
+import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from syncd.activity import Kind
 from syncd.connector import Ref
@@ -30,6 +32,24 @@ NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 WEEK = timedelta(days=7)
 # The kinds of ledger that the suite runs on. Each names a ledger that does not exist yet; a file stands in the folder.
 ENGINES: dict[str, Callable[[Path], AnyLedger]] = {"sqlite": lambda folder: LedgerHandle(folder / "ledger.db")}
+URL = os.environ.get("SYNCD_TEST_POSTGRES", "")  # of a database in which the tests may make schemas
+
+
+def in_postgres(folder: Path) -> Any:
+    """Name a ledger in a schema of its own. `folder` is not used."""
+    from syncd.ledger.postgres import PostgresLedger, connect
+
+    name = f"syncd_{uuid4().hex}"
+    db = connect(URL)
+    try:
+        db.execute(f"CREATE SCHEMA {name}")
+    finally:
+        db.close()
+    return PostgresLedger(URL, name)
+
+
+if URL:
+    ENGINES["postgres"] = in_postgres
 SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 
@@ -147,28 +167,33 @@ def file_of(ledger: LedgerReader) -> Path:
 
 
 @contextmanager
-def stranger(ledger: Ledger | Path) -> Iterator[sqlite3.Connection]:
-    """Open the file as another process would, which sees only commits."""
-    connection = sqlite3.connect(ledger if isinstance(ledger, Path) else file_of(ledger), isolation_level=None)
-    connection.row_factory = sqlite3.Row
+def stranger(ledger: Any) -> Iterator[Any]:
+    """Open the ledger as another process would, which sees only commits."""
+    handle = getattr(ledger, "handle", ledger)
+    if hasattr(handle, "url"):
+        with handle._session() as db:
+            yield db
+        return
+    connection = sqlite3.connect(str(handle), isolation_level=None)
     try:
         yield connection
     finally:
         connection.close()
 
 
-def ask(ledger: Ledger | Path, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+def ask(ledger: Any, sql: str, *values: Any) -> list[tuple[Any, ...]]:
     """Return the rows of a stranger's query."""
     with stranger(ledger) as db:
         return [tuple(row) for row in db.execute(sql, values)]
 
 
-def row(ledger: Ledger | Path, crm_id: str | int = "1") -> dict[str, Any]:
+def row(ledger: Any, crm_id: str | int = "1") -> dict[str, Any]:
     """Return an activity's committed row, and its payload as `body`."""
     sql = "SELECT activities.*, body FROM activities LEFT JOIN payloads ON activity_id = id WHERE crm_id = ?"
     with stranger(ledger) as db:
-        (found,) = db.execute(sql, (str(crm_id),)).fetchall()
-        return dict(found)
+        cursor = db.execute(sql, (str(crm_id),))
+        (found,) = cursor.fetchall()
+        return dict(zip([column[0] for column in cursor.description], found, strict=True))
 
 
 def reports(ledger: Ledger) -> Reports:
@@ -194,7 +219,7 @@ def counted(ledger: Ledger | Path) -> dict[tuple[Any, ...], int]:
     """Count the rows as the kept counts do."""
     sql = """
         SELECT stream_id, state, coalesce(reason, ''), coalesce(verdict, ''), changed_after_delivery,
-            iif(reason = 'filtered', coalesce(detail, ''), ''), count(*)
+            CASE WHEN reason = 'filtered' THEN coalesce(detail, '') ELSE '' END, count(*)
         FROM activities GROUP BY 1, 2, 3, 4, 5, 6
     """
     return {_kind(key): n for *key, n in ask(ledger, sql)}

@@ -173,8 +173,16 @@ class SqliteLife(LedgerLife):
     engine = "sqlite"
 
 
-TestSqliteLife = SqliteLife.TestCase
-TestSqliteLife.settings = settings(
+class PostgresLife(LedgerLife):
+    engine = "postgres"
+
+
+SETTINGS = settings(
     max_examples=40, stateful_step_count=30, deadline=timedelta(seconds=5),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )  # fmt: skip
+TestSqliteLife = SqliteLife.TestCase
+TestSqliteLife.settings = SETTINGS
+if "postgres" in ENGINES:
+    TestPostgresLife = PostgresLife.TestCase
+    TestPostgresLife.settings = SETTINGS
