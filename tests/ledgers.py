@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -37,15 +38,19 @@ URL = os.environ.get("SYNCD_TEST_POSTGRES", "")  # of a database in which the te
 
 def in_postgres(folder: Path) -> Any:
     """Name a ledger in a schema of its own. `folder` is not used."""
-    from syncd.ledger.postgres import PostgresLedger, connect
+    from syncd.ledger.postgres import PostgresLedger
 
     name = f"syncd_{uuid4().hex}"
-    db = connect(URL)
-    try:
-        db.execute(f"CREATE SCHEMA {name}")
-    finally:
-        db.close()
-    return PostgresLedger(URL, name)
+    _kept().execute(f"CREATE SCHEMA {name}")
+    return PostgresLedger(f"{URL}{'&' if '?' in URL else '?'}options=-csearch_path%3D{name}")
+
+
+@cache
+def _kept() -> Any:
+    """Return the connection of all strangers. To connect each time would take most of the suite's time."""
+    from syncd.ledger.postgres import connect
+
+    return connect(URL)
 
 
 if URL:
@@ -171,8 +176,9 @@ def stranger(ledger: Any) -> Iterator[Any]:
     """Open the ledger as another process would, which sees only commits."""
     handle = getattr(ledger, "handle", ledger)
     if hasattr(handle, "url"):
-        with handle._session() as db:
-            yield db
+        db = _kept()
+        db.execute(f"SET search_path = {handle.url.rpartition('%3D')[2]}")
+        yield db
         return
     connection = sqlite3.connect(str(handle), isolation_level=None)
     try:
@@ -203,7 +209,7 @@ def reports(ledger: Ledger) -> Reports:
 
 def sound(ledger: Ledger) -> bool:
     """Tell whether SQLite finds the file intact, through the ledger's own connection."""
-    return Examination(ledger._db).sound()
+    return Examination(ledger._db).sound() is True
 
 
 def kept(ledger: Ledger | Path) -> dict[tuple[Any, ...], int]:

@@ -64,7 +64,7 @@ def test_the_question_names_a_bounded_number_of_rows(handle: AnyLedger) -> None:
     with handle.open() as ledger:
         book(ledger, *(reading(number) for number in range(300)), now=NOW)
     assert len(due_since(handle, after=HOUR)) == 200
-    with closing(sqlite3.connect(handle.path)) as db:
+    with closing(sqlite3.connect(str(handle))) as db:
         from syncd.ledger.alerting import _DUE_SINCE
 
         plan = [step for *_, step in db.execute(f"EXPLAIN QUERY PLAN {_DUE_SINCE}", {"most": 1, "now": ""})]

@@ -126,10 +126,11 @@ def test_one_holds_it_at_a_time(filled):
 
 
 def test_it_says_why_the_first_pass_could_not_create_it(tmp_path):
-    assert LedgerHandle(tmp_path / "new" / "ledger.db").obstacle() == ""
+    assert LedgerHandle(tmp_path / "new" / "ledger.db").obstacle() is None
     in_the_way = tmp_path / "file"
     in_the_way.touch()
-    assert LedgerHandle(in_the_way / "ledger.db").obstacle() == f"{in_the_way} is not writable"
+    why, hint = LedgerHandle(in_the_way / "ledger.db").obstacle()
+    assert (why, hint[:28]) == (f"{in_the_way} is not writable", "let syncd's user write there")
 
 
 def test_it_names_the_files_that_must_be_its_owners_alone(filled):

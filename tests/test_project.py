@@ -60,7 +60,7 @@ MAY_IMPORT = {
 ALONE = {
     "sqlite3": ("syncd.ledger*", "syncd.privacy.redaction", "syncd.sandbox*"),
     "sqlite_utils": ("syncd.ledger*",),
-    "psycopg": ("syncd.ledger.postgres", "syncd.ledger.postgres_lease", "syncd.ledger.postgres_session"),
+    "psycopg": ("syncd.ledger.postgres*",),
     "httpx": ("syncd.recotap.sender", "syncd.http.httpx_deadline", "syncd.alerts.heartbeat"),
     "apprise": ("syncd.alerts.addresses",),
     "httpcore": ("syncd.http.httpx_deadline",),

@@ -24,7 +24,7 @@ from syncd.daemon.reporter import Reporter
 from syncd.daemon.scheduler import Jobs
 from syncd.daemon.systemd import Notifier
 from syncd.daemon.worker import Ended, Order, SourceEnded, Worker, log_problems
-from syncd.errors import ConfigError, Exit, LedgerHeld, Problem, SyncdError, worst
+from syncd.errors import ConfigError, Exit, Problem, SyncdError, worst
 from syncd.ledger import RECOTAP, chosen
 from syncd.lifecycle.remedies import ROWS_GONE
 from syncd.signals import StopRequest
@@ -360,10 +360,7 @@ class Service:
 
     def _order(self, sources: tuple[Source, ...]) -> None:
         if not self._still_held():
-            raise LedgerHeld(
-                f"the lock of {self._ledger_handle} was removed: another syncd may be at work",
-                hint="never remove <ledger>.lock. syncd exits, so that its supervisor starts it again",
-            )
+            raise self._ledger_handle.lost()
         if self._passes and self._ledger_handle.is_gone():
             hint = "restore a backup. Without one, stop syncd and run `syncd adopt`, so that nothing counts as foreign"
             log.error("ledger.gone", path=str(self._ledger_handle), hint=hint)

@@ -9,6 +9,7 @@ class Examination:
     """Answer questions about the file that holds a ledger."""
 
     newest = VERSION  # the schema that this syncd uses
+    tested_by = ""  # another program, if `sound` cannot tell
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -22,8 +23,8 @@ class Examination:
         pages, size = (self._db.execute(f"PRAGMA page_{what}").fetchone()[0] for what in ("count", "size"))
         return int(pages * size)
 
-    def sound(self) -> bool:
-        """Tell whether SQLite finds the file intact. Reads all of it."""
+    def sound(self) -> bool | None:
+        """Tell whether SQLite finds the file intact. Reads all of it. None if that cannot be told here."""
         return bool(self._db.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
 
 

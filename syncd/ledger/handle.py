@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 
 from sqlite_utils import Database
 
+from syncd.errors import LedgerHeld
 from syncd.ledger import file, place, upkeep
 from syncd.ledger.alerting import Alerting
 from syncd.ledger.comparison import Comparison
@@ -105,6 +106,13 @@ class LedgerHandle:
         """Raise LedgerError if a lock exists that the caller cannot open as a pass does. Changes nothing."""
         file.require_lock(self.path)
 
+    def lost(self) -> LedgerHeld:
+        """Return the error for a holder whose lock was removed."""
+        return LedgerHeld(
+            f"the lock of {self} was removed: another syncd may be at work",
+            hint="never remove <ledger>.lock. syncd exits, so that its supervisor starts it again",
+        )
+
     # -- its place ----------------------------------------------------------------------
 
     def exists(self) -> bool:
@@ -115,11 +123,13 @@ class LedgerHandle:
         """Tell whether nothing at all stands in the ledger's place."""
         return not os.path.lexists(self._real_path())
 
-    def obstacle(self) -> str:
-        """Return the reason why a first pass could not create the ledger, or ""."""
+    def obstacle(self) -> tuple[str, str] | None:
+        """Return the reason why a first pass could not create the ledger with the remedy, or None."""
         parent = self._parent()
-        writable = parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)
-        return "" if writable else f"{parent} is not writable"
+        if parent.is_dir() and os.access(parent, os.W_OK | os.X_OK):
+            return None
+        hint = "let syncd's user write there, or set [ledger] path to a place where it can"
+        return f"{parent} is not writable", hint
 
     def free_bytes(self) -> int | None:
         """Return the free space of the file system that holds the ledger, or will. None if that cannot be told."""

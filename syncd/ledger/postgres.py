@@ -1,52 +1,74 @@
-"""Open, create and explain a ledger in PostgreSQL. Only this module and `postgres_session` import psycopg."""
+"""Open, create and hold a ledger in PostgreSQL. psycopg is imported by the modules `postgres*` alone."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from syncd.errors import LedgerError
+from syncd.errors import LedgerError, LedgerHeld
+from syncd.http.tls import system_bundle
 from syncd.ledger.alerting import Alerting
 from syncd.ledger.comparison import Comparison
+from syncd.ledger.diagnosis import Diagnosis
+from syncd.ledger.examination import Examination
 from syncd.ledger.forgetting import Forget
 from syncd.ledger.operator import Operator
 from syncd.ledger.persistent import PersistentReader
-from syncd.ledger.postgres_lease import Lease, fence, held, holder_of
+from syncd.ledger.postgres_errors import explanation
+from syncd.ledger.postgres_lease import Lease, fence, held, holder_of, taken
+from syncd.ledger.postgres_looking import SIZE, PostgresDiagnosis, PostgresExamination
 from syncd.ledger.postgres_schema import STATEMENTS
 from syncd.ledger.postgres_session import Session
 from syncd.ledger.reader import LedgerReader
 from syncd.ledger.reports import Reports
 from syncd.ledger.schema import VERSION
 from syncd.ledger.writing import Ledger
+from syncd.types import postgres_url
 
 Opened = TypeVar("Opened")
+# A process that stands still in a transaction would hold the ledger for ever. No statement_timeout: a COMMIT that waits
+# for a standby must not be cancelled, because its rows would be seen before they are on the standby.
 SETTINGS = "-c idle_in_transaction_session_timeout=10s -c lock_timeout=30s -c client_min_messages=warning"
-_HINTS = {
-    "53100": ("its disk is full", "make room. Nothing booked is lost, and the next pass goes on"),
-    "25006": ("it is read-only", "let [ledger] url name the primary"),
-    "28P01": ("the password is wrong", "see [ledger] password"),
-    "3D000": ("there is no such database", "create it, e.g. with createdb"),
-    "42501": ("its user may not do that", "let syncd's user create tables in its schema"),
-}
+CONNECT_S = 10  # for one host of the address
+_MAY_CREATE = "SELECT has_schema_privilege(current_schema(), 'CREATE')"
 
 
-def connect(url: str) -> Session:
+class Password(Protocol):
+    """A reference to the password of the user in the address."""
+
+    def read_line(self) -> str:
+        """Return the password. ValueError if it cannot be read."""
+
+
+def connect(url: str, password: Password | None = None) -> Session:
     """Return a connection of its own, which commits each statement unless a transaction is open."""
-    return Session(psycopg.connect(url, autocommit=True, options=SETTINGS, connect_timeout=10))
+    given = conninfo_to_dict(url)
+    more: dict[str, Any] = {
+        "connect_timeout": given.get("connect_timeout") or CONNECT_S,
+        **postgres_url.tls(url, bundle=system_bundle()),
+        **({"password": password.read_line()} if password else {}),
+    }
+    more["options"] = f"{SETTINGS} {given.get('options') or ''}".rstrip()
+    # No prepared statements: a pooler in transaction mode may pass the next one to another session.
+    return Session(psycopg.connect(make_conninfo(url, **more), autocommit=True, prepare_threshold=None))
 
 
 @dataclass(frozen=True, slots=True)
 class PostgresLedger:
     """Name one ledger in PostgreSQL. Handles of the same ledger are equal."""
 
-    url: str
-    schema: str = "public"
+    url: str  # as [ledger] names it; only this module reads it
+    password: Password | None = None
 
     def __str__(self) -> str:
-        return f"{self.url}#{self.schema}"
+        return postgres_url.shown(self.url)
+
+    # -- its contents -------------------------------------------------------------------
 
     def open(self) -> AbstractContextManager[Ledger]:
         """Open the ledger for writing, and create it as needed. LedgerError if that fails."""
@@ -60,6 +82,10 @@ class PostgresLedger:
         """Open an existing ledger for an operator's questions. LedgerError as for `read`."""
         return self._opened(Reports)
 
+    def examine(self) -> AbstractContextManager[Examination]:
+        """Open an existing ledger to look at its tables. LedgerError as for `read`."""
+        return self._opened(lambda db, _: PostgresExamination(db))
+
     def compare(self) -> AbstractContextManager[Comparison]:
         """Open an existing ledger for a comparison with its CRMs. LedgerError as for `read`."""
         return self._opened(Comparison)
@@ -72,6 +98,10 @@ class PostgresLedger:
         """Open an existing ledger for the alerts. LedgerError as for `read`."""
         return self._opened(Alerting)
 
+    def diagnose(self) -> AbstractContextManager[Diagnosis]:
+        """Open an existing ledger for a report on itself. LedgerError as for `read`."""
+        return self._opened(PostgresDiagnosis)
+
     def forget(self) -> AbstractContextManager[Forget]:
         """Open an existing ledger to erase a person. LedgerError as for `read`."""
         return self._opened(Forget)
@@ -80,11 +110,7 @@ class PostgresLedger:
         """Return a reader for the life of a process. The ledger need not exist yet."""
         return PersistentReader(self)
 
-    def identity(self) -> tuple[int, int] | None:
-        """Return a value that changes if another ledger takes this one's place. None if there is none."""
-        with self._session() as db:
-            found = db.execute("SELECT oid::bigint FROM pg_class WHERE oid = to_regclass('meta')").fetchone()
-        return None if found is None else (int(found[0]), 0)
+    # -- its holder ---------------------------------------------------------------------
 
     @contextmanager
     def hold(self, command: str) -> Iterator[Callable[[], bool]]:
@@ -106,10 +132,56 @@ class PostgresLedger:
         with self._session() as db:
             return None if self._version(db) is None else holder_of(db)
 
+    def require_lock(self) -> None:
+        """Raise LedgerError if PostgreSQL cannot be used. Changes nothing."""
+        with self._session():
+            pass
+
+    def lost(self) -> LedgerHeld:
+        """Return the error for a holder that may no longer trust its lease."""
+        return taken(str(self))
+
+    # -- its place ----------------------------------------------------------------------
+
     def exists(self) -> bool:
         """Tell whether the ledger exists. LedgerError if that cannot be told."""
         with self._session() as db:
             return self._version(db) is not None
+
+    def is_gone(self) -> bool:
+        """Tell whether PostgreSQL holds no ledger. False if it cannot be asked."""
+        try:
+            return not self.exists()
+        except LedgerError:
+            return False
+
+    def obstacle(self) -> tuple[str, str] | None:
+        """Return the reason why a first pass could not create the ledger with the remedy, or None."""
+        with self._session() as db:
+            if db.one(_MAY_CREATE):
+                return None
+        return "its user may not make tables", "grant it CREATE on its schema, or let it own the database"
+
+    def free_bytes(self) -> int | None:
+        """Return None: PostgreSQL does not tell how much space is free."""
+        return None
+
+    def identity(self) -> tuple[int, int] | None:
+        """Return a value that changes if another ledger takes this one's place. None if there is none.
+
+        LedgerError if PostgreSQL cannot be asked.
+        """
+        with self._session() as db:
+            found = db.execute("SELECT oid::bigint FROM pg_class WHERE oid = to_regclass('meta')").fetchone()
+        return None if found is None else (int(found[0]), 0)
+
+    def private_files(self) -> dict[Path, str]:
+        """Return no file: the ledger has none on this machine."""
+        return {}
+
+    def folder(self) -> Path | None:
+        """Return None: the ledger is no file."""
+        return None
 
     # -- for this package ---------------------------------------------------------------
 
@@ -121,8 +193,7 @@ class PostgresLedger:
         except psycopg.IntegrityError:
             raise
         except psycopg.Error as error:
-            what, hint = _HINTS.get(error.sqlstate or "", (f"PostgreSQL says {error.sqlstate}", "run `syncd check`"))
-            raise LedgerError(f"the ledger at {self} cannot be used: {what}", hint=hint) from error
+            raise explanation(error, self) from error
 
     @contextmanager
     def writing(self, db: Any) -> Iterator[None]:
@@ -148,16 +219,13 @@ class PostgresLedger:
         try:
             yield
         finally:
-            db.execute("COMMIT")
+            if db.in_transaction:  # a lost connection has none
+                db.execute("COMMIT")
 
     def size(self) -> int:
         """Return the bytes of the ledger's tables and indexes."""
-        sql = """
-            SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint FROM pg_class
-            WHERE relkind = 'r' AND relnamespace = to_regnamespace(current_schema())
-        """
         with self._session() as db:
-            return int(db.one(sql))
+            return int(db.one(SIZE))
 
     def written_at(self) -> datetime:
         """Return the database's present time: it does not keep when it was written."""
@@ -175,9 +243,12 @@ class PostgresLedger:
         return ""
 
     def _connect(self) -> Session:
-        db = connect(self.url)
-        db.execute(f'SET search_path = "{self.schema}"')
-        return db
+        try:
+            return connect(self.url, self.password)
+        except ValueError as error:  # of the password
+            raise LedgerError(
+                f"the ledger at {self} cannot be used: {error}", hint="put the password where [ledger] password says"
+            ) from error
 
     @contextmanager
     def _session(self) -> Iterator[Session]:
@@ -201,9 +272,12 @@ class PostgresLedger:
                 for statement in STATEMENTS:
                     db.execute(statement)
         elif version is None:
-            raise LedgerError(f"there is no ledger at {self}", hint="the first `syncd sync` makes it")
+            raise LedgerError(f"there is no ledger at {self}", hint="the first `syncd sync` makes it. See [ledger] url")
         elif version != VERSION:
-            raise LedgerError(f"the ledger at {self} has schema {version}", hint="use the syncd that wrote it")
+            raise LedgerError(
+                f"the ledger at {self} has schema {version}, and this syncd uses {VERSION}",
+                hint="install the syncd that wrote it. Nothing was changed",
+            )
 
     def _version(self, db: Session) -> int | None:
         if db.one("SELECT to_regclass('meta')") is None:

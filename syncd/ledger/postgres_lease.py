@@ -130,9 +130,15 @@ def fence(db: Any, lease: Lease | None, where: str) -> None:
         db.execute(_ALONE)
     elif db.execute(_FENCE, {"token": lease.token}).fetchone() is None:
         lease.lose()
-        raise LedgerHeld(
-            f"the ledger at {where} was taken by another syncd", hint="nothing: it goes on where this one was"
-        )
+        raise taken(where)
 
 
-__all__ = ["Lease", "fence", "held", "holder_of"]
+def taken(where: str) -> LedgerHeld:
+    """Return the error for a holder that did not renew its lease in time."""
+    return LedgerHeld(
+        f"the ledger at {where} was taken by another syncd, or PostgreSQL was away",
+        hint="nothing: the one that has it goes on where this one was. Its supervisor starts this one again",
+    )
+
+
+__all__ = ["Lease", "fence", "held", "holder_of", "taken"]

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -62,6 +63,10 @@ def translated(sql: str) -> Translated:
     return Translated(sql, arrays)
 
 
+class Unwritable(psycopg.DataError, ValueError):
+    """A value that PostgreSQL cannot hold: a text with NUL, a number that is too large."""
+
+
 class Whole(Loader):
     """Load a sum or a count, which PostgreSQL returns as numeric, as a whole number."""
 
@@ -76,6 +81,7 @@ class Session:
     def __init__(self, connection: "psycopg.Connection[Any]") -> None:
         self._connection = connection
         self.total_changes = 0
+        self._trace: Callable[[str, Any], object] = lambda sql, values: None
         connection.adapters.register_loader("numeric", Whole)
 
     @property
@@ -86,20 +92,32 @@ class Session:
     @property
     def in_transaction(self) -> bool:
         """Tell whether a transaction is open."""
-        return self._connection.info.transaction_status is not TransactionStatus.IDLE
+        return self._connection.info.transaction_status in _OPEN
 
     def execute(self, sql: str, values: Values = ()) -> "psycopg.Cursor[Any]":
-        """Run one statement."""
+        """Run one statement. Unwritable for a value that cannot be held."""
+        self._trace(sql, values)
         text, arrays = translated(sql)
-        cursor = self._connection.execute(text, _bound(values, arrays), prepare=None)
+        with _writable():
+            cursor = self._connection.execute(text, _bound(values, arrays), prepare=None)
         return self._counted(cursor)
 
     def executemany(self, sql: str, rows: Sequence[Values] | Iterator[Values]) -> "psycopg.Cursor[Any]":
-        """Run one statement for each of `rows`."""
+        """Run one statement for each of `rows`. Unwritable as for `execute`."""
         text, arrays = translated(sql)
         cursor = self._connection.cursor()
-        cursor.executemany(text, [_bound(each, arrays) for each in rows])
+        with _writable():
+            cursor.executemany(text, [_bound(each, arrays) for each in rows])
         return self._counted(cursor)
+
+    @contextmanager
+    def tracer(self, trace: Callable[[str, Any], object]) -> Iterator[None]:
+        """Call `trace` with each statement within and its values."""
+        before, self._trace = self._trace, trace
+        try:
+            yield
+        finally:
+            self._trace = before
 
     def one(self, sql: str) -> Any:
         """Return the one value of a statement."""
@@ -116,6 +134,23 @@ class Session:
         return cursor
 
 
+_OPEN = (TransactionStatus.ACTIVE, TransactionStatus.INTRANS, TransactionStatus.INERROR)
+
+
+@contextmanager
+def _writable() -> Iterator[None]:
+    try:
+        yield
+    except psycopg.DataError as error:
+        raise Unwritable(*error.args) from error
+
+
+def nothing(sql: str) -> dict[str, Any]:
+    """Return no value for each name of a statement: NULL, or an empty array. A plan does not depend on the values."""
+    arrays = translated(sql).arrays
+    return {name: "[]" if name in arrays else None for name, _ in _NAME.findall(sql)}
+
+
 def _bound(values: Values, arrays: frozenset[str]) -> Values:
     if not arrays or not isinstance(values, Mapping):
         return values
@@ -124,4 +159,4 @@ def _bound(values: Values, arrays: frozenset[str]) -> Values:
     }
 
 
-__all__ = ["Session", "translated"]
+__all__ = ["Session", "Unwritable", "nothing", "translated"]

@@ -51,16 +51,16 @@ def in_words(size: int) -> str:
 def _new(ledger: AnyLedger) -> Finding:
     """Test whether the first pass can create the ledger, without creating it."""
     obstacle = ledger.obstacle()
-    if not obstacle:
+    if obstacle is None:
         return Finding("ledger", True, f"{ledger}: the first pass makes it")
-    hint = "let syncd's user write there, or set [ledger] path to a place where it can"
-    return Finding("ledger", False, f"{ledger} cannot be made: {obstacle}", hint, exit_code=Exit.LEDGER)
+    why, hint = obstacle
+    return Finding("ledger", False, f"{ledger} cannot be made: {why}", hint, exit_code=Exit.LEDGER)
 
 
 def _file(ledger: AnyLedger) -> Iterator[Finding]:
     with ledger.examine() as file:
         version, newest, size = file.schema(), file.newest, file.size()
-        sound = file.sound() if size <= READ_MOST else None
+        sound, otherwise = file.sound() if size <= READ_MOST else None, file.tested_by
     if sound is False:
         yield Finding("ledger", False, f"{ledger} is damaged", DAMAGED, exit_code=Exit.LEDGER)
         return
@@ -69,7 +69,7 @@ def _file(ledger: AnyLedger) -> Iterator[Finding]:
     else:
         yield _books(ledger)
         yield Finding("ledger schema", True, f"{version}, which this syncd uses")
-    yield _integrity(size, is_tested=sound is not None)
+    yield _integrity(size, is_tested=sound is not None, otherwise=otherwise)
 
 
 def _older(ledger: AnyLedger, version: int, newest: int) -> Finding:
@@ -89,9 +89,11 @@ def _books(ledger: AnyLedger) -> Finding:
     return Finding("ledger", True, f"{ledger}: {seen:,} activit{'y' if seen == 1 else 'ies'}, the books balance")
 
 
-def _integrity(size: int, *, is_tested: bool) -> Finding:
+def _integrity(size: int, *, is_tested: bool, otherwise: str) -> Finding:
     if is_tested:
         return Finding("ledger integrity", True, f"SQLite finds all {in_words(size)} intact")
+    if otherwise:
+        return Finding("ledger integrity", True, f"not tested: {otherwise} tests its {in_words(size)}")
     message = f"not tested, because the file has more than {in_words(READ_MOST)}: {in_words(size)}"
     return Finding("ledger integrity", True, f"{message}. Test a copy: sqlite3 copy.db 'PRAGMA quick_check'")
 
