@@ -30,7 +30,7 @@ OF_PEERS = "tests/bench/peers/locks/{peer}.txt"  # test_bench.py reads each of t
 # Without the hint of an error message: it names an extra, and the operator's way to install it is theirs.
 INSTALL = re.compile(
     r"(?:[\w./$\"{}-]*/)?(?:python[\d.]* -m )?pip[\d.]*(?: --?[a-z]\S*(?: [\w./]+)?)*?"
-    r" (?:install|wheel|download)\b(?! 'syncd\[(?:web|alerts)\]')[^&|;`\n'\")]*"
+    r" (?:install|wheel|download)\b(?! 'syncd\[(?:web|alerts|postgres)\]')[^&|;`\n'\")]*"
 )
 # Other commands that fetch a program. npm ci is not listed: it checks the hashes of package-lock.json.
 FETCHES_UNPINNED = re.compile(

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from syncd.config import alerting, credentials, elsewhere, mistakes, origins, reading, sources
+from syncd.config import alerting, credentials, elsewhere, mistakes, origins, reading, shared_ledger, sources
 from syncd.config.models import (
     TABLES,
     AlertsConfig,
@@ -155,6 +155,7 @@ def _tables(raw: reading.RawConfig) -> dict[str, Any]:
         hint = "use https://, or set allow_insecure_http = true beside it"
         raw.add_problem(("recotap", "base_url"), urls.INSECURE, hint)
     mistakes.check_schedule(raw, ("schedule",), raw.tree.get("schedule"))
+    shared_ledger.check(raw, raw.tree.get("ledger"))
     web = models["web"]
     if web and web.lacks_token:
         raw.add_problem(("web", "token"), "is missing, and other machines can reach web.listen", OPEN_PAGE)

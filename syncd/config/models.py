@@ -23,7 +23,7 @@ from pydantic import (
 
 from syncd import files
 from syncd.activity import Automated
-from syncd.types import urls
+from syncd.types import postgres_url, urls
 from syncd.types.durations import Duration, Positive
 from syncd.types.listen import Address, checked, parse
 from syncd.types.schedule import EVERY, Schedule
@@ -142,11 +142,20 @@ class RecotapConfig(Table):
 
 
 class LedgerConfig(Table):
-    """The ledger's path."""
+    """The ledger's place: a file, or a database in PostgreSQL."""
 
     path: Annotated[Path, BeforeValidator(_path), AfterValidator(_resolved)] = Field(
         default=Path("/var/lib/syncd/ledger.db"), validate_default=True
     )
+    url: Annotated[str, AfterValidator(postgres_url.checked)] = ""  # of PostgreSQL, instead of path
+    password: OptionalSecret = None  # of the user in url
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_path_if_it_is_in_postgresql(cls, table: Any) -> Any:
+        if isinstance(table, dict) and table.get("url") and table.get("path") == "":
+            return {name: value for name, value in table.items() if name != "path"}
+        return table
 
 
 class ScheduleConfig(Schedule):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 from sqlite_utils import Database
 
@@ -24,6 +24,9 @@ from syncd.ledger.reader import LedgerReader
 from syncd.ledger.reports import Reports
 from syncd.ledger.writing import Ledger
 
+if TYPE_CHECKING:
+    from syncd.ledger.postgres import Password, PostgresLedger
+
 Opened = TypeVar("Opened")
 
 
@@ -33,6 +36,14 @@ class Settings(Protocol):
     @property
     def path(self) -> Path:
         """Return the path of the ledger's file, links followed."""
+
+    @property
+    def url(self) -> str:
+        """Return the address of a ledger in PostgreSQL, without a password. "": it is a file."""
+
+    @property
+    def password(self) -> "Password | None":
+        """Return the reference to the password of the user in `url`, if any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,9 +223,13 @@ class LedgerHandle:
             db.close()
 
 
-AnyLedger = LedgerHandle  # each kind of ledger that `chosen` may return; another one joins with |
+AnyLedger: TypeAlias = "LedgerHandle | PostgresLedger"  # each kind of ledger that `chosen` may return
 
 
 def chosen(settings: Settings) -> AnyLedger:
     """Return the ledger that [ledger] names. Only this function chooses the kind of ledger."""
-    return LedgerHandle(settings.path)
+    if not settings.url:
+        return LedgerHandle(settings.path)
+    from syncd.ledger.postgres import PostgresLedger  # imports psycopg, which belongs to the extra `postgres`
+
+    return PostgresLedger(settings.url, settings.password)

@@ -52,7 +52,7 @@ def readable(status: os.stat_result) -> str:
 
 
 def _key_files(config: Config) -> Iterator[Path]:
-    models = (config.recotap, config.web, config.alerts, *(source.config for source in config.sources))
+    models = (config.recotap, config.ledger, config.web, config.alerts, *(source.config for source in config.sources))
     for secret in credentials.references(models):
         with suppress(ValueError):
             if (path := secret.path()) and not (secret.scheme == "credential" and _is_closed(path.parent)):

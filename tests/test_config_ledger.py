@@ -1,0 +1,89 @@
+"""[ledger]: a file or PostgreSQL, never both, and what PostgreSQL needs."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from syncd.config import Config, explained, load
+from syncd.errors import ConfigError
+from syncd.ledger import LedgerHandle, chosen
+from tests.conftest import Command
+from tests.world import World
+
+URL = 'url = "postgresql://syncd@db.example.com/syncd"'
+
+
+@pytest.fixture
+def read(tmp_path: Path, world: World):
+    def read(lines: str, **environ: str) -> Config:
+        text = world.write_config().read_text()
+        before, _, after = text.partition("[ledger]\n")
+        file = tmp_path / "other.toml"
+        file.write_text(f"{before}[ledger]\n{lines}\n{after.partition(chr(10))[2]}")
+        return load(file, environ=environ, now=world.now())
+
+    return read
+
+
+@pytest.fixture
+def problems(read):
+    def problems(lines: str, **environ: str) -> dict[str, str]:
+        with pytest.raises(ConfigError) as caught:
+            read(lines, **environ)
+        return {each.path: f"{each.message}; {each.hint}" for each in caught.value.problems}
+
+    return problems
+
+
+def test_the_address_and_a_reference_to_the_password_choose_postgresql(read, tmp_path):
+    pytest.importorskip("psycopg")
+    (tmp_path / "password").write_text("canary-word\n")
+    (tmp_path / "password").chmod(0o600)
+    ledger = chosen(read(f'{URL}\npassword = "file:{tmp_path}/password"').ledger)
+    assert str(ledger) == "postgresql://db.example.com/syncd"
+    assert ledger.password.read_line() == "canary-word"
+    assert "canary-word" not in repr(ledger)
+    assert (ledger.folder(), ledger.private_files(), ledger.free_bytes()) == (None, {}, None)
+
+
+def test_a_variable_may_name_postgresql_for_a_file_that_names_a_path(read):
+    url = {"SYNCD_LEDGER__URL": "postgresql://syncd@db.example.com/syncd"}
+    assert read('path = "ledger.db"', **url, SYNCD_LEDGER__PATH="").ledger.url == url["SYNCD_LEDGER__URL"]
+    assert isinstance(chosen(read('path = "ledger.db"\nurl = ""\npassword = ""').ledger), LedgerHandle)
+
+
+def test_every_mistake_is_told_at_once(problems):
+    found = problems(f'path = "ledger.db"\n{URL}\npassword = "canary-word"')
+    assert found.keys() == {"ledger", "ledger.password"}
+    assert "either path or url" in found["ledger"]
+    found = problems('url = "postgresql://syncd:canary-word@db.example.com/syncd"\npassword = "env:NO_SUCH_WORD"')
+    assert found.keys() == {"ledger.url", "ledger.password"}
+    assert "canary-word" not in str(found)
+    assert "set url too, or remove it" in problems('path = "l.db"\npassword = "env:HOME"')["ledger.password"]
+    assert "expected an address such as postgresql://" in problems('url = "ledger.db"')["ledger.url"]
+
+
+def test_without_psycopg_the_key_and_the_extra_are_named(read, monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "psycopg" else found(name))
+    with pytest.raises(ConfigError) as caught:
+        read(URL)
+    (problem,) = caught.value.problems
+    assert (caught.value.exit_code, problem.path, problem.hint) == (78, "ledger.url", "pip install 'syncd[postgres]'")
+    assert read('path = "ledger.db"').ledger.url == ""
+
+
+def test_no_output_has_the_password(world: World, command: Command, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("canary-word")
+    world.configure("ledger", path="", url="postgresql://syncd@127.0.0.1:1/syncd", password=f"file:{tmp_path}/password")
+    file = world.write_config()
+    shown = {".".join(each.key): each.value for each in explained(file, environ={})[1]}
+    assert shown["ledger.password"] == f"file:{tmp_path}/password"
+    for words in ("config show", "status", "status --json", "health", "check --offline", "sync", "failures"):
+        ran = command(*words.split(), "-c", file)
+        assert "canary-word" not in ran.out + ran.err
+        if words == "status":
+            assert ran.code == 74
+            assert "PostgreSQL cannot be reached" in ran.err
+            assert "start it, or correct the host and port" in ran.err
