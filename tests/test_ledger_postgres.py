@@ -71,6 +71,19 @@ def test_a_lost_lease_is_noticed_at_the_next_renewal(handle, monkeypatch):
         assert not still_held()
 
 
+def test_a_renewal_notes_that_the_holder_has_written_and_only_then(handle, monkeypatch):
+    monkeypatch.setattr(lease, "RENEW_S", 60)
+    with handle.hold("run"), handle.open() as ledger, stranger(handle) as db:
+        taken_at = handle.written_at()
+        held = postgres._HELD[handle]
+        assert held.renew(db)
+        assert handle.written_at() == taken_at
+        book(ledger, reading(1))
+        assert handle.written_at() == taken_at
+        assert held.renew(db)
+        assert handle.written_at() > taken_at
+
+
 def test_an_operator_writes_beside_the_holder(handle):
     with handle.hold("run"), handle.open() as ledger:
         book(ledger, reading(1))

@@ -22,12 +22,13 @@ RENEW_S = 3
 TRUST_S = TTL_S - 1  # since the start of the last renewal: the local clock may run faster than the database's
 
 _TAKE = """
-    UPDATE meta SET token = :token, holder = :holder, epoch = epoch + 1,
+    UPDATE meta SET token = :token, holder = :holder, epoch = epoch + 1, written_at = clock_timestamp(),
         held_until = clock_timestamp() + make_interval(secs => :ttl)
     WHERE id = 1 AND (token IS NULL OR held_until < clock_timestamp()) RETURNING epoch
 """
 _RENEW = """
-    UPDATE meta SET held_until = clock_timestamp() + make_interval(secs => :ttl)
+    UPDATE meta SET held_until = clock_timestamp() + make_interval(secs => :ttl),
+        written_at = CASE WHEN :has_written THEN clock_timestamp() ELSE written_at END
     WHERE id = 1 AND token = :token RETURNING id
 """
 _RELEASE = "UPDATE meta SET token = NULL, holder = NULL, held_until = NULL WHERE id = 1 AND token = :token"
@@ -50,6 +51,7 @@ class Lease:
 
     def __init__(self) -> None:
         self.token = str(uuid4())
+        self.has_written = False  # since the last renewal, which notes it
         self._trusted_until = 0.0
 
     def is_held(self) -> bool:
@@ -62,7 +64,8 @@ class Lease:
 
     def renew(self, db: Any) -> bool:
         """Renew the lease. False if another process has taken the ledger."""
-        return self._say(db, _RENEW, {"token": self.token, "ttl": TTL_S})
+        has_written, self.has_written = self.has_written, False
+        return self._say(db, _RENEW, {"token": self.token, "ttl": TTL_S, "has_written": has_written})
 
     def lose(self) -> None:
         """Trust the lease no longer."""
@@ -131,6 +134,8 @@ def fence(db: Any, lease: Lease | None, where: str) -> None:
     elif db.execute(_FENCE, {"token": lease.token}).fetchone() is None:
         lease.lose()
         raise taken(where)
+    else:
+        lease.has_written = True
 
 
 def taken(where: str) -> LedgerHeld:

@@ -268,7 +268,8 @@ META = (
         token          text,        -- random, of the present holder; NULL: it is free
         holder         text,        -- for people
         epoch          bigint NOT NULL DEFAULT 0, -- how often it was taken, for people
-        held_until     timestamptz  -- by the database's clock
+        held_until     timestamptz, -- by the database's clock
+        written_at     timestamptz NOT NULL DEFAULT clock_timestamp() -- noted by the holder's renewals
     )
     """,
     "INSERT INTO meta (id, schema_version) VALUES (1, 8)",
