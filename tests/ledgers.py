@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import pytest
+
 from syncd.activity import Kind
 from syncd.connector import Ref
 from syncd.ledger import (
@@ -36,12 +38,12 @@ ENGINES: dict[str, Callable[[Path], AnyLedger]] = {"sqlite": lambda folder: Ledg
 URL = os.environ.get("SYNCD_TEST_POSTGRES", "")  # of a database in which the tests may make schemas
 
 
-def in_postgres(folder: Path) -> Any:
-    """Name a ledger in a schema of its own. `folder` is not used."""
+def in_postgres(folder: Path, name: str = "") -> Any:
+    """Name a ledger in the schema `name`, by default in a new one. `folder` is not used."""
     from syncd.ledger.postgres import PostgresLedger
 
-    name = f"syncd_{uuid4().hex}"
-    _kept().execute(f"CREATE SCHEMA {name}")
+    name = name or f"syncd_{uuid4().hex}"
+    _kept().execute(f"CREATE SCHEMA IF NOT EXISTS {name}")
     return PostgresLedger(f"{URL}{'&' if '?' in URL else '?'}options=-csearch_path%3D{name}")
 
 
@@ -53,6 +55,7 @@ def _kept() -> Any:
     return connect(URL)
 
 
+OF_SQLITE = pytest.mark.skipif(bool(URL), reason="looks into SQLite's file")  # of a test of a whole world
 if URL:
     ENGINES["postgres"] = in_postgres
 SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)

@@ -23,7 +23,6 @@ import pytest
 
 from syncd.cli import printing
 from syncd.config import sources
-from syncd.ledger import LedgerHandle
 from syncd.sandbox import Fault
 from tests.conftest import Command
 from tests.forked import Started, interpreters
@@ -106,7 +105,7 @@ def test_a_short_command_ends_without_a_collection(
 
 
 HEAVY = (
-    "structlog", "rich", "asyncio", "httpx", "requests", "urllib3", "hubspot", "apscheduler",
+    "structlog", "rich", "asyncio", "httpx", "requests", "urllib3", "hubspot", "apscheduler", "psycopg",
     "syncd.recotap.sender", "syncd.passes.engine", "syncd.passes.events", "syncd.normalize.normalizer",
 )  # fmt: skip
 
@@ -322,7 +321,7 @@ def test_74_for_a_full_disk_loses_nothing(live: World, command: Command) -> None
 def test_75_at_once_and_the_holder_is_named_while_others_still_look(live: World, command: Command) -> None:
     call = live.call(contacts=[])
     command("sync", "-c", live.config_file)
-    with LedgerHandle(live.ledger).hold("run"), live.counted() as requests:
+    with live.handle.hold("run"), live.counted() as requests:
         ran = command("sync", "-c", live.config_file)
         assert (ran.code, requests) == (75, {})
         assert f"`syncd run`, process {os.getpid()}" in ran.err

@@ -143,7 +143,7 @@ def test_a_retry_while_its_look_up_is_under_way_is_not_lost(world: World) -> Non
 
     def operator() -> None:
         world.later(seconds=1)
-        with LedgerHandle(world.ledger).operate() as ledger:
+        with world.handle.operate() as ledger:
             ledger.retry([call], state=None, reason=None, now=world.now())
         world.later(seconds=1)
 

@@ -185,4 +185,4 @@ TestSqliteLife = SqliteLife.TestCase
 TestSqliteLife.settings = SETTINGS
 if "postgres" in ENGINES:
     TestPostgresLife = PostgresLife.TestCase
-    TestPostgresLife.settings = SETTINGS
+    TestPostgresLife.settings = settings(SETTINGS, max_examples=10)  # a step takes longer there

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from syncd.errors import Exit
-from syncd.ledger import AnyLedger, Ledger, LedgerHandle, Operator, Recount, recount
+from syncd.ledger import AnyLedger, Ledger, Operator, Recount, recount
 from syncd.lifecycle.states import State
 from tests.conftest import ON_SQLITE, Command
 from tests.ledgers import DAY, HOUR, MINUTE, NOW, ask, book, counted, kept, send
@@ -200,12 +200,12 @@ class TestCommand:
         ran = command("ledger", "recount", "-c", world.config_file)
         assert (ran.code, ran.out) == (4, "hubspot/calls: 0 rows, 1 were seen\n")
         assert "restore a backup" in ran.err
-        assert ask(world.ledger, "SELECT seen FROM streams WHERE stream = 'calls'") == [(1,)]
+        assert ask(world.handle, "SELECT seen FROM streams WHERE stream = 'calls'") == [(1,)]
 
     def test_it_needs_no_hold(self, world: World, command: Command) -> None:
         world.call()
         world.sync()
-        with LedgerHandle(world.ledger).hold("run"):
+        with world.handle.hold("run"):
             assert command("ledger", "recount", "-c", world.config_file).code == 0
 
     def test_without_a_ledger_it_says_so(self, world: World, command: Command) -> None:

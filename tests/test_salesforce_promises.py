@@ -646,8 +646,8 @@ def test_a_night_of_time_outs_does_not_eat_the_days_calls_in_the_morning(orgs: O
     for _ in range(12):
         assert orgs.sync().exit_code == 69
         orgs.later(minutes=5)
-    (asked_for,) = next(iter(orgs.sql("SELECT value FROM store WHERE key LIKE 'stretch%'")))
-    assert int(asked_for) < 3600
+    asked_for = [int(value) for (value,) in orgs.sql("SELECT value FROM store WHERE key LIKE 'stretch%'")]
+    assert min(asked_for) < 3600
     orgs.org.faults.clear()
     orgs.configure("sources.salesforce", timeout="30s")
     (short,) = [finding for finding in check(orgs) if finding.what == "calls window"]

@@ -10,25 +10,26 @@ sleeps, the clock moves instead, and the sender's waits run a hundred times fast
 """
 
 import json
-import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from syncd.config import Config, load
 from syncd.connector import Context, Source
-from syncd.ledger import LedgerHandle
+from syncd.ledger import AnyLedger, LedgerHandle
 from syncd.passes import wiring
 from syncd.passes.control import PassControl
 from syncd.passes.limits import Limits
 from syncd.passes.report import Observer, PassResult
 from syncd.sandbox import Sandbox
 from syncd.signals import StopRequest
+from tests.ledgers import URL, in_postgres, stranger
 
 START = datetime(2026, 10, 5, 9, 0, tzinfo=UTC)  # a Monday
 OWN = "lanternfield-sales.com"
@@ -45,7 +46,8 @@ class World:
 
     def __init__(self, path: Path, *, real_time: bool = False, **box: Any) -> None:
         self.path = path
-        self.ledger = path / "ledger" / "ledger.db"
+        self.ledger = path / "ledger" / "ledger.db"  # unless the suite runs on PostgreSQL
+        self._shared = in_postgres(path, f"world_{sha256(bytes(path)).hexdigest()[:40]}") if URL else None
         self.config_file = path / "syncd.toml"
         self.at = datetime.now(UTC) if real_time else START
         self._real_time = real_time
@@ -63,6 +65,11 @@ class World:
         for each in (self.token_file, self.key_file):
             each.chmod(0o600)
         self.tables: dict[str, dict[str, Any]] = {}
+
+    @property
+    def handle(self) -> AnyLedger:
+        """Return the ledger. Worlds of one folder have the same."""
+        return self._shared or LedgerHandle(self.ledger)
 
     # -- records ------------------------------------------------------------------------
 
@@ -131,7 +138,7 @@ class World:
         """Write the present configuration and return its path."""
         tables: dict[str, dict[str, Any]] = {
             "recotap": {"base_url": self.box.recotap_url, "api_key": f"file:{self.key_file}", "concurrency": 2},
-            "ledger": {"path": str(self.ledger)},
+            "ledger": {"path": "", "url": self._shared.url} if self._shared else {"path": str(self.ledger)},
             "rules": {"own_domains": [OWN]},
         }
         if not any(name.startswith("sources.") for name in self.tables):
@@ -169,7 +176,7 @@ class World:
         sources = [replace(source, connector=connector or source.connector) for source in sources or config.sources]
         if not patient:
             sources = [replace(source, connector=self._impatient(source)) for source in sources]
-        with LedgerHandle(self.ledger).hold("sync"):
+        with self.handle.hold("sync"):
             return wiring.one_pass(
                 config, sources=sources, stop=stop or StopRequest(), observer=observer, control=control, limits=limits,
                 now=self.now,
@@ -204,7 +211,7 @@ class World:
 
     def row(self, crm_id: str) -> dict[str, Any]:
         """Return the result of `explain` for a record."""
-        with LedgerHandle(self.ledger).reports() as reader:
+        with self.handle.reports() as reader:
             (name,) = reader.find(crm_id)
             return reader.explain(name)
 
@@ -215,7 +222,7 @@ class World:
 
     def status(self) -> dict[str, Any]:
         """Return the result of `status`."""
-        with LedgerHandle(self.ledger).reports() as reader:
+        with self.handle.reports() as reader:
             return reader.status(version="test", now=self.now())
 
     def stream(self, name: str = "calls", source: str = "hubspot") -> dict[str, Any]:
@@ -223,9 +230,10 @@ class World:
         return next(s for s in self.status()["sources"] if (s["source"], s["stream"]) == (source, name))
 
     def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        """Run a statement on the ledger's file through a separate connection."""
-        with closing(sqlite3.connect(self.ledger, isolation_level=None)) as db:
-            return db.execute(statement, values).fetchall()
+        """Run a statement on the ledger through a separate connection."""
+        with stranger(self.handle) as db:
+            cursor = db.execute(statement, values)
+            return [tuple(row) for row in cursor.fetchall()] if cursor.description else []
 
     @contextmanager
     def counted(self) -> Iterator[dict[str, int]]:
