@@ -115,14 +115,14 @@ def test_another_file_in_its_place_is_another_ledger(filled, tmp_path):
 def test_one_holds_it_at_a_time(filled):
     assert filled.holder() is None
     filled.require_lock()
-    with filled.hold("sync") as still_held:
+    with filled.hold("sync") as hold:
         assert filled.holder().startswith("`syncd sync`, process ")
         filled.require_lock()
         with pytest.raises(LedgerHeld, match="`syncd sync`"), filled.hold("run"):
             pass
-        assert still_held()
+        assert hold.is_held()
         next(lock for lock in filled.private_files() if lock.suffix == ".lock").unlink()
-        assert not still_held()
+        assert not hold.is_held()
 
 
 def test_it_says_why_the_first_pass_could_not_create_it(tmp_path):

@@ -30,8 +30,8 @@ def expire(handle):
 
 def test_one_holds_it_at_a_time(handle):
     assert handle.holder() is None
-    with handle.hold("run") as still_held:
-        assert still_held()
+    with handle.hold("run") as hold:
+        assert hold.is_held()
         assert handle.holder().startswith("`syncd run`, process ")
         with pytest.raises(LedgerHeld, match="held by `syncd run`"), handle.hold("sync"):
             pass
@@ -46,7 +46,7 @@ def test_a_holder_that_does_not_renew_loses_it_and_writes_nothing_more(handle, m
         expire(handle)
         other = replace(handle, url=f"{handle.url}&application_name=other")
         with other.hold("sync") as theirs:
-            assert theirs()
+            assert theirs.is_held()
             for write in (
                 lambda: book(old, reading(2)),
                 lambda: old.intend(due(old), now=NOW),
@@ -61,14 +61,14 @@ def test_a_holder_that_does_not_renew_loses_it_and_writes_nothing_more(handle, m
 
 def test_a_lost_lease_is_noticed_at_the_next_renewal(handle, monkeypatch):
     monkeypatch.setattr(lease, "RENEW_S", 0.05)
-    with handle.hold("run") as still_held:
+    with handle.hold("run") as hold:
         with handle._session() as db:
             db.execute("UPDATE meta SET token = 'another'")
         waits = 0
-        while still_held() and waits < 100:
+        while hold.is_held() and waits < 100:
             lease.time.sleep(0.05)
             waits += 1
-        assert not still_held()
+        assert not hold.is_held()
 
 
 def test_a_renewal_notes_that_the_holder_has_written_and_only_then(handle, monkeypatch):

@@ -103,10 +103,10 @@ def no_probes(monkeypatch: pytest.MonkeyPatch) -> None:
 @contextmanager
 def serving(world: World) -> Iterator[Running]:
     log.configure()
-    with LedgerHandle(world.ledger).hold("run") as still_held:
+    with LedgerHandle(world.ledger).hold("run") as hold:
         with LedgerHandle(world.ledger).open():
             pass
-        running = Running(world, still_held)
+        running = Running(world, hold.is_held)
         running.thread.start()
         try:
             yield running
@@ -454,8 +454,8 @@ def test_who_is_asked_to_end_while_it_starts_begins_nothing(live: World) -> None
 
 def test_a_lock_that_somebody_removed_ends_the_daemon_loudly(live: World) -> None:
     """Otherwise a second syncd could work on the same ledger, unnoticed by both."""
-    with LedgerHandle(live.ledger).hold("run") as still_held:
-        running = Running(seldom(live), still_held)
+    with LedgerHandle(live.ledger).hold("run") as hold:
+        running = Running(seldom(live), hold.is_held)
         live.ledger.with_name("ledger.db.lock").unlink()
         running.thread.start()
         running.thread.join(20)

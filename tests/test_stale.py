@@ -68,10 +68,11 @@ def while_recotap_is_down(world: World, hours: float = 3.0) -> None:
 
 def only_send(world: World) -> PassResult:
     """Make the pass of the daemon that reads no window."""
-    with LedgerHandle(world.ledger).hold("sync"):
+    with LedgerHandle(world.ledger).hold("sync") as hold:
         return wiring.one_pass(
-            world.config(), sources=(), stop=StopRequest(), now=world.now, monotonic=lambda: time.monotonic() * HASTE
-        )
+            world.config(), ledger=hold.ledger, sources=(), stop=StopRequest(), now=world.now,
+            monotonic=lambda: time.monotonic() * HASTE,
+        )  # fmt: skip
 
 
 def looked_up(asked: Asked) -> list[str]:

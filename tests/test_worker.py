@@ -3,7 +3,9 @@
 import io
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from queue import SimpleQueue
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -18,7 +20,8 @@ from syncd.passes.dispatch import Totals
 from syncd.passes.report import Observer, PassResult
 from syncd.signals import StopRequest
 
-ORDER = Order(cast("Config", None), ())
+LEDGER = SimpleNamespace(url="", path=Path("ledger.db"))  # never opened
+ORDER = Order(cast("Config", SimpleNamespace(ledger=LEDGER)), ())
 PROBLEM = Problem("sources.crm", "leads to another portal", "use the credentials of the one that it was")
 
 

@@ -176,10 +176,10 @@ class World:
         sources = [replace(source, connector=connector or source.connector) for source in sources or config.sources]
         if not patient:
             sources = [replace(source, connector=self._impatient(source)) for source in sources]
-        with self.handle.hold("sync"):
+        with self.handle.hold("sync") as hold:
             return wiring.one_pass(
-                config, sources=sources, stop=stop or StopRequest(), observer=observer, control=control, limits=limits,
-                now=self.now,
+                config, ledger=hold.ledger, sources=sources, stop=stop or StopRequest(), observer=observer,
+                control=control, limits=limits, now=self.now,
                 monotonic=lambda: time.monotonic() * HASTE,
             )  # fmt: skip
 

@@ -14,7 +14,7 @@ from syncd.cli.check import pinned
 from syncd.config import Config
 from syncd.connector import Source
 from syncd.errors import ConfigError, Exit, worst
-from syncd.ledger import AnyLedger, StreamState, adoption_of, chosen
+from syncd.ledger import AnyLedger, StreamState, adoption_of
 from syncd.lifecycle.states import Verdict
 from syncd.passes import adoption, counting, wiring
 from syncd.passes.reader import as_told
@@ -98,19 +98,20 @@ class Outcome:
         return int(worst(codes if self.is_over else [*codes, Exit.UNAVAILABLE]))
 
 
-def adopt(config: Config, since: datetime, *, stop: StopRequest, observer: Observer | None) -> Outcome:
-    """Make the passes of an adoption. Call it while the ledger is held."""
-    ledger = chosen(config.ledger)
+def adopt(
+    config: Config, ledger: AnyLedger, since: datetime, *, stop: StopRequest, observer: Observer | None
+) -> Outcome:
+    """Make the passes of an adoption. `ledger` is held."""
     with ledger.open() as writing:
         begun = adoption.begin(writing, config.sources, since, clock.now())
-    results = [*adoption.until_read(ledger, lambda: _pass(config, stop, observer))]
+    results = [*adoption.until_read(ledger, lambda: _pass(config, ledger, stop, observer))]
     with ledger.read() as glance:
         found = adoption_of(glance) or begun
     return Outcome(results, found.adopted - begun.adopted, is_over=found.ended_at is not None)
 
 
-def _pass(config: Config, stop: StopRequest, observer: Observer | None) -> PassResult:
-    return wiring.one_pass(config, sources=config.sources, stop=stop, observer=observer)
+def _pass(config: Config, ledger: AnyLedger, stop: StopRequest, observer: Observer | None) -> PassResult:
+    return wiring.one_pass(config, ledger=ledger, sources=config.sources, stop=stop, observer=observer)
 
 
 def show(outcome: Outcome) -> None:

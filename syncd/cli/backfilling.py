@@ -17,7 +17,7 @@ from syncd.cli.backfill_progress import RangeProgress, delivered
 from syncd.config import Config
 from syncd.connector import Source
 from syncd.errors import ConfigError, Exit, Stopped
-from syncd.ledger import Backfill, chosen
+from syncd.ledger import AnyLedger, Backfill, chosen
 from syncd.passes import backfill, wiring
 from syncd.passes.backfill import Left, Reading
 from syncd.passes.forecast import Forecast, forecast
@@ -35,20 +35,20 @@ class How:
     as_json: bool | None = None  # None: it depends on the stream
 
 
-def read(config: Config, sources: Sequence[Source], booked: Sequence[Backfill], how: How) -> int:
-    """Read `booked` while the ledger is held, print a closing sentence, and return the exit code."""
+def read(config: Config, ledger: AnyLedger, sources: Sequence[Source], booked: Sequence[Backfill], how: How) -> int:
+    """Read `booked` into `ledger`, which is held, print a closing sentence, and return the exit code."""
     began, stop = time.monotonic(), signals.StopRequest()
     streams = [(each.source, each.stream) for each in booked]
     memory.collect_less_often()
 
     def look() -> list[Left]:
-        with chosen(config.ledger).read() as glance:
+        with ledger.read() as glance:
             return backfill.left_of(glance, streams, clock.now())
 
     with signals.handling(stop):
         forecasts = _forecasts(config, sources, look(), stop)
         with watching(forecasts, verbose=how.verbose, as_json=how.as_json) as progress:
-            make_pass = partial(_make_pass, config, sources, stop, progress)
+            make_pass = partial(_make_pass, config, ledger, sources, stop, progress)
             passed = partial(_log, progress)
             reading = backfill.read(make_pass, look, stopping=lambda: stop.requested, passed=passed)
     if stop.requested:
@@ -115,9 +115,13 @@ def watching(
     logs.configure(verbose, as_json=as_json)
 
 
-def _make_pass(config: Config, sources: Sequence[Source], stop: signals.StopRequest, observer: Observer) -> PassResult:
+def _make_pass(
+    config: Config, ledger: AnyLedger, sources: Sequence[Source], stop: signals.StopRequest, observer: Observer
+) -> PassResult:
     limits = Limits(range_pages=backfill.PAGES)
-    return wiring.one_pass(config, sources=sources, stop=stop, observer=observer, limits=limits, now=clock.now)
+    return wiring.one_pass(
+        config, ledger=ledger, sources=sources, stop=stop, observer=observer, limits=limits, now=clock.now
+    )
 
 
 def _log(progress: RangeProgress, reading: Reading) -> None:

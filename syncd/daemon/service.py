@@ -60,7 +60,7 @@ def serve(config_file: Path | None, events: "SimpleQueue[_Event]") -> int:
         log.info("config.found", file=str(locate()))
     config = load(config_file)
     handle = chosen(config.ledger)
-    with handle.hold("run") as still_held:
+    with handle.hold("run") as hold:
         with handle.open() as ledger:
             ledger.cut_short(clock.now())
             if not ledger.balanced():
@@ -69,7 +69,7 @@ def serve(config_file: Path | None, events: "SimpleQueue[_Event]") -> int:
         memory.share_one_arena()
         with web.serving(config) as page:
             notifier = Notifier.from_environment()
-            return Service(config, events, notifier, still_held, config_file=config_file, page=page).run()
+            return Service(config, events, notifier, hold.is_held, config_file=config_file, page=page).run()
 
 
 def _clock_is_set(events: "SimpleQueue[_Event]") -> bool:

@@ -12,7 +12,7 @@ from syncd import memory
 from syncd.config import Config
 from syncd.connector import Source
 from syncd.errors import REPORT, ConfigError, SyncdError
-from syncd.ledger import Booked
+from syncd.ledger import Booked, chosen
 from syncd.lifecycle.states import MEANINGS, State
 from syncd.passes import wiring
 from syncd.passes.control import PassControl
@@ -134,7 +134,12 @@ class Worker:
     def _pass(self, order: Order) -> Ended:
         try:
             outcome = wiring.one_pass(
-                order.config, sources=order.sources, stop=self._stop, observer=self.progress, control=self._control
+                order.config,
+                ledger=chosen(order.config.ledger),
+                sources=order.sources,
+                stop=self._stop,
+                observer=self.progress,
+                control=self._control,
             )
         except SyncdError as error:  # e.g. the ledger, or Recotap's key: the whole pass ended
             _log_failure(error)

@@ -18,6 +18,7 @@ from syncd.ledger.comparison import Comparison
 from syncd.ledger.diagnosis import Diagnosis
 from syncd.ledger.examination import Examination
 from syncd.ledger.forgetting import Forget
+from syncd.ledger.lanes import Hold
 from syncd.ledger.operator import Operator
 from syncd.ledger.persistent import PersistentReader
 from syncd.ledger.reader import LedgerReader
@@ -102,12 +103,11 @@ class LedgerHandle:
 
     # -- its holder ---------------------------------------------------------------------
 
-    def hold(self, command: str) -> AbstractContextManager[Callable[[], bool]]:
-        """Hold the ledger for `command`, and yield a function that tells whether it is still held.
-
-        LedgerHeld at once if another process has it.
-        """
-        return file.held(self.path, command)
+    @contextmanager
+    def hold(self, command: str) -> Iterator[Hold]:
+        """Hold the ledger for `command`. LedgerHeld at once if another process has it."""
+        with file.held(self.path, command) as is_held:
+            yield Hold(self, is_held)
 
     def holder(self) -> str | None:
         """Return the command and process that hold the ledger, or None if it is free."""

@@ -17,6 +17,7 @@ from syncd.ledger.comparison import Comparison
 from syncd.ledger.diagnosis import Diagnosis
 from syncd.ledger.examination import Examination
 from syncd.ledger.forgetting import Forget
+from syncd.ledger.lanes import Hold
 from syncd.ledger.operator import Operator
 from syncd.ledger.persistent import PersistentReader
 from syncd.ledger.postgres_errors import explanation
@@ -114,8 +115,8 @@ class PostgresLedger:
     # -- its holder ---------------------------------------------------------------------
 
     @contextmanager
-    def hold(self, command: str) -> Iterator[Callable[[], bool]]:
-        """Hold the ledger for `command`, and yield a function that tells whether the lease may be trusted.
+    def hold(self, command: str) -> Iterator[Hold]:
+        """Hold the ledger for `command`.
 
         LedgerHeld at once if another process has it. The ledger is created if there is none.
         """
@@ -124,7 +125,7 @@ class PostgresLedger:
         with self.explained(), held(self._connect, command, str(self)) as lease:
             _HELD[self] = lease
             try:
-                yield lease.is_held
+                yield Hold(self, lease.is_held)
             finally:
                 del _HELD[self]
 

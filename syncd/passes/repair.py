@@ -7,7 +7,7 @@ from syncd import clock
 from syncd.config import Config
 from syncd.connector import Source
 from syncd.errors import Exit, SyncdError
-from syncd.ledger import AnyLedger, chosen
+from syncd.ledger import AnyLedger
 from syncd.passes import wiring
 from syncd.passes.limits import Ids, Limits
 from syncd.passes.report import Observer
@@ -39,21 +39,24 @@ def repair(
     sources: Sequence[Source],
     found: Sequence[Compared],
     *,
+    ledger: AnyLedger,
     stop: StopRequest,
     observer: Observer | None = None,
 ) -> Repaired:
-    """Book the missing records of `found`, and send those that are complete. Call it while the ledger is held.
+    """Book the missing records of `found`, and send those that are complete. `ledger` is held.
 
     Rows that were deleted by hand balance again once they are booked, because they are not counted as seen twice. Rows
     of a stream that was listed whole balance too, if nothing stays missing: an earlier pass has booked them again, or
     the CRM has deleted their records.
     """
-    ledger, names = chosen(config.ledger), {source.name: source for source in sources}
+    names = {source.name: source for source in sources}
     with ledger.compare() as rows:
         lacking = rows.lacking()
     errors, codes = list[SyncdError](), set[Exit]()
     for ids in batches(found):
-        outcome = wiring.one_pass(config, sources=sources, stop=stop, observer=observer, limits=Limits(only=ids))
+        outcome = wiring.one_pass(
+            config, ledger=ledger, sources=sources, stop=stop, observer=observer, limits=Limits(only=ids)
+        )
         errors += outcome.errors
         codes |= {outcome.exit_code, *(error.exit_code for error in errors)}
         if outcome.failed or stop.requested:

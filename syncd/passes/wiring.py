@@ -12,7 +12,7 @@ from syncd.config import Config
 from syncd.config.credentials import PUT_THE_KEY
 from syncd.connector import Source
 from syncd.errors import ConfigError, Exit, Problem, SyncdError
-from syncd.ledger import ACCOUNTS, RECOTAP, Ledger, LedgerReader, chosen
+from syncd.ledger import ACCOUNTS, RECOTAP, AnyLedger, Ledger, LedgerReader, chosen
 from syncd.passes import adoption, changes, destination
 from syncd.passes.control import PassControl
 from syncd.passes.destination import NotingSender, Review
@@ -59,14 +59,17 @@ def sync(
     Raises LedgerHeld at once if another syncd holds it, and LedgerError if the ledger fails.
     """
     memory.collect_less_often()
-    with chosen(config.ledger).hold(command):
+    with chosen(config.ledger).hold(command) as hold:
         begins()
-        return one_pass(config, sources=sources, stop=stop, observer=observer, limits=limits, now=now)
+        return one_pass(
+            config, ledger=hold.ledger, sources=sources, stop=stop, observer=observer, limits=limits, now=now
+        )
 
 
 def one_pass(
     config: Config,
     *,
+    ledger: AnyLedger,
     sources: Sequence[Source],
     stop: StopRequest,
     observer: Observer | None = None,
@@ -75,14 +78,14 @@ def one_pass(
     now: Callable[[], datetime] = clock.now,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> PassResult:
-    """Make one pass over `sources`, which may be empty, while the ledger is `held`.
+    """Make one pass over `sources`, which may be empty. `ledger` is held, or it is the one of a lane that was taken.
 
-    Opens the ledger and reads every key again, so a rotated key is used from this pass on. `control` lets another
+    Opens it and reads every key again, so a rotated key is used from this pass on. `control` lets another
     thread take part. `limits`: what part of the work it does, by default all.
     """
-    with chosen(config.ledger).open() as ledger, sender(config, now=now) as to:
+    with ledger.open() as opened, sender(config, now=now) as to:
         making = Pass(
-            ledger,
+            opened,
             sources,
             to,
             config.rules.to_rules(),
@@ -96,10 +99,10 @@ def one_pass(
             now=now,
             monotonic=monotonic,
         )
-        _compare(config, ledger, to, making, now())
+        _compare(config, opened, to, making, now())
         result = making.run()
         if not stop.requested and (limits is None or limits.only is None):
-            _conclude(config, ledger, to, result, now())
+            _conclude(config, opened, to, result, now())
     return result
 
 

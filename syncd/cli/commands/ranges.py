@@ -13,7 +13,6 @@ from syncd.cli.commands.options import ConfigFile, LogFormat, Verbose, is_json, 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from syncd.config import Config
     from syncd.connector import Source
     from syncd.ledger import AnyLedger, Backfill
 
@@ -49,14 +48,14 @@ def backfill(
     ledger, sources = chosen(loaded.ledger), sources_of(loaded, source)
     with ExitStack() as held:
         reads = _hold(ledger, sources, held)
-        if reads:
+        if reads is not None:
             load_config(config, secrets=True, verbose=verbose, log_format=log_format)  # before anything is booked
-        booked = _book(loaded, sources, first, last, newest_first=newest_first)
+        booked = _book(reads or ledger, sources, first, last, newest_first=newest_first)
         if not booked:
             printing.line(NOTHING_BEHIND)
-        elif reads:
+        elif reads is not None:
             how = backfilling.How(verbose=verbose, as_json=is_json(log_format))
-            raise typer.Exit(backfilling.read(loaded, sources, booked, how))
+            raise typer.Exit(backfilling.read(loaded, reads, sources, booked, how))
         else:
             printing.line(f"{ledger.holder() or 'another syncd'} holds the ledger, and reads this in its next passes")
 
@@ -73,8 +72,8 @@ def _span(since: str, until: str | None) -> tuple[datetime, datetime | None]:
     return first, last
 
 
-def _hold(ledger: "AnyLedger", sources: "Sequence[Source]", held: ExitStack) -> bool:
-    """Hold the ledger until `held` is closed, unless another process has it, or there is none. Tell whether it is held.
+def _hold(ledger: "AnyLedger", sources: "Sequence[Source]", held: ExitStack) -> "AnyLedger | None":
+    """Hold the ledger until `held` is closed, and return it. None if another process has it, or if there is none.
 
     An older ledger is brought up to date, and a changed `match` is noted before it is read under.
     """
@@ -83,26 +82,25 @@ def _hold(ledger: "AnyLedger", sources: "Sequence[Source]", held: ExitStack) -> 
     from syncd.passes import narrowing
 
     if not ledger.exists():
-        return False
+        return None
     try:
-        held.enter_context(ledger.hold("backfill"))
+        holding: AnyLedger = held.enter_context(ledger.hold("backfill")).ledger
     except LedgerHeld:
-        return False
-    with ledger.open() as opened:
+        return None
+    with holding.open() as opened:
         for each in sources:
             narrowing.keep(opened, each, clock.now())
-    return True
+    return holding
 
 
 def _book(
-    config: "Config", sources: "Sequence[Source]", since: datetime, until: datetime | None, *, newest_first: bool
+    ledger: "AnyLedger", sources: "Sequence[Source]", since: datetime, until: datetime | None, *, newest_first: bool
 ) -> "list[Backfill]":
     """Book the span in each stream, and print the spans."""
     from syncd import clock
-    from syncd.ledger import chosen
 
     streams = [(each.name, stream.name, each.config.start) for each in sources for stream in each.streams]
-    with chosen(config.ledger).operate() as operator:
+    with ledger.operate() as operator:
         booked = operator.backfill(streams, since, until, newest_first=newest_first, now=clock.now())
     for each in booked:
         goes_on = ", from where an earlier backfill stopped" if each.goes_on else ""

@@ -53,12 +53,12 @@ def adopt(
         raise typer.BadParameter(NEEDS_YES)
     loaded = load_config(config, secrets=True, verbose=verbose, says_which=True, log_format=log_format)
     ledger, stop = chosen(loaded.ledger), signals.StopRequest()
-    with ledger.hold("adopt"):
+    with ledger.hold("adopt") as hold:
         adopting.show_costs([*adopting.costs(loaded, ledger, first)])
         if not yes and not adopting.is_sure():
             printing.note(adopting.NOTHING_DONE)
             raise typer.Exit
         with signals.handling(stop), progress.watching(verbose=verbose, as_json=is_json(log_format)) as observer:
-            outcome = adopting.adopt(loaded, first, stop=stop, observer=observer)
+            outcome = adopting.adopt(loaded, hold.ledger, first, stop=stop, observer=observer)
     adopting.show(outcome)
     raise typer.Exit(outcome.exit_code)

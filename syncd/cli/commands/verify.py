@@ -14,6 +14,7 @@ from syncd.cli.commands.options import AsJson, ConfigFile, load_config, sources_
 if TYPE_CHECKING:
     from syncd.config import Config
     from syncd.connector import Source
+    from syncd.ledger import AnyLedger
     from syncd.passes.repair import Repaired
     from syncd.passes.verify import Compared, Verification
 
@@ -48,9 +49,9 @@ def verify(
     loaded = load_config(config, secrets=True)
     sources, stop, ledger = sources_of(loaded, source), signals.StopRequest(), chosen(loaded.ledger)
     how = Verification(ledger, stop, since=first, quick=quick)
-    with ledger.hold("verify --repair") if repair else nullcontext(), signals.handling(stop):
+    with ledger.hold("verify --repair") if repair else nullcontext() as hold, signals.handling(stop):
         found = _compared(how, sources)
-        done = _repaired(loaded, sources, found, stop) if repair and not stop.requested else None
+        done = _repaired(loaded, hold.ledger, sources, found, stop) if hold and not stop.requested else None
     raise typer.Exit(_end(found, done, stop, as_json=as_json))
 
 
@@ -64,13 +65,14 @@ def _compared(how: "Verification", sources: "Sequence[Source]") -> "list[Compare
 
 
 def _repaired(
-    config: "Config", sources: "Sequence[Source]", found: "Sequence[Compared]", stop: signals.StopRequest
-) -> "Repaired":
+    config: "Config", ledger: "AnyLedger", sources: "Sequence[Source]", found: "Sequence[Compared]",
+    stop: signals.StopRequest,
+) -> "Repaired":  # fmt: skip
     from syncd.cli import progress
     from syncd.passes.repair import repair
 
     with progress.watching() as observer:
-        return repair(config, sources, found, stop=stop, observer=observer)
+        return repair(config, sources, found, ledger=ledger, stop=stop, observer=observer)
 
 
 def _end(found: "Sequence[Compared]", done: "Repaired | None", stop: signals.StopRequest, *, as_json: bool) -> int:
