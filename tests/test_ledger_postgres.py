@@ -1,5 +1,7 @@
 """A ledger in PostgreSQL has one holder at a time, and a holder that lost it can write nothing."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,7 +10,7 @@ import pytest
 
 from syncd.errors import LedgerError, LedgerHeld
 from syncd.ledger.dialect import IN_FLIGHT, by_index, holds, listed, pairs
-from tests.ledgers import NOW, URL, ask, book, due, in_postgres, reading, stranger
+from tests.ledgers import NOW, URL, ask, attempts, book, crm_ids, due, in_postgres, reading, stranger
 
 psycopg = pytest.importorskip("psycopg")
 postgres = pytest.importorskip("syncd.ledger.postgres")
@@ -23,9 +25,13 @@ def handle(tmp_path: Path):
     return in_postgres(tmp_path)
 
 
+def book_of(ledger, source, *readings):
+    ledger.book(ledger.stream_id(source, "calls"), [], readings, now=NOW)
+
+
 def expire(handle):
     with handle._session() as db:
-        db.execute("UPDATE meta SET held_until = clock_timestamp() - make_interval(secs => 1)")
+        db.execute("UPDATE lanes SET until = clock_timestamp() - make_interval(secs => 1) WHERE token IS NOT NULL")
 
 
 def test_one_holds_it_at_a_time(handle):
@@ -40,12 +46,11 @@ def test_one_holds_it_at_a_time(handle):
 
 def test_a_holder_that_does_not_renew_loses_it_and_writes_nothing_more(handle, monkeypatch):
     monkeypatch.setattr(lease, "RENEW_S", 60)
-    with handle.hold("run"), handle.open() as old:
+    with handle.hold("run") as mine, mine.ledger.open() as old:
         book(old, reading(1))
         before = ask(old, "SELECT * FROM activities")
         expire(handle)
-        other = replace(handle, url=f"{handle.url}&application_name=other")
-        with other.hold("sync") as theirs:
+        with handle.hold("sync") as theirs:
             assert theirs.is_held()
             for write in (
                 lambda: book(old, reading(2)),
@@ -54,7 +59,7 @@ def test_a_holder_that_does_not_renew_loses_it_and_writes_nothing_more(handle, m
             ):
                 with pytest.raises(LedgerHeld, match="was taken by another syncd"):
                     write()
-            assert not postgres._HELD[handle].is_held()
+            assert not mine.is_held()
             assert ask(old, "SELECT * FROM activities") == before
             assert ask(old, "SELECT count(*) FROM posts") == [(0,)]
 
@@ -63,7 +68,7 @@ def test_a_lost_lease_is_noticed_at_the_next_renewal(handle, monkeypatch):
     monkeypatch.setattr(lease, "RENEW_S", 0.05)
     with handle.hold("run") as hold:
         with handle._session() as db:
-            db.execute("UPDATE meta SET token = 'another'")
+            db.execute("UPDATE lanes SET token = 'another'")
         waits = 0
         while hold.is_held() and waits < 100:
             lease.time.sleep(0.05)
@@ -73,19 +78,191 @@ def test_a_lost_lease_is_noticed_at_the_next_renewal(handle, monkeypatch):
 
 def test_a_renewal_notes_that_the_holder_has_written_and_only_then(handle, monkeypatch):
     monkeypatch.setattr(lease, "RENEW_S", 60)
-    with handle.hold("run"), handle.open() as ledger, stranger(handle) as db:
+    with handle.hold("run") as hold, hold.ledger.open() as ledger, lease.Renewals(handle.connected) as renewals:
+        renewals.add(hold.ledger.lease)
         taken_at = handle.written_at()
-        held = postgres._HELD[handle]
-        assert held.renew(db)
+        renewals.renew()
+        assert hold.is_held()
         assert handle.written_at() == taken_at
         book(ledger, reading(1))
         assert handle.written_at() == taken_at
-        assert held.renew(db)
+        renewals.renew()
         assert handle.written_at() > taken_at
 
 
+def test_renewals_go_on_over_another_connection_if_theirs_breaks(handle, monkeypatch):
+    monkeypatch.setattr(lease, "RENEW_S", 60)
+    with handle.hold("run") as hold, lease.Renewals(handle.connected) as renewals:
+        renewals.add(hold.ledger.lease)
+        renewals.renew()
+        (pid,) = renewals._db.execute("SELECT pg_backend_pid()").fetchone()
+        ask(handle, f"SELECT pg_terminate_backend({pid})")
+        renewals.renew()  # notices it
+        until = ask(handle, "SELECT max(until) FROM lanes")
+        renewals.renew()
+        assert ask(handle, "SELECT max(until) FROM lanes") > until
+        assert hold.is_held()
+
+
+def test_a_dead_holder_is_waited_for_and_a_living_one_is_named_at_once(handle, monkeypatch):
+    monkeypatch.setattr(lease, "RENEW_S", 60)
+    with handle.hold("run"):
+        began = time.monotonic()
+        with pytest.raises(LedgerHeld, match="held by `syncd run`"), handle.hold("sync"):
+            pass
+        assert time.monotonic() - began < 2
+        with handle._session() as db:  # it has not renewed for 9 s
+            db.execute("UPDATE lanes SET until = clock_timestamp() + make_interval(secs => 1)")
+        with handle.hold("sync") as theirs:
+            assert theirs.is_held()
+        assert 0.9 < time.monotonic() - began < 4
+
+
+def test_two_hold_different_sources_and_nobody_holds_all_beside_them(handle):
+    with handle.hold("sync", ["hubspot"]) as one, handle.hold("sync", ["salesforce"]) as other:
+        assert one.is_held()
+        assert other.is_held()
+        for sources in (None, ["hubspot"], ["other", "salesforce"]):
+            with pytest.raises(LedgerHeld), handle.hold("sync", sources):
+                pass
+        assert handle.holder() == lease.who("sync")
+    with handle.hold("adopt"), pytest.raises(LedgerHeld, match="held by `syncd adopt`"), handle.hold("sync", ["new"]):
+        pass
+
+
+# -- lanes ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def replica(handle, monkeypatch):
+    monkeypatch.setattr(lease, "RENEW_S", 60)
+    with handle.replica("run") as one:
+        yield one
+
+
+def lanes(handle, column):
+    return dict(ask(handle, f"SELECT source, {column} FROM lanes WHERE source <> '@ledger'"))
+
+
+def test_a_replica_takes_each_lane_once_the_most_overdue_first(handle, replica):
+    replica.enrol(["a", "b", "c"])
+    ask(handle, "UPDATE lanes SET next_pass_at = clock_timestamp() - interval '9 s' WHERE source = 'b' RETURNING 1")
+    ask(handle, "UPDATE lanes SET next_pass_at = clock_timestamp() + interval '1 h' WHERE source = 'c' RETURNING 1")
+    first = replica.take()
+    assert (first.source, first.epoch, first.was_orphan) == ("b", 1, False)
+    assert 9 <= first.late_s < 12
+    assert first.is_held()
+    assert replica.overdue() == 1
+    assert replica.take().source == "a"
+    assert replica.take() is None
+    assert replica.overdue() == 0
+    first.release(0.0)
+    assert not first.is_held()
+    again = replica.take()
+    assert (again.source, again.epoch, again.was_orphan) == ("b", 2, False)
+    again.release(60.0)
+    assert replica.take() is None
+
+
+def test_an_orphan_is_taken_first_and_no_sooner_than_its_lease_ends(handle, replica):
+    replica.enrol(["a", "b"])
+    assert {replica.take().source, replica.take().source} == {"a", "b"}
+    ask(handle, "UPDATE lanes SET until = clock_timestamp() + interval '0.3 s' WHERE source = 'b' RETURNING 1")
+    assert replica.take() is None
+    time.sleep(0.4)
+    taken = replica.take()
+    assert (taken.source, taken.was_orphan, taken.epoch) == ("b", True, 2)
+
+
+def test_an_orphan_is_taken_before_a_lane_that_waits_longer(handle, replica):
+    replica.enrol(["orphan"])
+    replica.take()
+    expire(handle)
+    replica.enrol(["late"])
+    ask(handle, "UPDATE lanes SET next_pass_at = clock_timestamp() - interval '1 h' WHERE source = 'late' RETURNING 1")
+    assert replica.take().source == "orphan"
+
+
+def test_a_request_during_a_pass_is_not_lost(handle, replica):
+    replica.enrol(["a"])
+    taken = replica.take()
+    ask(handle, "UPDATE lanes SET wake_at = clock_timestamp() RETURNING 1")
+    taken.release(3600.0)
+    again = replica.take()
+    assert again is not None
+    again.release(3600.0)
+    assert replica.take() is None
+
+
+def test_a_lane_whose_writer_is_within_a_transaction_is_not_taken(handle, replica):
+    replica.enrol(["hubspot"])
+    taken = replica.take()
+    with taken.ledger.open() as ledger:
+        with ledger.transaction():
+            expire(handle)
+            assert replica.take() is None
+        assert replica.take() is not None
+        with pytest.raises(LedgerHeld, match="was taken by another syncd"):
+            ledger.unpause(NOW)
+    assert not taken.is_held()
+
+
+def test_what_a_lane_sends_and_recovers_is_its_own(handle, replica):
+    with handle.open() as ledger:
+        for source in ("a", "b"):
+            book_of(ledger, source, *(reading(f"{source}{n}", source=source) for n in range(3)))
+    replica.enrol([])
+    one, other = sorted((replica.take(), replica.take()), key=lambda each: each.source)
+    with one.ledger.open() as of_a, other.ledger.open() as of_b:
+        assert crm_ids(of_a, due(of_a)) == ["a0", "a1", "a2"]
+        claim = of_a.intend(due(of_a), now=NOW)
+        assert len(claim.activities) == 3
+        assert of_b.next_send_at() is not None
+        assert of_b.recover(now=NOW) == 0
+        assert of_b.count_due(10, first_post=of_b.first_post(), now=NOW) == 3
+        assert of_a.count_due(10, first_post=claim.post_id, now=NOW) == 0
+        assert ask(handle, "SELECT token FROM posts") == [(one.ledger.lease.token,)]
+    expire(handle)
+    later = replica.take()
+    with later.ledger.open() as again:
+        assert again.recover(now=NOW) == (3 if later.source == "a" else 0)
+    with replica.take().ledger.open() as again:
+        again.recover(now=NOW)
+    assert attempts(handle, "a0") == ["crashed"]
+    assert ask(handle, "SELECT count(*) FROM activities WHERE unknown = 1") == [(3,)]
+
+
+def test_a_pass_of_another_lane_is_not_taken_for_one_that_was_cut_short(handle, replica):
+    replica.enrol(["a", "b"])
+    one, other = replica.take(), replica.take()
+    with one.ledger.open() as of_a, other.ledger.open() as of_b:
+        of_a.begin_pass(NOW)
+        of_b.begin_pass(NOW)
+        assert ask(handle, "SELECT count(*) FROM passes WHERE finished_at IS NULL") == [(2,)]
+    expire(handle)
+    with replica.take().ledger.open() as again:
+        again.begin_pass(NOW)
+    assert ask(handle, "SELECT count(*) FROM passes WHERE finished_at IS NULL") == [(1,)]
+
+
+def test_lanes_book_side_by_side_and_no_id_comes_twice(handle, replica):
+    replica.enrol(["a", "b"])
+    taken = [replica.take(), replica.take()]
+
+    def fill(each):
+        with each.ledger.open() as ledger:
+            for n in range(20):
+                book_of(ledger, each.source, *(reading(f"{each.source}{n}-{m}", source=each.source) for m in range(5)))
+
+    with ThreadPoolExecutor(2) as threads:
+        assert list(threads.map(fill, taken)) == [None, None]
+    assert ask(handle, "SELECT count(*), count(DISTINCT id) FROM activities") == [(200, 200)]
+    with handle.read() as glance:
+        assert glance.balanced()
+
+
 def test_an_operator_writes_beside_the_holder(handle):
-    with handle.hold("run"), handle.open() as ledger:
+    with handle.hold("run") as hold, hold.ledger.open() as ledger:
         book(ledger, reading(1))
         with handle.operate() as operator:
             assert operator.retry((), state="pending", reason=None, now=NOW) == 1

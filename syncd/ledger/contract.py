@@ -1,5 +1,6 @@
 """The part of a ledger's handle that its readers, its writers and the passes use."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol, TypeVar
@@ -23,6 +24,15 @@ class Handle(Protocol[Opened]):
 
     def writing(self, db: Database) -> AbstractContextManager[None]:
         """Run one transaction, which no other writer is within. It is committed whole or not at all."""
+
+    def scope(self) -> tuple[str, ...] | None:
+        """Return the sources whose rows the holder writes. None: those of all."""
+
+    def new_ids(self, db: Database, count: int) -> Sequence[int]:
+        """Return the ids of `count` new activities. Call it in the transaction that adds them."""
+
+    def next_post(self, db: Database) -> int:
+        """Return an id that is below those of all later POSTs, and above those of this holder's earlier ones."""
 
     def snapshot(self, db: Database) -> AbstractContextManager[None]:
         """Read from one snapshot, whatever another process commits meanwhile."""

@@ -8,6 +8,9 @@ CLUSTERED = "WITHOUT ROWID"  # ends CREATE TABLE: the rows stand in the index of
 # The ids of activities in POSTs without an answer. `posts.members` is a JSON array.
 IN_FLIGHT = "(SELECT value FROM posts, json_each(members) WHERE members IS NOT NULL)"
 
+# Passes under way whose process is gone. The caller holds the ledger.
+BROKEN_OFF = "passes.finished_at IS NULL"
+
 
 def listed(name: str) -> str:
     """Return the members of the JSON array that is bound to `name`, for IN. They are all numbers or all texts."""
@@ -28,9 +31,14 @@ def holds(text: str, name: str) -> str:
     return f"instr(lower({text}), :{name}) > 0"
 
 
+def locked(table: str) -> str:
+    """Return the end of a SELECT whose rows of `table` are written back: no other process may write them meanwhile."""
+    return f"/* locks {table} */"
+
+
 def by_index(name: str) -> str:
     """Return the order to use an index, after the name of a table. It fails if the statement cannot use it."""
     return f"INDEXED BY {name}"
 
 
-__all__ = ["CLUSTERED", "IN_FLIGHT", "by_index", "holds", "listed", "pairs"]
+__all__ = ["BROKEN_OFF", "CLUSTERED", "IN_FLIGHT", "by_index", "holds", "listed", "locked", "pairs"]

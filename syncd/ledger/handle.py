@@ -1,7 +1,7 @@
 """Name a ledger. The rest of syncd passes this handle around instead of a path or an address."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -104,8 +104,8 @@ class LedgerHandle:
     # -- its holder ---------------------------------------------------------------------
 
     @contextmanager
-    def hold(self, command: str) -> Iterator[Hold]:
-        """Hold the ledger for `command`. LedgerHeld at once if another process has it."""
+    def hold(self, command: str, sources: Collection[str] | None = None) -> Iterator[Hold]:
+        """Hold the whole ledger for `command`, whatever `sources` are named. LedgerHeld if another process has it."""
         with file.held(self.path, command) as is_held:
             yield Hold(self, is_held)
 
@@ -188,6 +188,19 @@ class LedgerHandle:
     def writing(self, db: Database) -> AbstractContextManager[None]:
         """Run one transaction. It is committed whole or not at all. LedgerError if the database fails."""
         return file.writing(db, self.path)
+
+    def scope(self) -> tuple[str, ...] | None:
+        """Return None: who holds the ledger writes the rows of all sources."""
+        return None
+
+    def new_ids(self, db: Database, count: int) -> Sequence[int]:
+        """Return the ids of `count` new activities. Call it in the transaction that adds them."""
+        first = int(db.execute("SELECT coalesce(max(id), 0) + 1 FROM activities").fetchone()[0])
+        return range(first, first + count)
+
+    def next_post(self, db: Database) -> int:
+        """Return the id of the next POST."""
+        return int(db.execute("SELECT coalesce(max(id), 0) + 1 FROM posts").fetchone()[0])
 
     def snapshot(self, db: Database) -> AbstractContextManager[None]:
         """Read from one snapshot, whatever another process commits meanwhile."""

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from syncd import clock
-from syncd.ledger.dialect import listed
+from syncd.ledger.dialect import listed, locked
 from syncd.ledger.reader import times
 from syncd.ledger.reads import fresh
 from syncd.ledger.rows import ROW_COLUMNS, UNWRITABLE, UNWRITTEN, Held, Writer, row_of
@@ -23,6 +23,11 @@ _DUE = """
     FROM activities JOIN payloads ON activity_id = id
     WHERE state = 'pending'
 """
+# The same of one stream, with the time that orders them. An index holds each stream in this order.
+_DUE_OF_STREAM = _DUE.replace(
+    "ELSE 0 END", "ELSE 0 END, CASE WHEN last_post = 0 THEN occurred_at ELSE next_attempt_at END"
+)
+_DUE_OF_STREAM += " AND stream_id = :stream_id"
 _CLAIMED = f"""
     SELECT id, stream_id, crm_id, external_activity_id, body, unknown, last_post
     FROM activities JOIN payloads ON activity_id = id
@@ -104,7 +109,7 @@ class Outbox(Writer):
 
     def first_post(self) -> int:
         """Return the id of the next POST. Attempts from it on belong to this pass."""
-        return self._number("SELECT coalesce(max(id), 0) + 1 FROM posts")
+        return self.handle.next_post(self._db)
 
     def due(
         self,
@@ -137,11 +142,23 @@ class Outbox(Writer):
     def _next_of(self, queue: str, values: dict[str, Any], skip: Collection[int]) -> list[Any]:
         limit = values["limit"]
         for most in (limit, limit + len(skip)):
-            rows: list[Any] = self._db.execute(_DUE + queue, {**values, "limit": most}).fetchall()
+            rows = self._first_of(queue, {**values, "limit": most})
             left = [row for row in rows if row[0] not in skip]
             if len(left) >= limit or len(rows) < most:
                 break
         return left[:limit]
+
+    def _first_of(self, queue: str, values: dict[str, Any]) -> list[Any]:
+        """Return the first rows of a queue: of all, or of the holder's streams, asked one by one and merged."""
+        streams = self._streams_in_scope()
+        if streams is None:
+            return self._db.execute(_DUE + queue, values).fetchall()
+        found = [
+            row
+            for stream_id in streams
+            for row in self._db.execute(_DUE_OF_STREAM + queue, {**values, "stream_id": stream_id}).fetchall()
+        ]
+        return [row[:-1] for row in sorted(found, key=lambda row: row[-1] or "")[: values["limit"]]]
 
     def intend(self, activities: Sequence[Sendable], *, now: datetime) -> Claim:
         """Book the intent to POST `activities`. The request may leave once the transaction is committed.
@@ -194,7 +211,8 @@ class Outbox(Writer):
 
     def _finish(self, post_id: int, recorded: Set[int], now: datetime) -> None:
         """Book that a POST was answered. Its members without a verdict stay."""
-        (members,) = self._db.execute("SELECT members FROM posts WHERE id = :id", {"id": post_id}).fetchone()
+        sql = f"SELECT members FROM posts WHERE id = :id {locked('posts')}"  # nosec B608 # our own text
+        (members,) = self._db.execute(sql, {"id": post_id}).fetchone()
         left = [member for member in json.loads(members or "[]") if member not in recorded]
         sql = "UPDATE posts SET finished_at = :now, members = :members WHERE id = :id"
         values = {"id": post_id, "now": clock.text(now), "members": json.dumps(left) if left else None}
@@ -275,22 +293,36 @@ class Outbox(Writer):
     def _pending(self, ids: Sequence[int]) -> list[Held]:
         sql = f"""
             SELECT id, stream_id, {", ".join(ROW_COLUMNS)} FROM activities
-            WHERE id IN {listed("ids")}
+            WHERE id IN {listed("ids")} {locked("activities")}
         """  # nosec B608 # names of columns
         found = self._db.execute(sql, {"ids": json.dumps(list(ids))})
         return [Held(row_id, stream_id, row_of(columns)) for row_id, stream_id, *columns in found]
 
     def recover(self, *, now: datetime) -> int:
-        """Book the attempts that a crash left open, and return their number. Recotap may have stored each of them."""
+        """Book the attempts that a crash left open, and return their number. Recotap may have stored each of them.
+
+        Those of other holders stay open.
+        """
         with self.transaction():
-            posts = self._db.execute("SELECT id, members FROM posts WHERE members IS NOT NULL").fetchall()
+            posts = self._db.execute("SELECT id, members FROM posts WHERE members IS NOT NULL ORDER BY id").fetchall()
             count = 0
             for post_id, members in posts:
-                ids = json.loads(members)
+                ids = self._in_scope(json.loads(members))
+                if not ids:
+                    continue
                 results = [AttemptResult(activity_id, Verdict.CRASHED) for activity_id in ids]
                 self.record_verdicts(post_id, results, now=now, max_age=timedelta.max, random=lambda: 0.0)
                 count += len(ids)
         return count
+
+    def _in_scope(self, ids: list[int]) -> list[int]:
+        """Return those of `ids` that are activities of the holder's streams."""
+        streams = self._streams_in_scope()
+        if streams is None:
+            return ids
+        sql = f"SELECT id FROM activities WHERE id IN {listed('ids')} AND stream_id IN {listed('streams')} ORDER BY id"  # nosec B608 # our own text
+        values = {"ids": json.dumps(ids), "streams": json.dumps(streams)}
+        return [row[0] for row in self._db.execute(sql, values)]
 
 
 def _claimed(

@@ -1,8 +1,8 @@
 """Open, create and hold a ledger in PostgreSQL. psycopg is imported by the modules `postgres*` alone."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -23,6 +23,7 @@ from syncd.ledger.persistent import PersistentReader
 from syncd.ledger.postgres_errors import explanation
 from syncd.ledger.postgres_lease import Lease, fence, held, holder_of, taken
 from syncd.ledger.postgres_looking import SIZE, PostgresDiagnosis, PostgresExamination
+from syncd.ledger.postgres_replica import Replica, replica
 from syncd.ledger.postgres_schema import STATEMENTS
 from syncd.ledger.postgres_session import Session
 from syncd.ledger.reader import LedgerReader
@@ -66,6 +67,7 @@ class PostgresLedger:
 
     url: str  # as [ledger] names it; only this module reads it
     password: Password | None = None
+    lease: Lease | None = field(default=None, compare=False, repr=False)  # of the lanes that this process holds
 
     def __str__(self) -> str:
         return postgres_url.shown(self.url)
@@ -115,19 +117,27 @@ class PostgresLedger:
     # -- its holder ---------------------------------------------------------------------
 
     @contextmanager
-    def hold(self, command: str) -> Iterator[Hold]:
-        """Hold the ledger for `command`.
+    def hold(self, command: str, sources: Collection[str] | None = None) -> Iterator[Hold]:
+        """Hold the lanes of `sources` for `command`, or the whole ledger if None.
 
-        LedgerHeld at once if another process has it. The ledger is created if there is none.
+        LedgerHeld if another process holds one of them. The ledger is created if there is none.
         """
         with self._session() as db:
             self._require(db, create=True)
-        with self.explained(), held(self._connect, command, str(self)) as lease:
-            _HELD[self] = lease
-            try:
-                yield Hold(self, lease.is_held)
-            finally:
-                del _HELD[self]
+        with self.explained(), held(self.connected, command, str(self), sources) as lease:
+            yield Hold(self.under(lease), lease.is_held)
+
+    @contextmanager
+    def replica(self, command: str) -> Iterator[Replica]:
+        """Take part in the work on the ledger: take its lanes one by one. The ledger is created if there is none."""
+        with self._session() as db:
+            self._require(db, create=True)
+        with replica(self, command) as one:
+            yield one
+
+    def under(self, lease: Lease) -> "PostgresLedger":
+        """Return the ledger as the holder of `lease` opens it."""
+        return replace(self, lease=lease)
 
     def holder(self) -> str | None:
         """Return the command and process that hold the ledger, or None if it is free."""
@@ -199,17 +209,33 @@ class PostgresLedger:
 
     @contextmanager
     def writing(self, db: Any) -> Iterator[None]:
-        """Run one transaction, which no other writer is within. It is committed whole or not at all."""
+        """Run one transaction of the holder, or of a writer beside all holders. It is committed whole or not at all.
+
+        LedgerHeld if another process has taken the lanes.
+        """
         with self.explained():
             db.execute("BEGIN")
             try:
-                fence(db, _HELD.get(self), str(self))
+                fence(db, self.lease, str(self))
                 yield
                 db.execute("COMMIT")
             except BaseException:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
                 raise
+
+    def scope(self) -> tuple[str, ...] | None:
+        """Return the sources whose rows the holder writes. None: those of all."""
+        return None if self.lease is None else self.lease.scope
+
+    def new_ids(self, db: Any, count: int) -> Sequence[int]:
+        """Return the ids of `count` new activities. No other process is given them."""
+        sql = "SELECT nextval('activities_id_seq') FROM generate_series(1, :count)"
+        return [row[0] for row in db.execute(sql, {"count": count}).fetchall()]
+
+    def next_post(self, db: Any) -> int:
+        """Return an id that is below those of all later POSTs, and above those of earlier POSTs of the same lanes."""
+        return int(db.one("SELECT nextval('posts_id_seq')"))
 
     @contextmanager
     def snapshot(self, db: Any) -> Iterator[None]:
@@ -232,7 +258,7 @@ class PostgresLedger:
     def written_at(self) -> datetime:
         """Return the time of the last write, as the holder's renewals note it: a few seconds late."""
         with self._session() as db:
-            at: datetime = db.one("SELECT written_at FROM meta")
+            at: datetime = db.one("SELECT coalesce(max(written_at), (SELECT created_at FROM meta)) FROM lanes")
         return at.astimezone(UTC)
 
     def tidy(self, db: Any) -> None:
@@ -244,7 +270,12 @@ class PostgresLedger:
             db.execute("VACUUM FULL payloads")
         return ""
 
-    def _connect(self) -> Session:
+    def explain(self, error: psycopg.Error) -> LedgerError:
+        """Return the error to report for one of psycopg."""
+        return explanation(error, self)
+
+    def connected(self) -> Session:
+        """Open a connection. LedgerError if the password cannot be read."""
         try:
             return connect(self.url, self.password)
         except ValueError as error:  # of the password
@@ -255,7 +286,7 @@ class PostgresLedger:
     @contextmanager
     def _session(self) -> Iterator[Session]:
         with self.explained():
-            db = self._connect()
+            db = self.connected()
             try:
                 yield db
             finally:
@@ -270,9 +301,7 @@ class PostgresLedger:
     def _require(self, db: Session, *, create: bool) -> None:
         version = self._version(db)
         if version is None and create:
-            with _transaction(db):
-                for statement in STATEMENTS:
-                    db.execute(statement)
+            self._create(db)
         elif version is None:
             raise LedgerError(f"there is no ledger at {self}", hint="the first `syncd sync` makes it. See [ledger] url")
         elif version != VERSION:
@@ -280,6 +309,14 @@ class PostgresLedger:
                 f"the ledger at {self} has schema {version}, and this syncd uses {VERSION}",
                 hint="install the syncd that wrote it. Nothing was changed",
             )
+
+    def _create(self, db: Session) -> None:
+        """Make the tables, unless another process has made them meanwhile."""
+        with _transaction(db):
+            db.execute("SELECT pg_advisory_xact_lock(hashtext(current_schema() || ' syncd'))")
+            if self._version(db) is None:
+                for statement in STATEMENTS:
+                    db.execute(statement)
 
     def _version(self, db: Session) -> int | None:
         if db.one("SELECT to_regclass('meta')") is None:
@@ -297,7 +334,5 @@ def _transaction(db: Session) -> Iterator[None]:
         db.execute("ROLLBACK")
         raise
 
-
-_HELD: dict[PostgresLedger, Lease] = {}  # the ledgers that this process holds
 
 __all__ = ["PostgresLedger", "connect"]

@@ -1,6 +1,6 @@
-"""Hold a ledger in PostgreSQL: a row that its holder renews, and the fence before each of its writes.
+"""Lease lanes of a ledger in PostgreSQL: take them, renew them, and fence each write of their holder.
 
-The database's clock alone decides who holds it. The token is random, because a counter would come again after a
+The database's clock alone decides who holds a lane. The token is random, because a counter would come again after a
 failover that lost the last commits.
 """
 
@@ -8,37 +8,85 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import uuid4
 
 import psycopg
 
-from syncd.errors import LedgerHeld
+from syncd.errors import LedgerError, LedgerHeld
+from syncd.ledger.lanes import WHOLE
 
-TTL_S = 10  # a holder that does not renew for so long has lost the ledger
+TTL_S = 10  # a holder that does not renew for so long has lost its lanes
 RENEW_S = 3
 TRUST_S = TTL_S - 1  # since the start of the last renewal: the local clock may run faster than the database's
+ALIVE_S = RENEW_S + 1  # a holder that has renewed within it is alive
+LOOK_S = 0.25  # between two looks whether the lanes of a holder that may be dead are free
 
+_ENROL = """
+    INSERT INTO lanes (source) SELECT source FROM unnest(:sources::text[]) AS source
+    WHERE :is_holder OR NOT EXISTS (
+        SELECT 1 FROM lanes WHERE source = :whole AND token IS NOT NULL AND until >= clock_timestamp())
+    ON CONFLICT DO NOTHING
+"""
+_HOLDERS = """
+    SELECT holder, :ttl - extract(epoch FROM until - clock_timestamp())::float FROM lanes
+    WHERE source = ANY (:sources) AND token IS NOT NULL AND until >= clock_timestamp() ORDER BY source
+"""
+# FOR UPDATE waits for the last transaction of a holder that lost its lanes.
+_LOCK = """
+    SELECT source FROM lanes
+    WHERE source = ANY (:sources) AND (token IS NULL OR until < clock_timestamp()) ORDER BY source FOR UPDATE
+"""
 _TAKE = """
-    UPDATE meta SET token = :token, holder = :holder, epoch = epoch + 1, written_at = clock_timestamp(),
-        held_until = clock_timestamp() + make_interval(secs => :ttl)
-    WHERE id = 1 AND (token IS NULL OR held_until < clock_timestamp()) RETURNING epoch
+    UPDATE lanes SET token = :token, holder = :holder, epoch = epoch + 1, written_at = clock_timestamp(),
+        wake_at = NULL, next_pass_at = least(next_pass_at, clock_timestamp()),
+        until = clock_timestamp() + make_interval(secs => :ttl)
+    WHERE source = ANY (:sources)
+"""
+# Orphans first, then the lane that has waited longest.
+_TAKE_NEXT = """
+    WITH free AS (
+        SELECT id, token IS NOT NULL AS was_orphan, least(next_pass_at, wake_at) AS due_at FROM lanes
+        WHERE source <> :whole AND (
+            (token IS NULL AND least(next_pass_at, wake_at) <= statement_timestamp())
+            OR (token IS NOT NULL AND until < statement_timestamp()))
+        ORDER BY token IS NULL, least(next_pass_at, wake_at) LIMIT 1 FOR UPDATE SKIP LOCKED)
+    UPDATE lanes SET token = :token, holder = :holder, epoch = epoch + 1, written_at = clock_timestamp(),
+        wake_at = NULL, next_pass_at = least(next_pass_at, clock_timestamp()),
+        until = clock_timestamp() + make_interval(secs => :ttl)
+    FROM free WHERE lanes.id = free.id
+    RETURNING source, epoch, was_orphan, greatest(0, extract(epoch FROM clock_timestamp() - due_at))::float
 """
 _RENEW = """
-    UPDATE meta SET held_until = clock_timestamp() + make_interval(secs => :ttl),
-        written_at = CASE WHEN :has_written THEN clock_timestamp() ELSE written_at END
-    WHERE id = 1 AND token = :token RETURNING id
+    UPDATE lanes SET until = clock_timestamp() + make_interval(secs => :ttl),
+        written_at = CASE WHEN token = ANY (:written) THEN clock_timestamp() ELSE written_at END
+    WHERE source = ANY (:sources) AND token = ANY (:tokens) RETURNING token
 """
-_RELEASE = "UPDATE meta SET token = NULL, holder = NULL, held_until = NULL WHERE id = 1 AND token = :token"
-_HOLDER = "SELECT holder FROM meta WHERE id = 1 AND token IS NOT NULL AND held_until >= clock_timestamp()"
+_RELEASE = """
+    UPDATE lanes SET token = NULL, holder = NULL, until = NULL,
+        next_pass_at = CASE WHEN :keeps THEN next_pass_at ELSE clock_timestamp() + make_interval(secs => :in_s) END
+    WHERE source = ANY (:sources) AND token = :token
+"""
+_HOLDER = """
+    SELECT holder FROM lanes WHERE token IS NOT NULL AND until >= clock_timestamp()
+    GROUP BY holder ORDER BY count(*) DESC, holder
+"""
+_OVERDUE = """
+    SELECT count(*) FROM lanes WHERE source <> :whole AND (
+        (token IS NULL AND least(next_pass_at, wake_at) <= statement_timestamp())
+        OR (token IS NOT NULL AND until < statement_timestamp()))
+"""
 # KEY SHARE lets renewals pass, and keeps a take out until the transaction ends. So no intent of an old holder can be
-# committed after a take.
-_FENCE = "SELECT 1 FROM meta WHERE id = 1 AND token = :token FOR KEY SHARE"
-_ALONE = "SELECT 1 FROM meta WHERE id = 1 FOR UPDATE"
+# committed after a take. The token goes into the rows that this transaction adds.
+_FENCE = """
+    SELECT set_config('syncd.token', :token, true) FROM lanes
+    WHERE source = ANY (:sources) AND token = :token FOR KEY SHARE
+"""
+_ALONE = "SELECT set_config('syncd.token', '', true) FROM lanes ORDER BY id FOR UPDATE"
 
-Open = Callable[[], Any]  # opens a connection of its own
+Connect = Callable[[], Any]  # opens a connection of its own
 
 
 def now_s() -> float:
@@ -46,96 +94,214 @@ def now_s() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-class Lease:
-    """One taking of the ledger."""
+def who(command: str) -> str:
+    """Return this process's name for people."""
+    return f"`syncd {command}`, process {os.getpid()} on {socket.gethostname()}"
 
-    def __init__(self) -> None:
+
+class Lease:
+    """One taking of some lanes, or of the whole ledger."""
+
+    def __init__(self, sources: Collection[str] = ()) -> None:
+        self.sources = sorted(sources)
         self.token = str(uuid4())
         self.has_written = False  # since the last renewal, which notes it
         self._trusted_until = 0.0
+
+    @property
+    def scope(self) -> tuple[str, ...] | None:
+        """The sources whose rows the holder writes. None: those of all."""
+        return None if WHOLE in self.sources else tuple(self.sources)
 
     def is_held(self) -> bool:
         """Tell whether the last renewal is recent enough to trust the lease, without asking the database."""
         return now_s() < self._trusted_until
 
-    def take(self, db: Any, who: str) -> bool:
-        """Take the ledger if it is free, or if its holder has not renewed in time."""
-        return self._say(db, _TAKE, {"token": self.token, "holder": who, "ttl": TTL_S})
-
-    def renew(self, db: Any) -> bool:
-        """Renew the lease. False if another process has taken the ledger."""
-        has_written, self.has_written = self.has_written, False
-        return self._say(db, _RENEW, {"token": self.token, "ttl": TTL_S, "has_written": has_written})
+    def trust(self, since_s: float) -> None:
+        """Trust the lease for a time from `since_s`, when the statement was sent that took or renewed it."""
+        self._trusted_until = since_s + TRUST_S
 
     def lose(self) -> None:
         """Trust the lease no longer."""
         self._trusted_until = 0.0
 
-    def _say(self, db: Any, sql: str, values: dict[str, Any]) -> bool:
-        began = now_s()
-        won = db.execute(sql, values).fetchone() is not None
-        self._trusted_until = began + TRUST_S if won else 0.0
-        return won
+
+class Renewals:
+    """Renew the leases of a process in a thread, on a connection of its own.
+
+    If the connection breaks, the next renewal opens another one. A lease that was not renewed in time ends by itself.
+    """
+
+    def __init__(self, connect: Connect) -> None:
+        self._connect = connect
+        self._db: Any = None
+        self._leases: list[Lease] = []
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
+
+    def __enter__(self) -> "Renewals":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self._close()
+
+    def is_alive(self) -> bool:
+        """Tell whether the thread is running."""
+        return self._thread.is_alive()
+
+    def add(self, lease: Lease) -> None:
+        """Renew `lease` from now on."""
+        with self._lock:
+            self._leases.append(lease)
+
+    def drop(self, lease: Lease) -> None:
+        """Renew `lease` no more."""
+        with self._lock:
+            self._leases = [each for each in self._leases if each is not lease]
+
+    def renew(self) -> None:
+        """Renew all leases now, in one statement. Those that were taken by another process are lost."""
+        with self._lock:
+            leases = [*self._leases]
+        if not leases:
+            return
+        began, written = now_s(), [each.token for each in leases if each.has_written]
+        for each in leases:
+            each.has_written = False
+        try:
+            self._db = self._db or self._connect()
+            renewed = [token for (token,) in self._db.execute(_RENEW, _renewing(leases, written)).fetchall()]
+        except (psycopg.Error, LedgerError):
+            self._close()
+            return
+        for each in leases:
+            if renewed.count(each.token) == len(each.sources):
+                each.trust(began)
+            else:
+                each.lose()
+
+    def _run(self) -> None:
+        while not self._over.wait(RENEW_S):
+            self.renew()
+
+    def _close(self) -> None:
+        if self._db is not None:
+            with suppress(psycopg.Error):
+                self._db.close()
+            self._db = None
+
+
+def _renewing(leases: Sequence[Lease], written: Sequence[str]) -> dict[str, Any]:
+    sources = [source for each in leases for source in each.sources]
+    return {"ttl": TTL_S, "sources": sources, "tokens": [each.token for each in leases], "written": [*written]}
+
+
+def enrol(db: Any, sources: Collection[str], *, is_holder: bool = False) -> None:
+    """Make a lane of each source that has none, unless another process holds the whole ledger."""
+    db.execute(_ENROL, {"sources": [*sources], "whole": WHOLE, "is_holder": is_holder})
+
+
+def take_next(db: Any, by: str) -> tuple[Lease, int, bool, float] | None:
+    """Take the lane that is due next: its lease, its epoch, whether its holder was lost, its lateness in seconds."""
+    lease, began = Lease(), now_s()
+    values = {"token": lease.token, "holder": by, "ttl": TTL_S, "whole": WHOLE}
+    row = db.execute(_TAKE_NEXT, values).fetchone()
+    if row is None:
+        return None
+    source, epoch, was_orphan, late_s = row
+    lease.sources = [source]
+    lease.trust(began)
+    return lease, epoch, was_orphan, late_s
+
+
+def release(db: Any, lease: Lease, in_s: float | None) -> None:
+    """Give the lanes back. `in_s`: in how many seconds their next pass is due; None: as before."""
+    lease.lose()
+    values = {"token": lease.token, "sources": lease.sources, "keeps": in_s is None, "in_s": in_s or 0.0}
+    db.execute(_RELEASE, values)
+
+
+def overdue(db: Any) -> int:
+    """Return the number of lanes that are due and that no process holds."""
+    return int(db.execute(_OVERDUE, {"whole": WHOLE}).fetchone()[0])
 
 
 def holder_of(db: Any) -> str | None:
-    """Return who holds the ledger, or None if it is free."""
-    row = db.execute(_HOLDER).fetchone()
-    return None if row is None else str(row[0])
+    """Return who holds lanes of the ledger, or None if all are free."""
+    found = [str(row[0]) for row in db.execute(_HOLDER).fetchall()]
+    if not found:
+        return None
+    return found[0] if len(found) == 1 else f"{found[0]}, and {len(found) - 1} more"
 
 
 @contextmanager
-def held(connect: Open, command: str, where: str) -> Iterator[Lease]:
-    """Hold the ledger, and renew the lease on a connection of its own. LedgerHeld if another process holds it."""
-    lease = Lease()
-    who = f"`syncd {command}`, process {os.getpid()} on {socket.gethostname()}"
+def held(connect: Connect, command: str, where: str, sources: Collection[str] | None) -> Iterator[Lease]:
+    """Hold the lanes of `sources`, or the whole ledger if None. LedgerHeld if another process holds one of them.
+
+    A holder that has not renewed in time may be dead. It is waited for, at most until its lease ends.
+    """
     db = connect()
     try:
-        if not lease.take(db, who):
-            found = holder_of(db) or "another syncd"
-            raise LedgerHeld(
-                f"the ledger at {where} is held by {found}",
-                hint="let it finish, or stop it. Two at once would not be safe",
-            )
-        with _renewed(lease, db):
+        lease = _taken(db, command, where, sources)
+        with Renewals(connect) as renewals:
+            renewals.add(lease)
             yield lease
         with suppress(psycopg.Error):
-            db.execute(_RELEASE, {"token": lease.token})
+            release(db, lease, None)
     finally:
         db.close()
 
 
-@contextmanager
-def _renewed(lease: Lease, db: Any) -> Iterator[None]:
-    over = threading.Event()
+def _taken(db: Any, command: str, where: str, sources: Collection[str] | None) -> Lease:
+    """Take the lanes, and return their lease."""
+    while True:
+        if sources is not None:
+            enrol(db, sources)
+        wanted = [*sources] if sources is not None else [row[0] for row in db.execute("SELECT source FROM lanes")]
+        holders = db.execute(_HOLDERS, {"sources": [*wanted, WHOLE], "ttl": TTL_S}).fetchall()
+        if any(renewed_s <= ALIVE_S for _, renewed_s in holders):
+            raise LedgerHeld(
+                f"the ledger at {where} is held by {holders[0][0]}",
+                hint="let it finish, or stop it. Two at once would not be safe",
+            )
+        if not holders and (lease := _take(db, command, wanted)) is not None:
+            return lease
+        time.sleep(LOOK_S)
 
-    def renew() -> None:
-        while not over.wait(RENEW_S):
-            try:
-                if not lease.renew(db):
-                    return
-            except psycopg.Error:  # the connection is lost: nothing is repeated on another one
-                lease.lose()
-                return
 
-    thread = threading.Thread(target=renew, name="lease", daemon=True)
-    thread.start()
+def _take(db: Any, command: str, sources: Sequence[str]) -> Lease | None:
+    lease = Lease(sources)
+    db.execute("BEGIN")
     try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+        began = now_s()
+        found = db.execute(_LOCK, {"sources": lease.sources}).fetchall()
+        won = len(found) == len(lease.sources)
+        if won:
+            values = {"token": lease.token, "holder": who(command), "ttl": TTL_S, "sources": lease.sources}
+            db.execute(_TAKE, values)
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+    lease.trust(began)
+    return lease if won else None
 
 
 def fence(db: Any, lease: Lease | None, where: str) -> None:
-    """Begin a writing transaction: as the holder, or alone beside it. LedgerHeld if the lease is lost."""
+    """Begin a writing transaction: as the holder, or alone beside all holders. LedgerHeld if the lease is lost."""
     if lease is None:
         db.execute(_ALONE)
-    elif db.execute(_FENCE, {"token": lease.token}).fetchone() is None:
+        return
+    found = db.execute(_FENCE, {"token": lease.token, "sources": lease.sources}).fetchall()
+    if len(found) != len(lease.sources):
         lease.lose()
         raise taken(where)
-    else:
-        lease.has_written = True
+    lease.has_written = True
 
 
 def taken(where: str) -> LedgerHeld:
@@ -146,4 +312,16 @@ def taken(where: str) -> LedgerHeld:
     )
 
 
-__all__ = ["Lease", "fence", "held", "holder_of", "taken"]
+__all__ = [
+    "Lease",
+    "Renewals",
+    "enrol",
+    "fence",
+    "held",
+    "holder_of",
+    "overdue",
+    "release",
+    "take_next",
+    "taken",
+    "who",
+]

@@ -11,7 +11,7 @@ import psycopg
 from psycopg.adapt import Loader
 from psycopg.pq import TransactionStatus
 
-from syncd.ledger.dialect import CLUSTERED, IN_FLIGHT, by_index, holds, listed, pairs
+from syncd.ledger.dialect import BROKEN_OFF, CLUSTERED, IN_FLIGHT, by_index, holds, listed, locked, pairs
 
 Values = Mapping[str, Any] | Sequence[Any]
 
@@ -42,6 +42,14 @@ _TEXTS = (
     (re.compile(_pattern(" " + by_index("NAME"), NAME=_WORD)), ""),
     (re.compile(_pattern(holds("TEXT", "NAME"), TEXT=".+?", NAME=_WORD)), r"strpos(lower(\1), :\2) > 0"),
     (re.compile(" " + CLUSTERED), ""),
+    # Not FOR UPDATE: a copy in another lane may refer to the row meanwhile.
+    (re.compile(_pattern(locked("NAME"), NAME=_WORD)), r"FOR NO KEY UPDATE OF \1"),
+    (
+        re.compile(re.escape(BROKEN_OFF)),
+        BROKEN_OFF
+        + " AND NOT EXISTS (SELECT 1 FROM lanes WHERE lanes.token = passes.token AND until >= clock_timestamp()"
+        " AND lanes.token <> current_setting('syncd.token', true))",
+    ),
 )
 _NAME = re.compile(r"(?<!:):([a-z]\w*)(\[\])?")
 

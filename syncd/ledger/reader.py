@@ -10,7 +10,7 @@ from sqlite_utils import Database
 
 from syncd import clock
 from syncd.ledger.contract import Handle
-from syncd.ledger.dialect import listed
+from syncd.ledger.dialect import IN_FLIGHT, listed
 from syncd.ledger.ranges import COLUMNS, Range, range_of
 from syncd.lifecycle import timing
 
@@ -67,6 +67,20 @@ _LOOK_UPS_DUE = """
 _LOOK_UPS = f"""
     {_LOOK_UPS_DUE.format(stream=_STREAM, due="<= :now")} UNION ALL
     {_LOOK_UPS_DUE.format(stream=_STREAM, due="> :nonsense")} LIMIT :limit
+"""  # nosec B608 # our own text
+_NEXT_SEND = f"""
+    SELECT CASE
+        WHEN EXISTS (SELECT 1 FROM activities WHERE state = 'pending' AND last_post = 0 {{scope}})
+          OR EXISTS (SELECT 1 FROM activities WHERE state = 'pending' AND last_post > 0 AND refusals = 0 {{scope}})
+          OR EXISTS (SELECT 1 FROM activities WHERE id IN {IN_FLIGHT} {{scope}})
+        THEN '2000-01-01T00:00:00.000Z'
+        ELSE (SELECT min(at) FROM (
+            SELECT min(next_attempt_at) AS at FROM activities
+            WHERE state = 'pending' AND last_post > 0 AND refusals > 0 AND isolated = 0 {{scope}}
+            UNION ALL
+            SELECT min(next_attempt_at) FROM activities
+            WHERE state = 'pending' AND last_post > 0 AND refusals > 0 AND isolated = 1 {{scope}}) AS backed_off)
+    END
 """  # nosec B608 # our own text
 
 
@@ -253,21 +267,8 @@ class LedgerReader:
 
         An activity without a verdict about itself may go at once, whatever the clock said when it was booked.
         """
-        sql = """
-            SELECT CASE
-                WHEN EXISTS (SELECT 1 FROM activities WHERE state = 'pending' AND last_post = 0)
-                  OR EXISTS (SELECT 1 FROM activities WHERE state = 'pending' AND last_post > 0 AND refusals = 0)
-                  OR EXISTS (SELECT 1 FROM posts WHERE members IS NOT NULL)
-                THEN '2000-01-01T00:00:00.000Z'
-                ELSE (SELECT min(at) FROM (
-                    SELECT min(next_attempt_at) AS at FROM activities
-                    WHERE state = 'pending' AND last_post > 0 AND refusals > 0 AND isolated = 0
-                    UNION ALL
-                    SELECT min(next_attempt_at) FROM activities
-                    WHERE state = 'pending' AND last_post > 0 AND refusals > 0 AND isolated = 1) AS backed_off)
-            END
-        """
-        return clock.optional_instant(self._one(sql))
+        scope, values = self._scope()
+        return clock.optional_instant(self._db.execute(_NEXT_SEND.format(scope=scope), values).fetchone()[0])
 
     def balanced(self) -> bool:
         """Tell whether each stream has as many rows as were counted when they were booked.
@@ -307,6 +308,21 @@ class LedgerReader:
         sql = "SELECT value = 'true' FROM store WHERE source = :source AND key = :key"
         row = self._db.execute(sql, {"source": RECOTAP, "key": DOUBT}).fetchone()
         return bool(row and row[0])
+
+    def _streams_in_scope(self) -> list[int] | None:
+        """Return the row ids of the streams whose rows the holder writes. None: those of all."""
+        sources = self.handle.scope()
+        if sources is None:
+            return None
+        sql = f"SELECT id FROM streams WHERE source IN {listed('sources')} ORDER BY id"  # nosec B608 # our own text
+        return [row[0] for row in self._db.execute(sql, {"sources": json.dumps(sources)})]
+
+    def _scope(self) -> tuple[str, dict[str, str]]:
+        """Return the condition that a row belongs to the holder's streams, and its value."""
+        streams = self._streams_in_scope()
+        if streams is None:
+            return "", {}
+        return f"AND stream_id IN {listed('scope')}", {"scope": json.dumps(streams)}
 
     def _rows(self, sql: str, values: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
         cursor = self._db.execute(sql, values or {})

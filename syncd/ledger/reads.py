@@ -26,14 +26,14 @@ _STALE = f"""
 # Each part reads one index of pending rows.
 _COUNT_DUE = """
     SELECT count(*) FROM (
-        SELECT 1 FROM activities WHERE state = 'pending' AND last_post = 0
+        SELECT 1 FROM activities WHERE state = 'pending' AND last_post = 0 {scope}
         UNION ALL
         SELECT 1 FROM activities
-        WHERE state = 'pending' AND last_post > 0 AND refusals = 0 AND last_post < :first_post
+        WHERE state = 'pending' AND last_post > 0 AND refusals = 0 AND last_post < :first_post {scope}
         UNION ALL
         SELECT 1 FROM activities
         WHERE state = 'pending' AND last_post > 0 AND refusals > 0 AND last_post < :first_post
-          AND (next_attempt_at <= :now OR next_attempt_at > :nonsense)
+          AND (next_attempt_at <= :now OR next_attempt_at > :nonsense) {scope}
         LIMIT :most) AS due
 """
 _ROW_IDS = f"""
@@ -66,8 +66,9 @@ class Reads(Writer):
 
     def count_due(self, most: int, *, first_post: int, now: datetime) -> int:
         """Return how many activities are due that this pass has not sent, at most `most`. See `Outbox.due`."""
-        values = {"most": most, "first_post": first_post, **times(now)}
-        return int(self._db.execute(_COUNT_DUE, values).fetchone()[0])
+        scope, streams = self._scope()
+        values = {"most": most, "first_post": first_post, **times(now), **streams}
+        return int(self._db.execute(_COUNT_DUE.format(scope=scope), values).fetchone()[0])
 
     def stale_of(self, activity_ids: Collection[int], now: datetime) -> set[int]:
         """Return those of `activity_ids` that are pending and were not read within an hour."""

@@ -77,12 +77,12 @@ class Twins(Writer):
     """Write and find keys and copies."""
 
     def _find_copies(
-        self, stream_id: int, held: Mapping[str, Held], latest: dict[str, Reading], first: int, now: datetime, *,
-        by_id: bool, exclude: bool,
+        self, stream_id: int, held: Mapping[str, Held], latest: dict[str, Reading], ids: Sequence[int], now: datetime,
+        *, by_id: bool, exclude: bool,
     ) -> list[Twin]:  # fmt: skip
         """Find the copies among the readings of a page, by crm_id, before they are booked.
 
-        New rows have their ids from `first` on. `exclude`: a copy is not sent, so `latest` changes. The twins are for
+        New rows get `ids`, in order. `exclude`: a copy is not sent, so `latest` changes. The twins are for
         `_note_twins`, once the rows are written.
         """
         again = [
@@ -91,7 +91,7 @@ class Twins(Writer):
             if crm_id in latest and transitions.may_arrive(row.row, latest[crm_id], by_id=by_id)
         ]
         self._forget_twins([row_id for row_id, _ in again])
-        new = enumerate([reading for crm_id, reading in latest.items() if crm_id not in held], first)
+        new = zip(ids, [reading for crm_id, reading in latest.items() if crm_id not in held], strict=True)
         arriving = [*again, *[(row_id, reading) for row_id, reading in new if reading.keys]]
         if self._claim_keys(arriving, now):
             return []

@@ -20,7 +20,7 @@ from syncd.ledger import recount
 from syncd.ledger.adoption import AdoptionWriter
 from syncd.ledger.contract import Handle
 from syncd.ledger.counts import KEEP_DAYS, KIND, kind_of, pending_kind
-from syncd.ledger.dialect import listed
+from syncd.ledger.dialect import BROKEN_OFF, listed, locked
 from syncd.ledger.forgetting import ForgottenRows
 from syncd.ledger.outbox import AttemptResult, Claim, Claimed, Due, Outbox, RecordKey, Sendable
 from syncd.ledger.range_writing import RangeWriter
@@ -52,7 +52,7 @@ _INSERT_PENDING = """
 """
 _EXISTING = f"""
     SELECT crm_id, id, body, read_at, {", ".join(ROW_COLUMNS)} FROM activities LEFT JOIN payloads ON activity_id = id
-    WHERE stream_id = :stream_id AND crm_id IN {listed("ids")}
+    WHERE stream_id = :stream_id AND crm_id IN {listed("ids")} {locked("activities")}
 """  # nosec B608 # names of columns
 _READ_ON = """
     UPDATE streams SET seen = seen + :new,
@@ -222,10 +222,10 @@ class Ledger(RangeWriter, Outbox, Reads, RemovedSources, Twins, AdoptionWriter, 
         with self.transaction():
             rows = self._existing(stream_id, {ref.crm_id for ref in refs} | {r.crm_id for r in readings})
             latest = {reading.crm_id: reading for reading in readings}
-            first = self._number("SELECT coalesce(max(id), 0) + 1 FROM activities")
-            twins = self._find_copies(stream_id, rows, latest, first, now, by_id=by_id, exclude=exclude_copies)
+            ids = self.handle.new_ids(self._db, sum(crm_id not in rows for crm_id in latest))
+            twins = self._find_copies(stream_id, rows, latest, ids, now, by_id=by_id, exclude=exclude_copies)
             new = [reading for crm_id, reading in latest.items() if crm_id not in rows]
-            self._insert(stream_id, new, first, now, certain)
+            self._insert(stream_id, new, ids, now, certain)
             changed = sum(
                 self._refresh_alone(rows[crm_id], reading, now, looked_up_at, certain)
                 for crm_id, reading in latest.items()
@@ -261,39 +261,42 @@ class Ledger(RangeWriter, Outbox, Reads, RemovedSources, Twins, AdoptionWriter, 
             for crm_id, row_id, body, read, *columns in found
         }
 
-    def _insert(self, stream_id: int, readings: Sequence[Reading], first: int, now: datetime, certain: bool) -> None:
-        """Insert a row for each reading, with ids from `first` on. One that cannot be written is dead for that."""
+    def _insert(
+        self, stream_id: int, readings: Sequence[Reading], ids: Sequence[int], now: datetime, certain: bool
+    ) -> None:
+        """Insert a row for each reading, with the id at its place. One that cannot be written is dead for that."""
         if not readings:
             return
         try:
-            self._insert_all(stream_id, readings, first, now, certain)
+            self._insert_all(stream_id, readings, ids, now, certain)
         except UNWRITABLE:
-            self._undo(first)
-            for row_id, reading in enumerate(readings, first):
+            self._undo(ids)
+            for row_id, reading in zip(ids, readings, strict=True):
                 self._insert_alone(stream_id, reading, row_id, now, certain)
 
     def _insert_alone(self, stream_id: int, reading: Reading, row_id: int, now: datetime, certain: bool) -> None:
         try:
-            self._insert_all(stream_id, [reading], row_id, now, certain)
+            self._insert_all(stream_id, [reading], [row_id], now, certain)
         except UNWRITABLE:
-            self._undo(row_id)
-            self._insert_all(stream_id, [_unwritten(reading)], row_id, now, certain)
+            self._undo([row_id])
+            self._insert_all(stream_id, [_unwritten(reading)], [row_id], now, certain)
 
-    def _undo(self, first: int) -> None:
-        """Remove the rows from `first` on, which this transaction has inserted. A savepoint costs each page a copy.
+    def _undo(self, ids: Sequence[int]) -> None:
+        """Remove the rows of `ids` that this transaction has inserted. A savepoint costs each page a copy.
 
         The trigger takes them off the counts, to which nothing has added them.
         """
-        sql = f"DELETE FROM activities WHERE id >= :first RETURNING {KIND}"  # nosec B608 # our own text
-        self._changes.add((kind, 1) for kind in self._db.execute(sql, {"first": first}).fetchall())
+        sql = f"DELETE FROM activities WHERE id IN {listed('ids')} RETURNING {KIND}"  # nosec B608 # our own text
+        found = self._db.execute(sql, {"ids": json.dumps([*ids])}).fetchall()
+        self._changes.add((kind, 1) for kind in found)
 
     def _insert_all(
-        self, stream_id: int, readings: Sequence[Reading], first: int, now: datetime, certain: bool
+        self, stream_id: int, readings: Sequence[Reading], ids: Sequence[int], now: datetime, certain: bool
     ) -> None:
         at = clock.text(now)
         read = read_at(now)
         rows, pending, payloads, kinds = [], [], [], []
-        for row_id, reading in enumerate(readings, first):
+        for row_id, reading in zip(ids, readings, strict=True):
             row = transitions.first_seen(reading, now, certain=certain)
             named = (row_id, stream_id, reading.crm_id, reading.external_activity_id, reading.kind, at)
             if row.state is State.PENDING:  # it has nothing else than these, and its times
@@ -361,7 +364,7 @@ class Ledger(RangeWriter, Outbox, Reads, RemovedSources, Twins, AdoptionWriter, 
     def cut_short(self, now: datetime) -> None:
         """Close a pass that was killed or broken off. It has no exit code."""
         with self.transaction():
-            sql = "UPDATE passes SET finished_at = :now WHERE finished_at IS NULL"
+            sql = f"UPDATE passes SET finished_at = :now WHERE {BROKEN_OFF}"  # nosec B608 # our own text
             self._db.execute(sql, {"now": clock.text(now)})
 
     def end_pass(self, pass_id: int, *, exit_code: int, now: datetime) -> None:

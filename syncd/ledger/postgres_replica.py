@@ -1,0 +1,105 @@
+"""Take the lanes of a ledger in PostgreSQL one by one, as one of many processes."""
+
+import threading
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Protocol, TypeVar
+
+import psycopg
+
+from syncd.errors import LedgerError
+from syncd.ledger import postgres_lease
+from syncd.ledger.lanes import Taken
+from syncd.ledger.postgres_lease import Lease, Renewals
+
+T = TypeVar("T")
+
+
+class Place(Protocol):
+    """The ledger, as a replica needs it. `PostgresLedger` is it."""
+
+    def under(self, lease: Lease) -> Any:
+        """Return the ledger as the holder of `lease` opens it."""
+
+    def connected(self) -> Any:
+        """Open a connection. LedgerError if that fails."""
+
+    def explain(self, error: psycopg.Error) -> LedgerError:
+        """Return the error to report for one of psycopg."""
+
+
+class Replica:
+    """Take lanes, and renew them until they are released. Its methods may be called in any thread."""
+
+    def __init__(self, place: Place, name: str, renewals: Renewals) -> None:
+        self._place = place
+        self._name = name
+        self._renewals = renewals
+        self._db: Any = None
+        self._lock = threading.Lock()
+
+    def enrol(self, sources: Collection[str]) -> None:
+        """Make a lane of each source that has none, and of each whose rows the ledger holds. Raises LedgerError."""
+        known = "SELECT DISTINCT source FROM streams"
+        self._ask(lambda db: postgres_lease.enrol(db, {*sources, *(row[0] for row in db.execute(known).fetchall())}))
+
+    def take(self) -> Taken | None:
+        """Take the lane that is due next, orphans first. None if no lane is due. Raises LedgerError."""
+        found = self._ask(lambda db: postgres_lease.take_next(db, self._name))
+        if found is None:
+            return None
+        lease, epoch, was_orphan, late_s = found
+        self._renewals.add(lease)
+        (source,) = lease.sources
+        return Taken(
+            source, epoch, was_orphan, late_s, self._place.under(lease), lease.is_held,
+            lambda in_s: self._release(lease, in_s),
+        )  # fmt: skip
+
+    def overdue(self) -> int:
+        """Return the number of lanes that are due and that no process holds. Raises LedgerError."""
+        return self._ask(postgres_lease.overdue)
+
+    def is_alive(self) -> bool:
+        """Tell whether the leases are being renewed."""
+        return self._renewals.is_alive()
+
+    def close(self) -> None:
+        """Close the connection."""
+        with self._lock:
+            self._drop()
+
+    def _release(self, lease: Lease, in_s: float | None) -> None:
+        """Give a lane back. If that fails, its lease ends by itself."""
+        self._renewals.drop(lease)
+        with suppress(LedgerError):
+            self._ask(lambda db: postgres_lease.release(db, lease, in_s if in_s is not None else 0.0))
+
+    def _ask(self, question: Callable[[Any], T]) -> T:
+        with self._lock:
+            try:
+                self._db = self._db or self._place.connected()
+                return question(self._db)
+            except psycopg.Error as error:
+                self._drop()
+                raise self._place.explain(error) from error
+
+    def _drop(self) -> None:
+        if self._db is not None:
+            with suppress(psycopg.Error):
+                self._db.close()
+            self._db = None
+
+
+@contextmanager
+def replica(place: Place, command: str) -> Iterator[Replica]:
+    """Take part in the work on a ledger. What is held at the end is released."""
+    with Renewals(place.connected) as renewals:
+        one = Replica(place, postgres_lease.who(command), renewals)
+        try:
+            yield one
+        finally:
+            one.close()
+
+
+__all__ = ["Replica", "replica"]
