@@ -270,6 +270,14 @@ def test_an_operator_writes_beside_the_holder(handle):
     assert handle.exists()
 
 
+def test_alerts_keep_their_memory_within_a_transaction_of_the_holder(handle):
+    with handle.hold("run") as hold, hold.ledger.open() as ledger, ledger.transaction():
+        book(ledger, reading(1))
+        with handle.alerting() as alerting:
+            alerting.keep_alerts(["one"], NOW)
+            assert alerting.kept_alerts() == ["one"]
+
+
 def test_where_there_is_none_a_reader_says_so(handle):
     assert not handle.exists()
     with pytest.raises(LedgerError, match="there is no ledger at"), handle.read():

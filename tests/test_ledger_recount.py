@@ -119,6 +119,15 @@ class TestRecount:
         assert kept(ledger) == counted(ledger)
         assert ledger.balanced()
 
+    def test_two_who_counted_at_once_correct_once(self, ledger: Ledger, operator: Operator) -> None:
+        ledger._db.execute("UPDATE counts SET n = n + 1")
+        found = [recount.count(operator._db, operator.handle, stopping=lambda: False) for _ in range(2)]
+        for each in found:
+            assert each
+            with ledger.transaction():
+                recount.correct(ledger._db, each, NOW)
+        assert kept(ledger) == counted(ledger)
+
     def test_a_pass_may_write_while_the_rows_are_counted(self, ledger: Ledger, operator: Operator) -> None:
         booked: list[int] = []
 

@@ -68,6 +68,7 @@ class PostgresLedger:
     url: str  # as [ledger] names it; only this module reads it
     password: Password | None = None
     lease: Lease | None = field(default=None, compare=False, repr=False)  # of the lanes that this process holds
+    is_beside: bool = field(default=False, compare=False, repr=False)  # writes only what no pass writes
 
     def __str__(self) -> str:
         return postgres_url.shown(self.url)
@@ -100,7 +101,7 @@ class PostgresLedger:
 
     def alerting(self) -> AbstractContextManager[Alerting]:
         """Open an existing ledger for the alerts. LedgerError as for `read`."""
-        return self._opened(Alerting)
+        return replace(self, lease=None, is_beside=True)._opened(Alerting)
 
     def diagnose(self) -> AbstractContextManager[Diagnosis]:
         """Open an existing ledger for a report on itself. LedgerError as for `read`."""
@@ -216,7 +217,8 @@ class PostgresLedger:
         with self.explained():
             db.execute("BEGIN")
             try:
-                fence(db, self.lease, str(self))
+                if not self.is_beside:
+                    fence(db, self.lease, str(self))
                 yield
                 db.execute("COMMIT")
             except BaseException:

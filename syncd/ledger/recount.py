@@ -12,6 +12,7 @@ from sqlite_utils import Database
 from syncd import clock
 from syncd.ledger.contract import Handle
 from syncd.ledger.counts import KIND, Changes, Kind
+from syncd.ledger.dialect import locked
 from syncd.ledger.reader import RECOTAP, RECOUNT
 
 SPAN = 50_000  # row ids of one statement: a stop waits for no more
@@ -41,6 +42,7 @@ class Recount:
     rows: int
     unequal: tuple[Unequal, ...]
     wrong: dict[Kind, int]  # kept counts that differ from the rows: by how many rows
+    last_at: str | None = None  # of the recount before, at that moment
 
     @property
     def corrected(self) -> bool:
@@ -56,6 +58,7 @@ def count(db: Database, handle: Handle[Any], *, stopping: Callable[[], bool]) ->
             return None
         kept: dict[Kind, int] = {(*kind,): n for *kind, n in db.execute("SELECT * FROM counts")}
         streams = db.execute("SELECT id, source, stream, seen FROM streams ORDER BY source, stream").fetchall()
+        last_at = _last_at(db)
     of_stream: Counter[int] = Counter()
     for (stream_id, *_), n in rows.items():
         of_stream[stream_id] += n
@@ -65,7 +68,7 @@ def count(db: Database, handle: Handle[Any], *, stopping: Callable[[], bool]) ->
         if of_stream[stream_id] != seen
     )
     differences = {kind: rows[kind] - kept.get(kind, 0) for kind in rows.keys() | kept.keys()}
-    return Recount(rows.total(), unequal, {kind: n for kind, n in differences.items() if n})
+    return Recount(rows.total(), unequal, {kind: n for kind, n in differences.items() if n}, last_at)
 
 
 def _rows(db: Database, stopping: Callable[[], bool]) -> Counter[Kind] | None:
@@ -82,14 +85,24 @@ def _rows(db: Database, stopping: Callable[[], bool]) -> Counter[Kind] | None:
 def correct(db: Database, found: Recount, now: datetime) -> None:
     """Correct the kept counts in the transaction that is open, and keep whether the rows agree with `seen`.
 
-    Differences are added. So whatever was booked since the snapshot stays counted.
+    Differences are added. So whatever was booked since the snapshot stays counted. If another process has corrected
+    the counts since then, nothing is added.
     """
+    db.execute(f"SELECT id FROM recotap {locked('recotap')}").fetchall()  # nosec B608 # our own text
+    if _last_at(db) != found.last_at:
+        return
     if found.corrected:
         changes = Changes()
         changes.add(found.wrong.items())
         changes.write(db)
     value = json.dumps([list(each) for each in found.unequal])
     db.execute(_KEEP, {"source": RECOTAP, "key": RECOUNT, "value": value, "at": clock.text(now)})
+
+
+def _last_at(db: Database) -> str | None:
+    sql = "SELECT at FROM store WHERE source = :source AND key = :key"
+    row = db.execute(sql, {"source": RECOTAP, "key": RECOUNT}).fetchone()
+    return None if row is None else str(row[0])
 
 
 __all__ = ["COUNT", "Recount", "Unequal", "correct", "count"]

@@ -101,13 +101,15 @@ class Twins(Writer):
         search = _Search(self, stream_id, arriving, leaving)
         twins, instead = search.run(exclude=exclude)
         latest.update((reading.crm_id, reading) for reading in instead)
-        self._db.conn.executemany(_TAKE, [(*key, _day(now)) for key in search.taken])
+        self._db.conn.executemany(_TAKE, [(*key, _day(now)) for key in sorted(search.taken)])
         return twins
 
     def _claim_keys(self, arriving: Sequence[Arriving], now: datetime) -> bool:
         """Claim the keys of rows that become pending. Return False if others have some of them."""
         day = _day(now)
-        rows = [(slot, hashed, row_id, own, day) for row_id, reading in arriving for slot, hashed, own in reading.keys]
+        rows = sorted(  # in one order in every process, so that no two wait for each other
+            (slot, hashed, row_id, own, day) for row_id, reading in arriving for slot, hashed, own in reading.keys
+        )
         return not rows or self._db.conn.executemany(_CLAIM, rows).rowcount == len(rows)
 
     def _note_twins(self, twins: Sequence[Twin]) -> None:
