@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from syncd.ledger import file
+from syncd.ledger.schema import MIGRATIONS
 from tests import conftest
 
 ROOT = Path(__file__).parents[1]
@@ -39,3 +41,17 @@ def test_the_whole_suite_runs_in_parallel_and_a_file_alone_does_not(
         for args_source, expected in ((source.TESTPATHS, workers), (source.ARGS, 0)):
             monkeypatch.setattr(request.config, "args_source", args_source)
             assert conftest.pytest_xdist_auto_num_workers(request.config) == expected
+
+
+def test_the_copy_of_a_new_ledger_is_what_the_migrations_make(tmp_path: Path) -> None:
+    """In the suite, each new ledger is a copy. Apart from that, nothing tells it from one that syncd made."""
+    told = []
+    for name in ("copied", "migrated"):
+        with pytest.MonkeyPatch.context() as patch:
+            if name == "migrated":  # a list that equals the other, so that the copy is not taken
+                patch.setattr(file, "MIGRATIONS", [*MIGRATIONS])
+            db = file.create(tmp_path / name)
+        pragmas = [db.execute(f"PRAGMA {each}").fetchone() for each in ("journal_mode", "auto_vacuum", "user_version")]
+        told.append([pragmas, *db.execute("SELECT * FROM sqlite_schema"), *db.conn.iterdump()])
+        db.close()
+    assert told[0] == told[1]
