@@ -36,23 +36,23 @@ def _name(node: ast.expr) -> str:
             return ""
 
 
-@pytest.mark.parametrize("module", OUTSIDE)
-def test_nothing_outside_the_ledger_reads_its_path(module):
-    assert paths_read(MODULES[module].read_text(encoding="utf-8")) == []
+def test_nothing_outside_the_ledger_reads_its_path():
+    assert [name for name in OUTSIDE if paths_read(MODULES[name].read_text(encoding="utf-8"))] == []
 
 
-@pytest.mark.parametrize("module", PARTS)
-def test_in_the_ledger_only_the_modules_of_the_file_know_of_it(module):
-    assert paths_read(MODULES[module].read_text(encoding="utf-8")) == []
-    assert OF_THE_FILE.isdisjoint(".".join(name.split(".")[:3]) for name in imports(MODULES[module]))
+def test_in_the_ledger_only_the_modules_of_the_file_know_of_it():
+    for module in PARTS:
+        assert paths_read(MODULES[module].read_text(encoding="utf-8")) == [], module
+        known = {".".join(name.split(".")[:3]) for name in imports(MODULES[module])}
+        assert OF_THE_FILE.isdisjoint(known), module
 
 
-@pytest.mark.parametrize("module", OUTSIDE)
-def test_nothing_outside_the_ledger_knows_what_kind_of_ledger_it_is(module):
+def test_nothing_outside_the_ledger_knows_what_kind_of_ledger_it_is():
     """`chosen` is the one line that decides. The package's parts, and a single kind of handle, are out of reach."""
-    inside = [name for name in imports(MODULES[module]) if name.startswith("syncd.ledger.") and name.count(".") > 2]
-    assert inside == []
-    assert "LedgerHandle" not in MODULES[module].read_text(encoding="utf-8"), "annotate AnyLedger"
+    for module in OUTSIDE:
+        inside = [name for name in imports(MODULES[module]) if name.startswith("syncd.ledger.") and name.count(".") > 2]
+        assert inside == [], module
+        assert "LedgerHandle" not in MODULES[module].read_text(encoding="utf-8"), f"{module}: annotate AnyLedger"
 
 
 def test_the_check_of_paths_bites():

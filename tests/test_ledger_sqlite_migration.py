@@ -1,19 +1,15 @@
 """A ledger of schema 3, with attempts of every kind, becomes a current one, whole or not at all."""
 
-import signal
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
 from syncd.ledger import LedgerHandle, place, schema
 from syncd.lifecycle.states import Verdict
 from tests.ledgers import DAY, NOW, ask, attempts, due_names, reports, row, send
+from tests.test_ledger_sqlite_schemas import dump, migrate_and_die
 
-ROOT = Path(__file__).parents[1]
 AT = "2026-05-01T10:00:00.000Z"
 TABLES = ("activities", "payloads", "posts", "attempts", "streams")
 # crm_id, state, verdict, detail, last_post, unknown
@@ -153,32 +149,10 @@ def test_a_row_that_is_deleted_takes_its_attempts_and_its_payload_along(path):
     assert ask(path, "SELECT count(*) FROM payloads WHERE activity_id IN (2, 9)") == [(0,)]
 
 
-def dump(path):
-    with closing(sqlite3.connect(path)) as db:
-        return list(db.iterdump()), db.execute("PRAGMA user_version").fetchone()
-
-
 @pytest.mark.parametrize("step", range(0, len(schema.V4), 3))
 def test_a_kill_at_any_step_leaves_version_3(path, step):
-    """In a process of its own, by SIGKILL."""
     before = dump(path)
-    code = """
-import os, sys
-from pathlib import Path
-from syncd.ledger import LedgerHandle, place, schema
-step = int(sys.argv[2])
-class Statements(tuple):
-    def __iter__(self):
-        for number, statement in enumerate(tuple.__iter__(self)):
-            if number == step:
-                os.kill(os.getpid(), 9)
-            yield statement
-schema.V4 = Statements(schema.V4)
-with LedgerHandle(Path(sys.argv[1])).open():
-    pass
-"""
-    done = subprocess.run([sys.executable, "-c", code, str(path), str(step)], cwd=ROOT, check=False, timeout=60)
-    assert done.returncode == -signal.SIGKILL
+    migrate_and_die(path, "V4", step)
     assert dump(path) == before
     migrate(path)
     assert ask(path, "PRAGMA user_version") == [(schema.VERSION,)]

@@ -1,10 +1,9 @@
 """A ledger of every earlier schema, kept as the SQL that made it, becomes a current one, whole or not at all."""
 
 import json
+import os
 import signal
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -99,21 +98,25 @@ def test_status_says_the_same_of_a_ledger_whichever_schema_it_had(tmp_path):
     assert all(document == told[0] for document in told)
 
 
-KILLED = """
-import os, sys
-from pathlib import Path
-from syncd.ledger import LedgerHandle, schema
-name, step = sys.argv[2], int(sys.argv[3])
-class Statements(tuple):
-    def __iter__(self):
-        for number, statement in enumerate((*tuple.__iter__(self), None)):
-            if number == step:
-                os.kill(os.getpid(), 9)
-            yield statement
-setattr(schema, name, Statements(getattr(schema, name)))
-with LedgerHandle(Path(sys.argv[1])).open():
-    pass
-"""
+def fatal(statements, step):
+    """Yield the statements of a migration, and kill this process before the one with the number `step`."""
+    for number, statement in enumerate((*statements, None)):
+        if number == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield statement
+
+
+def migrate_and_die(path, name, step):
+    """Open the ledger in a fork of this process, which dies within the migration to the schema `name`."""
+    child = os.fork()
+    if child == 0:
+        try:
+            setattr(schema, name, fatal(getattr(schema, name), step))
+            with LedgerHandle(path).open():
+                pass
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
 
 
 @pytest.mark.parametrize(
@@ -121,14 +124,12 @@ with LedgerHandle(Path(sys.argv[1])).open():
     [(number, step) for number in (4, 5, 6) for step in range(len(getattr(schema, f"V{number + 1}")) + 1)],
 )
 def test_a_kill_at_any_step_leaves_the_schema_it_was(tmp_path, number, step):
-    """In a process of its own, by SIGKILL. The last step is after the last statement, before the commit."""
+    """The last step is after the last statement, before the commit."""
     path = of_schema(number, tmp_path)
     if number == 5:
         add_salesforce(path)
     before = dump(path)
-    program = [sys.executable, "-c", KILLED, str(path), f"V{number + 1}", str(step)]
-    done = subprocess.run(program, cwd=ROOT, check=False, timeout=60)
-    assert done.returncode == -signal.SIGKILL
+    migrate_and_die(path, f"V{number + 1}", step)
     assert dump(path) == before
     with LedgerHandle(path).open() as ledger:
         assert ledger.balanced()
