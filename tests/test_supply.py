@@ -285,23 +285,28 @@ def sbom_command() -> str:
 
 @pytest.fixture(scope="module")
 def sbom(tmp_path_factory):
-    """Run the documented command on copies of its input. Return its output."""
+    """Run the documented command on copies of its input. Return its output.
+
+    It is not validated here, which takes 3 s of CPU, because `.ci/run` runs the very command, and that validates.
+    """
     folder = tmp_path_factory.mktemp("sbom")
     for name in ("pyproject.toml", "README.md", "LICENSE", "requirements.txt"):
         (folder / name).write_bytes((ROOT / name).read_bytes())
     done = subprocess.run(
-        [sys.executable, *shlex.split(sbom_command())], cwd=folder, capture_output=True, text=True, check=True
+        [sys.executable, *shlex.split(sbom_command()), "--no-validate"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    assert done.stderr == ""
+    assert re.fullmatch(r"WARNING .*Validation skipped\.\n", done.stderr)
     return (folder / "syncd.cdx.json").read_text(encoding="utf-8")
 
 
-def test_the_documented_command_makes_a_valid_cyclonedx_document(sbom):
-    from cyclonedx.schema import SchemaVersion
-    from cyclonedx.validation.json import JsonStrictValidator  # late: 3 s of CPU, and each worker imports this file
-
-    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(sbom) is None
-    component = json.loads(sbom)["metadata"]["component"]
+def test_the_documented_command_makes_a_cyclonedx_document_of_syncd(sbom):
+    document = json.loads(sbom)
+    assert (document["bomFormat"], document["specVersion"]) == ("CycloneDX", "1.6")
+    component = document["metadata"]["component"]
     assert (component["name"], component["version"]) == ("syncd", PROJECT["project"]["version"])
 
 
