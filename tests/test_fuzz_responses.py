@@ -12,11 +12,11 @@ from syncd.recotap.responses import ItemResult
 from tests.campaigns.fuzz import campaign, example, tried
 from tests.fuzzing import ACTS, DOCUMENTS, SENT, SERVERS, Example, found, is_proven, plain
 
-EXAMPLES = {"recotap": 800, "hubspot": 600, "salesforce": 600}
+EXAMPLES = {"recotap": 400, "hubspot": 250, "salesforce": 250}  # campaigns/fuzz.py tries 100,000
 
 
 @pytest.mark.parametrize("server", SERVERS)
-def test_two_thousand_odd_responses_break_no_promise(server):
+def test_nine_hundred_odd_responses_break_no_promise(server):
     assert campaign(server, EXAMPLES[server]) == []
 
 
