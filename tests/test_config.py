@@ -391,6 +391,9 @@ WRONG = [
     (source('[schedule]\ncron = "* * * *"'), "schedule.cron", "five fields"),
     (source('[schedule]\ncron = "0 0 31 2 *"'), "schedule.cron", "never matches"),
     (source('[schedule]\nstuck_after = "0s"'), "schedule.stuck_after", "above zero"),
+    (source("[run]\npasses = 0"), "run.passes", "expected 1 or more"),
+    (source("[run]\npasses = 65"), "run.passes", "expected 64 or less"),
+    (source('[run]\nturn = "0s"'), "run.turn", "above zero"),
     (source('schedule = { every = "5m", cron = "* * * * *" }'), "sources.crm.schedule", "either every"),
     (source('schedule = { cron = "60 * * * *" }'), "sources.crm.schedule.cron", "the minute"),
     (source('schedule = { often = "5m" }'), "sources.crm.schedule.often", "unknown key"),
@@ -705,7 +708,7 @@ def test_the_schema_in_the_repository_is_current():
 
 def test_the_schema_knows_every_table_and_each_connector_of_ours():
     document = json.loads((ROOT / schema.FILE).read_text(encoding="utf-8"))
-    assert set(document["properties"]) == {"recotap", "ledger", "schedule", "rules", "web", "alerts", "sources"}
+    assert set(document["properties"]) == {"recotap", "ledger", "schedule", "run", "rules", "web", "alerts", "sources"}
     choice = document["properties"]["sources"]["additionalProperties"]
     for name, key in (("hubspot", "access_token"), ("salesforce", "login_url")):
         own = choice

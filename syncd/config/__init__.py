@@ -26,6 +26,7 @@ from syncd.config.models import (
     LedgerConfig,
     RecotapConfig,
     RulesConfig,
+    RunConfig,
     ScheduleConfig,
     WebConfig,
 )
@@ -46,6 +47,7 @@ class Config:
     recotap: RecotapConfig
     ledger: LedgerConfig
     schedule: ScheduleConfig
+    run: RunConfig
     rules: RulesConfig
     web: WebConfig
     alerts: AlertsConfig
@@ -168,6 +170,7 @@ __all__ = [
     "LedgerConfig",
     "RecotapConfig",
     "RulesConfig",
+    "RunConfig",
     "ScheduleConfig",
     "Setting",
     "Source",

@@ -171,6 +171,13 @@ class ScheduleConfig(Schedule):
         return {**table, "every": EVERY}
 
 
+class RunConfig(Table):
+    """How `syncd run` shares a ledger in PostgreSQL with other replicas. Without [ledger] url it has no effect."""
+
+    passes: Annotated[int, Field(ge=1, le=64)] = 8  # sources that one process reads at the same time
+    turn: Positive = timedelta(seconds=60)  # for which a source may be read while others wait for a free place
+
+
 class RulesConfig(Table):
     """Which addresses are on our side, who owns activities, and which activities are excluded."""
 
@@ -254,6 +261,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "recotap": RecotapConfig,
     "ledger": LedgerConfig,
     "schedule": ScheduleConfig,
+    "run": RunConfig,
     "rules": RulesConfig,
     "web": WebConfig,
     "alerts": AlertsConfig,
