@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
@@ -19,12 +19,13 @@ from syncd.connector import Source
 from syncd.daemon import status_line
 from syncd.daemon.agenda import Agenda
 from syncd.daemon.failures import Failures
+from syncd.daemon.process import Stopping, WallClock, read_again, still_served
 from syncd.daemon.queries import DueQueries
 from syncd.daemon.reporter import Reporter
 from syncd.daemon.scheduler import Jobs
 from syncd.daemon.systemd import Notifier
-from syncd.daemon.worker import Ended, Order, SourceEnded, Worker, log_problems
-from syncd.errors import ConfigError, Exit, Problem, SyncdError, worst
+from syncd.daemon.worker import Ended, Order, SourceEnded, Worker
+from syncd.errors import Exit, SyncdError, worst
 from syncd.ledger import RECOTAP, chosen
 from syncd.lifecycle.remedies import ROWS_GONE
 from syncd.signals import StopRequest
@@ -37,8 +38,6 @@ LOOK_S = 2.0  # between two checks for an operator's requests (a daemon acts wit
 KEYS_S = 5.0  # between two checks of refused keys
 CLOCK_S = 10.0  # between two checks of a clock that was never set
 RELEASED = datetime(2026, 1, 1, tzinfo=UTC)  # an earlier date is wrong on any machine that runs this syncd
-CLOCK_STEP_S = 2.0  # the wall clock was set if it differs this much from the monotonic one
-GRACE_S = 2.0  # for a stop, in addition to the longest deadline (design, promise 8)
 SEND_AGAIN_S = 300.0  # until an activity is sent again that a pass left due
 PASS_S = 300.0  # after which a pass ends soon, even if a source has more to read: see `_must_end`
 
@@ -110,7 +109,7 @@ class Service:
         self._worker = Worker(self._stop_request, events.put)
         self._ledger_handle = chosen(config.ledger)  # a reload cannot change it
         self._ledger = DueQueries(self._ledger_handle)
-        self._wall_ahead_s = _wall_ahead()
+        self._clock = WallClock()
         self._busy = False
         self._began_at = 0.0  # monotonic: the pass under way
         self._read: list[str] = []  # the sources that the pass under way reads, or read last
@@ -122,7 +121,7 @@ class Service:
         self._failures = Failures()
         self._alerts = Watching(config)
         self._keys: dict[str, str] = {}  # by name: fingerprint of the keys when its last reading began
-        self._exit_at: float | None = None  # monotonic: exit then, even if the pass has not ended
+        self._stopping = Stopping()
         self._requests_at = self._keys_at = float("-inf")
 
     def run(self) -> int:
@@ -135,12 +134,12 @@ class Service:
         self._agenda.want(self._ledger.due_at_start(self._source_schedules()))
         self._plan_to_send(time.monotonic())
         self._handle_events(0.0)  # after a stop signal during the start no pass begins
-        if self._exit_at is None:
+        if not self._stopping.is_asked:
             self._begin()
             self._notifier.ready()
         self._jobs.start()
         self._jobs.set(self._schedules())
-        while self._exit_at is None or self._busy:
+        while not self._stopping.is_asked or self._busy:
             self._handle_events(self._tick_s())
             self._run_checks()
         self._jobs.stop()
@@ -237,55 +236,26 @@ class Service:
             self._agenda.wake(RECOTAP, now + max(wait_s, self._ledger.pause_s(RECOTAP)))
 
     def _stop(self, number: int) -> None:
-        log.info("run.stopping", signal=signal.Signals(number).name, pass_under_way=self._busy)
-        self._reporter.stopping(busy=self._busy)
-        timeouts = [self._config.recotap.timeout, *(source.config.timeout for source in self._config.sources)]
-        self._exit_at = time.monotonic() + max(timeouts).total_seconds() + GRACE_S
+        self._stopping.ask(number, self._config, self._reporter, self._page, busy=self._busy)
         self._stop_request.request(number)
-        if self._page:
-            self._page.stop_soon()
 
     def _reload(self) -> None:
         """Read the configuration again. A valid one takes effect with the next pass, otherwise the old one stays."""
-        self._notifier.reloading()
-        try:
-            new = load(self._config_file)
-            self._refuse_what_needs_a_restart(new)
-        except ConfigError as error:
-            log_problems(error)
-            log.error(
-                "config.refused",
-                error=error.message,
-                hint="the old one stays: correct the file, and reload again",
-            )
-        else:
-            self._new_config = new
-            log.info("config.read", file=str(new.path), takes_effect="between passes")
-        self._notifier.ready()
-
-    def _refuse_what_needs_a_restart(self, new: Config) -> None:
-        """Raise ConfigError if a new configuration names another ledger, or another address of the page."""
-        changed = {"ledger": chosen(new.ledger) != self._ledger_handle, "web.listen": self._listens_elsewhere(new)}
-        hints = {"ledger": "restart syncd for another ledger", "web.listen": "restart syncd for another address"}
-        message = "cannot change while syncd runs"
-        if problems := [Problem(key, message, hints[key]) for key, is_changed in changed.items() if is_changed]:
-            raise ConfigError(problems, where=str(new.path))
-
-    def _listens_elsewhere(self, new: Config) -> bool:
-        return new.web.listen != self._config.web.listen
+        new = read_again(
+            self._config_file, self._config, self._ledger_handle, self._notifier, takes_effect="between passes"
+        )
+        self._new_config = new or self._new_config
 
     # -- regular checks -------------------------------------------------------------------
 
     def _run_checks(self) -> None:
         now = time.monotonic()
-        if self._exit_at and self._busy and now >= self._exit_at:
-            log.warning("run.left", hint="a request missed its deadline. The next pass finds out its outcome")
-            os._exit(int(Exit.OK))
+        self._stopping.exit_if_over(now, busy=self._busy)
         if not (self._worker.is_alive() and self._jobs.is_alive()):
             raise RuntimeError("a thread of the daemon has ended: without it no pass would be made")
         self._check_clock()
         self._check_page()
-        if self._exit_at is None:
+        if not self._stopping.is_asked:
             self._check_requests(now)
             self._check_keys(now)
             self._agenda.look(now)
@@ -307,18 +277,13 @@ class Service:
         return self._agenda.has_work or self._new_config is not None or now - self._began_at >= PASS_S
 
     def _check_clock(self) -> None:
-        ahead = _wall_ahead()
-        by_s = ahead - self._wall_ahead_s
-        if abs(by_s) >= CLOCK_STEP_S:
-            self._wall_ahead_s = ahead
-            log.warning("clock.set", by_s=round(by_s, 1), hint="nothing to do: passes continue at their intervals")
-            self._jobs.clock_was_set(timedelta(seconds=by_s), clock.now())
+        if (by := self._clock.was_set_by()) is not None:
+            self._jobs.clock_was_set(by, clock.now())
 
     def _check_page(self) -> None:
         """Log once if the page is no longer served. Passes go on."""
-        if self._page and self._exit_at is None and not self._page.is_alive():
-            self._page = None
-            log.error("web.ended", hint="report it with the lines above. Passes go on. Restart syncd for the page")
+        if not self._stopping.is_asked:
+            self._page = still_served(self._page)
 
     def _check_requests(self, now: float) -> None:
         """Have a pass for an operator's request, within 5 s."""
@@ -398,8 +363,3 @@ class Service:
             next_at=self._jobs.next_at([source.name for source in self._config.sources]), now=clock.now(),
         )  # fmt: skip
         self._reporter.idle(line, now=now)
-
-
-def _wall_ahead() -> float:
-    """Return by how many seconds the wall clock is ahead of the monotonic one."""
-    return time.time() - time.monotonic()
