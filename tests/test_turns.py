@@ -46,3 +46,10 @@ def test_a_page_without_records_is_no_progress() -> None:
     turn = Turn(0.0, {})
     turn.booked(PageRead("calls", (), ()), 1.0)
     assert not turn.is_over(10 * TURN_S)
+
+
+def test_a_pass_may_give_its_sources_another_time() -> None:
+    turn = Turn(0.0, {"calls": AT}, turn_s=5.0)
+    turn.booked(page(1), 1.0)
+    assert not turn.is_over(4.9)
+    assert turn.is_over(5.0)

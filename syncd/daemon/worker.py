@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
 
@@ -11,13 +11,13 @@ import structlog
 from syncd import memory
 from syncd.config import Config
 from syncd.connector import Source
-from syncd.errors import REPORT, ConfigError, SyncdError
-from syncd.ledger import Booked, chosen
+from syncd.errors import REPORT, ConfigError, LedgerHeld, SyncdError
+from syncd.ledger import AnyLedger, Booked, Ledger, chosen
 from syncd.lifecycle.states import MEANINGS, State
 from syncd.passes import wiring
 from syncd.passes.control import PassControl
 from syncd.passes.dispatch import Totals
-from syncd.passes.report import PassResult
+from syncd.passes.report import Observer, PassResult
 from syncd.signals import StopRequest
 
 log = structlog.get_logger()
@@ -132,25 +132,33 @@ class Worker:
             self._ended(ended)
 
     def _pass(self, order: Order) -> Ended:
-        try:
-            outcome = wiring.one_pass(
-                order.config,
-                ledger=chosen(order.config.ledger),
-                sources=order.sources,
-                stop=self._stop,
-                observer=self.progress,
-                control=self._control,
-            )
-        except SyncdError as error:  # e.g. the ledger, or Recotap's key: the whole pass ended
-            _log_failure(error)
-            return Ended(error=error)
-        except Exception as error:  # a bug must not end the service: the next pass tries again
-            log.exception("pass.bug", hint="report it. The next pass tries again")
-            return Ended(error=SyncdError(f"a bug: {type(error).__name__}", hint=REPORT))
-        for each in outcome.errors:
-            if isinstance(each, ConfigError):
-                _log_failure(each)
-        return Ended(outcome)
+        return make_pass(
+            order.config, order.sources, ledger=chosen(order.config.ledger), stop=self._stop, observer=self.progress,
+            control=self._control,
+        )  # fmt: skip
+
+
+def make_pass(
+    config: Config, sources: Sequence[Source], *, ledger: AnyLedger, stop: StopRequest, observer: Observer,
+    control: PassControl, at_end: Callable[[Ledger], None] = lambda opened: None,
+) -> Ended:  # fmt: skip
+    """Make one pass, as `wiring.one_pass` does, and log why it could not be made. No error ends the thread."""
+    try:
+        outcome = wiring.one_pass(
+            config, ledger=ledger, sources=sources, stop=stop, observer=observer, control=control, at_end=at_end
+        )
+    except LedgerHeld as error:  # another replica has the lane, and goes on: its taker logs it
+        return Ended(error=error)
+    except SyncdError as error:  # e.g. the ledger, or Recotap's key: the whole pass ended
+        _log_failure(error)
+        return Ended(error=error)
+    except Exception as error:  # a bug must not end the service: the next pass tries again
+        log.exception("pass.bug", hint="report it. The next pass tries again")
+        return Ended(error=SyncdError(f"a bug: {type(error).__name__}", hint=REPORT))
+    for each in outcome.errors:
+        if isinstance(each, ConfigError):
+            _log_failure(each)
+    return Ended(outcome)
 
 
 def _log_failure(error: SyncdError) -> None:

@@ -10,12 +10,17 @@ from syncd.errors import SyncdError
 class PassControl:
     """The connection between the daemon and one pass. `join` and `end_soon` may be called in any thread."""
 
-    def __init__(self, ended: Callable[[str, SyncdError | None], None] = lambda source, error: None) -> None:
+    def __init__(
+        self, ended: Callable[[str, SyncdError | None], None] = lambda source, error: None, *,
+        turn_s: float | None = None,
+    ) -> None:  # fmt: skip
         """`ended` is called in the pass's thread when a source was read to its end, or has failed with an error.
 
         It is not called for a source that gave way to the pass's end, or that the pass did not begin to read.
+        `turn_s`: for which a source may read before it gives way, by default TURN_S of `turns`.
         """
         self.ended = ended
+        self.turn_s = turn_s
         self.on_call: Callable[[], None] = lambda: None
         self._calls: SimpleQueue[Source | None] = SimpleQueue()  # None: end soon
 

@@ -187,7 +187,7 @@ class Readers:
         if not reader.is_alone:
             self._report.reading(source.name)
         watermarks = {stream: self._ledger.stream(source.name, stream).watermark for stream in streams}
-        self._running[reader] = Turn(time.monotonic(), watermarks)
+        self._running[reader] = Turn(time.monotonic(), watermarks, turn_s=self._control.turn_s)
         reader.start()
 
     def _narrowed(self, source: Source) -> Source:

@@ -24,6 +24,7 @@ class Turn:
     began_at: float
     watermarks: Mapping[str, datetime | None] = field(default_factory=dict)  # by stream, when it began
     first_progress_at: float | None = None
+    turn_s: float | None = None  # None: TURN_S
 
     def booked(self, page: PageRead, now: float) -> None:
         """Note that a page is booked."""
@@ -35,7 +36,8 @@ class Turn:
         if self.first_progress_at is None:
             return False
         progress_s = now - self.first_progress_at
-        return now - self.began_at >= TURN_S and progress_s >= self.first_progress_at - self.began_at
+        turn_s = TURN_S if self.turn_s is None else self.turn_s
+        return now - self.began_at >= turn_s and progress_s >= self.first_progress_at - self.began_at
 
     def _is_progress(self, page: PageRead) -> bool:
         if page.range_id is not None or page.looked_up_at is not None:  # neither is read again

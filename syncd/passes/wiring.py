@@ -75,13 +75,15 @@ def one_pass(
     observer: Observer | None = None,
     control: PassControl | None = None,
     limits: Limits | None = None,
+    at_end: Callable[[Ledger], None] = lambda opened: None,
     now: Callable[[], datetime] = clock.now,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> PassResult:
     """Make one pass over `sources`, which may be empty. `ledger` is held, or it is the one of a lane that was taken.
 
     Opens it and reads every key again, so a rotated key is used from this pass on. `control` lets another
-    thread take part. `limits`: what part of the work it does, by default all.
+    thread take part. `limits`: what part of the work it does, by default all. `at_end` is called with the open ledger
+    when the pass has ended.
     """
     with ledger.open() as opened, sender(config, now=now) as to:
         making = Pass(
@@ -103,6 +105,7 @@ def one_pass(
         result = making.run()
         if not stop.requested and (limits is None or limits.only is None):
             _conclude(config, opened, to, result, now())
+        at_end(opened)
     return result
 
 
