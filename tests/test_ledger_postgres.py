@@ -194,6 +194,36 @@ def test_a_request_during_a_pass_is_not_lost(handle, replica):
     assert replica.take() is None
 
 
+def test_a_lane_keeps_when_its_source_is_to_be_read_and_how_often_it_failed(handle, replica):
+    replica.enrol(["a"])
+    first = replica.take()
+    assert first.reads_in_s <= 0
+    assert first.failures == 0
+    first.release(0.0, reads_in_s=600.0, failures=2)
+    assert replica.failing() == {"a"}
+    second = replica.take()
+    assert 590 < second.reads_in_s <= 600
+    assert second.failures == 2
+    second.release(0.0, failures=0)
+    third = replica.take()
+    assert 590 < third.reads_in_s <= 600, "a release that names no time leaves it as it was"
+    third.release(None)
+    assert (replica.failing(), replica.take().reads_in_s > 590) == (frozenset(), True)
+
+
+def test_a_lane_that_was_woken_is_to_be_read_even_if_its_taker_dies(handle, replica):
+    replica.enrol(["a", "b"])
+    for each in (replica.take(), replica.take()):
+        each.release(600.0, reads_in_s=600.0)
+    assert replica.take() is None
+    replica.wake(["a"])
+    assert replica.take().reads_in_s <= 0
+    assert replica.take() is None, "the other one was not woken"
+    expire(handle)
+    orphan = replica.take()
+    assert (orphan.source, orphan.was_orphan, orphan.reads_in_s <= 0) == ("a", True, True)
+
+
 def test_a_lane_whose_writer_is_within_a_transaction_is_not_taken(handle, replica):
     replica.enrol(["hubspot"])
     taken = replica.take()

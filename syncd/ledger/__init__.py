@@ -15,6 +15,7 @@ from syncd.ledger.diagnosis import Diagnosis
 from syncd.ledger.examination import Examination
 from syncd.ledger.forgetting import Erased, Forget
 from syncd.ledger.handle import AnyLedger, LedgerHandle, chosen
+from syncd.ledger.lanes import Hold, Taken
 from syncd.ledger.lists import Failing, Filter
 from syncd.ledger.operator import Choice, Operator
 from syncd.ledger.persistent import PersistentReader
@@ -68,6 +69,7 @@ __all__ = [
     "Filter",
     "Forget",
     "Handle",
+    "Hold",
     "Ledger",
     "LedgerHandle",
     "LedgerReader",
@@ -79,6 +81,7 @@ __all__ = [
     "Reports",
     "Sendable",
     "StreamState",
+    "Taken",
     "adoption_of",
     "chosen",
 ]

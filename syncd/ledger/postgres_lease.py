@@ -45,19 +45,22 @@ _TAKE = """
         until = clock_timestamp() + make_interval(secs => :ttl)
     WHERE source = ANY (:sources)
 """
-# Orphans first, then the lane that has waited longest.
+# Orphans first, then the lane that has waited longest. If it was woken, its source is to be read, whoever does it.
 _TAKE_NEXT = """
     WITH free AS (
-        SELECT id, token IS NOT NULL AS was_orphan, least(next_pass_at, wake_at) AS due_at FROM lanes
+        SELECT id, token IS NOT NULL AS was_orphan, least(next_pass_at, wake_at) AS due_at,
+            CASE WHEN wake_at <= statement_timestamp() THEN least(reads_at, wake_at) ELSE reads_at END AS to_read_at
+        FROM lanes
         WHERE source <> :whole AND (
             (token IS NULL AND least(next_pass_at, wake_at) <= statement_timestamp())
             OR (token IS NOT NULL AND until < statement_timestamp()))
         ORDER BY token IS NULL, least(next_pass_at, wake_at) LIMIT 1 FOR UPDATE SKIP LOCKED)
     UPDATE lanes SET token = :token, holder = :holder, epoch = epoch + 1, written_at = clock_timestamp(),
-        wake_at = NULL, next_pass_at = least(next_pass_at, clock_timestamp()),
+        wake_at = NULL, next_pass_at = least(next_pass_at, clock_timestamp()), reads_at = to_read_at,
         until = clock_timestamp() + make_interval(secs => :ttl)
     FROM free WHERE lanes.id = free.id
-    RETURNING source, epoch, was_orphan, greatest(0, extract(epoch FROM clock_timestamp() - due_at))::float
+    RETURNING source, epoch, was_orphan, greatest(0, extract(epoch FROM clock_timestamp() - due_at))::float,
+        extract(epoch FROM reads_at - clock_timestamp())::float, failures
 """
 _RENEW = """
     UPDATE lanes SET until = clock_timestamp() + make_interval(secs => :ttl),
@@ -66,7 +69,10 @@ _RENEW = """
 """
 _RELEASE = """
     UPDATE lanes SET token = NULL, holder = NULL, until = NULL,
-        next_pass_at = CASE WHEN :keeps THEN next_pass_at ELSE clock_timestamp() + make_interval(secs => :in_s) END
+        next_pass_at = CASE WHEN :keeps THEN next_pass_at ELSE clock_timestamp() + make_interval(secs => :in_s) END,
+        reads_at = CASE WHEN :keeps_reading THEN reads_at
+            ELSE clock_timestamp() + make_interval(secs => :reads_in_s) END,
+        failures = coalesce(:failures, failures)
     WHERE source = ANY (:sources) AND token = :token
 """
 _HOLDER = """
@@ -78,6 +84,8 @@ _OVERDUE = """
         (token IS NULL AND least(next_pass_at, wake_at) <= statement_timestamp())
         OR (token IS NOT NULL AND until < statement_timestamp()))
 """
+_WAKE = "UPDATE lanes SET wake_at = clock_timestamp() WHERE source = ANY (:sources)"
+_FAILING = "SELECT source FROM lanes WHERE failures > 0"
 # KEY SHARE lets renewals pass, and keeps a take out until the transaction ends. So no intent of an old holder can be
 # committed after a take. The token goes into the rows that this transaction adds.
 _FENCE = """
@@ -205,24 +213,39 @@ def enrol(db: Any, sources: Collection[str], *, is_holder: bool = False) -> None
     db.execute(_ENROL, {"sources": [*sources], "whole": WHOLE, "is_holder": is_holder})
 
 
-def take_next(db: Any, by: str) -> tuple[Lease, int, bool, float] | None:
-    """Take the lane that is due next: its lease, its epoch, whether its holder was lost, its lateness in seconds."""
+def take_next(db: Any, by: str) -> tuple[Lease, dict[str, Any]] | None:
+    """Take the lane that is due next: its lease, and the facts of `Taken` about it."""
     lease, began = Lease(), now_s()
     values = {"token": lease.token, "holder": by, "ttl": TTL_S, "whole": WHOLE}
     row = db.execute(_TAKE_NEXT, values).fetchone()
     if row is None:
         return None
-    source, epoch, was_orphan, late_s = row
-    lease.sources = [source]
+    names = ("source", "epoch", "was_orphan", "late_s", "reads_in_s", "failures")
+    lease.sources = [row[0]]
     lease.trust(began)
-    return lease, epoch, was_orphan, late_s
+    return lease, dict(zip(names, row, strict=True))
 
 
-def release(db: Any, lease: Lease, in_s: float | None) -> None:
-    """Give the lanes back. `in_s`: in how many seconds their next pass is due; None: as before."""
+def release(
+    db: Any, lease: Lease, in_s: float | None, *, reads_in_s: float | None = None, failures: int | None = None
+) -> None:
+    """Give the lanes back, with the times of their next pass and reading. None: as before."""
     lease.lose()
-    values = {"token": lease.token, "sources": lease.sources, "keeps": in_s is None, "in_s": in_s or 0.0}
+    values = {
+        "token": lease.token, "sources": lease.sources, "keeps": in_s is None, "in_s": in_s or 0.0,
+        "keeps_reading": reads_in_s is None, "reads_in_s": reads_in_s or 0.0, "failures": failures,
+    }  # fmt: skip
     db.execute(_RELEASE, values)
+
+
+def wake(db: Any, sources: Collection[str]) -> None:
+    """Have passes over the lanes of `sources` as soon as possible."""
+    db.execute(_WAKE, {"sources": [*sources]})
+
+
+def failing(db: Any) -> frozenset[str]:
+    """Return the sources whose last pass has failed."""
+    return frozenset(row[0] for row in db.execute(_FAILING).fetchall())
 
 
 def overdue(db: Any) -> int:
@@ -316,6 +339,7 @@ __all__ = [
     "Lease",
     "Renewals",
     "enrol",
+    "failing",
     "fence",
     "held",
     "holder_of",
@@ -323,5 +347,6 @@ __all__ = [
     "release",
     "take_next",
     "taken",
+    "wake",
     "who",
 ]

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import psycopg
@@ -48,17 +49,23 @@ class Replica:
         found = self._ask(lambda db: postgres_lease.take_next(db, self._name))
         if found is None:
             return None
-        lease, epoch, was_orphan, late_s = found
+        lease, facts = found
         self._renewals.add(lease)
-        (source,) = lease.sources
         return Taken(
-            source, epoch, was_orphan, late_s, self._place.under(lease), lease.is_held,
-            lambda in_s: self._release(lease, in_s),
-        )  # fmt: skip
+            **facts, ledger=self._place.under(lease), is_held=lease.is_held, release=partial(self._release, lease)
+        )
 
     def overdue(self) -> int:
         """Return the number of lanes that are due and that no process holds. Raises LedgerError."""
         return self._ask(postgres_lease.overdue)
+
+    def wake(self, sources: Collection[str]) -> None:
+        """Have passes over the lanes of `sources` as soon as possible. Raises LedgerError."""
+        self._ask(lambda db: postgres_lease.wake(db, sources))
+
+    def failing(self) -> frozenset[str]:
+        """Return the sources whose last pass has failed. Raises LedgerError."""
+        return self._ask(postgres_lease.failing)
 
     def is_alive(self) -> bool:
         """Tell whether the leases are being renewed."""
@@ -69,11 +76,13 @@ class Replica:
         with self._lock:
             self._drop()
 
-    def _release(self, lease: Lease, in_s: float | None) -> None:
+    def _release(self, lease: Lease, in_s: float | None, *, reads_in_s: float | None = None, failures: int = 0) -> None:
         """Give a lane back. If that fails, its lease ends by itself."""
         self._renewals.drop(lease)
         with suppress(LedgerError):
-            self._ask(lambda db: postgres_lease.release(db, lease, in_s if in_s is not None else 0.0))
+            self._ask(
+                lambda db: postgres_lease.release(db, lease, in_s or 0.0, reads_in_s=reads_in_s, failures=failures)
+            )
 
     def _ask(self, question: Callable[[Any], T]) -> T:
         with self._lock:

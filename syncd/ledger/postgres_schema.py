@@ -275,6 +275,8 @@ LANES = (
         epoch        bigint NOT NULL DEFAULT 0, -- how often it was taken, for people
         until        timestamptz, -- the holder has to renew it before
         next_pass_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        reads_at     timestamptz NOT NULL DEFAULT clock_timestamp(), -- the source is to be read then
+        failures     bigint NOT NULL DEFAULT 0, -- passes in a row that have failed
         wake_at      timestamptz, -- an operator wants a pass; whoever takes the lane removes it
         written_at   timestamptz) -- of the last write, noted by the renewals
         WITH (fillfactor = 50)
