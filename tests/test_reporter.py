@@ -76,3 +76,23 @@ def test_while_it_stops_the_line_stays_and_the_watchdog_is_fed(notifier, reporte
     reporter.stopping(busy=True)
     busy(reporter, now=10.0)
     assert notifier.sent == ["STOPPING=1", "STATUS=stopping: the request under way ends first", "WATCHDOG=1"]
+
+
+def test_one_stuck_pass_of_a_replica_is_logged_once_and_starves_the_watchdog(notifier, reporter, logged):
+    passes = {"a": PassProgress(), "b": PassProgress()}
+    for progress, at in zip(passes.values(), (950.0, 0.0), strict=True):
+        progress.at = at
+    for now in (899.0, 900.0, 960.0):
+        reporter.slots("2 of 8 slots in use: a, b", passes, stuck_after_s=900.0, now=now)
+    assert notifier.sent == [
+        "STATUS=2 of 8 slots in use: a, b", "WATCHDOG=1", "STATUS=STUCK for 15 min in b: see the log",
+        "STATUS=STUCK for 16 min in b: see the log",
+    ]  # fmt: skip
+    (line,) = [json.loads(line) for line in logged.getvalue().splitlines()]
+    assert line["sources"] == ["b"]
+    passes["b"].at = 960.0
+    reporter.slots("2 of 8 slots in use: a, b", passes, stuck_after_s=900.0, now=961.0)
+    assert notifier.sent[-1] == "WATCHDOG=1"
+    passes["a"].at = passes["b"].at = 0.0
+    reporter.slots("2 of 8 slots in use: a, b", passes, stuck_after_s=900.0, now=962.0)
+    assert len(logged.getvalue().splitlines()) == 2, "another one is said"

@@ -66,3 +66,15 @@ def test_while_a_pass_is_under_way_what_it_is_at_and_what_was_amiss_before():
 
 def test_a_pass_that_does_not_go_on():
     assert status_line.stuck(("crm",), where="crm calls", for_s=1000) == "STUCK for 17 min in crm calls: see the log"
+
+
+def test_a_replica_names_its_lanes_those_that_wait_and_one_that_fails():
+    assert status_line.lanes([], 8, overdue=0, failures={}) == "0 of 8 slots in use"
+    names = [f"org{number}" for number in range(6)]
+    failures = {"org9": Unavailable("it is down"), "org8": Unavailable("so is this")}
+    assert status_line.lanes(names, 6, overdue=3, failures=failures) == (
+        "6 of 6 slots in use: org0, org1, org2, org3, …; 3 overdue; org9 and 1 more FAILED: it is down"
+    )
+    assert status_line.lanes(["a"], 8, overdue=0, failures={"b": Unavailable("no")}) == (
+        "1 of 8 slots in use: a; b FAILED: no"
+    )

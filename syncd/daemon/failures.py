@@ -23,6 +23,11 @@ class Failures:
         return [int(error.exit_code) for error in self._errors.values()]
 
     @property
+    def errors(self) -> Mapping[str, SyncdError]:
+        """The error of each name that fails, the longest failing one first."""
+        return self._errors
+
+    @property
     def first(self) -> SyncdError | None:
         """The error of the name that has failed for the longest time."""
         return next(iter(self._errors.values()), None)

@@ -1,6 +1,6 @@
 """Report the daemon's state to systemd, and feed the watchdog as long as passes make progress."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import structlog
 
@@ -48,6 +48,17 @@ class Reporter:
             )
         )
         self._feed(now)
+
+    def slots(self, line: str, passes: Mapping[str, PassProgress], *, stuck_after_s: float, now: float) -> None:
+        """Report the passes over lanes, as `line`. If one is stuck, the watchdog is not fed, as for `busy`."""
+        stuck = {name: now - each.at for name, each in passes.items() if now - each.at >= stuck_after_s}
+        self._stuck_logged = self._stuck_logged and bool(stuck)
+        if not stuck:
+            self.idle(line, now=now)
+            return
+        name = max(stuck, key=lambda each: stuck[each])
+        self._log_stuck([name], passes[name], stuck[name])
+        self._show(status_line.stuck([name], where=passes[name].where, for_s=stuck[name]))
 
     def idle(self, line: str, *, now: float) -> None:
         """Report the state between passes, as `line`."""

@@ -8,6 +8,7 @@ from syncd.lifecycle.states import MEANINGS, State
 from syncd.passes.report import PassResult
 from syncd.text import fit
 
+LANES = 4  # that a line names
 PLACES = 160  # characters of an error's message, so that the line can be read at a glance
 
 
@@ -18,6 +19,20 @@ def running(
     what = f"reading {where or ', '.join(sources)}" if sources else "sending"
     line = f"{what}: {read} read, {delivered} delivered so far" if read or delivered else what
     return f"{line}; before it FAILED: {_short(failure.summary)}" if failure else line
+
+
+def lanes(names: Sequence[str], slots: int, *, overdue: int, failures: Mapping[str, SyncdError]) -> str:
+    """Return the line of a replica: the lanes that it holds, those that wait for a free slot, and one that fails."""
+    line = f"{len(names)} of {slots} slots in use"
+    if names:
+        line += f": {', '.join(names[:LANES])}{', …' if len(names) > LANES else ''}"
+    if overdue:
+        line += f"; {overdue} overdue"
+    if failures:
+        name, error = next(iter(failures.items()))
+        others = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
+        line += f"; {name}{others} FAILED: {_short(error.summary)}"
+    return line
 
 
 def stuck(sources: Sequence[str], *, where: str, for_s: float) -> str:
