@@ -93,19 +93,33 @@ class Watch:
             failed, flooded = self._failed, self._flooded
             self._failed, self._flooded = {}, set()
         try:
-            with chosen(config.ledger).alerting() as ledger:
-                state = State.of(ledger.kept_alerts()) if self._state is None else self._state
-                seen = look(config, ledger, failed=failed, flooded=flooded, now=self._now())
-                after = state.after(seen, config.alerts, [each.digest for each in to])
-                _log_changes(state, after)
-                self._keep(ledger, state, after)
-                if after.messages:
-                    sent = self._send(after, to, outages)
-                    self._keep(ledger, after, sent)
+            with (
+                chosen(config.ledger).alerting() as ledger,
+                ledger.looking(has_news=bool(failed or flooded)) as is_turn,
+            ):
+                if is_turn:
+                    self._look(ledger, config, to, outages, failed, flooded)
+                    return
         except LedgerError:
-            with self._lock:
-                self._failed = failed | self._failed
-                self._flooded |= flooded
+            pass
+        with self._lock:
+            self._failed = failed | self._failed
+            self._flooded |= flooded
+
+    def _look(
+        self, ledger: Alerting, config: Config, to: list[Address], outages: "_Outages", failed: Mapping[str, int],
+        flooded: Collection[str],
+    ) -> None:  # fmt: skip
+        state = self._state
+        if state is None or ledger.is_shared:
+            state = State.of(ledger.kept_alerts())
+        seen = look(config, ledger, failed=failed, flooded=flooded, now=self._now())
+        after = state.after(seen, config.alerts, [each.digest for each in to])
+        _log_changes(state, after)
+        self._keep(ledger, state, after)
+        if after.messages:
+            sent = self._send(after, to, outages)
+            self._keep(ledger, after, sent)
 
     def _keep(self, ledger: Alerting, before: State, after: State) -> None:
         """Keep a state in this process, and write a changed one into the ledger."""

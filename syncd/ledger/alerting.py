@@ -1,6 +1,8 @@
 """Answer the alerts' questions, and keep their memory. Needs no hold on the ledger."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -27,6 +29,13 @@ _KEEP = """
 
 class Alerting(Reports):
     """Read everything that a condition depends on, and write one row of the store."""
+
+    is_shared = False  # whether several processes look, so that each reads what the last one wrote
+
+    @contextmanager
+    def looking(self, *, has_news: bool) -> Iterator[bool]:
+        """Look within, and yield whether it is this process's turn. `has_news`: it knows what no other one does."""
+        yield True
 
     def due_since(self, now: datetime) -> dict[int, datetime]:
         """Return by row number since when each of the first pending rows is due. A row that backs off is left out."""

@@ -20,6 +20,7 @@ from syncd.ledger.forgetting import Forget
 from syncd.ledger.lanes import Hold
 from syncd.ledger.operator import Operator
 from syncd.ledger.persistent import PersistentReader
+from syncd.ledger.postgres_alerting import PostgresAlerting
 from syncd.ledger.postgres_errors import explanation
 from syncd.ledger.postgres_lease import Lease, fence, held, holder_of, taken
 from syncd.ledger.postgres_looking import SIZE, PostgresDiagnosis, PostgresExamination
@@ -101,7 +102,7 @@ class PostgresLedger:
 
     def alerting(self) -> AbstractContextManager[Alerting]:
         """Open an existing ledger for the alerts. LedgerError as for `read`."""
-        return replace(self, lease=None, is_beside=True)._opened(Alerting)
+        return replace(self, lease=None, is_beside=True)._opened(PostgresAlerting)
 
     def diagnose(self) -> AbstractContextManager[Diagnosis]:
         """Open an existing ledger for a report on itself. LedgerError as for `read`."""

@@ -295,6 +295,9 @@ META = (
     "INSERT INTO meta (id, schema_version) VALUES (1, 8)",
     "INSERT INTO recotap (id) VALUES (1)",
     f"INSERT INTO lanes (source) VALUES ('{WHOLE}')",  # nosec B608 # our own name
+    # One row tells which replica looks for the alerts, until when at most, and when one looked last.
+    "CREATE TABLE watch (id bigint PRIMARY KEY CHECK (id = 1), until timestamptz, looked_at timestamptz)",
+    "INSERT INTO watch (id) VALUES (1)",
 )
 STATEMENTS = (*TABLES, *LANES, *INDEXES, ATTEMPTS, *TRIGGERS, *META)
 
