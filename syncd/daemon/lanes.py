@@ -24,7 +24,7 @@ from syncd.ledger import Taken
 log = structlog.get_logger()
 
 FULL_LOOK_S = 1.0  # between two counts of the overdue lanes while no slot is free
-FAILING_S = 15.0  # between two looks which lanes fail, whoever made their passes
+LOOK_S = 15.0  # between two looks which lanes are missing, and which fail, whoever made their passes
 RETRY_S = 1.0  # after an error of the ledger; up to twice as long
 
 
@@ -71,9 +71,11 @@ class Taker:
     """Take lanes while fewer than `slots` are held. `report` is called in the thread, and must return quickly."""
 
     def __init__(
-        self, replica: Replica, slots: int, report: Callable[["Taken | Overdue | StillFailing"], None]
-    ) -> None:
-        self.slots = slots  # may be changed at any time
+        self, replica: Replica, slots: int, sources: Collection[str],
+        report: Callable[["Taken | Overdue | StillFailing"], None],
+    ) -> None:  # fmt: skip
+        self.slots = slots  # may be changed at any time, and so may `sources`
+        self.sources = sources  # that have a lane, whichever replica makes it
         self._replica = replica
         self._report = report
         self._held = 0
@@ -81,7 +83,7 @@ class Taker:
         self._freed, self._over = threading.Event(), threading.Event()
         self._orders: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._is_cut_off = False
-        self._failing_at = time.monotonic()
+        self._looked_at = float("-inf")
         self._thread = threading.Thread(target=self._run, name="lanes", daemon=True)
 
     def start(self) -> None:
@@ -108,13 +110,14 @@ class Taker:
             self._held -= 1
         self._freed.set()
 
-    def enrol(self, sources: Collection[str]) -> None:
-        """Make the lanes of new sources, soon."""
-        self._orders.put(lambda: self._replica.enrol(sources))
-
     def wake(self, sources: Collection[str]) -> None:
-        """Have passes over the lanes of `sources`, in whichever replica, soon."""
-        self._orders.put(lambda: self._replica.wake(sources))
+        """Have passes over the lanes of `sources`, in whichever replica, soon. A new source gets its lane before."""
+
+        def order() -> None:
+            self._replica.enrol(self.sources)
+            self._replica.wake(sources)
+
+        self._orders.put(order)
 
     def _run(self) -> None:
         wait_s = 0.0
@@ -129,8 +132,9 @@ class Taker:
         """Do the next thing, and return the time until the one after it."""
         while not self._orders.empty():
             self._orders.get()()
-        if time.monotonic() - self._failing_at >= FAILING_S:
-            self._failing_at = time.monotonic()
+        if time.monotonic() - self._looked_at >= LOOK_S:
+            self._looked_at = time.monotonic()
+            self._replica.enrol(self.sources)  # again and again: none is made while another process holds all
             self._report(StillFailing(self._replica.failing()))
         if self.is_full:
             self._wait_for_a_slot()

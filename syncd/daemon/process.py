@@ -15,7 +15,8 @@ from syncd.daemon.reporter import Reporter
 from syncd.daemon.systemd import Notifier
 from syncd.daemon.worker import log_problems
 from syncd.errors import ConfigError, Exit, Problem
-from syncd.ledger import AnyLedger, chosen
+from syncd.ledger import AnyLedger, LedgerReader, chosen
+from syncd.lifecycle.remedies import ROWS_GONE
 
 log = structlog.get_logger()
 
@@ -70,6 +71,12 @@ class Stopping:
             os._exit(int(Exit.OK))
 
 
+def check_books(ledger: LedgerReader) -> None:
+    """Log if the books do not balance."""
+    if not ledger.balanced():
+        log.error("books.unbalanced", hint=ROWS_GONE)
+
+
 def still_served(page: "Page | None") -> "Page | None":
     """Return the status page, or None from the time on when it is no longer served. Log that."""
     if page and not page.is_alive():
@@ -121,4 +128,4 @@ def _wall_ahead() -> float:
     return time.time() - time.monotonic()
 
 
-__all__ = ["CLOCK_STEP_S", "GRACE_S", "Stopping", "WallClock", "read_again", "still_served"]
+__all__ = ["CLOCK_STEP_S", "GRACE_S", "Stopping", "WallClock", "check_books", "read_again", "still_served"]

@@ -10,14 +10,14 @@ leases and the schedule, so a replica that dies takes nothing with it.
 import os
 import signal
 import time
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from syncd import __version__
+from syncd import __version__, memory, web
 from syncd.alerts import Watching
 from syncd.config import Config
 from syncd.daemon import status_line
@@ -25,7 +25,7 @@ from syncd.daemon.failures import Failures
 from syncd.daemon.lane_pass import LaneEnded, LanePass
 from syncd.daemon.lane_schedule import turns_over
 from syncd.daemon.lanes import Overdue, Replica, StillFailing, Taker
-from syncd.daemon.process import Stopping, WallClock, read_again, still_served
+from syncd.daemon.process import Stopping, WallClock, check_books, read_again, still_served
 from syncd.daemon.reporter import Reporter
 from syncd.daemon.systemd import Notifier
 from syncd.errors import Exit, LedgerHeld, worst
@@ -43,6 +43,24 @@ if TYPE_CHECKING:
 _Event = int | Taken | LaneEnded | Overdue | StillFailing
 
 
+def serve_lanes(
+    config: Config, events: "SimpleQueue[Any]", sharing: AbstractContextManager[Replica], ledger: AnyLedger, *,
+    config_file: Path | None,
+) -> int:  # fmt: skip
+    """Check the ledger, and take part in the work on it. `events` has the signals that came so far. Returns 0.
+
+    ConfigError or LedgerError if it cannot begin.
+    """
+    with sharing as replica:
+        with ledger.read() as reader:
+            check_books(reader)
+        memory.collect_less_often()
+        memory.share_one_arena()
+        with web.serving(config) as page:
+            notifier = Notifier.from_environment()
+            return ReplicaService(config, events, notifier, replica, ledger, config_file=config_file, page=page).run()
+
+
 class ReplicaService:
     """One of the daemons that share a ledger. Its main thread writes to no ledger, and waits for none."""
 
@@ -57,7 +75,7 @@ class ReplicaService:
         self._notifier = notifier
         self._reporter = Reporter(notifier)
         self._ledger = ledger  # a reload cannot change it
-        self._taker = Taker(replica, config.run.passes, events.put)
+        self._taker = Taker(replica, config.run.passes, _names(config), events.put)
         self._lanes: dict[str, LanePass] = {}  # the passes under way, by source
         self._passes = 0  # that have ended
         self._overdue = 0  # when they were last counted
@@ -160,12 +178,10 @@ class ReplicaService:
         )
         if new is None:
             return
-        known = {source.name for source in self._config.sources}
-        names = {source.name for source in new.sources}
+        added = _names(new) - _names(self._config)
         self._config = new
-        self._taker.slots = new.run.passes
-        self._taker.enrol(names - known)
-        self._taker.wake((names - known) | set(self._failures.names))
+        self._taker.slots, self._taker.sources = new.run.passes, _names(new)
+        self._taker.wake(added | set(self._failures.names))
         self._alerts.configure(new)
         if self._page:
             self._page.apply(new)
@@ -223,4 +239,8 @@ class ReplicaService:
         self._reporter.slots(line, passes, stuck_after_s=stuck_after_s, now=now)
 
 
-__all__ = ["ReplicaService"]
+def _names(config: Config) -> frozenset[str]:
+    return frozenset(source.name for source in config.sources)
+
+
+__all__ = ["ReplicaService", "serve_lanes"]

@@ -19,7 +19,7 @@ from syncd.connector import Source
 from syncd.daemon import status_line
 from syncd.daemon.agenda import Agenda
 from syncd.daemon.failures import Failures
-from syncd.daemon.process import Stopping, WallClock, read_again, still_served
+from syncd.daemon.process import Stopping, WallClock, check_books, read_again, still_served
 from syncd.daemon.queries import DueQueries
 from syncd.daemon.reporter import Reporter
 from syncd.daemon.scheduler import Jobs
@@ -27,7 +27,6 @@ from syncd.daemon.systemd import Notifier
 from syncd.daemon.worker import Ended, Order, SourceEnded, Worker
 from syncd.errors import Exit, SyncdError, worst
 from syncd.ledger import RECOTAP, chosen
-from syncd.lifecycle.remedies import ROWS_GONE
 from syncd.signals import StopRequest
 from syncd.types.schedule import Schedule
 
@@ -59,11 +58,14 @@ def serve(config_file: Path | None, events: "SimpleQueue[_Event]") -> int:
         log.info("config.found", file=str(locate()))
     config = load(config_file)
     handle = chosen(config.ledger)
+    if (sharing := handle.replica("run")) is not None:
+        from syncd.daemon.replica import serve_lanes
+
+        return serve_lanes(config, events, sharing, handle, config_file=config_file)
     with handle.hold("run") as hold:
         with handle.open() as ledger:
             ledger.cut_short(clock.now())
-            if not ledger.balanced():
-                log.error("books.unbalanced", hint=ROWS_GONE)
+            check_books(ledger)
         memory.collect_less_often()
         memory.share_one_arena()
         with web.serving(config) as page:

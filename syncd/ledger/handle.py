@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from sqlite_utils import Database
 
@@ -108,6 +108,10 @@ class LedgerHandle:
         """Hold the whole ledger for `command`, whatever `sources` are named. LedgerHeld if another process has it."""
         with file.held(self.path, command) as is_held:
             yield Hold(self, is_held)
+
+    def replica(self, command: str) -> AbstractContextManager[Any] | None:
+        """Return None: one process at a time works on a file."""
+        return None
 
     def holder(self) -> str | None:
         """Return the command and process that hold the ledger, or None if it is free."""

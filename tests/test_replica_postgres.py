@@ -1,0 +1,163 @@
+"""Replicas of `syncd run` on one ledger in PostgreSQL: processes of their own, which are killed, frozen and stopped."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from syncd.sandbox import Fault
+from tests.daemons import Daemon, daemon, wait_until
+from tests.drops import call as line
+from tests.ledgers import URL
+from tests.world import World
+
+pytestmark = pytest.mark.skipif(not URL, reason="needs SYNCD_TEST_POSTGRES")
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+TTL_S = 10.0
+HANG = Fault("hang", match="sales-activities", after=True, seconds=60, count=None)
+
+
+def drop(world: World, name: str, count: int, *, part: str = "a", **values: str) -> None:
+    """Put a file of calls into the folder of the source `name`, as if it had arrived a minute ago."""
+    folder = world.path / name
+    folder.mkdir(exist_ok=True)
+    file = folder / f"{part}.jsonl"
+    file.write_text("".join(line(f"{name}-{part}-{number}", **values) + "\n" for number in range(count)))
+    os.utime(file, (time.time() - 60, time.time() - 60))
+
+
+def folders(world: World, *names: str, every: str = "300ms", **run: object) -> World:
+    """Configure a source over a folder for each name, with three calls."""
+    for name in names:
+        drop(world, name, 3)
+        world.configure(f"sources.{name}", connector="jsonl", path=str(world.path / name), start=START, timeout="2s")
+    world.configure("recotap", timeout="3s", concurrency=4)
+    world.configure("schedule", every=every)
+    world.configure("run", **run)
+    return world
+
+
+@contextmanager
+def replicas(world: World, count: int = 2) -> Iterator[list[Daemon]]:
+    """Run `count` processes with the same configuration."""
+    text = world.write_config().read_text()
+    with ExitStack() as stack:
+        files = [_place(world.path / f"replica{number}", text) for number in range(count)]
+        yield [stack.enter_context(daemon(file)) for file in files]
+
+
+def _place(folder: Path, text: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "syncd.toml").write_text(text)
+    return folder / "syncd.toml"
+
+
+def held_by(world: World, running: Daemon) -> list[str]:
+    sql = f"SELECT source FROM lanes WHERE token IS NOT NULL AND holder LIKE '%process {running.pid} %'"
+    return sorted(source for (source,) in world.sql(sql))
+
+
+def epochs(world: World) -> dict[str, int]:
+    return dict(world.sql("SELECT source, epoch FROM lanes"))
+
+
+def change(world: World, statement: str) -> None:
+    world.sql(f"{statement} RETURNING 1")
+
+
+def books(world: World) -> tuple[int, int, bool]:
+    status = world.status()
+    return world.recotap.doubled, status["verdicts"]["foreign_duplicate"], status["balanced"]
+
+
+def test_replicas_share_the_sources_deliver_each_activity_once_and_release_all_at_the_end(live: World) -> None:
+    names = [f"org{number}" for number in range(6)]
+    with replicas(folders(live, *names)) as running:
+        wait_until(lambda: len(live.recotap.stored) == 18)
+        for each in running:
+            each.hear("pass.finished", 4)
+            assert each.stop() == 0
+    passes = [line for each in running for line in each.said("pass.finished")]
+    assert {line["lane"] for line in passes} == {*names}
+    assert {line["exit_code"] for line in passes} <= {0, 143}
+    assert [each.lines[-1]["event"] for each in running] == ["run.finished"] * 2
+    assert live.sql("SELECT count(*) FROM lanes WHERE token IS NOT NULL") == [(0,)]
+    assert books(live) == (0, 0, True)
+
+
+def test_the_lanes_of_a_killed_replica_are_taken_within_their_lease_and_a_second(live: World) -> None:
+    with replicas(folders(live, "a", "b", "c", "d")) as (dead, survivor):
+        wait_until(lambda: len(live.recotap.stored) == 12)
+        live.recotap.faults.add(HANG)
+        for name in "abcd":
+            drop(live, name, 3, part="b")
+        lost = wait_until(lambda: held_by(live, dead))
+        dead.signal(signal.SIGKILL)
+        killed, before = time.monotonic(), epochs(live)
+        lost = [name for name in lost if before[name]]
+        live.recotap.faults.clear()
+        wait_until(lambda: all(epochs(live)[name] > before[name] for name in lost))
+        assert time.monotonic() - killed <= TTL_S + 1
+        wait_until(lambda: live.status()["activities"]["delivered"] == 24)
+        assert survivor.stop() == 0
+    assert books(live) == (0, 0, True)
+
+
+def test_a_replica_that_stood_still_for_longer_than_its_lease_drops_its_lanes_and_goes_on(live: World) -> None:
+    with replicas(folders(live, "a", "b")) as (frozen, other):
+        wait_until(lambda: len(live.recotap.stored) == 6)
+        live.recotap.faults.add(HANG)
+        for name in "ab":
+            drop(live, name, 3, part="b")
+        lost = wait_until(lambda: held_by(live, frozen))
+        frozen.signal(signal.SIGSTOP)
+        try:
+            live.recotap.faults.clear()
+            wait_until(lambda: not held_by(live, frozen), at_most=TTL_S + 3)
+            wait_until(lambda: live.status()["activities"]["delivered"] == 12)
+        finally:
+            frozen.signal(signal.SIGCONT)
+        assert frozen.hear("lane.lost")["source"] in lost
+        wait_until(lambda: held_by(live, frozen), what="it takes part again")
+        assert (frozen.stop(), other.stop()) == (0, 0)
+        assert not [
+            each.said("pass.failed") + each.said("pass.bug") for each in (frozen, other) if each.said("pass.bug")
+        ]
+    assert books(live) == (0, 0, True)
+
+
+def test_a_stop_meets_the_deadline_and_gives_the_lanes_to_another_replica_at_once(live: World) -> None:
+    with replicas(folders(live, "a", "b", every="1h")) as (one, other):
+        wait_until(lambda: len(live.recotap.stored) == 6)
+        wait_until(lambda: not (held_by(live, one) or held_by(live, other)))
+        live.recotap.faults.add(HANG)
+        for name in "ab":
+            drop(live, name, 3, part="b")
+        while not (theirs := held_by(live, one)):
+            change(live, "UPDATE lanes SET wake_at = clock_timestamp() WHERE token IS NULL")
+            time.sleep(0.1)
+        began, before = time.monotonic(), epochs(live)
+        assert one.stop() == 0
+        assert time.monotonic() - began < 3 + 2 + 0.5
+        live.recotap.faults.clear()
+        wait_until(lambda: all(epochs(live)[name] > before[name] for name in theirs), at_most=3.0)
+        wait_until(lambda: live.status()["activities"]["delivered"] == 12)
+        assert other.stop() == 0
+    assert books(live) == (0, 0, True)
+
+
+def test_a_long_import_makes_room_for_overdue_sources(live: World) -> None:
+    live.recotap.faults.add(Fault("slow", match="sales-activities", seconds=0.2, count=None))
+    folders(live, "long", "small", every="500ms", passes=1, turn="500ms")
+    drop(live, "long", 4000, part="b")
+    with replicas(live, 1) as (one,):
+        wait_until(lambda: [line["lane"] for line in one.said("pass.finished")].count("small") >= 3)
+        assert len(live.recotap.stored) < 4000
+        assert one.stop() == 0
+    assert books(live) == (0, 0, True)
