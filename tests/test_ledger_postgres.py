@@ -9,8 +9,10 @@ from types import SimpleNamespace
 import pytest
 
 from syncd.errors import LedgerError, LedgerHeld
+from syncd.ledger import RECOTAP
 from syncd.ledger.dialect import IN_FLIGHT, by_index, holds, listed, pairs
-from tests.ledgers import NOW, URL, ask, attempts, book, crm_ids, due, in_postgres, reading, stranger
+from syncd.lifecycle.states import State
+from tests.ledgers import HOUR, NOW, URL, ask, attempts, book, crm_ids, due, in_postgres, reading, stranger
 
 psycopg = pytest.importorskip("psycopg")
 postgres = pytest.importorskip("syncd.ledger.postgres")
@@ -222,6 +224,39 @@ def test_a_lane_that_was_woken_is_to_be_read_even_if_its_taker_dies(handle, repl
     expire(handle)
     orphan = replica.take()
     assert (orphan.source, orphan.was_orphan, orphan.reads_in_s <= 0) == ("a", True, True)
+
+
+def test_each_request_of_an_operator_wakes_the_lanes_concerned_alone(handle, replica):
+    with handle.open() as ledger:
+        for source in ("a", "b", "c"):
+            wanted = State.INCOMPLETE if source == "c" else State.PENDING
+            book_of(ledger, source, reading(source, wanted, "no_contact" if source == "c" else None, source=source))
+            ledger.pause_until(source, NOW + HOUR, "quota", now=NOW)
+        ledger.pause_until(RECOTAP, NOW + HOUR, "quota", now=NOW)
+    replica.enrol([])
+    for each in (replica.take(), replica.take(), replica.take()):
+        each.release(600.0)
+
+    def woken():
+        names = {name for name, at in lanes(handle, "wake_at").items() if at is not None}
+        ask(handle, "UPDATE lanes SET wake_at = NULL RETURNING 1")
+        return names
+
+    with handle.operate() as operator:
+        operator.retry(["a-call-a"], state=None, reason=None, now=NOW)
+        assert woken() == {"a"}
+        operator.retry([], state=None, reason="no_contact", now=NOW)
+        assert woken() == {"c"}
+        operator.resume("b", now=NOW)
+        assert woken() == {"b"}
+        operator.resume(RECOTAP, now=NOW)
+        assert woken() == {"a", "b"}, "those with something to send"
+        operator.backfill([("a", "calls", NOW)], NOW - HOUR, None, now=NOW)
+        assert woken() == {"a"}
+        operator.trust_source("b", NOW)
+        assert woken() == {"b"}
+        operator.trust_recotap(NOW)
+        assert woken() == {"a", "b"}
 
 
 def test_a_lane_whose_writer_is_within_a_transaction_is_not_taken(handle, replica):

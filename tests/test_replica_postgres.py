@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from syncd.sandbox import Fault
+from tests.conftest import Command
 from tests.daemons import Daemon, daemon, wait_until
 from tests.drops import call as line
 from tests.ledgers import URL
@@ -161,3 +162,19 @@ def test_a_long_import_makes_room_for_overdue_sources(live: World) -> None:
         assert len(live.recotap.stored) < 4000
         assert one.stop() == 0
     assert books(live) == (0, 0, True)
+
+
+def test_an_operator_is_heard_within_5_s_and_only_the_sources_concerned_are_read(live: World, command: Command) -> None:
+    folders(live, "a", "b", every="1h")
+    drop(live, "a", 1, part="b", contact_email="")
+    with replicas(live) as running:
+        wait_until(lambda: len(live.recotap.stored) == 6)
+        wait_until(lambda: not [held for each in running for held in held_by(live, each)])
+        before = epochs(live)
+        drop(live, "a", 1, part="b")
+        began = time.monotonic()
+        assert command("retry", "--reason", "no_contact", "-c", live.config_file).code == 0
+        wait_until(lambda: len(live.recotap.stored) == 7, at_most=6)
+        assert time.monotonic() - began < 5
+        assert epochs(live)["b"] == before["b"]
+        assert [each.stop() for each in running] == [0, 0]

@@ -1,6 +1,6 @@
 """The part of a ledger's handle that its readers, its writers and the passes use."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol, TypeVar
@@ -27,6 +27,12 @@ class Handle(Protocol[Opened]):
 
     def scope(self) -> tuple[str, ...] | None:
         """Return the sources whose rows the holder writes. None: those of all."""
+
+    def wake(self, db: Database, sources: Collection[str] | None) -> None:
+        """Have a pass over each of `sources`, or of those with something to send if None. Call it in a transaction."""
+
+    def wake_owners(self, db: Database, ids: Sequence[int]) -> None:
+        """Have a pass over each source that the activities `ids` belong to. Call it in a transaction."""
 
     def new_ids(self, db: Database, count: int) -> Sequence[int]:
         """Return the ids of `count` new activities. Call it in the transaction that adds them."""

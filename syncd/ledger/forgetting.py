@@ -146,6 +146,7 @@ class Forget(Writer, Operator):
                         in_flight += 1
                         continue
                     self._write(held, transitions.after_forgotten(held.row, now), now)
+                    self.handle.wake_owners(self._db, [held.id])
                     erased += 1
         return erased, in_flight
 

@@ -197,6 +197,12 @@ class LedgerHandle:
         """Return None: who holds the ledger writes the rows of all sources."""
         return None
 
+    def wake(self, db: Database, sources: Collection[str] | None) -> None:
+        """Do nothing: the daemon looks for requests by itself."""
+
+    def wake_owners(self, db: Database, ids: Sequence[int]) -> None:
+        """Do nothing, as for `wake`."""
+
     def new_ids(self, db: Database, count: int) -> Sequence[int]:
         """Return the ids of `count` new activities. Call it in the transaction that adds them."""
         first = int(db.execute("SELECT coalesce(max(id), 0) + 1 FROM activities").fetchone()[0])

@@ -76,6 +76,7 @@ class Operator(Reports):
             with self.handle.writing(self._db):
                 values = {"now": clock.text(now), "ids": json.dumps(chunk), "state": state, "reason": reason}
                 due += self._db.execute(_DUE_NOW, values).rowcount
+                self.handle.wake_owners(self._db, chunk)
             if len(chunk) == CHUNK:
                 time.sleep(time.monotonic() - began)
         with self.handle.writing(self._db):
@@ -171,6 +172,7 @@ class Operator(Reports):
             sql = "DELETE FROM store WHERE source = :source AND key IN (:destination, :accounts)"
             self._db.execute(sql, {"source": RECOTAP, "destination": DESTINATION, "accounts": ACCOUNTS})
             self._tell_the_daemon(now)
+            self.handle.wake(self._db, None)
         return None if pin is None else str(pin[0]["at"])
 
     def trust_source(self, source: str, now: datetime) -> str | None:
@@ -197,3 +199,4 @@ class Operator(Reports):
     def _want_pass(self, name: str, now: datetime) -> None:
         """Have a pass over a source. Call it after `_tell_the_daemon`, within its transaction."""
         self._db.execute(_RESUMED, {"source": name, "key": RESUMED, "at": clock.text(now)})
+        self.handle.wake(self._db, None if name == RECOTAP else [name])

@@ -22,7 +22,7 @@ from syncd.ledger.operator import Operator
 from syncd.ledger.persistent import PersistentReader
 from syncd.ledger.postgres_alerting import PostgresAlerting
 from syncd.ledger.postgres_errors import explanation
-from syncd.ledger.postgres_lease import Lease, fence, held, holder_of, taken
+from syncd.ledger.postgres_lease import WAKE, WAKE_OWNERS, WAKE_SENDERS, Lease, fence, held, holder_of, taken
 from syncd.ledger.postgres_looking import SIZE, PostgresDiagnosis, PostgresExamination
 from syncd.ledger.postgres_replica import Replica, replica
 from syncd.ledger.postgres_schema import STATEMENTS
@@ -230,6 +230,17 @@ class PostgresLedger:
     def scope(self) -> tuple[str, ...] | None:
         """Return the sources whose rows the holder writes. None: those of all."""
         return None if self.lease is None else self.lease.scope
+
+    def wake(self, db: Any, sources: Collection[str] | None) -> None:
+        """Have a pass over each of `sources`, or of those with something to send if None. Call it in a transaction."""
+        if sources is None:
+            db.execute(WAKE_SENDERS)
+        else:
+            db.execute(WAKE, {"sources": [*sources]})
+
+    def wake_owners(self, db: Any, ids: Sequence[int]) -> None:
+        """Have a pass over each source that the activities `ids` belong to. Call it in a transaction."""
+        db.execute(WAKE_OWNERS, {"ids": [*ids]})
 
     def new_ids(self, db: Any, count: int) -> Sequence[int]:
         """Return the ids of `count` new activities. No other process is given them."""

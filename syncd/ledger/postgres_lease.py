@@ -84,7 +84,17 @@ _OVERDUE = """
         (token IS NULL AND least(next_pass_at, wake_at) <= statement_timestamp())
         OR (token IS NOT NULL AND until < statement_timestamp()))
 """
-_WAKE = "UPDATE lanes SET wake_at = clock_timestamp() WHERE source = ANY (:sources)"
+# Whoever takes the lane next reads its source, even if it was not due.
+WAKE = "UPDATE lanes SET wake_at = clock_timestamp() WHERE source = ANY (:sources)"
+WAKE_OWNERS = """
+    UPDATE lanes SET wake_at = clock_timestamp() WHERE source IN (
+        SELECT streams.source FROM streams JOIN activities ON stream_id = streams.id WHERE activities.id = ANY (:ids))
+"""
+WAKE_SENDERS = """
+    UPDATE lanes SET wake_at = clock_timestamp() WHERE source IN (
+        SELECT streams.source FROM streams JOIN activities ON stream_id = streams.id
+            JOIN payloads ON activity_id = activities.id)
+"""
 _FAILING = "SELECT source FROM lanes WHERE failures > 0"
 # KEY SHARE lets renewals pass, and keeps a take out until the transaction ends. So no intent of an old holder can be
 # committed after a take. The token goes into the rows that this transaction adds.
@@ -240,7 +250,7 @@ def release(
 
 def wake(db: Any, sources: Collection[str]) -> None:
     """Have passes over the lanes of `sources` as soon as possible."""
-    db.execute(_WAKE, {"sources": [*sources]})
+    db.execute(WAKE, {"sources": [*sources]})
 
 
 def failing(db: Any) -> frozenset[str]:
@@ -336,6 +346,9 @@ def taken(where: str) -> LedgerHeld:
 
 
 __all__ = [
+    "WAKE",
+    "WAKE_OWNERS",
+    "WAKE_SENDERS",
     "Lease",
     "Renewals",
     "enrol",
