@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from syncd.errors import LedgerError, LedgerHeld
-from syncd.ledger import RECOTAP
+from syncd.ledger import RECOTAP, recount
 from syncd.ledger.dialect import IN_FLIGHT, by_index, holds, listed, pairs
 from syncd.lifecycle.states import State
 from tests.ledgers import HOUR, NOW, URL, ask, attempts, book, crm_ids, due, in_postgres, reading, stranger
@@ -525,3 +525,62 @@ def test_nothing_of_sqlite_is_left_of_the_others():
     for sql in (IN_FLIGHT, pairs("keys", "one", "two")):
         assert "json_each" not in session.translated(sql).text
         assert "json_extract" not in session.translated(sql).text
+
+
+def test_two_new_sources_over_one_portal_know_of_each_other(handle, replica):
+    """Both are read for the first time, at the same moment, by two replicas."""
+    replica.enrol(["a", "b"])
+    one, other = replica.take(), replica.take()
+    with one.ledger.open() as first, other.ledger.open() as second, ThreadPoolExecutor(1) as pool:
+
+        def meet():
+            with second.transaction():
+                second.wait_for_others()
+                return {name: identity for name, (identity, _) in second.sources().items()}
+
+        with first.transaction():
+            first.wait_for_others()
+            found = pool.submit(meet)
+            time.sleep(0.2)
+            assert not found.done()
+            first.introduce(one.source, identity="portal 7", external_id="{id}")
+        assert found.result(timeout=5) == {one.source: "portal 7"}
+
+
+def test_two_first_passes_share_one_secret_of_the_keys(handle, replica):
+    replica.enrol(["a", "b"])
+    one, other = replica.take(), replica.take()
+    with one.ledger.open() as first, other.ledger.open() as second, ThreadPoolExecutor(1) as pool:
+
+        def make():
+            with second.transaction():
+                second.make_secret(NOW)
+                return second.secret()
+
+        with first.transaction():
+            first.make_secret(NOW)
+            made = pool.submit(make)
+            time.sleep(0.2)
+        assert made.result(timeout=5) == first.secret() is not None
+
+
+def test_the_daily_count_of_two_holders_corrects_the_counts_once(handle, replica, monkeypatch):
+    with handle.open() as ledger:
+        book_of(ledger, "a", reading("a1", source="a"), reading("a2", source="a"))
+        ledger.recount_daily(NOW, stopping=lambda: False)
+    ask(handle, "UPDATE counts SET n = n + 1 RETURNING 1")
+    replica.enrol(["a", "b"])
+    one, other = replica.take(), replica.take()
+    later = NOW + 30 * HOUR
+    with one.ledger.open() as first, other.ledger.open() as second:
+        counted = recount.count
+
+        def both(db, ledger, *, stopping):
+            monkeypatch.setattr(recount, "count", counted)
+            found = counted(db, ledger, stopping=stopping)
+            assert second.recount_daily(later, stopping=stopping).corrected
+            return found
+
+        monkeypatch.setattr(recount, "count", both)
+        assert first.recount_daily(later, stopping=lambda: False) is None
+    assert ask(handle, "SELECT sum(n) FROM counts") == [(2,)]

@@ -4,13 +4,17 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
+from syncd.passes import pins, wiring
 from syncd.sandbox import Fault
+from syncd.signals import StopRequest
 from tests.conftest import Command
 from tests.daemons import Daemon, daemon, wait_until
 from tests.drops import call as line
@@ -178,3 +182,32 @@ def test_an_operator_is_heard_within_5_s_and_only_the_sources_concerned_are_read
         assert time.monotonic() - began < 5
         assert epochs(live)["b"] == before["b"]
         assert [each.stop() for each in running] == [0, 0]
+
+
+def test_of_two_new_sources_over_one_portal_that_are_read_at_once_one_is_refused(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise all of it would be sent twice, under two names."""
+    refuse = pins.refuse_stranger
+
+    def slowly(*of: Any) -> None:
+        refuse(*of)
+        time.sleep(0.2)
+
+    monkeypatch.setattr(pins, "refuse_stranger", slowly)
+    world.calls(3)
+    for name in ("a", "b"):
+        world.configure(f"sources.{name}", **world.source(external_id=f"{name}-{{kind}}-{{id}}"))
+    config, ledger = world.config(), cast("Any", world.handle)
+    with ledger.replica("run") as replica, ThreadPoolExecutor(2) as pool:
+        replica.enrol(["a", "b"])
+        sources = {source.name: source for source in config.sources}
+        results = [
+            pool.submit(
+                wiring.one_pass, config, ledger=lane.ledger, sources=[sources[lane.source]], stop=StopRequest(),
+                now=world.now,
+            )
+            for lane in (replica.take(), replica.take())
+        ]  # fmt: skip
+        assert sorted(each.result(30).exit_code for each in results) == [0, 78]
+    assert len(world.recotap.stored) == 3

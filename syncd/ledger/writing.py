@@ -81,6 +81,13 @@ class Ledger(RangeWriter, Outbox, Reads, RemovedSources, Twins, AdoptionWriter, 
 
     # -- sources and streams ------------------------------------------------------------
 
+    def wait_for_others(self) -> None:
+        """Be the only holder in such a part of a transaction, until it ends, and see the commits of earlier ones.
+
+        Without it two new sources over one portal would not know of each other, and all would be sent twice.
+        """
+        self._db.execute(f"SELECT id FROM recotap WHERE id = 1 {locked('recotap')}")  # nosec B608 # our own text
+
     def introduce(self, source: str, *, identity: str | None, external_id: str) -> None:
         """Remember the portal or org of `source`, and its template of externalActivityId."""
         sql = """
@@ -156,7 +163,10 @@ class Ledger(RangeWriter, Outbox, Reads, RemovedSources, Twins, AdoptionWriter, 
                 self._db.conn.executemany(sql, rows)
 
     def make_secret(self, now: datetime) -> None:
-        """Make the secret of this ledger's keys, unless there is one."""
+        """Make the secret of this ledger's keys, unless there is one. Call it in a transaction."""
+        if self.secret() is not None:
+            return
+        self.wait_for_others()
         if self.secret() is None:
             self.keep(RECOTAP, {SAMENESS: secrets.token_hex(SECRET_BYTES)}, now)
 
@@ -387,9 +397,16 @@ class Ledger(RangeWriter, Outbox, Reads, RemovedSources, Twins, AdoptionWriter, 
         found = recount.count(self._db, self.handle, stopping=stopping)
         if found is not None:
             with self.transaction():
+                if self._is_counted_since(counted_at):  # by another holder, which has corrected the counts
+                    return None
                 recount.correct(self._db, found, now)
             self.forget_keys(now)
         return found
+
+    def _is_counted_since(self, before: datetime | None) -> bool:
+        sql = f"SELECT at FROM store WHERE source = :source AND key = :key {locked('store')}"  # nosec B608 # our own text
+        row = self._db.execute(sql, {"source": RECOTAP, "key": RECOUNT}).fetchone()
+        return row is not None and clock.instant(row[0]) != before
 
     def tidy(self) -> None:
         """Release unused space, and leave no copy of an erased payload. A later pass does what is not possible now."""

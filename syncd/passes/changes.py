@@ -32,13 +32,16 @@ def note_sources(ledger: Ledger, sources: Sequence[Source], now: datetime) -> No
 def note_removed(ledger: Ledger, configured: Sequence[str], to: Sender, now: datetime) -> None:
     """Keep since when a source is gone, and let its waiting activities die of age. A source that is back resumes.
 
+    The holder of some lanes does so for their sources alone, because the rows of others are not its own to write.
     Nothing is stamped, and nothing dies, unless a server confirms the clock. If no server was asked in this pass, this
     asks Recotap once, and only if the clock matters.
     """
-    for name in ledger.kept(GONE, configured):
+    scope = ledger.handle.scope()
+    for name in ledger.kept(GONE, [name for name in configured if scope is None or name in scope]):
         ledger.keep(name, {GONE: None}, now)
         log.info("source.back", source=name)
-    for name, since in gone_since(ledger, configured).items():
+    gone = gone_since(ledger, configured)
+    for name, since in ((name, since) for name, since in gone.items() if scope is None or name in scope):
         if since is None and _is_certain(ledger, to):
             ledger.keep(name, {GONE: clock.text(now)}, now)
             log.warning("source.gone", source=name, error=gone_text(now), hint=BRING_BACK)

@@ -19,7 +19,7 @@ import structlog
 
 from syncd import clock
 from syncd.connector import Source
-from syncd.errors import LedgerError, Stopped, Unauthorized, Unavailable
+from syncd.errors import LedgerError, LedgerHeld, Stopped, Unauthorized, Unavailable
 from syncd.ledger import CLOCK, RECOTAP, Ledger
 from syncd.normalize.own_domains import VOUCHED, Vouching
 from syncd.normalize.rules import Rules
@@ -121,7 +121,7 @@ class Pass:
                 self._close()
             return self._finish(pass_id)
         except BaseException:
-            with suppress(LedgerError):  # it may be what failed
+            with suppress(LedgerError, LedgerHeld):  # it may be what failed
                 self._ledger.cut_short(self._now())
             raise
 
@@ -170,7 +170,7 @@ class Pass:
             if reader and event:
                 self._readers.booked(reader, event)
         except Exception as error:
-            if booked or reader is None or event is None or isinstance(error, LedgerError):
+            if booked or reader is None or event is None or isinstance(error, LedgerError | LedgerHeld):
                 raise
             # A bug, or ids that collide. The next turn settles and claims, and the other sources go on.
             self._fail(reader.source, *pins.unbooked(self._ledger, reader.source.name, event, error))
@@ -215,7 +215,7 @@ class Pass:
         if isinstance(error, Stopped):
             self._report.stopped(source.name, error)
             return
-        if isinstance(error, LedgerError):
+        if isinstance(error, LedgerError | LedgerHeld):
             raise error
         if stream is None or isinstance(error, Unauthorized):
             self._stale.give_up(source.name, stream)
@@ -246,6 +246,7 @@ class Pass:
     def _handle(self, reader: Reader, source: Source, event: Event) -> None:
         match event:
             case SourceOpened(identity):
+                self._ledger.wait_for_others()
                 pins.refuse_stranger(self._ledger, source, identity)  # another reader may have come first
                 self._clocks.meet(source.name, reader.clock)
                 self._ledger.introduce(source.name, identity=identity, external_id=source.config.external_id)

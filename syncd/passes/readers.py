@@ -153,8 +153,11 @@ class Readers:
             self._end(reader)
 
     def was_mixed(self, reader: Reader) -> bool:
-        """Tell whether another source was read at the same time. Then the reader may not know its rows."""
-        return reader in self._mixed
+        """Tell whether another source was read at the same time, perhaps by the holder of another lane.
+
+        Then the reader may not know its rows.
+        """
+        return reader in self._mixed or self._ledger.handle.scope() is not None
 
     def abandon_hanging(self) -> None:
         """Go on without the readers that hang. Each stalls its own source alone, and no stop."""
