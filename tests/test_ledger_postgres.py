@@ -584,3 +584,25 @@ def test_the_daily_count_of_two_holders_corrects_the_counts_once(handle, replica
         monkeypatch.setattr(recount, "count", both)
         assert first.recount_daily(later, stopping=lambda: False) is None
     assert ask(handle, "SELECT sum(n) FROM counts") == [(2,)]
+
+
+def test_a_transaction_that_wrote_nothing_waits_for_no_disk(handle, replica):
+    replica.enrol(["hubspot"])
+    taken = replica.take()
+    with taken.ledger.open() as ledger:
+
+        def ends(*statements: str) -> str:
+            said: list[str] = []
+            with ledger._db.tracer(lambda sql, _: said.append(sql)), ledger.transaction():
+                for statement in statements:
+                    ledger._db.execute(statement)
+            return said[-1]
+
+        ledger.pause_until("a", NOW + HOUR, "quota", now=NOW)
+        assert ends() == "ROLLBACK"
+        assert ends("SELECT 1", "DELETE FROM pauses WHERE name = 'b'") == "ROLLBACK"
+        assert ends("DELETE FROM pauses WHERE name = 'b'", "UPDATE pauses SET reason = 'c'", "SELECT 1") == "COMMIT"
+        assert ends("WITH gone AS (DELETE FROM pauses RETURNING name) SELECT name FROM gone") == "COMMIT"
+        ledger.keep("hubspot", {"key": 1}, NOW)
+    assert ask(handle, "SELECT name FROM pauses") == []
+    assert ask(handle, "SELECT value FROM store WHERE key = 'key'") == [("1",)]

@@ -211,3 +211,28 @@ def test_of_two_new_sources_over_one_portal_that_are_read_at_once_one_is_refused
         ]  # fmt: skip
         assert sorted(each.result(30).exit_code for each in results) == [0, 78]
     assert len(world.recotap.stored) == 3
+
+
+def test_a_pass_that_finds_nothing_new_waits_seldom_for_the_disk(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its begin, two windows, the source's clock and its end. The take and the release come to that."""
+    from syncd.ledger import postgres_session  # imports psycopg
+
+    world.calls(3)
+    for _ in range(2):
+        world.sync()
+        world.later(minutes=10)
+    commits: list[str] = []
+    execute = postgres_session.Session.execute
+
+    def counted(session: Any, sql: str, *values: Any) -> Any:
+        commits.extend([sql] if sql == "COMMIT" else [])
+        return execute(session, sql, *values)
+
+    config, ledger = world.config(), cast("Any", world.handle)
+    with ledger.replica("run") as replica:
+        replica.enrol(["hubspot"])
+        lane = replica.take()
+        monkeypatch.setattr(postgres_session.Session, "execute", counted)
+        result = wiring.one_pass(config, ledger=lane.ledger, sources=config.sources, stop=StopRequest(), now=world.now)
+    assert result.exit_code == 0
+    assert len(commits) == 5

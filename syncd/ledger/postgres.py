@@ -213,6 +213,7 @@ class PostgresLedger:
     def writing(self, db: Any) -> Iterator[None]:
         """Run one transaction of the holder, or of a writer beside all holders. It is committed whole or not at all.
 
+        One that has written nothing is rolled back, because a commit waits for the disk: the fence has locked a row.
         LedgerHeld if another process has taken the lanes.
         """
         with self.explained():
@@ -220,8 +221,9 @@ class PostgresLedger:
             try:
                 if not self.is_beside:
                     fence(db, self.lease, str(self))
+                db.has_written = False
                 yield
-                db.execute("COMMIT")
+                db.execute("COMMIT" if db.has_written else "ROLLBACK")
             except BaseException:
                 if db.in_transaction:
                     db.execute("ROLLBACK")

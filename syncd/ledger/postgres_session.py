@@ -89,6 +89,7 @@ class Session:
     def __init__(self, connection: "psycopg.Connection[Any]") -> None:
         self._connection = connection
         self.total_changes = 0
+        self.has_written = False  # since it was set to False; True if that is not certain
         self._trace: Callable[[str, Any], object] = lambda sql, values: None
         connection.adapters.register_loader("numeric", Whole)
 
@@ -108,7 +109,7 @@ class Session:
         text, arrays = translated(sql)
         with _writable():
             cursor = self._connection.execute(text, _bound(values, arrays), prepare=None)
-        return self._counted(cursor)
+        return self._counted(sql, cursor)
 
     def executemany(self, sql: str, rows: Sequence[Values] | Iterator[Values]) -> "psycopg.Cursor[Any]":
         """Run one statement for each of `rows`. Unwritable as for `execute`."""
@@ -116,7 +117,7 @@ class Session:
         cursor = self._connection.cursor()
         with _writable():
             cursor.executemany(text, [_bound(each, arrays) for each in rows])
-        return self._counted(cursor)
+        return self._counted(sql, cursor)
 
     @contextmanager
     def tracer(self, trace: Callable[[str, Any], object]) -> Iterator[None]:
@@ -136,12 +137,17 @@ class Session:
         """Close the connection."""
         self._connection.close()
 
-    def _counted(self, cursor: "psycopg.Cursor[Any]") -> "psycopg.Cursor[Any]":
-        if cursor.statusmessage and cursor.statusmessage.startswith(("INSERT", "UPDATE", "DELETE")):
+    def _counted(self, sql: str, cursor: "psycopg.Cursor[Any]") -> "psycopg.Cursor[Any]":
+        status = cursor.statusmessage or ""
+        if status.startswith(("INSERT", "UPDATE", "DELETE")):
             self.total_changes += cursor.rowcount
+            self.has_written = self.has_written or cursor.rowcount > 0
+        elif not status.startswith(_READING) or sql.lstrip().startswith("WITH"):
+            self.has_written = True
         return cursor
 
 
+_READING = ("SELECT", "BEGIN", "COMMIT", "ROLLBACK")  # how the status of a statement that writes nothing begins
 _OPEN = (TransactionStatus.ACTIVE, TransactionStatus.INTRANS, TransactionStatus.INERROR)
 
 

@@ -57,7 +57,7 @@ _EXISTING = f"""
 _READ_ON = """
     UPDATE streams SET seen = seen + :new,
         watermark = CASE WHEN :watermark > coalesce(watermark, '') THEN :watermark ELSE watermark END
-    WHERE id = :id
+    WHERE id = :id AND (:new > 0 OR :watermark > coalesce(watermark, ''))
 """
 
 
@@ -94,6 +94,8 @@ class Ledger(RangeWriter, Outbox, Reads, RemovedSources, Twins, AdoptionWriter, 
             INSERT INTO sources (source, identity, external_id) VALUES (:source, :identity, :external_id)
             ON CONFLICT (source) DO UPDATE SET
                 identity = coalesce(excluded.identity, sources.identity), external_id = excluded.external_id
+            WHERE sources.external_id <> excluded.external_id
+                OR coalesce(sources.identity, '') <> coalesce(excluded.identity, sources.identity, '')
         """
         with self.transaction():
             self._db.execute(sql, {"source": source, "identity": identity, "external_id": external_id})
