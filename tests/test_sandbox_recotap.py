@@ -6,6 +6,7 @@ import signal
 import ssl
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -102,6 +103,27 @@ def test_optional_keys_may_be_missing_or_null(client):
 def test_the_older_base_path_works_too(box, client):
     older = f"{box.recotap_url}/crm/sales-activities"
     assert outcome(post(client, call(), path=older)) == [("call-1", "created")]
+
+
+def test_it_tells_how_many_posts_of_a_key_were_in_flight_at_once_and_whose_they_were(box, rt, client):
+    rt.faults.add("slow", seconds=5.0, method="POST", count=3)
+    with ThreadPoolExecutor(3) as pool:
+        answers = [pool.submit(post, client, call(f"call-{n}")) for n in range(3)]
+        while len(rt.traffic.arrivals) < 3:
+            time.sleep(0.001)
+        assert rt.state()["most_in_flight"] == 3
+        while not all(answer.done() for answer in answers):
+            rt.faults.release()
+        assert {answer.result().status_code for answer in answers} == {200}
+    post(client, call("call-4"), headers={"X-Api-Key": "another", "User-Agent": "someone"})
+    assert (rt.traffic.most_in_flight(), rt.traffic.most["another"]) == (3, 1)
+    *three, last = client.post(box.describe()["recotap_control"], json={"do": "arrivals"}).json()
+    assert sorted(in_flight for *_, in_flight, _ in three) == [1, 2, 3]
+    assert sorted(ids for *_, ids in three) == [["call-0"], ["call-1"], ["call-2"]]
+    assert len({port for _, port, *_ in three}) == 3
+    assert last[2:] == ["someone", 1, []]  # its key is refused before anything is read
+    rt.forget()
+    assert (rt.traffic.most_in_flight(), rt.traffic.listed()) == (0, [])
 
 
 def test_many_requests_at_once_create_each_id_once(rt, client):

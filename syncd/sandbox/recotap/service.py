@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+from syncd.sandbox.recotap.traffic import Traffic
 from syncd.sandbox.recotap.validator import flat, validate
 from syncd.sandbox.standin.clock import Clock, iso
 from syncd.sandbox.standin.server import Request, Response, StandIn
@@ -79,6 +80,7 @@ class Recotap(StandIn):
         self.stored: dict[str, tuple[Item, int]] = {}  # id -> payload, how many times created
         self.received: Counter[str] = Counter()  # id -> how often it arrived in a POST with a valid key
         self.posts: deque[tuple[tuple[str, ...], int]] = deque(maxlen=MAX_POSTS)  # ids, status (0: no response sent)
+        self.traffic = Traffic(self.clock.ms)
         self.accounts: dict[str, Item] = {}  # domain -> account
         self.rules: list[Rule] = []
         self.set(**settings)
@@ -120,6 +122,7 @@ class Recotap(StandIn):
             return {
                 "stored": len(self.stored), "doubled": self.doubled, "received": self.received.total(),
                 "posts": self.requests["post"], "accounts": len(self.accounts), "now": iso(self.clock.ms()),
+                "most_in_flight": self.traffic.most_in_flight(),
             }  # fmt: skip
 
     def forget(self) -> None:
@@ -127,6 +130,7 @@ class Recotap(StandIn):
         with self.lock:
             self.stored, self.received = {}, Counter()
             self.posts.clear()
+            self.traffic.forget()
 
     def orders(self) -> dict[str, Callable[..., Any]]:
         """Return the orders of the control endpoint, by name."""
@@ -136,6 +140,7 @@ class Recotap(StandIn):
             "payloads": lambda ids: {name: self.stored[name][0] for name in ids if name in self.stored},
             "received": lambda: dict(self.received),
             "posts": lambda: [[list(ids), status] for ids, status in self.posts],
+            "arrivals": self.traffic.listed,
         }
         mine = {name: getattr(self, name) for name in ("clear_rules", "account", "set", "state", "forget")}
         return {**super().orders(), **own, **mine}
@@ -145,6 +150,13 @@ class Recotap(StandIn):
         base, _, name = request.path.rpartition("/")
         wanted = {"sales-activities": ("POST", "post"), "accounts": ("GET", "accounts")}.get(name)
         return wanted[1] if base in BASES and wanted is not None and wanted[0] == request.method else "other"
+
+    def respond(self, request: Request) -> Response:
+        """Respond to one request. A POST is in flight until its response is ready, also while a fault delays it."""
+        if self.kind(request) != "post":
+            return super().respond(request)
+        with self.traffic.post(request):
+            return super().respond(request)
 
     def answer(self, request: Request) -> Response:
         """Process a request in the order of an Express and NestJS server.
@@ -179,6 +191,7 @@ class Recotap(StandIn):
         with self.lock:  # creation is atomic: two requests with the same id cannot both create it
             items = _items(body)
             ids = tuple(str(item.get("externalActivityId")) for item in items)
+            self.traffic.carries(request, ids)
             self.received.update(ids)
             answer = self._refusal(request, body, items) or self._create(request, items)
             self.posts.append((ids, 0 if answer.deliver == "reset" else answer.status))

@@ -40,6 +40,7 @@ class Request:
     headers: Message
     body: bytes
     target: str = ""  # path and query, unchanged
+    client: int = 0  # the port of its connection
 
     def first(self, name: str, default: str = "") -> str:
         """Return the first value of a query parameter."""
@@ -182,7 +183,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             self._send(Response(411, "a stand-in reads bodies with a Content-Length only"))
         else:
-            request = Request(self.command, split.path, query, self.headers, body, self.path)
+            request = Request(self.command, split.path, query, self.headers, body, self.path, self.client_address[1])
             self._send(self.server.stand_in.respond(request))
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve
