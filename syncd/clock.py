@@ -1,5 +1,6 @@
 """Write and read instants as fixed-width UTC text, whose order is the order of time."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
@@ -11,6 +12,11 @@ _MILLISECONDS = [f".{number:03}Z" for number in range(1000)]
 def now() -> datetime:
     """Return the local clock's time, aware UTC."""
     return datetime.now(UTC)
+
+
+def since_boot_s() -> float:
+    """Return the seconds since the machine was started. On Linux they go on while it is suspended."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def later(at: datetime, by: timedelta) -> datetime:
@@ -25,8 +31,8 @@ def later(at: datetime, by: timedelta) -> datetime:
 def text(at: datetime) -> str:
     """Write `at` (aware) as `2026-01-01T00:00:00.000Z`. Fractions of a millisecond are dropped."""
     at = at if at.tzinfo is UTC else at.astimezone(UTC)  # nearly every time is in UTC
-    time = f"T{_TWO[at.hour]}:{_TWO[at.minute]}:{_TWO[at.second]}{_MILLISECONDS[at.microsecond // 1000]}"
-    return _date(at.year, at.month, at.day) + time
+    daytime = f"T{_TWO[at.hour]}:{_TWO[at.minute]}:{_TWO[at.second]}{_MILLISECONDS[at.microsecond // 1000]}"
+    return _date(at.year, at.month, at.day) + daytime
 
 
 @lru_cache(maxsize=256)

@@ -64,6 +64,7 @@ WORDS = {
     "push.unanswered": "Recotap gave no readable answer",
     "push.foreign": "Recotap had activities that syncd never sent",
     "post.settled": "Recotap's answer is in the ledger",
+    "post.withheld": "a POST was withheld: the lease may be over",
     "destination.pinned": "from now on the ledger delivers only there",
     "key.accepted": "Recotap accepts the new key",
     "backfill.pass_finished": "a pass of the backfill is over",

@@ -94,7 +94,7 @@ class Recotap:
                 self.script.pop(0)
             return result
 
-    def post(self, sent: Sequence[tuple[str, str]]) -> BatchResult:
+    def post(self, sent: Sequence[tuple[str, str]], *, late_s: float = 0.0) -> BatchResult:
         ids = [name for name, _ in sent]
         with self._lock:
             self.in_flight += 1
@@ -200,7 +200,7 @@ class ManualPoster:
         self._held: SimpleQueue[HeldPost] = SimpleQueue()
         self._all: list[HeldPost] = []
 
-    def post(self, sent: Sequence[tuple[str, str]]) -> BatchResult:
+    def post(self, sent: Sequence[tuple[str, str]], *, late_s: float = 0.0) -> BatchResult:
         held = HeldPost([name for name, _ in sent])
         self._all.append(held)
         self._held.put(held)

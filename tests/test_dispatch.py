@@ -11,9 +11,10 @@ from random import Random
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from syncd.connector import Ref
-from syncd.errors import Exit
+from syncd.errors import Exit, LedgerHeld
 from syncd.ledger import LedgerHandle
 from syncd.lifecycle.states import State, Verdict
 from syncd.lifecycle.transitions import Reading
@@ -315,7 +316,7 @@ class TestOutage:
 
     def test_if_there_is_something_to_do_about_an_outage_it_is_said(self, tmp_path):
         class Distrusted:
-            def post(self, sent):
+            def post(self, sent, **late):
                 return BatchResult("unreachable", "its CA is unknown", hint="name it in recotap.ca_file")
 
             def probe(self):
@@ -1055,10 +1056,36 @@ class TestDuplicates:
         delivered_once(desk, recotap, names)
 
 
+class TestWithheld:
+    def test_a_post_that_may_not_leave_ends_sending_and_blames_nothing(self, hand):
+        push, (first, second, *_) = four_in_flight(hand)
+        first.answer(BatchResult("withheld"))
+        hand.settle(push)
+        second.answer(all_created(second.ids))
+        hand.settle(push)
+        assert push.claim() == []
+        with pytest.raises(LedgerHeld):
+            push.send([])
+        assert hand.states() == {"delivered": 100, "pending": 400}
+        for name in first.ids:
+            row = hand.row(name)
+            assert (row["verdict"], row["unknown"], hand.attempts(name)) == (None, 0, ["under_way"])
+
+    def test_it_is_logged_once_a_post(self, hand):
+        hand.book("a", "b")
+        push = hand.push()
+        with capture_logs() as logged:
+            push.pump()
+            hand.poster.next().answer(BatchResult("withheld"))
+            hand.settle(push)
+        (line,) = [each for each in logged if each["event"] == "post.withheld"]
+        assert (line["activities"], line["hint"].startswith("nothing: whoever holds the ledger sends it")) == (2, True)
+
+
 class TestBugs:
     def test_a_bug_in_the_poster_does_not_hang_the_pass_and_leaves_the_outcome_unknown(self, desk):
         class Broken:
-            def post(self, sent):
+            def post(self, sent, **late):
                 raise KeyError("kaya@amber-bolts.example")
 
             def probe(self):

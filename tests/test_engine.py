@@ -19,6 +19,7 @@ from syncd.normalize import normalizer, rules
 from syncd.passes.dispatch import Push
 from syncd.recotap.responses import BatchResult, read
 from syncd.recotap.sender import Sender
+from tests.ledgers import OF_SQLITE
 from tests.world import THEIRS, World
 
 
@@ -191,9 +192,9 @@ def test_a_record_that_changes_while_it_is_sent_is_booked_after_its_verdict(
             page_waits.set()
         return found
 
-    def slow(self: Sender, sent: Sequence[tuple[str, str]]) -> BatchResult:
+    def slow(self: Sender, sent: Sequence[tuple[str, str]], **late: float) -> BatchResult:
         page_waits.wait(2)
-        return post(self, sent)
+        return post(self, sent, **late)
 
     monkeypatch.setattr(Push, "carries_any", asked)
     monkeypatch.setattr(Sender, "post", slow)
@@ -255,6 +256,21 @@ def test_one_ledger_has_one_holder_whatever_way_leads_to_it(tmp_path: Path, how:
     lock.unlink()
     with LedgerHandle(real).hold("sync"):
         assert str(os.getpid()) in lock.read_text()
+
+
+@OF_SQLITE
+def test_a_pass_whose_hold_may_not_be_trusted_posts_nothing_and_the_next_one_delivers(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = world.call()
+    with monkeypatch.context() as patch:
+        patch.setattr(type(world.handle), "is_trusted", lambda handle: False)
+        with pytest.raises(LedgerHeld):
+            world.sync()
+    assert world.recotap.received == {}
+    assert world.state(call) == "pending"
+    assert world.sync().exit_code == Exit.OK
+    assert world.state(call) == "delivered"
 
 
 def test_an_exit_code_without_a_place_in_the_order_is_never_taken_for_success() -> None:

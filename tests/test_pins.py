@@ -316,9 +316,9 @@ def test_a_bug_takes_no_verdict_along(world: World, monkeypatch: pytest.MonkeyPa
     has_page, has_answer = threading.Event(), threading.Event()
     post, answered, next_event = Sender.post, Pass._answered, Reader.next_event
 
-    def waiting(self: Sender, sent: Sequence[tuple[str, str]]) -> BatchResult:
+    def waiting(self: Sender, sent: Sequence[tuple[str, str]], **late: float) -> BatchResult:
         assert has_page.wait(20)
-        return post(self, sent)
+        return post(self, sent, **late)
 
     def heard(self: Pass, returned: Any) -> None:
         answered(self, returned)

@@ -45,11 +45,58 @@ def sender_to(box, *, timeout_s: float = 5.0, key: str | None = None, url: str |
     )
 
 
+def to_server(url: str, may_leave: Callable[[], bool]) -> Sender:
+    return Sender(base_url=url, api_key=KEY, timeout_s=5.0, concurrency=2, now=lambda: NOW, may_leave=may_leave)
+
+
 def answering(handler) -> Sender:
     return Sender(
         base_url="https://recotap.example/api/v1/", api_key=KEY, timeout_s=5.0, concurrency=2, now=lambda: NOW,
         transport=httpx.MockTransport(handler),
     )  # fmt: skip
+
+
+class TestDeparture:
+    def test_a_post_that_may_not_leave_does_not_and_the_next_one_may(self, box):
+        answers = iter([False, True])
+        with to_server(box.recotap_url, lambda: next(answers)) as to:
+            to._client.headers["X-Api-Key"] = box.key
+            assert to.post([activity("a")]) == BatchResult("withheld")
+            assert not box.recotap.received
+            assert to.post([activity("b")]).verdicts == {"b": CREATED}
+        assert set(box.recotap.stored) == {"b"}
+        assert [arrival.ids for arrival in box.recotap.traffic.arrivals] == [("b",)]
+
+    def test_it_is_asked_on_an_open_connection_right_before_the_activities_leave(self):
+        received, asked = [], []
+
+        def serve(connection):
+            while data := connection.recv(65536):
+                received.append(data)
+
+        def may_leave() -> bool:
+            until = time.monotonic() + 5
+            while b"\r\n\r\n" not in b"".join(received) and time.monotonic() < until:
+                time.sleep(0.001)
+            asked.append(b"".join(received))
+            return False
+
+        with served(serve) as server, to_server(server.url, may_leave) as to:
+            assert to.post([activity("canary")]).outcome == "withheld"
+        (head,) = asked
+        assert head.startswith(b"POST /sales-activities")
+        assert head.endswith(b"\r\n\r\n")
+        assert b"canary" not in b"".join(received).replace(KEY.encode(), b"")
+
+    def test_its_deadline_counts_from_its_intent(self, box):
+        box.recotap.faults.add("hang", seconds=20.0)
+        with sender_to(box, timeout_s=20.0) as to:
+            began = time.monotonic()
+            assert to.post([activity("a")], late_s=19.8).detail == "no answer within the deadline"
+            assert time.monotonic() - began < 10
+            result = to.post([activity("a")], late_s=20.0)
+        assert result == BatchResult("unreachable", "its deadline was over before it could be sent")
+        assert len(box.recotap.traffic.arrivals) == 1
 
 
 class TestWire:

@@ -7,6 +7,8 @@ from typing import Protocol, TypeVar
 
 from sqlite_utils import Database
 
+from syncd.errors import LedgerHeld
+
 Opened = TypeVar("Opened", covariant=True)  # the type of an open reader
 
 
@@ -18,6 +20,12 @@ class Handle(Protocol[Opened]):
 
     def identity(self) -> tuple[int, int] | None:
         """Return a value that changes if another ledger takes this one's place. None if there is none."""
+
+    def is_trusted(self) -> bool:
+        """Tell whether the holder may still rely on its hold, without asking the database."""
+
+    def lost(self) -> LedgerHeld:
+        """Return the error for a holder that may no longer rely on its hold."""
 
     def explained(self) -> AbstractContextManager[None]:
         """Turn the database's errors into LedgerError with a hint."""

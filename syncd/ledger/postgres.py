@@ -151,6 +151,10 @@ class PostgresLedger:
         with self._session():
             pass
 
+    def is_trusted(self) -> bool:
+        """Tell whether the last renewal is recent enough to rely on the lease, without asking PostgreSQL."""
+        return self.lease is None or self.lease.is_held()
+
     def lost(self) -> LedgerHeld:
         """Return the error for a holder that may no longer trust its lease."""
         return taken(str(self))

@@ -41,9 +41,9 @@ class NotingSender(Sender):
 
     domains: frozenset[str] = frozenset()  # delivered to by this object, a few more than MOST_DOMAINS at most
 
-    def post(self, sent: Sequence[tuple[str, str]]) -> BatchResult:
+    def post(self, sent: Sequence[tuple[str, str]], *, late_s: float = 0.0) -> BatchResult:
         """POST as a Sender does."""
-        result = super().post(sent)
+        result = super().post(sent, late_s=late_s)
         if result.outcome == "answered" and len(self.domains) < MOST_DOMAINS:
             self.domains |= delivered_to(sent[:LOOKED_AT], result)
         return result

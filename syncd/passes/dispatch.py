@@ -17,6 +17,8 @@ from contextlib import ExitStack
 from datetime import datetime, timedelta
 from typing import Any
 
+import structlog
+
 from syncd import clock
 from syncd.errors import Exit
 from syncd.ledger import RECOTAP, SENDING, AttemptResult, Ledger, RecordKey, Sendable
@@ -32,7 +34,10 @@ from syncd.passes.waiting import Group, Waiting
 from syncd.recotap.responses import FIREWALL_HINT, BatchResult
 from syncd.recotap.sender import BATCH, KEY_HINT, URL_HINT
 
+log = structlog.get_logger()
+
 NOTHING_LOST = "nothing is lost and nothing to do: the next pass goes on by itself"
+WITHHELD_HINT = "nothing: whoever holds the ledger sends it. If it comes again and again, see the load of this machine"
 VALIDATION_HINT = "its validation may have changed: `syncd explain ID` shows what it says. Look for a newer syncd"
 LONGEST_WAIT_S = 60.0  # a longer pause outlives the pass: the ledger keeps it
 MOST_REFUSALS_IN_A_ROW = 2 * BATCH  # 400s and 403s without one acceptance: it is not the items' fault
@@ -84,6 +89,7 @@ class Push:
         self._suspect_probes = 0  # that failed in a row
         self._last_answer_at: datetime | None = None  # about an activity
         self._carried: set[RecordKey] = set()  # the records of the POSTs under way
+        self._is_withheld = False  # a POST did not leave, because the ledger may be another process's by now
         self.in_flight = 0
         self.stop: SendingStopped | None = None
         self.totals = Totals()
@@ -126,17 +132,22 @@ class Push:
         self.totals.posts += 1
         self.totals.sent += len(claim.activities)
         probe = self._breaker.state is not Circuit.CLOSED
-        return Job(claim.post_id, claim.activities, probe, batch.suspect, batch.trial)
+        return Job(claim.post_id, claim.activities, probe, batch.suspect, batch.trial, clock.since_boot_s())
 
     def send(self, jobs: Sequence[Job]) -> None:
-        """Let the POSTs leave whose intents are committed."""
+        """Let the POSTs leave whose intents are committed. LedgerHeld if an earlier one was withheld."""
+        if self._is_withheld:
+            raise self._ledger.handle.lost()
         for job in jobs:
             self._threads.submit(self._run, job)
 
     def _run(self, job: Job) -> None:
         try:
             sent = [(a.external_activity_id, a.body) for a in job.activities]
-            answer = self._poster.post(sent) if sent else self._poster.probe()
+            late_s = clock.since_boot_s() - job.booked_s
+            answer = self._poster.post(sent, late_s=late_s) if sent else self._poster.probe()
+            if answer.outcome == "withheld":
+                log.warning("post.withheld", activities=len(sent), hint=WITHHELD_HINT)
         except Exception as error:  # noqa: BLE001 - a bug: the verdict is unknown, and the pass must not hang for it
             answer = BatchResult("down", f"a bug in the sender ({type(error).__name__})", stored=True)
         self._answered((job, answer))
@@ -164,7 +175,7 @@ class Push:
     # -- the next batch -------------------------------------------------------------------
 
     def _may_send(self) -> bool:
-        if self.stop or not self._breaker.permits(self.in_flight):
+        if self.stop or self._is_withheld or not self._breaker.permits(self.in_flight):
             return False
         return not self.in_flight or not self._only_suspects()  # the first POST needs no query
 
@@ -249,6 +260,8 @@ class Push:
                 self._outage(job, answer)
             case "down":
                 self._suspend(job, answer)
+            case "withheld":  # its attempt stays open for the next holder
+                self._is_withheld = True
         if job.trial and answer.outcome != "answered":
             proves = answer.outcome in ("down", "too_large")
             self._size.trial_ended(len(job.activities), passed=False if proves else None)

@@ -15,8 +15,11 @@ from syncd.recotap.responses import BatchResult
 class Poster(Protocol):
     """Sends one batch. In production it is `recotap.sender.Sender`."""
 
-    def post(self, sent: Sequence[tuple[str, str]]) -> BatchResult:
-        """POST (externalActivityId, JSON object) pairs and return the result. Never raises."""
+    def post(self, sent: Sequence[tuple[str, str]], *, late_s: float = 0.0) -> BatchResult:
+        """POST (externalActivityId, JSON object) pairs and return the result. Never raises.
+
+        `late_s` of its deadline have passed since its intent.
+        """
 
     def probe(self) -> BatchResult:
         """Make the smallest request. Its result is "answered" if Recotap is there. Never raises."""
@@ -62,6 +65,7 @@ class Job:
     probe: bool  # the circuit was not closed
     suspect: bool = False
     trial: bool = False
+    booked_s: float = 0.0  # when its intent was booked, by `clock.since_boot_s`
 
 
 LOOK = Job(0, (), probe=True)  # tells whether Recotap is there

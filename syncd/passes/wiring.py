@@ -24,8 +24,13 @@ from syncd.signals import StopRequest
 log = structlog.get_logger()
 
 
-def sender(config: Config, *, now: Callable[[], datetime] = clock.now) -> NotingSender:
-    """Return the only client for Recotap. Raises ConfigError if its key, its CA file or the proxy is invalid."""
+def sender(
+    config: Config, *, now: Callable[[], datetime] = clock.now, may_leave: Callable[[], bool] = lambda: True
+) -> NotingSender:
+    """Return the only client for Recotap. Raises ConfigError if its key, its CA file or the proxy is invalid.
+
+    `may_leave` is asked right before each POST leaves.
+    """
     return NotingSender(
         base_url=config.recotap.base_url,
         api_key=_key(config),
@@ -33,6 +38,7 @@ def sender(config: Config, *, now: Callable[[], datetime] = clock.now) -> Noting
         concurrency=config.recotap.concurrency,
         now=now,
         ca_file=config.recotap.ca_file,
+        may_leave=may_leave,
     )
 
 
@@ -85,7 +91,7 @@ def one_pass(
     thread take part. `limits`: what part of the work it does, by default all. `at_end` is called with the open ledger
     when the pass has ended.
     """
-    with ledger.open() as opened, sender(config, now=now) as to:
+    with ledger.open() as opened, sender(config, now=now, may_leave=ledger.is_trusted) as to:
         making = Pass(
             opened,
             sources,

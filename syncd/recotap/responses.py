@@ -25,6 +25,7 @@ ResultKind = Literal[
     "wrong_url",  # 404, 405, a redirect
     "throttled",  # 429
     "unreachable",  # no connection
+    "withheld",  # not sent, because the sender may no longer send
     "down",  # a time-out, a reset, 5xx, or a 200 or 4xx that cannot be parsed
 ]
 

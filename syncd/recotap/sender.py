@@ -38,10 +38,15 @@ KEY_HINT = "generating a new key invalidates the old one: put the new one where 
 LEAST_S = 0.5  # of the deadline for a probe after a POST that was refused late
 BUSY_S = 1.0  # before another try, if Recotap does not say how long
 PROXY_LOGIN = 407  # answered by a proxy, never by Recotap
+LATE = "its deadline was over before it could be sent"
 # Nothing was sent: the connection, the proxy's tunnel or TLS failed.
 UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 MOST_BYTES = bodies.RECOTAP_MOST  # unpacked, of a response
 RAW_MOST = bodies.HEAD_MOST + bodies.FRAMED * MOST_BYTES  # of all that comes in one exchange
+
+
+class Withheld(Exception):
+    """A POST did not leave, because the sender may no longer send."""
 
 
 class Sender:
@@ -57,11 +62,16 @@ class Sender:
         now: Callable[[], datetime],
         ca_file: str = "",
         transport: httpx.BaseTransport | None = None,
+        may_leave: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Make no request yet. ConfigError if the CA file or the environment's proxy is invalid."""
+        """Make no request yet. ConfigError if the CA file or the environment's proxy is invalid.
+
+        `may_leave` is asked in the POST's thread, on an open connection, right before the activities leave.
+        """
         limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
         self._timeout_s = timeout_s
         self._now = now
+        self._may_leave = may_leave
         self.clock = ServerClock(now)  # Recotap's
         self._base_url = base_url.rstrip("/")
         self._urls: dict[str, httpx.URL] = {}  # by path, because httpx parses a text at each request
@@ -82,12 +92,19 @@ class Sender:
             or httpx_deadline.Transport(limits=limits, trust=self._trust.context(base_url), proxy=self._proxy),
         )
 
-    def post(self, sent: Sequence[tuple[str, str]]) -> BatchResult:
-        """POST (externalActivityId, JSON object) pairs, at most BATCH. Returns every failure, raises none."""
-        began = time.monotonic()
+    def post(self, sent: Sequence[tuple[str, str]], *, late_s: float = 0.0) -> BatchResult:
+        """POST (externalActivityId, JSON object) pairs, at most BATCH. Returns every failure, raises none.
+
+        `late_s` of its deadline have passed since its intent.
+        """
+        until = time.monotonic() + self._timeout_s - late_s
+        if late_s >= self._timeout_s:
+            return BatchResult("unreachable", LATE)
         content = '{"activities":[' + ",".join(body for _, body in sent) + "]}"
         try:
-            response, body = self._exchange("POST", PATH, content.encode())
+            response, body = self._exchange("POST", PATH, content.encode(), within_s=self._timeout_s - late_s)
+        except Withheld:
+            return BatchResult("withheld")
         except UNSENT as error:
             reason, hint = self._unreachable(error)
             return BatchResult("unreachable", reason, hint=hint)
@@ -100,7 +117,7 @@ class Sender:
         ids = [name for name, _ in sent]
         result = responses.read(response.status_code, response.headers, body, ids, now=self.clock.now())
         if result.outcome in ("unauthorized", "blocked"):  # within the deadline of the POST
-            left_s = max(began + self._timeout_s - time.monotonic(), LEAST_S)
+            left_s = max(until - time.monotonic(), LEAST_S)
             return responses.confirmed(result, self.probe(within_s=left_s))
         return result
 
@@ -211,12 +228,15 @@ class Sender:
         self, method: str, path: str, content: bytes | None, *, within_s: float | None = None
     ) -> tuple[httpx.Response, bytes]:
         """Return a response and its unpacked body. Malformed if the body of a 2xx exceeds MOST_BYTES."""
-        headers = {"Content-Type": "application/json"} if content is not None else {}
+        headers, stream = {}, None
+        if content is not None:
+            headers = {"Content-Type": "application/json", "Content-Length": str(len(content))}
+            stream = self._leaving(content)
         url = self._urls.get(path) or self._urls.setdefault(path, httpx.URL(self._base_url + path))
         local_start, began = self._now(), time.monotonic()
         with (
             httpx_deadline.within(within_s or self._timeout_s, at_most=RAW_MOST),
-            self._client.stream(method, url, content=content, headers=headers) as response,
+            self._client.stream(method, url, content=stream, headers=headers) as response,
         ):
             self.clock.learn(response.headers, local_start=local_start, elapsed_s=time.monotonic() - began)
             assert isinstance(response.stream, httpx.SyncByteStream)
@@ -227,6 +247,12 @@ class Sender:
                 if bodies.is_good(response.status_code):
                     raise
                 return response, b""  # the status alone decides
+
+    def _leaving(self, content: bytes) -> Iterator[bytes]:
+        """Yield the content when the connection takes it. Withheld instead, which ends the connection."""
+        if not self._may_leave():
+            raise Withheld
+        yield content
 
     def _unreachable(self, error: httpx.HTTPError) -> tuple[str, str]:
         """Return the reason of a transport error, and the remedy, or "" if there is none."""

@@ -63,10 +63,10 @@ def writing(db: Any, path: Path) -> Iterator[None]:
     reach("commit-after")
 
 
-def post(self: sender.Sender, sent: Sequence[tuple[str, str]]) -> BatchResult:
+def post(self: sender.Sender, sent: Sequence[tuple[str, str]], *, late_s: float = 0.0) -> BatchResult:
     """A POST with a boundary before and after it."""
     reach("post-before")
-    answer = _post(self, sent)
+    answer = _post(self, sent, late_s=late_s)
     reach("post-after")
     return answer
 

@@ -177,7 +177,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         split = urlsplit(self.path)
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length)
+        if len(body) < length:  # the client has hung up before its request was whole
+            self.close_connection = True
+            return
         query = parse_qs(split.query, keep_blank_values=True) if split.query else {}
         if self.headers.get("Transfer-Encoding"):
             self.close_connection = True
