@@ -1,13 +1,9 @@
-"""Send the due activities: choose the next batch, and act on its result.
+"""Send the due activities: book the intents of the next batches, and act on the result of each POST.
 
-The circuit breaker says how many POSTs may be in flight, and `BatchSize` how many activities each of them carries. The
-rest of a batch waits in one of the queues of `waiting`.
+The circuit breaker says how many POSTs may be in flight, and `BatchSize` how many activities each of them carries.
+`Choosing` takes them from the due rows and from the queues of `waiting`. A failed probe stops sending for this pass.
 
-An activity that fails alone while others get through is a poison message. It is sent after everything else, one at a
-time, and never as the probe of an outage. If nothing else is left to send, the smallest request that Recotap has shows
-whether it is there before a suspect is sent. A failed probe stops sending for this pass.
-
-This module knows neither HTTP nor SQL. All decisions about sending are here, in `breaker` and in `batch_size`.
+This module knows neither HTTP nor SQL. All decisions about sending are here, in `choosing`, `breaker` and `batch_size`.
 """
 
 import random
@@ -21,16 +17,17 @@ import structlog
 
 from syncd import clock
 from syncd.errors import Exit
-from syncd.ledger import RECOTAP, SENDING, AttemptResult, Ledger, RecordKey, Sendable
+from syncd.ledger import RECOTAP, SENDING, AttemptResult, Ledger, RecordKey
 from syncd.lifecycle.states import MEANINGS, Verdict
 from syncd.passes import judging
 from syncd.passes.adoption import Adopting
 from syncd.passes.batch_size import BatchSize
 from syncd.passes.breaker import Breaker, Circuit
+from syncd.passes.choosing import Choosing
 from syncd.passes.jobs import LOOK, Batch, Job, Poster, PostReturned, SendingStopped, Totals
 from syncd.passes.pausing import pausing
 from syncd.passes.stale import StaleRows
-from syncd.passes.waiting import Group, Waiting
+from syncd.passes.waiting import Waiting
 from syncd.recotap.responses import FIREWALL_HINT, BatchResult
 from syncd.recotap.sender import BATCH, KEY_HINT, URL_HINT
 
@@ -80,11 +77,14 @@ class Push:
         self._random = rng or random.Random()
         self._breaker = Breaker(concurrency, monotonic=monotonic, random=self._random.random)
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="post")
-        self._first_post = ledger.first_post()
         self._waiting = Waiting()
         self._refusals = 0  # 400s and 403s in a row
         self._kept: dict[str, Any] = _kept(ledger)
         self._size = BatchSize(BATCH, self._kept)
+        self._choosing = Choosing(
+            self._waiting, self._breaker, self._size, self._stale, first_post=ledger.first_post(), now=now,
+            rng=self._random,
+        )  # fmt: skip
         self._answers = False  # Recotap has answered something since the last outage
         self._suspect_probes = 0  # that failed in a row
         self._last_answer_at: datetime | None = None  # about an activity
@@ -106,10 +106,10 @@ class Push:
         jobs: list[Job] = []
         with ExitStack() as transaction:
             while self._may_send():
-                if self._must_look():
+                if not self._answers and self._choosing.must_look:
                     self.in_flight += 1
                     return [*jobs, LOOK]
-                batch = self._next()
+                batch = self._choosing.next()
                 if not batch.activities:
                     break
                 if not jobs:
@@ -124,7 +124,7 @@ class Push:
             self.totals.silent -= len(batch.activities)
         claim = self._ledger.intend(batch.activities, now=self._now())
         if not claim.activities:
-            self._end_trial(batch.trial)
+            self._choosing.end_trial(batch.trial)
             return None
         self._stale.claimed(claim.activities)
         self._carried.update(activity.record for activity in claim.activities)
@@ -163,77 +163,21 @@ class Push:
     @property
     def takes_whole_requests(self) -> bool:
         """Whether Recotap takes activities, so that it is worth while to look up more than the next batch."""
-        return self.stop is None and self._breaker.state is Circuit.CLOSED
+        return self.stop is None and self._choosing.takes_whole_requests
 
     @property
     def idle(self) -> bool:
         """Tell whether nothing is in flight and nothing is left to send in this pass."""
         if self.in_flight:
             return False
-        return self.stop is not None or not (self._waiting.has_any or self._due(1) or self._stale.busy)
+        return self.stop is not None or not (self._choosing.has_any or self._stale.busy)
 
     # -- the next batch -------------------------------------------------------------------
 
     def _may_send(self) -> bool:
         if self.stop or self._is_withheld or not self._breaker.permits(self.in_flight):
             return False
-        return not self.in_flight or not self._only_suspects()  # the first POST needs no query
-
-    def _only_suspects(self) -> bool:
-        """Tell whether only such activities are left that go out with nothing else in flight."""
-        if self._waiting.has_again:
-            return False
-        if self._waiting.is_full:
-            return True
-        due = self._due(1)
-        return due[0].isolated if due else self._waiting.has_suspects
-
-    def _must_look(self) -> bool:
-        """Tell whether to look if Recotap is there before a suspect is sent, because nothing else can show it."""
-        if self._answers or self._waiting.has_again:
-            return False
-        due = self._due(1)
-        suspects = not due and self._waiting.has_suspects and self._breaker.failing and not self._stale.busy
-        return suspects or any(activity.isolated for activity in due)
-
-    def _due(self, limit: int) -> Sequence[Sendable]:
-        due = self._stale.due(limit, first_post=self._first_post, now=self._now(), ahead=self.takes_whole_requests)
-        return [activity for activity in due if not (self._breaker.failing and activity.crashes_server)]
-
-    def _next(self) -> Batch:
-        if self._breaker.failing:
-            return self._probe()
-        if self._waiting.has_again:
-            return _batch(self._waiting.next_again())
-        if self._waiting.is_full:
-            return _batch(self._waiting.next_suspects(self._size.size), suspect=True)
-        trial = self._size.take_trial() if self._breaker.state is Circuit.CLOSED else None
-        due = self._due(trial or self._size.size)
-        fresh = bool(due) and not due[0].isolated
-        is_trial = trial is not None and fresh and len(due) > self._size.size
-        self._end_trial(trial is not None and not is_trial)
-        return Batch(due, trial=is_trial) if fresh else self._next_suspect(due)
-
-    def _next_suspect(self, due: Sequence[Sendable]) -> Batch:
-        refused = [activity for activity in due if not activity.crashes_server]
-        if refused:
-            return Batch(refused, suspect=True)
-        if self._waiting.has_suspects and not self._stale.busy:
-            return _batch(self._waiting.next_suspects(self._size.size), suspect=True)
-        return Batch(due[:1], suspect=True)
-
-    def _probe(self) -> Batch:
-        """Choose a single activity as the probe, if possible one that has not just failed.
-
-        So a request that the server may still be working on is not repeated at once,
-        and a poison message is not taken for an outage.
-        """
-        if self._waiting.has_again:
-            return _batch(self._waiting.next_again(1))
-        due = self._due(1)
-        if due or not self._waiting.has_suspects or self._stale.busy:
-            return Batch(due)
-        return _batch(self._waiting.one_suspect(self._random.random()), suspect=True)
+        return not self.in_flight or not self._choosing.has_only_suspects  # the first POST needs no query
 
     # -- the result of a request ----------------------------------------------------------
 
@@ -407,11 +351,6 @@ class Push:
             if pause_until is not None:
                 self._ledger.pause_until(RECOTAP, pause_until, message, now=self._now())
 
-    def _end_trial(self, trial: bool) -> None:
-        """Take back a trial that did not leave."""
-        if trial:
-            self._size.trial_ended(0, passed=None)
-
     def _book_all(self, job: Job, verdict: Verdict, answer: BatchResult) -> None:
         self._book(job, [AttemptResult(activity.id, verdict, answer.detail) for activity in job.activities])
 
@@ -440,10 +379,6 @@ class Push:
 def _kept(ledger: Ledger) -> dict[str, Any]:
     kept, _ = ledger.store(RECOTAP).get(SENDING, (None, None))
     return kept if isinstance(kept, dict) else {}
-
-
-def _batch(group: Group, *, suspect: bool = False) -> Batch:
-    return Batch(group.activities, suspect=suspect, silent=group.silent)
 
 
 __all__ = ["NOTHING_LOST", "PostReturned", "Poster", "Push", "SendingStopped", "Totals"]
