@@ -15,6 +15,7 @@ from syncd.ledger.diagnosis import Diagnosis
 from syncd.ledger.examination import Examination
 from syncd.ledger.forgetting import Erased, Forget
 from syncd.ledger.handle import AnyLedger, LedgerHandle, chosen
+from syncd.ledger.key_sharing import Admission
 from syncd.ledger.lanes import Hold, Taken
 from syncd.ledger.lists import Failing, Filter
 from syncd.ledger.operator import Choice, Operator
@@ -51,6 +52,7 @@ __all__ = [
     "RECOTAP",
     "SENDING",
     "TRUSTED",
+    "Admission",
     "Adoption",
     "Alerting",
     "AnyLedger",

@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 from sqlite_utils import Database
 
 from syncd.errors import LedgerHeld
+from syncd.ledger.key_sharing import Key
 
 Opened = TypeVar("Opened", covariant=True)  # the type of an open reader
 
@@ -26,6 +27,9 @@ class Handle(Protocol[Opened]):
 
     def lost(self) -> LedgerHeld:
         """Return the error for a holder that may no longer rely on its hold."""
+
+    def shared_key(self, db: Database) -> Key | None:
+        """Return the Recotap key that other lanes of the ledger may use at the same time. None if there are none."""
 
     def explained(self) -> AbstractContextManager[None]:
         """Turn the database's errors into LedgerError with a hint."""

@@ -216,6 +216,9 @@ class LedgerHandle:
         """Return the id of the next POST."""
         return int(db.execute("SELECT coalesce(max(id), 0) + 1 FROM posts").fetchone()[0])
 
+    def shared_key(self, db: Database) -> None:
+        """Return None: a file has one writer, which has the key for itself."""
+
     def snapshot(self, db: Database) -> AbstractContextManager[None]:
         """Read from one snapshot, whatever another process commits meanwhile."""
         return file.snapshot(db)

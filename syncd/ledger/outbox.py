@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from syncd import clock
 from syncd.ledger.dialect import listed, locked
+from syncd.ledger.key_sharing import Admission
 from syncd.ledger.reader import times
 from syncd.ledger.reads import fresh
 from syncd.ledger.rows import ROW_COLUMNS, UNWRITABLE, UNWRITTEN, Held, Writer, row_of
@@ -160,6 +161,36 @@ class Outbox(Writer):
         ]
         return [row[:-1] for row in sorted(found, key=lambda row: row[-1] or "")[: values["limit"]]]
 
+    @property
+    def shares_key(self) -> bool:
+        """Whether other lanes may use the Recotap key at the same time: then `admit` comes before `intend`."""
+        return self._key is not None
+
+    def look_at_key(self, most: int, *, now: datetime) -> Admission:
+        """Return what `admit` would at the moment. Writes nothing."""
+        assert self._key is not None
+        return self._key.look(most, now=now)
+
+    def admit(self, most: int, *, timeout_s: float, now: datetime) -> Admission:
+        """Return how many POSTs this transaction may book, of `most` of all lanes. `timeout_s`: the deadline of each.
+
+        Call it within a transaction, in which the other lanes wait from then on.
+        """
+        assert self._key is not None
+        return self._key.admit(most, timeout_s=timeout_s, now=now)
+
+    def close_key(self, for_s: float, cause: str, *, probe_failed: bool) -> None:
+        """Let no lane of a shared key send for so long, and one POST alone after it. `probe_failed`: all lanes stop."""
+        if self._key is not None:
+            with self.transaction():
+                self._key.close(for_s, fit(cause), probe_failed=probe_failed)
+
+    def open_key(self) -> None:
+        """Let all lanes of a shared key send: the probe of an outage was answered."""
+        if self._key is not None:
+            with self.transaction():
+                self._key.open()
+
     def intend(self, activities: Sequence[Sendable], *, now: datetime) -> Claim:
         """Book the intent to POST `activities`. The request may leave once the transaction is committed.
 
@@ -269,7 +300,7 @@ class Outbox(Writer):
         self._db.execute(_IN_POST, {"post": post_id, "ids": json.dumps(ids)})
 
     def _note_silence(self, verdicts: Set[Verdict], now: datetime) -> None:
-        """Keep the time since which no POST has brought an answer of Recotap about an item."""
+        """Keep the time since which no POST has brought an answer of Recotap about an item. Its row is the key's."""
         if verdicts & ANSWERS:
             self._db.execute("UPDATE recotap SET silent_since = NULL WHERE silent_since IS NOT NULL")
         elif verdicts & SILENCES:

@@ -22,6 +22,7 @@ from syncd.ledger.operator import Operator
 from syncd.ledger.persistent import PersistentReader
 from syncd.ledger.postgres_alerting import PostgresAlerting
 from syncd.ledger.postgres_errors import explanation
+from syncd.ledger.postgres_key import PostgresKey
 from syncd.ledger.postgres_lease import WAKE, WAKE_OWNERS, WAKE_SENDERS, Lease, fence, held, holder_of, taken
 from syncd.ledger.postgres_looking import SIZE, PostgresDiagnosis, PostgresExamination
 from syncd.ledger.postgres_replica import Replica, replica
@@ -256,6 +257,10 @@ class PostgresLedger:
     def next_post(self, db: Any) -> int:
         """Return an id that is below those of all later POSTs, and above those of earlier POSTs of the same lanes."""
         return int(db.one("SELECT nextval('posts_id_seq')"))
+
+    def shared_key(self, db: Any) -> PostgresKey:
+        """Return the Recotap key that other lanes of the ledger may use at the same time."""
+        return PostgresKey(db, self.lease.token if self.lease else "")
 
     @contextmanager
     def snapshot(self, db: Any) -> Iterator[None]:

@@ -74,7 +74,10 @@ TABLES = tuple(
             finished_at {TEXT},
             members {TEXT},
             token text DEFAULT current_setting('syncd.token', true), -- of the holder that sends it
-            started_at timestamptz NOT NULL DEFAULT clock_timestamp())
+            started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+            over_at timestamptz -- by then the request has met its deadline. Its intent sets `syncd.post_s`
+                DEFAULT clock_timestamp() + make_interval(secs =>
+                    CAST(nullif(current_setting('syncd.post_s', true), '') AS double precision)))
         """,
         """
         CREATE TABLE past_attempts (
@@ -116,7 +119,18 @@ TABLES = tuple(
         """
         CREATE TABLE recotap (
             id bigint PRIMARY KEY CHECK (id = 1),
-            silent_since {TEXT})
+            silent_since {TEXT},
+            closed_until timestamptz, -- no POST leaves before
+            failing boolean NOT NULL DEFAULT false, -- a POST met an outage, and none has been answered since
+            failed_probes bigint NOT NULL DEFAULT 0,
+            cause {TEXT}) -- of the outage
+        """,
+        # The lanes that wait for room on the key. None of it matters after a crash of PostgreSQL.
+        """
+        CREATE UNLOGGED TABLE key_queue (
+            token {TEXT} PRIMARY KEY, -- of the holder
+            since timestamptz NOT NULL,
+            until timestamptz NOT NULL) -- it has to ask again before
         """,
         """
         CREATE TABLE ranges (

@@ -51,6 +51,7 @@ class Writer(LedgerReader):
         super().__init__(db, handle)
         self._depth = 0
         self._changes = Changes()
+        self._key = handle.shared_key(db)
         self._has_erased = False  # a payload, since the ledger was opened
 
     @contextmanager
@@ -68,6 +69,11 @@ class Writer(LedgerReader):
             self._depth -= 1
             if not self._depth:
                 self._changes.clear()
+
+    def _lock_shared(self) -> None:
+        """Lock the rows that lanes share, before the first of them is written in a transaction."""
+        if self._key is not None:
+            self._key.lock()
 
     @contextmanager
     def _savepoint(self) -> Iterator[None]:

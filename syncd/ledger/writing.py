@@ -143,11 +143,13 @@ class Ledger(RangeWriter, Outbox, Reads, RemovedSources, Twins, AdoptionWriter, 
         """
         values = {"name": name, "until": clock.text(until), "reason": fit(reason), "now": clock.text(now)}
         with self.transaction():
+            self._lock_shared()
             self._db.execute(sql, values)
 
     def unpause(self, now: datetime) -> None:
         """Drop the pauses that are over."""
         with self.transaction():
+            self._lock_shared()
             self._db.execute("DELETE FROM pauses WHERE until <= :now", {"now": clock.text(now)})
 
     def keep(self, source: str, changes: Mapping[str, Any], now: datetime) -> None:
@@ -162,6 +164,8 @@ class Ledger(RangeWriter, Outbox, Reads, RemovedSources, Twins, AdoptionWriter, 
         ]
         if rows:
             with self.transaction():
+                if source == RECOTAP:
+                    self._lock_shared()
                 self._db.conn.executemany(sql, rows)
 
     def make_secret(self, now: datetime) -> None:

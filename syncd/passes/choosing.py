@@ -26,7 +26,6 @@ class Choosing:
         breaker: Breaker,
         size: BatchSize,
         stale: StaleRows,
-        *,
         first_post: int,
         now: Callable[[], datetime],
         rng: random.Random,

@@ -22,8 +22,9 @@ from syncd.lifecycle.states import MEANINGS, Verdict
 from syncd.passes import judging
 from syncd.passes.adoption import Adopting
 from syncd.passes.batch_size import BatchSize
-from syncd.passes.breaker import Breaker, Circuit
+from syncd.passes.breaker import PROBE_AFTER_S, Breaker, Circuit
 from syncd.passes.choosing import Choosing
+from syncd.passes.gate import Gate
 from syncd.passes.jobs import LOOK, Batch, Job, Poster, PostReturned, SendingStopped, Totals
 from syncd.passes.pausing import pausing
 from syncd.passes.stale import StaleRows
@@ -36,6 +37,7 @@ log = structlog.get_logger()
 NOTHING_LOST = "nothing is lost and nothing to do: the next pass goes on by itself"
 WITHHELD_HINT = "nothing: whoever holds the ledger sends it. If it comes again and again, see the load of this machine"
 VALIDATION_HINT = "its validation may have changed: `syncd explain ID` shows what it says. Look for a newer syncd"
+DEADLINE_S = 30.0  # of a POST, if the poster does not say
 LONGEST_WAIT_S = 60.0  # a longer pause outlives the pass: the ledger keeps it
 MOST_REFUSALS_IN_A_ROW = 2 * BATCH  # 400s and 403s without one acceptance: it is not the items' fault
 MOST_SUSPECT_PROBES = 2  # suspects that fail in a row, though Recotap answers otherwise: it takes no activity at all
@@ -76,15 +78,15 @@ class Push:
         self._answered = answered
         self._random = rng or random.Random()
         self._breaker = Breaker(concurrency, monotonic=monotonic, random=self._random.random)
+        timeout_s = getattr(poster, "timeout_s", DEADLINE_S)
+        self._gate = Gate(ledger, concurrency, timeout_s, now=now, monotonic=monotonic, random=self._random.random)
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="post")
         self._waiting = Waiting()
         self._refusals = 0  # 400s and 403s in a row
         self._kept: dict[str, Any] = _kept(ledger)
         self._size = BatchSize(BATCH, self._kept)
-        self._choosing = Choosing(
-            self._waiting, self._breaker, self._size, self._stale, first_post=ledger.first_post(), now=now,
-            rng=self._random,
-        )  # fmt: skip
+        first = ledger.first_post()
+        self._choosing = Choosing(self._waiting, self._breaker, self._size, self._stale, first, now, self._random)
         self._answers = False  # Recotap has answered something since the last outage
         self._suspect_probes = 0  # that failed in a row
         self._last_answer_at: datetime | None = None  # about an activity
@@ -105,7 +107,7 @@ class Push:
         """
         jobs: list[Job] = []
         with ExitStack() as transaction:
-            while self._may_send():
+            while self._may_send() and self._is_admitted(transaction):
                 if not self._answers and self._choosing.must_look:
                     self.in_flight += 1
                     return [*jobs, LOOK]
@@ -128,11 +130,15 @@ class Push:
             return None
         self._stale.claimed(claim.activities)
         self._carried.update(activity.record for activity in claim.activities)
+        self._gate.take()
         self.in_flight += 1
         self.totals.posts += 1
         self.totals.sent += len(claim.activities)
-        probe = self._breaker.state is not Circuit.CLOSED
-        return Job(claim.post_id, claim.activities, probe, batch.suspect, batch.trial, clock.since_boot_s())
+        shared_probe = self._gate.is_probing
+        probe = shared_probe or self._breaker.state is not Circuit.CLOSED
+        return Job(
+            claim.post_id, claim.activities, probe, batch.suspect, batch.trial, shared_probe, clock.since_boot_s()
+        )
 
     def send(self, jobs: Sequence[Job]) -> None:
         """Let the POSTs leave whose intents are committed. LedgerHeld if an earlier one was withheld."""
@@ -154,7 +160,7 @@ class Push:
 
     def wait_s(self) -> float:
         """Return for how many seconds nothing may be sent, or 0."""
-        return self._breaker.wait_s()
+        return max(self._breaker.wait_s(), self._gate.wait_s())
 
     def carries_any(self, stream_id: int, crm_ids: Iterable[str]) -> bool:
         """Tell whether a POST under way carries one of a stream's records."""
@@ -179,6 +185,19 @@ class Push:
             return False
         return not self.in_flight or not self._choosing.has_only_suspects  # the first POST needs no query
 
+    def _is_admitted(self, transaction: ExitStack) -> bool:
+        """Tell whether the other lanes of the key leave room. If there is room, `transaction` is open from then on."""
+        if not self._gate.is_shared or self._gate.room:
+            return True
+        if self._gate.wait_s() or not self._choosing.has_any:
+            return False
+        found = self._gate.ask(transaction)
+        if found.standing.pause is not None:
+            self.hold_back(*found.standing.pause)
+        elif self._gate.has_failed_since(found):
+            self._end(Exit.UNAVAILABLE, f"Recotap cannot be reached ({found.standing.cause})", NOTHING_LOST)
+        return self.stop is None and self._gate.room > 0
+
     # -- the result of a request ----------------------------------------------------------
 
     def settle(self, returned: PostReturned) -> None:
@@ -186,6 +205,7 @@ class Push:
         job, answer = returned
         self._carried.difference_update(activity.record for activity in job.activities)
         self.in_flight -= 1
+        self._gate.ask_again()
         match answer.outcome:
             case "answered" | "refused" | "too_large" | "blocked":
                 self._has_answered(job, answer)
@@ -240,6 +260,8 @@ class Push:
         count = len(job.activities)
         if job.probe and self._breaker.failing:
             self._size.recovered(count)
+        if job.shared_probe or (job.probe and self._breaker.failing):
+            self._ledger.open_key()
         self._breaker.record_success(probe=job.probe, answered=answer.outcome != "blocked")
         self._answers, self._suspect_probes = not self._breaker.failing, 0
         self._last_answer_at = self._now()
@@ -335,7 +357,7 @@ class Push:
         """Open the circuit. Stop sending if the probe failed or `ends`, or if Recotap asks for a long pause."""
         wait = answer.retry_after or 0.0
         if ends is None:
-            ends = job.probe and (self._breaker.failing or not job.activities)
+            ends = job.probe and (self._breaker.failing or job.shared_probe or not job.activities)
         if wait >= LONGEST_WAIT_S:
             until = self._now() + timedelta(seconds=wait)
             self._end(Exit.UNAVAILABLE, f"Recotap asks for a pause ({answer.detail})", NOTHING_LOST, until)
@@ -343,6 +365,7 @@ class Push:
             hint = f"{answer.hint}. Nothing is lost" if answer.hint else NOTHING_LOST
             self._end(Exit.UNAVAILABLE, f"Recotap cannot be reached ({answer.detail})", hint)
         self._breaker.record_failure(retry_after_s=wait)
+        self._ledger.close_key(wait or PROBE_AFTER_S, answer.detail, probe_failed=ends and not job.suspect)
         self._answers = False
 
     def _end(self, exit_code: Exit, message: str, hint: str, pause_until: datetime | None = None) -> None:

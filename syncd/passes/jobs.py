@@ -65,6 +65,7 @@ class Job:
     probe: bool  # the circuit was not closed
     suspect: bool = False
     trial: bool = False
+    shared_probe: bool = False  # the only POST of all lanes, as the probe of an outage that one of them has met
     booked_s: float = 0.0  # when its intent was booked, by `clock.since_boot_s`
 
 

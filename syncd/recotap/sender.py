@@ -69,7 +69,7 @@ class Sender:
         `may_leave` is asked in the POST's thread, on an open connection, right before the activities leave.
         """
         limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s  # the deadline of a request
         self._now = now
         self._may_leave = may_leave
         self.clock = ServerClock(now)  # Recotap's
@@ -97,12 +97,12 @@ class Sender:
 
         `late_s` of its deadline have passed since its intent.
         """
-        until = time.monotonic() + self._timeout_s - late_s
-        if late_s >= self._timeout_s:
+        until = time.monotonic() + self.timeout_s - late_s
+        if late_s >= self.timeout_s:
             return BatchResult("unreachable", LATE)
         content = '{"activities":[' + ",".join(body for _, body in sent) + "]}"
         try:
-            response, body = self._exchange("POST", PATH, content.encode(), within_s=self._timeout_s - late_s)
+            response, body = self._exchange("POST", PATH, content.encode(), within_s=self.timeout_s - late_s)
         except Withheld:
             return BatchResult("withheld")
         except UNSENT as error:
@@ -235,7 +235,7 @@ class Sender:
         url = self._urls.get(path) or self._urls.setdefault(path, httpx.URL(self._base_url + path))
         local_start, began = self._now(), time.monotonic()
         with (
-            httpx_deadline.within(within_s or self._timeout_s, at_most=RAW_MOST),
+            httpx_deadline.within(within_s or self.timeout_s, at_most=RAW_MOST),
             self._client.stream(method, url, content=stream, headers=headers) as response,
         ):
             self.clock.learn(response.headers, local_start=local_start, elapsed_s=time.monotonic() - began)
