@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from syncd import clock
-from syncd.errors import Exit
+from syncd.errors import Exit, LedgerHeld
 from syncd.ledger.key_sharing import POLL_MOST_S, POLL_S, Standing, admission
+from syncd.lifecycle.states import Verdict
 from syncd.passes.dispatch import Push
 from syncd.recotap.sender import Sender
 from syncd.sandbox import Sandbox
@@ -205,6 +206,86 @@ def test_a_lane_that_asks_no_more_keeps_no_place_and_a_post_past_its_deadline_no
         db.execute("UPDATE key_queue SET until = clock_timestamp() WHERE token = ?", [other.handle.lease.token])
         assert asks(last) == 1
     assert ask(one.handle, "SELECT * FROM key_queue") == []
+
+
+def expire(lane: Lane) -> None:
+    """Let the lease of a lane end, as if its holder stood still."""
+    with stranger(lane.handle) as db:
+        db.execute("UPDATE lanes SET until = clock_timestamp() WHERE source = ?", [lane.source])
+
+
+def test_a_holder_that_stood_still_lets_no_post_leave_and_the_next_one_waits_for_those_that_left(
+    handle: Any, box: Sandbox
+) -> None:
+    with ExitStack() as opened:
+        replica = opened.enter_context(handle.replica("run"))
+        replica.enrol(["org"])
+
+        def take() -> Lane:
+            return Lane(replica.take().ledger, "org", opened, box)
+
+        old = take()
+        old.book(60)
+        push = old.begin()
+        jobs = push.claim()
+        assert [len(job.activities) for job in jobs] == [50]
+        old.handle.lease.lose()  # it stood still for longer than it may trust its lease
+        push.send(jobs)
+        push.settle(old._returned.get(timeout=20))
+        with pytest.raises(LedgerHeld):
+            push.send([])
+        push.close()
+        assert not box.recotap.received
+        assert ask(handle, "SELECT count(*), sum(unknown) FROM activities WHERE verdict IS NULL") == [(60, 0)]
+
+        for crashed in (50, 0):  # the second time, another holder takes it over before the time is up
+            expire(old)
+            new = take()
+            now = clock.now()
+            assert new.ledger.recover(now=now) == crashed
+            first = new.ledger.first_post()
+            assert len(new.ledger.due(50, first_post=first, now=now)) == 10
+            assert new.ledger.count_due(100, first_post=first, now=now) == 10
+            assert new.ledger.next_send_at() < now
+        new.names = old.names
+        assert new.run().totals.verdicts == {Verdict.CREATED: 10}
+        assert new.begin().idle
+        after_s = (new.ledger.next_send_at() - now).total_seconds()
+        assert 5 < after_s < 7 + 1
+        with handle.reports() as reports:
+            held = reports.explain(old.names[0])
+        assert clock.instant(held["next_attempt_at"]) == new.ledger.next_send_at()
+        assert [each["verdict"] for each in held["attempts"]] == ["crashed"]
+        with stranger(handle) as db:
+            db.execute("UPDATE held_back SET until = clock_timestamp()")
+        assert new.ledger.next_send_at() < now
+        assert new.run().totals.verdicts == {Verdict.CREATED: 50}
+        assert delivered_once(box, [new])
+
+
+def test_what_a_holder_has_seen_the_end_of_is_held_back_by_nobody(handle: Any, box: Sandbox) -> None:
+    with ExitStack() as opened:
+        replica = opened.enter_context(handle.replica("run"))
+        replica.enrol(["org"])
+        old = Lane(replica.take().ledger, "org", opened, box)
+        old.book(20)
+
+        def claim(count: int) -> None:
+            with old.ledger.transaction():
+                old.ledger.admit(4, timeout_s=5.0, now=clock.now())
+                old.ledger.intend(due(old.ledger, limit=count), now=clock.now())
+
+        claim(5)
+        assert old.ledger.recover(now=clock.now()) == 5, "its own: its threads are over"
+        assert ask(handle, "SELECT * FROM held_back") == []
+        claim(5)
+        old.ledger.end_posts()
+        claim(4)
+        expire(old)
+        new = Lane(replica.take().ledger, "org", opened, box)
+        assert new.ledger.recover(now=clock.now()) == 9
+        held = {row[0] for row in ask(handle, "SELECT activity_id FROM held_back")}
+        assert len(held) == 4
 
 
 def all_at_once(lanes: list[Lane]) -> list[Push]:

@@ -11,6 +11,11 @@ IN_FLIGHT = "(SELECT value FROM posts, json_each(members) WHERE members IS NOT N
 # Passes under way whose process is gone. The caller holds the ledger.
 BROKEN_OFF = "passes.finished_at IS NULL"
 
+# A dead holder's POST may still arrive with a row: the row waits until that is over. It ends a condition on
+# `activities`. The other text adds those rows to a list of times. SQLite has one holder, which is gone if it is dead.
+NOT_HELD_BACK = "/* not held back */"
+OR_HELD_BACK = "/* or held back */"
+
 
 def listed(name: str) -> str:
     """Return the members of the JSON array that is bound to `name`, for IN. They are all numbers or all texts."""
@@ -41,4 +46,15 @@ def by_index(name: str) -> str:
     return f"INDEXED BY {name}"
 
 
-__all__ = ["BROKEN_OFF", "CLUSTERED", "IN_FLIGHT", "by_index", "holds", "listed", "locked", "pairs"]
+__all__ = [
+    "BROKEN_OFF",
+    "CLUSTERED",
+    "IN_FLIGHT",
+    "NOT_HELD_BACK",
+    "OR_HELD_BACK",
+    "by_index",
+    "holds",
+    "listed",
+    "locked",
+    "pairs",
+]

@@ -62,6 +62,12 @@ class Key(Protocol):
     def open(self) -> None:
         """Let all lanes send again: the probe of an outage was answered."""
 
+    def hold_back(self, post_id: int, ids: str) -> float:
+        """Hold back the activities of another holder's POST (JSON) until it is over. Return the seconds, or 0."""
+
+    def end_posts(self) -> None:
+        """Book that no POST of this lane is on its way any more."""
+
 
 def admission(standing: Standing, most: int) -> Admission:
     """Decide about one lane. While an outage lasts, one POST of all lanes is the probe.

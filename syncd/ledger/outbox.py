@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from syncd import clock
-from syncd.ledger.dialect import listed, locked
+from syncd.ledger.dialect import NOT_HELD_BACK, listed, locked
 from syncd.ledger.key_sharing import Admission
 from syncd.ledger.reader import times
 from syncd.ledger.reads import fresh
@@ -16,6 +16,7 @@ from syncd.lifecycle.states import ANSWERS, MEANINGS, SILENCES, Cause, IllegalMo
 from syncd.text import fit
 
 DELIVERIES = frozenset(verdict for verdict, meaning in MEANINGS.items() if meaning.state is State.DELIVERED)
+CLOCKS_DIFFER = timedelta(milliseconds=100)  # from the database's, in the time that `explain` shows
 KEEP_ATTEMPTS = 20  # of one activity, because an outage of weeks must not fill the file
 
 _DUE = """
@@ -36,7 +37,7 @@ _CLAIMED = f"""
 """  # nosec B608 # our own text
 _ONLY = f" AND id IN {listed('only')}"
 _FRESH = " AND last_post = 0 ORDER BY occurred_at LIMIT :limit"
-_BEFORE = " AND last_post > 0 AND last_post < :first_post"
+_BEFORE = f" AND last_post > 0 AND last_post < :first_post {NOT_HELD_BACK}"
 _BLAMELESS = _BEFORE + " AND refusals = 0 AND isolated = {} ORDER BY next_attempt_at LIMIT :limit"
 _BACKED_OFF = (
     _BEFORE + " AND refusals > 0 AND isolated = {} AND next_attempt_at {} ORDER BY next_attempt_at LIMIT :limit"
@@ -49,6 +50,10 @@ _DELIVERED = f"""
 """  # nosec B608 # our own text
 _ERASED = f"DELETE FROM payloads WHERE activity_id IN {listed('ids')}"  # nosec B608 # our own text
 _IN_POST = f"UPDATE activities SET last_post = :post WHERE id IN {listed('ids')}"  # nosec B608 # our own text
+_HELD_BACK = f"""
+    UPDATE activities SET next_attempt_at = :at
+    WHERE id IN {listed("ids")} AND state = 'pending' AND next_attempt_at < :at
+"""  # nosec B608 # our own text
 _OVER, _NONSENSE = "<= :now", "> :nonsense"  # the back-off is over, or a wrong clock booked it
 # In this order. Of the isolated ones, those that a 400 named come before those that crash the server, because a
 # crash may end the pass.
@@ -332,7 +337,8 @@ class Outbox(Writer):
     def recover(self, *, now: datetime) -> int:
         """Book the attempts that a crash left open, and return their number. Recotap may have stored each of them.
 
-        Those of other holders stay open.
+        Those of other holders stay open. The request of a dead holder may still be on its way, so its rows are not due
+        until it has met its deadline.
         """
         with self.transaction():
             posts = self._db.execute("SELECT id, members FROM posts WHERE members IS NOT NULL ORDER BY id").fetchall()
@@ -343,8 +349,22 @@ class Outbox(Writer):
                     continue
                 results = [AttemptResult(activity_id, Verdict.CRASHED) for activity_id in ids]
                 self.record_verdicts(post_id, results, now=now, max_age=timedelta.max, random=lambda: 0.0)
+                self._hold_back(post_id, ids, now)
                 count += len(ids)
         return count
+
+    def _hold_back(self, post_id: int, ids: Sequence[int], now: datetime) -> None:
+        """Do not send the rows of a dead holder's POST before its request has met its deadline."""
+        members = json.dumps(ids)
+        if self._key is not None and (left_s := self._key.hold_back(post_id, members)):
+            at = now + timedelta(seconds=left_s) + CLOCKS_DIFFER
+            self._db.execute(_HELD_BACK, {"ids": members, "at": clock.text(at)})
+
+    def end_posts(self) -> None:
+        """Book that no request of this holder is on its way any more, whatever came of it. Its attempts stay open."""
+        if self._key is not None:
+            with self.transaction():
+                self._key.end_posts()
 
     def _in_scope(self, ids: list[int]) -> list[int]:
         """Return those of `ids` that are activities of the holder's streams."""

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from syncd import clock
+from syncd.ledger.dialect import listed
 from syncd.ledger.key_sharing import GRACE_S, QUEUED_S, Admission, Standing, admission
 from syncd.ledger.reader import PAUSED, RECOTAP, times
 
@@ -41,6 +42,20 @@ _CLOSE = """
     WHERE id = 1
 """
 _OPEN = "UPDATE recotap SET failing = false, cause = NULL, closed_until = NULL WHERE id = 1 AND failing"
+_LEFT = """
+    SELECT CAST(extract(epoch FROM over_at - clock_timestamp()) AS double precision) FROM posts
+    WHERE id = :post AND token IS DISTINCT FROM :me AND over_at > clock_timestamp()
+"""
+_HOLD_BACK = f"""
+    INSERT INTO held_back (activity_id, until)
+    SELECT activities.id, over_at FROM activities, posts WHERE activities.id IN {listed("ids")} AND posts.id = :post
+    ON CONFLICT (activity_id) DO UPDATE SET until = greatest(held_back.until, excluded.until)
+"""  # nosec B608 # our own text
+_LET_GO = """
+    DELETE FROM held_back WHERE activity_id IN (
+        SELECT activity_id FROM held_back WHERE until < clock_timestamp() FOR UPDATE SKIP LOCKED)
+"""
+_END_POSTS = "UPDATE posts SET over_at = clock_timestamp() WHERE members IS NOT NULL AND token = :me"
 
 
 class PostgresKey:
@@ -78,6 +93,19 @@ class PostgresKey:
         """Let all lanes send again."""
         self.lock()
         self._db.execute(_OPEN)
+
+    def hold_back(self, post_id: int, ids: str) -> float:
+        """Hold back the activities of another holder's POST (JSON) until it is over. Return the seconds, or 0."""
+        row = self._db.execute(_LEFT, {"post": post_id, "me": self._me}).fetchone()
+        if row is None:
+            return 0.0
+        self._db.execute(_LET_GO)
+        self._db.execute(_HOLD_BACK, {"post": post_id, "ids": ids})
+        return float(row[0])
+
+    def end_posts(self) -> None:
+        """Book that no POST of this lane is on its way any more."""
+        self._db.execute(_END_POSTS, {"me": self._me})
 
     def _standing(self, now: datetime) -> Standing:
         row = self._db.execute(_STANDING, {"me": self._me, "recotap": RECOTAP, **times(now)}).fetchone()

@@ -125,6 +125,11 @@ TABLES = tuple(
             failed_probes bigint NOT NULL DEFAULT 0,
             cause {TEXT}) -- of the outage
         """,
+        """
+        CREATE TABLE held_back (
+            activity_id bigint PRIMARY KEY REFERENCES activities ON DELETE CASCADE,
+            until timestamptz NOT NULL) -- a dead holder's POST may arrive before
+        """,
         # The lanes that wait for room on the key. None of it matters after a crash of PostgreSQL.
         """
         CREATE UNLOGGED TABLE key_queue (

@@ -11,7 +11,18 @@ import psycopg
 from psycopg.adapt import Loader
 from psycopg.pq import TransactionStatus
 
-from syncd.ledger.dialect import BROKEN_OFF, CLUSTERED, IN_FLIGHT, by_index, holds, listed, locked, pairs
+from syncd.ledger.dialect import (
+    BROKEN_OFF,
+    CLUSTERED,
+    IN_FLIGHT,
+    NOT_HELD_BACK,
+    OR_HELD_BACK,
+    by_index,
+    holds,
+    listed,
+    locked,
+    pairs,
+)
 
 Values = Mapping[str, Any] | Sequence[Any]
 
@@ -25,6 +36,7 @@ def _pattern(text: str, **words: str) -> str:
 
 
 _WORD = r"\w+"
+_HELD_BACK = "activities.id IN (SELECT activity_id FROM held_back WHERE until > clock_timestamp())"
 _TEXTS = (
     (re.compile("NOT IN " + _pattern(listed("NAME"), NAME=_WORD)), r"<> ALL (:\1[])"),
     (re.compile("IN " + _pattern(listed("NAME"), NAME=_WORD)), r"= ANY (:\1[])"),
@@ -44,6 +56,11 @@ _TEXTS = (
     (re.compile(" " + CLUSTERED), ""),
     # Not FOR UPDATE: a copy in another lane may refer to the row meanwhile.
     (re.compile(_pattern(locked("NAME"), NAME=_WORD)), r"FOR NO KEY UPDATE OF \1"),
+    (re.compile(re.escape(NOT_HELD_BACK)), f"AND NOT {_HELD_BACK}"),
+    (
+        re.compile(re.escape(OR_HELD_BACK)),
+        f"UNION ALL SELECT min(next_attempt_at) FROM activities WHERE state = 'pending' AND {_HELD_BACK}",
+    ),
     (
         re.compile(re.escape(BROKEN_OFF)),
         BROKEN_OFF

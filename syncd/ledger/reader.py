@@ -10,7 +10,7 @@ from sqlite_utils import Database
 
 from syncd import clock
 from syncd.ledger.contract import Handle
-from syncd.ledger.dialect import IN_FLIGHT, listed
+from syncd.ledger.dialect import IN_FLIGHT, NOT_HELD_BACK, OR_HELD_BACK, listed
 from syncd.ledger.ranges import COLUMNS, Range, range_of
 from syncd.lifecycle import timing
 
@@ -71,7 +71,8 @@ _LOOK_UPS = f"""
 _NEXT_SEND = f"""
     SELECT CASE
         WHEN EXISTS (SELECT 1 FROM activities WHERE state = 'pending' AND last_post = 0 {{scope}})
-          OR EXISTS (SELECT 1 FROM activities WHERE state = 'pending' AND last_post > 0 AND refusals = 0 {{scope}})
+          OR EXISTS (SELECT 1 FROM activities
+            WHERE state = 'pending' AND last_post > 0 AND refusals = 0 {NOT_HELD_BACK} {{scope}})
           OR EXISTS (SELECT 1 FROM activities WHERE id IN {IN_FLIGHT} {{scope}})
         THEN '2000-01-01T00:00:00.000Z'
         ELSE (SELECT min(at) FROM (
@@ -79,7 +80,8 @@ _NEXT_SEND = f"""
             WHERE state = 'pending' AND last_post > 0 AND refusals > 0 AND isolated = 0 {{scope}}
             UNION ALL
             SELECT min(next_attempt_at) FROM activities
-            WHERE state = 'pending' AND last_post > 0 AND refusals > 0 AND isolated = 1 {{scope}}) AS backed_off)
+            WHERE state = 'pending' AND last_post > 0 AND refusals > 0 AND isolated = 1 {{scope}}
+            {OR_HELD_BACK} {{scope}}) AS later)
     END
 """  # nosec B608 # our own text
 

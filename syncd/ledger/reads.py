@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from syncd.ledger.dialect import listed
+from syncd.ledger.dialect import NOT_HELD_BACK, listed
 from syncd.ledger.reader import times
 from syncd.ledger.rows import Writer
 from syncd.lifecycle import timing
@@ -29,11 +29,11 @@ _COUNT_DUE = """
         SELECT 1 FROM activities WHERE state = 'pending' AND last_post = 0 {scope}
         UNION ALL
         SELECT 1 FROM activities
-        WHERE state = 'pending' AND last_post > 0 AND refusals = 0 AND last_post < :first_post {scope}
+        WHERE state = 'pending' AND last_post > 0 AND refusals = 0 AND last_post < :first_post {held_back} {scope}
         UNION ALL
         SELECT 1 FROM activities
         WHERE state = 'pending' AND last_post > 0 AND refusals > 0 AND last_post < :first_post
-          AND (next_attempt_at <= :now OR next_attempt_at > :nonsense) {scope}
+          AND (next_attempt_at <= :now OR next_attempt_at > :nonsense) {held_back} {scope}
         LIMIT :most) AS due
 """
 _ROW_IDS = f"""
@@ -68,7 +68,7 @@ class Reads(Writer):
         """Return how many activities are due that this pass has not sent, at most `most`. See `Outbox.due`."""
         scope, streams = self._scope()
         values = {"most": most, "first_post": first_post, **times(now), **streams}
-        return int(self._db.execute(_COUNT_DUE.format(scope=scope), values).fetchone()[0])
+        return int(self._db.execute(_COUNT_DUE.format(scope=scope, held_back=NOT_HELD_BACK), values).fetchone()[0])
 
     def stale_of(self, activity_ids: Collection[int], now: datetime) -> set[int]:
         """Return those of `activity_ids` that are pending and were not read within an hour."""

@@ -123,6 +123,7 @@ class Pass:
             return self._finish(pass_id)
         except BaseException:
             with suppress(LedgerError, LedgerHeld):  # it may be what failed
+                self._ledger.end_posts()
                 self._ledger.cut_short(self._now())
             raise
 
