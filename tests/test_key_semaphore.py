@@ -22,7 +22,7 @@ from syncd.lifecycle.states import Verdict
 from syncd.passes.dispatch import Push
 from syncd.recotap.sender import Sender
 from syncd.sandbox import Sandbox
-from tests.ledgers import NOW, URL, WEEK, ask, due, in_postgres, reading, stranger
+from tests.ledgers import NOW, URL, WEEK, ask, due, in_postgres, judge, reading, stranger
 
 LANES = 20
 ALONE = Standing()
@@ -286,6 +286,20 @@ def test_what_a_holder_has_seen_the_end_of_is_held_back_by_nobody(handle: Any, b
         assert new.ledger.recover(now=clock.now()) == 9
         held = {row[0] for row in ask(handle, "SELECT activity_id FROM held_back")}
         assert len(held) == 4
+
+
+def test_the_end_of_a_pass_leaves_the_payloads_of_other_lanes_alone(handle: Any, lanes: list[Lane]) -> None:
+    """A payload that another lane books meanwhile would be deleted with the table."""
+    one, other = lanes[:2]
+    one.book(2)
+    pass_id = one.ledger.begin_pass(clock.now())
+    claim = one.ledger.intend(due(one.ledger), now=clock.now())
+    assert judge(one.ledger, claim, Verdict.CREATED) == 0
+    with one.ledger._db.tracer(lambda *_: other.book(len(other.names) + 1)):
+        one.ledger.end_pass(pass_id, exit_code=0, now=clock.now())
+    assert len(other.names) > 1
+    (left,) = ask(handle, "SELECT count(*) FROM payloads JOIN activities ON id = activity_id WHERE state = 'pending'")
+    assert left == (len(other.names) + 1,)
 
 
 def all_at_once(lanes: list[Lane]) -> list[Push]:

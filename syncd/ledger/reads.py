@@ -84,9 +84,10 @@ class Reads(Writer):
         """Write the payloads again if some were erased and few are left, within a transaction.
 
         `secure_delete` overwrites what is deleted. But SQLite may have moved a row to another page before, and may have
-        left its bytes between the rows of the first one. They go when a whole table is deleted.
+        left its bytes between the rows of the first one. They go when a whole table is deleted. That is not
+        done if other lanes have payloads in the table too.
         """
-        if not self._has_erased:
+        if not self._has_erased or self._key is not None:
             return
         left = self._db.execute(f"SELECT activity_id, body, read_at FROM payloads LIMIT {REWRITTEN + 1}").fetchall()  # nosec B608 # a constant
         if len(left) <= REWRITTEN:
