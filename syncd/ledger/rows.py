@@ -70,8 +70,8 @@ class Writer(LedgerReader):
             if not self._depth:
                 self._changes.clear()
 
-    def _lock_shared(self) -> None:
-        """Lock the rows that lanes share, before the first of them is written in a transaction."""
+    def lock_shared(self) -> None:
+        """Lock the rows that lanes share, within a transaction and before the first of them is read or written."""
         if self._key is not None:
             self._key.lock()
 

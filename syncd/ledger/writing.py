@@ -81,13 +81,6 @@ class Ledger(RangeWriter, Outbox, Reads, RemovedSources, Twins, AdoptionWriter, 
 
     # -- sources and streams ------------------------------------------------------------
 
-    def wait_for_others(self) -> None:
-        """Be the only holder in such a part of a transaction, until it ends, and see the commits of earlier ones.
-
-        Without it two new sources over one portal would not know of each other, and all would be sent twice.
-        """
-        self._db.execute(f"SELECT id FROM recotap WHERE id = 1 {locked('recotap')}")  # nosec B608 # our own text
-
     def introduce(self, source: str, *, identity: str | None, external_id: str) -> None:
         """Remember the portal or org of `source`, and its template of externalActivityId."""
         sql = """
@@ -143,13 +136,13 @@ class Ledger(RangeWriter, Outbox, Reads, RemovedSources, Twins, AdoptionWriter, 
         """
         values = {"name": name, "until": clock.text(until), "reason": fit(reason), "now": clock.text(now)}
         with self.transaction():
-            self._lock_shared()
+            self.lock_shared()
             self._db.execute(sql, values)
 
     def unpause(self, now: datetime) -> None:
         """Drop the pauses that are over."""
         with self.transaction():
-            self._lock_shared()
+            self.lock_shared()
             self._db.execute("DELETE FROM pauses WHERE until <= :now", {"now": clock.text(now)})
 
     def keep(self, source: str, changes: Mapping[str, Any], now: datetime) -> None:
@@ -165,14 +158,14 @@ class Ledger(RangeWriter, Outbox, Reads, RemovedSources, Twins, AdoptionWriter, 
         if rows:
             with self.transaction():
                 if source == RECOTAP:
-                    self._lock_shared()
+                    self.lock_shared()
                 self._db.conn.executemany(sql, rows)
 
     def make_secret(self, now: datetime) -> None:
         """Make the secret of this ledger's keys, unless there is one. Call it in a transaction."""
         if self.secret() is not None:
             return
-        self.wait_for_others()
+        self.lock_shared()
         if self.secret() is None:
             self.keep(RECOTAP, {SAMENESS: secrets.token_hex(SECRET_BYTES)}, now)
 

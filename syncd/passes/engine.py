@@ -248,7 +248,7 @@ class Pass:
     def _handle(self, reader: Reader, source: Source, event: Event) -> None:
         match event:
             case SourceOpened(identity):
-                self._ledger.wait_for_others()
+                self._ledger.lock_shared()  # two lanes must not both find that nobody reads a portal
                 pins.refuse_stranger(self._ledger, source, identity)  # another reader may have come first
                 self._clocks.meet(source.name, reader.clock)
                 self._ledger.introduce(source.name, identity=identity, external_id=source.config.external_id)

@@ -33,4 +33,4 @@ cluster psql -q -h 127.0.0.1 -p "$port" -U syncd -d postgres -c 'CREATE DATABASE
 
 mapfile -t ledger < <(find tests -maxdepth 1 -name 'test_ledger_*.py' ! -name 'test_ledger_sqlite_*' | sort)
 SYNCD_TEST_POSTGRES="postgresql://syncd@127.0.0.1:$port/syncd_test" .venv/bin/python -W error -m pytest -q -n 4 \
-    -k "not sqlite and not Sqlite" "$@" "${ledger[@]}" tests/test_{engine,key_semaphore,promises,hubspot_lifelike,salesforce_lifelike,alerts_postgres,replica_postgres}.py
+    -k "not sqlite and not Sqlite" "$@" "${ledger[@]}" tests/test_{engine,key_semaphore,lanes_together,promises,hubspot_lifelike,salesforce_lifelike,alerts_postgres,replica_postgres}.py
