@@ -535,11 +535,11 @@ def test_two_new_sources_over_one_portal_know_of_each_other(handle, replica):
 
         def meet():
             with second.transaction():
-                second.wait_for_others()
+                second.lock_shared()
                 return {name: identity for name, (identity, _) in second.sources().items()}
 
         with first.transaction():
-            first.wait_for_others()
+            first.lock_shared()
             found = pool.submit(meet)
             time.sleep(0.2)
             assert not found.done()
