@@ -396,16 +396,9 @@ class Ledger(RangeWriter, Outbox, Reads, RemovedSources, Twins, AdoptionWriter, 
         found = recount.count(self._db, self.handle, stopping=stopping)
         if found is not None:
             with self.transaction():
-                if self._is_counted_since(counted_at):  # by another holder, which has corrected the counts
-                    return None
                 recount.correct(self._db, found, now)
             self.forget_keys(now)
         return found
-
-    def _is_counted_since(self, before: datetime | None) -> bool:
-        sql = f"SELECT at FROM store WHERE source = :source AND key = :key {locked('store')}"  # nosec B608 # our own text
-        row = self._db.execute(sql, {"source": RECOTAP, "key": RECOUNT}).fetchone()
-        return row is not None and clock.instant(row[0]) != before
 
     def tidy(self) -> None:
         """Release unused space, and leave no copy of an erased payload. A later pass does what is not possible now."""
