@@ -61,6 +61,7 @@ ALONE = {
     "sqlite3": ("syncd.ledger*", "syncd.privacy.redaction", "syncd.sandbox*"),
     "sqlite_utils": ("syncd.ledger*",),
     "psycopg": ("syncd.ledger.postgres*",),
+    "cryptography": ("syncd.ledger.encryption",),
     "httpx": ("syncd.recotap.sender", "syncd.http.httpx_deadline", "syncd.alerts.heartbeat"),
     "apprise": ("syncd.alerts.addresses",),
     "httpcore": ("syncd.http.httpx_deadline",),
