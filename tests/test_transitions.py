@@ -525,3 +525,19 @@ def test_a_copy_stands_in_the_way_of_what_would_become_pending(state, wanted):
         arrives = after.state is P and state is not P
         assert transitions.may_arrive(row, reading, by_id=by_id) is arrives
         assert not transitions.may_arrive(replace(row, unknown=True), reading, by_id=by_id), "only Recotap knows"
+
+
+class TestLost:
+    def test_a_payload_that_cannot_be_decrypted_has_its_record_read_again_at_once(self):
+        row = standing(P, unknown=True, verdict=Verdict.REFUSED, refusals=2, refused_since=NOW - DAY, isolated=True)
+        lost = transitions.after_lost(row, NOW)
+        assert (lost.state, lost.reason, lost.next_attempt_at) == (I, "settling", NOW)
+        assert (lost.unknown, lost.isolated, lost.refusals, lost.refused_since) == (True, True, 0, None)
+        assert lost.detail == "its payload could not be decrypted: its record is read again"
+        read = after_reread(lost, look(1), NOW, same_payload=False, by_id=True)
+        assert (read.state, read.reason, read.detail, read.unknown) == (P, None, None, True)
+
+    @pytest.mark.parametrize("state", [I, S, D])
+    def test_a_row_that_holds_none_may_not_move_so(self, state):
+        with pytest.raises(IllegalMove):
+            transitions.after_lost(standing(state), NOW)

@@ -9,6 +9,7 @@ from sqlite_utils import Database
 
 from syncd.errors import LedgerHeld
 from syncd.ledger.key_sharing import Key
+from syncd.ledger.sealed import Cipher
 
 Opened = TypeVar("Opened", covariant=True)  # the type of an open reader
 
@@ -54,6 +55,9 @@ class Handle(Protocol[Opened]):
 
     def snapshot(self, db: Database) -> AbstractContextManager[None]:
         """Read from one snapshot, whatever another process commits meanwhile."""
+
+    def cipher(self, db: Database) -> Cipher | None:
+        """Return the cipher of the ledger's payloads and values. None: they stand as they are."""
 
     def size(self) -> int:
         """Return the bytes that the ledger takes. Raises LedgerError."""

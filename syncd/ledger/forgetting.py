@@ -12,8 +12,9 @@ from syncd import clock
 from syncd.errors import Unavailable
 from syncd.ledger.dialect import holds, listed
 from syncd.ledger.operator import CHUNK, Operator
-from syncd.ledger.reader import RECOTAP, SAMENESS
+from syncd.ledger.reader import RECOTAP
 from syncd.ledger.rows import ROW_COLUMNS, Held, Writer, row_of
+from syncd.ledger.sealed import SAMENESS
 from syncd.lifecycle import transitions
 
 SECRET_BYTES = 32
@@ -25,6 +26,7 @@ _LOOK_UP = f"""
         AND state = 'excluded' AND reason = 'forgotten'
 """  # nosec B608 # our own text
 _PAYLOADS = f"SELECT activity_id FROM payloads WHERE {holds('body', 'part')}"  # nosec B608 # our own text
+_PAGE = "SELECT activity_id, body FROM payloads WHERE activity_id > :after ORDER BY activity_id LIMIT :limit"
 _HELD = f"""
     SELECT id, stream_id, last_post < 0, body, {", ".join(ROW_COLUMNS)} FROM activities
     JOIN payloads ON activity_id = id WHERE id IN {listed("ids")} AND state = 'pending'
@@ -89,7 +91,7 @@ class Forget(Writer, Operator):
     def make_secret(self, now: datetime) -> bytes:
         """Return the secret of this ledger's hashes. It is made if no pass has made it."""
         sql = "INSERT INTO store (source, key, value, at) VALUES (:source, :key, :value, :at) ON CONFLICT DO NOTHING"
-        new = json.dumps(secrets.token_hex(SECRET_BYTES))
+        new = self._text(RECOTAP, SAMENESS, secrets.token_hex(SECRET_BYTES))
         with self.transaction():
             self._db.execute(sql, {"source": RECOTAP, "key": SAMENESS, "value": new, "at": clock.text(now)})
         found = self.secret()
@@ -126,7 +128,7 @@ class Forget(Writer, Operator):
                 message = f"{in_flight} activities of this person are in a POST under way"
                 raise Unavailable(message, hint="run `syncd forget` again in a minute")
             sleep(AGAIN_S)
-        erased.texts, erased.values = self._erase_texts(person, part), self._erase_values(person, part)
+        erased.texts, erased.values = self._erase_texts(person, part), self._erase_values(person)
         with self.transaction():
             self._tell_the_daemon(now)
         return erased
@@ -135,7 +137,7 @@ class Forget(Writer, Operator):
         self, person: Person, part: str, now: datetime, is_held: Callable[[], bool]
     ) -> tuple[int, int]:  # fmt: skip
         """Return how many payloads were erased, and how many are in flight. Payloads are found before the lock."""
-        found = [row[0] for row in self._db.execute(_PAYLOADS, {"part": part})]
+        found = self._payloads_with(part)
         erased = in_flight = 0
         for first in range(0, len(found), CHUNK):
             with self.transaction():
@@ -150,11 +152,22 @@ class Forget(Writer, Operator):
                     erased += 1
         return erased, in_flight
 
+    def _payloads_with(self, part: str) -> list[int]:
+        """Return the activities whose payload holds a text in lower case, or cannot be opened."""
+        if self._cipher is None:
+            return [row[0] for row in self._db.execute(_PAYLOADS, {"part": part})]
+        found, after = [], 0
+        while page := self._db.execute(_PAGE, {"after": after, "limit": CHUNK}).fetchall():
+            after = page[-1][0]
+            rows = self._opened(page, activity_id=0, body=1)
+            found += [row_id for row_id, body in rows if body is None or part in body.lower()]
+        return found
+
     def _holding(self, person: Person, ids: Sequence[int]) -> Iterator[tuple[Held, bool]]:
         """Yield the pending rows whose payload names the person, and whether a POST carries them."""
         rows = self._db.execute(_HELD, {"ids": json.dumps(ids)}).fetchall()
-        for row_id, stream_id, flies, body, *columns in rows:
-            if person.names(json.loads(body)):
+        for row_id, stream_id, flies, body, *columns in self._opened(rows, activity_id=0, body=3):
+            if body is None or person.names(json.loads(body)):  # if it cannot be opened, a look-up tells
                 yield Held(row_id, stream_id, row_of(columns)), bool(flies)
 
     def _erase_texts(self, person: Person, part: str) -> int:
@@ -172,13 +185,12 @@ class Forget(Writer, Operator):
                 self._db.conn.executemany(f"UPDATE {table} SET {column} = ? WHERE {same}", changed)  # nosec B608 # our own names
         return len(changed)
 
-    def _erase_values(self, person: Person, part: str) -> int:
-        sql = f"SELECT source, key, value FROM store WHERE {holds('value', 'part')}"  # nosec B608 # our own text
+    def _erase_values(self, person: Person) -> int:
         changed = []
-        for source, key, text in self._db.execute(sql, {"part": part}).fetchall():
-            value = json.loads(text)
+        for source, key, text in self._db.execute("SELECT source, key, value FROM store").fetchall():
+            value = self._value(source, key, text)
             if (after := person.without(value)) != value:
-                changed.append((json.dumps(after), source, key, text))
+                changed.append((self._text(source, key, after), source, key, text))
         if changed:
             with self.transaction():
                 sql = "UPDATE store SET value = ? WHERE source = ? AND key = ? AND value = ?"

@@ -23,6 +23,7 @@ from syncd.ledger.operator import Operator
 from syncd.ledger.persistent import PersistentReader
 from syncd.ledger.reader import LedgerReader
 from syncd.ledger.reports import Reports
+from syncd.ledger.sealed import Cipher
 from syncd.ledger.writing import Ledger
 
 if TYPE_CHECKING:
@@ -222,6 +223,9 @@ class LedgerHandle:
     def snapshot(self, db: Database) -> AbstractContextManager[None]:
         """Read from one snapshot, whatever another process commits meanwhile."""
         return file.snapshot(db)
+
+    def cipher(self, db: Database) -> Cipher | None:
+        """Return None: `secure_delete` overwrites erased payloads, and only its owner can read the file."""
 
     def size(self) -> int:
         """Return the bytes of the file and its log. LedgerError if there is none."""

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 from syncd import clock
 from syncd.ledger.dialect import NOT_HELD_BACK, listed, locked
 from syncd.ledger.key_sharing import Admission
+from syncd.ledger.lost import LostPayloads
 from syncd.ledger.reader import times
 from syncd.ledger.reads import fresh
-from syncd.ledger.rows import ROW_COLUMNS, UNWRITABLE, UNWRITTEN, Held, Writer, row_of
+from syncd.ledger.rows import ROW_COLUMNS, UNWRITABLE, UNWRITTEN, Held, row_of
 from syncd.lifecycle import transitions
 from syncd.lifecycle.states import ANSWERS, MEANINGS, SILENCES, Cause, IllegalMove, State, Verdict, move
 from syncd.text import fit
@@ -110,7 +111,7 @@ class AttemptResult(NamedTuple):
     detail: str | None = None
 
 
-class Outbox(Writer):
+class Outbox(LostPayloads):
     """Claim due activities and book their verdicts."""
 
     def first_post(self) -> int:
@@ -204,7 +205,8 @@ class Outbox(Writer):
         """
         wanted = json.dumps([activity.id for activity in activities])
         with self.transaction():
-            rows = {row[0]: row for row in self._db.execute(_CLAIMED, {"ids": wanted})}
+            found = self._db.execute(_CLAIMED, {"ids": wanted})
+            rows = {row[0]: row for row in self._without_lost(self._opened(found, activity_id=0, body=4), 4, now)}
             members = json.dumps(list(rows)) if rows else None
             sql = "INSERT INTO posts (at, members) VALUES (:at, :members) RETURNING id"
             post_id = int(self._db.execute(sql, {"at": clock.text(now), "members": members}).fetchone()[0])

@@ -275,6 +275,9 @@ class PostgresLedger:
             if db.in_transaction:  # a lost connection has none
                 db.execute("COMMIT")
 
+    def cipher(self, db: Any) -> None:
+        """Return None: payloads and values stand as they are."""
+
     def size(self) -> int:
         """Return the bytes of the ledger's tables and indexes."""
         with self._session() as db:

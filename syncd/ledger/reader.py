@@ -12,6 +12,7 @@ from syncd import clock
 from syncd.ledger.contract import Handle
 from syncd.ledger.dialect import IN_FLIGHT, NOT_HELD_BACK, OR_HELD_BACK, listed
 from syncd.ledger.ranges import COLUMNS, Range, range_of
+from syncd.ledger.sealed import SAMENESS, Sealing
 from syncd.lifecycle import timing
 
 RECOTAP = "@recotap"  # its name among the pauses and in the store; no source may begin with @
@@ -24,7 +25,6 @@ ACCOUNTS = "@accounts"  # under RECOTAP: some domains that were delivered to, an
 CONNECTOR = "@connector"  # under a source: the name of its connector
 FIRST_DUE = "@first_due"  # under a source: since when a pass knows of it, so that a first import can be too long
 GONE = "@gone"  # under a source: since when the configuration lacks it; null: it has it
-SAMENESS = "@sameness"  # under RECOTAP: the secret, in hex, of the keys by which copies are found
 EARLY = "@early"  # under a source: how many new activities of a pass happened before its `start`, usually
 RESUMED = "@resumed"  # under a source, or RECOTAP: the number of the last request that wants a pass over it
 TRUSTED = "@trusted"  # under a source: the operator vouches that its records are held under no other name
@@ -91,12 +91,13 @@ def times(now: datetime) -> dict[str, str]:
     return {"now": clock.text(now), "nonsense": clock.text(clock.later(now, timing.LONGEST_WAIT))}
 
 
-class LedgerReader:
+class LedgerReader(Sealing):
     """Read a ledger."""
 
     def __init__(self, db: Database, handle: "Handle[LedgerReader]") -> None:
         self._db = db
         self.handle = handle
+        self._cipher = handle.cipher(db)
 
     def stream(self, source: str, stream: str) -> StreamState:
         """Return how far `stream` was read. An unknown stream has an empty state."""
@@ -214,12 +215,12 @@ class LedgerReader:
         """Return the value of `key` in the store of each of `sources`. One without it, or with null, is left out."""
         sql = f"SELECT source, value FROM store WHERE key = :key AND source IN {listed('sources')}"  # nosec B608 # our own text
         rows = self._db.execute(sql, {"key": key, "sources": json.dumps([*sources])})
-        return {source: value for source, text in rows if (value := json.loads(text)) is not None}
+        return {source: value for source, text in rows if (value := self._value(source, key, text)) is not None}
 
     def store(self, source: str) -> dict[str, tuple[Any, datetime]]:
         """Return the connector's store of `source`: key to (value, time of its put)."""
         rows = self._db.execute("SELECT key, value, at FROM store WHERE source = :source", {"source": source})
-        return {key: (json.loads(value), clock.instant(at)) for key, value, at in rows}
+        return {key: (self._value(source, key, value), clock.instant(at)) for key, value, at in rows}
 
     def pause(self, name: str, now: datetime) -> tuple[datetime, str] | None:
         """Return the end and the reason of the pause of `name`, or None."""

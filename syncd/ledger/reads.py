@@ -77,7 +77,8 @@ class Reads(Writer):
 
     def _keep_payload(self, activity_id: int, body: str | None, at: datetime) -> None:
         """Keep the payload of a row that is pending, of a record that was read `at`."""
-        self._db.execute(_KEPT, {"id": activity_id, "body": body, "at": read_at(at)})
+        ((_, sealed, _),) = self._sealed([(activity_id, body, read_at(at))])
+        self._db.execute(_KEPT, {"id": activity_id, "body": sealed, "at": read_at(at)})
         self._has_erased = True
 
     def _rewrite_payloads(self) -> None:
@@ -87,7 +88,7 @@ class Reads(Writer):
         left its bytes between the rows of the first one. They go when a whole table is deleted. That is not
         done if other lanes have payloads in the table too.
         """
-        if not self._has_erased or self._key is not None:
+        if not self._has_erased or self._key is not None or self._cipher is not None:  # a cipher drops the keys instead
             return
         left = self._db.execute(f"SELECT activity_id, body, read_at FROM payloads LIMIT {REWRITTEN + 1}").fetchall()  # nosec B608 # a constant
         if len(left) <= REWRITTEN:

@@ -98,7 +98,8 @@ class Reports(Lists, Measures):
         """
         row_id = row.pop("id")
         now = now or clock.now()
-        body, read_at = row.pop("body"), row.pop("read_at")
+        ((_, body),) = self._opened([(row_id, row.pop("body"))], activity_id=0, body=1)
+        read_at = row.pop("read_at")
         story = {
             "attempts": list(self._rows(attempts, {"id": row_id})),
             "twins": self._twins(row_id),

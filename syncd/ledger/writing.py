@@ -24,12 +24,13 @@ from syncd.ledger.dialect import BROKEN_OFF, listed, locked
 from syncd.ledger.forgetting import ForgottenRows
 from syncd.ledger.outbox import AttemptResult, Claim, Claimed, Due, Outbox, RecordKey, Sendable
 from syncd.ledger.range_writing import RangeWriter
-from syncd.ledger.reader import DOUBT, RECOTAP, RECOUNT, SAMENESS, LedgerReader
+from syncd.ledger.reader import DOUBT, RECOTAP, RECOUNT, LedgerReader
 from syncd.ledger.reads import Reads, is_stale, read_at
 from syncd.ledger.recount import Recount
 from syncd.ledger.removed import RemovedSources
 from syncd.ledger.rows import ROW_COLUMNS, UNWRITABLE, UNWRITTEN, Held, columns_of, row_of
 from syncd.ledger.sameness import Twins
+from syncd.ledger.sealed import SAMENESS
 from syncd.lifecycle import timing, transitions
 from syncd.lifecycle.reasons import Reason
 from syncd.lifecycle.states import State
@@ -50,6 +51,7 @@ _INSERT_PENDING = """
         state, owner_id, domain, modified_at, occurred_at, next_attempt_at)
     VALUES (?, ?, ?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?)
 """
+_INSERT_PAYLOAD = "INSERT INTO payloads (activity_id, body, read_at) VALUES (?, ?, ?)"
 _EXISTING = f"""
     SELECT crm_id, id, body, read_at, {", ".join(ROW_COLUMNS)} FROM activities LEFT JOIN payloads ON activity_id = id
     WHERE stream_id = :stream_id AND crm_id IN {listed("ids")} {locked("activities")}
@@ -152,7 +154,7 @@ class Ledger(RangeWriter, Outbox, Reads, RemovedSources, Twins, AdoptionWriter, 
             ON CONFLICT (source, key) DO UPDATE SET value = excluded.value, at = excluded.at
         """
         rows = [
-            {"source": source, "key": key, "value": json.dumps(value), "at": clock.text(now)}
+            {"source": source, "key": key, "value": self._text(source, key, value), "at": clock.text(now)}
             for key, value in changes.items()
         ]
         if rows:
@@ -267,7 +269,7 @@ class Ledger(RangeWriter, Outbox, Reads, RemovedSources, Twins, AdoptionWriter, 
         found = self._db.execute(_EXISTING, {"stream_id": stream_id, "ids": json.dumps(list(crm_ids))})
         return {
             crm_id: Held(row_id, stream_id, row_of(columns), body, read)
-            for crm_id, row_id, body, read, *columns in found
+            for crm_id, row_id, body, read, *columns in self._opened(found, activity_id=1, body=2)
         }
 
     def _insert(
@@ -317,7 +319,7 @@ class Ledger(RangeWriter, Outbox, Reads, RemovedSources, Twins, AdoptionWriter, 
                 kinds.append((kind_of(stream_id, row), 1))
         self._db.conn.executemany(_INSERT, rows)
         self._db.conn.executemany(_INSERT_PENDING, pending)
-        self._db.conn.executemany("INSERT INTO payloads (activity_id, body, read_at) VALUES (?, ?, ?)", payloads)
+        self._db.conn.executemany(_INSERT_PAYLOAD, self._sealed(payloads))
         self._changes.add([*kinds, (pending_kind(stream_id), len(pending))])
 
     def _refresh_alone(
@@ -403,6 +405,8 @@ class Ledger(RangeWriter, Outbox, Reads, RemovedSources, Twins, AdoptionWriter, 
     def tidy(self) -> None:
         """Release unused space, and leave no copy of an erased payload. A later pass does what is not possible now."""
         self.handle.tidy(self._db)
+        if self._cipher is not None:
+            self._cipher.tidy()
 
 
 def _early(readings: Sequence[Reading], start: datetime | None) -> int:

@@ -14,6 +14,8 @@ from syncd.lifecycle.reasons import Reason
 from syncd.lifecycle.sameness import Key
 from syncd.lifecycle.states import MEANINGS, Cause, State, Verdict, follow, move
 
+LOST = "its payload could not be decrypted: its record is read again"
+
 
 @dataclass(slots=True)  # never changed, as Row
 class Reading:
@@ -247,6 +249,14 @@ def after_forgotten(row: Row, now: datetime) -> Row:
     return replace(
         row, state=gone, reason=Reason.FORGOTTEN, detail=None, next_attempt_at=now, refused_since=None, refusals=0
     )
+
+
+def after_lost(row: Row, now: datetime) -> Row:
+    """Return a pending `row` whose payload cannot be decrypted.
+
+    It waits for a look-up by id, which is due now. The record's new reading makes it pending again.
+    """
+    return replace(_unsent(row), reason=Reason.SETTLING, detail=LOST, next_attempt_at=now)
 
 
 def after_removal(row: Row, *, gone_at: datetime, now: datetime) -> Row:
