@@ -5,6 +5,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -38,13 +39,25 @@ ENGINES: dict[str, Callable[[Path], AnyLedger]] = {"sqlite": lambda folder: Ledg
 URL = os.environ.get("SYNCD_TEST_POSTGRES", "")  # of a database in which the tests may make schemas
 
 
+@dataclass(frozen=True)
+class GivenKey:
+    """A reference to a master key that needs no file."""
+
+    text: str = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVowMTIzNDU="
+
+    def read_line(self) -> str:
+        """Return the key."""
+        return self.text
+
+
 def in_postgres(folder: Path, name: str = "") -> Any:
     """Name a ledger in the schema `name`, by default in a new one. `folder` is not used."""
     from syncd.ledger.postgres import PostgresLedger
 
     name = name or f"syncd_{uuid4().hex}"
     _kept().execute(f"CREATE SCHEMA IF NOT EXISTS {name}")
-    return PostgresLedger(f"{URL}{'&' if '?' in URL else '?'}options=-csearch_path%3D{name}")
+    url = f"{URL}{'&' if '?' in URL else '?'}options=-csearch_path%3D{name}"
+    return PostgresLedger(url, master_key=GivenKey())
 
 
 @cache
@@ -202,7 +215,11 @@ def row(ledger: Any, crm_id: str | int = "1") -> dict[str, Any]:
     with stranger(ledger) as db:
         cursor = db.execute(sql, (str(crm_id),))
         (found,) = cursor.fetchall()
-        return dict(zip([column[0] for column in cursor.description], found, strict=True))
+        shown = dict(zip([column[0] for column in cursor.description], found, strict=True))
+        cipher = ledger.handle.cipher(db)
+        if cipher and shown["body"]:
+            shown["body"] = cipher.open_body(shown["id"], shown["body"])
+        return shown
 
 
 def reports(ledger: Ledger) -> Reports:

@@ -23,6 +23,7 @@ from syncd.ledger.persistent import PersistentReader
 from syncd.ledger.postgres_alerting import PostgresAlerting
 from syncd.ledger.postgres_errors import explanation
 from syncd.ledger.postgres_key import PostgresKey
+from syncd.ledger.postgres_keys import PostgresCipher, Reference
 from syncd.ledger.postgres_lease import WAKE, WAKE_OWNERS, WAKE_SENDERS, Lease, fence, held, holder_of, taken
 from syncd.ledger.postgres_looking import SIZE, PostgresDiagnosis, PostgresExamination
 from syncd.ledger.postgres_replica import Replica, replica
@@ -71,6 +72,7 @@ class PostgresLedger:
     password: Password | None = None
     lease: Lease | None = field(default=None, compare=False, repr=False)  # of the lanes that this process holds
     is_beside: bool = field(default=False, compare=False, repr=False)  # writes only what no pass writes
+    master_key: Reference | None = field(default=None, compare=False)  # outside the database; None: nothing is sealed
 
     def __str__(self) -> str:
         return postgres_url.shown(self.url)
@@ -78,8 +80,11 @@ class PostgresLedger:
     # -- its contents -------------------------------------------------------------------
 
     def open(self) -> AbstractContextManager[Ledger]:
-        """Open the ledger for writing, and create it as needed. LedgerError if that fails."""
-        return self._opened(Ledger, create=True)
+        """Open the ledger for writing, and create it as needed. LedgerError if that fails.
+
+        ConfigError if it is encrypted with another key.
+        """
+        return self._opened(_checked, create=True)
 
     def read(self) -> AbstractContextManager[LedgerReader]:
         """Open an existing ledger for reading, in any thread. LedgerError if there is none, or if it is unusable."""
@@ -275,8 +280,9 @@ class PostgresLedger:
             if db.in_transaction:  # a lost connection has none
                 db.execute("COMMIT")
 
-    def cipher(self, db: Any) -> None:
-        """Return None: payloads and values stand as they are."""
+    def cipher(self, db: Any) -> PostgresCipher:
+        """Return the cipher of the ledger's payloads and values, for one connection."""
+        return PostgresCipher(db, self)
 
     def size(self) -> int:
         """Return the bytes of the ledger's tables and indexes."""
@@ -350,6 +356,11 @@ class PostgresLedger:
         if db.one("SELECT to_regclass('meta')") is None:
             return None
         return int(db.one("SELECT schema_version FROM meta"))
+
+
+def _checked(db: Any, handle: PostgresLedger) -> Ledger:
+    handle.cipher(db).check()
+    return Ledger(db, handle)
 
 
 @contextmanager

@@ -191,6 +191,13 @@ TABLES = tuple(
             hash {TEXT} PRIMARY KEY,
             at {TEXT} NOT NULL)
         """,
+        # The keys of payloads and values, wrapped under the master key. `name` is a day (UTC), or 'store'.
+        """
+        CREATE TABLE data_keys (
+            id {TEXT} PRIMARY KEY,
+            name {TEXT} NOT NULL UNIQUE,
+            wrapped {TEXT} NOT NULL)
+        """,
     )
 )
 INDEXES = (
