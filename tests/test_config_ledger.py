@@ -47,6 +47,42 @@ def test_the_address_and_a_reference_to_the_password_choose_postgresql(read, tmp
     assert (ledger.folder(), ledger.private_files(), ledger.free_bytes()) == (None, {}, None)
 
 
+def test_the_master_key_is_a_reference_or_none(read, problems, tmp_path):
+    pytest.importorskip("psycopg")
+    key = tmp_path / "master"
+    key.write_text("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n")
+    key.chmod(0o600)
+    ledger = chosen(read(f'{URL}\nmaster_key = "file:{key}"').ledger)
+    assert ledger.master_key.read_line() == key.read_text().strip()
+    assert key.read_text().strip() not in repr(ledger)
+    assert chosen(read(f'{URL}\nmaster_key = "none"').ledger).master_key is None
+    assert chosen(read('path = "ledger.db"\nmaster_key = ""').ledger) == LedgerHandle(tmp_path.cwd() / "ledger.db")
+    found = problems('path = "ledger.db"\nmaster_key = "none"')
+    assert found == {"ledger.master_key": "is only for a ledger in PostgreSQL; set url too, or remove it"}
+    assert "expected env:NAME" in problems(f'{URL}\nmaster_key = "{key.read_text().strip()}"')["ledger.master_key"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "canary-word",
+            "expected 32 bytes in base64, as `openssl rand -base64 32` prints; put the ledger's own key there",
+        ),
+        ("c2hvcnQ=", "32` prints. It holds 5; put the ledger's own key there."),
+        ("", "is not set or empty; put the key there, or name another place"),
+        (None, "cannot be read (No such file or directory); put the key there, or name another place"),
+    ],
+)
+def test_a_master_key_that_is_none_is_told_with_the_other_mistakes(problems, tmp_path, text, message):
+    if text is not None:
+        (tmp_path / "master").write_text(text)
+        (tmp_path / "master").chmod(0o600)
+    found = problems(f'{URL}\nmaster_key = "file:{tmp_path}/master"')
+    assert message in found["ledger.master_key"]
+    assert "canary-word" not in str(found)
+
+
 def test_a_variable_may_name_postgresql_for_a_file_that_names_a_path(read):
     url = {"SYNCD_LEDGER__URL": "postgresql://syncd@db.example.com/syncd"}
     assert read('path = "ledger.db"', **url, SYNCD_LEDGER__PATH="").ledger.url == url["SYNCD_LEDGER__URL"]

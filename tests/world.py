@@ -138,7 +138,7 @@ class World:
         """Write the present configuration and return its path."""
         tables: dict[str, dict[str, Any]] = {
             "recotap": {"base_url": self.box.recotap_url, "api_key": f"file:{self.key_file}", "concurrency": 2},
-            "ledger": {"path": "", "url": self._shared.url} if self._shared else {"path": str(self.ledger)},
+            "ledger": self._table_of(self._shared) if self._shared else {"path": str(self.ledger)},
             "rules": {"own_domains": [OWN]},
         }
         if not any(name.startswith("sources.") for name in self.tables):
@@ -151,6 +151,12 @@ class World:
             lines += [f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in values.items())]
         self.config_file.write_text("\n".join(lines) + "\n")
         return self.config_file
+
+    def _table_of(self, shared: Any) -> dict[str, Any]:
+        key = self.path / "ledger.key"
+        key.write_text(shared.master_key.text)
+        key.chmod(0o600)
+        return {"path": "", "url": shared.url, "master_key": f"file:{key}"}
 
     def source(self, box: Sandbox | None = None, **values: Any) -> dict[str, Any]:
         """Return the table of a source over the portal of `box`, by default of this world."""

@@ -126,6 +126,7 @@ def _checked(
         for name, (config, _) in configs.items():
             credentials.read_all(raw, ("sources", name), config)
         alerting.check(raw, tables.get("alerts"))
+        shared_ledger.check_key(raw, tables.get("ledger"))
     if connectors:
         raw.problems += sources.not_loaded(configs)
     if raw.problems and is_empty:

@@ -105,10 +105,21 @@ def _none_if_empty(value: Any) -> Any:
     return None if value == "" else value
 
 
+def _master_key(value: Any) -> Any:
+    return None if value == "" else value if value in (None, "none") else Secret.parse(value)
+
+
 OptionalSecret = Annotated[
     Secret | None,
     BeforeValidator(_none_if_empty),
     WithJsonSchema({"type": "string", "pattern": "^((env|file|credential):.+)?$", "examples": ["env:NAME"]}),
+]
+
+
+OptionalMasterKey = Annotated[
+    Literal["none"] | Secret | None,
+    BeforeValidator(_master_key),
+    WithJsonSchema({"type": "string", "pattern": "^(none|(env|file|credential):.+)?$", "examples": ["file:PATH"]}),
 ]
 
 
@@ -149,6 +160,7 @@ class LedgerConfig(Table):
     )
     url: Annotated[str, AfterValidator(postgres_url.checked)] = ""  # of PostgreSQL, instead of path
     password: OptionalSecret = None  # of the user in url
+    master_key: OptionalMasterKey = None  # encrypts payloads and connectors' values; "none": they stay readable
 
     @model_validator(mode="before")
     @classmethod

@@ -15,11 +15,11 @@ from typing import Self
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-KEY_BYTES = 32
+from syncd.types.master_key import KEY_BYTES, key_bytes
+
 NONCE_BYTES = 12  # 96 random bits: 2**32 texts of one key at most (NIST SP 800-38D, 8.3), and a data key serves a day
 ID_BYTES = 9  # 12 characters of base64 without padding. Random: one that a failover lost does not come again
 PREFIX = "gcm:"
-LENGTH = f"expected {KEY_BYTES} bytes in base64, as `openssl rand -base64 {KEY_BYTES}` prints"
 
 
 class Damaged(Exception):
@@ -62,13 +62,7 @@ class MasterKey:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Return the key of 32 bytes that stands in base64. ValueError for anything else, without the text."""
-        try:
-            secret = base64.b64decode(text, validate=True)
-        except ValueError:
-            raise ValueError(LENGTH) from None
-        if len(secret) != KEY_BYTES:
-            raise ValueError(f"{LENGTH}. It holds {len(secret)}")
-        return cls(secret)
+        return cls(key_bytes(text))
 
     def wrap(self, key: DataKey) -> str:
         """Return a data key for the database."""
@@ -106,4 +100,4 @@ def _decrypted(aead: AESGCM, text: str, place: bytes) -> bytes:
         raise Damaged from None
 
 
-__all__ = ["LENGTH", "PREFIX", "Damaged", "DataKey", "MasterKey", "is_sealed", "key_of"]
+__all__ = ["PREFIX", "Damaged", "DataKey", "MasterKey", "is_sealed", "key_of"]

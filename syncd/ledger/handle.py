@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
 
 from sqlite_utils import Database
 
@@ -28,6 +28,7 @@ from syncd.ledger.writing import Ledger
 
 if TYPE_CHECKING:
     from syncd.ledger.postgres import Password, PostgresLedger
+    from syncd.ledger.postgres_keys import Reference
 
 Opened = TypeVar("Opened")
 
@@ -46,6 +47,10 @@ class Settings(Protocol):
     @property
     def password(self) -> "Password | None":
         """Return the reference to the password of the user in `url`, if any."""
+
+    @property
+    def master_key(self) -> "Reference | Literal['none'] | None":
+        """Return the reference to the key that encrypts payloads and values. Otherwise they stay readable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,4 +271,5 @@ def chosen(settings: Settings) -> AnyLedger:
         return LedgerHandle(settings.path)
     from syncd.ledger.postgres import PostgresLedger  # imports psycopg, which belongs to the extra `postgres`
 
-    return PostgresLedger(settings.url, settings.password)
+    key = settings.master_key
+    return PostgresLedger(settings.url, settings.password, master_key=None if isinstance(key, str) else key)
