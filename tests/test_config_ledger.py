@@ -40,7 +40,7 @@ def test_the_address_and_a_reference_to_the_password_choose_postgresql(read, tmp
     pytest.importorskip("psycopg")
     (tmp_path / "password").write_text("canary-word\n")
     (tmp_path / "password").chmod(0o600)
-    ledger = chosen(read(f'{URL}\npassword = "file:{tmp_path}/password"').ledger)
+    ledger = chosen(read(f'{URL}\npassword = "file:{tmp_path}/password"\nmaster_key = "none"').ledger)
     assert str(ledger) == "postgresql://db.example.com/syncd"
     assert ledger.password.read_line() == "canary-word"
     assert "canary-word" not in repr(ledger)
@@ -57,6 +57,10 @@ def test_the_master_key_is_a_reference_or_none(read, problems, tmp_path):
     assert key.read_text().strip() not in repr(ledger)
     assert chosen(read(f'{URL}\nmaster_key = "none"').ledger).master_key is None
     assert chosen(read('path = "ledger.db"\nmaster_key = ""').ledger) == LedgerHandle(tmp_path.cwd() / "ledger.db")
+    for lines in (URL, f'{URL}\nmaster_key = ""'):
+        needed = problems(lines)["ledger.master_key"]
+        assert "is needed with url: PostgreSQL does not overwrite erased payloads" in needed
+        assert 'set it to the place of a key, which `openssl rand -base64 32` makes, or to "none"' in needed
     found = problems('path = "ledger.db"\nmaster_key = "none"')
     assert found == {"ledger.master_key": "is only for a ledger in PostgreSQL; set url too, or remove it"}
     assert "expected env:NAME" in problems(f'{URL}\nmaster_key = "{key.read_text().strip()}"')["ledger.master_key"]
@@ -84,17 +88,17 @@ def test_a_master_key_that_is_none_is_told_with_the_other_mistakes(problems, tmp
 
 
 def test_a_variable_may_name_postgresql_for_a_file_that_names_a_path(read):
-    url = {"SYNCD_LEDGER__URL": "postgresql://syncd@db.example.com/syncd"}
+    url = {"SYNCD_LEDGER__URL": "postgresql://syncd@db.example.com/syncd", "SYNCD_LEDGER__MASTER_KEY": "none"}
     assert read('path = "ledger.db"', **url, SYNCD_LEDGER__PATH="").ledger.url == url["SYNCD_LEDGER__URL"]
     assert isinstance(chosen(read('path = "ledger.db"\nurl = ""\npassword = ""').ledger), LedgerHandle)
 
 
 def test_every_mistake_is_told_at_once(problems):
     found = problems(f'path = "ledger.db"\n{URL}\npassword = "canary-word"')
-    assert found.keys() == {"ledger", "ledger.password"}
+    assert found.keys() == {"ledger", "ledger.password", "ledger.master_key"}
     assert "either path or url" in found["ledger"]
     found = problems('url = "postgresql://syncd:canary-word@db.example.com/syncd"\npassword = "env:NO_SUCH_WORD"')
-    assert found.keys() == {"ledger.url", "ledger.password"}
+    assert found.keys() == {"ledger.url", "ledger.password", "ledger.master_key"}
     assert "canary-word" not in str(found)
     assert "set url too, or remove it" in problems('path = "l.db"\npassword = "env:HOME"')["ledger.password"]
     assert "expected an address such as postgresql://" in problems('url = "ledger.db"')["ledger.url"]
@@ -104,7 +108,7 @@ def test_without_psycopg_the_key_and_the_extra_are_named(read, monkeypatch):
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "psycopg" else found(name))
     with pytest.raises(ConfigError) as caught:
-        read(URL)
+        read(f'{URL}\nmaster_key = "none"')
     (problem,) = caught.value.problems
     assert (caught.value.exit_code, problem.path, problem.hint) == (78, "ledger.url", "pip install 'syncd[postgres]'")
     assert read('path = "ledger.db"').ledger.url == ""
@@ -112,7 +116,8 @@ def test_without_psycopg_the_key_and_the_extra_are_named(read, monkeypatch):
 
 def test_no_output_has_the_password(world: World, command: Command, tmp_path: Path) -> None:
     (tmp_path / "password").write_text("canary-word")
-    world.configure("ledger", path="", url="postgresql://syncd@127.0.0.1:1/syncd", password=f"file:{tmp_path}/password")
+    ledger = {"url": "postgresql://syncd@127.0.0.1:1/syncd", "password": f"file:{tmp_path}/password"}
+    world.configure("ledger", path="", **ledger, master_key="none")
     file = world.write_config()
     shown = {".".join(each.key): each.value for each in explained(file, environ={})[1]}
     assert shown["ledger.password"] == f"file:{tmp_path}/password"

@@ -11,6 +11,8 @@ from syncd.types.secrets import Secret
 
 INSTALL = "pip install 'syncd[postgres]'"
 MAKE = "put the ledger's own key there. For a new ledger, `openssl rand -base64 32` makes one"
+NEEDED = "is needed with url: PostgreSQL does not overwrite erased payloads"
+KEY = 'set it to the place of a key, which `openssl rand -base64 32` makes, or to "none" to encrypt nothing'
 EITHER = 'expected either path or url. Leave the other one out, or set it to ""'
 
 
@@ -23,6 +25,8 @@ def check(raw: RawConfig, table: Any) -> None:
         raw.add_problem(("ledger",), EITHER)
     if is_shared and importlib.util.find_spec("psycopg") is None:
         raw.add_problem(("ledger", "url"), "needs the package psycopg, which is not installed", INSTALL)
+    if is_shared and table.get("master_key", "") == "":
+        raw.add_problem(("ledger", "master_key"), NEEDED, KEY)
     for key in ("password", "master_key"):
         if not is_shared and table.get(key, "") != "":
             raw.add_problem(("ledger", key), "is only for a ledger in PostgreSQL", "set url too, or remove it")
