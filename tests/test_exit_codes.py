@@ -18,8 +18,9 @@ from tests.world import World
 READ = {
     "accounts": "", "adopt": "--since 2026-01-01 --yes", "alerts test": "", "backfill": "--since 2026-01-01",
     "check": "", "config check": "", "config show": "", "explain": "1", "failures": "", "forget": "", "health": "",
-    "ledger recount": "", "ledger trust": "recotap", "list": "", "passes": "", "preview": "", "resume": "hubspot",
-    "retry": "1", "run": "", "scope": "", "status": "", "support-bundle": "", "sync": "", "verify": "",
+    "ledger recount": "", "ledger rekey": "--lost", "ledger trust": "recotap", "list": "", "passes": "",
+    "preview": "", "resume": "hubspot", "retry": "1", "run": "", "scope": "", "status": "", "support-bundle": "",
+    "sync": "", "verify": "",
 }  # fmt: skip
 WITHOUT = {"config example", "config schema", "demo", "init", "sandbox"}  # they read none
 ANYWAY = {"support-bundle"}  # it is for a syncd that is broken, and says what it lacks

@@ -7,10 +7,13 @@ from uuid import uuid4
 
 import pytest
 
-from syncd.errors import ConfigError, LedgerError
+from syncd.errors import ConfigError, LedgerError, LedgerHeld
 from syncd.ledger.reader import RECOTAP
+from tests.conftest import Command
 from tests.ledgers import DAY, MINUTE, NOW, URL, GivenKey, ask, book, due, in_postgres, names, reading, row, send
+from tests.world import World
 
+Lost = pytest.importorskip("syncd.ledger.postgres_rekeying").Lost
 pytestmark = pytest.mark.skipif(not URL, reason="SYNCD_TEST_POSTGRES names no database")
 OTHER = GivenKey("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
 RELATIONS = """
@@ -170,6 +173,63 @@ def test_a_ledger_without_a_key_may_get_one(handle):
         assert send(ledger) == ["1"]
 
 
+def test_the_master_key_is_changed_by_wrapping_the_keys_again(handle):
+    with opened(handle) as ledger:
+        book(ledger, reading(1))
+        ledger.keep("hubspot", {"token": "word"}, NOW)
+        bodies = ask(handle, "SELECT body FROM payloads")
+        with pytest.raises(LedgerHeld), replace(handle, master_key=OTHER).rekeying():
+            pass
+    with replace(handle, master_key=OTHER).rekeying() as keys:
+        with pytest.raises(ConfigError, match="neither key opens 2 of the 2 keys") as caught:
+            keys.rewrap(GivenKey(OTHER.text[::-1].replace("=", "") + "="))
+        assert "name the key with which the ledger was encrypted" in caught.value.hint
+        assert (keys.rewrap(handle.master_key), keys.rewrap(handle.master_key)) == (2, 0)
+        assert keys.lost() == Lost()
+    with handle.hold("sync"), pytest.raises(ConfigError), handle.open():
+        pass
+    with opened(replace(handle, master_key=OTHER)) as ledger:
+        assert ledger.store("hubspot")["token"][0] == "word"
+        assert ask(handle, "SELECT body FROM payloads") == bodies
+        assert send(ledger) == ["1"]
+
+
+def test_with_a_lost_key_no_activity_is_lost(handle):
+    """The operator gives up what it encrypted. The records of what waited are read again, and all of it is sent."""
+    with opened(handle) as ledger:
+        book(ledger, reading(1), reading(2))
+        ledger.keep("hubspot", {"token": "word"}, NOW)
+        ledger.make_secret(NOW)
+        with handle.forget() as forget:
+            forget.note("hash", NOW)
+    other = replace(handle, master_key=OTHER)
+    with other.rekeying() as keys:
+        lost = keys.lost()
+        assert (len(lost.keys), lost.payloads, lost.forgotten) == (2, 2, 1)
+        assert lost.values == (("@recotap", "@sameness"), ("hubspot", "token"))
+    with opened(handle) as ledger:
+        assert ledger.store("hubspot")["token"][0] == "word", "so far nothing was changed"
+    with other.rekeying() as keys:
+        assert keys.give_up() == lost
+        assert keys.lost() == replace(lost, keys=(), values=(), forgotten=0)
+    with opened(other) as ledger:
+        assert ledger.store("hubspot") == {}
+        assert ledger.secret() is None
+        assert ledger.forgotten() == frozenset()
+        book(ledger, reading(3))
+        assert send(ledger) == ["3"]
+        assert [crm_id for _, crm_id in ledger.due_look_ups("hubspot", "calls", now=NOW, limit=9)] == ["1", "2"]
+        book(ledger, reading(1), reading(2), looked_up_at=NOW)
+        assert sorted(send(ledger)) == ["1", "2"]
+        assert ledger.balanced()
+        assert ledger.counts()["delivered"] == 3
+    with replace(handle, master_key=None).reports():
+        pass
+    with pytest.raises(ConfigError) as caught, replace(handle, master_key=None).rekeying():
+        pass
+    assert "name the new key with [ledger] master_key, then" in caught.value.hint
+
+
 def test_a_changed_value_is_an_error_with_a_remedy(handle):
     with opened(handle) as ledger:
         ledger.keep("hubspot", {"token": "word", "other": "text"}, NOW)
@@ -177,7 +237,7 @@ def test_a_changed_value_is_an_error_with_a_remedy(handle):
             db.execute("UPDATE store SET value = (SELECT value FROM store WHERE key = 'other') WHERE key = 'token'")
         with pytest.raises(LedgerError, match="value token of hubspot cannot be decrypted") as caught:
             ledger.store("hubspot")
-        assert "restore a backup of the ledger" in caught.value.hint
+        assert "restore a backup of the ledger. If the key is lost, `syncd ledger rekey" in caught.value.hint
 
 
 def test_the_key_of_a_day_goes_on_the_second_day_after_it(handle):
@@ -197,6 +257,30 @@ def test_the_key_of_a_day_goes_on_the_second_day_after_it(handle):
         assert len(keys(handle)) == 2
         after = dict(ask(handle, "SELECT activity_id, body FROM payloads"))
         assert [before[each] == after[each] for each in (1, 2, 3)] == [False, False, True]
+        assert len(send(ledger)) == 4
+        age(handle, days=1)
+    with opened(handle) as ledger:
+        (_, yesterday) = keys(handle)
+        book(ledger, reading(5))
+        ledger.end_pass(ledger.begin_pass(NOW), exit_code=0, now=NOW)
+        assert keys(handle)[0] == yesterday, "although no payload needs it"
+        assert len(keys(handle)) == 2
+
+
+def test_no_lock_is_waited_for_to_drop_a_key(handle):
+    with opened(handle) as ledger:
+        book(ledger, reading(1), reading(2))
+        age(handle)
+    with opened(handle) as ledger, database(handle) as other:
+        book(ledger, reading(3))
+        other.execute("BEGIN")
+        other.execute("SELECT 1 FROM payloads WHERE activity_id = 1 FOR UPDATE")
+        ledger.end_pass(ledger.begin_pass(NOW), exit_code=0, now=NOW)
+        assert len(keys(handle)) == 2
+        other.execute("ROLLBACK")
+        book(ledger, reading(4))
+        ledger.end_pass(ledger.begin_pass(NOW), exit_code=0, now=NOW)
+        assert len(keys(handle)) == 1
         assert len(send(ledger)) == 4
 
 
@@ -264,6 +348,7 @@ def test_forget_finds_a_person_in_what_is_encrypted(handle):
             assert (erased.payloads, erased.values) == (2, 1), "one may be in what cannot be opened"
         assert [row(ledger, each)["reason"] for each in (1, 2, 3)] == ["forgotten", None, "forgotten"]
         assert ledger.store("hubspot")["people"][0] == ["other"]
+        assert ask(handle, "SELECT count(*) FROM store WHERE value NOT LIKE 'gcm:%' AND key NOT LIKE '@%'") == [(0,)]
         assert ledger.store("hubspot")["token"][0] == "word"
 
 
@@ -276,3 +361,24 @@ def test_the_secret_that_forget_makes_is_encrypted(handle):
     ((kept,),) = ask(handle, "SELECT value FROM store")
     assert kept.startswith("gcm:")
     assert secret.hex() not in kept
+
+
+def test_the_command_shows_the_damage_and_changes_the_key(live: World, command: Command, tmp_path: Path):
+    call = live.call()
+    live.recotap.faults.add("unavailable", count=None)
+    live.sync()
+    live.recotap.faults.clear()
+    file = live.write_config()
+    assert "Nothing is lost." in command("ledger", "rekey", "--lost", "-c", file).out
+    key, old = tmp_path / "ledger.key", tmp_path / "old.key"
+    key.rename(old)
+    key.write_text(OTHER.text)
+    key.chmod(0o600)
+    refused = command("explain", call, "-c", file)
+    assert refused.code == 78
+    assert "set master_key to the key of this ledger. If the key is lost, `syncd ledger" in refused.err
+    shown = command("ledger", "rekey", "--lost", "-c", file)
+    assert "Payloads whose records are read again: 1" in shown.out
+    assert "nothing was changed: --lost --yes gives these up" in shown.err
+    assert "master key: 2." in command("ledger", "rekey", "--old", f"file:{old}", "-c", file).out
+    assert command("sync", "-c", file).code == 0

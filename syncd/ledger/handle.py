@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
 
 from sqlite_utils import Database
 
-from syncd.errors import LedgerHeld
+from syncd.errors import ConfigError, LedgerHeld
 from syncd.ledger import file, place, upkeep
 from syncd.ledger.alerting import Alerting
 from syncd.ledger.comparison import Comparison
@@ -29,6 +29,7 @@ from syncd.ledger.writing import Ledger
 if TYPE_CHECKING:
     from syncd.ledger.postgres import Password, PostgresLedger
     from syncd.ledger.postgres_keys import Reference
+    from syncd.ledger.postgres_rekeying import Rekeying
 
 Opened = TypeVar("Opened")
 
@@ -102,6 +103,12 @@ class LedgerHandle:
     def forget(self) -> AbstractContextManager[Forget]:
         """Open an existing ledger to erase a person, which needs no hold. LedgerError as for `read`."""
         return self._opened(file.operate, Forget)
+
+    def rekeying(self) -> AbstractContextManager["Rekeying"]:
+        """Raise ConfigError: the file is not encrypted. LedgerError as for `read`."""
+        with self.read():
+            message = f"the ledger at {self} is a file, which has no master key"
+            raise ConfigError(message=message, hint="nothing: syncd encrypts only a ledger in PostgreSQL")
 
     def persistent(self) -> PersistentReader:
         """Return a reader for the life of a process. The ledger need not exist yet."""

@@ -26,6 +26,7 @@ from syncd.ledger.postgres_key import PostgresKey
 from syncd.ledger.postgres_keys import PostgresCipher, Reference
 from syncd.ledger.postgres_lease import WAKE, WAKE_OWNERS, WAKE_SENDERS, Lease, fence, held, holder_of, taken
 from syncd.ledger.postgres_looking import SIZE, PostgresDiagnosis, PostgresExamination
+from syncd.ledger.postgres_rekeying import Rekeying
 from syncd.ledger.postgres_replica import Replica, replica
 from syncd.ledger.postgres_schema import STATEMENTS
 from syncd.ledger.postgres_session import Session
@@ -117,6 +118,17 @@ class PostgresLedger:
     def forget(self) -> AbstractContextManager[Forget]:
         """Open an existing ledger to erase a person. LedgerError as for `read`."""
         return self._opened(Forget)
+
+    @contextmanager
+    def rekeying(self) -> Iterator[Rekeying]:
+        """Hold and open an existing ledger to change its master key. LedgerHeld if another process holds it.
+
+        ConfigError if none is configured, or if it cannot be read. LedgerError as for `read`.
+        """
+        with self._session() as db:
+            self._require(db, create=False)
+        with self.hold("ledger rekey") as held, held.ledger._opened(Rekeying) as found:
+            yield found
 
     def persistent(self) -> PersistentReader:
         """Return a reader for the life of a process. The ledger need not exist yet."""

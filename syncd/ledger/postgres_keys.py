@@ -66,6 +66,7 @@ def read_master_key(reference: Reference) -> MasterKey:
         raise ConfigError(message=f"the ledger's master key cannot be used: {error}", hint=MAKE) from None
 
 
+IF_LOST = "If the key is lost, `syncd ledger rekey --lost` shows the damage"
 MAKE = "put the ledger's own key there. For a new ledger, `openssl rand -base64 32` makes one"
 
 
@@ -102,14 +103,14 @@ class PostgresCipher:
 
     def seal_value(self, source: str, key: str, text: str) -> str:
         """Return a value sealed with the key for values."""
-        return text if self._ledger.master_key is None else self._key(STORE).seal(text, _of_value(source, key))
+        return text if self._ledger.master_key is None else self._key(STORE).seal(text, place_of(source, key))
 
     def open_value(self, source: str, key: str, sealed: str) -> str:
         """Return a value. LedgerError if its key is lost, or if it was changed."""
-        text = self._open(sealed, _of_value(source, key))
+        text = self._open(sealed, place_of(source, key))
         if text is None:
             message = f"the ledger's value {key} of {source} cannot be decrypted: its key is lost, or it was changed"
-            raise LedgerError(message, hint="restore a backup of the ledger")
+            raise LedgerError(message, hint=f"restore a backup of the ledger. {IF_LOST}")
         return text
 
     def check(self) -> None:
@@ -190,7 +191,7 @@ class PostgresCipher:
         reference = self._ledger.master_key
         if reference is None:
             message = f'the ledger at {self._ledger} is encrypted, and [ledger] master_key is "none"'
-            raise ConfigError(message=message, hint="set [ledger] master_key to the ledger's key")
+            raise ConfigError(message=message, hint=f"set [ledger] master_key to the ledger's key. {IF_LOST}")
         return read_master_key(reference)
 
 
@@ -200,7 +201,7 @@ def unwrapped(master: MasterKey, found: dict[str, tuple[str, str]], known: dict[
         return {name: known.get(key_id) or master.unwrap(key_id, wrapped) for name, (key_id, wrapped) in found.items()}
     except Damaged:
         message = "the ledger was encrypted with another key than [ledger] master_key"
-        raise ConfigError(message=message, hint="set master_key to the key of this ledger") from None
+        raise ConfigError(message=message, hint=f"set master_key to the key of this ledger. {IF_LOST}") from None
 
 
 def now_s() -> float:
@@ -212,8 +213,9 @@ def _of_body(activity_id: int) -> str:
     return f"payload\0{activity_id}"
 
 
-def _of_value(source: str, key: str) -> str:
+def place_of(source: str, key: str) -> str:
+    """Return the place to which a value of the store is bound."""
     return f"store\0{source}\0{key}"
 
 
-__all__ = ["PostgresCipher", "read_master_key"]
+__all__ = ["Encrypted", "PostgresCipher", "Reference", "place_of", "read_master_key"]

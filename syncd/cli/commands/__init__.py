@@ -17,6 +17,7 @@ from syncd.cli.commands import (
     books,
     examples,
     forgetting,
+    keys,
     lists,
     passes,
     pauses,
@@ -80,6 +81,7 @@ def _common(
 
 ledger = typer.Typer(help="Care for the ledger.", no_args_is_help=True)
 ledger.command()(books.recount)
+ledger.command()(keys.rekey)
 ledger.command(cls=PlainUsage)(pins.trust)
 
 alerts = typer.Typer(help="Try where alerts and the heartbeat go.", no_args_is_help=True)
