@@ -2,7 +2,6 @@
 
 import errno
 import fcntl
-import json
 import os
 import sqlite3
 import time
@@ -15,6 +14,7 @@ from sqlite_utils import Database
 from syncd import files
 from syncd.errors import LedgerError, LedgerHeld
 from syncd.ledger import place
+from syncd.ledger.lock import lock_file, open_lock, sign, signature
 from syncd.ledger.schema import MIGRATIONS, VERSION
 
 BUSY_MS = 5000  # of a pass: `retry` and `forget` of another process write for milliseconds, and let it in between
@@ -309,10 +309,10 @@ def held(path: Path, command: str) -> Iterator[Callable[[], bool]]:
             _require_ours(at)  # otherwise the lock would be created beside another program's file
         handle = _lock(at)
     try:
-        _sign(handle, json.dumps({"pid": os.getpid(), "command": command}))
+        sign(handle, {"pid": os.getpid(), "command": command})
         yield lambda: _is(handle, lock_file(at))
     finally:
-        _sign(handle, "")
+        sign(handle, {})
         os.close(handle)
 
 
@@ -323,11 +323,11 @@ def holder(path: Path) -> str | None:
     """
     with _reachable(path):
         try:
-            handle = _open_lock(lock_file(place.resolve(path)), os.O_RDONLY)
+            handle = open_lock(lock_file(place.resolve(path)), os.O_RDONLY)
         except FileNotFoundError:
             return None
     try:
-        return (_signature(handle) or "another syncd") if _is_held(handle) else None
+        return (signature(handle) or "another syncd") if _is_held(handle) else None
     finally:
         os.close(handle)
 
@@ -335,7 +335,7 @@ def holder(path: Path) -> str | None:
 def require_lock(path: Path) -> None:
     """Raise LedgerError if a lock exists that the caller cannot open as a pass does. Changes nothing."""
     with _reachable(path), suppress(FileNotFoundError):
-        os.close(_open_lock(lock_file(place.resolve(path)), os.O_RDWR))
+        os.close(open_lock(lock_file(place.resolve(path)), os.O_RDWR))
 
 
 def _is_held(handle: int) -> bool:
@@ -348,11 +348,6 @@ def _is_held(handle: int) -> bool:
     return False
 
 
-def lock_file(path: Path) -> Path:
-    """Return the path of the lock beside the ledger."""
-    return path.with_name(path.name + ".lock")
-
-
 def _lock(path: Path) -> int:
     """Return a descriptor that has the lock. LedgerHeld if another process has it."""
     lock = lock_file(path)
@@ -362,7 +357,7 @@ def _lock(path: Path) -> int:
             handle = _create(lock)
         except FileExistsError:
             try:
-                handle = _open_lock(lock, os.O_RDWR)
+                handle = open_lock(lock, os.O_RDWR)
             except FileNotFoundError:
                 continue  # somebody removed it meanwhile
         try:
@@ -370,19 +365,13 @@ def _lock(path: Path) -> int:
             if _is(handle, lock):
                 return handle
         except BlockingIOError:
-            who = _signature(handle) or "another syncd"
+            who = signature(handle) or "another syncd"
             if _is_held(handle) or not looks_left:
                 os.close(handle)
                 raise _held_by(path, who) from None
             looks_left -= 1
             time.sleep(LOOK_S)
         os.close(handle)  # somebody removed the file meanwhile: that lock keeps no process out
-
-
-def _open_lock(lock: Path, flags: int) -> int:
-    """Return a descriptor of the lock. Refused for a link, a second name, a FIFO …, which stay untouched."""
-    owners = files.trusted() | {lock.parent.stat().st_uid}
-    return files.open_regular(lock, flags, owners=owners, one_name=True)
 
 
 def _is(handle: int, lock: Path) -> bool:
@@ -392,23 +381,6 @@ def _is(handle: int, lock: Path) -> bool:
         return False
     except OSError:
         return True  # unknown. The next use of the ledger reports the error
-
-
-def _sign(handle: int, text: str) -> None:
-    try:
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, text.encode(), 0)
-    except OSError:
-        pass  # a full disk: the lock still holds, only the name is missing
-
-
-def _signature(handle: int) -> str | None:
-    """Return the name of the process that signed the lock, or None."""
-    try:
-        holder = json.loads(os.pread(handle, 500, 0))
-        return f"`syncd {holder['command']}`, process {holder['pid']}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def _held_by(path: Path, who: str) -> LedgerHeld:

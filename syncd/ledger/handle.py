@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
 from sqlite_utils import Database
 
 from syncd.errors import ConfigError, LedgerHeld
-from syncd.ledger import file, place, upkeep
+from syncd.ledger import file, lock, place, standing, upkeep
 from syncd.ledger.alerting import Alerting
 from syncd.ledger.comparison import Comparison
 from syncd.ledger.diagnosis import Diagnosis
@@ -182,8 +182,8 @@ class LedgerHandle:
     def private_files(self) -> dict[Path, str]:
         """Return the files that only their owner may use, each with the harm if others can."""
         path = self._real_path()
-        lock = file.lock_file(path)
-        return {path: "the next pass closes it", lock: "whoever opens it can keep syncd from working"}
+        whoever = "whoever opens it can keep syncd from working"
+        return {path: "the next pass closes it", lock.lock_file(path): whoever}
 
     def folder(self) -> Path | None:
         """Return the directory in which others could replace the ledger. None if it is not a file."""
@@ -231,6 +231,22 @@ class LedgerHandle:
 
     def shared_key(self, db: Database) -> None:
         """Return None: a file has one writer, which has the key for itself."""
+
+    def went_back(self, db: Database) -> bool:
+        """Tell whether the lock's file knows of a later state of this ledger."""
+        return standing.went_back(lock.kept_standing(self._real_path()), standing.of(db))
+
+    def take_history(self, db: Database) -> bool:
+        """Return True: no other process is at work."""
+        return True
+
+    def remember(self, db: Database) -> None:
+        """Keep in the lock's file how far the ledger is. LedgerError if the ledger fails."""
+        if not standing.of(db).ledger:
+            with self.writing(db):
+                standing.name(db)
+        with self.explained():
+            lock.keep_standing(self._real_path(), standing.of(db))
 
     def snapshot(self, db: Database) -> AbstractContextManager[None]:
         """Read from one snapshot, whatever another process commits meanwhile."""
