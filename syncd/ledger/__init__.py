@@ -37,6 +37,7 @@ from syncd.ledger.reader import (
 )
 from syncd.ledger.recount import Recount
 from syncd.ledger.reports import Reports
+from syncd.ledger.rewinding import REWOUND, Rewind, rewind_of
 from syncd.ledger.writing import AttemptResult, Booked, Claim, Claimed, Due, Ledger, RecordKey, Sendable
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "FIRST_DUE",
     "GONE",
     "RECOTAP",
+    "REWOUND",
     "SENDING",
     "TRUSTED",
     "Admission",
@@ -81,9 +83,11 @@ __all__ = [
     "RecordKey",
     "Recount",
     "Reports",
+    "Rewind",
     "Sendable",
     "StreamState",
     "Taken",
     "adoption_of",
     "chosen",
+    "rewind_of",
 ]

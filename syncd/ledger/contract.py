@@ -53,6 +53,15 @@ class Handle(Protocol[Opened]):
     def next_post(self, db: Database) -> int:
         """Return an id that is below those of all later POSTs, and above those of this holder's earlier ones."""
 
+    def went_back(self, db: Database) -> bool:
+        """Tell whether the ledger lacks what was once committed, as far as that can be told."""
+
+    def take_history(self, db: Database) -> bool:
+        """Take the present history for that of the ledger, in a transaction. False if another process has."""
+
+    def remember(self, db: Database) -> None:
+        """Note outside the ledger how far it is, so that a later `went_back` can tell. Raises LedgerError."""
+
     def snapshot(self, db: Database) -> AbstractContextManager[None]:
         """Read from one snapshot, whatever another process commits meanwhile."""
 

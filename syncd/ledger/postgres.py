@@ -12,6 +12,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from syncd.errors import LedgerError, LedgerHeld
 from syncd.http.tls import system_bundle
+from syncd.ledger import postgres_history
 from syncd.ledger.alerting import Alerting
 from syncd.ledger.comparison import Comparison
 from syncd.ledger.diagnosis import Diagnosis
@@ -85,7 +86,7 @@ class PostgresLedger:
 
         ConfigError if it is encrypted with another key.
         """
-        return self._opened(_checked, create=True)
+        return self._opened(_checked, writes=True)
 
     def read(self) -> AbstractContextManager[LedgerReader]:
         """Open an existing ledger for reading, in any thread. LedgerError if there is none, or if it is unusable."""
@@ -279,6 +280,17 @@ class PostgresLedger:
         """Return the Recotap key that other lanes of the ledger may use at the same time."""
         return PostgresKey(db, self.lease.token if self.lease else "")
 
+    def went_back(self, db: Any) -> bool:
+        """Tell whether the ledger was written in another history of the database: see `postgres_history`."""
+        return bool(db.history.differs)
+
+    def take_history(self, db: Any) -> bool:
+        """Take the served history for that of the ledger, in a transaction. False if another process has."""
+        return postgres_history.take(db, db.history)
+
+    def remember(self, db: Any) -> None:
+        """Do nothing: the server tells its history."""
+
     @contextmanager
     def snapshot(self, db: Any) -> Iterator[None]:
         """Read from one snapshot, whatever another process commits meanwhile."""
@@ -339,9 +351,11 @@ class PostgresLedger:
                 db.close()
 
     @contextmanager
-    def _opened(self, kind: Callable[[Any, Any], Opened], *, create: bool = False) -> Iterator[Opened]:
+    def _opened(self, kind: Callable[[Any, Any], Opened], *, writes: bool = False) -> Iterator[Opened]:
         with self._session() as db:
-            self._require(db, create=create)
+            self._require(db, create=writes)
+            if writes:
+                db.history = postgres_history.history(db)
             yield kind(db, self)
 
     def _require(self, db: Session, *, create: bool) -> None:

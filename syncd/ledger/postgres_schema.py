@@ -310,13 +310,14 @@ LANES = (
     # Not on `until`: a renewal changes no index (a HOT update).
     "CREATE INDEX due_lanes ON lanes (least(next_pass_at, wake_at))",
 )
-# One row holds the schema's version.
+# One row holds the schema's version, and the history in which the ledger was written.
 META = (
     """
     CREATE TABLE meta (
         id             bigint PRIMARY KEY CHECK (id = 1),
         schema_version bigint NOT NULL,
-        created_at     timestamptz NOT NULL DEFAULT clock_timestamp())
+        created_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+        history        text NOT NULL DEFAULT '') -- of the server and of this table, when the ledger was last written
     """,
     "INSERT INTO meta (id, schema_version) VALUES (1, 8)",
     "INSERT INTO recotap (id) VALUES (1)",

@@ -107,6 +107,7 @@ class Session:
         self._connection = connection
         self.total_changes = 0
         self.has_written = False  # since it was set to False; True if that is not certain
+        self.history: Any = None  # the `History` of a ledger that was opened for writing
         self._trace: Callable[[str, Any], object] = lambda sql, values: None
         connection.adapters.register_loader("numeric", Whole)
 

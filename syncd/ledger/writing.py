@@ -28,6 +28,7 @@ from syncd.ledger.reader import DOUBT, RECOTAP, RECOUNT, LedgerReader
 from syncd.ledger.reads import Reads, is_stale, read_at
 from syncd.ledger.recount import Recount
 from syncd.ledger.removed import RemovedSources
+from syncd.ledger.rewinding import RewindWriter
 from syncd.ledger.rows import ROW_COLUMNS, UNWRITABLE, UNWRITTEN, Held, columns_of, row_of
 from syncd.ledger.sameness import Twins
 from syncd.ledger.sealed import SAMENESS
@@ -73,7 +74,7 @@ class Booked:
     changed_after_delivery: int = 0
 
 
-class Ledger(RangeWriter, Outbox, Reads, RemovedSources, Twins, AdoptionWriter, ForgottenRows):
+class Ledger(RangeWriter, Outbox, Reads, RemovedSources, Twins, AdoptionWriter, RewindWriter, ForgottenRows):
     """Write the ledger, in the thread that opened it and while the ledger is held."""
 
     def __init__(self, db: Database, handle: Handle[LedgerReader]) -> None:
