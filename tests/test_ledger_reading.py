@@ -48,7 +48,7 @@ class TestStatus:
             },
             "pending": {"due": 0, "backing_off": {"failed": 0, "too_large": 0, "suspect": 0}, "refused": 0},
             "verdicts": {"created": 0, "duplicate": 0, "foreign_duplicate": 0}, "adopted": 0, "adoption": None,
-            "changed_after_delivery": 0, "twins": 0, "filtered": [], "seen": 0, "balanced": True,
+            "rewound": None, "changed_after_delivery": 0, "twins": 0, "filtered": [], "seen": 0, "balanced": True,
             "reasons": {"pending": PENDING, "incomplete": {}, "excluded": {}, "dead": {}},
             "sources": [], "ranges": [], "oldest_pending_at": None, "next_attempt_at": None, "pauses": {},
             "recotap": dict.fromkeys(("host", "last_answer_at", "last_error", "paused_until", "silent_since"))
@@ -202,8 +202,9 @@ class TestExplain:
             "verdict": None, "first_seen_at": "2026-06-01T12:00:00.000Z", "updated_at": "2026-06-01T12:00:00.000Z",
             "delivered_at": None, "next_attempt_at": "2026-06-01T12:15:00.000Z",
             "modified_at": "2026-06-01T11:59:59.000Z", "detail": None, "changed_after_delivery": False, "attempts": [],
-            "clock_confirmed": True, "twins": [], "domain": None, "owner": None, "paused_until": None, "payload": None,
-            "payload_read_at": None, "refused_since": None, "waiting_since": "2026-06-01T12:00:00.000Z",
+            "clock_confirmed": True, "twins": [], "domain": None, "owner": None, "paused_until": None,
+            "rewound_at": None, "payload": None, "payload_read_at": None, "refused_since": None,
+            "waiting_since": "2026-06-01T12:00:00.000Z",
         }  # fmt: skip
 
     def test_it_tells_each_attempt_in_order_and_the_one_under_way(self, ledger):

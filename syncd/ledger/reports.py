@@ -13,14 +13,16 @@ from syncd.ledger.dialect import IN_FLIGHT
 from syncd.ledger.lists import Lists
 from syncd.ledger.measures import Measures
 from syncd.ledger.ranges import share
-from syncd.ledger.reader import CLOCK, PAUSED, RECOTAP, SENDING, times
+from syncd.ledger.reader import CLOCK, GONE, PAUSED, RECOTAP, SENDING, times
+from syncd.ledger.rewinding import rewind_of
 from syncd.ledger.schema import VERSION
-from syncd.lifecycle.states import MEANINGS, Verdict
+from syncd.lifecycle.states import MEANINGS, State, Verdict
 from syncd.text import SHORT_ID
 
 FULL_BATCH = 50  # activities in one POST, unless a pass has kept a smaller size
 FAULTS = tuple(verdict.value for verdict, meaning in MEANINGS.items() if meaning.fault)
 DUE_MOST = 10_000  # rows whose back-off is over that `status` looks at. The next pass sends them, so more are rare
+HELD = (State.PENDING, State.INCOMPLETE)
 VERDICTS = ("created", "duplicate", "foreign_duplicate")
 # The first time of each queue, by its index. The first row in the line stands for all that no POST has carried.
 _NEXT_ATTEMPT = f"""
@@ -105,6 +107,7 @@ class Reports(Lists, Measures):
             "twins": self._twins(row_id),
             "clock_confirmed": not self.clock_doubted(),
             "paused_until": self._held_until(row, now),
+            "rewound_at": self._rewound_at(row),
             "payload": None if body is None else json.loads(body),
             "payload_read_at": None if read_at is None else clock.text(datetime.fromtimestamp(read_at, UTC)),
         }
@@ -166,6 +169,7 @@ class Reports(Lists, Measures):
             "pending": self._pending(now),
             "verdicts": self._verdicts(),
             **self._adoption(),
+            "rewound": self.rewound(),
             "changed_after_delivery": self._number("SELECT coalesce(sum(n), 0) FROM counts WHERE changed = 1"),
             "twins": self._number("SELECT coalesce(sum(twins), 0) FROM streams"),
             "filtered": self._filtered(),
@@ -198,6 +202,29 @@ class Reports(Lists, Measures):
         """Return the last adoption, and how many of the duplicates were adopted in all."""
         found = adoption_of(self)
         return {"adopted": found.adopted if found else 0, "adoption": found.to_json() if found else None}
+
+    def rewound(self) -> dict[str, Any] | None:
+        """Return when the ledger last went back, and the streams that are to be read again. None if it never did."""
+        found = rewind_of(self)
+        if found is None:
+            return None
+        gone = self.kept(GONE, self.sources())
+        streams = self._db.execute("SELECT source, stream FROM streams ORDER BY source, stream").fetchall()
+        return found.to_report((source, stream) for source, stream in streams if source not in gone)
+
+    def _rewound_at(self, row: Mapping[str, Any]) -> str | None:
+        """Return when a rewind was noticed because of which Recotap may have a row that is not sent. None: it has not.
+
+        The row is one of `explain`.
+        """
+        found = rewind_of(self) if row["state"] in HELD else None
+        if found is None:
+            return None
+        is_covered = found.covers(
+            row["source"], row["stream"], first_seen_at=clock.instant(row["first_seen_at"]),
+            modified_at=clock.instant(row["modified_at"]), occurred_at=clock.optional_instant(row["occurred_at"]),
+        )  # fmt: skip
+        return clock.text(found.at) if is_covered else None
 
     def _reasons(self) -> dict[str, dict[str, int]]:
         """Return the reasons of each state. A pending row's is its last verdict, if that is about the item itself."""

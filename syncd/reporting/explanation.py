@@ -18,6 +18,7 @@ CLOCK = (
     "no server confirms this machine's clock: until one does, nothing dies, and nothing is sent because it has "
     "settled. `syncd check` compares all clocks"
 )
+REWOUND = "Recotap may have it: a state of the ledger that was lost may have delivered it"
 HELD = (State.PENDING, State.INCOMPLETE)
 RETRY = "nothing, unless its record changes in the CRM or `syncd retry` asks for it"
 
@@ -48,6 +49,8 @@ def facts(document: Document, times: Times) -> Iterator[tuple[str, str]]:
         yield "given up", f"{times.aged(document['gives_up_at'])}, unless it is delivered or excluded by then"
     if not document["clock_confirmed"] and document["state"] in HELD:
         yield "clock", CLOCK
+    if document["rewound_at"]:
+        yield "note", f"{REWOUND}, as was noticed {times.aged(document['rewound_at'])}"
     if document["changed_after_delivery"]:
         yield "note", "the record changed in the CRM after delivery; Recotap takes no update"
     yield from (("attempt", _attempt(each, times)) for each in document["attempts"])

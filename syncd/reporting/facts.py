@@ -76,6 +76,8 @@ def notes(document: Document, times: Times) -> Iterator[str]:
         yield f"{TWINS}: {document['twins']:,}"
     if document.get("adoption"):
         yield _adoption(document["adoption"], times)
+    if document.get("rewound"):
+        yield _rewound(document["rewound"], times)
     yield from unread(document["unread"])
     if not times.local:
         yield from (f"warning: {each['source']}: {each['message']}" for each in document["warnings"])
@@ -93,6 +95,12 @@ def _adoption(found: Mapping[str, Any], times: Times) -> str:
     return (
         f"adopted: {found['adopted']:,} of the duplicates. The adoption began {times.aged(found['began_at'])}, {ended}"
     )
+
+
+def _rewound(found: Mapping[str, Any], times: Times) -> str:
+    left = f"still to be read again: {', '.join(found['streams'])}"
+    ended = f"all was read again by {times.at(found['ended_at'])}" if found["ended_at"] else left
+    return f"went back: the ledger is older than its deliveries, as was noticed {times.aged(found['at'])}. {ended}"
 
 
 def unread(found: list[dict[str, Any]]) -> list[str]:

@@ -169,6 +169,10 @@ def _ranges(document: Document) -> Iterator[Point]:
     if adoption and not adoption["ended_at"]:
         text = "an adoption goes on: what Recotap already has counts as delivered by this ledger"
         yield Point(Level.WAITING, text, "nothing: it ends when all of its span is read")
+    rewound = document.get("rewound")
+    if rewound and not rewound["ended_at"]:
+        text = "the ledger went back: what the lost part may have delivered counts as delivered by this ledger"
+        yield Point(Level.WAITING, text, "nothing: it ends when each stream is read again")
 
 
 def _paused(shown: str, name: str, pause: Mapping[str, str], times: Times) -> Point:

@@ -9,6 +9,7 @@ from syncd.ledger import AnyLedger, chosen
 from syncd.lifecycle.remedies import ROWS_GONE
 
 READ_MOST = 2 * 2**30  # bytes of a file whose integrity is tested: 20 s on a disk that reads 100 MB/s
+GOES_ON = "let the next passes read them: until then what Recotap already has counts as delivered by this ledger"
 DAMAGED = "keep the file, restore a backup, then run `syncd sync`: it reads again all that the backup lacks"
 
 
@@ -68,6 +69,7 @@ def _file(ledger: AnyLedger) -> Iterator[Finding]:
         yield _older(ledger, version, newest)
     else:
         yield _books(ledger)
+        yield from _rewound(ledger)
         yield Finding("ledger schema", True, f"{version}, which this syncd uses")
     yield _integrity(size, is_tested=sound is not None, otherwise=otherwise)
 
@@ -87,6 +89,15 @@ def _books(ledger: AnyLedger) -> Finding:
         message = f"{ledger}: the books do not balance"
         return Finding("ledger", False, message, ROWS_GONE, exit_code=Exit.UNBALANCED)
     return Finding("ledger", True, f"{ledger}: {seen:,} activit{'y' if seen == 1 else 'ies'}, the books balance")
+
+
+def _rewound(ledger: AnyLedger) -> Iterator[Finding]:
+    """Yield a warning while the ledger is older than its deliveries."""
+    with ledger.reports() as glance:
+        found = glance.rewound()
+    if found is not None and not found["ended_at"]:
+        message = f"{ledger}: went back to an earlier state, and {', '.join(found['streams'])} are to be read again"
+        yield Finding("ledger history", False, message, GOES_ON, warning=True)
 
 
 def _integrity(size: int, *, is_tested: bool, otherwise: str) -> Finding:
