@@ -74,6 +74,7 @@ WORDS = {
     "books.unbalanced": "the books do not balance",
     "books.recounted": "the kept counts differed from the rows",
     "ledger.gone": "the ledger's file is gone",
+    "ledger.rewound": "the ledger went back to an earlier state",
     "source.back": "a source is configured again",
     "source.gone": "a source is no longer configured",
     "source.aged": "activities of a removed source were given up",

@@ -5,7 +5,7 @@
 The mark is in the ledger. So if `syncd adopt` is killed, the next pass of any command goes on with it.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import replace
 from datetime import datetime
 
@@ -14,7 +14,18 @@ import structlog
 from syncd import clock
 from syncd.connector import Source, SourceConfig
 from syncd.errors import Exit
-from syncd.ledger import ADOPTION, RECOTAP, Adoption, AnyLedger, AttemptResult, Ledger, Range, StreamState, adoption_of
+from syncd.ledger import (
+    ADOPTION,
+    RECOTAP,
+    Adoption,
+    AnyLedger,
+    AttemptResult,
+    Ledger,
+    Range,
+    StreamState,
+    adoption_of,
+    rewind_of,
+)
 from syncd.lifecycle.states import Verdict
 from syncd.passes import windows
 from syncd.passes.report import PassResult
@@ -22,7 +33,9 @@ from syncd.passes.windows import MS, Span
 
 log = structlog.get_logger()
 
-ADOPTED = "adopted: an older ledger delivered it"  # the detail of the attempt
+# Details of attempts
+ADOPTED = "adopted: an older ledger delivered it"
+REWOUND = "this ledger went back, and had delivered it before"
 
 
 def reads_from(since: datetime, state: StreamState, config: SourceConfig, now: datetime) -> datetime:
@@ -83,28 +96,38 @@ def until_read(ledger: AnyLedger, make_pass: Callable[[], PassResult]) -> Iterat
 
 
 class Adopting:
-    """Judge "already exists" in one pass by the adoption that the ledger knows."""
+    """Judge "already exists" in one pass by the adoption and the rewind that the ledger knows."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._adoption = adoption_of(ledger)
+        self._rewind = rewind_of(ledger)
 
     def judge(self, results: Sequence[AttemptResult], now: datetime) -> Sequence[AttemptResult]:
-        """Return `results` with each adopted activity as a duplicate, and count those.
+        """Return `results` with each activity that is ours as a duplicate, and count the adopted ones.
 
         Call it within the transaction that books the results.
         """
         foreign = [each.activity_id for each in results if each.verdict is Verdict.FOREIGN_DUPLICATE]
-        if self._adoption is None or not foreign:
+        if not foreign:
             return results
+        why = {**dict.fromkeys(self._lost(foreign), REWOUND), **dict.fromkeys(self._adopted(foreign, now), ADOPTED)}
+        return [
+            each._replace(verdict=Verdict.DUPLICATE, detail=why[each.activity_id]) if each.activity_id in why else each
+            for each in results
+        ]
+
+    def _lost(self, foreign: Sequence[int]) -> Set[int]:
+        return set() if self._rewind is None else self._ledger.lost_deliveries(foreign, self._rewind)
+
+    def _adopted(self, foreign: Sequence[int], now: datetime) -> Set[int]:
+        if self._adoption is None:
+            return set()
         ours = self._ledger.adoptable(foreign, self._adoption)
         if ours:
             self._adoption = replace(self._adoption, adopted=self._adoption.adopted + len(ours))
             self._ledger.keep(RECOTAP, {ADOPTION: self._adoption.to_json()}, now)
-        return [
-            each._replace(verdict=Verdict.DUPLICATE, detail=ADOPTED) if each.activity_id in ours else each
-            for each in results
-        ]
+        return ours
 
 
 def conclude(ledger: Ledger, sources: Iterable[Source], now: datetime) -> None:
@@ -127,4 +150,4 @@ def _is_read(ledger: Ledger, source: Source, adoption: Adoption) -> bool:
     return not left and wanted <= ledger.read_since(source.name, adoption.began_at)
 
 
-__all__ = ["ADOPTED", "Adopting", "begin", "behind", "conclude", "reads_from", "until_read"]
+__all__ = ["ADOPTED", "REWOUND", "Adopting", "begin", "behind", "conclude", "reads_from", "until_read"]

@@ -13,7 +13,7 @@ from syncd.config.credentials import PUT_THE_KEY
 from syncd.connector import Source
 from syncd.errors import ConfigError, Exit, Problem, SyncdError
 from syncd.ledger import ACCOUNTS, RECOTAP, AnyLedger, Ledger, LedgerReader, chosen
-from syncd.passes import adoption, changes, destination
+from syncd.passes import adoption, changes, destination, rewinding
 from syncd.passes.control import PassControl
 from syncd.passes.destination import NotingSender, Review
 from syncd.passes.engine import Pass
@@ -92,6 +92,8 @@ def one_pass(
     when the pass has ended.
     """
     with ledger.open() as opened, sender(config, now=now, may_leave=ledger.is_trusted) as to:
+        began_at = now()
+        rewinding.note(opened, began_at)
         making = Pass(
             opened,
             sources,
@@ -111,6 +113,8 @@ def one_pass(
         result = making.run()
         if not stop.requested and (limits is None or limits.only is None):
             _conclude(config, opened, to, result, now())
+            rewinding.conclude(opened, sources, began_at, now())
+        opened.remember()
         at_end(opened)
     return result
 
