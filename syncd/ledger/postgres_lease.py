@@ -17,6 +17,7 @@ import psycopg
 
 from syncd.errors import LedgerError, LedgerHeld
 from syncd.ledger.lanes import WHOLE
+from syncd.ledger.postgres_history import TIMELINE, UNKNOWN
 
 TTL_S = 10  # a holder that does not renew for so long has lost its lanes
 RENEW_S = 3
@@ -97,11 +98,13 @@ WAKE_SENDERS = """
 """
 _FAILING = "SELECT source FROM lanes WHERE failures > 0"
 # KEY SHARE lets renewals pass, and keeps a take out until the transaction ends. So no intent of an old holder can be
-# committed after a take. The token goes into the rows that this transaction adds.
-_FENCE = """
-    SELECT set_config('syncd.token', :token, true) FROM lanes
-    WHERE source = ANY (:sources) AND token = :token FOR KEY SHARE
-"""
+# committed after a take. The token goes into the rows that this transaction adds. A pooler may hide that a standby was
+# promoted which lacks the last commits. The pass has them in mind, so it must not go on: the timeline tells.
+_FENCE = f"""
+    SELECT set_config('syncd.token', :token, true),
+        CASE WHEN :timeline::text = '{UNKNOWN}' THEN true ELSE {TIMELINE} = :timeline::text END
+    FROM lanes WHERE source = ANY (:sources) AND token = :token FOR KEY SHARE
+"""  # nosec B608 # our own text
 _ALONE = "SELECT set_config('syncd.token', '', true) FROM lanes ORDER BY id FOR UPDATE"
 
 Connect = Callable[[], Any]  # opens a connection of its own
@@ -330,8 +333,10 @@ def fence(db: Any, lease: Lease | None, where: str) -> None:
     if lease is None:
         db.execute(_ALONE)
         return
-    found = db.execute(_FENCE, {"token": lease.token, "sources": lease.sources}).fetchall()
-    if len(found) != len(lease.sources):
+    timeline = UNKNOWN if db.history is None else db.history.timeline
+    values = {"token": lease.token, "sources": lease.sources, "timeline": timeline}
+    found = db.execute(_FENCE, values).fetchall()
+    if len(found) != len(lease.sources) or not all(is_same for _, is_same in found):
         lease.lose()
         raise taken(where)
     lease.has_written = True
