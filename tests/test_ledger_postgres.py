@@ -371,7 +371,7 @@ CAUSES = [
     ("failed to resolve host", "PostgreSQL cannot be reached", "start it, or correct the host"),
     ("connection failed: … FATAL:  password authentication failed for user", "refuses its user", "and pg_hba.conf"),
     ("connection failed: … fe_sendauth: no password supplied", "refuses its user", "and pg_hba.conf"),
-    ("connection failed: … FATAL:  no pg_hba.conf entry for host", "refuses its user", "and pg_hba.conf"),
+    ("connection failed: … no pg_hba.conf entry for host …, SSL encryption", "refuses its user", "and pg_hba.conf"),
     ('connection failed: … FATAL:  role "x" does not exist', "refuses its user", "and pg_hba.conf"),
     (
         'connection failed: … FATAL:  database "x" does not exist',
@@ -397,6 +397,22 @@ CAUSES = [
     ),
     ("consuming input failed: server closed the connection unexpectedly", "was lost", "Otherwise look at its log"),
     ("the connection is closed", "was lost", "Otherwise look at its log"),
+    ("connection timeout expired", "PostgreSQL cannot be reached", "start it, or correct the host"),
+    (
+        'connection failed: … FATAL:  permission denied for database "x"',
+        "its user may not do that",
+        "grant it CREATE and USAGE",
+    ),
+    (
+        "connection failed: … FATAL:  unsupported startup parameter: options",
+        "a pooler in front of PostgreSQL takes no options",
+        "remove options from [ledger] url, and set search_path",
+    ),
+    (
+        "connection failed: … FATAL:  server login has been failing, try again later",
+        "PostgreSQL refuses the connection",
+        "see [ledger] url and password. The log",
+    ),
     ("odd", "PostgreSQL says no reason", "run psql with the same address"),
 ]
 

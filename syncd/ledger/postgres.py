@@ -5,13 +5,11 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from syncd.errors import LedgerError, LedgerHeld
-from syncd.http.tls import system_bundle
 from syncd.ledger import postgres_history
 from syncd.ledger.alerting import Alerting
 from syncd.ledger.comparison import Comparison
@@ -22,6 +20,7 @@ from syncd.ledger.lanes import Hold
 from syncd.ledger.operator import Operator
 from syncd.ledger.persistent import PersistentReader
 from syncd.ledger.postgres_alerting import PostgresAlerting
+from syncd.ledger.postgres_connection import Password, connect
 from syncd.ledger.postgres_errors import explanation
 from syncd.ledger.postgres_key import PostgresKey
 from syncd.ledger.postgres_keys import PostgresCipher, Reference
@@ -38,32 +37,7 @@ from syncd.ledger.writing import Ledger
 from syncd.types import postgres_url
 
 Opened = TypeVar("Opened")
-# A process that stands still in a transaction would hold the ledger for ever. No statement_timeout: a COMMIT that waits
-# for a standby must not be cancelled, because its rows would be seen before they are on the standby.
-# JIT took 300 ms of a query of 1 ms over tables that no ANALYZE had seen (PostgreSQL 15).
-SETTINGS = "-c idle_in_transaction_session_timeout=10s -c lock_timeout=30s -c client_min_messages=warning -c jit=off"
-CONNECT_S = 10  # for one host of the address
 _MAY_CREATE = "SELECT has_schema_privilege(current_schema(), 'CREATE')"
-
-
-class Password(Protocol):
-    """A reference to the password of the user in the address."""
-
-    def read_line(self) -> str:
-        """Return the password. ValueError if it cannot be read."""
-
-
-def connect(url: str, password: Password | None = None) -> Session:
-    """Return a connection of its own, which commits each statement unless a transaction is open."""
-    given = conninfo_to_dict(url)
-    more: dict[str, Any] = {
-        "connect_timeout": given.get("connect_timeout") or CONNECT_S,
-        **postgres_url.tls(url, bundle=system_bundle()),
-        **({"password": password.read_line()} if password else {}),
-    }
-    more["options"] = f"{SETTINGS} {given.get('options') or ''}".rstrip()
-    # No prepared statements: a pooler in transaction mode may pass the next one to another session.
-    return Session(psycopg.connect(make_conninfo(url, **more), autocommit=True, prepare_threshold=None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -400,4 +374,4 @@ def _transaction(db: Session) -> Iterator[None]:
         raise
 
 
-__all__ = ["PostgresLedger", "connect"]
+__all__ = ["Password", "PostgresLedger", "connect"]
