@@ -7,7 +7,7 @@ statement lasts: rows are read in the order of an index, some at a time, so that
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlite_utils import Database
 
@@ -22,24 +22,40 @@ KNOWN_TO_BE_GONE = ("deleted", "not_found")  # reasons of rows whose record a lo
 Spans = Sequence[tuple[datetime, datetime]]  # of modification time, both ends inclusive, in order
 
 _STREAM = "stream_id = (SELECT id FROM streams WHERE source = :source AND stream = :stream)"
-_WITHIN = "EXISTS (SELECT 1 FROM spans WHERE modified_at BETWEEN since AND until)"
 _UNHELD = f"""
     SELECT crm_id FROM listed WHERE crm_id > :after AND NOT EXISTS (
         SELECT 1 FROM activities WHERE activities.crm_id = listed.crm_id AND stream_id IN (
             SELECT id FROM streams WHERE source = :source AND stream IN {listed("streams")}))
     ORDER BY crm_id LIMIT :limit
 """  # nosec B608 # our own text
-_UNLISTED = f"""
-    SELECT crm_id FROM activities WHERE {_STREAM} AND crm_id > :after AND {_WITHIN}
-        AND NOT EXISTS (SELECT 1 FROM listed WHERE listed.crm_id = activities.crm_id)
-        AND coalesce(reason, '') NOT IN {listed("gone")}
-    ORDER BY crm_id LIMIT :limit
-"""  # nosec B608 # our own text
-_ROWS = f"SELECT count(*) FROM activities WHERE {_STREAM} AND {_WITHIN}"  # nosec B608 # our own text
 _FIRST = f"SELECT min(modified_at) FROM activities WHERE {_STREAM}"  # nosec B608 # our own text
-_DAYS = f"""
-    SELECT substr(modified_at, 1, 10), count(*) FROM activities WHERE {_STREAM} AND {_WITHIN} GROUP BY 1
-"""  # nosec B608 # our own text
+
+
+class Statements(NamedTuple):
+    """The statements about the rows within the spans."""
+
+    rows: str
+    days: str
+    unlisted: str
+
+
+def statements(within: str, unlisted: str) -> Statements:
+    """Return the statements, with the condition of the spans, and that of a row that is not in the list."""
+    rows = f"FROM activities WHERE {_STREAM} AND {within}"
+    return Statements(
+        rows=f"SELECT count(*) {rows}",
+        days=f"SELECT substr(modified_at, 1, 10), count(*) {rows} GROUP BY 1",
+        unlisted=f"""
+            SELECT crm_id {rows} AND crm_id > :after AND {unlisted} AND coalesce(reason, '') NOT IN {listed("gone")}
+            ORDER BY crm_id LIMIT :limit
+        """,  # nosec B608 # our own text
+    )
+
+
+_IN_TABLES = statements(
+    within="EXISTS (SELECT 1 FROM spans WHERE modified_at BETWEEN since AND until)",
+    unlisted="NOT EXISTS (SELECT 1 FROM listed WHERE listed.crm_id = activities.crm_id)",
+)
 
 
 class Comparison(LedgerReader):
@@ -48,6 +64,11 @@ class Comparison(LedgerReader):
     def __init__(self, db: Database, handle: Handle[LedgerReader]) -> None:
         super().__init__(db, handle)
         self._names: dict[str, str] = {}  # of the stream that is being compared
+        self._statements = _IN_TABLES
+        self._make_list()
+
+    def _make_list(self) -> None:
+        db = self._db
         db.execute(f"CREATE TEMP TABLE listed (crm_id TEXT PRIMARY KEY) {CLUSTERED}")
         db.execute("CREATE TEMP TABLE spans (since TEXT, until TEXT)")
 
@@ -73,7 +94,7 @@ class Comparison(LedgerReader):
 
     def rows(self) -> int:
         """Return the number of the stream's rows within the spans."""
-        return int(self._db.execute(_ROWS, self._names).fetchone()[0])
+        return int(self._db.execute(self._statements.rows, self._names).fetchone()[0])
 
     def first_modified(self) -> datetime | None:
         """Return the earliest modification time of the stream's rows, within the spans or not. None: it has none."""
@@ -85,7 +106,7 @@ class Comparison(LedgerReader):
 
         Within the spans, as `rows`.
         """
-        return dict(self._db.execute(_DAYS, self._names).fetchall())
+        return dict(self._db.execute(self._statements.days, self._names).fetchall())
 
     def unheld(self, streams: Iterable[str]) -> Iterator[list[str]]:
         """Yield the listed ids that none of the source's `streams` holds, at most AT_ONCE together."""
@@ -96,7 +117,7 @@ class Comparison(LedgerReader):
 
         Rows that the ledger knows to be gone are left out (KNOWN_TO_BE_GONE).
         """
-        return self._pages(_UNLISTED, self._names | {"gone": json.dumps(KNOWN_TO_BE_GONE)})
+        return self._pages(self._statements.unlisted, self._names | {"gone": json.dumps(KNOWN_TO_BE_GONE)})
 
     def held(self, source: str, streams: Iterable[str], crm_ids: Sequence[str]) -> set[str]:
         """Return those of `crm_ids` that one of the source's `streams` holds."""
@@ -121,4 +142,4 @@ class Comparison(LedgerReader):
             self._db.conn.executemany(sql, rows)
 
 
-__all__ = ["AT_ONCE", "Comparison", "Spans"]
+__all__ = ["AT_ONCE", "Comparison", "Spans", "statements"]

@@ -20,6 +20,7 @@ from syncd.ledger.lanes import Hold
 from syncd.ledger.operator import Operator
 from syncd.ledger.persistent import PersistentReader
 from syncd.ledger.postgres_alerting import PostgresAlerting
+from syncd.ledger.postgres_comparison import PostgresComparison, empty_list
 from syncd.ledger.postgres_connection import Password, connect
 from syncd.ledger.postgres_errors import explanation
 from syncd.ledger.postgres_key import PostgresKey
@@ -74,9 +75,11 @@ class PostgresLedger:
         """Open an existing ledger to look at its tables. LedgerError as for `read`."""
         return self._opened(lambda db, _: PostgresExamination(db))
 
-    def compare(self) -> AbstractContextManager[Comparison]:
+    @contextmanager
+    def compare(self) -> Iterator[Comparison]:
         """Open an existing ledger for a comparison with its CRMs. LedgerError as for `read`."""
-        return self._opened(Comparison)
+        with empty_list() as ids, self._opened(lambda db, _: PostgresComparison(db, self, ids)) as comparison:
+            yield comparison
 
     def operate(self) -> AbstractContextManager[Operator]:
         """Open an existing ledger for an operator's short writes. LedgerError as for `read`."""
