@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
@@ -37,6 +38,7 @@ WEEK = timedelta(days=7)
 # The kinds of ledger that the suite runs on. Each names a ledger that does not exist yet; a file stands in the folder.
 ENGINES: dict[str, Callable[[Path], AnyLedger]] = {"sqlite": lambda folder: LedgerHandle(folder / "ledger.db")}
 URL = os.environ.get("SYNCD_TEST_POSTGRES", "")  # of a database in which the tests may make schemas
+POOLER = os.environ.get("SYNCD_TEST_PGBOUNCER", "")  # host:port of a PgBouncer in front of it, if any
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,28 @@ def in_postgres(folder: Path, name: str = "") -> Any:
     from syncd.ledger.postgres import PostgresLedger
 
     name = name or f"syncd_{uuid4().hex}"
+    if POOLER:
+        return PostgresLedger(_pooled(name))
     _kept().execute(f"CREATE SCHEMA IF NOT EXISTS {name}")
     url = f"{URL}{'&' if '?' in URL else '?'}options=-csearch_path%3D{name}"
     return PostgresLedger(url, master_key=GivenKey())
+
+
+@cache
+def _pooled(name: str) -> str:
+    """Return the address of a ledger behind PgBouncer, where a user of its own gives it its schema."""
+    db = _kept()
+    if not db.one(f"SELECT count(*) FROM pg_roles WHERE rolname = '{name}'"):
+        db.execute(f"CREATE ROLE {name} LOGIN IN ROLE {urlsplit(URL).username}")
+        db.execute(f"ALTER ROLE {name} SET search_path = {name}")
+        db.execute(f"ALTER ROLE {name} SET jit = off")
+        db.execute(f"CREATE SCHEMA {name} AUTHORIZATION {name}")
+    return urlsplit(URL)._replace(netloc=f"{name}@{POOLER}", query="application_name=syncd").geturl()
+
+
+def schema_of(handle: Any) -> str:
+    """Return the schema of a ledger in PostgreSQL."""
+    return urlsplit(handle.url).username or "" if POOLER else handle.url.rpartition("%3D")[2]
 
 
 @cache
@@ -193,7 +214,7 @@ def stranger(ledger: Any) -> Iterator[Any]:
     handle = getattr(ledger, "handle", ledger)
     if hasattr(handle, "url"):
         db = _kept()
-        db.execute(f"SET search_path = {handle.url.rpartition('%3D')[2]}")
+        db.execute(f"SET search_path = {schema_of(handle)}")
         yield db
         return
     connection = sqlite3.connect(str(handle), isolation_level=None)
@@ -258,6 +279,24 @@ def attempts(ledger: Ledger | Path, crm_id: str | int = "1") -> list[str | None]
         WHERE crm_id = ? ORDER BY post_id
     """
     return [verdict for (verdict,) in ask(ledger, sql, str(crm_id))]
+
+
+_FILES = """
+    SELECT name, pg_read_binary_file(pg_relation_filepath(file)) FROM (
+        SELECT relname AS name, unnest(ARRAY[oid, reltoastrelid]) AS file FROM pg_class
+        WHERE relnamespace = to_regnamespace(current_schema()) AND relkind IN ('r', 'i')) AS files
+    WHERE file <> 0
+"""
+
+
+def contents(handle: AnyLedger) -> Iterator[tuple[str, bytes]]:
+    """Yield each file of the ledger, with its bytes on disk: those of SQLite's folder, or those of each relation."""
+    if isinstance(handle, LedgerHandle):
+        yield from ((each.name, each.read_bytes()) for each in handle.path.parent.iterdir())
+        return
+    with stranger(handle) as db:
+        db.execute("CHECKPOINT")
+        yield from db.execute(_FILES)
 
 
 def files(path: Path) -> list[Path]:

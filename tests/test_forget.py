@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 
 from syncd.errors import LedgerError, Unavailable
-from syncd.ledger import AttemptResult, Forget, Ledger, LedgerHandle
+from syncd.ledger import AnyLedger, AttemptResult, Forget, Ledger, LedgerHandle
 from syncd.lifecycle.states import State, Verdict
 from syncd.normalize.forgotten import REMOVED, Forgotten, hash_of
 from syncd.sandbox.hubspot.portal import SCOPES
 from syncd.sandbox.standin.faults import Fault
-from tests.conftest import Command, Ran
+from tests.conftest import ON_SQLITE, Command, Ran
 from tests.daemons import wait_until
 from tests.drops import call, email
-from tests.ledgers import NOW, WEEK, book, half, reading
+from tests.ledgers import NOW, OF_SQLITE, WEEK, book, contents, half, reading
 from tests.orgs import OrgWorld
 from tests.test_service import seldom, serving
 from tests.world import OWN, THEIRS, World
@@ -45,9 +45,9 @@ def forget(live: World, command: Command, monkeypatch: pytest.MonkeyPatch) -> As
 
 
 def files_with(world: World, *words: str) -> list[str]:
-    """Return the files of the ledger's directory that hold one of `words` in any case."""
-    found = {each.name: each.read_bytes().lower() for each in world.ledger.parent.iterdir()}
-    return [name for name, content in found.items() if any(word.lower().encode() in content for word in words)]
+    """Return the ledger's files that hold one of `words` in any case."""
+    sought = [word.lower().encode() for word in words]
+    return [name for name, content in contents(world.handle) if any(word in content.lower() for word in sought)]
 
 
 def waiting(world: World) -> tuple[str, str]:
@@ -81,7 +81,8 @@ def test_no_byte_of_the_address_is_left_and_waiting_activities_go_on_without_the
     assert ran.code == 0
     assert {state for state, *_ in listed(ran).values()} == {"perhaps delivered"}, "Recotap answered with 503"
     assert ": 2, texts of errors: 6, values of connectors: 0\n" in ran.err
-    assert "backups of the ledger" in ran.err
+    copies = live.handle.rest().copies
+    assert f"{copies} still hold what they held: replace them, or let them expire" in ran.err
     assert PERSON not in (ran.out + ran.err).lower()
     assert files_with(live, PERSON, "kaya", "ivorstone") == []
     assert live.sql("SELECT DISTINCT last_error FROM streams WHERE last_error IS NOT NULL") == [
@@ -114,7 +115,7 @@ def test_a_rep_is_erased_from_the_owners_that_a_connector_keeps(live: World, for
 
 
 def test_it_may_be_done_twice_and_before_the_first_pass_has_made_a_secret(live: World, forget: Ask) -> None:
-    with LedgerHandle(live.ledger).open():
+    with live.handle.open():
         pass
     for _ in range(2):
         ran = forget(PERSON)
@@ -271,7 +272,7 @@ class TestHubSpot:
 
     def test_a_source_that_pauses_is_not_asked(self, live: World, forget: Ask) -> None:
         live.sync()
-        with LedgerHandle(live.ledger).open() as ledger:
+        with live.handle.open() as ledger:
             ledger.pause_until("hubspot", live.now() + timedelta(hours=1), "the daily limit", now=live.now())
         with live.counted() as counts:
             ran = forget(PERSON)
@@ -417,6 +418,7 @@ def test_a_source_that_left_the_configuration_is_named(live: World, forget: Ask)
 # -- beside other programs --------------------------------------------------------------------
 
 
+@OF_SQLITE
 def test_beside_a_reader_of_the_log(live: World, forget: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     waiting(live)
     monkeypatch.setattr("syncd.ledger.upkeep.REBUILD_MS", 10)
@@ -449,7 +451,7 @@ def test_beside_a_daemon_which_acts_at_once(live: World, forget: Ask) -> None:
 def test_beside_a_post_that_does_not_return(live: World, forget: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     waiting(live)
     monkeypatch.setattr("syncd.cli.commands.forgetting.GRACE_S", -30.0)
-    handle = LedgerHandle(live.ledger)
+    handle = live.handle
     with handle.hold("run"), handle.open() as ledger:
         ledger.intend(ledger.due(50, first_post=ledger.first_post(), now=live.now()), now=live.now())
         ran = forget(PERSON)
@@ -471,17 +473,20 @@ def test_on_a_full_disk_it_goes_on_and_says_what_remains(
         patch.setattr(Forget, "rebuild", full)
         ran = forget(PERSON)
     assert (ran.code, call in ran.out) == (74, True), "the delivered activities are named all the same"
-    assert "the disk is full, so the file still has earlier content" in ran.err
-    assert "make room for the ledger's size twice, or stop the program that locks it (lsof). Then run" in ran.err
+    rest = live.handle.rest()
+    assert f"the disk is full, so {rest.place} still has earlier content" in ran.err
+    again = f"make room for the ledger's size twice, or stop the program that locks it ({rest.tool}). Then run"
+    assert again in ran.err
     assert forget(PERSON).code == 0
 
 
+@OF_SQLITE
 def test_a_large_file_is_not_rewritten_beside_another_syncd(
     live: World, forget: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waiting(live)
     monkeypatch.setattr("syncd.ledger.upkeep.LARGE", 1)
-    with LedgerHandle(live.ledger).hold("run"):
+    with live.handle.hold("run"):
         ran = forget(PERSON)
     assert ran.code == 69
     assert "too large to be rewritten" in ran.err
@@ -510,14 +515,12 @@ def sending(ledger: Ledger) -> int:
 
 
 def rows(ledger: Ledger) -> list[tuple[Any, ...]]:
-    return ledger._db.execute("SELECT state, reason, unknown, next_attempt_at IS NULL FROM activities").fetchall()
+    return ledger._db.execute(
+        "SELECT state, reason, unknown, next_attempt_at IS NULL FROM activities ORDER BY id"
+    ).fetchall()
 
 
-@pytest.fixture
-def handle(tmp_path: Path) -> LedgerHandle:
-    return LedgerHandle(tmp_path / "ledger.db")
-
-
+@ON_SQLITE
 def test_copies_that_sqlite_leaves_between_the_cells_of_a_page(handle: LedgerHandle) -> None:
     """`secure_delete` does not overwrite them. They come from cells that were moved to another page."""
     chosen = random.Random(0)
@@ -540,7 +543,7 @@ def test_copies_that_sqlite_leaves_between_the_cells_of_a_page(handle: LedgerHan
 
 class TestInFlight:
     @pytest.mark.parametrize(("verdict", "state"), [(Verdict.CREATED, "delivered"), (Verdict.UNANSWERED, "excluded")])
-    def test_a_post_under_way_is_waited_for(self, handle: LedgerHandle, verdict: Verdict, state: str) -> None:
+    def test_a_post_under_way_is_waited_for(self, handle: AnyLedger, verdict: Verdict, state: str) -> None:
         with handle.open() as ledger, handle.forget() as forgetting:
             post = sending(ledger)
 
@@ -552,14 +555,14 @@ class TestInFlight:
             assert rows(ledger)[0][0] == state
             assert ledger.balanced()
 
-    def test_one_that_does_not_return_is_not_touched(self, handle: LedgerHandle) -> None:
+    def test_one_that_does_not_return_is_not_touched(self, handle: AnyLedger) -> None:
         with handle.open() as ledger, handle.forget() as forgetting:
             sending(ledger)
             with pytest.raises(Unavailable, match="1 activities of this person are in a POST under way"):
                 erase(forgetting, is_held=True, patience_s=0)
             assert rows(ledger) == [("pending", None, 0, 0)] * 2
 
-    def test_what_a_crash_left_open_is_erased_and_recovered(self, handle: LedgerHandle) -> None:
+    def test_what_a_crash_left_open_is_erased_and_recovered(self, handle: AnyLedger) -> None:
         with handle.open() as ledger, handle.forget() as forgetting:
             sending(ledger)
             assert erase(forgetting, is_held=False) == 1
@@ -569,7 +572,7 @@ class TestInFlight:
             (named,) = forgetting.sent("hubspot", "calls", ["1"])
             assert (named["external_activity_id"], named["state"]) == ("hubspot-call-1", State.EXCLUDED)
 
-    def test_an_address_beyond_ascii(self, handle: LedgerHandle) -> None:
+    def test_an_address_beyond_ascii(self, handle: AnyLedger) -> None:
         who = Forgotten([hash_of("jörg@acme.com", SECRET)], SECRET)
         with handle.open() as ledger, handle.forget() as forgetting:
             book(ledger, reading(1, contacts=[{"email": "JÖRG@acme.com"}]), reading(2, contacts=[{"email": PERSON}]))

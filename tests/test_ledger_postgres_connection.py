@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from syncd.errors import LedgerError
-from tests.ledgers import URL, ask, book, in_postgres, reading
+from tests.ledgers import POOLER, URL, ask, book, in_postgres, reading
 from tests.poolers import error, pooler, served, start_up
 
 psycopg = pytest.importorskip("psycopg")
@@ -51,6 +51,7 @@ def handle(tmp_path: Path):
     return in_postgres(tmp_path)
 
 
+OF_A_SESSION = pytest.mark.skipif(bool(POOLER), reason="PgBouncer shares the sessions")
 SHOWN = """
     SELECT current_setting('idle_in_transaction_session_timeout'), current_setting('lock_timeout'),
         current_setting('jit')
@@ -62,6 +63,7 @@ def shown(db: Any) -> tuple[str, ...]:
     return tuple(db.execute(SHOWN).fetchone())
 
 
+@OF_A_SESSION
 def test_each_transaction_has_its_settings_whatever_the_session_has(handle):
     with handle.open() as ledger:
         db = ledger._db
@@ -96,6 +98,7 @@ def test_behind_a_pooler_that_takes_no_options_each_transaction_has_them(drops):
             session.close()
 
 
+@OF_A_SESSION
 @pytest.mark.parametrize("drops", [False, True])
 def test_an_address_whose_search_path_a_pooler_does_not_pass_on_is_refused(handle, drops):
     """Otherwise a pass would fill another ledger, in the schema public."""

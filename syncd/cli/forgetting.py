@@ -16,10 +16,7 @@ from syncd.passes.pausing import pausing
 from syncd.passes.reader import as_told
 
 AT_ONCE = 500  # records that are compared with the ledger
-IN_USE = "stop the program that uses it (syncd run, litestream, sqlite3), then run `syncd forget` again"
-REBUILD = (
-    "make room for the ledger's size twice, or stop the program that locks it (lsof). Then run `syncd forget` again"
-)
+AGAIN = "Then run `syncd forget` again"
 CANNOT_SEARCH = "{} cannot be searched by address: look for the person's records there yourself"
 
 
@@ -30,6 +27,7 @@ def erase(config: Config, address: str, *, patience_s: float) -> list[SyncdError
     """
     ledger, now = chosen(config.ledger), clock.now()
     errors: list[SyncdError] = []
+    rest = ledger.rest()
     with ledger.forget() as writing:
         secret = writing.make_secret(now)
         hashed = hash_of(address, secret)
@@ -44,9 +42,11 @@ def erase(config: Config, address: str, *, patience_s: float) -> list[SyncdError
             errors.append(error)
         try:
             if why := writing.rebuild(is_held=ledger.holder() is not None):
-                errors.append(Unavailable(why, hint=IN_USE))
-        except LedgerError as error:  # e.g. a full disk: VACUUM needs the file's size twice
-            errors.append(LedgerError(f"{error.message}, so the file still has earlier content", hint=REBUILD))
+                hint = f"stop the program that uses it ({rest.users}), then run `syncd forget` again"
+                errors.append(Unavailable(why, hint=hint))
+        except LedgerError as error:  # e.g. a full disk: a rewrite needs the ledger's size twice
+            hint = f"make room for the ledger's size twice, or stop the program that locks it ({rest.tool}). {AGAIN}"
+            errors.append(LedgerError(f"{error.message}, so {rest.place} still has earlier content", hint=hint))
         if named := writing.named_by_id(address):
             printing.note(f"activities whose id holds the address, and ids are kept: {named:,}")
     return errors

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from syncd import clock
 from syncd.errors import Unavailable
@@ -72,6 +72,15 @@ class Erased:
     payloads: int = 0  # of activities that waited to be sent
     texts: int = 0  # of errors
     values: int = 0  # that connectors keep
+
+
+class Rest(NamedTuple):
+    """The words for what an erasure may not reach."""
+
+    place: str  # that still has earlier content if a rewrite fails
+    users: str  # programs that may keep a rewrite from its work
+    tool: str  # that names them
+    copies: str  # with earlier content, out of reach
 
 
 class ForgottenRows(Writer):
@@ -214,4 +223,4 @@ class Forget(Writer, Operator):
         return int(self._db.execute(_KEYS, {"address": address}).fetchone()[0])
 
 
-__all__ = ["Erased", "Forget", "ForgottenRows", "Person"]
+__all__ = ["Erased", "Forget", "ForgottenRows", "Person", "Rest"]

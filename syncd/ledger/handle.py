@@ -17,7 +17,7 @@ from syncd.ledger.alerting import Alerting
 from syncd.ledger.comparison import Comparison
 from syncd.ledger.diagnosis import Diagnosis
 from syncd.ledger.examination import Examination
-from syncd.ledger.forgetting import Forget
+from syncd.ledger.forgetting import Forget, Rest
 from syncd.ledger.lanes import Hold
 from syncd.ledger.operator import Operator
 from syncd.ledger.persistent import PersistentReader
@@ -272,6 +272,10 @@ class LedgerHandle:
         """Rewrite the file without what was erased. Return why that was not possible, or ""."""
         with self.explained():
             return upkeep.rebuild(db, is_held=is_held)
+
+    def rest(self) -> Rest:
+        """Return in words where erased content may stay."""
+        return Rest("the file", "syncd run, litestream, sqlite3", "lsof", "backups of the ledger")
 
     @contextmanager
     def _opened(

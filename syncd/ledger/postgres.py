@@ -15,13 +15,14 @@ from syncd.ledger.alerting import Alerting
 from syncd.ledger.comparison import Comparison
 from syncd.ledger.diagnosis import Diagnosis
 from syncd.ledger.examination import Examination
-from syncd.ledger.forgetting import Forget
+from syncd.ledger.forgetting import Forget, Rest
 from syncd.ledger.lanes import Hold
 from syncd.ledger.operator import Operator
 from syncd.ledger.persistent import PersistentReader
 from syncd.ledger.postgres_alerting import PostgresAlerting
 from syncd.ledger.postgres_comparison import PostgresComparison, empty_list
 from syncd.ledger.postgres_connection import Password, connect
+from syncd.ledger.postgres_erasure import rewrite
 from syncd.ledger.postgres_errors import explanation
 from syncd.ledger.postgres_key import PostgresKey
 from syncd.ledger.postgres_keys import PostgresCipher, Reference
@@ -300,10 +301,18 @@ class PostgresLedger:
         """Leave free space to autovacuum."""
 
     def rebuild(self, db: Any, *, is_held: bool) -> str:
-        """Rewrite the tables that held personal data. Copies in the write-ahead log and in backups stay."""
+        """Rewrite the tables without what was erased. Return why that was not possible, or ""."""
         with self.explained():
-            db.execute("VACUUM FULL payloads")
-        return ""
+            return rewrite(db, is_held=is_held)
+
+    def rest(self) -> Rest:
+        """Return in words where erased content may stay."""
+        return Rest(
+            "PostgreSQL",
+            "syncd run, pg_dump, psql",
+            "pg_stat_activity",
+            "backups of PostgreSQL and its write-ahead log",
+        )
 
     def explain(self, error: psycopg.Error) -> LedgerError:
         """Return the error to report for one of psycopg."""

@@ -24,12 +24,12 @@ def forget(
     """Erase a person, and leave them out from now on.
 
     It reads the address at a prompt, or from standard input, because others see a command line. The address is erased
-    from the ledger's file. An activity that waits is sent without the person. If nobody else is in it, or if the person
+    from the ledger. An activity that waits is sent without the person. If nobody else is in it, or if the person
     owns it, it is excluded as `forgotten`. syncd keeps a keyed hash of the address, so that the person stays out.
 
     Each delivered activity of the person, as far as the CRM names it by the address, is a line on standard output: its
     externalActivityId, state, kind, time and link, separated by tabs. Ask Recotap's support to delete these. The CRM's
-    own records and backups of the ledger are out of syncd's reach.
+    own records, backups of the ledger and the write-ahead log of PostgreSQL are out of syncd's reach.
     """
     if arguments:
         raise typer.BadParameter(AS_ARGUMENT)
@@ -62,8 +62,10 @@ def _asked() -> str:
 
 def _note_what_remains(config: "Config", address: str) -> None:
     from syncd.addresses import email
+    from syncd.ledger import chosen
 
     named = {email(each) for each in (config.rules.default_owner_email, *config.rules.not_owners)}
     if address in named:
         printing.note("your configuration names this address ([rules]): remove it there")
-    printing.note("backups of the ledger still hold what they held: replace them, or let them expire")
+    copies = chosen(config.ledger).rest().copies
+    printing.note(f"{copies} still hold what they held: replace them, or let them expire")
