@@ -114,6 +114,16 @@ def test_without_psycopg_the_key_and_the_extra_are_named(read, monkeypatch):
     assert read('path = "ledger.db"').ledger.url == ""
 
 
+@pytest.mark.parametrize("written", [{}, {"path": ""}])
+def test_config_show_has_no_path_beside_postgresql(world: World, command: Command, written: dict[str, str]) -> None:
+    world.configure("ledger", **written, url="postgresql://syncd@db.example.com/syncd")
+    lines = world.write_config().read_text().splitlines()
+    kept = [line for line in lines if written or not line.startswith("path = ")]
+    world.config_file.write_text("\n".join(kept))
+    shown = [line for line in command("config", "show", "-c", world.config_file).out.splitlines() if "ledger." in line]
+    assert shown == ['ledger.url = "postgresql://syncd@db.example.com/syncd"  # file', 'ledger.password = ""  # default']
+
+
 def test_no_output_has_the_password(world: World, command: Command, tmp_path: Path) -> None:
     (tmp_path / "password").write_text("canary-word")
     ledger = {"url": "postgresql://syncd@127.0.0.1:1/syncd", "password": f"file:{tmp_path}/password"}

@@ -169,6 +169,11 @@ class LedgerConfig(Table):
             return {name: value for name, value in table.items() if name != "path"}
         return table
 
+    @property
+    def unused(self) -> frozenset[str]:
+        """Return the keys that are not in force."""
+        return frozenset(("path",) if self.url else ())
+
 
 class ScheduleConfig(Schedule):
     """When the daemon makes passes over sources without their own schedule, and when a pass counts as stuck."""

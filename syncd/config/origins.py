@@ -39,7 +39,10 @@ def settings(raw: RawConfig, tables: Mapping[str, BaseModel], sources: Iterable[
 
 def _settings(raw: RawConfig, key: tuple[str, ...], model: BaseModel) -> Iterator[Setting]:
     written = model.model_dump(mode="json", by_alias=True, include={*type(model).model_fields})
+    unused: frozenset[str] = getattr(model, "unused", frozenset())
     for name, field in type(model).model_fields.items():
+        if name in unused:
+            continue
         value, place = getattr(model, name), (*key, field.alias or name)
         if isinstance(value, BaseModel):
             yield from _settings(raw, place, value)
