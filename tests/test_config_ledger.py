@@ -121,7 +121,10 @@ def test_config_show_has_no_path_beside_postgresql(world: World, command: Comman
     kept = [line for line in lines if written or not line.startswith("path = ")]
     world.config_file.write_text("\n".join(kept))
     shown = [line for line in command("config", "show", "-c", world.config_file).out.splitlines() if "ledger." in line]
-    assert shown == ['ledger.url = "postgresql://syncd@db.example.com/syncd"  # file', 'ledger.password = ""  # default']
+    assert shown == [
+        'ledger.url = "postgresql://syncd@db.example.com/syncd"  # file',
+        'ledger.password = ""  # default',
+    ]
 
 
 def test_no_output_has_the_password(world: World, command: Command, tmp_path: Path) -> None:

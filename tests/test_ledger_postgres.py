@@ -46,6 +46,12 @@ def test_one_holds_it_at_a_time(handle):
     assert handle.holder() is None
 
 
+def test_a_command_that_ends_by_an_exception_frees_it_at_once(handle):
+    with pytest.raises(SystemExit), handle.hold("backfill"):
+        raise SystemExit(0)
+    assert handle.holder() is None
+
+
 def test_a_holder_that_does_not_renew_loses_it_and_writes_nothing_more(handle, monkeypatch):
     monkeypatch.setattr(lease, "RENEW_S", 60)
     with handle.hold("run") as mine, mine.ledger.open() as old:

@@ -283,11 +283,13 @@ def held(connect: Connect, command: str, where: str, sources: Collection[str] | 
     db = connect()
     try:
         lease = _taken(db, command, where, sources)
-        with Renewals(connect) as renewals:
-            renewals.add(lease)
-            yield lease
-        with suppress(psycopg.Error):
-            release(db, lease, None)
+        try:
+            with Renewals(connect) as renewals:
+                renewals.add(lease)
+                yield lease
+        finally:
+            with suppress(psycopg.Error):
+                release(db, lease, None)
     finally:
         db.close()
 

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Run the tests of the ledger, of passes and of both CRMs on a PostgreSQL of their own: on loopback, in a temporary folder.
+# Run the tests of the ledger, of passes, commands and both CRMs on a PostgreSQL of their own: on loopback, in a temporary
+# folder.
 #
 #   tests/deployed/postgres.sh [--pgbouncer] [options of pytest]
 #
-# With --pgbouncer, the ledgers are reached through a PgBouncer in transaction mode. It takes no start-up options, and resets
-# the session after each transaction (DISCARD ALL).
+# With --pgbouncer, the ledgers are reached through a PgBouncer in transaction mode. It takes no start-up options, and
+# resets the session after each transaction (DISCARD ALL).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -40,12 +41,13 @@ trap stop EXIT
 cluster initdb -D "$folder/data" -A trust -U syncd -E UTF8 --locale=C --no-sync >/dev/null
 # Nothing here must outlive the machine, so nothing waits for the disk.
 cluster pg_ctl -D "$folder/data" -l "$folder/log" -w -o \
-    "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off -c synchronous_commit=off -c max_connections=300" \
+    "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off -c synchronous_commit=off
+    -c max_connections=300" \
     start >/dev/null
 cluster psql -q -h 127.0.0.1 -p "$port" -U syncd -d postgres -c 'CREATE DATABASE syncd_test'
 
-# Each ledger of the tests has a user of its own there, because only that gives it a schema. PgBouncer asks PostgreSQL for
-# new users.
+# Each ledger of the tests has a user of its own there, because only that gives it a schema. PgBouncer asks PostgreSQL
+# for new users.
 if [[ -n $pgbouncer ]]; then
     front=$(free_port)
     printf '"syncd" ""\n' >"$folder/users"
@@ -75,7 +77,10 @@ mapfile -t ledger < <(find tests -maxdepth 1 -name 'test_ledger_*.py' ! -name 't
 forget=(no_byte_of_the_address_is_left_and_waiting_activities_go_on_without_the_person
     a_rep_is_erased_from_the_owners_that_a_connector_keeps
     it_may_be_done_twice_and_before_the_first_pass_has_made_a_secret without_a_ledger
-    beside_a_daemon_which_acts_at_once beside_a_post_that_does_not_return on_a_full_disk_it_goes_on_and_says_what_remains)
+    beside_a_daemon_which_acts_at_once beside_a_post_that_does_not_return
+    on_a_full_disk_it_goes_on_and_says_what_remains)
+worlds=(alerts_postgres engine hubspot_lifelike key_semaphore lanes_together postgres_commands promises replica_postgres
+    salesforce_lifelike)
 SYNCD_TEST_POSTGRES="postgresql://syncd@127.0.0.1:$port/syncd_test" .venv/bin/python -W error -m pytest -q -n 4 \
-    -k "not sqlite and not Sqlite" "$@" "${ledger[@]}" tests/test_{engine,key_semaphore,lanes_together,promises,hubspot_lifelike,salesforce_lifelike,alerts_postgres,replica_postgres}.py \
+    -k "not sqlite and not Sqlite" "$@" "${ledger[@]}" $(printf 'tests/test_%s.py ' "${worlds[@]}") \
     "${forget[@]/#/tests/test_forget.py::test_}" tests/test_forget.py::TestInFlight
