@@ -183,3 +183,10 @@ def test_each_fault_is_told_and_is_74_as_for_a_file(
 @pytest.mark.parametrize("broken", [pytest.param(read_only, marks=OF_A_SESSION)], indirect=True)
 def test_reports_read_a_standby(broken: World, command: Command) -> None:
     assert {line: ran.code for line, ran in run(broken, command, sorted(READING))} == dict.fromkeys(READING, 0)
+
+
+@pytest.mark.parametrize("broken", [pytest.param(read_only, marks=OF_A_SESSION)], indirect=True)
+def test_check_says_that_no_pass_could_write_there(broken: World, command: Command) -> None:
+    ((_, ran),) = run(broken, command, ["check --offline"])
+    assert ran.code == 74
+    assert "PostgreSQL is read-only there" in ran.out

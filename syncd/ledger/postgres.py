@@ -144,9 +144,10 @@ class PostgresLedger:
             return None if self._version(db) is None else holder_of(db)
 
     def require_lock(self) -> None:
-        """Raise LedgerError if PostgreSQL cannot be used. Changes nothing."""
-        with self._session():
-            pass
+        """Raise LedgerError if PostgreSQL cannot be used, or takes no writes. Changes nothing."""
+        with self._session() as db:
+            if db.one("SHOW transaction_read_only") == "on":
+                raise psycopg.errors.ReadOnlySqlTransaction
 
     def is_trusted(self) -> bool:
         """Tell whether the last renewal is recent enough to rely on the lease, without asking PostgreSQL."""

@@ -79,8 +79,8 @@ forget=(no_byte_of_the_address_is_left_and_waiting_activities_go_on_without_the_
     it_may_be_done_twice_and_before_the_first_pass_has_made_a_secret without_a_ledger
     beside_a_daemon_which_acts_at_once beside_a_post_that_does_not_return
     on_a_full_disk_it_goes_on_and_says_what_remains)
-worlds=(alerts_postgres engine hubspot_lifelike key_semaphore lanes_together postgres_commands promises replica_postgres
-    salesforce_lifelike)
+worlds=(tests/test_{alerts_postgres,engine,hubspot_lifelike,key_semaphore,lanes_together}.py
+    tests/test_{postgres_commands,promises,replica_postgres,salesforce_lifelike}.py)
 SYNCD_TEST_POSTGRES="postgresql://syncd@127.0.0.1:$port/syncd_test" .venv/bin/python -W error -m pytest -q -n 4 \
-    -k "not sqlite and not Sqlite" "$@" "${ledger[@]}" $(printf 'tests/test_%s.py ' "${worlds[@]}") \
+    -k "not sqlite and not Sqlite" "$@" "${ledger[@]}" "${worlds[@]}" \
     "${forget[@]/#/tests/test_forget.py::test_}" tests/test_forget.py::TestInFlight
