@@ -11,6 +11,8 @@ from zipfile import ZipFile
 import pytest
 
 from syncd.config import load
+from syncd.metrics import render
+from syncd.metrics.gathering import gather
 from syncd.passes import engine
 from syncd.sandbox import Rule
 from tests.conftest import Command, Ran
@@ -119,6 +121,16 @@ def test_each_command_has_the_keys_and_the_exit_code_that_it_has_for_a_file(
         texts = {name: bundle.read(name).decode() for name in bundle.namelist()}
     assert not [name for name, text in texts.items() if "could not be collected" in text or "canary-word" in text]
     assert "server_version" in texts["ledger.json"]
+
+
+def test_the_metrics_are_those_of_a_file(make: Callable[[str], World]) -> None:
+    found = {}
+    for kind in ("sqlite", "postgres"):
+        world = make(kind)
+        with world.handle.reports() as glance:
+            text, _ = render(gather(glance, world.config(), world.now()), openmetrics=False)
+        found[kind] = {line.split()[2] for line in text.decode().splitlines() if line.startswith("# TYPE")}
+    assert found["postgres"] == found["sqlite"]
 
 
 def test_the_table_names_every_command() -> None:
