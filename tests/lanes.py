@@ -88,6 +88,9 @@ class StandIn:
                 row.token, row.due_at, row.failures = None, now + (in_s or 0.0), failures
                 row.reads_at = row.reads_at if reads_in_s is None else now + reads_in_s
 
+    def report(self, *, slots: int, held: int) -> None:
+        assert 0 <= held <= slots
+
     def is_alive(self) -> bool:
         return True
 

@@ -232,6 +232,20 @@ def test_a_lane_that_was_woken_is_to_be_read_even_if_its_taker_dies(handle, repl
     assert (orphan.source, orphan.was_orphan, orphan.reads_in_s <= 0) == ("a", True, True)
 
 
+def test_a_replica_without_a_lane_still_works_on_the_ledger_until_it_ends_or_dies(handle, monkeypatch):
+    with handle.replica("run") as one:
+        assert handle.holder() is None
+        one.report(slots=8, held=0)
+        assert handle.holder() == lease.who("run")
+        assert ask(handle, "SELECT slots, held FROM replicas") == [(8, 0)]
+        ask(handle, "UPDATE replicas SET until = clock_timestamp() - interval '1 s' RETURNING 1")
+        assert handle.holder() is None
+        one.report(slots=8, held=0)
+    assert handle.holder() is None
+    with handle.hold("sync"):
+        pass
+
+
 def test_each_request_of_an_operator_wakes_the_lanes_concerned_alone(handle, replica):
     with handle.open() as ledger:
         for source in ("a", "b", "c"):

@@ -81,13 +81,17 @@ def books(world: World) -> tuple[int, int, bool]:
     return world.recotap.doubled, status["verdicts"]["foreign_duplicate"], status["balanced"]
 
 
-def test_replicas_share_the_sources_deliver_each_activity_once_and_release_all_at_the_end(live: World) -> None:
+def test_replicas_share_the_sources_deliver_each_activity_once_and_release_all_at_the_end(
+    live: World, command: Command
+) -> None:
     names = [f"org{number}" for number in range(6)]
     with replicas(folders(live, *names)) as running:
         wait_until(lambda: len(live.recotap.stored) == 18)
+        assert command("health", "-c", live.config_file).code == 0
         for each in running:
             each.hear("pass.finished", 4)
             assert each.stop() == 0
+        assert command("health", "-c", live.config_file).code == 69
     passes = [line for each in running for line in each.said("pass.finished")]
     assert {line["lane"] for line in passes} == {*names}
     assert {line["exit_code"] for line in passes} <= {0, 143}

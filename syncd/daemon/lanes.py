@@ -25,6 +25,7 @@ log = structlog.get_logger()
 
 FULL_LOOK_S = 1.0  # between two counts of the overdue lanes while no slot is free
 LOOK_S = 15.0  # between two looks which lanes are missing, and which fail, whoever made their passes
+REPORT_S = 3.0  # between two reports that this replica is alive
 RETRY_S = 1.0  # after an error of the ledger; up to twice as long
 
 
@@ -48,6 +49,9 @@ class Replica(Protocol):
 
     def failing(self) -> frozenset[str]:
         """Return the sources whose last pass has failed."""
+
+    def report(self, *, slots: int, held: int) -> None:
+        """Note that this replica is alive, and how many of its slots are in use."""
 
     def is_alive(self) -> bool:
         """Tell whether the leases are being renewed."""
@@ -83,7 +87,7 @@ class Taker:
         self._freed, self._over = threading.Event(), threading.Event()
         self._orders: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._is_cut_off = False
-        self._looked_at = float("-inf")
+        self._looked_at = self._reported_at = float("-inf")
         self._thread = threading.Thread(target=self._run, name="lanes", daemon=True)
 
     def start(self) -> None:
@@ -136,6 +140,9 @@ class Taker:
             self._looked_at = time.monotonic()
             self._replica.enrol(self.sources)  # again and again: none is made while another process holds all
             self._report(StillFailing(self._replica.failing()))
+        if time.monotonic() - self._reported_at >= REPORT_S:
+            self._reported_at = time.monotonic()
+            self._replica.report(slots=self.slots, held=self._held)
         if self.is_full:
             self._wait_for_a_slot()
             return 0.0

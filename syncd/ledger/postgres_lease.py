@@ -77,9 +77,17 @@ _RELEASE = """
     WHERE source = ANY (:sources) AND token = :token
 """
 _HOLDER = """
-    SELECT holder FROM lanes WHERE token IS NOT NULL AND until >= clock_timestamp()
+    SELECT holder FROM (
+        SELECT holder FROM lanes WHERE token IS NOT NULL AND until >= clock_timestamp()
+        UNION ALL SELECT name FROM replicas WHERE until >= clock_timestamp()) AS holders
     GROUP BY holder ORDER BY count(*) DESC, holder
 """
+_REPORT = """
+    INSERT INTO replicas (name, slots, held, until)
+    VALUES (:name, :slots, :held, clock_timestamp() + make_interval(secs => :ttl))
+    ON CONFLICT (name) DO UPDATE SET slots = excluded.slots, held = excluded.held, until = excluded.until
+"""
+_LEAVE = "DELETE FROM replicas WHERE name = :name OR until < clock_timestamp() - interval '1 day'"
 _OVERDUE = """
     SELECT count(*) FROM lanes WHERE source <> :whole AND (
         (token IS NULL AND least(next_pass_at, wake_at) <= statement_timestamp())
@@ -266,8 +274,18 @@ def overdue(db: Any) -> int:
     return int(db.execute(_OVERDUE, {"whole": WHOLE}).fetchone()[0])
 
 
+def report(db: Any, name: str, *, slots: int, held: int) -> None:
+    """Note that a replica is alive, for TTL_S."""
+    db.execute(_REPORT, {"name": name, "slots": slots, "held": held, "ttl": TTL_S})
+
+
+def leave(db: Any, name: str) -> None:
+    """Note that a replica has ended, and forget those that died long ago."""
+    db.execute(_LEAVE, {"name": name})
+
+
 def holder_of(db: Any) -> str | None:
-    """Return who holds lanes of the ledger, or None if all are free."""
+    """Return who holds lanes of the ledger, or works on it as a replica. None if nobody does."""
     found = [str(row[0]) for row in db.execute(_HOLDER).fetchall()]
     if not found:
         return None
@@ -363,8 +381,10 @@ __all__ = [
     "fence",
     "held",
     "holder_of",
+    "leave",
     "overdue",
     "release",
+    "report",
     "take_next",
     "taken",
     "wake",

@@ -67,12 +67,18 @@ class Replica:
         """Return the sources whose last pass has failed. Raises LedgerError."""
         return self._ask(postgres_lease.failing)
 
+    def report(self, *, slots: int, held: int) -> None:
+        """Note that this replica is alive, and how many of its slots are in use. Raises LedgerError."""
+        self._ask(lambda db: postgres_lease.report(db, self._name, slots=slots, held=held))
+
     def is_alive(self) -> bool:
         """Tell whether the leases are being renewed."""
         return self._renewals.is_alive()
 
     def close(self) -> None:
-        """Close the connection."""
+        """Note that this replica has ended, and close the connection."""
+        with suppress(LedgerError):
+            self._ask(lambda db: postgres_lease.leave(db, self._name))
         with self._lock:
             self._drop()
 

@@ -307,6 +307,13 @@ LANES = (
         written_at   timestamptz) -- of the last write, noted by the renewals
         WITH (fillfactor = 50)
     """,
+    """
+    CREATE TABLE replicas (
+        name  text PRIMARY KEY,     -- command, process and machine, for people
+        slots bigint NOT NULL,      -- lanes that it holds at most
+        held  bigint NOT NULL,
+        until timestamptz NOT NULL) -- it reports again before, or it has died
+    """,
     # Not on `until`: a renewal changes no index (a HOT update).
     "CREATE INDEX due_lanes ON lanes (least(next_pass_at, wake_at))",
 )
