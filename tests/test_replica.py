@@ -313,6 +313,20 @@ def test_a_lane_that_another_replica_took_ends_its_pass_alone(fleet: Fleet) -> N
     assert line["hint"] == "nothing: the replica that has it goes on where this one was"
 
 
+def test_a_lane_that_is_being_released_is_not_lost(fleet: Fleet, monkeypatch) -> None:
+    release = StandIn._release
+
+    def slowly(*of: Any, **more: Any) -> None:
+        release(*of, **more)
+        time.sleep(0.1)
+
+    monkeypatch.setattr(StandIn, "_release", slowly)
+    with serving(fleet, fleet.config("a")) as (running,):
+        wait_until(lambda: fleet.passes("a") == 1)
+        wait_until(lambda: not running.service._lanes)
+    assert fleet.said("lane.lost") == []
+
+
 def test_so_does_a_fence_that_refuses_a_write(fleet: Fleet) -> None:
     def does(lane: str, made: Pass) -> None:
         fleet.lanes.steal("a")

@@ -155,7 +155,7 @@ def test_a_stop_meets_the_deadline_and_gives_the_lanes_to_another_replica_at_onc
         assert one.stop() == 0
         assert time.monotonic() - began < 3 + 2 + 0.5
         live.recotap.faults.clear()
-        wait_until(lambda: all(epochs(live)[name] > before[name] for name in theirs), at_most=3.0)
+        wait_until(lambda: all(epochs(live)[name] > before[name] for name in theirs), at_most=TTL_S - 2)
         wait_until(lambda: live.status()["activities"]["delivered"] == 12)
         assert other.stop() == 0
     assert books(live) == (0, 0, True)

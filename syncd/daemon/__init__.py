@@ -8,6 +8,8 @@
 All scheduling is here. Only the worker opens the ledger for writing. It makes one pass at a time, in which the sources
 are read side by side. A source that is due joins the pass under way, so it waits for no other. A pass ends soon if
 something waits for its end, and after five minutes at the latest. What has more to read goes on in the next one.
+
+On a ledger in PostgreSQL, `replica` takes the place of all this: any number of processes share the sources.
 """
 
 from pathlib import Path

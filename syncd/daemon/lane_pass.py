@@ -49,6 +49,7 @@ class LanePass:
         self.began_at = time.monotonic()
         self.progress = PassProgress()
         self.is_ending = False  # it was told to end soon
+        self.is_over = False  # the lane is being released
         self.has_reported = False
         self.keys = config.secrets_fingerprint()  # with which it begins
         self._config = config
@@ -96,7 +97,7 @@ class LanePass:
                 self.lose(ended.error.message)
             if self.progress.read_count >= MANY:
                 memory.give_back()
-            due = self._coming(ended)
+            due, self.is_over = self._coming(ended), True
             self.taken.release(due.pass_in_s, reads_in_s=due.reads_in_s, failures=due.failures)
         self.has_reported = True
         self._report(LaneEnded(self, ended))

@@ -196,7 +196,7 @@ class ReplicaService:
             raise RuntimeError("a thread of the daemon has ended: without it no pass would be made")
         self._clock.was_set_by()  # a regular time is by the database's clock
         for lane in self._lanes.values():
-            if not lane.taken.is_held():
+            if not lane.taken.is_held() and not lane.is_over:
                 lane.lose("its lease was not renewed in time")
         if not self._stopping.is_asked:
             self._page = still_served(self._page)
