@@ -30,6 +30,7 @@ class PassClocks:
         self._ask: Callable[[], None] | None = getattr(poster, "ask_the_time", None)
         self._sources: dict[str, ServerClock] = {}
         self._held = False
+        self._kept = kept
         if self._recotap is not None:
             self._recotap.recall(kept)
 
@@ -57,8 +58,9 @@ class PassClocks:
         return [told for name, server in named.items() if (told := server.report(name)) is not None]
 
     def to_keep(self) -> Any:
-        """Return the state of Recotap's clock for the next pass, or None."""
-        return self._recotap.to_keep() if self._recotap is not None else None
+        """Return the state of Recotap's clock for the next pass, or None if there is none or it is the kept one."""
+        state = self._recotap.to_keep() if self._recotap is not None else None
+        return None if state == self._kept else state
 
     def report(self) -> None:
         """Log each server's clock that is wrong, and warn if none confirms the local clock."""

@@ -92,8 +92,7 @@ class Pass:
         kept = ledger.store(RECOTAP)
         # What an earlier configuration booked waits, too, until the owners of a source vouch for the example's domain.
         self._vouching = Vouching(rules, kept.get(VOUCHED, (None, None))[0])
-        self._kept_clock = kept.get(CLOCK, (None, None))[0]
-        self._clocks = PassClocks(poster, self._kept_clock)
+        self._clocks = PassClocks(poster, kept.get(CLOCK, (None, None))[0])
         self._report = PassReport()
         self._left_out = LeftOut(ledger)
         control = control or PassControl()
@@ -341,7 +340,7 @@ class Pass:
         self._ledger.keep(RECOTAP, self._vouching.to_keep(), self._now())
         if self._ledger.clock_doubted():  # this pass may have resolved it
             self._certain(may_ask=False)
-        if (kept := self._clocks.to_keep()) is not None and kept != self._kept_clock:
+        if (kept := self._clocks.to_keep()) is not None:
             self._ledger.keep(RECOTAP, {CLOCK: kept}, self._now())
         self._clocks.report()
         self._report.sending_ended(totals, self._push.stop)
