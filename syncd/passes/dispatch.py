@@ -365,7 +365,8 @@ class Push:
             hint = f"{answer.hint}. Nothing is lost" if answer.hint else NOTHING_LOST
             self._end(Exit.UNAVAILABLE, f"Recotap cannot be reached ({answer.detail})", hint)
         self._breaker.record_failure(retry_after_s=wait)
-        self._ledger.close_key(wait or PROBE_AFTER_S, answer.detail, probe_failed=ends and not job.suspect)
+        short = wait if wait < LONGEST_WAIT_S else 0.0  # a longer one is kept, and `syncd resume` lifts it
+        self._ledger.close_key(short or PROBE_AFTER_S, answer.detail, probe_failed=ends and not job.suspect)
         self._answers = False
 
     def _end(self, exit_code: Exit, message: str, hint: str, pause_until: datetime | None = None) -> None:
