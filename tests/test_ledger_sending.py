@@ -336,9 +336,9 @@ class TestJudge:
     def test_it_books_only_what_the_post_it_names_brought(self, ledger):
         book(ledger, look(1), look(2))
         first = ledger.intend(due(ledger, limit=1), now=NOW)
-        ledger.intend(due(ledger, limit=1), now=NOW)
+        second = ledger.intend(due(ledger, limit=1), now=NOW)
         judge(ledger, first, Verdict.CREATED)
-        assert ask(ledger, "SELECT id FROM posts WHERE finished_at IS NULL") == [(2,)]
+        assert ask(ledger, "SELECT id FROM posts WHERE finished_at IS NULL") == [(second.post_id,)]
         assert attempts(ledger, 2) == [None]
         assert row(ledger, 2)["state"] == "pending"
 

@@ -18,6 +18,7 @@ from syncd.ledger.handle import AnyLedger, LedgerHandle, chosen
 from syncd.ledger.key_sharing import Admission
 from syncd.ledger.lanes import Hold, Taken
 from syncd.ledger.lists import Failing, Filter
+from syncd.ledger.lost import Lost
 from syncd.ledger.operator import Choice, Operator
 from syncd.ledger.persistent import PersistentReader
 from syncd.ledger.ranges import Range
@@ -77,6 +78,7 @@ __all__ = [
     "Ledger",
     "LedgerHandle",
     "LedgerReader",
+    "Lost",
     "Operator",
     "PersistentReader",
     "Range",

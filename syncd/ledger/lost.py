@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +13,16 @@ from syncd.lifecycle import transitions
 _HELD = f"""
     SELECT id, stream_id, {", ".join(ROW_COLUMNS)} FROM activities WHERE id IN {listed("ids")} AND state = 'pending'
 """  # nosec B608 # names of columns
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The parts of a ledger that no key opens any more."""
+
+    keys: tuple[str, ...] = ()  # their ids
+    payloads: int = 0  # their records are read again
+    values: tuple[tuple[str, str], ...] = ()  # the source and the key of each: connectors make them again
+    forgotten: int = 0  # people whom `syncd forget` must be told again, because the secret of their hashes is lost
 
 
 class LostPayloads(Writer):
@@ -33,4 +44,4 @@ class LostPayloads(Writer):
             self._write(held, transitions.after_lost(held.row, now), now)
 
 
-__all__ = ["LostPayloads"]
+__all__ = ["Lost", "LostPayloads"]

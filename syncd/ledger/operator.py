@@ -94,12 +94,13 @@ class Operator(Reports):
 
     def recount(self, *, now: datetime) -> Recount:
         """Count the rows, and correct the kept counts if the rows agree with `seen`. Only the correction is locked."""
-        found = count(self._db, self.handle, stopping=lambda: False)
-        if found is None:  # only a stop ends a count early
-            raise RuntimeError("the count was stopped")
-        with self.handle.writing(self._db):
-            correct(self._db, found, now)
-        return found
+        while True:
+            found = count(self._db, self.handle, stopping=lambda: False)
+            if found is None:  # only a stop ends a count early
+                raise RuntimeError("the count was stopped")
+            with self.handle.writing(self._db):
+                if correct(self._db, found, now):
+                    return found
 
     def unsee(self, rows: Mapping[tuple[str, str], int]) -> None:
         """Lower `seen` of each (source, stream) by so many rows, which `syncd verify --repair` has accounted for.

@@ -1,10 +1,10 @@
 """Change the master key of a ledger in PostgreSQL, or give up a lost one. Meanwhile no syncd may hold the ledger."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from syncd.errors import ConfigError
 from syncd.ledger.encryption import Damaged, DataKey, MasterKey, is_sealed, key_of
+from syncd.ledger.lost import Lost
 from syncd.ledger.postgres_keys import Encrypted, Reference, place_of, read_master_key
 from syncd.ledger.reader import RECOTAP
 from syncd.ledger.sealed import SAMENESS, is_secret
@@ -13,16 +13,6 @@ _KEYS = "SELECT id, wrapped FROM data_keys ORDER BY id"
 _REWRAPPED = "UPDATE data_keys SET wrapped = ? WHERE id = ?"
 _VALUES = "SELECT source, key, value FROM store ORDER BY source, key"
 _LOST_PAYLOADS = "SELECT count(*) FROM payloads WHERE body LIKE 'gcm:%' AND split_part(body, ':', 2) <> ALL (:known)"
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """The parts of a ledger that no key opens any more."""
-
-    keys: tuple[str, ...] = ()  # their ids
-    payloads: int = 0  # their records are read again
-    values: tuple[tuple[str, str], ...] = ()  # the source and the key of each: connectors make them again
-    forgotten: int = 0  # people whom `syncd forget` must be told again, because the secret of their hashes is lost
 
 
 class Rekeying:
@@ -94,4 +84,4 @@ def _is_lost(known: dict[str, DataKey], source: str, key: str, text: str) -> boo
     return False
 
 
-__all__ = ["Lost", "Rekeying"]
+__all__ = ["Rekeying"]

@@ -82,21 +82,22 @@ def _rows(db: Database, stopping: Callable[[], bool]) -> Counter[Kind] | None:
     return found
 
 
-def correct(db: Database, found: Recount, now: datetime) -> None:
+def correct(db: Database, found: Recount, now: datetime) -> bool:
     """Correct the kept counts in the transaction that is open, and keep whether the rows agree with `seen`.
 
-    Differences are added. So whatever was booked since the snapshot stays counted. If another process has corrected
-    the counts since then, nothing is added.
+    Differences are added. So whatever was booked since the snapshot stays counted. False, and nothing is written, if
+    another process has corrected the counts since then.
     """
     db.execute(f"SELECT id FROM recotap {locked('recotap')}").fetchall()  # nosec B608 # our own text
     if _last_at(db) != found.last_at:
-        return
+        return False
     if found.corrected:
         changes = Changes()
         changes.add(found.wrong.items())
         changes.write(db)
     value = json.dumps([list(each) for each in found.unequal])
     db.execute(_KEEP, {"source": RECOTAP, "key": RECOUNT, "value": value, "at": clock.text(now)})
+    return True
 
 
 def _last_at(db: Database) -> str | None:

@@ -399,7 +399,9 @@ class Ledger(RangeWriter, Outbox, Reads, RemovedSources, Twins, AdoptionWriter, 
         found = recount.count(self._db, self.handle, stopping=stopping)
         if found is not None:
             with self.transaction():
-                recount.correct(self._db, found, now)
+                corrected = recount.correct(self._db, found, now)
+            if not corrected:
+                return None
             self.forget_keys(now)
         return found
 

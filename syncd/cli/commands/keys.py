@@ -8,7 +8,7 @@ from syncd.cli import printing
 from syncd.cli.commands.options import ConfigFile, load_config
 
 if TYPE_CHECKING:
-    from syncd.ledger.postgres_rekeying import Lost
+    from syncd.ledger import Lost
 
 
 def rekey(
