@@ -63,7 +63,8 @@ class Expected:
 class Crm:
     """One CRM and its records. `meddle` runs in the stand-in's threads."""
 
-    name = ""
+    crm = ""  # hubspot or salesforce
+    name = ""  # of the source, with which externalActivityIds begin
 
     def __init__(self, world: World, stand_in: StandIn, *, seed: int) -> None:
         self.stand_in = stand_in
@@ -76,7 +77,7 @@ class Crm:
         self.gap_s = 0.0
         self.faults: list[Fault] = []
         self.lock = threading.RLock()
-        self.poisons = Poisons(stand_in, self.name, seed=seed, silent_s=DEADLINE_S + 0.5)
+        self.poisons = Poisons(stand_in, self.crm, seed=seed, silent_s=DEADLINE_S + 0.5)
 
     def work(self, each: int, *, gap_s: float = 0.0) -> None:
         """Put `each` new records and edit some old ones, all within the last `gap_s` seconds without a pass."""
@@ -150,7 +151,7 @@ class Crm:
 class Portal(Crm):
     """A HubSpot with a lagging index and late associations."""
 
-    name = "hubspot"
+    crm = name = "hubspot"
     LATE_S = 40.0  # longest lag, which together with the 20 s of `ago` is within the overlap
     OVERLAP = "90s"  # short, so that much depends on the watermark
 

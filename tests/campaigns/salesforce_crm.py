@@ -36,7 +36,7 @@ class Account:
 class Org(Crm):
     """A Salesforce with small pages, long transactions, and sessions and locators that end in mid-page."""
 
-    name = "salesforce"
+    crm = name = "salesforce"
     LATE_S = 240.0  # longest transaction, which together with the 20 s of `ago` is within the overlap
     OVERLAP = "5m"
 
