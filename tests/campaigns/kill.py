@@ -12,6 +12,11 @@ these heals after some turns. The clock moves between passes. After the last kil
 0, doubled 0, only calls and emails, nothing mapped wrongly, the books balance, no gap is left, at most 50 x
 concurrency re-sent per kill, no foreign duplicates, and no watermark stood still in a pass that booked a newer record.
 Prints a table. The exit code is 1 if one of these fails.
+
+    python tests/campaigns/kill.py --postgres --replicas 3
+
+kills and freezes replicas that share a ledger in PostgreSQL, kills and replaces PostgreSQL, and cuts the connections
+between them. See replicas.py.
 """
 
 import argparse
@@ -389,16 +394,23 @@ def table(tally: Tally) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=120)
+    parser.add_argument("--kills", type=int, help="120, on PostgreSQL 300")
     parser.add_argument("--crm", choices=CRMS, default="both")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--each", type=int, default=150, help="new records before each run, over all CRMs")
+    parser.add_argument("--each", type=int, help="150 new records before each run, over all CRMs. On PostgreSQL: 2 a "
+                        "second in each CRM")  # fmt: skip
     parser.add_argument("--poison", type=float, default=0.3, metavar="CHANCE", help="of each new poison in a turn")
+    add_postgres(parser)
     chosen = parser.parse_args()
     log.configure()
+    if chosen.postgres:
+        from tests.campaigns import replicas  # psycopg is an extra
+
+        replicas.run(chosen)
+        return
     with tempfile.TemporaryDirectory() as directory:
-        how = {"crm": chosen.crm, "seed": chosen.seed, "each": chosen.each, "poison": chosen.poison}
-        tally = campaign(Path(directory), kills=chosen.kills, **how)
+        how = {"crm": chosen.crm, "seed": chosen.seed, "each": chosen.each or 150, "poison": chosen.poison}
+        tally = campaign(Path(directory), kills=120 if chosen.kills is None else chosen.kills, **how)
     interpreters().close()
     print(table(tally))
     failures = (tally.lost, tally.alien, tally.wrong, tally.stood_still, tally.moved_back)
@@ -406,6 +418,21 @@ def main() -> None:
         print(f"! {what}")
     if faults := tally.faults():
         raise SystemExit("; ".join(faults))
+
+
+def add_postgres(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a campaign over replicas."""
+    group = parser.add_argument_group("replicas of one ledger in PostgreSQL (replicas.py)")
+    group.add_argument("--postgres", action="store_true", help="start a PostgreSQL, and replicas of `syncd run`")
+    group.add_argument("--replicas", type=int, default=3)
+    group.add_argument("--freezes", type=int, default=60, help="of a replica, longer than the lease")
+    group.add_argument("--postmaster", type=int, default=20, help="kills of the postmaster")
+    group.add_argument("--promotions", type=int, default=10, help="of a standby, every other one with lost commits")
+    group.add_argument("--cuts", type=int, default=20, help="of a replica from PostgreSQL or Recotap")
+    group.add_argument("--gap", type=float, default=4.0, help="seconds between two faults, on average")
+    group.add_argument("--portals", type=int, default=10, help="HubSpots, each a lane")
+    group.add_argument("--orgs", type=int, default=2, help="Salesforces, each a lane")
+    group.add_argument("--keep", type=Path, help="an empty folder in which the logs stay")
 
 
 if __name__ == "__main__":
