@@ -372,15 +372,32 @@ def test_a_long_pause_that_one_lane_is_asked_for_holds_all_until_it_is_lifted(bo
     assert {*box.recotap.stored} == {name for lane in lanes for name in lane.names}
 
 
+def test_one_post_that_fails_after_an_outage_does_not_end_the_pass(box: Sandbox, lanes: list[Lane]) -> None:
+    """Otherwise a poison message, or two, could hold up all others for ever."""
+    one = lanes[0]
+    one.book(120)
+    box.recotap.faults.add("unavailable", method="POST", count=2)
+    stop = one.run().stop
+    assert stop
+    assert stop.exit_code == Exit.UNAVAILABLE
+    box.recotap.faults.add("unavailable", method="POST")
+    assert one.run().stop is None
+    assert {*box.recotap.stored} == {*one.names}
+    assert ask(one.handle, "SELECT failing, closed_until, cause FROM recotap") == [(False, None, None)]
+
+
 def test_an_outage_costs_all_lanes_the_posts_in_flight_and_one_probe(box: Sandbox, lanes: list[Lane]) -> None:
     for lane in lanes:
-        lane.book(20)
+        lane.book(60)
     box.recotap.faults.add("unavailable", method="POST", count=None)
     pushes = all_at_once(lanes)
     stops = [push.stop for push in pushes]
     assert all(stop and stop.exit_code == Exit.UNAVAILABLE for stop in stops)
     assert all(stop and stop.message.startswith("Recotap cannot be reached (HTTP 503") for stop in stops)
     assert len(box.recotap.traffic.arrivals) <= 4 + 1
+    box.recotap.forget()
+    assert all(push.stop for push in all_at_once(lanes[:4])), "it lasts"
+    assert len(box.recotap.traffic.arrivals) <= 2 * 4
     box.recotap.faults.clear()
     again = all_at_once(lanes)
     assert [push.stop for push in again] == [None] * LANES

@@ -357,7 +357,9 @@ class Push:
         """Open the circuit. Stop sending if the probe failed or `ends`, or if Recotap asks for a long pause."""
         wait = answer.retry_after or 0.0
         if ends is None:
-            ends = job.probe and (self._breaker.failing or job.shared_probe or not job.activities)
+            # An outage that is older than this pass says nothing of it: perhaps a poison message met it.
+            probes = self._breaker.failing or (job.shared_probe and not self._gate.began_in_outage)
+            ends = job.probe and (probes or not job.activities)
         if wait >= LONGEST_WAIT_S:
             until = self._now() + timedelta(seconds=wait)
             self._end(Exit.UNAVAILABLE, f"Recotap asks for a pause ({answer.detail})", NOTHING_LOST, until)
@@ -365,8 +367,9 @@ class Push:
             hint = f"{answer.hint}. Nothing is lost" if answer.hint else NOTHING_LOST
             self._end(Exit.UNAVAILABLE, f"Recotap cannot be reached ({answer.detail})", hint)
         self._breaker.record_failure(retry_after_s=wait)
-        short = wait if wait < LONGEST_WAIT_S else 0.0  # a longer one is kept, and `syncd resume` lifts it
-        self._ledger.close_key(short or PROBE_AFTER_S, answer.detail, probe_failed=ends and not job.suspect)
+        # Until this pass may probe. A long pause is kept beside that, and `syncd resume` lifts it.
+        closed_s = self._breaker.wait_s() if wait < LONGEST_WAIT_S else PROBE_AFTER_S
+        self._ledger.close_key(closed_s, answer.detail, probe_failed=ends and not job.suspect)
         self._answers = False
 
     def _end(self, exit_code: Exit, message: str, hint: str, pause_until: datetime | None = None) -> None:

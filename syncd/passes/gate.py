@@ -37,6 +37,7 @@ class Gate:
         self._known_failures: int | None = None  # failed probes of all lanes when this pass first asked
         self.is_shared = ledger.shares_key
         self.room = 0  # POSTs that the open transaction may book
+        self.began_in_outage = False  # the outage that lasts is older than this pass
         self.is_probing = False  # they are the probe of an outage, which may be another lane's
 
     def wait_s(self) -> float:
@@ -61,6 +62,8 @@ class Gate:
     def _hear(self, found: Admission) -> Admission:
         if self._known_failures is None:
             self._known_failures = found.standing.failed_probes
+            self.began_in_outage = found.standing.is_failing
+        self.began_in_outage &= found.standing.is_failing
         self.is_probing, self._was_denied = found.standing.is_failing, not found.room
         if not found.room:
             self._wait_until = self._monotonic() + found.wait_s + min(found.wait_s, JITTER_S) * self._random()
