@@ -43,3 +43,11 @@ def test_a_kept_error_does_not_hold_the_pass_in_memory():
         failures.record(["a"], {"a": error}, keys={})
     assert failures.first is not None
     assert (failures.first.__traceback__, failures.first.__cause__, failures.first.__context__) == (None, None, None)
+
+
+def test_one_name_may_be_asked_for_with_keys_of_its_own():
+    failures = Failures()
+    failures.record(["a", "b"], {"a": REFUSED, "b": REFUSED}, keys=K1)
+    assert failures.refused == ["a", "b"]
+    assert failures.take_changed("k2", among=["b"]) == ["b"]
+    assert failures.refused == ["a"]

@@ -23,6 +23,7 @@ from syncd import clock, log
 from syncd.config import Config, load
 from syncd.connector import Source
 from syncd.daemon import agenda, lane_schedule, lanes, replica
+from syncd.daemon.lane_pass import LanePass
 from syncd.daemon.lane_schedule import AGAIN_S
 from syncd.daemon.replica import ReplicaService
 from syncd.daemon.systemd import Notifier
@@ -512,6 +513,25 @@ def test_a_rotated_key_is_tried_at_once(fleet: Fleet) -> None:
         fleet.key.write_text("another-key-of-recotap")
         wait_until(lambda: fleet.passes("a") == 2)
     assert fleet.said("keys.changed")[0]["passes"] == ["a"]
+
+
+def test_for_a_lane_only_its_own_keys_and_recotaps_are_read(fleet: Fleet, tmp_path: Path) -> None:
+    """With thousands of sources, each pass would read thousands of files."""
+    file, token = fleet.config("a"), tmp_path / "token"
+    token.write_text("pat-na1-0000-first")
+    token.chmod(0o600)
+    table = f'connector = "hubspot"\nstart = 2026-01-01T00:00:00Z\naccess_token = "file:{token}"\n'
+    file.write_text(f"{file.read_text()}[sources.other]\n{table}")
+    config, lanes = load(file), StandIn(fleet.lanes, None)
+    lanes.enrol(["a"])
+    taken = lanes.take()
+    assert taken is not None
+    begun = LanePass(taken, config, lambda ended: None).keys
+    other = config.secrets_fingerprint("other")
+    token.write_text("pat-na1-0000-second")
+    assert (begun == config.secrets_fingerprint("a"), other == config.secrets_fingerprint("other")) == (True, False)
+    fleet.key.write_text("another-key-of-recotap")
+    assert begun != config.secrets_fingerprint("a")
 
 
 def test_a_source_that_goes_well_in_another_replica_no_longer_fails_here(fleet: Fleet) -> None:

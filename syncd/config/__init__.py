@@ -58,9 +58,10 @@ class Config:
         own = source.config.schedule
         return own if own.is_set else self.schedule
 
-    def secrets_fingerprint(self) -> str:
-        """Return a digest of all secrets, to detect a changed key."""
-        return credentials.fingerprint((self.recotap, *(source.config for source in self.sources)))
+    def secrets_fingerprint(self, of: str | None = None) -> str:
+        """Return a digest of all secrets, to detect a changed key. `of`: only of this source, and of Recotap."""
+        configs = (source.config for source in self.sources if of in (None, source.name))
+        return credentials.fingerprint((self.recotap, *configs))
 
 
 def locate(environ: Mapping[str, str] | None = None) -> Path:

@@ -52,9 +52,15 @@ class Failures:
             if error.exit_code in (Exit.UNAUTHORIZED, Exit.CONFIG):
                 self._refused[name] = keys.get(name, "")
 
-    def take_changed(self, keys: str) -> list[str]:
-        """Return each name that was refused with keys other than `keys`, once."""
-        changed = [name for name, refused in self._refused.items() if refused != keys]
+    @property
+    def refused(self) -> list[str]:
+        """All names that wait for another key."""
+        return [*self._refused]
+
+    def take_changed(self, keys: str, *, among: Collection[str] | None = None) -> list[str]:
+        """Return each name, of all or `among` some, that was refused with keys other than `keys`, once."""
+        names = self._refused if among is None else among
+        changed = [name for name, refused in self._refused.items() if refused != keys and name in names]
         for name in changed:
             del self._refused[name]
         return changed

@@ -51,7 +51,7 @@ class LanePass:
         self.is_ending = False  # it was told to end soon
         self.is_over = False  # the lane is being released
         self.has_reported = False
-        self.keys = config.secrets_fingerprint()  # with which it begins
+        self.keys = config.secrets_fingerprint(self.name)  # with which it begins
         self._config = config
         self._report = report
         self._source = next((each for each in config.sources if each.name == self.name), None)

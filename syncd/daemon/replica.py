@@ -223,7 +223,10 @@ class ReplicaService:
         if not self._failures.has_refused_keys or now - self._keys_at < KEYS_S:
             return
         self._keys_at = now
-        if changed := self._failures.take_changed(self._config.secrets_fingerprint()):
+        changed = []
+        for name in self._failures.refused:
+            changed += self._failures.take_changed(self._config.secrets_fingerprint(name), among=[name])
+        if changed:
             log.info("keys.changed", passes=changed, hint="a refused key was replaced: syncd tries again")
             self._taker.wake(changed)
 
