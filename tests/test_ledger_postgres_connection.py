@@ -17,6 +17,8 @@ from tests.poolers import error, pooler, served, start_up
 psycopg = pytest.importorskip("psycopg")
 connection = pytest.importorskip("syncd.ledger.postgres_connection")
 postgres = pytest.importorskip("syncd.ledger.postgres")
+lease = pytest.importorskip("syncd.ledger.postgres_lease")
+session = pytest.importorskip("syncd.ledger.postgres_session")
 
 # Texts of a pooler, which has SQLSTATE 08P01 for each of them.
 POOLED = [
@@ -56,11 +58,16 @@ SHOWN = """
     SELECT current_setting('idle_in_transaction_session_timeout'), current_setting('lock_timeout'),
         current_setting('jit')
 """
-OF_A_TRANSACTION = ("10s", "30s", "off")
+OF_A_TRANSACTION = ("9s", "30s", "off")
 
 
 def shown(db: Any) -> tuple[str, ...]:
     return tuple(db.execute(SHOWN).fetchone())
+
+
+def test_a_transaction_that_stands_still_ends_before_a_new_lease_would():
+    """Otherwise the lane of a writer that froze would be locked for longer than it is leased."""
+    assert int(session.SETTINGS["idle_in_transaction_session_timeout"].removesuffix("s")) <= lease.TRUST_S
 
 
 @OF_A_SESSION

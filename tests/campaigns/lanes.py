@@ -42,7 +42,7 @@ class Lanes:
         self.crms: list[Crm] = [
             *(_named(Portal, f"portal{number}")(world, seed=seed + number)
               for number, world in enumerate(self.worlds, 1)),
-            *(_named(Org, f"org{number}")(world, seed=seed + number) for number, world in enumerate(orgs_made, 1)),
+            *(_named(Org, f"org{number}", CROWDED=0.02)(world, seed=seed + number) for number, world in enumerate(orgs_made, 1)),
         ]  # fmt: skip
         self.worlds += orgs_made
         self.recotap = self.worlds[0].recotap
@@ -136,9 +136,9 @@ class Lanes:
         }  # fmt: skip
 
 
-def _named(kind: type[Any], name: str) -> type[Any]:
+def _named(kind: type[Any], name: str, **more: Any) -> type[Any]:
     """Return a CRM whose source has this name."""
-    return type(kind.__name__, (kind,), {"name": name})
+    return type(kind.__name__, (kind,), {"name": name, **more})
 
 
 class Served:

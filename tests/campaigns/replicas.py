@@ -15,6 +15,7 @@ and some POSTs were late. Otherwise the campaign proved nothing.
 import argparse
 import json
 import os
+import re
 import tempfile
 import time
 from collections import Counter
@@ -41,6 +42,8 @@ FINALLY = (1, 10, 16, 61, 7 * 60, 25 * 60)  # minutes before each normal pass: t
 READY_S = 3.0  # a replica's start, and its way back after a freeze, a cut or a lost database
 LIMIT_S = TTL_S + 1.0  # from a holder's death or freeze until a free replica has its lane
 CUT_OFF_S = 4.5  # from the end of a lease whose holder was cut off: PostgreSQL ends its transaction 3 s later, at most
+MET_LONG = 150  # characters of a warning in the table
+_VARYING = re.compile(r"postgresql://\S+|\d+")
 SHOWN = 10  # failures shown
 FATES = "SELECT external_activity_id, state || coalesce(' ' || reason, '') FROM activities"
 OPEN = "SELECT count(*) FROM posts WHERE members IS NOT NULL"
@@ -220,7 +223,8 @@ class Campaign:
             self.tally.fenced += event == "campaign.fenced"
             self.tally.withheld += event == "post.withheld"
             if said.get("level") in ("warning", "error"):
-                self.tally.met[f"{event}: {said.get('error', '')}"[:110].rstrip(": ")] += 1
+                error = _VARYING.sub("*", str(said.get("error", "")))
+                self.tally.met[f"{event}: {error}"[:MET_LONG].rstrip(": ")] += 1
             if "Traceback" in line or said.get("level") == "critical" or "exception" in said:
                 self.tally.bugs.append(line[:2000])
 

@@ -39,6 +39,7 @@ class Org(Crm):
     crm = name = "salesforce"
     LATE_S = 240.0  # longest transaction, which together with the 20 s of `ago` is within the overlap
     OVERLAP = "5m"
+    CROWDED = 0.3  # share of the turns with a crowd
 
     def __init__(self, world: OrgWorld, *, seed: int) -> None:
         super().__init__(world, world.org, seed=seed)
@@ -88,7 +89,7 @@ class Org(Crm):
                 self._mail(title)
             else:
                 self._mail_task(title)
-        if draw.random() < 0.3:
+        if draw.random() < self.CROWDED:
             ago = self.ago()
             for number in range(CROWD):
                 self._call(f"Crowd {len(self.records)}.{number}", ago=ago, late_by=0.0)
