@@ -6,6 +6,7 @@ It obeys orders of its standard input, a JSON line each: ["work", {"each": 3}]. 
 one source of the configuration, and so a lane. They change as those of kill.py do (crms.py, salesforce_crm.py).
 """
 
+import base64
 import json
 import subprocess
 import sys
@@ -39,11 +40,11 @@ class Lanes:
         self.folder = folder
         self.worlds: list[World] = [self._portal(number, seed) for number in range(1, portals + 1)]
         orgs_made = [self._org(number) for number in range(1, orgs + 1)]
-        self.crms: list[Crm] = [
-            *(_named(Portal, f"portal{number}")(world, seed=seed + number)
-              for number, world in enumerate(self.worlds, 1)),
-            *(_named(Org, f"org{number}", CROWDED=0.02)(world, seed=seed + number) for number, world in enumerate(orgs_made, 1)),
-        ]  # fmt: skip
+        self.crms: list[Crm] = []
+        for number, world in enumerate(self.worlds, 1):
+            self.crms.append(_named(Portal, f"portal{number}")(world, seed=seed + number))
+        for number, org in enumerate(orgs_made, 1):
+            self.crms.append(_named(Org, f"org{number}", CROWDED=0.02)(org, seed=seed + number))
         self.worlds += orgs_made
         self.recotap = self.worlds[0].recotap
         self.recotap.faults.add(Fault("reset", match="sales-activities", after=True, probability=0.03, count=None))
@@ -75,7 +76,10 @@ class Lanes:
         first.tables.pop("sources.hubspot", None)
         first.configure("rules", own_domains=[OWN], default_owner_email=DEFAULT_OWNER)
         first.configure("recotap", base_url=base, concurrency=CONCURRENCY, timeout=f"{TIMEOUT_S}s")
-        first.configure("ledger", path="", url=ledger_url)
+        key = first.path / "ledger.key"
+        key.write_text(base64.b64encode(bytes(range(32))).decode())
+        key.chmod(0o600)
+        first.configure("ledger", path="", url=ledger_url, master_key=f"file:{key}")
         first.configure("run", passes=SLOTS)
         first.configure("schedule", every=EVERY)
         return str(first.write_config())

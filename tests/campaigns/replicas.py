@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from syncd import clock
-from syncd.ledger.postgres import PostgresLedger
+from syncd.config import load
+from syncd.ledger import chosen
 from tests.campaigns import history
 from tests.campaigns.chaos import Chaos
 from tests.campaigns.cluster import DATABASE, USER, Cluster, cluster
@@ -131,10 +132,11 @@ class Campaign:
         self._worked_at = 0.0
         standby = [links.add(f"standby{place}", server.port) for place, server in enumerate(database.servers)]
         database.standby_port = lambda place: standby[place]
-        self.url = address([server.port for server in database.servers])
+        url = address([server.port for server in database.servers])
         recotap_port = int(served.recotap_url.rpartition(":")[2].partition("/")[0])
         recotap_url = f"http://127.0.0.1:{links.add('recotap', recotap_port)}/api/v1"
-        self.config = Path(served.ask("configure", recotap_url=recotap_url, ledger_url=self.url))
+        self.config = Path(served.ask("configure", recotap_url=recotap_url, ledger_url=url))
+        self.ledger = chosen(load(self.config, environ={}).ledger)
         self.replicas = [
             Replica(number, self.config, folder, {"SYNCD_LEDGER__URL": address(
                 [links.add(f"ledger{place}-{number}", server.port) for place, server in enumerate(database.servers)]
@@ -149,7 +151,7 @@ class Campaign:
 
     def begin(self) -> None:
         """Make the ledger and the tables of the history, and start the replicas."""
-        with PostgresLedger(self.url).open():
+        with self.ledger.open():
             pass
         for statement in history.TABLES:
             self.ask(statement)
@@ -246,7 +248,7 @@ class Campaign:
         tally, fates = self.tally, dict(self.ask(FATES))
         tally.found = self.served.ask("compare", fates=fates)
         tally.open_attempts, tally.payloads_left = self.ask(OPEN)[0][0], self.ask(LEFT)[0][0]
-        with PostgresLedger(self.url).reports() as reports:
+        with self.ledger.reports() as reports:
             tally.status = reports.status(version="campaign", now=clock.now())
         return tally
 
