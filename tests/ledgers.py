@@ -52,7 +52,7 @@ class GivenKey:
         return self.text
 
 
-def in_postgres(folder: Path, name: str = "") -> Any:
+def in_postgres(folder: Path, name: str = "", *, encrypted: bool = True) -> Any:
     """Name a ledger in the schema `name`, by default in a new one. `folder` is not used."""
     from syncd.ledger.postgres import PostgresLedger
 
@@ -61,7 +61,7 @@ def in_postgres(folder: Path, name: str = "") -> Any:
         return PostgresLedger(_pooled(name))
     _kept().execute(f"CREATE SCHEMA IF NOT EXISTS {name}")
     url = f"{URL}{'&' if '?' in URL else '?'}options=-csearch_path%3D{name}"
-    return PostgresLedger(url, master_key=GivenKey())
+    return PostgresLedger(url, master_key=GivenKey() if encrypted else None)
 
 
 @cache

@@ -639,6 +639,6 @@ def test_a_transaction_that_wrote_nothing_waits_for_no_disk(handle, replica):
         assert ends("SELECT 1", "DELETE FROM pauses WHERE name = 'b'") == "ROLLBACK"
         assert ends("DELETE FROM pauses WHERE name = 'b'", "UPDATE pauses SET reason = 'c'", "SELECT 1") == "COMMIT"
         assert ends("WITH gone AS (DELETE FROM pauses RETURNING name) SELECT name FROM gone") == "COMMIT"
-        ledger.keep("hubspot", {"key": 1}, NOW)
+        ledger.keep("hubspot", {"@key": 1}, NOW)
     assert ask(handle, "SELECT name FROM pauses") == []
-    assert ask(handle, "SELECT value FROM store WHERE key = 'key'") == [("1",)]
+    assert ask(handle, "SELECT value FROM store WHERE key = '@key'") == [("1",)]

@@ -20,7 +20,7 @@ def handle(tmp_path: Path) -> Any:
     """A ledger that has sent one activity with the person and forgotten another one, without a rewrite."""
     if not URL:
         pytest.skip("SYNCD_TEST_POSTGRES names no database")
-    made = in_postgres(tmp_path)
+    made = in_postgres(tmp_path, encrypted=False)
     with made.open() as ledger:
         contact = {"email": PERSON.decode()}
         book(ledger, reading(1, contacts=[contact]))
@@ -57,7 +57,7 @@ def test_each_table_in_which_an_erasure_writes_is_rewritten():
 
 def test_beside_a_read_that_began_before_it_it_says_so_and_the_next_one_is_done(handle, monkeypatch):
     monkeypatch.setattr(erasure, "READERS_S", 0.1)
-    with closing(handle._connect()) as reader:
+    with closing(handle.connected()) as reader:
         reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
         reader.execute("SELECT count(*) FROM posts")
         assert (
@@ -72,7 +72,7 @@ def test_beside_a_read_that_began_before_it_it_says_so_and_the_next_one_is_done(
 
 def test_a_table_that_another_program_keeps_locked_is_not_waited_for(handle, monkeypatch):
     monkeypatch.setattr(erasure, "LOCK_S", 0.05)
-    with closing(handle._connect()) as other:
+    with closing(handle.connected()) as other:
         other.execute("BEGIN")
         other.execute("LOCK TABLE store IN ACCESS SHARE MODE")
         assert rebuilt(handle) == erasure.READ

@@ -467,7 +467,9 @@ class TestRecover:
 class TestPasses:
     def test_a_pass_has_a_beginning_and_an_end(self, ledger):
         number = ledger.begin_pass(NOW)
-        assert ask(ledger, "SELECT * FROM passes") == [(number, "2026-06-01T12:00:00.000Z", None, None)]
+        assert ask(ledger, "SELECT id, started_at, finished_at, exit_code FROM passes") == [
+            (number, "2026-06-01T12:00:00.000Z", None, None)
+        ]
         ledger.end_pass(number, exit_code=69, now=LATER)
         assert ask(ledger, "SELECT finished_at, exit_code FROM passes") == [("2026-06-01T13:00:00.000Z", 69)]
 

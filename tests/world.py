@@ -29,7 +29,7 @@ from syncd.passes.limits import Limits
 from syncd.passes.report import Observer, PassResult
 from syncd.sandbox import Sandbox
 from syncd.signals import StopRequest
-from tests.ledgers import URL, in_postgres, stranger
+from tests.ledgers import URL, ask, in_postgres, stranger
 
 START = datetime(2026, 10, 5, 9, 0, tzinfo=UTC)  # a Monday
 OWN = "lanternfield-sales.com"
@@ -78,8 +78,11 @@ class World:
         return datetime.now(UTC) if self._real_time else self.at
 
     def later(self, **delta: float) -> None:
-        """Move the one clock forward."""
+        """Move the one clock forward. PostgreSQL's goes by itself, so its times are moved back."""
         self.at += timedelta(**delta)
+        if self._shared is not None and self._shared.exists():
+            past = "UPDATE recotap SET closed_until = closed_until - make_interval(secs => ?) RETURNING 1"
+            ask(self._shared, past, timedelta(**delta).total_seconds())
 
     def hold_the_clock(self) -> None:
         """Switch from the machine's clock to one that only tests move."""
