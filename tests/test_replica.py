@@ -298,6 +298,17 @@ def test_an_orphan_is_taken_first_and_though_the_replica_is_nearly_full(fleet: F
         assert running.replica.taken[2:] == ["a", "b"]
 
 
+def test_the_orphans_of_a_dead_replica_are_taken_without_a_pause(fleet: Fleet, monkeypatch) -> None:
+    monkeypatch.setattr(lane_schedule, "FULL_S", 16.0)
+    fleet.does = lambda lane, made: made.lasts()
+    file = fleet.config("a", "b", "c", passes=4)
+    StandIn(fleet.lanes, None).enrol(["a", "b", "c"])
+    for row in fleet.lanes.rows.values():
+        row.token, row.expired = "a dead replica's", True
+    with serving(fleet, file):
+        wait_until(lambda: len(fleet.under_way) == 3, at_most=2.0)
+
+
 # -- what ends a pass -----------------------------------------------------------------------
 
 
