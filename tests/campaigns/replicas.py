@@ -31,7 +31,7 @@ from syncd.ledger import chosen
 from tests.campaigns import history
 from tests.campaigns.chaos import Chaos
 from tests.campaigns.cluster import DATABASE, USER, Cluster, cluster
-from tests.campaigns.fleet import ROOT, Replica
+from tests.campaigns.fleet import KINDS, ROOT, Replica
 from tests.campaigns.history import TTL_S, Arrival, Span, Takeover, percentile
 from tests.campaigns.lanes import CONCURRENCY, LATENCY_S, TIMEOUT_S, Served
 from tests.campaigns.links import Links
@@ -43,6 +43,7 @@ FINALLY = (1, 10, 16, 61, 7 * 60, 25 * 60)  # minutes before each normal pass: t
 READY_S = 3.0  # a replica's start, and its way back after a freeze, a cut or a lost database
 LIMIT_S = TTL_S + 1.0  # from a holder's death or freeze until a free replica has its lane
 CUT_OFF_S = 4.5  # from the end of a lease whose holder was cut off: PostgreSQL ends its transaction 3 s later, at most
+MANY = 100  # kills, of which each boundary has some
 MET_LONG = 150  # characters of a warning in the table
 _VARYING = re.compile(r"postgresql://\S+|\d+")
 SHOWN = 10  # failures shown
@@ -93,6 +94,12 @@ class Tally:
         """Return the deliveries that were taken for another system's."""
         return int(self.status["verdicts"]["foreign_duplicate"])
 
+    @property
+    def unmet(self) -> list[str]:
+        """Return the boundaries at which no replica died, of a campaign with many kills."""
+        kills = {what.removeprefix("kill -9, "): n for what, n in self.did.items() if what.startswith("kill -9, ")}
+        return [kind for kind in KINDS if kind not in kills] if sum(kills.values()) >= MANY else []
+
     def faults(self) -> list[str]:
         """Return the failed conditions."""
         found, states = self.found, {name: n for name, n in self.status["activities"].items() if n}
@@ -116,6 +123,7 @@ class Tally:
             f"{self.most_in_flight} POSTs in flight of {CONCURRENCY}": self.most_in_flight > CONCURRENCY,
             f"{len(self.slow)} orphans waited though a replica was free": self.slow,
             f"{len(self.bugs)} tracebacks": self.bugs,
+            f"no kill at {', '.join(self.unmet)}": self.unmet,
             "no transaction was fenced, so it proved nothing": self.was_frozen and not self.fenced,
             "no POST was late, so it proved nothing": self.was_frozen and not self.late,
         }
