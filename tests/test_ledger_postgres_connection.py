@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from syncd.errors import LedgerError
-from tests.ledgers import POOLER, URL, ask, book, in_postgres, reading
+from tests.ledgers import NOW, POOLER, URL, ask, book, in_postgres, reading
 from tests.poolers import error, pooler, served, start_up
 
 psycopg = pytest.importorskip("psycopg")
@@ -58,7 +58,7 @@ SHOWN = """
     SELECT current_setting('idle_in_transaction_session_timeout'), current_setting('lock_timeout'),
         current_setting('jit')
 """
-OF_A_TRANSACTION = ("9s", "30s", "off")
+OF_A_TRANSACTION = ("9s", "7s", "off")
 
 
 def shown(db: Any) -> tuple[str, ...]:
@@ -68,6 +68,8 @@ def shown(db: Any) -> tuple[str, ...]:
 def test_a_transaction_that_stands_still_ends_before_a_new_lease_would():
     """Otherwise the lane of a writer that froze would be locked for longer than it is leased."""
     assert int(session.SETTINGS["idle_in_transaction_session_timeout"].removesuffix("s")) <= lease.TRUST_S
+    waits_s = int(session.SETTINGS["lock_timeout"].removesuffix("s"))
+    assert waits_s <= lease.TTL_S - lease.RENEW_S, "it may wait for another one of the same writer"
 
 
 @OF_A_SESSION
@@ -126,6 +128,16 @@ def test_a_cut_network_is_noticed_while_the_lease_lasts_unless_the_address_says_
         found = session._connection.info.get_parameters()
         assert (found["keepalives_idle"], found["tcp_user_timeout"]) == expected
         session.close()
+
+
+def test_a_process_that_stands_still_with_the_key_of_all_lanes_loses_it_sooner(handle):
+    with handle.open() as ledger:
+        for lock in (ledger.lock_shared, lambda: ledger.admit(4, timeout_s=30.0, now=NOW)):
+            with ledger.transaction():
+                lock()
+                assert shown(ledger._db) == ("3s", *OF_A_TRANSACTION[1:])
+            with ledger.transaction():
+                assert shown(ledger._db) == OF_A_TRANSACTION
 
 
 def test_a_process_that_stands_still_in_a_transaction_loses_it(handle):

@@ -11,9 +11,13 @@ from syncd.ledger.dialect import listed
 from syncd.ledger.key_sharing import GRACE_S, QUEUED_S, Admission, Standing, admission
 from syncd.ledger.reader import PAUSED, RECOTAP, times
 
-_LOCK = "SELECT 1 FROM recotap WHERE id = 1 FOR UPDATE"
+STANDS_S = 3  # a process that stands still with the lock, for which all lanes wait, loses its transaction after it
+_HURRY = f"set_config('idle_in_transaction_session_timeout', '{STANDS_S}s', true)"
+_LOCK = f"SELECT {_HURRY} FROM recotap WHERE id = 1 FOR UPDATE"  # nosec B608 # our own text
 # The intents of this transaction take `posts.over_at` from it.
-_LOCK_TO_POST = "SELECT set_config('syncd.post_s', CAST(:post_s AS text), true) FROM recotap WHERE id = 1 FOR UPDATE"
+_LOCK_TO_POST = f"""
+    SELECT set_config('syncd.post_s', CAST(:post_s AS text), true), {_HURRY} FROM recotap WHERE id = 1 FOR UPDATE
+"""  # nosec B608 # our own text
 # A statement of its own, because a statement that waited for the lock counts as of the time before.
 _STANDING = f"""
     WITH mine AS (SELECT since, until FROM key_queue WHERE token = :me AND until > clock_timestamp()),

@@ -26,10 +26,11 @@ from syncd.ledger.dialect import (
 
 Values = Mapping[str, Any] | Sequence[Any]
 # The settings of each transaction. A process that stands still in one would lock its lanes for ever. After 9 s it may
-# not trust its lease either, and the lane must be free when the lease ends, 10 s after a renewal. There is no
-# statement_timeout: a COMMIT that waits for a standby must not be cancelled, because its rows would be seen before they
-# are on the standby. JIT took 300 ms of a query of 1 ms over tables that no ANALYZE had seen (PostgreSQL 15).
-SETTINGS = {"idle_in_transaction_session_timeout": "9s", "lock_timeout": "30s", "jit": "off"}
+# not trust its lease either, and the lane must be free when the lease ends, 10 s after a renewal. Other transactions of
+# the process may wait for that one. They give up after 7 s, otherwise each would stand still for 9 s in its turn.
+# There is no statement_timeout: a COMMIT that waits for a standby must not be cancelled, because its rows would be seen
+# before they are on the standby. JIT took 300 ms of a query of 1 ms over tables that no ANALYZE had seen (15.18).
+SETTINGS = {"idle_in_transaction_session_timeout": "9s", "lock_timeout": "7s", "jit": "off"}
 # One message begins the transaction with its settings: 20 us more than BEGIN alone.
 BEGIN = "".join(f"; SET LOCAL {name} = '{value}'" for name, value in SETTINGS.items())
 
