@@ -196,7 +196,10 @@ class Campaign:
             Arrival(at_ms / 1000, _pid(agent), in_flight, frozenset(names))
             for at_ms, _, agent, in_flight, names in self.served.ask("arrivals")
         ]
-        kept = {"takes": takes, "posts": posts, "arrivals": arrivals}
+        lives = [life for replica in self.replicas for life in replica.lives]
+        kept: dict[str, Any] = {"takes": takes, "posts": posts, "arrivals": arrivals}
+        kept |= {"down": chaos.down, "cuts": chaos.cuts}
+        kept["lives"] = [vars(life) for life in lives]
         (self.config.parent / "history.json").write_text(json.dumps(kept, default=sorted))
         late, tally.unknown_intents = history.late(arrivals, posts, takes)
         tally.late, tally.took = len(late), sum(take.token is not None for take in takes)
@@ -204,7 +207,6 @@ class Campaign:
         tally.two_at_once = len(history.two_at_once(takes))
         tally.most_at_all = max((each.in_flight for each in arrivals), default=0)
         tally.most_in_flight = history.most_in_flight(arrivals, late, for_s=LATENCY_S + TIMEOUT_S)
-        lives = [life for replica in self.replicas for life in replica.lives]
         faults = {
             life.pid: [*(freeze[0] for freeze in life.freezes), *([life.ended_at] if life.ended_at else [])]
             for life in lives
