@@ -67,7 +67,8 @@ def test_a_lane_that_is_taken_before_its_lease_has_ended_is_found() -> None:
 def test_a_takeover_is_measured_from_the_fault_that_ended_the_lease() -> None:
     ready = [Span(100.0, 130.0)]
     assert takeovers(TAKES, {17: [101.5]}, ready) == [Takeover("portal1", 1.0, 9.5, True)]
-    assert takeovers(TAKES, {17: [50.0]}, ready) == [Takeover("portal1", 1.0, None, True)], "it has renewed since"
+    assert takeovers(TAKES, {17: [110.9, 101.5]}, ready)[0].after_fault_s == 9.5, "it froze, and was killed later"
+    assert takeovers(TAKES, {17: [99.9]}, ready) == [Takeover("portal1", 1.0, None, True)], "it has renewed since"
     assert takeovers(TAKES, {}, [Span(110.5, 130.0)]) == [Takeover("portal1", 1.0, None, False)]
 
 

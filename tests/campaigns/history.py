@@ -172,10 +172,10 @@ def takeovers(takes: Sequence[Take], faults: Mapping[int, Sequence[float]], read
     for take in takes:
         if not (take.token and take.old_token and take.old_until):
             continue
-        meant = (take.old_until - TTL_S - 1.0, take.at)  # an earlier fault was over, because it has renewed since
-        mine = [at for at in faults.get(senders.get(take.old_token, 0), ()) if meant[0] < at < meant[1]]
+        renewed_at = take.old_until - TTL_S  # an earlier fault was over by then. A later one may follow the first
+        mine = [at for at in faults.get(senders.get(take.old_token, 0), ()) if renewed_at <= at < take.at]
         had = any(span.covers(min(take.old_until, take.at), take.at) for span in ready)
-        after_fault_s = take.at - max(mine) if mine else None
+        after_fault_s = take.at - min(mine) if mine else None
         found.append(Takeover(take.source, take.at - take.old_until, after_fault_s, had))
     return found
 
