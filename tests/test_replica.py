@@ -339,6 +339,21 @@ def test_a_lane_that_is_being_released_is_not_lost(fleet: Fleet, monkeypatch) ->
     assert fleet.said("lane.lost") == []
 
 
+def test_a_lane_that_is_taken_again_waits_for_the_end_of_its_last_pass_here(fleet: Fleet) -> None:
+    """A process that stood still lost its lane, and takes it again before it knows of that."""
+    over = threading.Event()
+    fleet.does = lambda lane, made: over.wait(10) and made.reads()
+    with serving(fleet, fleet.config("a")) as (running,):
+        wait_until(lambda: fleet.under_way)
+        with fleet.lanes.lock:
+            fleet.row("a").expired = True
+        wait_until(lambda: len(running.replica.taken) == 2 and fleet.row("a").token is None)
+        assert fleet.under_way == ["a"]
+        over.set()
+        wait_until(lambda: len(fleet.made) == 2 and not fleet.under_way)
+        wait_until(lambda: not running.service._lanes)
+
+
 def test_so_does_a_fence_that_refuses_a_write(fleet: Fleet) -> None:
     def does(lane: str, made: Pass) -> None:
         fleet.lanes.steal("a")

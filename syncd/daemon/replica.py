@@ -34,6 +34,7 @@ from syncd.ledger import RECOTAP, AnyLedger, Taken
 log = structlog.get_logger()
 
 TICK_S = 1.0  # between two checks of the leases and the watchdog
+STILL_S = 1.0  # until a lane is due whose last pass in this process has not ended
 KEYS_S = 5.0  # between two checks of refused keys
 
 if TYPE_CHECKING:
@@ -138,9 +139,16 @@ class ReplicaService:
                 self._begin(taken)
 
     def _begin(self, taken: Taken) -> None:
-        """Begin a pass over a lane, or release it at once if the daemon stops."""
+        """Begin a pass over a lane, or release it at once if the daemon stops.
+
+        A process that stood still may take a lane again before its last pass over it has noticed that it lost it.
+        """
         if self._stopping.is_asked:
             taken.release(None, failures=taken.failures)
+            return
+        if taken.source in self._lanes:
+            taken.release(STILL_S, failures=taken.failures)
+            self._taker.freed()
             return
         log.debug("lane.taken", source=taken.source, epoch=taken.epoch, late_s=round(taken.late_s, 1))
         lane = LanePass(taken, self._config, self._events.put)
