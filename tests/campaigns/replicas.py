@@ -43,6 +43,7 @@ FINALLY = (1, 10, 16, 61, 7 * 60, 25 * 60)  # minutes before each normal pass: t
 READY_S = 3.0  # a replica's start, and its way back after a freeze, a cut or a lost database
 LIMIT_S = TTL_S + 1.0  # from a holder's death or freeze until a free replica has its lane
 CUT_OFF_S = 4.5  # from the end of a lease whose holder was cut off: PostgreSQL ends its transaction 3 s later, at most
+AWAY = 74  # exit code of a replica that begins while no PostgreSQL takes writes
 MANY = 100  # kills, of which each boundary has some
 MET_LONG = 150  # characters of a warning in the table
 _VARYING = re.compile(r"postgresql://\S+|\d+")
@@ -123,6 +124,7 @@ class Tally:
             f"{self.most_in_flight} POSTs in flight of {CONCURRENCY}": self.most_in_flight > CONCURRENCY,
             f"{len(self.slow)} orphans waited though a replica was free": self.slow,
             f"{len(self.bugs)} tracebacks": self.bugs,
+            f"replicas exited with {dict(self.exits)}": self.exits.keys() - {AWAY},
             f"no kill at {', '.join(self.unmet)}": self.unmet,
             "no transaction was fenced, so it proved nothing": self.was_frozen and not self.fenced,
             "no POST was late, so it proved nothing": self.was_frozen and not self.late,
@@ -237,7 +239,7 @@ class Campaign:
             if said.get("level") in ("warning", "error"):
                 error = _VARYING.sub("*", str(said.get("error", "")))
                 self.tally.met[f"{event}: {error}"[:MET_LONG].rstrip(": ")] += 1
-            if "Traceback" in line or said.get("level") == "critical" or "exception" in said:
+            if line.startswith("syncd: a bug") or said.get("level") == "critical" or "exception" in said:
                 self.tally.bugs.append(line[:2000])
 
     def finish(self) -> Tally:
