@@ -183,8 +183,8 @@ def explained(attack: str) -> dict[str, Any]:
         "occurred_at": AT, "first_seen_at": AT, "updated_at": AT, "state": "pending", "reason": attack,
         "verdict": "failed", "detail": attack, "next_attempt_at": AT, "changed_after_delivery": False,
         "clock_confirmed": True, "twins": [attack], "url": attack, "domain": attack, "owner": attack,
-        "paused_until": None, "gives_up_at": AT, "payload": {attack: [attack]}, "payload_read_at": None,
-        "attempts": [{"at": AT, "verdict": "failed", "detail": attack}],
+        "paused_until": None, "rewound_at": None, "gives_up_at": AT, "payload": {attack: [attack]},
+        "payload_read_at": None, "attempts": [{"at": AT, "verdict": "failed", "detail": attack}],
     }  # fmt: skip
 
 
