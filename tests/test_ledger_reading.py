@@ -53,7 +53,7 @@ class TestStatus:
             "sources": [], "ranges": [], "oldest_pending_at": None, "next_attempt_at": None, "pauses": {},
             "recotap": dict.fromkeys(("host", "last_answer_at", "last_error", "paused_until", "silent_since"))
             | {"batch": 50, "key_refused": False},
-            "clock_skew_s": None, "clock_confirmed": True, "last_pass": None,
+            "clock_skew_s": None, "clock_confirmed": True, "last_pass": None, "lanes": [], "replicas": [],
         }  # fmt: skip
 
     def test_it_is_one_json_document(self, varied):

@@ -14,6 +14,7 @@ from syncd.ledger import Failing, LedgerHandle
 from syncd.lifecycle.states import State
 from syncd.sandbox import Rule
 from tests.conftest import Command
+from tests.test_fleet import BUSY
 from tests.world import World
 
 FOLDER = Path(__file__).parents[1] / "syncd" / "cli" / "schemas"
@@ -70,6 +71,14 @@ def eventful(world: World) -> World:
         ledger.pause_until("hubspot", now + timedelta(hours=1), "quota", now=now)
     world.later(hours=2)
     return world
+
+
+def test_status_describes_lanes_and_replicas_which_a_file_has_not() -> None:
+    for name in ("lanes", "replicas"):
+        schema = {**SCHEMAS["status"]["properties"][name], "$defs": SCHEMAS["status"]["$defs"]}
+        validator()(strict(schema)).validate(BUSY[name])
+        for key in BUSY[name][0]:
+            assert not validator()(schema).is_valid([{**BUSY[name][0], key: {}}]), key
 
 
 def test_failures_with_a_similar_name_match_their_schema() -> None:

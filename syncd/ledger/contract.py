@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from sqlite_utils import Database
 
@@ -40,6 +40,9 @@ class Handle(Protocol[Opened]):
 
     def scope(self) -> tuple[str, ...] | None:
         """Return the sources whose rows the holder writes. None: those of all."""
+
+    def fleet(self, db: Database) -> dict[str, list[dict[str, Any]]]:
+        """Return the `lanes` and `replicas` of `syncd status --json`. Both are empty if nothing is leased."""
 
     def wake(self, db: Database, sources: Collection[str] | None) -> None:
         """Have a pass over each of `sources`, or of those with something to send if None. Call it in a transaction."""

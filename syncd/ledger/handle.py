@@ -214,6 +214,10 @@ class LedgerHandle:
         """Return None: who holds the ledger writes the rows of all sources."""
         return None
 
+    def fleet(self, db: Database) -> dict[str, list[dict[str, Any]]]:
+        """Return no `lanes` and no `replicas` for `syncd status --json`: a file has one writer."""
+        return {"lanes": [], "replicas": []}
+
     def wake(self, db: Database, sources: Collection[str] | None) -> None:
         """Do nothing: the daemon looks for requests by itself."""
 

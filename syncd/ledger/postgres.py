@@ -24,6 +24,7 @@ from syncd.ledger.postgres_comparison import PostgresComparison, empty_list
 from syncd.ledger.postgres_connection import Password, connect
 from syncd.ledger.postgres_erasure import rewrite
 from syncd.ledger.postgres_errors import explanation
+from syncd.ledger.postgres_fleet import fleet
 from syncd.ledger.postgres_key import PostgresKey
 from syncd.ledger.postgres_keys import PostgresCipher, Reference
 from syncd.ledger.postgres_lease import WAKE, WAKE_OWNERS, WAKE_SENDERS, Lease, fence, held, holder_of, taken
@@ -234,6 +235,10 @@ class PostgresLedger:
     def scope(self) -> tuple[str, ...] | None:
         """Return the sources whose rows the holder writes. None: those of all."""
         return None if self.lease is None else self.lease.scope
+
+    def fleet(self, db: Any) -> dict[str, list[dict[str, Any]]]:
+        """Return the `lanes` and `replicas` of `syncd status --json`."""
+        return fleet(db)
 
     def wake(self, db: Any, sources: Collection[str] | None) -> None:
         """Have a pass over each of `sources`, or of those with something to send if None. Call it in a transaction."""

@@ -185,6 +185,7 @@ class Reports(Lists, Measures):
             "clock_skew_s": self._clock_skew_s(),
             "clock_confirmed": not self.clock_doubted(),
             "last_pass": self._last_pass(),
+            **self.handle.fleet(self._db),
         }
 
     def _oldest_pending_at(self) -> str | None:

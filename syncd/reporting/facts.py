@@ -7,6 +7,7 @@ from syncd import clock
 from syncd.ledger import RECOTAP
 from syncd.lifecycle.reasons import Reason
 from syncd.lifecycle.states import State, Verdict
+from syncd.reporting import fleet
 from syncd.reporting.times import Times
 
 Document = Mapping[str, Any]
@@ -86,6 +87,7 @@ def notes(document: Document, times: Times) -> Iterator[str]:
     if last:
         yield f"last pass: began {times.aged(last['started_at'])}, {_ended(last, times)}"
     yield f"running: {document['held_by'] or 'no syncd'}"
+    yield from fleet.lines(document)
     if document["next_attempt_at"]:
         yield f"next attempt or look-up: {times.aged(document['next_attempt_at'])}"
 

@@ -18,6 +18,7 @@ from syncd.ledger import RECOTAP
 from syncd.lifecycle.reasons import Reason
 from syncd.lifecycle.remedies import VERDICTS
 from syncd.lifecycle.states import Verdict
+from syncd.reporting import fleet
 from syncd.reporting.times import Times
 from syncd.types.schedule import Schedule
 
@@ -90,6 +91,7 @@ def points(document: Document, times: Times) -> Iterator[Point]:
     yield from _recotap(document, times)
     yield from _sources(document, times)
     yield from _last_pass(document, times)
+    yield from _lanes(document)
     yield from _activities(document)
     yield from _settings(document)
 
@@ -199,6 +201,15 @@ def _last_pass(document: Document, times: Times) -> Iterator[Point]:
     if meaning and not (told and last["exit_code"] in (Exit.UNAUTHORIZED, Exit.CONFIG)):
         text = f"the last pass ended with exit code {last['exit_code']}: {meaning}"
         yield Point(Level.NEEDS_YOU, text, action)
+
+
+def _lanes(document: Document) -> Iterator[Point]:
+    worst = fleet.most_overdue(document)
+    if worst is not None and worst["late_s"] > fleet.LATE_S and fleet.is_served(document):
+        number = fleet.counts(document)["overdue"]
+        wait = "1 source waits" if number == 1 else f"{number:,} sources wait"
+        text = f"{wait} for a free slot, {worst['source']} for {worst['late_s']:,.0f} s"
+        yield Point(Level.WAITING, text, fleet.MORE)
 
 
 def _activities(document: Document) -> Iterator[Point]:

@@ -11,7 +11,7 @@ from syncd.errors import Exit
 from syncd.lifecycle.reasons import Reason
 from syncd.lifecycle.remedies import remedy
 from syncd.lifecycle.states import State, Verdict
-from syncd.reporting import explanation, facts, health, overview
+from syncd.reporting import explanation, facts, fleet, health, overview
 from syncd.reporting.times import Times
 from syncd.types.schedule import Schedule
 from syncd.web.charts import DAYS, chart
@@ -99,6 +99,8 @@ def page(given: Facts) -> dict[str, Any]:
         "seen": document["seen"],
         "counts": document["activities"],
         "held_by": document["held_by"],
+        "lanes": fleet.lanes(document),
+        "replicas": [(each["name"], fleet.replica(each)) for each in document["replicas"][: fleet.SHOWN]],
         "streams": [*streams(given)],
         "chart": chart(by_day, given.now.date()),
         "lateness": lateness(given.days, given.now),
