@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from syncd.metrics import families
 from syncd.reporting import facts, fleet
 from syncd.reporting.overview import Level, points, summary
 from syncd.web import view
@@ -79,6 +80,29 @@ def test_the_page_shows_the_fleet_and_none_of_a_file() -> None:
     assert "Replicas Lanes: 1 held, 1 due, 2 overdue, 1 idle. Most overdue: core, for 401 s." in shown
     assert "syncd run , process 9 on two dead, last reported 42 s ago" in shown
     assert "Replicas" not in page(status_document(**WELL))
+
+
+def test_the_metrics_count_lanes_by_state_and_replicas_that_are_alive() -> None:
+    found = lane_metrics(BUSY)
+    assert found == {
+        ("syncd_lanes", "held"): 1, ("syncd_lanes", "due"): 1, ("syncd_lanes", "overdue"): 2,
+        ("syncd_lanes", "idle"): 1, ("syncd_lanes_lateness_seconds", ""): 400.6, ("syncd_replicas", ""): 1,
+    }  # fmt: skip
+    quiet = lane_metrics(of([lane("acme", "idle")], replica("r", is_alive=False)))
+    assert (quiet["syncd_lanes", "overdue"], quiet["syncd_lanes", "idle"]) == (0, 1)
+    assert (quiet["syncd_lanes_lateness_seconds", ""], quiet["syncd_replicas", ""]) == (0, 0)
+
+
+def test_a_ledger_without_lanes_has_no_sample_of_them() -> None:
+    assert lane_metrics(status_document()) == {}
+
+
+def lane_metrics(document: dict[str, Any]) -> dict[tuple[str, str], float]:
+    """Return the samples about lanes and replicas, by the name and the state."""
+    return {
+        (each.name, each.labels.get("state", "")): each.value
+        for family in families._lanes(document) for each in family.samples
+    }  # fmt: skip
 
 
 def page(document: dict[str, Any]) -> str:

@@ -45,7 +45,7 @@ def metrics(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
 
 
 def test_rules_name_metrics_that_exist(metrics: set[str]) -> None:
-    assert len(RULES) == len({rule["alert"] for rule in RULES}) == 15
+    assert len(RULES) == len({rule["alert"] for rule in RULES}) == 16
     for rule in RULES:
         assert set(METRIC.findall(rule["expr"])) <= metrics, rule["alert"]
 

@@ -36,6 +36,7 @@ STATES = ("pending", "incomplete", "delivered", "skipped", "excluded", "dead")
 VERDICTS = ("created", "duplicate", "foreign_duplicate")
 SINCE = ("occurred", "seen")
 WHYS = ("backfill", "gap", "start")
+LANE_STATES = ("held", "due", "overdue", "idle")
 
 
 def exposition(document: Document, *, openmetrics: bool) -> tuple[bytes, str]:
@@ -73,6 +74,7 @@ def families(document: Document) -> Iterator[Metric]:
     yield from _pauses(document)
     yield from _recotap(document)
     yield from _passes(document)
+    yield from _lanes(document)
     yield from _ranges(document)
     yield from _unread(document)
 
@@ -218,6 +220,20 @@ def _passes(document: Document) -> Iterator[Metric]:
     start, end = (clock.optional_instant(ended.get(key)) for key in ("started_at", "finished_at"))
     took = (end - start).total_seconds() if start and end else None
     yield _gauge("syncd_last_pass_duration_seconds", "Duration of the last finished pass.", _one(took), unit="seconds")
+
+
+def _lanes(document: Document) -> Iterator[Metric]:
+    """Yield the lanes of a ledger in PostgreSQL. Without lanes there is no sample. Each replica tells the same."""
+    lanes = document["lanes"]
+    states = Counter({(state,): 0 for state in LANE_STATES} if lanes else {})
+    states.update((each["state"],) for each in lanes)
+    text = "Sources of a ledger in PostgreSQL. Overdue: due for more than 2 s, and no replica has taken it."
+    yield _gauge("syncd_lanes", text, states, ("state",))
+    late = max((each["late_s"] for each in lanes), default=None)
+    text = "For how long the most overdue lane has waited for a replica."
+    yield _gauge("syncd_lanes_lateness_seconds", text, _one(late))
+    alive = sum(each["is_alive"] for each in document["replicas"]) if lanes else None
+    yield _gauge("syncd_replicas", "Replicas of `syncd run` that are alive.", _one(alive))
 
 
 def _ranges(document: Document) -> Iterator[Metric]:
