@@ -130,7 +130,7 @@ class Taker:
                 wait_s = self._look()
             except (LedgerError, LedgerHeld) as error:
                 self._cut_off(error)
-                wait_s = RETRY_S * (1 + random.random())  # nosec B311 - no secret
+                wait_s = RETRY_S * (1 + random.random())  # nosec B311 # no secret
 
     def _look(self) -> float:
         """Do the next thing, and return the time until the one after it."""
@@ -153,7 +153,7 @@ class Taker:
                 self._held += 1
             self._report(taken)
         late_s = None if taken is None else float("inf") if taken.was_orphan else taken.late_s
-        chance = random.random()  # nosec B311 - no secret
+        chance = random.random()  # nosec B311 # no secret
         return poll_in_s(self._held, self.slots, found_late_s=late_s, chance=chance)
 
     def _wait_for_a_slot(self) -> None:
