@@ -84,4 +84,5 @@ worlds=(tests/test_{alerts_postgres,engine,hubspot_lifelike,key_semaphore,lanes_
 SYNCD_TEST_POSTGRES="postgresql://syncd@127.0.0.1:$port/syncd_test" .venv/bin/python -W error -m pytest -q -n 4 \
     -k "not sqlite and not Sqlite" "$@" "${ledger[@]}" "${worlds[@]}" \
     "${forget[@]/#/tests/test_forget.py::test_}" tests/test_forget.py::TestInFlight \
+    tests/test_deploy_replicas.py::test_the_{query_for_autoscaling_counts_the_slots_in_demand,settings_for_vacuum_fit_the_tables_of_a_ledger} \
     tests/test_web_daemon.py::test_the_daemon_serves_its_page_and_its_probes_until_it_ends
