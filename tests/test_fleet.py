@@ -57,6 +57,10 @@ def test_a_file_has_no_fleet_and_many_replicas_take_few_lines() -> None:
     assert fleet.lines(many)[-1] == "replicas: 3 more"
 
 
+def test_a_lane_that_is_just_due_is_not_called_overdue() -> None:
+    assert fleet.lanes(of([lane("dune", "due", 0.4)])) == "0 held, 1 due, 0 overdue, 0 idle"
+
+
 @pytest.mark.parametrize(
     ("late_s", "is_alive", "told"), [(400.6, True, True), (300.0, True, False), (400.6, False, False)]
 )

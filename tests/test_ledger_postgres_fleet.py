@@ -76,8 +76,10 @@ def test_a_lane_that_was_woken_is_due(handle):
         one.enrol(["a"])
         late(handle, "a", "-1 h")
         assert states(handle) == {"a": "idle"}
+        planned = document(handle)["lanes"][0]["next_pass_at"]
         one.wake(["a"])
         assert states(handle) == {"a": "due"}
+        assert document(handle)["lanes"][0]["next_pass_at"] < planned
 
 
 def test_the_lane_of_a_dead_holder_waits_from_the_end_of_its_lease_on(handle):
@@ -105,6 +107,13 @@ def test_each_replica_is_told_with_its_lanes_and_the_age_of_its_report(handle):
         (replica,) = document(handle)["replicas"]
         assert (replica["is_alive"], round(replica["renewed_s"])) == (False, 40)
     assert document(handle)["replicas"] == [], "one that ended in order"
+
+
+def test_replicas_that_are_alive_come_before_the_dead(handle):
+    with handle.replica("run") as one:
+        one.report(slots=8, held=0)
+        ask(handle, "INSERT INTO replicas VALUES ('!', 8, 0, clock_timestamp() - interval '1 h') RETURNING 1")
+        assert [each["is_alive"] for each in document(handle)["replicas"]] == [True, False]
 
 
 def test_a_hold_of_the_whole_ledger_holds_each_lane_and_is_no_replica(handle):

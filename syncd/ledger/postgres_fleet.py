@@ -18,7 +18,7 @@ _REPLICAS = """
     SELECT name, slots,
         (SELECT count(*) FROM lanes WHERE holder = name AND source <> :whole AND until >= clock_timestamp()),
         (:ttl - extract(epoch FROM until - clock_timestamp()))::float
-    FROM replicas ORDER BY name
+    FROM replicas ORDER BY until < clock_timestamp(), name
 """
 
 
