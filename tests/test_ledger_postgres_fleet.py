@@ -102,10 +102,11 @@ def test_each_replica_is_told_with_its_lanes_and_the_age_of_its_report(handle):
         (replica,) = document(handle)["replicas"]
         assert replica.keys() == set(SCHEMA["properties"]["replicas"]["items"]["required"])
         assert (replica["slots"], replica["lanes"], replica["is_alive"]) == (8, 1, True)
-        assert 0 <= replica["renewed_s"] < 3
+        assert 0 <= replica["renewed_s"] < 9
         assert ask(handle, "UPDATE replicas SET until = clock_timestamp() - interval '30 s' RETURNING 1")
         (replica,) = document(handle)["replicas"]
-        assert (replica["is_alive"], round(replica["renewed_s"])) == (False, 40)
+        assert not replica["is_alive"]
+        assert 40 <= replica["renewed_s"] < 50
     assert document(handle)["replicas"] == [], "one that ended in order"
 
 
