@@ -13,7 +13,7 @@ from sqlite_utils import Database
 
 from syncd import files
 from syncd.errors import LedgerError, LedgerHeld
-from syncd.ledger import place
+from syncd.ledger import marks, place
 from syncd.ledger.lock import lock_file, open_lock, sign, signature
 from syncd.ledger.schema import MIGRATIONS, VERSION
 
@@ -30,7 +30,10 @@ LOOK_CACHE_KIB = 1024  # in a reader's memory. The system caches the others
 
 
 def create(path: Path) -> Database:
-    """Open the ledger for writing. It is created and migrated as needed. LedgerError if that fails."""
+    """Open the ledger for writing. It is created and migrated as needed. LedgerError if that fails.
+
+    ConfigError for a ledger that `syncd ledger copy` has moved, or a copy for reading.
+    """
     with explained(path), _reachable(path):
         at = place.resolve(path)
         files.make_folders(at.parent)
@@ -118,14 +121,25 @@ def exists(path: Path) -> bool:
 
 
 def operate(path: Path) -> Database:
-    """Open an existing ledger as `view` does, for short writes that wait for a pass. Never creates one."""
+    """Open an existing ledger as `view` does, for short writes that wait for a pass. Never creates one.
+
+    ConfigError as for `create`.
+    """
     db = view(path)
-    db.execute(f"PRAGMA busy_timeout = {OPERATOR_MS}")
+    try:
+        marks.require_use(marks_of(db), path)
+        db.execute(f"PRAGMA busy_timeout = {OPERATOR_MS}")
+    except BaseException:
+        db.close()
+        raise
     return db
 
 
-def view(path: Path, *, older_too: bool = False) -> Database:
-    """Open an existing ledger for reading, of this schema unless `older_too`. Never creates one."""
+def view(path: Path, *, older_too: bool = False, unfinished_too: bool = False) -> Database:
+    """Open an existing ledger for reading, of this schema unless `older_too`. Never creates one.
+
+    LedgerError for an unfinished copy, unless one of the two is wanted.
+    """
     if not exists(path):
         hint = "the first `syncd sync` makes it. See [ledger] path"
         raise LedgerError(f"there is no ledger at {path}", hint=hint)
@@ -136,6 +150,8 @@ def view(path: Path, *, older_too: bool = False) -> Database:
             _refuse_foreign(db, path)
             if not older_too:
                 _refuse_older(db, path)
+                if not unfinished_too:
+                    marks.require_whole(marks_of(db), path)
         except BaseException:
             db.close()
             raise
@@ -160,6 +176,7 @@ def _connect(path: Path, *, cache_kib: int = CACHE_KIB) -> Database:
 def _set_up(db: Database, path: Path) -> None:
     _refuse_newer(db, path)
     _refuse_foreign(db, path)
+    marks.require_use(marks_of(db), path)
     if _version(db) == 0:
         db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # must stand before the first table
     db.execute("PRAGMA journal_mode = WAL").fetchone()
@@ -167,6 +184,11 @@ def _set_up(db: Database, path: Path) -> None:
         with writing(db, path):
             MIGRATIONS[version](db)
             db.execute(f"PRAGMA user_version = {version + 1}")
+
+
+def marks_of(db: Database) -> marks.Marks:
+    """Return the marks of an open ledger, which may be empty."""
+    return marks.in_store(db) if _version(db) else marks.Marks()
 
 
 def _version(db: Database) -> int:
@@ -206,11 +228,16 @@ def _not_a_ledger(path: Path) -> LedgerError:
 
 
 @contextmanager
-def writing(db: Database, path: Path) -> Iterator[None]:
-    """Run one transaction. It is committed whole or not at all."""
+def writing(db: Database, path: Path, *, is_beside: bool = False) -> Iterator[None]:
+    """Run one transaction. It is committed whole or not at all.
+
+    `is_beside`: no hold keeps `syncd ledger copy` away, which may have moved the ledger since it was opened.
+    """
     with explained(path):
         db.execute("BEGIN IMMEDIATE")
         try:
+            if is_beside:
+                marks.require_use(marks_of(db), path)
             yield
             db.execute("COMMIT")
         except BaseException:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
 from sqlite_utils import Database
 
 from syncd.errors import ConfigError, LedgerHeld
-from syncd.ledger import file, lock, place, standing, upkeep
+from syncd.ledger import file, lock, marks, place, standing, upkeep
 from syncd.ledger.alerting import Alerting
 from syncd.ledger.comparison import Comparison
 from syncd.ledger.diagnosis import Diagnosis
@@ -59,6 +59,7 @@ class LedgerHandle:
     """Name one ledger, open or not. Handles of the same ledger are equal."""
 
     path: Path  # of the SQLite file; only the modules that look after the file read it
+    _is_beside: bool = field(default=False, compare=False, repr=False)  # opened for short writes, without a hold
 
     def __str__(self) -> str:
         return str(self.path)
@@ -90,11 +91,11 @@ class LedgerHandle:
 
     def operate(self) -> AbstractContextManager[Operator]:
         """Open an existing ledger for an operator's short writes, which need no hold. LedgerError as for `read`."""
-        return self._opened(file.operate, Operator)
+        return replace(self, _is_beside=True)._opened(file.operate, Operator)
 
     def alerting(self) -> AbstractContextManager[Alerting]:
         """Open an existing ledger for the alerts, which need no hold. LedgerError as for `read`."""
-        return self._opened(file.operate, Alerting)
+        return replace(self, _is_beside=True)._opened(file.operate, Alerting)
 
     def diagnose(self) -> AbstractContextManager[Diagnosis]:
         """Open an existing ledger for a report on itself. LedgerError as for `read`."""
@@ -102,7 +103,7 @@ class LedgerHandle:
 
     def forget(self) -> AbstractContextManager[Forget]:
         """Open an existing ledger to erase a person, which needs no hold. LedgerError as for `read`."""
-        return self._opened(file.operate, Forget)
+        return replace(self, _is_beside=True)._opened(file.operate, Forget)
 
     def rekeying(self) -> AbstractContextManager["Rekeying"]:
         """Raise ConfigError: the file is not encrypted. LedgerError as for `read`."""
@@ -137,6 +138,11 @@ class LedgerHandle:
     def is_trusted(self) -> bool:
         """Return True: a lock does not run out while its process lives."""
         return True
+
+    def require_use(self) -> None:
+        """Raise the error with which a pass refuses an existing ledger that was moved, or that is a copy."""
+        with self._opened(partial(file.view, older_too=True), lambda db, _: file.marks_of(db)) as found:
+            marks.require_use(found, self)
 
     def lost(self) -> LedgerHeld:
         """Return the error for a holder whose lock was removed."""
@@ -208,7 +214,7 @@ class LedgerHandle:
 
     def writing(self, db: Database) -> AbstractContextManager[None]:
         """Run one transaction. It is committed whole or not at all. LedgerError if the database fails."""
-        return file.writing(db, self.path)
+        return file.writing(db, self.path, is_beside=self._is_beside)
 
     def scope(self) -> tuple[str, ...] | None:
         """Return None: who holds the ledger writes the rows of all sources."""

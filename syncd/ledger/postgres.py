@@ -17,6 +17,7 @@ from syncd.ledger.diagnosis import Diagnosis
 from syncd.ledger.examination import Examination
 from syncd.ledger.forgetting import Forget, Rest
 from syncd.ledger.lanes import Hold
+from syncd.ledger.marks import require_use, require_whole
 from syncd.ledger.operator import Operator
 from syncd.ledger.persistent import PersistentReader
 from syncd.ledger.postgres_alerting import PostgresAlerting
@@ -29,6 +30,7 @@ from syncd.ledger.postgres_key import PostgresKey
 from syncd.ledger.postgres_keys import PostgresCipher, Reference
 from syncd.ledger.postgres_lease import WAKE, WAKE_OWNERS, WAKE_SENDERS, Lease, fence, held, holder_of, taken
 from syncd.ledger.postgres_looking import SIZE, PostgresDiagnosis, PostgresExamination
+from syncd.ledger.postgres_marks import locked_marks, marks_of
 from syncd.ledger.postgres_rekeying import Rekeying
 from syncd.ledger.postgres_replica import Replica, replica
 from syncd.ledger.postgres_schema import STATEMENTS
@@ -61,9 +63,9 @@ class PostgresLedger:
     def open(self) -> AbstractContextManager[Ledger]:
         """Open the ledger for writing, and create it as needed. LedgerError if that fails.
 
-        ConfigError if it is encrypted with another key.
+        ConfigError if it is encrypted with another key, or if `syncd ledger copy` has moved it.
         """
-        return self._opened(_checked, writes=True)
+        return self._opened(_begun, create=True, writes=True)
 
     def read(self) -> AbstractContextManager[LedgerReader]:
         """Open an existing ledger for reading, in any thread. LedgerError if there is none, or if it is unusable."""
@@ -85,11 +87,11 @@ class PostgresLedger:
 
     def operate(self) -> AbstractContextManager[Operator]:
         """Open an existing ledger for an operator's short writes. LedgerError as for `read`."""
-        return self._opened(Operator)
+        return self._opened(Operator, writes=True)
 
     def alerting(self) -> AbstractContextManager[Alerting]:
         """Open an existing ledger for the alerts. LedgerError as for `read`."""
-        return replace(self, lease=None, is_beside=True)._opened(PostgresAlerting)
+        return replace(self, lease=None, is_beside=True)._opened(PostgresAlerting, writes=True)
 
     def diagnose(self) -> AbstractContextManager[Diagnosis]:
         """Open an existing ledger for a report on itself. LedgerError as for `read`."""
@@ -97,7 +99,7 @@ class PostgresLedger:
 
     def forget(self) -> AbstractContextManager[Forget]:
         """Open an existing ledger to erase a person. LedgerError as for `read`."""
-        return self._opened(Forget)
+        return self._opened(Forget, writes=True)
 
     @contextmanager
     def rekeying(self) -> Iterator[Rekeying]:
@@ -132,6 +134,7 @@ class PostgresLedger:
         """Take part in the work on the ledger: take its lanes one by one. The ledger is created if there is none."""
         with self._session() as db:
             self._require(db, create=True)
+            require_use(marks_of(db), self)
         with replica(self, command) as one:
             yield one
 
@@ -153,6 +156,11 @@ class PostgresLedger:
     def is_trusted(self) -> bool:
         """Tell whether the last renewal is recent enough to rely on the lease, without asking PostgreSQL."""
         return self.lease is None or self.lease.is_held()
+
+    def require_use(self) -> None:
+        """Raise the error with which a pass refuses an existing ledger that was moved, or that is a copy."""
+        with self._session() as db:
+            require_use(marks_of(db), self)
 
     def lost(self) -> LedgerHeld:
         """Return the error for a holder that may no longer trust its lease."""
@@ -224,6 +232,8 @@ class PostgresLedger:
             try:
                 if not self.is_beside:
                     fence(db, self.lease, str(self))
+                if self.lease is None:  # without a hold, `syncd ledger copy` may have moved it since it was opened
+                    require_use(locked_marks(db), self)
                 db.has_written = False
                 yield
                 db.execute("COMMIT" if db.has_written else "ROLLBACK")
@@ -343,11 +353,12 @@ class PostgresLedger:
                 db.close()
 
     @contextmanager
-    def _opened(self, kind: Callable[[Any, Any], Opened], *, writes: bool = False) -> Iterator[Opened]:
+    def _opened(
+        self, kind: Callable[[Any, Any], Opened], *, create: bool = False, writes: bool = False
+    ) -> Iterator[Opened]:
         with self._session() as db:
-            self._require(db, create=writes)
-            if writes:
-                db.history = postgres_history.history(db)
+            self._require(db, create=create)
+            (require_use if writes else require_whole)(marks_of(db), self)
             yield kind(db, self)
 
     def _require(self, db: Session, *, create: bool) -> None:
@@ -376,7 +387,8 @@ class PostgresLedger:
         return int(db.one("SELECT schema_version FROM meta"))
 
 
-def _checked(db: Any, handle: PostgresLedger) -> Ledger:
+def _begun(db: Any, handle: PostgresLedger) -> Ledger:
+    db.history = postgres_history.history(db)
     handle.cipher(db).check()
     return Ledger(db, handle)
 

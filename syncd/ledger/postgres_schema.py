@@ -324,7 +324,9 @@ META = (
         id             bigint PRIMARY KEY CHECK (id = 1),
         schema_version bigint NOT NULL,
         created_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
-        history        text NOT NULL DEFAULT '') -- of the server and of this table, when the ledger was last written
+        history        text NOT NULL DEFAULT '', -- of the server and of this table, when the ledger was last written
+        moved          text, -- where the ledger is in use now, as `marks` writes it; NULL: here
+        origin         text) -- of which ledger it is a copy; NULL: it is none
     """,
     "INSERT INTO meta (id, schema_version) VALUES (1, 8)",
     "INSERT INTO recotap (id) VALUES (1)",

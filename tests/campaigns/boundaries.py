@@ -55,9 +55,9 @@ def reach(kind: str) -> None:
 
 
 @contextmanager
-def writing(db: Any, path: Path) -> Iterator[None]:
+def writing(db: Any, path: Path, **how: bool) -> Iterator[None]:
     """A transaction of the ledger with a boundary before and after its COMMIT."""
-    with _writing(db, path):
+    with _writing(db, path, **how):
         yield
         reach("commit-before")
     reach("commit-after")

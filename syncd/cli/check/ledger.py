@@ -21,6 +21,7 @@ def findings(config: Config) -> Iterator[Finding]:
         if not ledger.exists():
             yield _new(ledger)
         else:
+            ledger.require_use()
             yield from _file(ledger)
     except SyncdError as error:
         yield Finding("ledger", False, error.message, error.hint, exit_code=error.exit_code)
