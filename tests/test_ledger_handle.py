@@ -13,7 +13,7 @@ from tests.test_project import MODULES, imports
 
 OUTSIDE = sorted(name for name in MODULES if not name.startswith("syncd.ledger"))
 # These modules of the ledger look after its file. All others ask the handle.
-OF_THE_FILE = {f"syncd.ledger.{name}" for name in ("file", "place", "upkeep")}
+OF_THE_FILE = {f"syncd.ledger.{name}" for name in ("file", "file_copying", "place", "upkeep")}
 PARTS = sorted(
     name for name in MODULES if name.startswith("syncd.ledger") and name not in {*OF_THE_FILE, "syncd.ledger.handle"}
 )

@@ -8,7 +8,10 @@ import pytest
 
 LEDGER = Path(__file__).parents[1] / "syncd" / "ledger"
 # These modules are of one database alone: they open it, look after it, or make its tables.
-SQLITE = {"dialect", "diagnosis", "examination", "file", "place", "schema", "schema_6", "schema_8", "upkeep"}
+SQLITE = {
+    "dialect", "diagnosis", "examination", "file", "file_copying", "place", "schema", "schema_6", "schema_8", "tables",
+    "upkeep",
+}  # fmt: skip
 POSTGRES = {path.stem for path in LEDGER.glob("postgres*.py")}
 SHARED = sorted(path.stem for path in LEDGER.glob("*.py") if path.stem not in SQLITE | POSTGRES)
 SQL = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE|WHERE|AND|FROM|CREATE|INDEXED|PRAGMA|BEGIN|COMMIT|ROLLBACK|VACUUM)\b")

@@ -27,6 +27,7 @@ from syncd.ledger.sealed import Cipher
 from syncd.ledger.writing import Ledger
 
 if TYPE_CHECKING:
+    from syncd.ledger.copying import End
     from syncd.ledger.postgres import Password, PostgresLedger
     from syncd.ledger.postgres_keys import Reference
     from syncd.ledger.postgres_rekeying import Rekeying
@@ -114,6 +115,18 @@ class LedgerHandle:
     def persistent(self) -> PersistentReader:
         """Return a reader for the life of a process. The ledger need not exist yet."""
         return PersistentReader(self)
+
+    def leaving(self, *, alone: bool) -> AbstractContextManager["End"]:
+        """Open an existing ledger to copy it, in one transaction. `alone`: no other process may write meanwhile."""
+        from syncd.ledger import file_copying  # for one command alone
+
+        return file_copying.leaving(self.path, alone=alone)
+
+    def arriving(self) -> AbstractContextManager["End"]:
+        """Open the ledger to write a copy into it, and create it as needed. Call only while it is held."""
+        from syncd.ledger import file_copying
+
+        return file_copying.arriving(self.path)
 
     # -- its holder ---------------------------------------------------------------------
 

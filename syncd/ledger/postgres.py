@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 
@@ -40,6 +40,9 @@ from syncd.ledger.reports import Reports
 from syncd.ledger.schema import VERSION
 from syncd.ledger.writing import Ledger
 from syncd.types import postgres_url
+
+if TYPE_CHECKING:
+    from syncd.ledger.copying import End
 
 Opened = TypeVar("Opened")
 _MAY_CREATE = "SELECT has_schema_privilege(current_schema(), 'CREATE')"
@@ -115,6 +118,18 @@ class PostgresLedger:
     def persistent(self) -> PersistentReader:
         """Return a reader for the life of a process. The ledger need not exist yet."""
         return PersistentReader(self)
+
+    def leaving(self, *, alone: bool) -> AbstractContextManager["End"]:
+        """Open an existing ledger to copy it, in one transaction. `alone`: no other process may write meanwhile."""
+        from syncd.ledger import postgres_copying  # for one command alone
+
+        return postgres_copying.leaving(self, alone=alone)
+
+    def arriving(self) -> AbstractContextManager["End"]:
+        """Open the ledger to write a copy into it, and create it as needed. Call only while it is held."""
+        from syncd.ledger import postgres_copying
+
+        return postgres_copying.arriving(self)
 
     # -- its holder ---------------------------------------------------------------------
 

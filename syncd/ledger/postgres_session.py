@@ -155,6 +155,24 @@ class Session:
         finally:
             self._trace = before
 
+    def batches(self, sql: str, size: int) -> Iterator[list[tuple[Any, ...]]]:
+        """Yield the rows of a statement, `size` at once, from the server's cursor. Only within a transaction."""
+        with self._connection.cursor(name="batches") as cursor:
+            cursor.execute(sql.encode())
+            while rows := cursor.fetchmany(size):
+                yield rows
+
+    def load(self, table: str, columns: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Write rows by COPY. Unwritable as for `execute`."""
+        with (
+            _writable(),
+            self._connection.cursor() as cursor,
+            cursor.copy(f"COPY {table} ({columns}) FROM STDIN".encode()) as copying,
+        ):
+            for row in rows:
+                copying.write_row(row)
+        self.has_written = True
+
     def one(self, sql: str) -> Any:
         """Return the one value of a statement."""
         (row,) = self.execute(sql).fetchall()
