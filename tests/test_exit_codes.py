@@ -18,16 +18,16 @@ from tests.world import World
 READ = {
     "accounts": "", "adopt": "--since 2026-01-01 --yes", "alerts test": "", "backfill": "--since 2026-01-01",
     "check": "", "config check": "", "config show": "", "explain": "1", "failures": "", "forget": "", "health": "",
-    "ledger recount": "", "ledger rekey": "--lost", "ledger trust": "recotap", "list": "", "passes": "",
-    "preview": "", "resume": "hubspot", "retry": "1", "run": "", "scope": "", "status": "", "support-bundle": "",
-    "sync": "", "verify": "",
+    "ledger copy": "ledger/ledger.db copy.db", "ledger recount": "", "ledger rekey": "--lost",
+    "ledger trust": "recotap", "list": "", "passes": "", "preview": "", "resume": "hubspot", "retry": "1", "run": "",
+    "scope": "", "status": "", "support-bundle": "", "sync": "", "verify": "",
 }  # fmt: skip
 WITHOUT = {"config example", "config schema", "demo", "init", "sandbox"}  # they read none
 ANYWAY = {"support-bundle"}  # it is for a syncd that is broken, and says what it lacks
 SHOWN = {"config show"}  # it reads the file itself, and shows each value with its origin
 FIRST = {"adopt", "check", "preview", "scope", "sync"}  # they need no ledger
 ASKING = {"adopt", "check", "forget", "preview", "scope", "sync", "sync --dry-run", "verify", "verify --repair"}
-HOLDING = {"adopt", "run", "sync", "verify --repair"}
+HOLDING = {"adopt", "ledger copy", "run", "sync", "verify --repair"}
 Codes = Callable[[Iterable[str]], dict[str, int]]
 
 
@@ -84,7 +84,8 @@ def test_a_ledger_that_is_not_there_is_74_for_all_that_need_one(live: World, cod
 
 
 def test_a_ledger_that_another_syncd_holds_is_75_for_all_that_hold_it(live: World, codes: Codes) -> None:
-    with LedgerHandle(live.ledger).hold("run"):
+    ledger = LedgerHandle(live.ledger)
+    with ledger.hold("run"), ledger.open():
         assert codes(HOLDING) == all_are(75, HOLDING)
 
 

@@ -12,7 +12,7 @@ from syncd.cli.commands.examples import EXAMPLES
 from tests.conftest import Command
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-ROW = re.compile(r"^\| `syncd ([a-z -]+?)(?: ID| NAME| \[NAME\]| \[ID\]\.\.\.)?` \| (.*) \|$", re.MULTILINE)
+ROW = re.compile(r"^\| `syncd ([a-z -]+?)(?: ID| NAME| FROM TO| \[NAME\]| \[ID\]\.\.\.)?` \| (.*) \|$", re.MULTILINE)
 TABLE = dict(ROW.findall(README.split("## Commands\n")[1]))
 
 

@@ -19,11 +19,12 @@ from tests.world import World
 
 FOLDER = Path(__file__).parents[1] / "syncd" / "cli" / "schemas"
 SCHEMAS = {file.stem: json.loads(file.read_text(encoding="ascii")) for file in FOLDER.glob("*.json")}
-# The commands that print one JSON document, by schema. ID: an activity.
+# The commands that print one JSON document, by schema. ID: an activity. FROM, TO: the ledger, and a free place.
 PRINTED = {
     "status": ["status"], "list": ["list"], "explain": ["explain", "ID"], "failures": ["failures"],
     "preview": ["preview"], "scope": ["scope"], "passes": ["passes"], "health": ["health"],
     "dry-run": ["sync", "--dry-run"], "check": ["check"], "verify": ["verify"], "accounts": ["accounts"],
+    "copy": ["ledger", "copy", "--keep", "FROM", "TO"],
 }  # fmt: skip
 
 
@@ -93,7 +94,8 @@ def test_each_command_prints_what_its_schema_describes(eventful: World, command:
     rows = json.loads(command("list", "--json", "-c", config).out)
     for name, words in PRINTED.items():
         for row in rows if "ID" in words else rows[:1]:
-            arguments = [row["external_activity_id"] if each == "ID" else each for each in words]
+            values = {"ID": row["external_activity_id"], "FROM": eventful.ledger, "TO": eventful.ledger.with_name("to")}
+            arguments = [values.get(each, each) for each in words]
             document = json.loads(command(*arguments, "--json", "-c", config).out)
             assert document
             matches(name, document)

@@ -15,6 +15,7 @@ from syncd.cli import printing
 from syncd.cli.commands import (
     alerting,
     books,
+    copying,
     examples,
     forgetting,
     keys,
@@ -81,6 +82,7 @@ def _common(
 
 ledger = typer.Typer(help="Care for the ledger.", no_args_is_help=True)
 ledger.command()(books.recount)
+ledger.command(cls=PlainUsage)(copying.copy)
 ledger.command()(keys.rekey)
 ledger.command(cls=PlainUsage)(pins.trust)
 
