@@ -1,6 +1,7 @@
 """A copy of a ledger has everything, work goes on in it, and the ledger that was copied refuses to be used."""
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,35 @@ def test_a_ledger_that_was_moved_can_be_read_but_not_used(pair: Any) -> None:
     with source.reports() as reports:
         assert reports.counts()
     target.require_use()
+
+
+def retry(source: AnyLedger) -> None:
+    with source.operate() as operator:
+        operator.retry((), state="pending", reason=None, now=NOW + DAY)
+
+
+def keep_alerts(source: AnyLedger) -> None:
+    with source.alerting() as alerting:
+        alerting.keep_alerts({"noted": "during the copy"}, NOW)
+
+
+@pytest.mark.parametrize("write", [retry, keep_alerts])
+def test_what_is_written_beside_a_copy_is_not_lost(pair: Any, write: Callable[[AnyLedger], None]) -> None:
+    """It would stay in the ledger that is moved. So it waits, and is refused."""
+    source, target = pair
+    before = dump(source)
+    with ThreadPoolExecutor(1) as other:
+        tried: list[Future[None]] = []
+
+        def beside(step: str, done: int, total: int) -> None:
+            if not tried:
+                tried.append(other.submit(write, source))
+                assert not wait(tried, timeout=0.3).done, "it waits for the end of the copy"
+
+        copy(source, target, keep=False, now=NOW, progress=beside)
+        with pytest.raises(ConfigError, match="was moved to"):
+            tried[0].result()
+    assert dump(target) == dump(source) == before
 
 
 def test_a_kept_ledger_goes_on_and_its_copy_is_for_reading_until_it_is_copied_itself(
