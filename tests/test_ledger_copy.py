@@ -14,7 +14,7 @@ from syncd.ledger.schema import MIGRATIONS, V1
 from syncd.ledger.tables import tables
 from syncd.lifecycle.states import State, Verdict
 from tests.copies import WAYS, dump, fill, place
-from tests.ledgers import DAY, NOW, URL, ask, attempts, book, counted, due, kept, reading, row, send, stranger
+from tests.ledgers import DAY, NOW, URL, ask, attempts, book, counted, due, files, kept, reading, row, send, stranger
 
 
 def copied(source: Any, target: Any, *, keep: bool = False) -> Copied:
@@ -182,6 +182,53 @@ def test_the_way_back_replaces_the_ledger_that_was_moved(pair: Any) -> None:
     assert dump(source) == newest
     source.require_use()
     refused(target, ConfigError, "was moved to")
+
+
+def forget_newest(handle: Any) -> None:
+    """Let a ledger seem older than it was at the end of its last pass."""
+    with stranger(handle) as db:
+        if hasattr(handle, "url"):
+            db.execute("UPDATE meta SET history = '1/00000001/1'")
+        else:
+            db.execute("DELETE FROM passes")
+
+
+def test_a_ledger_that_went_back_is_copied_after_a_pass_has_noticed_it(pair: Any) -> None:
+    source, target = pair
+    with source.hold("sync") as hold, hold.ledger.open() as ledger:
+        ledger.remember()
+    forget_newest(source)
+    with pytest.raises(ConfigError, match="went back, e.g. to a backup, and no pass has noticed that yet") as caught:
+        copied(source, target)
+    assert "run `syncd sync` with it, then copy it" in caught.value.hint
+    with source.hold("sync") as hold, hold.ledger.open() as ledger:
+        assert ledger.went_back()
+        with ledger.transaction():
+            ledger.take_history()
+        ledger.remember()
+    copied(source, target)
+    with target.open() as ledger:
+        assert not ledger.went_back()
+
+
+def test_a_ledger_that_comes_back_did_not_go_back_unless_it_is_older(tmp_path: Path) -> None:
+    source, target, older = (place(tmp_path, "file", name) for name in "abc")
+    fill(source)
+    with source.hold("sync") as hold, hold.ledger.open() as ledger:
+        ledger.remember()
+    copy(source, older, keep=True, now=NOW)
+    with source.hold("sync"), source.open() as ledger:
+        ledger.end_pass(ledger.begin_pass(NOW + DAY), exit_code=0, now=NOW + DAY)
+        ledger.remember()
+    copied(source, target)
+    copied(target, source)
+    with source.open() as ledger:
+        assert not ledger.went_back()
+    for each in files(Path(str(source))):
+        each.unlink()
+    copied(older, source)
+    with source.open() as ledger:
+        assert ledger.went_back()
 
 
 def test_a_moved_ledger_is_copied_only_for_reading(pair: Any, kinds: Any, tmp_path: Path) -> None:

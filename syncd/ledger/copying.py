@@ -42,6 +42,9 @@ class End(Protocol):
     def marks(self) -> Marks:
         """Return its marks."""
 
+    def went_back(self) -> bool:
+        """Tell whether it went back, e.g. to a backup, and no pass has noticed that yet."""
+
     def count(self, table: Table) -> int:
         """Return the number of rows."""
 
@@ -91,8 +94,8 @@ def copy(source: Place, target: Place, *, keep: bool, now: datetime, progress: P
     """Copy all rows from `source` to `target`, compare them, and let only the target be used from now on.
 
     `keep`: the source stays in use, is not held, and is read as of one moment. The target is then for reading.
-    LedgerHeld if another process holds one of them. ConfigError if the source was moved, or if the target holds another
-    ledger. LedgerError if one of them fails, or if they differ.
+    LedgerHeld if another process holds one of them. ConfigError if the source was moved or went back, or if the target
+    holds another ledger. LedgerError if one of them fails, or if they differ.
     """
     with source.read():  # otherwise to hold it would create it
         pass
@@ -102,6 +105,8 @@ def copy(source: Place, target: Place, *, keep: bool, now: datetime, progress: P
         target = held.enter_context(target.hold(COMMAND)).ledger
         there = held.enter_context(target.arriving())
         with source.leaving(alone=not keep) as here:
+            if not keep and not here.marks().moved and here.went_back():
+                raise _went_back(source)
             mark = _judged(source, target, here, there, keep=keep)
             resumed = mark is not None
             mark = mark or Mark(uuid4().hex, str(source), clock.text(now), BEGUN)
@@ -113,6 +118,13 @@ def copy(source: Place, target: Place, *, keep: bool, now: datetime, progress: P
                 here.mark(moved=Mark(mark.copy, str(target), mark.at))
         there.mark(origin=replace(mark, stage=FOR_READING if keep else IN_USE))
     return replace(copied, resumed=resumed)
+
+
+def _went_back(source: Place) -> ConfigError:
+    return ConfigError(
+        message=f"the ledger at {source} went back, e.g. to a backup, and no pass has noticed that yet",
+        hint="run `syncd sync` with it, then copy it. A pass over the copy could not notice it",
+    )
 
 
 def _judged(source: Place, target: Place, here: End, there: End, *, keep: bool) -> Mark | None:

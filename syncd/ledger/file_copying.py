@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
-from syncd.ledger import file, marks, upkeep
+from syncd.ledger import file, lock, marks, place, standing, upkeep
 from syncd.ledger.copying import Row, removed_by_hand
 from syncd.ledger.marks import Mark, Marks
 from syncd.ledger.reader import RECOTAP
@@ -32,6 +32,10 @@ class FileEnd:
     def marks(self) -> Marks:
         """Return its marks."""
         return file.marks_of(self._db)
+
+    def went_back(self) -> bool:
+        """Tell whether the lock's file knows of a later state."""
+        return standing.went_back(lock.kept_standing(place.resolve(self._path)), standing.of(self._db))
 
     def count(self, table: Table) -> int:
         """Return the number of rows."""

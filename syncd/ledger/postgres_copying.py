@@ -39,6 +39,9 @@ class Handle(Protocol):
     def cipher(self, db: Session) -> PostgresCipher:
         """Return the cipher of its payloads and values."""
 
+    def went_back(self, db: Session) -> bool:
+        """Tell whether it was written in another history than that of `db`."""
+
     def explained(self) -> AbstractContextManager[None]:
         """Turn the database's errors into LedgerError with a hint."""
 
@@ -60,6 +63,10 @@ class PostgresEnd:
     def marks(self) -> Marks:
         """Return its marks."""
         return marks_of(self._db)
+
+    def went_back(self) -> bool:
+        """Tell whether it was written in another history of the database."""
+        return self._handle.went_back(self._db)
 
     def count(self, table: Table) -> int:
         """Return the number of rows."""
@@ -161,6 +168,8 @@ def leaving(handle: Handle, *, alone: bool) -> Iterator[PostgresEnd]:
     with handle._session() as db:
         handle._require(db, create=False)
         marks.require_whole(marks_of(db), handle)
+        if alone:
+            db.history = postgres_history.history(db)
         with handle.writing(db) if alone else handle.snapshot(db):
             db.execute(_PATIENT)
             if alone:
