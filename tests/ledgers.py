@@ -237,7 +237,7 @@ def row(ledger: Any, crm_id: str | int = "1") -> dict[str, Any]:
         cursor = db.execute(sql, (str(crm_id),))
         (found,) = cursor.fetchall()
         shown = dict(zip([column[0] for column in cursor.description], found, strict=True))
-        cipher = ledger.handle.cipher(db)
+        cipher = None if isinstance(ledger, Path) else ledger.handle.cipher(db)
         if cipher and shown["body"]:
             shown["body"] = cipher.open_body(shown["id"], shown["body"])
         return shown

@@ -116,7 +116,7 @@ def test_without_psycopg_the_key_and_the_extra_are_named(read, monkeypatch):
 
 @pytest.mark.parametrize("written", [{}, {"path": ""}])
 def test_config_show_has_no_path_beside_postgresql(world: World, command: Command, written: dict[str, str]) -> None:
-    world.configure("ledger", **written, url="postgresql://syncd@db.example.com/syncd")
+    world.configure("ledger", **written, url="postgresql://syncd@db.example.com/syncd", master_key="none")
     lines = world.write_config().read_text().splitlines()
     kept = [line for line in lines if written or not line.startswith("path = ")]
     world.config_file.write_text("\n".join(kept))
@@ -124,6 +124,7 @@ def test_config_show_has_no_path_beside_postgresql(world: World, command: Comman
     assert shown == [
         'ledger.url = "postgresql://syncd@db.example.com/syncd"  # file',
         'ledger.password = ""  # default',
+        'ledger.master_key = "none"  # file',
     ]
 
 
