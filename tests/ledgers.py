@@ -4,7 +4,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -37,8 +37,24 @@ NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 WEEK = timedelta(days=7)
 # The kinds of ledger that the suite runs on. Each names a ledger that does not exist yet; a file stands in the folder.
 ENGINES: dict[str, Callable[[Path], AnyLedger]] = {"sqlite": lambda folder: LedgerHandle(folder / "ledger.db")}
-URL = os.environ.get("SYNCD_TEST_POSTGRES", "")  # of a database in which the tests may make schemas
 POOLER = os.environ.get("SYNCD_TEST_PGBOUNCER", "")  # host:port of a PgBouncer in front of it, if any
+
+
+def _of_worker(url: str) -> str:
+    """Return the address of this worker's own database, which is created. A read in one keeps what others erase."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if not (url and worker) or POOLER:
+        return url
+    import psycopg
+
+    parts = urlsplit(url)
+    own = f"{parts.path.lstrip('/')}_{worker}"
+    with psycopg.connect(url, autocommit=True) as db, suppress(psycopg.errors.DuplicateDatabase):
+        db.execute(f"CREATE DATABASE {own} TEMPLATE template0")
+    return parts._replace(path=f"/{own}").geturl()
+
+
+URL = _of_worker(os.environ.get("SYNCD_TEST_POSTGRES", ""))  # of a database in which the tests may make schemas
 
 
 @dataclass(frozen=True)

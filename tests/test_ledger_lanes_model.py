@@ -212,7 +212,7 @@ STEPS = st.one_of(
 
 
 @pytest.mark.skipif("postgres" not in ENGINES, reason="SYNCD_TEST_POSTGRES names no database")
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=[Phase.generate])
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=[Phase.generate])
 @given(steps=st.lists(STEPS, min_size=60, max_size=60))
 def test_nothing_is_lost_or_doubled_and_nobody_writes_who_lost_the_lane(steps):
     lanes = Lanes()

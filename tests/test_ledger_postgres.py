@@ -1,7 +1,9 @@
 """A ledger in PostgreSQL has one holder at a time, and a holder that lost it can write nothing."""
 
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,6 +36,20 @@ def book_of(ledger, source, *readings):
 def expire(handle):
     with handle._session() as db:
         db.execute("UPDATE lanes SET until = clock_timestamp() - make_interval(secs => 1) WHERE token IS NOT NULL")
+
+
+def test_processes_that_begin_together_make_the_tables_once(handle):
+    together = threading.Barrier(4)
+
+    def begin(_):
+        with closing(handle.connected()) as db:
+            assert handle._version(db) is None
+            together.wait()
+            handle._require(db, create=True)
+            return handle._version(db)
+
+    with ThreadPoolExecutor(4) as threads:
+        assert len(set(threads.map(begin, range(4)))) == 1
 
 
 def test_one_holds_it_at_a_time(handle):
@@ -477,7 +493,7 @@ def test_where_nobody_listens_it_cannot_be_reached(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("/syncd_test?", "/no_such_database?", "no such database"),
+        ("?options=", "_that_is_not?options=", "no such database"),
         ("//syncd@", "//no_such_user@", "refuses its user"),
         ("?options=", "?options=-cdefault_transaction_read_only%3Don%20", "PostgreSQL is read-only"),
         ("?options=", "?sslmode=verify-full&sslrootcert=system&options=", "no verified TLS"),

@@ -45,6 +45,10 @@ if TYPE_CHECKING:
     from syncd.ledger.copying import End
 
 Opened = TypeVar("Opened")
+# From the table itself: within a transaction, to_regclass may answer from a cache that does not know of other commits.
+_IS_MADE = """
+    SELECT EXISTS (SELECT 1 FROM pg_class WHERE relname = 'meta' AND relnamespace = to_regnamespace(current_schema()))
+"""
 _MAY_CREATE = "SELECT has_schema_privilege(current_schema(), 'CREATE')"
 
 
@@ -392,7 +396,7 @@ class PostgresLedger:
         """Make the tables, unless another process has made them meanwhile."""
         with _transaction(db):
             db.execute("SELECT pg_advisory_xact_lock(hashtext(current_schema() || ' syncd'))")
-            if self._version(db) is None:
+            if not db.one(_IS_MADE):
                 for statement in STATEMENTS:
                     db.execute(statement)
 

@@ -2,14 +2,19 @@
 # Run the tests of the ledger, of passes, commands and both CRMs on a PostgreSQL of their own: on loopback, in a temporary
 # folder.
 #
-#   tests/deployed/postgres.sh [--pgbouncer] [options of pytest]
+#   tests/deployed/postgres.sh [--short | --pgbouncer] [options of pytest]
 #
+# --short leaves out the promises, both CRMs, `forget` and the page, which the suite tries on SQLite.
 # With --pgbouncer, the ledgers are reached through a PgBouncer in transaction mode. It takes no start-up options, and
 # resets the session after each transaction (DISCARD ALL).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-pgbouncer=
+pgbouncer="" short=""
+if [[ ${1:-} == --short ]]; then
+    short=1
+    shift
+fi
 if [[ ${1:-} == --pgbouncer ]]; then
     pgbouncer=$(command -v pgbouncer) || {
         echo "no PgBouncer here: apt-get install pgbouncer" >&2
@@ -79,10 +84,13 @@ forget=(no_byte_of_the_address_is_left_and_waiting_activities_go_on_without_the_
     it_may_be_done_twice_and_before_the_first_pass_has_made_a_secret without_a_ledger
     beside_a_daemon_which_acts_at_once beside_a_post_that_does_not_return
     on_a_full_disk_it_goes_on_and_says_what_remains)
-worlds=(tests/test_{alerts_postgres,engine,hubspot_lifelike,key_semaphore,lanes_together}.py
-    tests/test_{postgres_commands,promises,replica_postgres,salesforce_lifelike}.py)
-SYNCD_TEST_POSTGRES="postgresql://syncd@127.0.0.1:$port/syncd_test" .venv/bin/python -W error -m pytest -q -n 4 \
-    -k "not sqlite and not Sqlite" "$@" "${ledger[@]}" "${worlds[@]}" \
-    "${forget[@]/#/tests/test_forget.py::test_}" tests/test_forget.py::TestInFlight \
-    tests/test_deploy_replicas.py::test_the_{query_for_autoscaling_counts_the_slots_in_demand,settings_for_vacuum_fit_the_tables_of_a_ledger} \
-    tests/test_web_daemon.py::test_the_daemon_serves_its_page_and_its_probes_until_it_ends
+settings=(query_for_autoscaling_counts_the_slots_in_demand settings_for_vacuum_fit_the_tables_of_a_ledger)
+tests=("${ledger[@]}" tests/test_{alerts_postgres,engine,key_semaphore,lanes_together,postgres_commands,replica_postgres}.py
+    "${settings[@]/#/tests/test_deploy_replicas.py::test_the_}")
+if [[ -z $short ]]; then
+    tests+=(tests/test_{promises,hubspot_lifelike,salesforce_lifelike}.py "${forget[@]/#/tests/test_forget.py::test_}"
+        tests/test_forget.py::TestInFlight
+        tests/test_web_daemon.py::test_the_daemon_serves_its_page_and_its_probes_until_it_ends)
+fi
+SYNCD_TEST_POSTGRES="postgresql://syncd@127.0.0.1:$port/syncd_test" .venv/bin/python -W error -m pytest -q -n 6 \
+    -k "not sqlite and not Sqlite" "$@" "${tests[@]}"
