@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from syncd.types import urls
 
 EXPECTED = "expected an address such as postgresql://syncd@db.example.com/syncd"
-PASSWORD = 'holds a password: remove it, and set [ledger] password = "file:PATH" or another reference'
+PASSWORD = 'holds a password: remove it, and set [ledger] password = "file:PATH" or another reference'  # nosec B105 # a text
 UNVERIFIED = "would send people's data to a server that nobody has verified: remove sslmode, or set verify-full"
 SCHEMES = ("postgresql", "postgres")
 VERIFIED = ("verify-full", "verify-ca")  # sslmode

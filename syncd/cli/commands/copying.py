@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from syncd.types.secrets import Secret
 
 
-def copy(
+def copy(  # nosec B107 # "" is the absence of a reference
     source: Annotated[str, typer.Argument(metavar="FROM", hidden=True)],
     target: Annotated[str, typer.Argument(metavar="TO", hidden=True)],
     keep: Annotated[bool, typer.Option("--keep", help="Leave FROM in use. TO is then for reading.")] = False,
