@@ -1,15 +1,23 @@
 """Bash, zsh and fish complete the commands and options."""
 
+import inspect
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import typer.main
 
 from tests.conftest import Command
 
 SHELLS = ("bash", "zsh", "fish")
+
+
+@pytest.fixture(autouse=True)
+def parser_of_this_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Build the parser of each test: Typer looks at the environment meanwhile."""
+    monkeypatch.setattr(typer.main, "get_command", inspect.unwrap(typer.main.get_command))
 
 
 def ask(monkeypatch: pytest.MonkeyPatch, shell: str, line: str) -> None:

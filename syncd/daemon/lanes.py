@@ -87,6 +87,7 @@ class Taker:
         self._freed, self._over = threading.Event(), threading.Event()
         self._orders: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._is_cut_off = False
+        self._random = random.Random()  # nosec B311 # no secret
         self._looked_at = self._reported_at = float("-inf")
         self._thread = threading.Thread(target=self._run, name="lanes", daemon=True)
 
@@ -130,7 +131,7 @@ class Taker:
                 wait_s = self._look()
             except (LedgerError, LedgerHeld) as error:
                 self._cut_off(error)
-                wait_s = RETRY_S * (1 + random.random())  # nosec B311 # no secret
+                wait_s = RETRY_S * (1 + self._random.random())
 
     def _look(self) -> float:
         """Do the next thing, and return the time until the one after it."""
@@ -153,7 +154,7 @@ class Taker:
                 self._held += 1
             self._report(taken)
         late_s = None if taken is None else float("inf") if taken.was_orphan else taken.late_s
-        chance = random.random()  # nosec B311 # no secret
+        chance = self._random.random()
         return poll_in_s(self._held, self.slots, found_late_s=late_s, chance=chance)
 
     def _wait_for_a_slot(self) -> None:

@@ -466,7 +466,8 @@ class Drill:
         passes = self._passes_by_timer()
         self.systemctl("start", "syncd-sync.timer")
         self.box.call(10)
-        wait_for("two passes", lambda: self._passes_by_timer() >= passes + 2 and self.delivered())
+        wait_for("a pass", lambda: self._passes_by_timer() > passes)  # each has its time: the suite may run beside it
+        wait_for("another pass", lambda: self._passes_by_timer() > passes + 1 and self.delivered())
         self.systemctl("stop", "syncd-sync.timer")
         self._wait_for_the_pass()
         count = self._passes_by_timer() - passes
