@@ -107,9 +107,9 @@ class Twins(Writer):
     def _claim_keys(self, arriving: Sequence[Arriving], now: datetime) -> bool:
         """Claim the keys of rows that become pending. Return False if others have some of them."""
         day = _day(now)
-        rows = sorted(  # in one order in every process, so that no two wait for each other
-            (slot, hashed, row_id, own, day) for row_id, reading in arriving for slot, hashed, own in reading.keys
-        )
+        rows = [(slot, hashed, row_id, own, day) for row_id, reading in arriving for slot, hashed, own in reading.keys]
+        if self._key is not None:  # in one order in every process, so that no two wait for each other
+            rows.sort()
         return not rows or self._db.conn.executemany(_CLAIM, rows).rowcount == len(rows)
 
     def _note_twins(self, twins: Sequence[Twin]) -> None:
